@@ -1,0 +1,32 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`. Both stand on `make install`.
+PYTHON ?= python3.11
+VENV := .venv
+DEMO ?= demo
+CORES ?= 2
+
+.PHONY: install demo test test-all lint clean
+install: $(VENV)/.installed
+
+# The lock decides every version; torch first and alone, so that pip never meets an unpinned one.
+$(VENV)/.installed: requirements.lock pyproject.toml
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --disable-pip-version-check -q -r requirements.lock
+	$(VENV)/bin/pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: install
+	$(VENV)/bin/bedrest demo $(DEMO)
+	$(VENV)/bin/bedrest run $(DEMO)/study.toml --cores $(CORES)
+
+test: install
+	$(VENV)/bin/python -m pytest
+
+test-all: install
+	$(VENV)/bin/python -m pytest -m "not gpu"
+
+lint: install
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+clean:
+	rm -rf $(DEMO) reports/demo

@@ -1,0 +1,87 @@
+"""Typed errors that compose their own message: expected, found, where, remedy.
+
+Knows nothing of what raised them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class BedrestError(Exception):
+    """Base of every error a user can cause or meet; the command line prints it without a traceback.
+
+    Parameters
+    ----------
+    expected, found : str
+        What should have been there, and what was.
+    where : str
+        File, subject, session or table row.
+    remedy : str
+        What the user can do about it.
+    """
+
+    def __init__(self, expected: str, found: str, where: str, remedy: str) -> None:
+        self.expected, self.found, self.where, self.remedy = expected, found, where, remedy
+        super().__init__(f"{where}: expected {expected}, found {found}. {remedy}")
+
+
+class StudyError(BedrestError):
+    """study.toml cannot be used."""
+
+
+class ManifestError(BedrestError):
+    """A manifest table or a dataset layout cannot be used."""
+
+
+class ImageError(BedrestError):
+    """A file is not an image this toolkit can read."""
+
+
+class GeometryError(BedrestError):
+    """Grids, affines or fields of view do not fit each other."""
+
+
+class WeightsError(BedrestError):
+    """A weights file is missing, damaged or made for another architecture."""
+
+
+class OutputError(BedrestError):
+    """An output cannot be written."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One finding of a check; many are collected before anything is raised.
+
+    Attributes
+    ----------
+    where, expected, found, remedy : str
+        As in :class:`BedrestError`.
+    """
+
+    where: str
+    expected: str
+    found: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: expected {self.expected}, found {self.found}. {self.remedy}"
+
+
+class ManyProblems(BedrestError):
+    """All problems of one check at once.
+
+    Parameters
+    ----------
+    problems : list of Problem
+        At least one.
+    """
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        first = problems[0]
+        super().__init__(first.expected, first.found, first.where, first.remedy)
+
+    def __str__(self) -> str:
+        return "\n".join(f"- {p}" for p in self.problems)

@@ -1,0 +1,59 @@
+"""The words of the field, spelt once: levels, contrasts, label numbers, column names, statuses.
+
+Knows nothing of files, arrays or tables. Every other module takes its names from here.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+
+class Contrast(StrEnum):
+    """MR contrasts a scan can bring; the order is the network's channel order."""
+
+    WATER = "water"
+    FAT = "fat"
+    IN_PHASE = "in_phase"
+    OPPOSED = "opposed"
+    T2 = "t2"
+
+
+class MaskRole(StrEnum):
+    """Masks that may stand in the scans table beside the contrasts."""
+
+    REFERENCE = "reference_mask"  # drawn by a person, used to judge the method
+    MASK = "mask"  # already made elsewhere, measured in place of our own
+
+
+class Phase(StrEnum):
+    BASELINE = "baseline"
+    BED_REST = "bed_rest"
+    RECOVERY = "recovery"
+
+
+class Status(StrEnum):
+    """What became of one row. A failed disc keeps its row: values missing, reason given."""
+
+    OK = "ok"
+    FLAGGED = "flagged"  # measured, but a check speaks against trusting it
+    FAILED = "failed"  # not measured; every value is missing
+
+
+# Numbered from the bottom up, as in the IVDM3Seg challenge.
+LEVEL_OF_LABEL: Final[dict[int, str]] = {
+    1: "L5-S1",
+    2: "L4-L5",
+    3: "L3-L4",
+    4: "L2-L3",
+    5: "L1-L2",
+    6: "T12-L1",
+    7: "T11-T12",
+}
+LABEL_OF_LEVEL: Final[dict[str, int]] = {level: label for label, level in LEVEL_OF_LABEL.items()}
+LEVELS: Final[tuple[str, ...]] = tuple(LABEL_OF_LEVEL)[::-1]  # T11-T12 first: top to bottom, as read
+
+# Discs that were found but could not be named get 101, 102, ... from the bottom up.
+FIRST_UNNAMED_LABEL: Final = 101
+
+SIGNAL_COLUMNS: Final[dict[Contrast, str]] = {c: f"signal_{c.value}" for c in Contrast}
