@@ -62,7 +62,7 @@ class Table:
             columns[c.name] = pa.Column(
                 dtypes[c.dtype], checks, nullable=not c.required, required=not c.optional, coerce=True
             )
-        return pa.DataFrameSchema(columns, unique=list(self.key), strict=not self.free_columns, name=self.name)
+        return pa.DataFrameSchema(columns, unique=list(self.key) or None, strict=not self.free_columns, name=self.name)
 
 
 _SUBJECT = Col("subject", "str", "subject identifier as in the dataset, for example sub-01")
@@ -120,6 +120,12 @@ MEASURES = Table("measures", "one row a disc, visit and mask source", (
     _STATUS, _REASON,
 ), ("subject", "session", "level", "source"))
 
+_MASK = Col("mask", "str", "name of the measured mask file")
+_SHAPE = tuple(c for c in MEASURES.columns if c.name.startswith(("volume", "n_voxels", "height", "diameter", "centre")))
+MASK_MEASURES = Table("mask_measures", "what `bedrest measure` writes: one row a disc of one mask", (
+    _MASK, _LEVEL, *_SHAPE, _f("signal", "mean intensity in the disc of the image given", "a.u."), _STATUS, _REASON,
+), ("mask", "level"))
+
 CHANGE = Table("change", "one row a disc and visit after the reference visit", (
     _SUBJECT, _GROUP, _LEVEL, _SOURCE, _REF, _SESSION, _DAY, _PHASE,
     _f("volume_reference_mm3", "volume at the reference visit", "mm3", 0),
@@ -154,6 +160,10 @@ ACCURACY = Table("accuracy", "automatic against reference mask, one row a disc a
     _STATUS, _REASON,
 ), ("subject", "session", "level"))
 
+MASK_ACCURACY = Table("mask_accuracy", "what `bedrest evaluate` writes: one row a disc of two masks", (
+    _MASK, *(c for c in ACCURACY.columns if c.name not in ("subject", "session")),
+), ("mask", "level"))
+
 CONTRASTS = Table("contrasts", "one row a statistical contrast; n counts subjects", (
     Col("family", "str", "the set of tests that share one Holm correction"),
     Col("analysis", "str", "the test in words"),
@@ -185,7 +195,13 @@ FAILURES = Table("failures", "everything that went wrong or is doubtful, in word
     Col("level", "str", "disc, if it concerns one", required=False),
     _STATUS,
     Col("reason", "str", "what was expected, what was found, where, and the remedy"),
-), (), )
+), ())
+
+INPUT_PROBLEMS = Table("input_problems", "what the check of a subject's input found", (
+    Col("subject", "str", "subject", required=False),
+    Col("session", "str", "session; empty when it concerns the whole subject", required=False),
+    Col("reason", "str", "what was expected, what was found, where, and the remedy"),
+), ())
 
 SCAN_RECORDS = Table("scan_records", "one row a visit: what became of its segmentation", (
     _SUBJECT, _SESSION,
@@ -205,5 +221,12 @@ FINDINGS = Table("findings", "one row a disc of a visit, as the engine named it"
     _STATUS, _REASON,
 ), ("subject", "session", "level"))
 
-TABLES: tuple[Table, ...] = (SUBJECTS, SESSIONS, SCANS, SCAN_RECORDS, FINDINGS, MEASURES, CHANGE, ARVD, ACCURACY,
-                             CONTRASTS, FAILURES)
+TRUTH = Table("truth", "the demo cohort's known volumes, one row a disc and visit", (
+    _SUBJECT, _GROUP, _SESSION, _DAY, _LEVEL,
+    Col("volume_mm3", "float", "analytic volume of the synthetic disc", "mm3", minimum=0),
+    Col("reference_mask_volume_mm3", "float", "volume of the truth mask on the scan's grid", "mm3", minimum=0),
+    Col("expected_change_percent", "float", "mean change of the group that the demo was built with", "%"),
+), ("subject", "session", "level"))
+
+TABLES: tuple[Table, ...] = (SUBJECTS, SESSIONS, SCANS, INPUT_PROBLEMS, SCAN_RECORDS, FINDINGS, MEASURES, MASK_MEASURES, CHANGE, ARVD, ACCURACY,
+                             MASK_ACCURACY, CONTRASTS, FAILURES, TRUTH)

@@ -32,11 +32,14 @@ class Sampling:
     patch : (I, J, K) voxels
     dixon, t2 : float
         Shares of patches rendered as Dixon and as T2; the rest gets random tissue contrasts.
+    sacrum : float
+        Share of patches centred near the sacrum, which fills little of the field and decides every name.
     """
 
     patch: tuple[int, int, int] = (24, 64, 96)
     dixon: float = 0.5
     t2: float = 0.2
+    sacrum: float = 0.4
 
 
 def draw_patch(painting: Painting, rng: np.random.Generator, sampling: Sampling) -> tuple[Float, Float]:
@@ -47,7 +50,7 @@ def draw_patch(painting: Painting, rng: np.random.Generator, sampling: Sampling)
     image : float32, (5, I, J, K), normalised contrasts, zeros where a contrast is missing
     target : float32, (5, I, J, K), share of each voxel that each structure fills
     """
-    tissue = _crop(painting, rng, sampling.patch)
+    tissue = _crop(painting, rng, sampling)
     target = _structure_shares(tissue)
     kind = rng.random()
     if kind < sampling.dixon:
@@ -66,13 +69,15 @@ def draw_patch(painting: Painting, rng: np.random.Generator, sampling: Sampling)
     return np.ascontiguousarray(image), np.ascontiguousarray(target)
 
 
-def _crop(painting: Painting, rng: np.random.Generator, patch: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Sub-voxels of a patch whose centre lies near the spine: near any of its structures."""
-    small = STRUCTURE_OF_TISSUE[painting.tissue[::8, ::8, ::8]] > 0
-    spots = np.argwhere(small) * 8 // FINE
+def _crop(painting: Painting, rng: np.random.Generator, sampling: Sampling) -> NDArray[np.uint8]:
+    """Sub-voxels of a patch whose centre lies near the spine: near the sacrum, or near any of its structures."""
+    structure = STRUCTURE_OF_TISSUE[painting.tissue[::8, ::8, ::8]]
+    wanted = structure == Structure.SACRUM if rng.random() < sampling.sacrum else structure > 0
+    spots = np.argwhere(wanted if wanted.any() else structure > 0) * 8 // FINE
     centre = spots[rng.integers(len(spots))] + rng.integers(-16, 17, 3)
-    start = [int(np.clip(c - p // 2, 0, n - p)) for c, p, n in zip(centre, patch, painting.grid.shape, strict=True)]
-    return painting.tissue[tuple(slice(s * FINE, (s + p) * FINE) for s, p in zip(start, patch, strict=True))]
+    shape = painting.grid.shape
+    start = [int(np.clip(c - p // 2, 0, n - p)) for c, p, n in zip(centre, sampling.patch, shape, strict=True)]
+    return painting.tissue[tuple(slice(s * FINE, (s + p) * FINE) for s, p in zip(start, sampling.patch, strict=True))]
 
 
 def _structure_shares(tissue: NDArray[np.uint8]) -> Float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -114,7 +115,7 @@ def _loop(plan: TrainingPlan, network: nn.Module, average: AveragedModel, optimi
     for image, target in loader:
         share = min(state["seconds"] / (plan.minutes * 60), 1.0)
         for group in optimiser.param_groups:
-            group["lr"] = plan.peak_rate * min(1, (state["step"] + 1) / 60) * (0.5 + 0.5 * np.cos(np.pi * share)) + 1e-5
+            group["lr"] = plan.peak_rate * min(1, (state["step"] + 1) / 60) * (0.5 + 0.5 * math.cos(math.pi * share)) + 1e-5
         network.train()
         image = image.to(device, memory_format=torch.channels_last_3d)
         loss = loss_of(network(image), target.to(device))

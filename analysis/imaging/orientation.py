@@ -1,0 +1,46 @@
+"""Turns arrays so that their axes run right, front, head, and back again. Never interpolates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.types import Grid
+
+
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """A permutation and flips of array axes between a grid as stored and the nearest RAS+ order.
+
+    Attributes
+    ----------
+    stored, turned : Grid
+        The grid before and after; both describe the same voxels.
+    """
+
+    stored: Grid
+    turned: Grid
+    _to_ras: NDArray[np.float64]
+
+    def apply(self, data: NDArray) -> NDArray:
+        """Array in stored order -> array in RAS+ order (a view where possible)."""
+        return nib.orientations.apply_orientation(data, self._to_ras)
+
+    def undo(self, data: NDArray) -> NDArray:
+        """Array in RAS+ order -> array in stored order."""
+        ras = nib.orientations.axcodes2ornt(("R", "A", "S"))
+        stored = nib.orientations.axcodes2ornt(nib.orientations.aff2axcodes(self.stored.affine_ras_mm))
+        return nib.orientations.apply_orientation(data, nib.orientations.ornt_transform(ras, stored))
+
+
+def turn_to_ras(grid: Grid) -> Turn:
+    """The turn that brings a grid's axes nearest to right, front, head."""
+    ornt = nib.orientations.io_orientation(grid.affine_ras_mm)
+    affine = grid.affine_ras_mm @ nib.orientations.inv_ornt_aff(ornt, grid.shape)
+    shape = [0, 0, 0]
+    for axis, (new, _) in enumerate(ornt):
+        shape[int(new)] = grid.shape[axis]
+    return Turn(grid, Grid((shape[0], shape[1], shape[2]), affine), ornt)

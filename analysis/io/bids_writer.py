@@ -1,0 +1,65 @@
+"""Writes scans as a BIDS dataset. BIDS 1.11 has no Dixon suffix, so in- and opposed-phase are echoes of a MEGRE and
+water and fat are reconstructions of a T1w; both pass the BIDS validator.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+
+from analysis.io.files import atomic_path, write_text
+from analysis.types import LabelMap, Scan, Volume
+from analysis.vocabulary import Contrast
+
+# contrast -> (file name ending, sidecar); echo times of a 1.5 T Dixon pair
+_BIDS: dict[Contrast, tuple[str, dict[str, object]]] = {
+    Contrast.OPPOSED: ("echo-1_MEGRE", {"EchoTime": 0.00238, "ImageType": ["DERIVED", "PRIMARY", "OPP_PHASE"]}),
+    Contrast.IN_PHASE: ("echo-2_MEGRE", {"EchoTime": 0.00476, "ImageType": ["DERIVED", "PRIMARY", "IN_PHASE"]}),
+    Contrast.WATER: ("rec-water_T1w", {"ImageType": ["DERIVED", "PRIMARY", "WATER"]}),
+    Contrast.FAT: ("rec-fat_T1w", {"ImageType": ["DERIVED", "PRIMARY", "FAT"]}),
+    Contrast.T2: ("T2w", {}),
+}
+
+
+def write_scan(root: Path, subject: str, session: str, *, scan: Scan) -> None:
+    """Write every contrast of a scan to ``root/subject/session/anat`` with its sidecar."""
+    folder = root / subject / session / "anat"
+    folder.mkdir(parents=True, exist_ok=True)
+    for contrast, volume in scan.contrasts.items():
+        ending, sidecar = _BIDS[contrast]
+        stem = f"{subject}_{session}_{ending}"
+        _write_nifti(volume, folder / f"{stem}.nii.gz", np.int16)
+        write_text(folder / f"{stem}.json", json.dumps({**sidecar, "Manufacturer": "synthetic"}, indent=1) + "\n")
+
+
+def write_reference_mask(derivatives: Path, subject: str, session: str, *, mask: LabelMap) -> None:
+    """Write a truth mask as ``desc-truth_dseg`` below a derivatives folder."""
+    folder = derivatives / subject / session / "anat"
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_nifti(mask, folder / f"{subject}_{session}_desc-truth_dseg.nii.gz", np.uint8)
+
+
+def write_dataset_files(root: Path, *, description: Mapping[str, object], readme: str, participants: pd.DataFrame,
+                        sessions: Mapping[str, pd.DataFrame]) -> None:
+    """Write dataset_description.json, README, participants.tsv and one sessions.tsv a subject."""
+    write_text(root / "dataset_description.json", json.dumps(description, indent=1) + "\n")
+    write_text(root / "README", readme)
+    write_text(root / "participants.tsv", participants.to_csv(sep="\t", index=False, na_rep="n/a"))
+    for subject, table in sessions.items():
+        text = table.to_csv(sep="\t", index=False, na_rep="n/a")
+        write_text(root / subject / f"{subject}_sessions.tsv", text)
+
+
+def _write_nifti(image: Volume | LabelMap, path: Path, dtype: type) -> None:
+    data = np.round(image.data).astype(dtype)
+    nifti = nib.Nifti1Image(data, image.grid.affine_ras_mm)
+    nifti.header.set_xyzt_units("mm")
+    nifti.set_sform(image.grid.affine_ras_mm, code=1)
+    nifti.set_qform(image.grid.affine_ras_mm, code=1)
+    with atomic_path(path) as temporary:
+        nib.save(nifti, temporary)

@@ -1,0 +1,145 @@
+"""Reads NIfTI images and refuses what would be measured wrongly. Every refusal says what, where and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+
+from analysis.errors import BedrestError, GeometryError, ImageError, Problem
+from analysis.types import Grid, Scan, Volume
+from analysis.vocabulary import Contrast
+
+SAME_GRID_MM = 0.1  # corners nearer than this are one grid
+SAME_HEADER_MM = 1.0  # sform and qform farther apart than this contradict each other
+MOST_VOXELS = 400_000_000
+
+
+def read_volume(path: Path, *, where: str) -> Volume:
+    """Read an image.
+
+    Parameters
+    ----------
+    path : Path
+        NIfTI, .nii or .nii.gz.
+    where : str
+        Subject, session and contrast, for messages.
+
+    Returns
+    -------
+    Volume
+        Axes as stored, world RAS+.
+
+    Raises
+    ------
+    ImageError, GeometryError
+        The file is missing, damaged, not one 3-D image, constant, or holds values that are not numbers.
+    """
+    at = f"{where} ({path})"
+    data, grid = load_nifti(path, at)
+    bad = int((~np.isfinite(data)).sum())
+    if bad:
+        raise ImageError("finite intensities", f"{bad} voxels that are NaN or infinite", at,
+                         "Export the image again, or set these voxels to a value you can defend.")
+    volume = Volume(data.astype(np.float32), grid)
+    if volume.data.min() == volume.data.max():
+        raise ImageError("an image with contrast", f"one intensity everywhere ({float(data.flat[0]):g})", at,
+                         "Check that the right file was exported.")
+    return volume
+
+
+def read_scan(paths: Mapping[Contrast, Path], *, where: str) -> Scan:
+    """Read all contrasts of a visit; they must share one grid.
+
+    Raises
+    ------
+    ImageError
+        As `read_volume`, or no contrast is given.
+    GeometryError
+        Two contrasts lie on different grids.
+    """
+    if not paths:
+        raise ImageError("at least one contrast", "none", where, "Name the visit's image files in the scans table.")
+    volumes = {c: read_volume(p, where=f"{where} {c}") for c, p in paths.items()}
+    first = next(iter(volumes))
+    for contrast, volume in volumes.items():
+        require_same_grid(volumes[first].grid, volume.grid, where=where, names=(str(paths[first]), str(paths[contrast])))
+    return Scan(volumes)
+
+
+def require_same_grid(one: Grid, other: Grid, *, where: str, names: tuple[str, str]) -> None:
+    """Raise GeometryError unless two grids agree in shape and, to 0.1 mm, in every corner."""
+    distance = one.max_corner_distance_mm(other)
+    if distance <= SAME_GRID_MM:
+        return
+    found = f"shapes {one.shape} and {other.shape}" if one.shape != other.shape else (
+        f"corners up to {distance:.1f} mm apart")
+    raise GeometryError(f"{names[0]} and {names[1]} on one grid", found, where,
+                        "Check both headers; resample one image onto the other if the pictures do match.")
+
+
+def check_image(path: Path, *, where: str) -> list[Problem]:
+    """What speaks against reading this image, as problems instead of an error."""
+    try:
+        read_volume(path, where=where)
+    except BedrestError as error:
+        return [Problem(error.where, error.expected, error.found, error.remedy)]
+    return []
+
+
+def load_nifti(path: Path, at: str) -> tuple[np.ndarray, Grid]:
+    """Raw values and grid of a NIfTI file holding one 3-D image; values unchecked."""
+    try:
+        image = nib.load(path)
+    except FileNotFoundError as error:
+        raise ImageError("an image file", "no such file", at, "Check the path in the manifest.") from error
+    except (ImageFileError, OSError, EOFError, ValueError, nib.spatialimages.HeaderDataError) as error:
+        raise ImageError("a NIfTI image", _brief(error), at, "Export the file again; it may be cut off.") from error
+    if not isinstance(image, nib.Nifti1Image | nib.Nifti2Image):
+        raise ImageError("a NIfTI image", type(image).__name__, at, "Convert it to NIfTI first.")
+    shape = image.shape[:3] if image.ndim == 4 and image.shape[3] == 1 else image.shape
+    if len(shape) != 3 or min(shape) < 2:
+        raise ImageError("one 3-D image", f"shape {image.shape}", at, "Give one volume, not a slice or a series.")
+    if int(np.prod(shape, dtype=np.int64)) > MOST_VOXELS:
+        raise ImageError(f"at most {MOST_VOXELS:,} voxels", f"shape {shape}", at, "Check the header or crop the image.")
+    if image.get_data_dtype().fields is not None or image.get_data_dtype().kind == "c":
+        raise ImageError("one number a voxel", f"values of type {image.get_data_dtype()}", at,
+                         "Export a grey-scale image.")
+    grid = Grid((int(shape[0]), int(shape[1]), int(shape[2])), _affine(image, shape, at))
+    try:
+        return np.asarray(image.dataobj, dtype=np.float64).reshape(shape), grid
+    except (OSError, EOFError, ValueError, MemoryError, _zlib_error()) as error:
+        raise ImageError(f"{shape} voxels", f"a file that ends early or is damaged ({_brief(error)})", at,
+                         "Copy or export the file again.") from error
+
+
+def _affine(image: nib.Nifti1Image, shape: tuple[int, ...], at: str) -> np.ndarray:
+    header = image.header
+    zooms = np.asarray(header.get_zooms()[:3], dtype=float)
+    if not np.isfinite(zooms).all() or (zooms <= 0).any():
+        raise GeometryError("positive voxel sizes", f"{zooms.tolist()} mm", at, "Repair the header.")
+    affine = np.asarray(image.affine, dtype=np.float64)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+        raise GeometryError("an affine that can be inverted", "a singular or non-finite one", at, "Repair the header.")
+    sform, s_code = header.get_sform(coded=True)
+    qform, q_code = header.get_qform(coded=True)
+    if s_code and q_code and sform is not None and qform is not None:
+        three = (int(shape[0]), int(shape[1]), int(shape[2]))
+        apart = Grid(three, np.asarray(sform)).max_corner_distance_mm(Grid(three, np.asarray(qform)))
+        if apart > SAME_HEADER_MM:
+            raise GeometryError("sform and qform that agree", f"corners up to {apart:.1f} mm apart", at,
+                                "Find out which one is right and copy it over the other.")
+    return affine
+
+
+def _zlib_error() -> type[Exception]:
+    import zlib
+
+    return zlib.error
+
+
+def _brief(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:160] or type(error).__name__

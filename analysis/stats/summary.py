@@ -1,0 +1,126 @@
+"""What a figure or a flow chart shows before any test: means with intervals, and who is still in the study.
+
+Knows nothing of images and tests nothing.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.schemas import MEASURES, Col, Table
+from analysis.tables.frames import typed_frame
+from analysis.vocabulary import LEVELS, Status
+
+_COLUMN = {c.name: c for c in MEASURES.columns}
+
+
+def _mm3(name: str, meaning: str, minimum: float | None = None) -> Col:
+    return Col(name, "float", meaning, "mm3", required=False, minimum=minimum)
+
+
+GROUP_MEANS = Table("group_means", "mean disc volume of a group at a visit, one row a level and mask source", (
+    _COLUMN["source"], _COLUMN["group"], _COLUMN["session"], _COLUMN["study_day"], _COLUMN["phase"], _COLUMN["level"],
+    Col("n", "int", "subjects in the mean", "1", minimum=0),
+    _mm3("mean_mm3", "mean volume", 0),
+    _mm3("sd_mm3", "standard deviation between subjects (n - 1)", 0),
+    _mm3("ci_low_mm3", "lower end of the t interval of the mean"),
+    _mm3("ci_high_mm3", "upper end of the t interval of the mean"),
+    Col("confidence_level", "float", "level of the interval", "1"),
+), ("source", "group", "session", "level"))
+
+FLOW = Table("flow", "how many subjects of a group are left at each step, one row a visit", (
+    _COLUMN["group"], _COLUMN["session"],
+    Col("enrolled", "int", "subjects of the group", "1", minimum=0),
+    Col("scanned", "int", "of these, with this visit", "1", minimum=0),
+    Col("segmented", "int", "of these, with a mask", "1", minimum=0),
+    Col("measured", "int", "of these, with at least one disc measured", "1", minimum=0),
+    Col("analysed", "int", "with at least one usable change to this visit, or from it if it is the reference", "1",
+        minimum=0),
+), ("group", "session"))
+
+
+def group_means(measures: pd.DataFrame, *, confidence_level: float = 0.95) -> pd.DataFrame:
+    """Mean, SD and interval of volume by source, group, session and level.
+
+    Parameters
+    ----------
+    measures : DataFrame
+        As in `schemas.MEASURES`. Failed rows are left out, so n differs between rows; unnamed discs are left out.
+    confidence_level : float
+        Of the t interval, 0 to 1.
+
+    Returns
+    -------
+    DataFrame, as in `GROUP_MEANS`
+        In the order of the study; a group without a single usable disc keeps its row with n = 0; SD and interval are
+        NaN below n = 2. `study_day` is the median of the group.
+    """
+    named = measures[measures["level"].isin(LEVELS)]
+    rows = []
+    for (source, group, session, level), own in named.groupby(["source", "group", "session", "level"], sort=False):
+        usable = own.loc[own["status"] != Status.FAILED, "volume_mm3"].dropna().to_numpy(dtype=np.float64)
+        n = usable.size
+        mean = float(usable.mean()) if n else math.nan
+        sd = float(usable.std(ddof=1)) if n > 1 else math.nan
+        half = sd / math.sqrt(n) * float(stats.t.ppf((1 + confidence_level) / 2, n - 1)) if n > 1 else math.nan
+        rows.append(
+            {
+                "source": source,
+                "group": group,
+                "session": session,
+                "study_day": float(own["study_day"].median()),
+                "phase": str(own["phase"].iloc[0]),
+                "level": level,
+                "n": n,
+                "mean_mm3": mean,
+                "sd_mm3": sd,
+                "ci_low_mm3": mean - half,
+                "ci_high_mm3": mean + half,
+                "confidence_level": confidence_level,
+            }
+        )
+    return typed_frame(rows, GROUP_MEANS)
+
+
+def flow_counts(
+    *,
+    subjects: pd.DataFrame,
+    sessions: pd.DataFrame,
+    scan_records: pd.DataFrame,
+    measures: pd.DataFrame,
+    change: pd.DataFrame,
+) -> pd.DataFrame:
+    """Subjects of each group at each step of the analysis, visit by visit.
+
+    Parameters
+    ----------
+    subjects, sessions, scan_records, measures, change : DataFrame, as in `schemas`
+        Rows of reference masks are not counted: they say nothing of the method.
+
+    Returns
+    -------
+    DataFrame, as in `FLOW`; visits in the order of their study day
+    """
+    own = measures[(measures["source"] != "reference") & (measures["status"] != Status.FAILED)]
+    paired = change[(change["source"] != "reference") & (change["status"] != Status.FAILED)]
+    steps = {
+        "scanned": _pairs(sessions, "session"),
+        "segmented": _pairs(scan_records[scan_records["status"] != Status.FAILED], "session"),
+        "measured": _pairs(own, "session"),
+        "analysed": _pairs(paired, "session") | _pairs(paired, "reference_session"),
+    }
+    days = sessions.groupby("session")["study_day"].median().sort_values(kind="stable")
+    rows = []
+    for group, members in subjects.groupby("group", sort=False)["subject"]:
+        for session in days.index:
+            counts = {step: sum((m, session) in seen for m in members) for step, seen in steps.items()}
+            rows.append({"group": group, "session": session, "enrolled": len(members), **counts})
+    return typed_frame(rows, FLOW)
+
+
+def _pairs(frame: pd.DataFrame, session_column: str) -> set[tuple[str, str]]:
+    return set(zip(frame["subject"], frame[session_column], strict=True))

@@ -1,0 +1,64 @@
+"""Measures -> change of every disc since the reference visit.
+
+Knows nothing of tests or of images.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from analysis.schemas import CHANGE
+from analysis.tables.frames import typed_frame
+from analysis.tables.pairs import Volumes, judge
+from analysis.vocabulary import Status
+
+_VISIT = ["subject", "group", "session", "study_day", "phase", "source"]
+
+
+def change_frame(measures: pd.DataFrame, *, reference_session: str) -> pd.DataFrame:
+    """Change of volume, one row for each subject, mask source, visit after or before the reference, and level.
+
+    Every visit in `measures` other than the reference gets a row for each level that the subject has with that
+    source at any visit. A row is failed, with the visit and the cause in its reason, when either side is failed or
+    missing (a subject without a reference visit has only such rows), and flagged when either side is.
+
+    Parameters
+    ----------
+    measures : DataFrame
+        As in `schemas.MEASURES`, any number of subjects.
+    reference_session : str
+
+    Returns
+    -------
+    DataFrame, as in `schemas.CHANGE`: mm3 and per cent of the reference volume; NaN where failed
+    """
+    volumes = Volumes(measures)
+    rows = []
+    for (subject, source), own in measures.groupby(["subject", "source"], sort=False):
+        levels = list(dict.fromkeys(own["level"]))
+        for visit in own[_VISIT].drop_duplicates().to_dict("records"):
+            if visit["session"] == reference_session:
+                continue
+            for level in levels:
+                before = volumes.side(subject, reference_session, level=level, source=source)
+                after = volumes.side(subject, visit["session"], level=level, source=source)
+                status, reason = judge(level, [before, after])
+                v1, v2 = before.volume_mm3, after.volume_mm3
+                if status == Status.FAILED:
+                    v1 = v2 = math.nan
+                rows.append(
+                    {
+                        **visit,
+                        "level": level,
+                        "reference_session": reference_session,
+                        "volume_reference_mm3": v1,
+                        "volume_mm3": v2,
+                        "change_mm3": v2 - v1,
+                        "change_percent": 100 * (v2 - v1) / v1,
+                        "status": str(status),
+                        "reason": reason,
+                    }
+                )
+    return typed_frame(rows, CHANGE)

@@ -1,0 +1,116 @@
+"""Everything that is not ok, once each -> the table `failures`.
+
+A disc that segmentation could not find fails again in every later stage. It is listed at the first stage that said
+so. Knows nothing of why things fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from analysis.errors import Problem
+from analysis.schemas import FAILURES
+from analysis.tables.frames import text, typed_frame
+from analysis.vocabulary import Status
+
+_WEIGHT = {Status.OK.value: 0, Status.FLAGGED.value: 1, Status.FAILED.value: 2}
+
+_READ = ("subject", "session", "reference_session", "level", "source", "status", "reason")
+
+# subject, session, level ("" = the whole visit), whether it is a person's own mask
+Place = tuple[str, str, str, bool]
+
+
+@dataclass
+class _Ledger:
+    """Rows so far, and how bad each place is already known to be."""
+
+    rows: list[dict[str, str]] = field(default_factory=list)
+    at: dict[Place, int] = field(default_factory=dict)
+
+    def known(self, place: Place) -> str:
+        """Worst status already listed for a place or for its whole visit."""
+        subject, session, _, drawn = place
+        places = (place, (subject, session, "", drawn))
+        found = [self.rows[self.at[p]]["status"] for p in places if p in self.at]
+        return max(found, key=_WEIGHT.__getitem__, default=Status.OK.value)
+
+    def covers(self, status: str, places: Iterable[Place]) -> bool:
+        return any(_WEIGHT[self.known(p)] >= _WEIGHT[status] for p in places)
+
+    def add(self, stage: str, place: Place, *, status: str, reason: str) -> None:
+        """List a place; one that is listed already takes the worse status and whatever is new in the reason."""
+        if place in self.at:
+            row = self.rows[self.at[place]]
+            row["status"] = max(row["status"], status, key=_WEIGHT.__getitem__)
+            said = row["reason"].split("; ")
+            row["reason"] = "; ".join([*said, *(r for r in reason.split("; ") if r and r not in said)])
+            return
+        subject, session, level, drawn = place
+        self.at[place] = len(self.rows)
+        reason = f"reference mask: {reason}" if drawn else reason
+        row = {"stage": stage, "subject": subject, "session": session, "level": level}
+        self.rows.append({**row, "status": status, "reason": reason})
+
+
+def failures_frame(
+    *,
+    problems: Iterable[Problem] = (),
+    scan_records: pd.DataFrame | None = None,
+    findings: pd.DataFrame | None = None,
+    measures: pd.DataFrame | None = None,
+    accuracy: pd.DataFrame | None = None,
+    change: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """All rows that are not ok, in the order input, segment, measure, evaluate, change.
+
+    A disc is listed once, at the earliest stage that spoke against it; a doubt that only a later measure raised is
+    added to its reason. A visit that failed whole stands for its discs. A change that failed because of a visit
+    listed already is left out. Discs of reference masks are told apart from the method's own.
+
+    Parameters
+    ----------
+    problems : iterable of Problem, from reading the study
+    scan_records, findings, measures, accuracy, change : DataFrame or None, as in `schemas`
+
+    Returns
+    -------
+    DataFrame, as in `schemas.FAILURES`
+    """
+    ledger = _Ledger()
+    for said in dict.fromkeys(str(p) for p in problems):
+        row = {"stage": "input", "subject": "", "session": "", "level": ""}
+        ledger.rows.append({**row, "status": Status.FAILED.value, "reason": said})
+    for row in _not_ok(scan_records):
+        place = (row["subject"], row["session"], "", False)
+        ledger.add("segment", place, status=row["status"], reason=row["reason"])
+    for stage, frame in (("segment", findings), ("measure", measures)):
+        for row in _not_ok(frame):
+            place = _place(row, drawn=row.get("source") == "reference")
+            # A doubt may add a reason to a doubt; a failure that is known to have failed has nothing to add, nor has
+            # anything after its whole visit has failed.
+            if ledger.known(place) != Status.FAILED:
+                ledger.add(stage, place, status=row["status"], reason=row["reason"])
+    for row in _not_ok(accuracy):
+        if not ledger.covers(row["status"], [_place(row, drawn=d) for d in (False, True)]):
+            ledger.add("evaluate", _place(row, drawn=False), status=row["status"], reason=row["reason"])
+    for row in _not_ok(change):
+        drawn = row["source"] == "reference"
+        before = {**row, "session": row["reference_session"]}
+        if not ledger.covers(row["status"], [_place(row, drawn=drawn), _place(before, drawn=drawn)]):
+            ledger.add("change", _place(row, drawn=drawn), status=row["status"], reason=row["reason"])
+    return typed_frame(ledger.rows, FAILURES)
+
+
+def _not_ok(frame: pd.DataFrame | None) -> list[dict[str, str]]:
+    if frame is None:
+        return []
+    bad = frame.loc[frame["status"] != Status.OK, [c for c in _READ if c in frame]]
+    return [{str(k): text(v) for k, v in row.items()} for row in bad.to_dict("records")]
+
+
+def _place(row: dict[str, str], *, drawn: bool) -> Place:
+    return row["subject"], row["session"], row["level"], drawn

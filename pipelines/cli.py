@@ -1,0 +1,85 @@
+"""The command line. Parses, hands over to `pipelines.commands`, prints errors without a traceback.
+
+Imports nothing heavy: `--help` must answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from analysis import __version__
+from analysis.errors import BedrestError
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bedrest",
+        description="Segments, names and measures lumbar discs on Dixon or T2 MR, follows them through the visits of "
+        "a bed-rest study, and reports what changed. Research use only.",
+        epilog="Exit status: 0 all well; 1 the command could not do its work; 3 done, but something failed on the "
+        "way (see tables/failures.csv).",
+    )
+    parser.add_argument("--version", action="version", version=f"bedrest {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="write the synthetic demo cohort and its study.toml")
+    demo.add_argument("folder", type=Path, metavar="DIR")
+    demo.add_argument("--subjects", type=int, default=8)
+    demo.add_argument("--sessions", type=int, default=3)
+    demo.add_argument("--seed", type=int, default=0)
+
+    check = commands.add_parser("check", help="validate a study and print every problem")
+    check.add_argument("study", type=Path, metavar="STUDY.toml")
+
+    run = commands.add_parser("run", help="do everything that is not up to date")
+    run.add_argument("study", type=Path, metavar="STUDY.toml")
+    run.add_argument("--cores", type=int, default=2)
+    run.add_argument("--device", choices=DEVICES, default=None, help="default: what study.toml says")
+
+    segment = commands.add_parser("segment", help="segment one scan from any set of contrasts")
+    for flag in ("water", "fat", "in-phase", "opposed", "t2"):
+        segment.add_argument(f"--{flag}", type=Path, metavar="FILE")
+    segment.add_argument("-o", "--output", type=Path, required=True, metavar="MASK")
+    segment.add_argument("--device", choices=DEVICES, default="auto")
+
+    measure = commands.add_parser("measure", help="measure the discs of a mask made by anyone")
+    measure.add_argument("mask", type=Path, metavar="MASK")
+    measure.add_argument("--levels", default=None, metavar="51=L5-S1,...", help="default: 1=L5-S1 ... 7=T11-T12")
+    measure.add_argument("--image", type=Path, metavar="FILE", help="an image to take mean signals from")
+    measure.add_argument("-o", "--output", type=Path, required=True, metavar="CSV")
+
+    evaluate = commands.add_parser("evaluate", help="compare a mask with a reference mask, level by level")
+    evaluate.add_argument("predicted", type=Path, metavar="PREDICTED")
+    evaluate.add_argument("reference", type=Path, metavar="REFERENCE")
+    evaluate.add_argument("--levels", default=None, metavar="1=L5-S1,...")
+    evaluate.add_argument("--reference-levels", default=None, metavar="51=L5-S1,...")
+    evaluate.add_argument("-o", "--output", type=Path, required=True, metavar="CSV")
+
+    report = commands.add_parser("report", help="make reports again from stored results")
+    report.add_argument("study", type=Path, metavar="STUDY.toml")
+    report.add_argument("--subject", default=None, metavar="sub-01")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    from pipelines import commands
+
+    try:
+        return getattr(commands, args.command)(args)
+    except BedrestError as error:
+        print(f"bedrest {args.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped. Run the same command again to go on from here.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

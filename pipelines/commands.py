@@ -1,0 +1,210 @@
+"""What each command of the command line does. Heavy libraries load only inside the command that needs them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from analysis import schemas
+from analysis.errors import ImageError, StudyError
+from analysis.vocabulary import LEVEL_OF_LABEL, Contrast, Status
+
+DONE, COULD_NOT, DONE_WITH_FAILURES = 0, 1, 3
+
+
+def demo(args: argparse.Namespace) -> int:
+    """Write the demo cohort, two subjects at a time."""
+    from concurrent.futures import ProcessPoolExecutor
+    from functools import partial
+
+    import pandas as pd
+    from tqdm import tqdm
+
+    from analysis.phantom.cohort import DemoPlan, write_study_files, write_subject
+
+    if args.subjects < 1 or args.sessions < 1:
+        raise StudyError("at least one subject and one session", f"{args.subjects} and {args.sessions}",
+                         "bedrest demo", "Give positive numbers.")
+    plan = DemoPlan(args.subjects, args.sessions, args.seed)
+    args.folder.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+        jobs = pool.map(partial(write_subject, plan=plan, folder=args.folder), range(plan.subjects))
+        truth = list(tqdm(jobs, total=plan.subjects, desc="synthetic subjects", unit="subject"))
+    write_study_files(plan, args.folder, pd.concat(truth, ignore_index=True))
+    print(f"Synthetic demo cohort: {args.folder}\nNext: bedrest run {args.folder / 'study.toml'}")
+    return DONE
+
+
+def check(args: argparse.Namespace) -> int:
+    """Print every problem of a study."""
+    from analysis.io.manifest import build_manifest, check_manifest
+    from analysis.settings import load_study
+
+    study = load_study(args.study)
+    manifest = build_manifest(study)
+    problems = check_manifest(study, manifest)
+    for p in problems:
+        print(f"- {p.problem}")
+    n = f"{len(manifest.subjects)} subjects, {len(manifest.sessions)} visits, {len(manifest.scans)} files"
+    print(f"{study.name}: {n}; " + (f"{len(problems)} problem(s)" if problems else "no problems"))
+    return COULD_NOT if problems else DONE
+
+
+def run(args: argparse.Namespace) -> int:
+    """Everything, resumable."""
+    from analysis.io.results import StudyResults
+    from analysis.segmentation.device import resolve_device
+    from analysis.settings import load_study
+    from pipelines.run import prepare, run_workflow
+
+    study = load_study(args.study)
+    device = resolve_device(args.device or study.device)
+    results = StudyResults(study.output_dir)
+    manifest, problems = prepare(study, results)
+    for p in problems:
+        print(f"- {p.problem}", file=sys.stderr)
+    if manifest.subjects.empty:
+        raise StudyError("at least one subject that can be analysed", "none", str(args.study),
+                         "See the problems above, or run `bedrest check`.")
+    outcome = run_workflow(study, results, manifest, cores=args.cores, device=device)
+    return _tell(outcome, results, problems)
+
+
+def _tell(outcome, results, problems) -> int:
+    if not outcome.finished:
+        tail = "\n".join(outcome.log.read_text(errors="replace").splitlines()[-15:])
+        print(f"A stage broke down; what was computed is kept. The end of {outcome.log}:\n{tail}", file=sys.stderr)
+        return COULD_NOT
+    if outcome.redone:
+        print("Computed: " + ", ".join(f"{rule} x{n}" for rule, n in outcome.redone.items()))
+        for line in outcome.reasons[:60] if not outcome.redone.get("segment") == len(
+                results.read_manifest(schemas.SUBJECTS)) else []:
+            print(f"  {line}")
+    else:
+        print("Nothing to do: every result is up to date.")
+    failures = results.read(schemas.FAILURES)
+    failed = failures[failures["status"] == Status.FAILED]
+    for _, row in failed.head(20).iterrows():
+        what = " ".join(str(row[c]) for c in ("subject", "session", "level") if row[c])
+        print(f"failed: {row['stage']} {what}: {row['reason']}", file=sys.stderr)
+    if len(failed) > 20:
+        print(f"... {len(failed)} failures in all: {results.table(schemas.FAILURES)}", file=sys.stderr)
+    flagged = int((failures["status"] == Status.FLAGGED).sum())
+    print(f"{len(failed)} failed, {flagged} flagged\nLook at {results.index_html}")
+    return DONE_WITH_FAILURES if len(failed) or problems else DONE
+
+
+def segment(args: argparse.Namespace) -> int:
+    """One scan -> one mask in the scan's own grid."""
+    from analysis.io.images import read_scan
+    from analysis.io.masks import write_label_map
+    from analysis.segmentation.device import resolve_device
+    from analysis.segmentation.engine import segment as run_engine
+    from analysis.segmentation.weights import load_weights
+
+    paths = {c: getattr(args, c.value) for c in Contrast if getattr(args, c.value)}
+    if not paths:
+        raise StudyError("at least one contrast", "none", "bedrest segment",
+                         "Give --water, --fat, --in-phase, --opposed or --t2.")
+    _refuse_overwrite(args.output, list(paths.values()))
+    scan = read_scan(paths, where="scan")
+    result = run_engine(load_weights(), scan, device=resolve_device(args.device))
+    names = {**LEVEL_OF_LABEL, **{f.label: f.name for f in result.findings}}
+    write_label_map(result.discs, args.output, names=names, like=next(iter(paths.values())))
+    for warning in result.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    for f in result.findings:
+        print(f"{f.name:10s} {f.status:8s} {f.mean_probability:5.2f} {f.reason}")
+    found = any(f.status != Status.FAILED for f in result.findings)
+    return DONE if found else DONE_WITH_FAILURES
+
+
+def measure(args: argparse.Namespace) -> int:
+    """A mask made by anyone -> measures of its discs."""
+    from analysis.io.images import read_volume
+    from analysis.io.masks import read_label_map
+    from analysis.io.tables import write_table
+    from analysis.measure.discs import measure_discs
+    from analysis.measure.levels import parse_levels
+    from analysis.measure.quality import unknown_labels
+    from analysis.tables.measures import VisitKey, measures_frame
+
+    levels = parse_levels(args.levels) if args.levels else dict(LEVEL_OF_LABEL)
+    mask = read_label_map(args.mask, where=str(args.mask))
+    images = {}
+    if args.image:
+        image = read_volume(args.image, where=str(args.image))
+        if image.grid.max_corner_distance_mm(mask.grid) > 0.1:
+            raise ImageError("an image on the mask's grid", f"{image.grid.shape} against {mask.grid.shape}, or another "
+                             "affine", str(args.image), "Resample one onto the other first.")
+        images = {Contrast.WATER: image}
+    _refuse_overwrite(args.output, [args.mask])
+    measures = measure_discs(mask, levels, images)
+    key = VisitKey(args.mask.name.split(".")[0], "", "", float("nan"), "")
+    frame = measures_frame(measures, visit=key, source="given", mean_probability={})
+    frame = frame.rename(columns={"signal_water": "signal", "subject": "mask"})[schemas.MASK_MEASURES.column_names]
+    write_table(frame, args.output, schemas.MASK_MEASURES)
+    for label, n in unknown_labels(mask, levels).items():
+        print(f"warning: label {label} ({n} voxels) is not among the levels asked for", file=sys.stderr)
+    return _tell_rows(frame, args.output)
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Two masks -> agreement by level."""
+    from analysis.io.masks import read_label_map
+    from analysis.io.tables import write_table
+    from analysis.measure.agreement import compare_masks
+    from analysis.measure.levels import parse_levels
+    from analysis.tables.measures import VisitKey, accuracy_frame
+
+    levels = parse_levels(args.levels) if args.levels else dict(LEVEL_OF_LABEL)
+    reference_levels = parse_levels(args.reference_levels) if args.reference_levels else dict(LEVEL_OF_LABEL)
+    predicted = read_label_map(args.predicted, where=str(args.predicted))
+    reference = read_label_map(args.reference, where=str(args.reference))
+    _refuse_overwrite(args.output, [args.predicted, args.reference])
+    agreement = compare_masks(predicted, reference, levels=levels, reference_levels=reference_levels)
+    key = VisitKey(args.predicted.name.split(".")[0], "", "", float("nan"), "")
+    frame = accuracy_frame(agreement, visit=key).rename(columns={"subject": "mask"})
+    frame = frame[schemas.MASK_ACCURACY.column_names]
+    write_table(frame, args.output, schemas.MASK_ACCURACY)
+    shown = frame[["level", "dice", "centre_distance_mm", "assd_mm", "hausdorff_mm", "volume_error_percent", "status"]]
+    print(shown.round(3).to_string(index=False))
+    return _tell_rows(frame, args.output)
+
+
+def report(args: argparse.Namespace) -> int:
+    """Reports again from stored results."""
+    from analysis.io.results import StudyResults
+    from analysis.settings import load_study
+    from pipelines.index_page import write_index
+    from pipelines.reports import make_cohort_report, make_subject_report
+
+    study = load_study(args.study)
+    results = StudyResults(study.output_dir)
+    subjects = list(results.read_manifest(schemas.SUBJECTS)["subject"])
+    if args.subject is not None and args.subject not in subjects:
+        raise StudyError(f"one of {', '.join(subjects)}", args.subject, "--subject", "Check the spelling.")
+    for subject in [args.subject] if args.subject else subjects:
+        make_subject_report(study, results, subject)
+        print(results.subject_html(subject))
+    if args.subject is None:
+        make_cohort_report(study, results)
+        print(results.cohort_html)
+    write_index(results, study)
+    return DONE
+
+
+def _refuse_overwrite(output: Path, inputs: list[Path]) -> None:
+    if any(output.resolve() == p.resolve() for p in inputs):
+        raise StudyError("an output file of its own", "the same file as an input", str(output),
+                         "Choose another name with -o.")
+
+
+def _tell_rows(frame, output: Path) -> int:
+    bad = frame[frame["status"] != Status.OK]
+    for _, row in bad.iterrows():
+        print(f"{row['status']}: {row['level']}: {row['reason']}", file=sys.stderr)
+    print(f"{len(frame)} discs, {len(bad)} not ok: {output}")
+    return DONE if bad.empty else DONE_WITH_FAILURES

@@ -1,0 +1,286 @@
+"""The stages of a study, each a plain command over declared inputs and outputs.
+
+`python -m pipelines.stages NAME STUDY.toml [--subject S] [--device D] [--threads N]`; the Snakefile orders them.
+Bad data never raise here: they become rows with status and reason, and other visits go on. Computes nothing itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from analysis import schemas
+from analysis.errors import BedrestError
+from analysis.io.images import read_scan
+from analysis.io.masks import read_label_map, write_label_map
+from analysis.io.results import StudyResults
+from analysis.io.tables import concat_tables, empty_table, read_table, write_table
+from analysis.settings import Study, load_study
+from analysis.types import LabelMap, Scan
+from analysis.vocabulary import LEVEL_OF_LABEL, Contrast, MaskRole, Status
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one stage is asked to do."""
+
+    study: Study
+    results: StudyResults
+    subject: str
+    device: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One visit's files as the manifest has them."""
+
+    subject: str
+    session: str
+    paths: dict[str, Path]
+
+    @property
+    def where(self) -> str:
+        return f"{self.subject} {self.session}"
+
+    def contrasts(self) -> dict[Contrast, Path]:
+        return {c: self.paths[c] for c in Contrast if c in self.paths}
+
+
+def visits_of(job: Job) -> list[Visit]:
+    """The subject's visits in the order of their study day."""
+    sessions = job.results.read_subject(job.subject, schemas.SESSIONS).sort_values("study_day")
+    scans = job.results.read_subject(job.subject, schemas.SCANS)
+    out = []
+    for session in sessions["session"]:
+        rows = scans[scans["session"] == session]
+        out.append(Visit(job.subject, session, {c: Path(p) for c, p in zip(rows["contrast"], rows["path"], strict=True)}))
+    return out
+
+
+def segment(job: Job) -> None:
+    """Every visit of a subject -> masks, scan records, findings. The weights are loaded once."""
+    from analysis.segmentation.device import resolve_device
+    from analysis.segmentation.weights import load_weights
+
+    device = resolve_device(job.device)
+    if device == "cpu":
+        import torch
+
+        torch.set_num_threads(job.threads)
+    trained = load_weights()
+    records, findings = [], []
+    for visit in visits_of(job):
+        record, found = _segment_visit(job, visit, trained, device)
+        records.append(record)
+        findings += found
+    _write_slice(job, pd.DataFrame(records), schemas.SCAN_RECORDS)
+    _write_slice(job, pd.DataFrame(findings), schemas.FINDINGS)
+
+
+def _segment_visit(job: Job, visit: Visit, trained, device: str) -> tuple[dict, list[dict]]:
+    from analysis.segmentation.engine import segment as run_engine
+
+    key = {"subject": visit.subject, "session": visit.session}
+    target = job.results.mask(visit.subject, visit.session)
+    given = visit.paths.get(MaskRole.MASK)
+    record = {**key, "mask_path": "", "source": "given" if given else "automatic", "contrasts": "", "device": "",
+              "seconds": float("nan"), "warnings": "", "status": Status.OK, "reason": ""}
+    begun = time.monotonic()
+    try:
+        if given:
+            mask = read_label_map(given, where=visit.where)
+            found = [(level, label, float("nan"), Status.OK, "") for label, level in LEVEL_OF_LABEL.items()
+                     if (mask.data == label).any()]
+        else:
+            paths = visit.contrasts()
+            segmentation = run_engine(trained, read_scan(paths, where=visit.where), device=device)
+            mask = segmentation.discs
+            record |= {"contrasts": "+".join(paths), "device": device, "warnings": " | ".join(segmentation.warnings)}
+            found = [(f.name, f.label, f.mean_probability, f.status, f.reason) for f in segmentation.findings]
+        names = {**LEVEL_OF_LABEL, **{label: level for level, label, *_ in found}}
+        like = given or next(iter(visit.contrasts().values()))
+        write_label_map(mask, target, names=names, like=like)
+        record |= {"mask_path": str(target.relative_to(job.results.output_dir)),
+                   "seconds": round(time.monotonic() - begun, 2)}
+        if not any(status != Status.FAILED for *_, status, _ in found):
+            record |= {"status": Status.FAILED, "reason": found[0][-1] if found else "the mask is empty"}
+    except BedrestError as error:
+        return record | {"status": Status.FAILED, "reason": str(error)}, []
+    columns = ("level", "label", "mean_probability", "status", "reason")
+    return record, [{**key, **dict(zip(columns, row, strict=True))} for row in found]
+
+
+def measure(job: Job) -> None:
+    """Masks of a subject -> measures of every disc, and agreement with reference masks where there are any."""
+    from analysis.tables.measures import VisitKey
+
+    records = job.results.read_subject(job.subject, schemas.SCAN_RECORDS).set_index("session")
+    sessions = job.results.read_subject(job.subject, schemas.SESSIONS).set_index("session")
+    group = job.results.read_subject(job.subject, schemas.SUBJECTS)["group"].iloc[0]
+    findings = job.results.read_subject(job.subject, schemas.FINDINGS)
+    measures, accuracies = [], []
+    for visit in visits_of(job):
+        day, phase = sessions.loc[visit.session, ["study_day", "phase"]]
+        key = VisitKey(visit.subject, group, visit.session, float(day), str(phase))
+        found = findings[findings["session"] == visit.session]
+        automatic, frame = _measure_automatic(job, visit, key, records.loc[visit.session], found)
+        measures.append(frame)
+        reference, frames, agreement = _measure_reference(visit, key, automatic)
+        measures += frames
+        accuracies += agreement
+    _write_slice(job, concat_tables(measures, schemas.MEASURES), schemas.MEASURES)
+    _write_slice(job, concat_tables(accuracies, schemas.ACCURACY), schemas.ACCURACY)
+
+
+def _images_of(visit: Visit) -> Scan | None:
+    """The scan, for signals; None where it cannot be read, which segmentation has already told."""
+    try:
+        return read_scan(visit.contrasts(), where=visit.where) if visit.contrasts() else None
+    except BedrestError:
+        return None
+
+
+def _measure_automatic(job: Job, visit: Visit, key, record: pd.Series,
+                       found: pd.DataFrame) -> tuple[LabelMap | None, pd.DataFrame]:
+    from analysis.measure.discs import measure_discs
+    from analysis.tables.measures import failed_frame, measures_frame, with_findings
+
+    if not record["mask_path"]:
+        return None, failed_frame(key, source=record["source"], levels=tuple(LEVEL_OF_LABEL.values()),
+                                  reason=record["reason"])
+    mask = read_label_map(job.results.output_dir / record["mask_path"], where=visit.where)
+    scan = _images_of(visit)
+    levels = {int(label): level for label, level in zip(found["label"], found["level"], strict=True)} | {}
+    levels = levels or dict(LEVEL_OF_LABEL)
+    images = scan.contrasts if scan is not None and scan.grid.shape == mask.grid.shape else {}
+    frame = measures_frame(measure_discs(mask, levels, images), visit=key, source=record["source"],
+                           mean_probability=dict(zip(found["level"], found["mean_probability"], strict=True)))
+    return mask, with_findings(frame, found)
+
+
+def _measure_reference(visit: Visit, key, automatic: LabelMap | None) -> tuple[
+        LabelMap | None, list[pd.DataFrame], list[pd.DataFrame]]:
+    from analysis.measure.agreement import compare_masks, name_binary_reference
+    from analysis.measure.discs import measure_discs
+    from analysis.tables.measures import accuracy_frame, failed_accuracy, measures_frame
+
+    path = visit.paths.get(MaskRole.REFERENCE)
+    if path is None:
+        return None, [], []
+    try:
+        reference = read_label_map(path, where=visit.where)
+        if set(pd.unique(reference.data.ravel())) == {0, 1}:
+            reference = name_binary_reference(reference)
+        levels = {k: v for k, v in LEVEL_OF_LABEL.items() if (reference.data == k).any()}
+        frames = [measures_frame(measure_discs(reference, levels, {}), visit=key, source="reference",
+                                 mean_probability={})]
+        if automatic is None:
+            return reference, frames, []
+        agreement = compare_masks(automatic, reference, levels=levels, reference_levels=levels)
+        return reference, frames, [accuracy_frame(agreement, visit=key)]
+    except BedrestError as error:
+        return None, [], [failed_accuracy(key, reason=str(error))]
+
+
+def change(job: Job) -> None:
+    """Measures of a subject -> change, arvd and everything that went wrong with this subject."""
+    from analysis.tables.arvd import arvd_frame
+    from analysis.tables.change import change_frame
+    from analysis.tables.failures import failures_frame
+
+    read = job.results.read_subject
+    measures = read(job.subject, schemas.MEASURES)
+    changes = change_frame(measures, reference_session=job.study.reference_session)
+    arvd = arvd_frame(measures, reference_session=job.study.reference_session)
+    _write_slice(job, changes, schemas.CHANGE)
+    _write_slice(job, arvd, schemas.ARVD)
+    problems = job.results.subject_table(job.subject, schemas.INPUT_PROBLEMS)
+    failures = failures_frame(
+        input_problems=read_table(problems, schemas.INPUT_PROBLEMS) if problems.exists()
+        else empty_table(schemas.INPUT_PROBLEMS),
+        scan_records=read(job.subject, schemas.SCAN_RECORDS), findings=read(job.subject, schemas.FINDINGS),
+        measures=measures, accuracy=read(job.subject, schemas.ACCURACY), change=changes,
+    )
+    _write_slice(job, failures, schemas.FAILURES)
+
+
+def tables(job: Job) -> None:
+    """Subjects' slices -> cohort tables."""
+    subjects = list(job.results.read_manifest(schemas.SUBJECTS)["subject"])
+    for table in (schemas.MEASURES, schemas.CHANGE, schemas.ARVD, schemas.ACCURACY, schemas.FAILURES):
+        frames = [job.results.read_subject(s, table) for s in subjects]
+        write_table(concat_tables(frames, table), job.results.table(table), table)
+
+
+def statistics(job: Job) -> None:
+    """Cohort tables -> contrasts."""
+    from analysis.stats.contrasts import contrasts_frame
+
+    frame = contrasts_frame(job.results.read(schemas.CHANGE), job.results.read_manifest(schemas.SUBJECTS),
+                            confidence_level=job.study.statistics.confidence_level)
+    write_table(frame, job.results.table(schemas.CONTRASTS), schemas.CONTRASTS)
+
+
+def _write_slice(job: Job, frame: pd.DataFrame, table: schemas.Table) -> None:
+    write_table(concat_tables([frame], table), job.results.subject_table(job.subject, table), table)
+
+
+def subject_report(job: Job) -> None:
+    from pipelines.reports import make_subject_report
+
+    make_subject_report(job.study, job.results, job.subject)
+
+
+def cohort_report(job: Job) -> None:
+    from pipelines.reports import make_cohort_report
+
+    make_cohort_report(job.study, job.results)
+
+
+def figures(job: Job) -> None:
+    from pipelines.reports import draw_figures
+
+    draw_figures(job.study, job.results)
+
+
+def index(job: Job) -> None:
+    from pipelines.index_page import write_index
+    from pipelines.provenance import write_provenance
+
+    write_provenance(job.results, job.study)
+    write_index(job.results, job.study)
+
+
+STAGES: dict[str, Callable[[Job], None]] = {
+    "segment": segment, "measure": measure, "change": change, "tables": tables, "statistics": statistics,
+    "figures": figures, "subject-report": subject_report, "cohort-report": cohort_report, "index": index,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("study", type=Path)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--subject", default="")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    try:
+        job = Job(load_study(args.study), StudyResults(args.output), args.subject, args.device, args.threads)
+        STAGES[args.stage](job)
+    except BedrestError as error:
+        print(f"{args.stage} {args.subject}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

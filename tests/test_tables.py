@@ -1,0 +1,223 @@
+"""Change, arvd and failures from small tables worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+
+from analysis.errors import Problem
+from analysis.measure.agreement import DiscAgreement
+from analysis.measure.discs import DiscMeasure
+from analysis.schemas import ACCURACY, ARVD, CHANGE, FAILURES, FINDINGS, MEASURES, SCAN_RECORDS
+from analysis.tables.arvd import arvd, arvd_frame, signed_change_error
+from analysis.tables.change import change_frame
+from analysis.tables.failures import failures_frame
+from analysis.tables.frames import typed_frame
+from analysis.tables.measures import VisitKey, accuracy_frame, measures_frame
+from analysis.vocabulary import Contrast, Status
+
+BASE, LATER = "ses-1", "ses-2"
+
+
+def visit(session: str = BASE, *, subject: str = "01") -> VisitKey:
+    day, phase = {"ses-1": (-2.0, "baseline"), "ses-2": (20.0, "bed_rest"), "ses-3": (70.0, "recovery")}[session]
+    return VisitKey(subject, "control", session, day, phase)
+
+
+def disc(level: str, volume_mm3: float = math.nan, *, status: str = Status.OK, reason: str = "") -> DiscMeasure:
+    n = None if math.isnan(volume_mm3) else int(volume_mm3)
+    return DiscMeasure(level, 1, volume_mm3=volume_mm3, n_voxels=n, status=status, reason=reason)
+
+
+def frame(
+    discs: list[DiscMeasure], session: str = BASE, *, subject: str = "01", source: str = "automatic"
+) -> pd.DataFrame:
+    return measures_frame(discs, visit=visit(session, subject=subject), source=source, mean_probability={})
+
+
+def failed(level: str, reason: str = "not found") -> DiscMeasure:
+    return disc(level, status=Status.FAILED, reason=reason)
+
+
+def test_measures_frame_follows_its_schema() -> None:
+    good = DiscMeasure(
+        "L5-S1", 1, volume_mm3=9000, n_voxels=2880, height_mean_mm=8, diameter_ap_mm=34, diameter_transverse_mm=50,
+        centre_mm=(1, 2, 3), signals={Contrast.WATER: 163.0},
+    )
+    found = measures_frame(
+        [good, failed("L4-L5"), disc("L3-L4", 8000)], visit=visit(), source="automatic",
+        mean_probability={"L5-S1": 0.97, "L4-L5": 0.2}, doubts={"L3-L4": "name guessed", "L4-L5": "never used"},
+    )
+    MEASURES.pandera.validate(found)
+    assert list(found.columns) == MEASURES.column_names
+    assert found["subject"].tolist() == ["01"] * 3  # never the number 1
+    first, second, third = found.to_dict("records")
+    assert (first["centre_z_mm"], first["signal_water"], first["mean_probability"]) == (3, 163, 0.97)
+    assert math.isnan(first["signal_fat"])
+    assert pd.isna(second["n_voxels"]) and math.isnan(second["volume_mm3"]) and math.isnan(second["mean_probability"])
+    assert (second["status"], second["reason"]) == ("failed", "not found")
+    assert (third["status"], third["reason"]) == ("flagged", "name guessed")
+
+
+def test_empty_tables_keep_their_columns() -> None:
+    empty = frame([])
+    MEASURES.pandera.validate(empty)
+    CHANGE.pandera.validate(change_frame(empty, reference_session=BASE))
+    ARVD.pandera.validate(arvd_frame(empty, reference_session=BASE))
+    assert failures_frame(measures=empty).empty
+
+
+def test_a_column_no_schema_knows_is_refused() -> None:
+    with pytest.raises(KeyError, match="volume_cm3"):
+        typed_frame([{"volume_cm3": 1.0}], MEASURES)
+
+
+def test_accuracy_frame_follows_its_schema() -> None:
+    rows = [DiscAgreement("L5-S1", dice=0.9), DiscAgreement("L4-L5", status=Status.FAILED, reason="missing")]
+    found = accuracy_frame(rows, subject="01", session=BASE)
+    ACCURACY.pandera.validate(found)
+    assert found["dice"].tolist()[0] == 0.9
+    assert math.isnan(found["dice"].tolist()[1])
+
+
+def test_change_in_mm3_and_per_cent() -> None:
+    both = pd.concat([frame([disc("L5-S1", 8000)]), frame([disc("L5-S1", 8200)], LATER)])
+    found = change_frame(both, reference_session=BASE)
+    CHANGE.pandera.validate(found)
+    (row,) = found.to_dict("records")
+    assert (row["session"], row["reference_session"], row["study_day"], row["phase"]) == (LATER, BASE, 20, "bed_rest")
+    assert (row["change_mm3"], row["change_percent"], row["status"]) == (200, pytest.approx(2.5), "ok")
+
+
+def test_change_fails_with_the_visit_and_the_cause() -> None:
+    first = [disc("L5-S1", 8000), failed("L4-L5", "cut off"), disc("L3-L4", 7000), disc("L2-L3", 6000)]
+    touched = disc("L3-L4", 7100, status=Status.FLAGGED, reason="touches the edge")
+    second = [failed("L5-S1", "not found"), disc("L4-L5", 9000), touched]
+    found = change_frame(pd.concat([frame(first), frame(second, LATER)]), reference_session=BASE).set_index("level")
+    assert found["status"].to_dict() == {"L5-S1": "failed", "L4-L5": "failed", "L3-L4": "flagged", "L2-L3": "failed"}
+    assert found.loc["L5-S1", "reason"] == "ses-2: not found"
+    assert found.loc["L4-L5", "reason"] == "ses-1: cut off"
+    assert found.loc["L3-L4", "reason"] == "ses-2: touches the edge"
+    assert found.loc["L2-L3", "reason"] == "ses-2: L2-L3 was not measured there"
+    assert found.loc["L5-S1", ["volume_reference_mm3", "volume_mm3", "change_percent"]].isna().all()
+    assert found.loc["L3-L4", "change_mm3"] == pytest.approx(100)
+
+
+def test_change_without_a_reference_visit_fails_row_by_row() -> None:
+    both = pd.concat([frame([disc("L5-S1", 8000)], LATER), frame([disc("L5-S1", 8000)], "ses-3")])
+    found = change_frame(both, reference_session=BASE)
+    assert found["status"].tolist() == ["failed"] * 2
+    assert found["reason"].tolist() == ["ses-1: no such visit among the measures"] * 2
+
+
+def test_change_never_crosses_sources_nor_follows_nameless_discs() -> None:
+    parts = [
+        frame([disc("L5-S1", 100), disc("unnamed-1", 50)]),
+        frame([disc("L5-S1", 110), disc("unnamed-1", 60)], LATER),
+        frame([disc("L5-S1", 200)], source="reference"),
+        frame([disc("L5-S1", 202)], LATER, source="reference"),
+    ]
+    found = change_frame(pd.concat(parts), reference_session=BASE).set_index(["source", "level"])
+    assert found.loc[("automatic", "L5-S1"), "change_percent"] == pytest.approx(10)
+    assert found.loc[("reference", "L5-S1"), "change_percent"] == pytest.approx(1)
+    assert found.loc[("automatic", "unnamed-1"), "status"] == "failed"
+    assert "cannot be followed" in found.loc[("automatic", "unnamed-1"), "reason"]
+
+
+def test_change_does_not_depend_on_the_order_of_subjects() -> None:
+    parts = [frame([disc("L5-S1", 100 + n)], s, subject=f"0{n}") for n in range(3) for s in (BASE, LATER)]
+    key = list(CHANGE.key)
+    one = change_frame(pd.concat(parts), reference_session=BASE).sort_values(key, ignore_index=True)
+    other = change_frame(pd.concat(parts[::-1]), reference_session=BASE).sort_values(key, ignore_index=True)
+    pd.testing.assert_frame_equal(one, other)
+
+
+def test_arvd_is_blind_to_the_sign_and_the_signed_error_is_not() -> None:
+    assert arvd(100, 110, 90) == 0
+    assert signed_change_error(100, 110, vt1=100, vt2=90) == pytest.approx(-0.2)
+    assert arvd(100, 110, 105) == pytest.approx(0.05)  # ||100-105|-|100-110||/100
+    assert arvd(100, 90, 120) == pytest.approx(0.1)
+    assert math.isnan(arvd(100, math.nan, 90))
+    with pytest.raises(ValueError, match="above 0"):
+        arvd(0, 1, 1)
+
+
+def test_arvd_frame_needs_reference_masks_at_both_visits() -> None:
+    parts = [
+        frame([disc("L5-S1", 100), disc("L4-L5", 100)], source="reference"),
+        frame([disc("L5-S1", 110), failed("L4-L5")], LATER, source="reference"),
+        frame([disc("L5-S1", 100), disc("L4-L5", 100)]),
+        frame([disc("L5-S1", 90), disc("L4-L5", 90)], LATER),
+        frame([disc("L5-S1", 90)], subject="02", source="reference"),  # one drawn visit only
+        frame([disc("L5-S1", 90)], LATER, subject="02"),
+    ]
+    found = arvd_frame(pd.concat(parts), reference_session=BASE)
+    ARVD.pandera.validate(found)
+    assert found["subject"].tolist() == ["01", "01"]
+    good, bad = found.to_dict("records")
+    assert (good["vg1_mm3"], good["vg2_mm3"], good["vt1_mm3"], good["vt2_mm3"]) == (100, 110, 100, 90)
+    assert (good["arvd"], good["signed_change_error"]) == (0, pytest.approx(-0.2))
+    assert (bad["status"], bad["reason"]) == ("failed", "ses-2 (reference): not found")
+    assert math.isnan(bad["vg1_mm3"]) and math.isnan(bad["arvd"])
+
+
+def _findings(*rows: tuple[str, str, str, str]) -> pd.DataFrame:
+    names = ("session", "level", "status", "reason")
+    return typed_frame(({"subject": "01", "label": 1, **dict(zip(names, r, strict=True))} for r in rows), FINDINGS)
+
+
+def _record(session: str, status: str, reason: str) -> dict[str, str]:
+    return {"subject": "01", "session": session, "source": "automatic", "status": status, "reason": reason}
+
+
+def test_a_disc_lost_in_segmentation_is_listed_once() -> None:
+    measures = pd.concat(
+        [
+            frame([failed("L5-S1", "label 1 is not in the mask"), disc("L4-L5", 100)]),
+            frame([disc("L5-S1", 100), disc("L4-L5", 300, status=Status.FLAGGED, reason="volume")], LATER),
+        ]
+    )
+    found = failures_frame(
+        findings=_findings((BASE, "L5-S1", "failed", "no disc above the sacrum"), (BASE, "L4-L5", "ok", "")),
+        measures=measures,
+        accuracy=accuracy_frame([DiscAgreement("L5-S1", status=Status.FAILED, reason="m")], subject="01", session=BASE),
+        change=change_frame(measures, reference_session=BASE),
+    )
+    FAILURES.pandera.validate(found)
+    assert found[["stage", "session", "level", "status", "reason"]].to_numpy().tolist() == [
+        ["segment", BASE, "L5-S1", "failed", "no disc above the sacrum"],
+        ["measure", LATER, "L4-L5", "flagged", "volume"],
+    ]
+
+
+def test_a_failed_visit_stands_for_its_discs_and_input_comes_first() -> None:
+    problem = Problem("scans.csv row 3", "a file", "nothing", "Give the path.")
+    records = typed_frame([_record(BASE, "failed", "truncated file"), _record(LATER, "ok", "")], SCAN_RECORDS)
+    measures = pd.concat([frame([failed("L5-S1", "no mask")]), frame([disc("L5-S1", 100)], LATER)])
+    found = failures_frame(
+        problems=[problem, problem], scan_records=records, findings=_findings((BASE, "L5-S1", "failed", "no scan")),
+        measures=measures, change=change_frame(measures, reference_session=BASE),
+    )
+    assert found["stage"].tolist() == ["input", "segment"]
+    assert found["reason"].tolist() == [str(problem), "truncated file"]
+    assert found["level"].tolist() == ["", ""]
+
+
+def test_later_doubts_are_added_and_reference_masks_told_apart() -> None:
+    flagged = disc("L5-S1", 100, status=Status.FLAGGED, reason="low probability; touches the edge")
+    found = failures_frame(
+        findings=_findings((BASE, "L5-S1", "flagged", "low probability")),
+        measures=pd.concat([frame([flagged]), frame([failed("L5-S1", "not drawn")], source="reference")]),
+    )
+    assert found[["stage", "status", "reason"]].to_numpy().tolist() == [
+        ["segment", "flagged", "low probability; touches the edge"],
+        ["measure", "failed", "reference mask: not drawn"],
+    ]
+
+
+def test_what_only_the_change_stage_sees_is_listed() -> None:
+    measures = frame([disc("L5-S1", 100)], LATER)
+    found = failures_frame(measures=measures, change=change_frame(measures, reference_session=BASE))
+    assert found[["stage", "session", "level"]].to_numpy().tolist() == [["change", LATER, "L5-S1"]]
