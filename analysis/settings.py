@@ -11,12 +11,18 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from analysis.errors import ManyProblems, Problem, StudyError
 from analysis.vocabulary import Contrast, Phase
 
 _SAFE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9 ._+-]*$")
+_HELP = "data_manifest/README.md has an example."
+
+
+def is_safe_name(text: str) -> bool:
+    """May this text name a file or folder on every system?"""
+    return bool(_SAFE.match(text)) and not text.endswith((".", " "))
 
 
 class _Frozen(BaseModel):
@@ -27,7 +33,7 @@ class Session(_Frozen):
     """A planned visit."""
 
     id: str = Field(description="session identifier, as in the dataset")
-    study_day: float = Field(description="day 1 is the first day in bed; negative before")
+    study_day: float = Field(allow_inf_nan=False, description="day 1 is the first day in bed; negative before")
     phase: Phase = Field(description="baseline, bed_rest or recovery")
 
 
@@ -67,24 +73,6 @@ class Study(_Frozen):
     statistics: Statistics = Field(default_factory=Statistics)  # type: ignore[arg-type]
     path: Path = Field(Path("study.toml"), exclude=True)
 
-    @field_validator("name")
-    @classmethod
-    def _name_is_a_folder_name(cls, value: str) -> str:
-        if not _SAFE.match(value) or value.endswith("."):
-            raise ValueError("must be letters, digits, spaces and . _ + -: it names the output folder")
-        return value
-
-    @model_validator(mode="after")
-    def _sessions_fit(self) -> Study:
-        ids = [s.id for s in self.sessions]
-        if twice := {i for i in ids if ids.count(i) > 1}:
-            raise ValueError(f"sessions listed more than once: {', '.join(sorted(twice))}")
-        if self.reference_session not in ids:
-            near = get_close_matches(self.reference_session, ids, n=1)
-            raise ValueError(f"reference_session {self.reference_session!r} is none of the sessions {', '.join(ids)}"
-                             + (f"; did you mean {near[0]!r}?" if near else ""))
-        return self
-
     @property
     def output_dir(self) -> Path:
         """Absolute output folder."""
@@ -107,30 +95,85 @@ def load_study(path: Path) -> Study:
     ManyProblems
         Keys are unknown or missing, or values do not fit; all at once.
     """
+    where = str(path)
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise StudyError("a study.toml", "no such file", str(path), "See data_manifest/README.md for an example.") \
-            from error
+        raise StudyError("a study.toml", "no such file", where, f"Check the path; {_HELP}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise StudyError("valid TOML", str(error), str(path), "Correct the line named.") from error
+        raise StudyError("valid TOML in UTF-8", str(error), where, f"Correct the line named; {_HELP}") from error
     if "path" in raw:
-        raise ManyProblems([_unknown(("path",), str(path))])
+        raise ManyProblems([_unknown(("path",), where)])
     try:
         study = Study.model_validate({**raw, "path": path})
     except ValidationError as error:
-        raise ManyProblems([_problem(e, str(path)) for e in error.errors()]) from error
+        raise ManyProblems([_problem(e, where) for e in _own_errors(error)]) from error
+    if problems := [*_name_problems(study, where), *_fit_problems(study, where), *_layout_problems(study, where)]:
+        raise ManyProblems(problems)
     return _absolute(study, path.resolve().parent)
 
 
 def _absolute(study: Study, base: Path) -> Study:
     names = ("root", "derivatives", "subjects_csv", "sessions_csv", "scans_csv")
-    paths = {n: base / getattr(study.images, n) for n in names if getattr(study.images, n) is not None}
+    given = {n: getattr(study.images, n) for n in names}
+    paths = {n: base / p.expanduser() for n, p in given.items() if p is not None}
     return study.model_copy(update={
         "images": study.images.model_copy(update=paths),
-        "output": base / study.output if study.output is not None else None,
+        "output": base / study.output.expanduser() if study.output is not None else None,
         "path": study.path.resolve(),
     })
+
+
+def _name_problems(study: Study, where: str) -> list[Problem]:
+    """Names that become file or folder names."""
+    names = {"name": study.name, **{f"sessions.{i}.id": s.id for i, s in enumerate(study.sessions)}}
+    return [
+        Problem(where, f"{key} of letters, digits, spaces and . _ + - that starts with a letter or digit", repr(name),
+                "Choose another name: it becomes part of a path.")
+        for key, name in names.items() if not is_safe_name(name)
+    ]
+
+
+def _fit_problems(study: Study, where: str) -> list[Problem]:
+    """Values that do not fit each other."""
+    ids, problems = list(study.session_ids), []
+    for what, listed in (("session", ids), ("group", list(study.groups))):
+        problems += [Problem(where, f"every {what} once", f"{name!r} more than once", "Remove one of them.")
+                     for name in dict.fromkeys(listed) if listed.count(name) > 1]
+    if study.reference_session not in ids:
+        near = get_close_matches(study.reference_session, ids, n=1)
+        problems.append(Problem(where, f"reference_session out of {', '.join(ids)}", repr(study.reference_session),
+                                f"Did you mean {near[0]!r}?" if near else "Name one of the sessions."))
+    for folder, (_, session) in study.images.pairs.items():
+        if session not in ids:
+            near = get_close_matches(session, ids, n=1)
+            problems.append(Problem(where, f"images.pairs.{folder} with a session out of {', '.join(ids)}",
+                                    repr(session), f"Did you mean {near[0]!r}?" if near else "Name a session."))
+    return problems
+
+
+def _layout_problems(study: Study, where: str) -> list[Problem]:
+    """Keys that a layout needs, or that mean nothing to it."""
+    images, problems = study.images, []
+    if images.layout == "csv":
+        if images.scans_csv is None:
+            problems.append(Problem(where, "a key images.scans_csv, as layout is 'csv'", "none",
+                                    f"Name the table of scans; {_HELP}"))
+        if images.subjects_csv is None and len(study.groups) > 1:
+            problems.append(Problem(where, "a key images.subjects_csv, as there are several groups", "none",
+                                    f"Name the table that gives each subject's group; {_HELP}"))
+    for key, layout in (("derivatives", "bids"), ("pairs", "ivdm3seg")):
+        if getattr(images, key) and images.layout != layout:
+            problems.append(Problem(where, f"images.{key} only with layout {layout!r}", f"layout {images.layout!r}",
+                                    "Remove the key or change the layout."))
+    return problems
+
+
+def _own_errors(error: ValidationError) -> list[Any]:
+    """Errors without those of a list that only seems too short because its items are wrong."""
+    found = error.errors()
+    return [e for e in found if e["type"] != "too_short"
+            or not any(o is not e and o["loc"][: len(e["loc"])] == e["loc"] for o in found)]
 
 
 def _problem(error: Any, where: str) -> Problem:
@@ -139,9 +182,16 @@ def _problem(error: Any, where: str) -> Problem:
         return _unknown(place, where)
     dotted = ".".join(map(str, place)) or "study"
     if error["type"] == "missing":
-        return Problem(where, f"a key {dotted}", "none", "Add it; data_manifest/README.md has an example.")
+        return Problem(where, f"a key {dotted}", "none", f"Add it; {_HELP}")
     return Problem(where, f"{dotted} that fits ({error['msg']})", repr(error["input"])[:80] if place else "this study",
-                   "Correct the value.")
+                   _nearest_value(error))
+
+
+def _nearest_value(error: Any) -> str:
+    """The remedy for a value out of a list: the nearest one allowed."""
+    allowed = re.findall(r"'([^']*)'", str(error.get("ctx", {}).get("expected", "")))
+    near = get_close_matches(str(error["input"]), allowed, n=1)
+    return f"Did you mean {near[0]!r}?" if near else "Correct the value."
 
 
 def _unknown(place: tuple[Any, ...], where: str) -> Problem:

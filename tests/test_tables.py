@@ -7,15 +7,21 @@ import math
 import pandas as pd
 import pytest
 
-from analysis.errors import Problem
 from analysis.measure.agreement import DiscAgreement
 from analysis.measure.discs import DiscMeasure
-from analysis.schemas import ACCURACY, ARVD, CHANGE, FAILURES, FINDINGS, MEASURES, SCAN_RECORDS
+from analysis.schemas import ACCURACY, ARVD, CHANGE, FAILURES, FINDINGS, INPUT_PROBLEMS, MEASURES, SCAN_RECORDS
 from analysis.tables.arvd import arvd, arvd_frame, signed_change_error
 from analysis.tables.change import change_frame
 from analysis.tables.failures import failures_frame
 from analysis.tables.frames import typed_frame
-from analysis.tables.measures import VisitKey, accuracy_frame, measures_frame
+from analysis.tables.measures import (
+    VisitKey,
+    accuracy_frame,
+    failed_accuracy,
+    failed_frame,
+    measures_frame,
+    with_findings,
+)
 from analysis.vocabulary import Contrast, Status
 
 BASE, LATER = "ses-1", "ses-2"
@@ -48,7 +54,7 @@ def test_measures_frame_follows_its_schema() -> None:
     )
     found = measures_frame(
         [good, failed("L4-L5"), disc("L3-L4", 8000)], visit=visit(), source="automatic",
-        mean_probability={"L5-S1": 0.97, "L4-L5": 0.2}, doubts={"L3-L4": "name guessed", "L4-L5": "never used"},
+        mean_probability={"L5-S1": 0.97, "L4-L5": 0.2},
     )
     MEASURES.pandera.validate(found)
     assert list(found.columns) == MEASURES.column_names
@@ -58,7 +64,29 @@ def test_measures_frame_follows_its_schema() -> None:
     assert math.isnan(first["signal_fat"])
     assert pd.isna(second["n_voxels"]) and math.isnan(second["volume_mm3"]) and math.isnan(second["mean_probability"])
     assert (second["status"], second["reason"]) == ("failed", "not found")
-    assert (third["status"], third["reason"]) == ("flagged", "name guessed")
+    assert (third["status"], third["reason"]) == ("ok", "")
+
+
+def test_findings_reach_the_measures() -> None:
+    discs = [disc("L5-S1", 1), failed("L4-L5", "not in mask"), disc("L3-L4", 1, status=Status.FLAGGED, reason="edge")]
+    told = (("L5-S1", "ok", ""), ("L4-L5", "failed", "no disc"), ("L3-L4", "flagged", "p"))
+    findings = _findings(*((BASE, *row) for row in told))
+    found = with_findings(frame(discs), findings)
+    MEASURES.pandera.validate(found)
+    assert found["status"].tolist() == ["ok", "failed", "flagged"]
+    assert found["reason"].tolist() == ["", "no disc", "p; edge"]
+
+
+def test_a_visit_that_failed_whole_keeps_every_row() -> None:
+    found = failed_frame(visit(), source="automatic", levels=["L5-S1", "L4-L5"], reason="truncated file")
+    MEASURES.pandera.validate(found)
+    assert found["reason"].tolist() == ["truncated file"] * 2
+    assert found["volume_mm3"].isna().all()
+    accuracy = failed_accuracy(visit(), reason="other grid")
+    ACCURACY.pandera.validate(accuracy)
+    assert len(accuracy) == 7
+    listed = failures_frame(accuracy=accuracy)
+    assert listed[["stage", "level", "reason"]].to_numpy().tolist() == [["evaluate", "", "other grid"]]
 
 
 def test_empty_tables_keep_their_columns() -> None:
@@ -76,7 +104,7 @@ def test_a_column_no_schema_knows_is_refused() -> None:
 
 def test_accuracy_frame_follows_its_schema() -> None:
     rows = [DiscAgreement("L5-S1", dice=0.9), DiscAgreement("L4-L5", status=Status.FAILED, reason="missing")]
-    found = accuracy_frame(rows, subject="01", session=BASE)
+    found = accuracy_frame(rows, visit=visit())
     ACCURACY.pandera.validate(found)
     assert found["dice"].tolist()[0] == 0.9
     assert math.isnan(found["dice"].tolist()[1])
@@ -182,7 +210,7 @@ def test_a_disc_lost_in_segmentation_is_listed_once() -> None:
     found = failures_frame(
         findings=_findings((BASE, "L5-S1", "failed", "no disc above the sacrum"), (BASE, "L4-L5", "ok", "")),
         measures=measures,
-        accuracy=accuracy_frame([DiscAgreement("L5-S1", status=Status.FAILED, reason="m")], subject="01", session=BASE),
+        accuracy=accuracy_frame([DiscAgreement("L5-S1", status=Status.FAILED, reason="m")], visit=visit()),
         change=change_frame(measures, reference_session=BASE),
     )
     FAILURES.pandera.validate(found)
@@ -193,16 +221,21 @@ def test_a_disc_lost_in_segmentation_is_listed_once() -> None:
 
 
 def test_a_failed_visit_stands_for_its_discs_and_input_comes_first() -> None:
-    problem = Problem("scans.csv row 3", "a file", "nothing", "Give the path.")
+    names = ("subject", "session", "reason")
+    problems = (("01", BASE, "truncated file"), ("01", LATER, "fat is constant"), ("01", LATER, "fat is constant"))
+    inputs = typed_frame((dict(zip(names, p, strict=True)) for p in problems), INPUT_PROBLEMS)
     records = typed_frame([_record(BASE, "failed", "truncated file"), _record(LATER, "ok", "")], SCAN_RECORDS)
-    measures = pd.concat([frame([failed("L5-S1", "no mask")]), frame([disc("L5-S1", 100)], LATER)])
+    doubtful = disc("L5-S1", 100, status=Status.FLAGGED, reason="edge")
+    measures = pd.concat([frame([failed("L5-S1", "no mask")]), frame([doubtful], LATER)])
     found = failures_frame(
-        problems=[problem, problem], scan_records=records, findings=_findings((BASE, "L5-S1", "failed", "no scan")),
+        input_problems=inputs, scan_records=records, findings=_findings((BASE, "L5-S1", "failed", "no scan")),
         measures=measures, change=change_frame(measures, reference_session=BASE),
     )
-    assert found["stage"].tolist() == ["input", "segment"]
-    assert found["reason"].tolist() == [str(problem), "truncated file"]
-    assert found["level"].tolist() == ["", ""]
+    assert found[["stage", "session", "level", "reason"]].to_numpy().tolist() == [
+        ["input", BASE, "", "truncated file"],
+        ["input", LATER, "", "fat is constant"],
+        ["measure", LATER, "L5-S1", "edge"],  # a visit with one bad contrast may still speak of its discs
+    ]
 
 
 def test_later_doubts_are_added_and_reference_masks_told_apart() -> None:

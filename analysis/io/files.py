@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from analysis.errors import OutputError
@@ -48,10 +48,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise output_error(error, path) from error
     finally:
-        try:
+        with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        except OSError:
-            pass
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -65,11 +63,12 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_if_changed(path: Path, text: str) -> bool:
+def write_if_changed(path: Path, content: str | bytes) -> bool:
     """Write only what is new, so that nothing that depends on the file looks stale; True when written."""
-    if path.is_file() and path.read_bytes() == text.encode():
+    new = content.encode() if isinstance(content, str) else content
+    if path.is_file() and path.read_bytes() == new:
         return False
-    write_text(path, text)
+    write_bytes(path, new)
     return True
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
 
 from analysis.errors import BedrestError, GeometryError, ImageError, Problem
 from analysis.types import Grid, Scan, Volume
@@ -39,16 +41,15 @@ def read_volume(path: Path, *, where: str) -> Volume:
         The file is missing, damaged, not one 3-D image, constant, or holds values that are not numbers.
     """
     at = f"{where} ({path})"
-    data, grid = load_nifti(path, at)
+    data, grid = load_nifti(path, at, dtype=np.float32)
     bad = int((~np.isfinite(data)).sum())
     if bad:
         raise ImageError("finite intensities", f"{bad} voxels that are NaN or infinite", at,
                          "Export the image again, or set these voxels to a value you can defend.")
-    volume = Volume(data.astype(np.float32), grid)
-    if volume.data.min() == volume.data.max():
+    if data.min() == data.max():
         raise ImageError("an image with contrast", f"one intensity everywhere ({float(data.flat[0]):g})", at,
                          "Check that the right file was exported.")
-    return volume
+    return Volume(data, grid)
 
 
 def read_scan(paths: Mapping[Contrast, Path], *, where: str) -> Scan:
@@ -66,7 +67,8 @@ def read_scan(paths: Mapping[Contrast, Path], *, where: str) -> Scan:
     volumes = {c: read_volume(p, where=f"{where} {c}") for c, p in paths.items()}
     first = next(iter(volumes))
     for contrast, volume in volumes.items():
-        require_same_grid(volumes[first].grid, volume.grid, where=where, names=(str(paths[first]), str(paths[contrast])))
+        names = (str(paths[first]), str(paths[contrast]))
+        require_same_grid(volumes[first].grid, volume.grid, where=where, names=names)
     return Scan(volumes)
 
 
@@ -90,55 +92,72 @@ def check_image(path: Path, *, where: str) -> list[Problem]:
     return []
 
 
-def load_nifti(path: Path, at: str) -> tuple[np.ndarray, Grid]:
-    """Raw values and grid of a NIfTI file holding one 3-D image; values unchecked."""
-    try:
-        image = nib.load(path)
-    except FileNotFoundError as error:
-        raise ImageError("an image file", "no such file", at, "Check the path in the manifest.") from error
-    except (ImageFileError, OSError, EOFError, ValueError, nib.spatialimages.HeaderDataError) as error:
-        raise ImageError("a NIfTI image", _brief(error), at, "Export the file again; it may be cut off.") from error
-    if not isinstance(image, nib.Nifti1Image | nib.Nifti2Image):
-        raise ImageError("a NIfTI image", type(image).__name__, at, "Convert it to NIfTI first.")
+def load_nifti(path: Path, at: str, *, dtype: type = np.float64) -> tuple[np.ndarray, Grid]:
+    """Scaled values and grid of a NIfTI file holding one 3-D image; values unchecked."""
+    image = _open(path, at)
     shape = image.shape[:3] if image.ndim == 4 and image.shape[3] == 1 else image.shape
     if len(shape) != 3 or min(shape) < 2:
         raise ImageError("one 3-D image", f"shape {image.shape}", at, "Give one volume, not a slice or a series.")
     if int(np.prod(shape, dtype=np.int64)) > MOST_VOXELS:
         raise ImageError(f"at most {MOST_VOXELS:,} voxels", f"shape {shape}", at, "Check the header or crop the image.")
     if image.get_data_dtype().fields is not None or image.get_data_dtype().kind == "c":
-        raise ImageError("one number a voxel", f"values of type {image.get_data_dtype()}", at,
+        raise ImageError("one number a voxel", f"values of type {image.get_data_dtype()} (colour or complex)", at,
                          "Export a grey-scale image.")
-    grid = Grid((int(shape[0]), int(shape[1]), int(shape[2])), _affine(image, shape, at))
+    grid = Grid((int(shape[0]), int(shape[1]), int(shape[2])), _affine(image, path, at))
     try:
-        return np.asarray(image.dataobj, dtype=np.float64).reshape(shape), grid
-    except (OSError, EOFError, ValueError, MemoryError, _zlib_error()) as error:
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is caught as not finite
+            return np.asarray(image.dataobj).astype(dtype, copy=False).reshape(shape), grid
+    except (OSError, EOFError, ValueError, MemoryError, zlib.error) as error:
         raise ImageError(f"{shape} voxels", f"a file that ends early or is damaged ({_brief(error)})", at,
                          "Copy or export the file again.") from error
 
 
-def _affine(image: nib.Nifti1Image, shape: tuple[int, ...], at: str) -> np.ndarray:
+def _open(path: Path, at: str) -> nib.Nifti1Image:
+    # nibabel repairs doubtful headers and says so on stderr; we look at the raw header ourselves.
+    with nib.imageglobals.LoggingOutputSuppressor():
+        try:
+            image = nib.load(path)
+        except FileNotFoundError as error:
+            raise ImageError("an image file", "no such file", at, "Check the path in the manifest.") from error
+        except PermissionError as error:
+            raise ImageError("an image file that may be read", "no permission", at, "Ask for access.") from error
+        except (ImageFileError, OSError, EOFError, ValueError, zlib.error, HeaderDataError) as error:
+            raise ImageError("a NIfTI image", _brief(error), at,
+                             "Export the file again; it may be cut off or of another format.") from error
+    if not isinstance(image, nib.Nifti1Image | nib.Nifti2Image):
+        raise ImageError("a NIfTI image", type(image).__name__, at, "Convert it to one .nii or .nii.gz file first.")
+    return image
+
+
+def _raw_zooms(image: nib.Nifti1Image, path: Path) -> np.ndarray:
+    """Voxel sizes as the file has them: nibabel makes 1 mm of 0 mm."""
+    with nib.openers.ImageOpener(str(path)) as file:
+        raw = type(image.header).from_fileobj(file, check=False)
+    return np.asarray(raw["pixdim"][1:4], dtype=float)
+
+
+def _affine(image: nib.Nifti1Image, path: Path, at: str) -> np.ndarray:
     header = image.header
-    zooms = np.asarray(header.get_zooms()[:3], dtype=float)
+    zooms = _raw_zooms(image, path)
     if not np.isfinite(zooms).all() or (zooms <= 0).any():
-        raise GeometryError("positive voxel sizes", f"{zooms.tolist()} mm", at, "Repair the header.")
+        raise GeometryError("positive voxel sizes", f"{zooms.tolist()} mm", at,
+                            "Repair the header (pixdim) or export the image again.")
+    unit = header.get_xyzt_units()[0]
+    if unit not in ("mm", "unknown"):
+        raise GeometryError("voxel sizes in mm", f"the unit {unit}", at, "Convert the header to mm (xyzt_units).")
     affine = np.asarray(image.affine, dtype=np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
-        raise GeometryError("an affine that can be inverted", "a singular or non-finite one", at, "Repair the header.")
+        raise GeometryError("an affine that can be inverted", "a singular or non-finite one", at,
+                            "Repair the header (sform, qform) or export the image again.")
     sform, s_code = header.get_sform(coded=True)
     qform, q_code = header.get_qform(coded=True)
     if s_code and q_code and sform is not None and qform is not None:
-        three = (int(shape[0]), int(shape[1]), int(shape[2]))
+        three = (image.shape[0], image.shape[1], image.shape[2])
         apart = Grid(three, np.asarray(sform)).max_corner_distance_mm(Grid(three, np.asarray(qform)))
         if apart > SAME_HEADER_MM:
             raise GeometryError("sform and qform that agree", f"corners up to {apart:.1f} mm apart", at,
                                 "Find out which one is right and copy it over the other.")
     return affine
-
-
-def _zlib_error() -> type[Exception]:
-    import zlib
-
-    return zlib.error
 
 
 def _brief(error: BaseException) -> str:

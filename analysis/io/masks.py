@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -60,17 +61,28 @@ def write_label_map(label_map: LabelMap, path: Path, *, names: Mapping[int, str]
     """
     if not path.name.endswith((".nii", ".nii.gz")):
         raise ImageError("a file name ending in .nii or .nii.gz", path.name, str(path), "Choose another name.")
-    dtype = np.uint8 if label_map.data.max(initial=0) < 256 else np.uint16
-    image = nib.Nifti1Image(label_map.data.astype(dtype), label_map.grid.affine_ras_mm)
-    image.header.set_xyzt_units("mm")
-    s_code, q_code = 1, 1
-    if like is not None:
-        header = nib.load(like).header
-        s_code, q_code = int(header["sform_code"]) or 1, int(header["qform_code"])
-    image.set_sform(label_map.grid.affine_ras_mm, code=s_code)
-    # A qform holds no shear: where it cannot carry the affine it is left out.
-    image.set_qform(label_map.grid.affine_ras_mm, code=q_code, strip_shears=True)
+    highest = int(label_map.data.max(initial=0))
+    dtype = np.uint8 if highest < 2**8 else np.uint16 if highest < 2**16 else np.int32
+    affine = label_map.grid.affine_ras_mm
+    image = nib.Nifti1Image(label_map.data.astype(dtype), affine)
+    s_code, q_code, unit = _coordinate_codes(like)
+    image.header.set_xyzt_units(unit)
+    image.set_sform(affine, code=s_code)
+    image.set_qform(affine, code=q_code, strip_shears=True)
+    # A qform holds no shear: where it cannot carry the affine, only the sform may speak.
+    if not np.allclose(image.get_qform(), affine, atol=1e-3):
+        image.set_sform(affine, code=s_code or 1)
+        image.set_qform(None, code=0)
     with atomic_path(path) as temporary:
         nib.save(image, temporary)
     rows = "".join(f"{index}\t{name}\n" for index, name in sorted(names.items()))
     write_text(label_table_path(path), "index\tname\n" + rows)
+
+
+def _coordinate_codes(like: Path | None) -> tuple[int, int, str]:
+    """Sform code, qform code and spatial unit to write; at least one code says that the affine is meant."""
+    if like is None:
+        return 1, 1, "mm"
+    header: Any = nib.load(like).header
+    s_code, q_code = int(header["sform_code"]), int(header["qform_code"])
+    return (s_code if s_code or q_code else 1), q_code, header.get_xyzt_units()[0]

@@ -1,8 +1,10 @@
-"""Reading and writing tables by their schema. All problems of a table are told at once."""
+"""Reading and writing tables by their schema. All problems of a table are told at once, each with its row."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +13,7 @@ import pandas as pd
 
 from analysis.errors import ManifestError, ManyProblems, Problem
 from analysis.io.files import write_if_changed, write_text
-from analysis.schemas import Table
+from analysis.schemas import Col, Table
 from analysis.vocabulary import LEVELS
 
 if TYPE_CHECKING:
@@ -19,6 +21,33 @@ if TYPE_CHECKING:
 
 _PANDAS = {"str": "str", "int": "Int64", "float": "float64", "bool": "bool"}
 _LEVEL_RANK = {level: i for i, level in enumerate(LEVELS)}
+_MISSING = ("", "n/a", "N/A", "NA", "NaN", "nan")
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table as its file spells it.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        Every cell text; a missing one is empty.
+    lines : tuple of int
+        Line of the file that each row ends on; the header is line 1.
+    path : Path
+    """
+
+    frame: pd.DataFrame
+    lines: tuple[int, ...]
+    path: Path
+
+
+@dataclass(frozen=True)
+class RowProblem:
+    """A problem and the position of its row in the frame; -1 when it is not about one row."""
+
+    row: int
+    problem: Problem
 
 
 def empty_table(table: Table) -> pd.DataFrame:
@@ -26,7 +55,92 @@ def empty_table(table: Table) -> pd.DataFrame:
     return pd.DataFrame({c.name: pd.Series(dtype=_PANDAS[c.dtype]) for c in table.columns})
 
 
-def typed(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
+def read_text(path: Path, name: str) -> TextTable:
+    """Read a CSV (or TSV by its ending) without believing anything about its cells.
+
+    Raises
+    ------
+    ManifestError
+        The file is missing, not UTF-8 text or has no header.
+    ManyProblems
+        A row is longer than the header, or a column stands twice.
+    """
+    remedy = "Save it as CSV, UTF-8, comma-separated, with a header row."
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
+            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
+    except FileNotFoundError as error:
+        raise ManifestError(f"the table {name}", "no such file", str(path), "Check the path.") from error
+    except (csv.Error, UnicodeDecodeError, OSError) as error:
+        raise ManifestError("a UTF-8 table with a header row", str(error).strip(), str(path), remedy) from error
+    if not rows:
+        raise ManifestError("a table with a header row", "an empty file", str(path), remedy)
+    header, body = rows[0][1], rows[1:]
+    problems = [
+        Problem(f"{path}, row {line}", f"{len(header)} cells as in the header", f"{len(row)}",
+                "Put cells that hold a comma in double quotes.")
+        for line, row in body if len(row) > len(header)
+    ]
+    problems += [Problem(str(path), "every column once", f"{column!r} more than once", "Remove one of them.")
+                 for column in dict.fromkeys(header) if header.count(column) > 1]
+    if problems:
+        raise ManyProblems(problems)
+    cells = [["" if c in _MISSING else c for c in row] + [""] * (len(header) - len(row)) for _, row in body]
+    return TextTable(pd.DataFrame(cells, columns=header, dtype="str"), tuple(line for line, _ in body), path)
+
+
+def convert(text: TextTable, table: Table) -> tuple[pd.DataFrame, list[RowProblem]]:
+    """Give a text table the dtypes of its schema and check every cell of it.
+
+    Returns
+    -------
+    DataFrame
+        All rows; a number that could not be understood is missing.
+    list of RowProblem
+
+    Raises
+    ------
+    ManyProblems
+        Columns are missing or unknown: then no row means anything.
+    """
+    where = str(text.path)
+    if problems := column_problems(text.frame, table, where=where):
+        raise ManyProblems(problems)
+    frame, found = text.frame.copy(), []
+    for c in table.columns:
+        if c.name in frame.columns and c.dtype != "str":
+            frame[c.name], bad = _converted(text.frame[c.name], c)
+            found += [
+                RowProblem(i, Problem(f"{where}, row {text.lines[i]}, column {c.name}", f"{_kind(c)}: {c.meaning}",
+                                      repr(text.frame[c.name].iloc[i]),
+                                      "Correct the cell; leave it empty where the value is not known."))
+                for i in bad
+            ]
+    frame = typed(frame, table, where=where)
+    told = {p.problem.where for p in found}
+    found += [p for p in check_rows(frame, table, where=where, lines=text.lines) if p.problem.where not in told]
+    return frame, found
+
+
+def _converted(cells: pd.Series, column: Col) -> tuple[pd.Series, list[int]]:
+    """Numbers of text cells, and the positions of cells that hold something else."""
+    if column.dtype == "bool":
+        values = cells.str.lower().map({"true": True, "1": True, "false": False, "0": False})
+        return values.fillna(False).astype("bool"), [i for i, v in enumerate(values) if pd.isna(v)]
+    values = pd.to_numeric(cells.where(cells != "", None), errors="coerce")
+    wrong = (cells != "") & (values.isna() | values.abs().eq(float("inf")))
+    if column.dtype == "int":
+        wrong |= values.notna() & (values % 1 != 0)
+    return values.mask(wrong).astype(_PANDAS[column.dtype]), [i for i, w in enumerate(wrong) if w]
+
+
+def _kind(column: Col) -> str:
+    unit = f" in {column.unit}" if column.unit not in ("", "1") else ""
+    return {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "text"}[column.dtype] + unit
+
+
+def typed(frame: pd.DataFrame, table: Table, *, where: str = "") -> pd.DataFrame:
     """Columns of the schema in order and with their dtypes; missing text becomes empty; free columns kept last.
 
     Raises
@@ -34,7 +148,8 @@ def typed(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
     ManyProblems
         A column is missing, unknown or holds what its dtype cannot.
     """
-    problems, out = _column_problems(frame, table), {}
+    where = where or f"table {table.name}"
+    problems, out = column_problems(frame, table, where=where), {}
     for c in table.columns:
         if c.name not in frame.columns:
             continue
@@ -46,7 +161,7 @@ def typed(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
                 numbers = pd.to_numeric(values) if c.dtype != "bool" else values
                 out[c.name] = numbers.astype(_PANDAS[c.dtype])
         except (ValueError, TypeError) as error:
-            problems.append(Problem(f"{table.name}, column {c.name}", f"values of type {c.dtype}", str(error),
+            problems.append(Problem(f"{where}, column {c.name}", _kind(c), str(error),
                                     "Correct the cell; leave it empty where the value is not known."))
     if problems:
         raise ManyProblems(problems)
@@ -54,24 +169,38 @@ def typed(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
     return pd.DataFrame({**out, **free}).reset_index(drop=True)
 
 
-def _column_problems(frame: pd.DataFrame, table: Table) -> list[Problem]:
+def column_problems(frame: pd.DataFrame, table: Table, *, where: str) -> list[Problem]:
+    """Columns that are missing, or unknown where the table takes no free ones; each with the nearest name."""
+    known, present = table.column_names, [str(n) for n in frame.columns]
     problems = []
-    known = table.column_names
-    for name in frame.columns:
+    if len(present) == 1 and ";" in present[0]:
+        return [Problem(where, "columns parted by commas", f"the header {present[0]!r}",
+                        "Save the table comma-separated, with a point in decimal numbers.")]
+    for name in present:
         if name not in known and not table.free_columns:
-            near = get_close_matches(str(name), known, n=1)
-            problems.append(Problem(f"table {table.name}", f"columns out of {', '.join(known)}", repr(name),
+            near = get_close_matches(name, [k for k in known if k not in present], n=1)
+            problems.append(Problem(where, f"columns out of {', '.join(known)}", f"the column {name!r}",
                                     f"Did you mean {near[0]!r}?" if near else "Remove the column."))
     for c in table.columns:
-        if c.name not in frame.columns and not c.optional:
-            near = get_close_matches(c.name, [str(n) for n in frame.columns], n=1)
-            problems.append(Problem(f"table {table.name}", f"a column {c.name!r} ({c.meaning})", "none",
+        if c.name not in present and not c.optional:
+            near = get_close_matches(c.name, [n for n in present if n not in known], n=1)
+            problems.append(Problem(where, f"a column {c.name!r} ({c.meaning})", "none",
                                     f"Rename {near[0]!r}?" if near else "Add it."))
     return problems
 
 
-def check_table(frame: pd.DataFrame, table: Table, *, where: str) -> list[Problem]:
-    """Every departure of a typed frame from its schema, with the row (the header is row 1)."""
+def misspelt_columns(names: Iterable[str], table: Table, *, where: str) -> list[Problem]:
+    """Free columns that look like a known column which is absent: kept, but worth a word."""
+    listed = list(names)
+    absent = [c.name for c in table.columns if c.name not in listed]
+    found = {n: get_close_matches(n, absent, n=1, cutoff=0.8) for n in listed if n not in table.column_names}
+    return [Problem(where, f"columns out of {', '.join(table.column_names)}", f"the column {name!r}",
+                    f"Did you mean {near[0]!r}? As it stands it is not used.") for name, near in found.items() if near]
+
+
+def check_rows(frame: pd.DataFrame, table: Table, *, where: str,
+               lines: Sequence[int] | None = None) -> list[RowProblem]:
+    """Every departure of a typed frame from its schema, with the row; `lines` gives the row numbers of its file."""
     import pandera.errors
 
     # To pandera an empty text is not a missing one.
@@ -80,28 +209,30 @@ def check_table(frame: pd.DataFrame, table: Table, *, where: str) -> list[Proble
     try:
         table.pandera.validate(asked, lazy=True)
     except pandera.errors.SchemaErrors as error:
-        return _problems_of(error, frame, table, where)
+        return _problems_of(error, frame, table, where=where, lines=lines or range(2, len(frame) + 2))
     return []
 
 
-def _problems_of(error: pandera.errors.SchemaErrors, frame: pd.DataFrame, table: Table, where: str) -> list[Problem]:
+def _problems_of(error: pandera.errors.SchemaErrors, frame: pd.DataFrame, table: Table, *, where: str,
+                 lines: Sequence[int]) -> list[RowProblem]:
     columns = {c.name: c for c in table.columns}
-    problems: dict[str, Problem] = {}
+    problems: dict[str, RowProblem] = {}
     for case in error.failure_cases.to_dict("records"):
-        row = case.get("index")
-        place = f"{where}, row {int(row) + 2}" if row is not None and row == row else where
+        row = int(case["index"]) if pd.notna(case.get("index")) else -1
+        place = f"{where}, row {lines[row]}" if row >= 0 else where
         column = columns.get(str(case.get("column")))
-        if column is None:  # the key: one case a column and row
-            key = ", ".join(str(frame.at[row, k]) for k in table.key) if row is not None and row == row else "?"
-            found = Problem(place, f"each {' + '.join(table.key)} once", f"{key} more than once", "Remove one of them.")
+        if "unique" in str(case["check"]) or column is None:  # the key: one case a column and row
+            key = ", ".join(str(frame.at[row, k]) for k in table.key) if row >= 0 else "a key"
+            found = Problem(place, f"each {' + '.join(table.key)} once", f"{key} more than once",
+                            "Keep one of these rows and remove the others.")
         elif "not_nullable" in str(case["check"]):
-            found = Problem(f"{place}, column {column.name}", column.meaning, "nothing", "Fill in the cell.")
+            found = Problem(f"{place}, column {column.name}", column.meaning, "an empty cell", "Fill in the cell.")
         else:
             allowed = f"one of {', '.join(column.values)}" if column.values else f"a value of at least {column.minimum}"
             near = get_close_matches(str(case["failure_case"]), column.values, n=1)
             found = Problem(f"{place}, column {column.name}", allowed, repr(case["failure_case"]),
-                            f"Did you mean {near[0]!r}?" if near else "Correct the cell.")
-        problems.setdefault(str(found), found)
+                            f"Did you mean {str(near[0])!r}?" if near else "Correct the cell.")
+        problems.setdefault(str(found), RowProblem(row, found))
     return list(problems.values())
 
 
@@ -115,17 +246,9 @@ def read_table(path: Path, table: Table) -> pd.DataFrame:
     ManyProblems
         Rows or columns depart from the schema.
     """
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, sep="\t" if path.suffix == ".tsv" else ",",
-                            encoding="utf-8-sig", skipinitialspace=True)
-    except FileNotFoundError as error:
-        raise ManifestError(f"the table {table.name}", "no such file", str(path), "Check the path.") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
-        raise ManifestError("a UTF-8 table with a header row", str(error).strip(), str(path),
-                            "Save it as CSV, UTF-8, comma-separated.") from error
-    frame = typed(frame.replace({"n/a": ""}).replace({"": None}), table)
-    if problems := check_table(frame, table, where=str(path)):
-        raise ManyProblems(problems)
+    frame, problems = convert(read_text(path, table.name), table)
+    if problems:
+        raise ManyProblems([p.problem for p in problems])
     return frame
 
 
@@ -140,8 +263,8 @@ def write_table(frame: pd.DataFrame, path: Path, table: Table, *, only_if_change
         The file cannot be written.
     """
     frame = typed(frame, table)
-    if problems := check_table(frame, table, where=f"table {table.name}"):
-        raise ManyProblems(problems)
+    if problems := check_rows(frame, table, where=f"table {table.name}, to be written to {path}"):
+        raise ManyProblems([p.problem for p in problems])
     if table.key:
         frame = frame.sort_values(list(table.key), kind="stable",
                                   key=lambda c: c.map(lambda v: _LEVEL_RANK.get(v, 99)) if c.name == "level" else c)

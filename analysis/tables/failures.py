@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from analysis.errors import Problem
 from analysis.schemas import FAILURES
 from analysis.tables.frames import text, typed_frame
 from analysis.vocabulary import Status
@@ -58,7 +57,7 @@ class _Ledger:
 
 def failures_frame(
     *,
-    problems: Iterable[Problem] = (),
+    input_problems: pd.DataFrame | None = None,
     scan_records: pd.DataFrame | None = None,
     findings: pd.DataFrame | None = None,
     measures: pd.DataFrame | None = None,
@@ -68,24 +67,30 @@ def failures_frame(
     """All rows that are not ok, in the order input, segment, measure, evaluate, change.
 
     A disc is listed once, at the earliest stage that spoke against it; a doubt that only a later measure raised is
-    added to its reason. A visit that failed whole stands for its discs. A change that failed because of a visit
-    listed already is left out. Discs of reference masks are told apart from the method's own.
+    added to its reason. A visit that failed whole stands for its discs, and discs of a visit that all failed for one
+    reason are one row without a level. A change that failed because of a visit listed already is left out. Discs of
+    reference masks are told apart from the method's own.
 
     Parameters
     ----------
-    problems : iterable of Problem, from reading the study
-    scan_records, findings, measures, accuracy, change : DataFrame or None, as in `schemas`
+    input_problems, scan_records, findings, measures, accuracy, change : DataFrame or None, as in `schemas`
 
     Returns
     -------
     DataFrame, as in `schemas.FAILURES`
     """
     ledger = _Ledger()
-    for said in dict.fromkeys(str(p) for p in problems):
-        row = {"stage": "input", "subject": "", "session": "", "level": ""}
-        ledger.rows.append({**row, "status": Status.FAILED.value, "reason": said})
+    # An input problem may concern one contrast of a visit that was measured all the same, so it hides nothing later
+    # but its own words.
+    said = dict.fromkeys((r["subject"], r["session"], r["reason"]) for r in _texts(input_problems))
+    for subject, session, reason in said:
+        row = {"stage": "input", "subject": subject, "session": session, "level": ""}
+        ledger.rows.append({**row, "status": Status.FAILED.value, "reason": reason})
     for row in _not_ok(scan_records):
         place = (row["subject"], row["session"], "", False)
+        if (*place[:2], row["reason"]) in said:
+            ledger.at[place] = list(said).index((*place[:2], row["reason"]))
+            continue
         ledger.add("segment", place, status=row["status"], reason=row["reason"])
     for stage, frame in (("segment", findings), ("measure", measures)):
         for row in _not_ok(frame):
@@ -106,10 +111,26 @@ def failures_frame(
 
 
 def _not_ok(frame: pd.DataFrame | None) -> list[dict[str, str]]:
+    """Rows that are not ok; discs of a visit that all failed for one reason as one row without a level."""
     if frame is None:
         return []
-    bad = frame.loc[frame["status"] != Status.OK, [c for c in _READ if c in frame]]
-    return [{str(k): text(v) for k, v in row.items()} for row in bad.to_dict("records")]
+    rows = _texts(frame)
+    visits: dict[tuple[str, ...], list[dict[str, str]]] = {}
+    for row in rows:
+        visits.setdefault(tuple(row.get(c, "") for c in ("subject", "session", "source")), []).append(row)
+    kept = []
+    for own in visits.values():
+        same = {(r["status"], r["reason"]) for r in own} == {(Status.FAILED.value, own[0]["reason"])}
+        whole = [{**own[0], "level": ""}] if same and len(own) > 1 else own
+        kept += [r for r in whole if r["status"] != Status.OK]
+    return kept
+
+
+def _texts(frame: pd.DataFrame | None) -> list[dict[str, str]]:
+    if frame is None:
+        return []
+    rows = frame[[c for c in _READ if c in frame]].to_dict("records")
+    return [{str(k): text(v) for k, v in row.items()} for row in rows]
 
 
 def _place(row: dict[str, str], *, drawn: bool) -> Place:

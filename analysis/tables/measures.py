@@ -7,17 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from types import MappingProxyType
 
 import pandas as pd
 
 from analysis.measure.agreement import DiscAgreement
 from analysis.measure.discs import DiscMeasure
 from analysis.schemas import ACCURACY, MEASURES
-from analysis.tables.frames import typed_frame
-from analysis.vocabulary import SIGNAL_COLUMNS, Status
-
-_NOTHING: Mapping[str, str] = MappingProxyType({})
+from analysis.tables.frames import text, typed_frame
+from analysis.vocabulary import LEVELS, SIGNAL_COLUMNS, Status
 
 
 @dataclass(frozen=True)
@@ -39,12 +36,7 @@ class VisitKey:
 
 
 def measures_frame(
-    measures: Iterable[DiscMeasure],
-    *,
-    visit: VisitKey,
-    source: str,
-    mean_probability: Mapping[str, float],
-    doubts: Mapping[str, str] = _NOTHING,
+    measures: Iterable[DiscMeasure], *, visit: VisitKey, source: str, mean_probability: Mapping[str, float]
 ) -> pd.DataFrame:
     """One visit's rows of `schemas.MEASURES`, one a disc, in the order of `measures`.
 
@@ -54,14 +46,9 @@ def measures_frame(
     visit : VisitKey
     source : automatic, reference or given
     mean_probability : level to mean network probability; a level without one is missing
-    doubts : level to what segmentation already said against it; a measured disc with a doubt is flagged
     """
     rows = []
     for m in measures:
-        status, reason = m.status, m.reason
-        doubt = doubts.get(m.level, "")
-        if doubt and status != Status.FAILED:
-            status, reason = Status.FLAGGED, "; ".join(r for r in (doubt, reason) if r)
         rows.append(
             {
                 **asdict(visit),
@@ -74,20 +61,83 @@ def measures_frame(
                 "diameter_transverse_mm": m.diameter_transverse_mm,
                 **dict(zip(("centre_x_mm", "centre_y_mm", "centre_z_mm"), m.centre_mm, strict=True)),
                 **{SIGNAL_COLUMNS[c]: value for c, value in m.signals.items()},
-                "mean_probability": None if status == Status.FAILED else mean_probability.get(m.level),
-                "status": str(status),
-                "reason": reason,
+                "mean_probability": None if m.status == Status.FAILED else mean_probability.get(m.level),
+                "status": str(m.status),
+                "reason": m.reason,
             }
         )
     return typed_frame(rows, MEASURES)
 
 
-def accuracy_frame(agreements: Iterable[DiscAgreement], *, subject: str, session: str) -> pd.DataFrame:
+def failed_frame(visit: VisitKey, *, source: str, levels: Iterable[str], reason: str) -> pd.DataFrame:
+    """Rows of `schemas.MEASURES` for a visit that could not be measured at all: one a level, all failed.
+
+    Parameters
+    ----------
+    visit : VisitKey
+    source : automatic, reference or given
+    levels : the discs that should have been there
+    reason : why there are no values
+    """
+    lost = [DiscMeasure(level, 0, status=Status.FAILED, reason=reason) for level in levels]
+    return measures_frame(lost, visit=visit, source=source, mean_probability={})
+
+
+def with_findings(measures: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
+    """One visit's measures with what segmentation had already said of its discs.
+
+    A measured disc that segmentation doubted is flagged, both reasons kept; a disc that failed in both keeps the
+    reason of segmentation, which knows more than "not in the mask".
+
+    Parameters
+    ----------
+    measures : DataFrame, as in `schemas.MEASURES`, one visit and source
+    findings : DataFrame, as in `schemas.FINDINGS`, the same visit
+    """
+    told = {
+        level: (status, text(reason))
+        for level, status, reason in zip(findings["level"], findings["status"], findings["reason"], strict=True)
+        if status != Status.OK
+    }
+    judged = [
+        _with_finding((status, text(reason)), told.get(level))
+        for level, status, reason in zip(measures["level"], measures["status"], measures["reason"], strict=True)
+    ]
+    statuses, reasons = [j[0] for j in judged], [j[1] for j in judged]
+    return measures.assign(
+        status=pd.Series(statuses, index=measures.index, dtype="str"),
+        reason=pd.Series(reasons, index=measures.index, dtype="str"),
+    )
+
+
+def _with_finding(measured: tuple[str, str], found: tuple[str, str] | None) -> tuple[str, str]:
+    status, reason = measured
+    if found is None:
+        return measured
+    if status == Status.FAILED:
+        return status, (found[1] or reason) if found[0] == Status.FAILED else reason
+    return Status.FLAGGED.value, "; ".join(r for r in (found[1], reason) if r)
+
+
+def accuracy_frame(agreements: Iterable[DiscAgreement], *, visit: VisitKey) -> pd.DataFrame:
     """One visit's rows of `schemas.ACCURACY`, one a disc, in the order of `agreements`.
 
     Parameters
     ----------
     agreements : iterable of DiscAgreement
-    subject, session : identifiers as in the manifest
+    visit : VisitKey
     """
-    return typed_frame(({"subject": subject, "session": session, **asdict(a)} for a in agreements), ACCURACY)
+    key = {"subject": visit.subject, "session": visit.session}
+    return typed_frame(({**key, **asdict(a), "status": str(a.status)} for a in agreements), ACCURACY)
+
+
+def failed_accuracy(visit: VisitKey, *, reason: str, levels: Iterable[str] = LEVELS) -> pd.DataFrame:
+    """Rows of `schemas.ACCURACY` for a visit whose masks could not be compared: one a level, all failed.
+
+    Parameters
+    ----------
+    visit : VisitKey
+    reason : why there are no values
+    levels : the discs that should have been compared
+    """
+    return accuracy_frame([DiscAgreement(lv, status=Status.FAILED, reason=reason) for lv in levels], visit=visit)

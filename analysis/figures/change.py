@@ -1,0 +1,139 @@
+"""Change by level and group with its intervals, and how far an automatic method misses it, subject by disc.
+
+Draws the contrasts and arvd tables as they are stored; knows nothing of how they were got.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.figures.style import (
+    BLACK,
+    DOUBLE_MM,
+    GREY,
+    empty_figure,
+    group_styles,
+    new_figure,
+    ordered_levels,
+    styled,
+)
+
+MOST_ROWS_WITH_NUMBERS = 40  # beyond this, figures in the cells print over each other
+_ALL = "all"
+
+
+@styled
+def forest(contrasts: pd.DataFrame, *, source: str, between: bool = False) -> Figure:
+    """Per-cent change with its interval by level, a column of panels a visit, a colour a group.
+
+    Parameters
+    ----------
+    contrasts : DataFrame, as in `schemas.CONTRASTS`
+    source : whose masks
+    between : bool
+        Draw the differences between groups instead of the change within them.
+
+    Notes
+    -----
+    n stands at the right of each interval; a test that could not be done keeps its line and says so.
+    """
+    rows = contrasts[(contrasts["source"] == source)
+                     & (contrasts["family"].str.contains("between groups") == between)]
+    if rows.empty:
+        return empty_figure("no difference between groups to draw" if between else "no change to draw")
+    levels = [*ordered_levels(set(rows["level"]) - {_ALL}), *([_ALL] if _ALL in set(rows["level"]) else [])]
+    sessions, styles = list(dict.fromkeys(rows["session"])), group_styles(rows["group"])
+    height = 24 + len(levels) * (3.2 + 2.6 * len(styles))
+    figure = new_figure(width_mm=DOUBLE_MM if len(sessions) > 1 else 120, height_mm=height)
+    panels = figure.subplots(1, len(sessions), sharex=True, sharey=True, squeeze=False)[0]
+    for panel, session in zip(panels, sessions, strict=True):
+        own = rows[rows["session"] == session]
+        panel.set_title(f"{session} against {own['reference_session'].iloc[0]}")
+        panel.axvline(0, color=GREY, linewidth=0.6, zorder=0)
+        for at, level in enumerate(levels):
+            if at % 2:
+                panel.axhspan(at - 0.5, at + 0.5, color="#F3F4F6", zorder=-1, linewidth=0)
+            for i, (group, look) in enumerate(styles.items()):
+                y = at + (i - (len(styles) - 1) / 2) * 0.28
+                _draw_interval(panel, own[(own["level"] == level) & (own["group"] == group)], y, look=look)
+        panel.set_xlabel("difference of change (percentage points)" if between else "volume change (%)")
+        panel.spines["left"].set_visible(False)
+        panel.tick_params(axis="y", length=0)
+    panels[0].set_yticks(range(len(levels)), ["mean of discs" if lv == _ALL else lv for lv in levels])
+    panels[0].set_ylim(len(levels) - 0.5, -0.5)
+    handles = [mpl.lines.Line2D([], [], color=c, marker=m, label=g) for g, (c, m) in styles.items()]
+    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
+    return figure
+
+
+def _draw_interval(panel: Axes, rows: pd.DataFrame, y: float, *, look: tuple[str, str]) -> None:
+    colour, marker = look
+    for row in rows.to_dict("records"):
+        if pd.isna(row["estimate_percent"]):
+            label = f"n = {row['n']}, not tested"
+        else:
+            panel.plot([row["ci_low_percent"], row["ci_high_percent"]], [y, y], color=colour, solid_capstyle="butt")
+            panel.plot([row["estimate_percent"]], [y], marker, color=colour)
+            label = f"n = {row['n']}"
+        panel.annotate(label, (1.0, y), xycoords=("axes fraction", "data"), xytext=(2, 0), annotation_clip=False,
+                       textcoords="offset points", va="center", ha="left", color=colour, fontsize=6)
+
+
+@styled
+def arvd_heat_map(arvd: pd.DataFrame, *, column: Literal["arvd", "signed_change_error"], session: str) -> Figure:
+    """Subjects by discs at one visit, as in Table 6 of Li et al. 2018, or its signed twin.
+
+    Parameters
+    ----------
+    arvd : DataFrame, as in `schemas.ARVD`
+    column : which of the two
+    session : the visit
+
+    Notes
+    -----
+    Values are shown in per cent of the reference volume at the reference visit. A cell without value is hatched.
+    """
+    rows = arvd[arvd["session"] == session]
+    if rows.empty or rows[column].notna().sum() == 0:
+        return empty_figure("no subject has reference masks at both visits")
+    levels = ordered_levels(rows["level"])
+    grid = 100 * rows.pivot(index="subject", columns="level", values=column)[levels].sort_index()
+    numbers = len(grid) <= MOST_ROWS_WITH_NUMBERS
+    height = 26 + len(grid) * 6.0 if numbers else min(30 + len(grid) * 0.9, 220)
+    figure = new_figure(width_mm=120, height_mm=height)
+    panel = figure.subplots()
+    signed = column == "signed_change_error"
+    top = float(np.nanmax(np.abs(grid.to_numpy()))) or 1.0
+    colours = mpl.colormaps["PuOr" if signed else "Blues"].copy()
+    image = panel.imshow(grid.to_numpy(), cmap=colours, vmin=-top if signed else 0, vmax=top, aspect="auto")
+    panel.add_patch(mpl.patches.Rectangle((-0.5, -0.5), len(levels), len(grid), fill=False, hatch="////", linewidth=0,
+                                          edgecolor="#C0C4CC", zorder=0))
+    if numbers:
+        _write_numbers(panel, grid, image, signed=signed)
+    panel.set_xticks(range(len(levels)), levels)
+    panel.set_yticks(range(len(grid)) if numbers else [], list(grid.index) if numbers else [])
+    panel.set_ylabel("" if numbers else f"subject (n = {len(grid)})")
+    panel.tick_params(length=0)
+    panel.spines[:].set_visible(False)
+    name = "signed change error" if signed else "arvd"
+    panel.set_title(f"{name}, {session} against {rows['reference_session'].iloc[0]} (n = {len(grid)})")
+    figure.colorbar(image, ax=panel, label=f"{name} (% of Vg1)", shrink=0.9, pad=0.02).outline.set_visible(False)
+    return figure
+
+
+def _write_numbers(panel: Axes, grid: pd.DataFrame, image: mpl.image.AxesImage, *, signed: bool) -> None:
+    values = grid.to_numpy()
+    for (i, j), value in np.ndenumerate(values):
+        if np.isnan(value):
+            panel.text(j, i, "–", ha="center", va="center", color=GREY)
+            continue
+        r, g, b, _ = image.cmap(image.norm(value))
+        dark = 0.299 * r + 0.587 * g + 0.114 * b < 0.5
+        text = f"{value:+.1f}" if signed else f"{value:.1f}"
+        panel.text(j, i, text, ha="center", va="center", fontsize=6.5, color="white" if dark else BLACK)
