@@ -4,7 +4,7 @@ VENV := .venv
 DEMO ?= demo
 CORES ?= 2
 
-.PHONY: install demo test test-all lint clean
+.PHONY: install demo test test-all train lint clean
 install: $(VENV)/.installed
 
 # The lock decides every version; torch first and alone, so that pip never meets an unpinned one.
@@ -23,6 +23,9 @@ test: install
 
 test-all: install
 	$(VENV)/bin/python -m pytest -m "not gpu"
+
+train: install
+	$(VENV)/bin/python -m analysis.segmentation.train --minutes 36 --out build/training
 
 lint: install
 	$(VENV)/bin/ruff check .

@@ -85,3 +85,7 @@ class ManyProblems(BedrestError):
 
     def __str__(self) -> str:
         return "\n".join(f"- {p}" for p in self.problems)
+
+
+class NotebookError(BedrestError):
+    """A notebook's parameters do not fit, or one of its cells failed."""

@@ -104,7 +104,7 @@ def train(plan: TrainingPlan, folder: Path) -> None:
               "data": "synthetic anatomies only", "torch": torch.__version__, "curve": state["curve"]}
     save_weights(folder / "weights.safetensors", average.module.cpu(), architecture=plan.architecture,
                  record={k: v for k, v in record.items() if k != "curve"})
-    (folder / "record.json").write_text(json.dumps(record, indent=1) + "\n")
+    (folder / "weights.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
 def _loop(plan: TrainingPlan, network: nn.Module, average: AveragedModel, optimiser: torch.optim.Optimizer,

@@ -35,7 +35,12 @@ def save_weights(path: Path, network: torch.nn.Module, *, architecture: Architec
         "record": json.dumps(record),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, path, metadata=header)
+    save_file({k: v.detach().contiguous().cpu() for k, v in _tensors(network).items()}, path, metadata=header)
+
+
+def _tensors(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters and buffers, each once: DynUNet knows some layers by two names, which a state_dict would repeat."""
+    return {**dict(network.named_parameters()), **dict(network.named_buffers())}
 
 
 def load_weights(path: Path = SHIPPED) -> TrainedNetwork:
@@ -46,16 +51,22 @@ def load_weights(path: Path = SHIPPED) -> TrainedNetwork:
     WeightsError
         The file is missing, damaged, or not made by this toolkit.
     """
+    import torch
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+            stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
         architecture = Architecture(tuple(json.loads(header["architecture"])["filters"]))
         record = json.loads(header["record"])
         network = build_network(architecture)
-        network.load_state_dict(state)
+        tensors = _tensors(network)
+        if set(tensors) != set(stored):
+            raise ValueError(f"layers that do not fit: {sorted(set(tensors) ^ set(stored))[:3]}")
+        with torch.no_grad():
+            for key, tensor in tensors.items():
+                tensor.copy_(stored[key])
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise WeightsError(
             "a weights file made by this toolkit", str(error).splitlines()[0], str(path),

@@ -1,0 +1,77 @@
+"""Tables and badges as HTML for notebooks. Every value that came from a file is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+
+import pandas as pd
+from IPython.display import HTML
+
+from analysis.schemas import Col, Table
+
+_DECIMALS = {"mm3": 0, "%": 2, "mm": 1, "1": 3, "a.u.": 1, "day": 0, "s": 1, "year": 0, "cm": 0, "kg": 0, "min": 0}
+
+
+def badge(status: str) -> str:
+    """A status as a coloured badge."""
+    return f'<span class="badge {escape(status)}">{escape(status)}</span>'
+
+
+def header(title: str, *, note: str = "", status: str = "", facts: Mapping[str, object]) -> HTML:
+    """The head of a report: title, badge, a note that stands out, facts in one line."""
+    line = " &middot; ".join(f"{escape(k)}: <strong>{escape(str(v))}</strong>" for k, v in facts.items())
+    shown = f'<p class="note">{escape(note)}</p>' if note else ""
+    return HTML(f"<h1>{escape(title)} {badge(status) if status else ''}</h1>{shown}<p>{line}</p>")
+
+
+def text(words: str) -> HTML:
+    """One escaped paragraph."""
+    return HTML(f"<p>{escape(words)}</p>")
+
+
+def table(frame: pd.DataFrame, schema: Table | None = None, *, empty: str = "None.",
+          decimals: Mapping[str, int] | None = None) -> HTML:
+    """A frame as an HTML table: units in the head, numbers rounded by unit and set right, missing shown as a dash."""
+    if frame.empty:
+        return text(empty)
+    columns = {c.name: c for c in schema.columns} if schema else {}
+    heads, rows = [], []
+    for name in frame.columns:
+        kind = " class='number'" if pd.api.types.is_numeric_dtype(frame[name]) else ""
+        heads.append(f"<th{kind}>{escape(_head(str(name), columns.get(name)))}</th>")
+    for record in frame.itertuples(index=False):
+        cells = [_cell(v, str(n), columns.get(n), decimals or {}, frame[n])
+                 for n, v in zip(frame.columns, record, strict=True)]
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    return HTML(f'<div class="table-wrap"><table><thead><tr>{"".join(heads)}</tr></thead>'
+                f"<tbody>{''.join(rows)}</tbody></table></div>")
+
+
+def _head(name: str, column: Col | None) -> str:
+    if column is None or column.unit in ("", "1"):
+        return name.replace("_", " ")
+    ending = {"%": "_percent"}.get(column.unit, f"_{column.unit}")
+    return f"{name.removesuffix(ending).replace('_', ' ')} ({column.unit})"
+
+
+def _cell(value: object, name: str, column: Col | None, decimals: Mapping[str, int], values: pd.Series) -> str:
+    if name == "status":
+        return f"<td>{badge(str(value))}</td>"
+    numeric = pd.api.types.is_numeric_dtype(values)
+    if not numeric:
+        return f"<td>{escape(str(value))}</td>"
+    if pd.isna(value):
+        return '<td class="number">&ndash;</td>'
+    number = float(value)  # type: ignore[arg-type]
+    if name in ("p", "p_holm"):
+        return f'<td class="number">{_p(number)}</td>'
+    places = decimals.get(name, _DECIMALS.get(column.unit if column else "1", 2))
+    if column is not None and column.dtype == "int" or pd.api.types.is_integer_dtype(values):
+        places = 0
+    return f'<td class="number">{number:.{places}f}</td>'
+
+
+def _p(value: float) -> str:
+    """An exact p: three digits, or a power of ten where it is tiny."""
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"

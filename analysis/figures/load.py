@@ -1,0 +1,60 @@
+"""Gathers what a figure shows from a study's stored results. Draws nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from analysis import schemas
+from analysis.errors import BedrestError
+from analysis.figures.overlays import VisitView
+from analysis.io.images import read_volume
+from analysis.io.masks import read_label_map
+from analysis.io.results import StudyResults
+from analysis.io.tables import concat_tables
+from analysis.types import LabelMap
+from analysis.vocabulary import Contrast, MaskRole
+
+# The contrast in which discs are seen best comes first.
+PREFERRED = (Contrast.WATER, Contrast.T2, Contrast.OPPOSED, Contrast.IN_PHASE, Contrast.FAT)
+
+
+def every_subject(results: StudyResults, table: schemas.Table) -> pd.DataFrame:
+    """The slices of all subjects as one table."""
+    subjects = results.read_manifest(schemas.SUBJECTS)["subject"]
+    return concat_tables([results.read_subject(s, table) for s in subjects], table)
+
+
+def visit_views(results: StudyResults, subject: str) -> list[VisitView]:
+    """One view a segmented visit, in the order of the visits; visits that cannot be shown are left out."""
+    sessions = results.read_subject(subject, schemas.SESSIONS).sort_values("study_day")
+    records = results.read_subject(subject, schemas.SCAN_RECORDS).set_index("session")
+    scans = results.read_subject(subject, schemas.SCANS)
+    views = []
+    for session, day in zip(sessions["session"], sessions["study_day"], strict=True):
+        rows = scans[scans["session"] == session]
+        paths = dict(zip(rows["contrast"], map(Path, rows["path"]), strict=True))
+        contrast = next((c for c in PREFERRED if c in paths), None)
+        if session not in records.index or not records.at[session, "mask_path"] or contrast is None:
+            continue
+        try:
+            image = read_volume(paths[contrast], where=f"{subject} {session}")
+            mask = read_label_map(results.output_dir / str(records.at[session, "mask_path"]), where=session)
+        except BedrestError:
+            continue  # the stage that met it first has told of it
+        if image.grid.shape == mask.grid.shape:
+            reference = _reference(paths, mask, session)
+            views.append(VisitView(f"{session}, day {day:g} ({contrast})", image, mask, reference))
+    return views
+
+
+def _reference(paths: dict[str, Path], mask: LabelMap, session: str) -> LabelMap | None:
+    path = paths.get(MaskRole.REFERENCE)
+    if path is None:
+        return None
+    try:
+        reference = read_label_map(path, where=session)
+    except BedrestError:
+        return None
+    return reference if reference.grid.shape == mask.grid.shape else None

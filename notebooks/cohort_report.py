@@ -1,0 +1,110 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     name: python3
+# ---
+
+# %% tags=["parameters"]
+output_dir: str = ""
+study_toml: str = ""
+
+# %%
+from pathlib import Path
+
+from IPython.display import display
+
+from analysis import __version__, schemas
+from analysis.figures import display as show
+from analysis.figures.agreement import change_agreement, volume_agreement
+from analysis.figures.change import arvd_heat_map, forest
+from analysis.figures.load import every_subject
+from analysis.figures.trajectories import cohort_trajectories, group_volumes
+from analysis.io.results import StudyResults
+from analysis.settings import load_study
+from analysis.stats.summary import FLOW, GROUP_MEANS, flow_counts, group_means
+
+study = load_study(Path(study_toml))
+results = StudyResults(Path(output_dir))
+subjects, sessions = results.read_manifest(schemas.SUBJECTS), results.read_manifest(schemas.SESSIONS)
+measures, change = results.read(schemas.MEASURES), results.read(schemas.CHANGE)
+accuracy, arvd = results.read(schemas.ACCURACY), results.read(schemas.ARVD)
+contrasts, failures = results.read(schemas.CONTRASTS), results.read(schemas.FAILURES)
+source = next(iter(sorted(set(measures["source"]) - {"reference"})), "automatic")
+display(show.header(
+    f"{study.name}: cohort report", note=study.description,
+    facts={"subjects": len(subjects), "groups": ", ".join(study.groups), "reference visit": study.reference_session,
+           "bedrest": __version__},
+))
+
+# %% [markdown]
+# ## Who was analysed
+# Subjects at each step, by group and session. Nobody is dropped in silence.
+
+# %%
+flow = flow_counts(subjects=subjects, sessions=sessions, scan_records=every_subject(results, schemas.SCAN_RECORDS),
+                   measures=measures, change=change)
+display(show.table(flow, FLOW))
+display(show.table(subjects, schemas.SUBJECTS))
+
+# %% [markdown]
+# ## What went wrong or is doubtful
+
+# %%
+display(show.table(failures, empty="Nothing: every disc of every visit was measured."))
+
+# %% [markdown]
+# ## Volumes by group
+
+# %%
+means = group_means(measures[measures["source"] == source])
+display(group_volumes(means, source=source))
+
+# %% [markdown]
+# ## Change from the reference visit
+# The subject is the unit. Within a group: t test of the per-cent change, n - 1 degrees of freedom. Between groups:
+# Welch's t test. Holm within each family; the family's size is in the table. Every p is exact.
+
+# %%
+if change.empty:
+    display(show.text("One visit: no change to report."))
+else:
+    display(cohort_trajectories(change, contrasts, source=source))
+    display(forest(contrasts, source=source))
+    if len(study.groups) > 1:
+        display(forest(contrasts, source=source, between=True))
+
+# %%
+shown = ["family", "level", "group", "session", "n", "n_missing", "estimate_percent", "ci_low_percent",
+         "ci_high_percent", "t", "df", "p", "p_holm", "family_size", "hedges_g", "status", "reason"]
+display(show.table(contrasts.loc[contrasts["source"] == source, shown], schemas.CONTRASTS, empty="No test was made."))
+
+# %% [markdown]
+# ## Against the reference masks
+# arvd (Li et al. 2018, eq. 4) is blind to the sign of change: Vg1 = 100, Vg2 = 110, Vt2 = 90 gives 0. Its signed twin
+# shows what it hides.
+
+# %%
+if accuracy.empty:
+    display(show.text("The study has no reference masks: accuracy is not known for these scans."))
+else:
+    named = {"dice": "mean Dice", "centre_distance_mm": "MLD", "assd_mm": "mean ASSD",
+             "volume_error_percent": "mean volume error"}
+    by_level = accuracy.groupby("level", sort=False)[list(named)].agg(["mean", "std", "count"])
+    by_level.columns = [f"{name} {what}" for name, what in by_level.columns]
+    display(show.table(by_level.reset_index()))
+    display(volume_agreement(accuracy))
+
+# %%
+for session in dict.fromkeys(arvd["session"]):
+    display(show.text(f"Session {session}:"))
+    display(arvd_heat_map(arvd, column="arvd", session=session))
+    display(arvd_heat_map(arvd, column="signed_change_error", session=session))
+if len(arvd):
+    display(change_agreement(arvd))
+
+# %% [markdown]
+# ## Method and limits
+# Discs are segmented by a three-dimensional U-Net trained on synthetic images alone, named by counting upwards from the
+# sacrum, and measured by counting voxels. Volumes of a single disc scatter by about 1 % from the grid alone. Research
+# use only. Checksums and versions are in provenance.json.

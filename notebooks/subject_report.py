@@ -1,0 +1,117 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     name: python3
+# ---
+
+# %% tags=["parameters"]
+subject: str = ""
+output_dir: str = ""
+study_toml: str = ""
+
+# %%
+from pathlib import Path
+
+import pandas as pd
+from IPython.display import display
+
+from analysis import __version__, schemas
+from analysis.figures import display as show
+from analysis.figures.load import visit_views
+from analysis.figures.overlays import sagittal_views
+from analysis.figures.trajectories import subject_measures, subject_trajectories
+from analysis.io.results import StudyResults
+from analysis.settings import load_study
+
+study = load_study(Path(study_toml))
+results = StudyResults(Path(output_dir))
+person = results.read_subject(subject, schemas.SUBJECTS).iloc[0]
+sessions = results.read_subject(subject, schemas.SESSIONS)
+records = results.read_subject(subject, schemas.SCAN_RECORDS)
+measures = results.read_subject(subject, schemas.MEASURES)
+change = results.read_subject(subject, schemas.CHANGE)
+arvd = results.read_subject(subject, schemas.ARVD)
+accuracy = results.read_subject(subject, schemas.ACCURACY)
+failures = results.read_subject(subject, schemas.FAILURES)
+ours = measures[measures["source"] != "reference"]
+our_change = change[change["source"] != "reference"]
+missing = [s.id for s in study.sessions if s.id not in set(sessions["session"])]
+status = "failed" if "failed" in set(failures["status"]) else "flagged" if len(failures) else "ok"
+display(show.header(
+    f"{subject}", status=status, note=study.description,
+    facts={"study": study.name, "group": person["group"], "reference visit": study.reference_session,
+           "bedrest": __version__},
+))
+
+# %% [markdown]
+# ## Visits
+
+# %%
+visits = sessions.merge(records[["session", "contrasts", "source", "status", "reason"]], on="session", how="left")
+display(show.table(visits.drop(columns="subject"), schemas.SESSIONS))
+display(show.text("Missing visits: " + (", ".join(missing) if missing else "none") + "."))
+
+# %% [markdown]
+# ## Images
+# The sagittal slice through the middle of the discs, every visit at the same window and scale. The front of the body
+# is to the left.
+
+# %%
+display(sagittal_views(visit_views(results, subject)))
+
+# %% [markdown]
+# ## What went wrong or is doubtful
+
+# %%
+display(show.table(failures.drop(columns="subject"), empty="Nothing: every disc of every visit was measured."))
+
+# %% [markdown]
+# ## Volumes
+# `volume` is the number of voxels times the volume of a voxel. Change is counted from the reference visit.
+
+# %%
+wide = ours.merge(
+    our_change[["session", "level", "change_mm3", "change_percent"]], on=["session", "level"], how="left"
+)[["level", "session", "study_day", "volume_mm3", "change_mm3", "change_percent", "status", "reason"]]
+rank = wide["level"].map({level: i for i, level in enumerate(schemas.LEVELS)}).fillna(99)
+wide = wide.assign(rank=rank).sort_values(["rank", "study_day"]).drop(columns="rank")
+columns = schemas.Table("volumes", "", (*schemas.CHANGE.columns, *schemas.MEASURES.columns), ())
+display(show.table(wide, columns))
+
+# %%
+if our_change.empty:
+    display(show.text("One visit: no change to report."))
+else:
+    display(subject_trajectories(measures, change, unit="percent"))
+
+# %% [markdown]
+# ## Heights, diameters and signals
+
+# %%
+shape = ["level", "session", "height_mean_mm", "diameter_ap_mm", "diameter_transverse_mm"]
+signals = [c for c in ours.columns if c.startswith("signal_") and ours[c].notna().any()]
+display(show.table(ours[[*shape, *signals, "mean_probability"]], schemas.MEASURES))
+
+# %% [markdown]
+# ## Against the reference masks
+# Li et al. 2018, eq. 4: arvd = ||Vg1 - Vt2| - |Vg1 - Vg2|| / Vg1. It is blind to sign: with Vg1 = 100, Vg2 = 110 and
+# Vt2 = 90 it is 0 although the method saw shrinking where there was swelling. The signed change error,
+# ((Vt2 - Vt1) - (Vg2 - Vg1)) / Vg1, stands beside it.
+
+# %%
+if accuracy.empty:
+    display(show.text("This subject has no reference masks: nothing to compare with."))
+else:
+    display(show.table(accuracy.drop(columns="subject"), schemas.ACCURACY))
+if len(arvd):
+    display(show.table(arvd.drop(columns=["subject", "group", "reference_session"]), schemas.ARVD,
+                       decimals={"arvd": 4, "signed_change_error": 4}))
+
+# %% [markdown]
+# ## Where this comes from
+
+# %%
+display(show.table(records.drop(columns=["subject", "source"]), schemas.SCAN_RECORDS))
+display(show.text("Research use only. The shipped network was trained on synthetic images alone. Checksums of every "
+                  "input, output and of the weights are in provenance.json."))

@@ -1,0 +1,103 @@
+"""Runs a parameterised notebook and makes one self-contained HTML page of it.
+
+Parameters are checked against the notebook's tagged and annotated cell before anything runs: papermill alone would
+only warn. A failed notebook is kept beside the one it should have become. Knows nothing of studies.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from analysis.errors import NotebookError
+from analysis.io.files import atomic_path, write_text
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+_TYPES = {"str": str, "int": int, "float": float, "bool": bool}
+_SCRIPT = re.compile(r"<script\b.*?</script>", re.DOTALL | re.IGNORECASE)
+
+
+def run_notebook(source: Path, *, parameters: Mapping[str, object], notebook: Path, html: Path, title: str) -> None:
+    """Execute a percent-format notebook and write it with its results, and as HTML without inputs.
+
+    Parameters
+    ----------
+    source : Path
+        The notebook's .py source.
+    parameters : mapping
+        Every parameter of the tagged cell, no other; text stays text, so ``01`` never becomes 1.
+    notebook, html : Path
+        Where results go; neither is touched when the notebook fails.
+    title : str
+        Title of the page.
+
+    Raises
+    ------
+    NotebookError
+        A parameter is unknown, missing or of the wrong type; or a cell failed (kept as ``<name>.failed.ipynb``).
+    """
+    import jupytext
+    import nbformat
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    document = jupytext.read(source)
+    _check_parameters(document, parameters, source)
+    document.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    failed = notebook.with_name(f"{notebook.stem}.failed.ipynb")
+    notebook.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(notebook) as temporary:
+        prepared = temporary.with_name(f".in-{temporary.name}")
+        try:
+            nbformat.write(document, prepared)
+            papermill.execute_notebook(prepared, temporary, parameters=dict(parameters), progress_bar=False,
+                                       kernel_name="python3", log_output=False)
+        except PapermillExecutionError as error:
+            temporary.replace(failed)
+            raise NotebookError("a notebook that runs to its end", f"{error.ename}: {error.evalue}", str(source),
+                                f"Open {failed} to see the failing cell.") from error
+        finally:
+            prepared.unlink(missing_ok=True)
+        write_text(html, _page(nbformat.read(temporary, as_version=4), title))
+    failed.unlink(missing_ok=True)
+
+
+def _check_parameters(document: Any, parameters: Mapping[str, object], source: Path) -> None:
+    cells = [c for c in document.cells if "parameters" in c.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise NotebookError("one cell tagged 'parameters'", str(len(cells)), str(source), "Tag the cell.")
+    declared = {
+        node.target.id: ast.unparse(node.annotation)
+        for node in ast.parse(cells[0].source).body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+    for name in parameters:
+        if name not in declared:
+            near = get_close_matches(name, declared, n=1)
+            raise NotebookError(f"parameters out of {', '.join(declared)}", repr(name), str(source),
+                                f"Did you mean {near[0]!r}?" if near else "Remove it.")
+    for name, annotation in declared.items():
+        if name not in parameters:
+            raise NotebookError(f"a parameter {name!r}", "none", str(source), "Pass it.")
+        wanted = _TYPES.get(annotation)
+        if wanted is None or type(parameters[name]) is not wanted:
+            raise NotebookError(f"{name} as {annotation}", f"{type(parameters[name]).__name__} "
+                                f"{parameters[name]!r}", str(source), "Pass the right type.")
+
+
+def _page(document: Any, title: str) -> str:
+    """One page: outputs and prose, styles inside, no script and nothing from the network."""
+    from jinja2 import Environment, FileSystemLoader
+    from nbconvert import HTMLExporter
+
+    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_input_prompt=True,
+                            exclude_output_prompt=True, embed_images=True)
+    shown = [c for c in document.cells if not {"parameters", "injected-parameters"} & set(c.metadata.get("tags", []))]
+    document.cells = shown
+    body, _ = exporter.from_notebook_node(document)
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
+    return environment.get_template("report.html.j2").render(title=title, body=_SCRIPT.sub("", body))

@@ -1,0 +1,62 @@
+"""provenance.json: what went in, with which versions, on which machine. The one file that holds times."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from analysis import __version__, schemas
+from analysis.io.files import sha256_of, write_text
+from analysis.io.results import StudyResults
+from analysis.segmentation.weights import SHIPPED
+from analysis.settings import Study
+
+PACKAGES = ("torch", "monai", "numpy", "pandas", "scipy", "scikit-image", "nibabel", "statsmodels", "matplotlib",
+            "papermill", "snakemake")
+
+
+def write_provenance(results: StudyResults, study: Study) -> None:
+    """Write provenance.json from what is stored; paths of outputs are relative to the output folder."""
+    scans = results.read_manifest(schemas.SCANS)
+    records = [results.read_subject(s, schemas.SCAN_RECORDS) for s in results.read_manifest(schemas.SUBJECTS)["subject"]]
+    failures = results.read(schemas.FAILURES)
+    made = [*sorted(results.mask("x", "y").parent.glob("*.nii.gz")),
+            *sorted(results.table(schemas.MEASURES).parent.glob("*.csv"))]
+    content = {
+        "bedrest": __version__,
+        "code": _git(),
+        "study": json.loads(study.model_dump_json()),
+        "inputs_sha256": dict(sorted(zip(scans["path"], scans["sha256"], strict=True))),
+        "weights": {"file": SHIPPED.name, "sha256": sha256_of(SHIPPED), "trained_on": "synthetic anatomies only"},
+        "outputs_sha256": {p.relative_to(results.output_dir).as_posix(): sha256_of(p) for p in made},
+        "segmentation_seconds": {f"{r.subject} {r.session}": r.seconds for t in records for r in t.itertuples()
+                                 if r.seconds == r.seconds},
+        "devices": sorted({d for t in records for d in t["device"] if d}),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "failed": int((failures["status"] == "failed").sum()),
+        "flagged": int((failures["status"] == "flagged").sum()),
+    }
+    write_text(results.provenance_json, json.dumps(content, indent=1) + "\n")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _git() -> dict[str, object]:
+    """Commit and whether the tree differs from it; empty where the package is not a checkout."""
+    root = Path(__file__).parents[1]
+    try:
+        commit = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True)
+        status = subprocess.run(["git", "-C", str(root), "status", "--porcelain"], capture_output=True, text=True)
+    except OSError:
+        return {}
+    return {"commit": commit.stdout.strip(), "dirty": bool(status.stdout.strip())} if commit.returncode == 0 else {}

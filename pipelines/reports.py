@@ -1,0 +1,68 @@
+"""Reports and figures of a study from its stored results. A report that fails leaves a page that says so."""
+
+from __future__ import annotations
+
+import sys
+from html import escape
+from pathlib import Path
+
+from analysis import schemas
+from analysis.errors import NotebookError
+from analysis.io.files import write_text
+from analysis.io.results import StudyResults
+from analysis.settings import Study
+from pipelines.notebooks import NOTEBOOKS, run_notebook
+
+
+def make_subject_report(study: Study, results: StudyResults, subject: str) -> None:
+    """Run the subject notebook."""
+    parameters = {"subject": subject, **_common(study, results)}
+    _run(NOTEBOOKS / "subject_report.py", parameters, results.subject_notebook(subject), results.subject_html(subject),
+         title=f"{subject}, {study.name}")
+
+
+def make_cohort_report(study: Study, results: StudyResults) -> None:
+    """Run the cohort notebook."""
+    _run(NOTEBOOKS / "cohort_report.py", _common(study, results), results.cohort_notebook, results.cohort_html,
+         title=f"{study.name}: cohort report")
+
+
+def _common(study: Study, results: StudyResults) -> dict[str, object]:
+    return {"output_dir": str(results.output_dir.resolve()), "study_toml": str(study.path)}
+
+
+def _run(source: Path, parameters: dict[str, object], notebook: Path, html: Path, *, title: str) -> None:
+    try:
+        run_notebook(source, parameters=parameters, notebook=notebook, html=html, title=title)
+    except NotebookError as error:
+        print(f"report failed: {title}: {error}", file=sys.stderr)
+        write_text(html, f"<!doctype html><meta charset='utf-8'><title>{escape(title)}</title>"
+                         f"<h1>{escape(title)}</h1><p>This report could not be made. {escape(str(error))}</p>")
+
+
+def draw_figures(study: Study, results: StudyResults) -> None:
+    """Cohort figures with the rows they show as CSV beside them."""
+    from analysis.figures.agreement import volume_agreement
+    from analysis.figures.change import arvd_heat_map, forest
+    from analysis.figures.style import save_figure
+    from analysis.figures.trajectories import cohort_trajectories
+
+    change, contrasts = results.read(schemas.CHANGE), results.read(schemas.CONTRASTS)
+    arvd, accuracy = results.read(schemas.ARVD), results.read(schemas.ACCURACY)
+    sources = sorted(set(change["source"]) - {"reference"})
+    source = sources[0] if sources else "automatic"
+    if len(change):
+        rows = contrasts[contrasts["source"] == source]
+        save_figure(cohort_trajectories(change, contrasts, source=source), results.figures / "trajectories",
+                    data=change[change["source"] == source])
+        save_figure(forest(contrasts, source=source), results.figures / "change_within_groups", data=rows)
+        if len(study.groups) > 1:
+            save_figure(forest(contrasts, source=source, between=True), results.figures / "change_between_groups",
+                        data=rows)
+    if len(accuracy):
+        save_figure(volume_agreement(accuracy), results.figures / "volume_agreement", data=accuracy)
+    for session in dict.fromkeys(arvd["session"]):
+        for column in ("arvd", "signed_change_error"):
+            save_figure(arvd_heat_map(arvd, column=column, session=session), results.figures / f"{column}_{session}",
+                        data=arvd[arvd["session"] == session])
+    write_text(results.figures / "done.txt", "every figure of the stored results is drawn\n")
