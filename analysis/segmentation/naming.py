@@ -19,6 +19,8 @@ from analysis.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL, Status
 
 SMALLEST_DISC_MM3 = 400.0
 MERGE_MM = 9.0  # fragments whose centres lie closer along the body axis are one disc; neighbours are 20 mm or more apart
+ANCHOR_SHARE = 0.45  # regions this large beside the five largest are discs for certain and show where the column runs
+OFF_COLUMN_MM = 15.0  # smaller regions farther from that line are facet joints, bowel or muscle
 MISSING_GAP = 1.55  # a gap this many times the usual one hides a disc
 LOW_PROBABILITY = 0.80
 MAX_GAP_MM = 75.0
@@ -82,9 +84,11 @@ def _find_candidates(disc: NDArray[np.float32], structure: NDArray[np.uint8],
     if n == 0:
         return components, []
     sizes = np.bincount(components.ravel()) * grid.voxel_volume_mm3
-    keep = [i for i in range(1, n + 1) if sizes[i] >= SMALLEST_DISC_MM3]
-    centres = ndimage.center_of_mass(components > 0, components, keep) if keep else []
-    world = [(grid.affine_ras_mm @ np.append(c, 1))[:3] for c in centres]
+    large = [i for i in range(1, n + 1) if sizes[i] >= SMALLEST_DISC_MM3]
+    centres = ndimage.center_of_mass(components > 0, components, large) if large else []
+    world_of = {i: (grid.affine_ras_mm @ np.append(c, 1))[:3] for i, c in zip(large, centres, strict=True)}
+    keep = _on_the_column(large, world_of, sizes)
+    world = [world_of[i] for i in keep]
     order = sorted(range(len(keep)), key=lambda i: world[i][2])
     numbering = np.zeros(n + 1, dtype=np.int32)
     groups: list[list[int]] = []
@@ -99,6 +103,22 @@ def _find_candidates(disc: NDArray[np.float32], structure: NDArray[np.uint8],
     boxes = ndimage.find_objects(components)
     return components, [_describe(components, structure, grid, number, boxes[number - 1])
                         for number in range(1, len(groups) + 1)]
+
+
+def _on_the_column(regions: list[int], centre_mm: dict[int, NDArray[np.float64]],
+                   sizes: NDArray[np.float64]) -> list[int]:
+    """Regions that lie on the line through the large ones, seen from above."""
+    if not regions:
+        return []
+    usual = float(np.median(sorted((sizes[i] for i in regions), reverse=True)[:5]))
+    anchors = sorted((i for i in regions if sizes[i] >= ANCHOR_SHARE * usual), key=lambda i: centre_mm[i][2])
+    line = np.array([centre_mm[i] for i in anchors])
+
+    def off_mm(i: int) -> float:
+        x, y, z = centre_mm[i]
+        return float(np.hypot(x - np.interp(z, line[:, 2], line[:, 0]), y - np.interp(z, line[:, 2], line[:, 1])))
+
+    return [i for i in regions if i in anchors or off_mm(i) <= OFF_COLUMN_MM]
 
 
 def _describe(components: Labels, structure: NDArray[np.uint8], grid: Grid, number: int,
