@@ -79,8 +79,8 @@ def _tell(outcome, results, problems) -> int:
         return COULD_NOT
     if outcome.redone:
         print("Computed: " + ", ".join(f"{rule} x{n}" for rule, n in outcome.redone.items()))
-        for line in outcome.reasons[:60] if not outcome.redone.get("segment") == len(
-                results.read_manifest(schemas.SUBJECTS)) else []:
+        everything = outcome.redone.get("segment") == len(results.read_manifest(schemas.SUBJECTS))
+        for line in [] if everything else outcome.reasons:
             print(f"  {line}")
     else:
         print("Nothing to do: every result is up to date.")

@@ -21,7 +21,8 @@ PACKAGES = ("torch", "monai", "numpy", "pandas", "scipy", "scikit-image", "nibab
 def write_provenance(results: StudyResults, study: Study) -> None:
     """Write provenance.json from what is stored; paths of outputs are relative to the output folder."""
     scans = results.read_manifest(schemas.SCANS)
-    records = [results.read_subject(s, schemas.SCAN_RECORDS) for s in results.read_manifest(schemas.SUBJECTS)["subject"]]
+    subjects = results.read_manifest(schemas.SUBJECTS)["subject"]
+    records = [results.read_subject(s, schemas.SCAN_RECORDS) for s in subjects]
     failures = results.read(schemas.FAILURES)
     made = [*sorted(results.mask("x", "y").parent.glob("*.nii.gz")),
             *sorted(results.table(schemas.MEASURES).parent.glob("*.csv"))]

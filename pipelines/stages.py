@@ -60,7 +60,8 @@ def visits_of(job: Job) -> list[Visit]:
     out = []
     for session in sessions["session"]:
         rows = scans[scans["session"] == session]
-        out.append(Visit(job.subject, session, {c: Path(p) for c, p in zip(rows["contrast"], rows["path"], strict=True)}))
+        paths = {c: Path(p) for c, p in zip(rows["contrast"], rows["path"], strict=True)}
+        out.append(Visit(job.subject, session, paths))
     return out
 
 
@@ -103,7 +104,7 @@ def _segment_visit(job: Job, visit: Visit, trained, device: str) -> tuple[dict, 
             segmentation = run_engine(trained, read_scan(paths, where=visit.where), device=device)
             mask = segmentation.discs
             record |= {"contrasts": "+".join(paths), "device": device, "warnings": " | ".join(segmentation.warnings)}
-            found = [(f.name, f.label, f.mean_probability, f.status, f.reason) for f in segmentation.findings]
+            found = [(f.name, f.label, f.mean_probability, Status(f.status), f.reason) for f in segmentation.findings]
         names = {**LEVEL_OF_LABEL, **{label: level for level, label, *_ in found}}
         like = given or next(iter(visit.contrasts().values()))
         write_label_map(mask, target, names=names, like=like)
@@ -132,7 +133,7 @@ def measure(job: Job) -> None:
         found = findings[findings["session"] == visit.session]
         automatic, frame = _measure_automatic(job, visit, key, records.loc[visit.session], found)
         measures.append(frame)
-        reference, frames, agreement = _measure_reference(visit, key, automatic)
+        frames, agreement = _measure_reference(visit, key, automatic)
         measures += frames
         accuracies += agreement
     _write_slice(job, concat_tables(measures, schemas.MEASURES), schemas.MEASURES)
@@ -157,7 +158,7 @@ def _measure_automatic(job: Job, visit: Visit, key, record: pd.Series,
                                   reason=record["reason"])
     mask = read_label_map(job.results.output_dir / record["mask_path"], where=visit.where)
     scan = _images_of(visit)
-    levels = {int(label): level for label, level in zip(found["label"], found["level"], strict=True)} | {}
+    levels = {int(label): level for label, level in zip(found["label"], found["level"], strict=True)}
     levels = levels or dict(LEVEL_OF_LABEL)
     images = scan.contrasts if scan is not None and scan.grid.shape == mask.grid.shape else {}
     frame = measures_frame(measure_discs(mask, levels, images), visit=key, source=record["source"],
@@ -165,15 +166,14 @@ def _measure_automatic(job: Job, visit: Visit, key, record: pd.Series,
     return mask, with_findings(frame, found)
 
 
-def _measure_reference(visit: Visit, key, automatic: LabelMap | None) -> tuple[
-        LabelMap | None, list[pd.DataFrame], list[pd.DataFrame]]:
+def _measure_reference(visit: Visit, key, automatic: LabelMap | None) -> tuple[list[pd.DataFrame], list[pd.DataFrame]]:
     from analysis.measure.agreement import compare_masks, name_binary_reference
     from analysis.measure.discs import measure_discs
     from analysis.tables.measures import accuracy_frame, failed_accuracy, measures_frame
 
     path = visit.paths.get(MaskRole.REFERENCE)
     if path is None:
-        return None, [], []
+        return [], []
     try:
         reference = read_label_map(path, where=visit.where)
         if set(pd.unique(reference.data.ravel())) == {0, 1}:
@@ -182,11 +182,11 @@ def _measure_reference(visit: Visit, key, automatic: LabelMap | None) -> tuple[
         frames = [measures_frame(measure_discs(reference, levels, {}), visit=key, source="reference",
                                  mean_probability={})]
         if automatic is None:
-            return reference, frames, []
+            return frames, []
         agreement = compare_masks(automatic, reference, levels=levels, reference_levels=levels)
-        return reference, frames, [accuracy_frame(agreement, visit=key)]
+        return frames, [accuracy_frame(agreement, visit=key)]
     except BedrestError as error:
-        return None, [], [failed_accuracy(key, reason=str(error))]
+        return [], [failed_accuracy(key, reason=str(error))]
 
 
 def change(job: Job) -> None:

@@ -7,6 +7,7 @@ on voxels. Knows nothing of contrasts.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,9 +158,10 @@ def _backdrop(spine: Spine, frames: tuple[Frame, ...], grid: Grid, rng: np.rando
     _paint_tube(out, Tissue.MUSCLE, np.abs(x) - (at["width"] + 13), yb + 8, (14, 19))
     behind = (yb < canal_y - 4) & (np.abs(x) < 4.5)
     out[behind] = Tissue.VISCERAL_FAT
-    _paint_tube(out, Tissue.VISCERAL_FAT, x, yb - canal_y, (spine.canal_half_width_mm + 3, spine.canal_half_depth_mm + 3))
+    canal = (spine.canal_half_width_mm, spine.canal_half_depth_mm)
+    _paint_tube(out, Tissue.VISCERAL_FAT, x, yb - canal_y, (canal[0] + 3, canal[1] + 3))
     _paint_posterior_elements(out, x, yb, zs, centres, canal_y, at)
-    _paint_tube(out, Tissue.CSF, x, yb - canal_y, (spine.canal_half_width_mm, spine.canal_half_depth_mm))
+    _paint_tube(out, Tissue.CSF, x, yb - canal_y, canal)
     conus = zs > centres[6, 2]  # the cord ends near L1-L2
     _paint_tube(out, Tissue.CORD, x, yb - canal_y, (5.0, 3.5), where=conus)
     back = canal_y - 45 - rng.uniform(0, 6)
@@ -196,7 +198,7 @@ def _paint_organs(out: Labels, x: NDArray, y: NDArray, zs: NDArray, at: dict[str
 def _paint_posterior_elements(out: Labels, x: NDArray, y: NDArray, zs: NDArray, centres: NDArray, canal_y: NDArray,
                               at: dict[str, NDArray]) -> None:
     """Spinous processes and pedicles with marrow, one set a vertebra."""
-    for low, high in zip(centres[:-1], centres[1:], strict=True):
+    for low, high in pairwise(centres):
         z_mid = (low[2] + high[2]) / 2
         spinous = (x / 3.5) ** 2 + ((y - canal_y + 22) / 15) ** 2 + ((zs - z_mid + 8) / 9) ** 2 <= 1
         pedicle = ((np.abs(x) - 0.55 * at["width"]) / 5) ** 2 + ((y - canal_y - 2) / 12) ** 2 + (

@@ -18,7 +18,7 @@ from analysis.types import DiscFinding, Grid
 from analysis.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL, Status
 
 SMALLEST_DISC_MM3 = 400.0
-MERGE_MM = 9.0  # fragments whose centres lie closer along the body axis are one disc; neighbours are 20 mm or more apart
+MERGE_MM = 9.0  # fragments whose centres lie closer along the body axis are one disc; neighbours are 20 mm apart
 ANCHOR_SHARE = 0.45  # regions this large beside the five largest are discs for certain and show where the column runs
 OFF_COLUMN_MM = 15.0  # smaller regions farther from that line are facet joints, bowel or muscle
 MISSING_GAP = 1.55  # a gap this many times the usual one hides a disc
@@ -79,7 +79,7 @@ def name_discs(probabilities: NDArray[np.float32], grid: Grid) -> NamedDiscs:
 def _find_candidates(disc: NDArray[np.float32], structure: NDArray[np.uint8],
                      grid: Grid) -> tuple[Labels, list[_Candidate]]:
     """Separate disc regions from the bottom up, fragments of one disc joined, with what they lie on."""
-    components, n = ndimage.label(disc >= 0.5, structure=np.ones((3, 3, 3)))
+    components, n = ndimage.label((disc >= 0.5) & _column(structure), structure=np.ones((3, 3, 3)))
     components = components.astype(np.int32)
     if n == 0:
         return components, []
@@ -103,6 +103,16 @@ def _find_candidates(disc: NDArray[np.float32], structure: NDArray[np.uint8],
     boxes = ndimage.find_objects(components)
     return components, [_describe(components, structure, grid, number, boxes[number - 1])
                         for number in range(1, len(groups) + 1)]
+
+
+def _column(structure: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """The largest connected mass of disc, vertebra and sacrum: bowel that looks like a disc lies apart from it."""
+    bones = np.isin(structure, (Structure.DISC, Structure.VERTEBRA, Structure.SACRUM))
+    # Widened by three voxels first, so that one missed disc does not cut the column in two.
+    masses, n = ndimage.label(ndimage.binary_dilation(bones, iterations=3))
+    if n == 0:
+        return bones
+    return masses == np.bincount(masses[bones]).argmax()
 
 
 def _on_the_column(regions: list[int], centre_mm: dict[int, NDArray[np.float64]],

@@ -53,7 +53,7 @@ def predict(trained: TrainedNetwork, scan: Scan, device: str) -> Probabilities:
             # Repeated edges, not zeros: an artificial dark rim would look like the end of the body.
             pad = [(0, p - n) for p, n in zip(padded, grid.shape, strict=True)]
             image[0, channel] = np.pad(normalise(data), pad, mode="edge")
-    network = trained.network.to(device, memory_format=torch.channels_last_3d)
+    network = trained.network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     with torch.inference_mode():
         tensor = torch.from_numpy(image).to(device, memory_format=torch.channels_last_3d)
         probabilities = torch.softmax(_scores(network, tensor), dim=1)[0]

@@ -86,7 +86,7 @@ def train(plan: TrainingPlan, folder: Path) -> None:
     torch.manual_seed(plan.seed)
     torch.set_num_threads(plan.threads)
     device = torch.device(plan.device)
-    network = build_network(plan.architecture).to(device, memory_format=torch.channels_last_3d)
+    network = build_network(plan.architecture).to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.995), use_buffers=True)
     optimiser = torch.optim.AdamW(network.parameters(), lr=plan.peak_rate, weight_decay=1e-4)
     state: dict[str, Any] = {"step": 0, "seconds": 0.0, "curve": []}
@@ -115,7 +115,8 @@ def _loop(plan: TrainingPlan, network: nn.Module, average: AveragedModel, optimi
     for image, target in loader:
         share = min(state["seconds"] / (plan.minutes * 60), 1.0)
         for group in optimiser.param_groups:
-            group["lr"] = plan.peak_rate * min(1, (state["step"] + 1) / 60) * (0.5 + 0.5 * math.cos(math.pi * share)) + 1e-5
+            warm_up = min(1, (state["step"] + 1) / 60)
+            group["lr"] = plan.peak_rate * warm_up * (0.5 + 0.5 * math.cos(math.pi * share)) + 1e-5
         network.train()
         image = image.to(device, memory_format=torch.channels_last_3d)
         loss = loss_of(network(image), target.to(device))
