@@ -228,5 +228,7 @@ TRUTH = Table("truth", "the demo cohort's known volumes, one row a disc and visi
     Col("expected_change_percent", "float", "mean change of the group that the demo was built with", "%"),
 ), ("subject", "session", "level"))
 
-TABLES: tuple[Table, ...] = (SUBJECTS, SESSIONS, SCANS, INPUT_PROBLEMS, SCAN_RECORDS, FINDINGS, MEASURES, MASK_MEASURES, CHANGE, ARVD, ACCURACY,
-                             MASK_ACCURACY, CONTRASTS, FAILURES, TRUTH)
+TABLES: tuple[Table, ...] = (
+    SUBJECTS, SESSIONS, SCANS, INPUT_PROBLEMS, SCAN_RECORDS, FINDINGS, MEASURES, MASK_MEASURES, CHANGE, ARVD, ACCURACY,
+    MASK_ACCURACY, CONTRASTS, FAILURES, TRUTH,
+)

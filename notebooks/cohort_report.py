@@ -22,7 +22,7 @@ from analysis.figures.load import every_subject
 from analysis.figures.trajectories import cohort_trajectories, group_volumes
 from analysis.io.results import StudyResults
 from analysis.settings import load_study
-from analysis.stats.summary import FLOW, GROUP_MEANS, flow_counts, group_means
+from analysis.stats.summary import FLOW, flow_counts, group_means
 
 study = load_study(Path(study_toml))
 results = StudyResults(Path(output_dir))
@@ -58,7 +58,7 @@ display(show.table(failures, empty="Nothing: every disc of every visit was measu
 
 # %%
 means = group_means(measures[measures["source"] == source])
-display(group_volumes(means, source=source))
+display(show.picture(group_volumes(means, source=source)))
 
 # %% [markdown]
 # ## Change from the reference visit
@@ -69,10 +69,10 @@ display(group_volumes(means, source=source))
 if change.empty:
     display(show.text("One visit: no change to report."))
 else:
-    display(cohort_trajectories(change, contrasts, source=source))
-    display(forest(contrasts, source=source))
+    display(show.picture(cohort_trajectories(change, contrasts, source=source)))
+    display(show.picture(forest(contrasts, source=source)))
     if len(study.groups) > 1:
-        display(forest(contrasts, source=source, between=True))
+        display(show.picture(forest(contrasts, source=source, between=True)))
 
 # %%
 shown = ["family", "level", "group", "session", "n", "n_missing", "estimate_percent", "ci_low_percent",
@@ -93,15 +93,15 @@ else:
     by_level = accuracy.groupby("level", sort=False)[list(named)].agg(["mean", "std", "count"])
     by_level.columns = [f"{name} {what}" for name, what in by_level.columns]
     display(show.table(by_level.reset_index()))
-    display(volume_agreement(accuracy))
+    display(show.picture(volume_agreement(accuracy)))
 
 # %%
 for session in dict.fromkeys(arvd["session"]):
     display(show.text(f"Session {session}:"))
-    display(arvd_heat_map(arvd, column="arvd", session=session))
-    display(arvd_heat_map(arvd, column="signed_change_error", session=session))
+    display(show.picture(arvd_heat_map(arvd, column="arvd", session=session)))
+    display(show.picture(arvd_heat_map(arvd, column="signed_change_error", session=session)))
 if len(arvd):
-    display(change_agreement(arvd))
+    display(show.picture(change_agreement(arvd)))
 
 # %% [markdown]
 # ## Method and limits

@@ -13,14 +13,13 @@ study_toml: str = ""
 # %%
 from pathlib import Path
 
-import pandas as pd
 from IPython.display import display
 
 from analysis import __version__, schemas
 from analysis.figures import display as show
 from analysis.figures.load import visit_views
 from analysis.figures.overlays import sagittal_views
-from analysis.figures.trajectories import subject_measures, subject_trajectories
+from analysis.figures.trajectories import subject_trajectories
 from analysis.io.results import StudyResults
 from analysis.settings import load_study
 
@@ -35,6 +34,7 @@ arvd = results.read_subject(subject, schemas.ARVD)
 accuracy = results.read_subject(subject, schemas.ACCURACY)
 failures = results.read_subject(subject, schemas.FAILURES)
 ours = measures[measures["source"] != "reference"]
+order = {level: i for i, level in enumerate(schemas.LEVELS)}
 our_change = change[change["source"] != "reference"]
 missing = [s.id for s in study.sessions if s.id not in set(sessions["session"])]
 status = "failed" if "failed" in set(failures["status"]) else "flagged" if len(failures) else "ok"
@@ -58,7 +58,7 @@ display(show.text("Missing visits: " + (", ".join(missing) if missing else "none
 # is to the left.
 
 # %%
-display(sagittal_views(visit_views(results, subject)))
+display(show.picture(sagittal_views(visit_views(results, subject))))
 
 # %% [markdown]
 # ## What went wrong or is doubtful
@@ -74,8 +74,7 @@ display(show.table(failures.drop(columns="subject"), empty="Nothing: every disc 
 wide = ours.merge(
     our_change[["session", "level", "change_mm3", "change_percent"]], on=["session", "level"], how="left"
 )[["level", "session", "study_day", "volume_mm3", "change_mm3", "change_percent", "status", "reason"]]
-rank = wide["level"].map({level: i for i, level in enumerate(schemas.LEVELS)}).fillna(99)
-wide = wide.assign(rank=rank).sort_values(["rank", "study_day"]).drop(columns="rank")
+wide = wide.sort_values(["level", "study_day"], key=lambda c: c.map(order).fillna(99) if c.name == "level" else c)
 columns = schemas.Table("volumes", "", (*schemas.CHANGE.columns, *schemas.MEASURES.columns), ())
 display(show.table(wide, columns))
 
@@ -83,7 +82,7 @@ display(show.table(wide, columns))
 if our_change.empty:
     display(show.text("One visit: no change to report."))
 else:
-    display(subject_trajectories(measures, change, unit="percent"))
+    display(show.picture(subject_trajectories(measures, change, unit="percent")))
 
 # %% [markdown]
 # ## Heights, diameters and signals

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
+from io import BytesIO
 
 import pandas as pd
-from IPython.display import HTML
+from IPython.display import HTML, Image
+from matplotlib.figure import Figure
 
+from analysis.figures.style import styled
 from analysis.schemas import Col, Table
 
 _DECIMALS = {"mm3": 0, "%": 2, "mm": 1, "1": 3, "a.u.": 1, "day": 0, "s": 1, "year": 0, "cm": 0, "kg": 0, "min": 0}
@@ -25,6 +28,14 @@ def header(title: str, *, note: str = "", status: str = "", facts: Mapping[str, 
     return HTML(f"<h1>{escape(title)} {badge(status) if status else ''}</h1>{shown}<p>{line}</p>")
 
 
+@styled
+def picture(figure: Figure) -> Image:
+    """A figure as it stands in a page."""
+    written = BytesIO()
+    figure.savefig(written, format="png", dpi=150, facecolor="white", metadata={"Software": None})
+    return Image(data=written.getvalue())
+
+
 def text(words: str) -> HTML:
     """One escaped paragraph."""
     return HTML(f"<p>{escape(words)}</p>")
@@ -35,6 +46,8 @@ def table(frame: pd.DataFrame, schema: Table | None = None, *, empty: str = "Non
     """A frame as an HTML table: units in the head, numbers rounded by unit and set right, missing shown as a dash."""
     if frame.empty:
         return text(empty)
+    if "reason" in frame.columns and (frame["reason"].fillna("") == "").all():
+        frame = frame.drop(columns="reason")
     columns = {c.name: c for c in schema.columns} if schema else {}
     heads, rows = [], []
     for name in frame.columns:
@@ -60,14 +73,15 @@ def _cell(value: object, name: str, column: Col | None, decimals: Mapping[str, i
         return f"<td>{badge(str(value))}</td>"
     numeric = pd.api.types.is_numeric_dtype(values)
     if not numeric:
-        return f"<td>{escape(str(value))}</td>"
+        kind = " class='key'" if name in ("level", "session", "subject") else ""
+        return f"<td{kind}>{escape(str(value))}</td>"
     if pd.isna(value):
         return '<td class="number">&ndash;</td>'
     number = float(value)  # type: ignore[arg-type]
     if name in ("p", "p_holm"):
         return f'<td class="number">{_p(number)}</td>'
     places = decimals.get(name, _DECIMALS.get(column.unit if column else "1", 2))
-    if column is not None and column.dtype == "int" or pd.api.types.is_integer_dtype(values):
+    if (column is not None and column.dtype == "int") or pd.api.types.is_integer_dtype(values):
         places = 0
     return f'<td class="number">{number:.{places}f}</td>'
 

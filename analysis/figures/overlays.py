@@ -35,7 +35,7 @@ class VisitView:
 
 @dataclass(frozen=True, eq=False)
 class _Plane:
-    """A sagittal plane: arrays (front-back, foot-head) and the millimetres they span, counted from the mask's centre."""
+    """A sagittal plane: arrays (front-back, foot-head) and the millimetres they span from the mask's centre."""
 
     image: NDArray
     mask: NDArray
@@ -70,7 +70,7 @@ def sagittal_views(views: Sequence[VisitView]) -> Figure:
         panel.set(title=view.title, xlim=(y_high, y_low), ylim=(z_low, z_high))
     handles = [Line2D([], [], color=AUTOMATIC, label="measured mask")]
     if any(v.reference is not None for v in views):
-        handles.append(Line2D([], [], color=REFERENCE, linestyle="--", label="reference mask"))
+        handles.append(Line2D([], [], color=REFERENCE, linestyle=":", label="reference mask"))
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
     return figure
 
@@ -82,7 +82,7 @@ def _plane(view: VisitView) -> _Plane:
     if not len(spots):
         spots = np.argwhere(mask > 0) if (mask > 0).any() else np.array([[n // 2 for n in mask.shape]])
     centre = spots.mean(axis=0)
-    x = int(round(centre[0]))
+    x = round(float(centre[0]))
     _, dy, dz = turn.turned.spacing_mm
     extent = ((-0.5 - centre[1]) * dy, (mask.shape[1] - 0.5 - centre[1]) * dy,
               (-0.5 - centre[2]) * dz, (mask.shape[2] - 0.5 - centre[2]) * dz)
@@ -105,7 +105,7 @@ def _bounds(plane: _Plane) -> tuple[float, float, float, float]:
 def _draw(panel: Axes, plane: _Plane, window: tuple[float, float]) -> None:
     panel.imshow(plane.image.T, origin="lower", cmap="gray", vmin=window[0], vmax=window[1], extent=plane.extent_mm,
                  interpolation="bilinear")
-    for labels, colour, style in ((plane.reference, REFERENCE, "--"), (plane.mask, AUTOMATIC, "-")):
+    for labels, colour, style in ((plane.mask, AUTOMATIC, "-"), (plane.reference, REFERENCE, ":")):
         if labels is None:
             continue
         for label in np.unique(labels[labels > 0]):
@@ -119,6 +119,3 @@ def _draw(panel: Axes, plane: _Plane, window: tuple[float, float]) -> None:
         name = LEVEL_OF_LABEL.get(int(label), f"unnamed-{int(label) - 100}")
         panel.text(y, z, name, color="white", fontsize=6.5, va="center", ha="right")
     panel.set(xticks=[], yticks=[])
-    length = 20.0
-    panel.plot([0.96, 0.96], [0.03, 0.03], alpha=0)  # keeps autoscale out of the way of the limits set by the caller
-    panel.annotate(f"bar {length:g} mm", (0.03, 0.02), xycoords="axes fraction", color="white", fontsize=6)

@@ -66,7 +66,8 @@ def subject_trajectories(measures: pd.DataFrame, change: pd.DataFrame, *, unit: 
         for source in sources:
             _draw_line(panel, rows[(rows["level"] == level) & (rows["source"] == source)], source)
         day_ticks(panel, list(rows["study_day"]))
-    figure.supylabel("volume change since reference visit (%)" if unit == "percent" else "disc volume (mm³)", fontsize=7)
+    words = "volume change since reference visit (%)" if unit == "percent" else "disc volume (mm³)"
+    figure.supylabel(words, fontsize=7)
     figure.supxlabel(DAY_LABEL, fontsize=7)
     handles = [Line2D([], [], color=SOURCE_COLOURS[s], linestyle=SOURCE_LINES[s], marker=SOURCE_MARKERS[s],
                       label=f"{s} mask") for s in sources]
