@@ -94,7 +94,9 @@ def _draw_line(panel: Axes, rows: pd.DataFrame, source: str) -> None:
         own = rows[rows["status"] == status]
         panel.plot(own["study_day"], own["y"], marker, color=colour, markerfacecolor=face, zorder=3)
     lost = rows.loc[rows["status"] == Status.FAILED, "study_day"]
-    panel.plot(lost, np.full(len(lost), 0.03), "x", color=BLACK, transform=panel.get_xaxis_transform(), clip_on=False)
+    if len(lost):  # an unclipped line without points has no finite box, and the layout gives up
+        at = panel.get_xaxis_transform()
+        panel.plot(lost, np.full(len(lost), 0.03), "x", color=BLACK, transform=at, clip_on=False)
 
 
 def _status_handles(rows: pd.DataFrame) -> list[Line2D]:
