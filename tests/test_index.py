@@ -1,0 +1,52 @@
+"""The index page shows who failed and why, and escapes what came from files."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis import schemas
+from analysis.io.results import StudyResults
+from analysis.io.tables import empty_table, write_table
+from analysis.settings import load_study
+from pipelines.index_page import write_index
+
+EVIL = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> str:
+    (tmp_path / "study.toml").write_text(
+        'name = "s"\ndescription = "a <b>bold</b> claim"\ngroups = ["g"]\nreference_session = "ses-1"\noutput = "out"\n'
+        '[images]\nlayout = "bids"\nroot = "."\n'
+        '[[sessions]]\nid = "ses-1"\nstudy_day = -1\nphase = "baseline"\n'
+        '[[sessions]]\nid = "ses-2"\nstudy_day = 30\nphase = "bed_rest"\n')
+    results = StudyResults(tmp_path / "out")
+    subjects = pd.DataFrame({"subject": ["s1", "s2"], "group": ["g", "g"]})
+    sessions = pd.DataFrame({"subject": ["s1", "s2"], "session": "ses-1", "study_day": -1.0, "phase": "baseline"})
+    problems = pd.DataFrame({"subject": ["s3"], "session": [""], "reason": ["s3: unknown group"]})
+    failures = pd.DataFrame({"stage": ["segment"], "subject": ["s2"], "session": ["ses-1"], "level": [""],
+                             "status": ["failed"], "reason": [EVIL]})
+    for frame, table in ((subjects, schemas.SUBJECTS), (sessions, schemas.SESSIONS),
+                         (problems, schemas.INPUT_PROBLEMS)):
+        write_table(frame, results.manifest_table(table), table)
+    for table in (schemas.MEASURES, schemas.CHANGE):
+        write_table(empty_table(table), results.table(table), table)
+    write_table(failures, results.table(schemas.FAILURES), schemas.FAILURES)
+    write_index(results, load_study(tmp_path / "study.toml"))
+    return results.index_html.read_text()
+
+
+def test_what_came_from_files_is_escaped(page):
+    assert EVIL not in page and "&lt;script&gt;alert(1)" in page
+    assert "a &lt;b&gt;bold" in page
+
+
+def test_everybody_has_a_row_and_a_status(page):
+    assert 'href="subjects/s1.html"' in page and 'href="subjects/s2.html"' in page
+    assert page.count('class="badge failed"') == 2  # the subject's row and the failure's
+    assert "0 of 2" in page and "0 of 14" in page
+
+
+def test_who_was_left_out_is_named(page):
+    assert "Left out before the analysis" in page and "s3: unknown group" in page
