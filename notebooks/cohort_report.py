@@ -75,9 +75,12 @@ else:
         display(show.picture(forest(contrasts, source=source, between=True)))
 
 # %%
-shown = ["family", "level", "group", "session", "n", "n_missing", "estimate_percent", "ci_low_percent",
-         "ci_high_percent", "t", "df", "p", "p_holm", "family_size", "hedges_g", "status", "reason"]
-display(show.table(contrasts.loc[contrasts["source"] == source, shown], schemas.CONTRASTS, empty="No test was made."))
+shown = ["level", "group", "session", "n", "n_missing", "estimate_percent", "ci_low_percent", "ci_high_percent", "t",
+         "df", "p", "p_holm", "hedges_g", "status", "reason"]
+for family, rows in contrasts[contrasts["source"] == source].groupby("family", sort=False):
+    tests = f"{rows['analysis'].iloc[0]}. Holm over {rows['family_size'].max()} tests."
+    display(show.text(f"{family.capitalize()}: {tests}"))
+    display(show.table(rows[shown], schemas.CONTRASTS, decimals={"t": 2, "df": 1, "hedges_g": 2}))
 
 # %% [markdown]
 # ## Against the reference masks
@@ -88,11 +91,15 @@ display(show.table(contrasts.loc[contrasts["source"] == source, shown], schemas.
 if accuracy.empty:
     display(show.text("The study has no reference masks: accuracy is not known for these scans."))
 else:
-    named = {"dice": "mean Dice", "centre_distance_mm": "MLD", "assd_mm": "mean ASSD",
-             "volume_error_percent": "mean volume error"}
-    by_level = accuracy.groupby("level", sort=False)[list(named)].agg(["mean", "std", "count"])
-    by_level.columns = [f"{name} {what}" for name, what in by_level.columns]
-    display(show.table(by_level.reset_index()))
+    by_level = accuracy.groupby("level", sort=False).agg(
+        n=("dice", "count"), mean_dice=("dice", "mean"), lowest_dice=("dice", "min"),
+        MLD_mm=("centre_distance_mm", "mean"), mean_ASSD_mm=("assd_mm", "mean"),
+        mean_volume_error_percent=("volume_error_percent", "mean"), SD_of_it=("volume_error_percent", "std"),
+    )
+    display(show.text(
+        f"All discs: mean Dice {accuracy['dice'].mean():.3f}, MLD {accuracy['centre_distance_mm'].mean():.2f} mm, "
+        f"mean volume error {accuracy['volume_error_percent'].mean():+.1f} %, n = {accuracy['dice'].count()} discs."))
+    display(show.table(by_level.reset_index(), decimals={"mean_dice": 3, "lowest_dice": 3}))
     display(show.picture(volume_agreement(accuracy)))
 
 # %%
@@ -101,6 +108,10 @@ for session in dict.fromkeys(arvd["session"]):
     display(show.picture(arvd_heat_map(arvd, column="arvd", session=session)))
     display(show.picture(arvd_heat_map(arvd, column="signed_change_error", session=session)))
 if len(arvd):
+    display(show.text(
+        f"All discs: mean arvd {100 * arvd['arvd'].mean():.2f} %; signed change error "
+        f"{100 * arvd['signed_change_error'].mean():+.2f} % (SD {100 * arvd['signed_change_error'].std():.2f} %), "
+        f"n = {arvd['arvd'].count()} changes."))
     display(show.picture(change_agreement(arvd)))
 
 # %% [markdown]

@@ -7,7 +7,6 @@ only warn. A failed notebook is kept beside the one it should have become. Knows
 from __future__ import annotations
 
 import ast
-import logging
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -46,8 +45,6 @@ def run_notebook(source: Path, *, parameters: Mapping[str, object], notebook: Pa
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    # The kernel's word on unencrypted local sockets is noise to a person who runs a study.
-    logging.getLogger("IPKernelApp").setLevel(logging.ERROR)
     document = jupytext.read(source)
     _check_parameters(document, parameters, source)
     document.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}

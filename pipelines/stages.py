@@ -212,10 +212,14 @@ def change(job: Job) -> None:
 
 
 def tables(job: Job) -> None:
-    """Subjects' slices -> cohort tables."""
+    """Subjects' slices -> cohort tables; who was left out before the analysis is among the failures."""
+    from analysis.tables.failures import excluded_frame
+
     subjects = list(job.results.read_manifest(schemas.SUBJECTS)["subject"])
     for table in (schemas.MEASURES, schemas.CHANGE, schemas.ARVD, schemas.ACCURACY, schemas.FAILURES):
         frames = [job.results.read_subject(s, table) for s in subjects]
+        if table is schemas.FAILURES:
+            frames.insert(0, excluded_frame(job.results.read_manifest(schemas.INPUT_PROBLEMS), analysed=subjects))
         write_table(concat_tables(frames, table), job.results.table(table), table)
 
 

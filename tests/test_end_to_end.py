@@ -219,3 +219,15 @@ def test_disk_full_is_a_clear_error():
         with Path("/dev/full").open("w") as full:
             full.write("x" * 10)
     assert not Path("/tmp/bedrest-full.csv").exists()
+
+
+def test_a_subject_of_an_unknown_group_is_left_out_aloud(copy):
+    participants = copy / "demo/bids/participants.tsv"
+    participants.write_text(participants.read_text().replace("sub-01\tbed rest\t", "sub-01\tbed resst\t"))
+    ran = bedrest("run", "demo/study.toml", cwd=copy)
+    out = copy / "reports" / "demo"
+    assert ran.returncode == 3 and "bed resst" in ran.stderr
+    assert "sub-01" not in set(table(out, "measures")["subject"])
+    failures = table(out, "failures")
+    assert (failures["stage"] == "input").any() and "bed resst" in failures["reason"].iloc[0]
+    assert "bed resst" in (out / "index.html").read_text()

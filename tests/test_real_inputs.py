@@ -71,6 +71,8 @@ def test_real_t2_with_manual_discs_as_a_one_visit_study(real_data, tmp_path):
         assert "Traceback" not in (out / f"subjects/vol-{n}.html").read_text()
     accuracy = read(out, "accuracy")
     assert len(accuracy) == 15  # five manual discs in each of three exams, found or not
+    print(accuracy[["subject", "level", "dice", "centre_distance_mm", "volume_error_percent"]].to_string(index=False))
+    print(f"mean Dice {accuracy['dice'].mean():.2f}")
     # Whatever the agreement is, it is stated, and a disc without a figure says why.
     said = accuracy["dice"].notna() | accuracy["reason"].notna()
     assert said.all()

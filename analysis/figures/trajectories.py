@@ -69,7 +69,7 @@ def subject_trajectories(measures: pd.DataFrame, change: pd.DataFrame, *, unit: 
     words = "volume change since reference visit (%)" if unit == "percent" else "disc volume (mm³)"
     figure.supylabel(words, fontsize=7)
     figure.supxlabel(DAY_LABEL, fontsize=7)
-    handles = [Line2D([], [], color=SOURCE_COLOURS[s], linestyle=SOURCE_LINES[s], marker=SOURCE_MARKERS[s],
+    handles = [Line2D([], [], color=SOURCE_COLOURS[s], linestyle=SOURCE_LINES[s], marker=SOURCE_MARKERS[s],  # type: ignore[arg-type]
                       label=f"{s} mask") for s in sources]
     handles += _status_handles(rows)
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))

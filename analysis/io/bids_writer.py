@@ -56,7 +56,7 @@ def write_dataset_files(root: Path, *, description: Mapping[str, object], readme
 
 
 def _write_nifti(image: Volume | LabelMap, path: Path, dtype: type) -> None:
-    data = np.round(image.data).astype(dtype)
+    data: np.ndarray = np.round(image.data).astype(dtype)
     nifti = nib.Nifti1Image(data, image.grid.affine_ras_mm)
     nifti.header.set_xyzt_units("mm")
     nifti.set_sform(image.grid.affine_ras_mm, code=1)

@@ -116,7 +116,7 @@ def _column(structure: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def _on_the_column(regions: list[int], centre_mm: dict[int, NDArray[np.float64]],
-                   sizes: NDArray[np.float64]) -> list[int]:
+                   sizes: NDArray[np.floating]) -> list[int]:
     """Regions that lie on the line through the large ones, seen from above."""
     if not regions:
         return []

@@ -6,7 +6,7 @@ so. Knows nothing of why things fail.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -135,3 +135,18 @@ def _texts(frame: pd.DataFrame | None) -> list[dict[str, str]]:
 
 def _place(row: dict[str, str], *, drawn: bool) -> Place:
     return row["subject"], row["session"], row["level"], drawn
+
+
+def excluded_frame(problems: pd.DataFrame, *, analysed: Sequence[str]) -> pd.DataFrame:
+    """Rows of `schemas.FAILURES` for problems of the whole study or of subjects that are not analysed at all.
+
+    Parameters
+    ----------
+    problems : DataFrame by `schemas.INPUT_PROBLEMS`
+    analysed : sequence of str
+        Subjects of the analysis, whose own problems their slices hold.
+    """
+    left_out = problems[~problems["subject"].isin(list(analysed))]
+    rows = ({"stage": "input", "subject": r["subject"], "session": r["session"], "level": "",
+             "status": str(Status.FAILED), "reason": r["reason"]} for r in left_out.to_dict("records"))
+    return typed_frame(rows, FAILURES)
