@@ -132,10 +132,10 @@ def measure(args: argparse.Namespace) -> int:
     from analysis.tables.measures import VisitKey, measures_frame
 
     levels = parse_levels(args.levels) if args.levels else dict(LEVEL_OF_LABEL)
-    mask = read_label_map(args.mask, where=str(args.mask))
+    mask = read_label_map(args.mask, where="mask")
     images = {}
     if args.image:
-        image = read_volume(args.image, where=str(args.image))
+        image = read_volume(args.image, where="image")
         if image.grid.max_corner_distance_mm(mask.grid) > 0.1:
             raise ImageError("an image on the mask's grid", f"{image.grid.shape} against {mask.grid.shape}, or another "
                              "affine", str(args.image), "Resample one onto the other first.")
@@ -161,8 +161,8 @@ def evaluate(args: argparse.Namespace) -> int:
 
     levels = parse_levels(args.levels) if args.levels else dict(LEVEL_OF_LABEL)
     reference_levels = parse_levels(args.reference_levels) if args.reference_levels else dict(LEVEL_OF_LABEL)
-    predicted = read_label_map(args.predicted, where=str(args.predicted))
-    reference = read_label_map(args.reference, where=str(args.reference))
+    predicted = read_label_map(args.predicted, where="predicted mask")
+    reference = read_label_map(args.reference, where="reference mask")
     _refuse_overwrite(args.output, [args.predicted, args.reference])
     agreement = compare_masks(predicted, reference, levels=levels, reference_levels=reference_levels)
     key = VisitKey(args.predicted.name.split(".")[0], "", "", float("nan"), "")
