@@ -111,7 +111,8 @@ def arvd_heat_map(arvd: pd.DataFrame, *, column: Literal["arvd", "signed_change_
     signed = column == "signed_change_error"
     top = float(np.nanmax(np.abs(grid.to_numpy()))) or 1.0
     colours = mpl.colormaps["PuOr" if signed else "Blues"].copy()
-    image = panel.imshow(grid.to_numpy(), cmap=colours, vmin=-top if signed else 0, vmax=top, aspect="auto")
+    low = -top if signed else 0
+    image = panel.imshow(grid.to_numpy(), cmap=colours, vmin=low, vmax=top, aspect="auto", zorder=1)
     panel.add_patch(mpl.patches.Rectangle((-0.5, -0.5), len(levels), len(grid), fill=False, hatch="////", linewidth=0,
                                           edgecolor="#C0C4CC", zorder=0))
     if numbers:
