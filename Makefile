@@ -15,7 +15,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	touch $@
 
 demo: install
-	$(VENV)/bin/bedrest demo $(DEMO)
+	test -f $(DEMO)/study.toml || $(VENV)/bin/bedrest demo $(DEMO)
 	$(VENV)/bin/bedrest run $(DEMO)/study.toml --cores $(CORES)
 
 test: install
