@@ -46,6 +46,10 @@ class WeightsError(BedrestError):
     """A weights file is missing, damaged or made for another architecture."""
 
 
+class ModelError(BedrestError):
+    """A statistical model cannot be fitted, or must not be trusted."""
+
+
 class OutputError(BedrestError):
     """An output cannot be written."""
 

@@ -56,6 +56,18 @@ class Statistics(_Frozen):
 
     confidence_level: float = Field(0.95, gt=0.5, lt=1, description="level of every interval")
     adjust: Literal["holm"] = Field("holm", description="correction within a family of tests")
+    covariance: Literal["compound_symmetry", "unstructured"] = Field(
+        "compound_symmetry", description="of a disc's visits; unstructured needs many more subjects than visits"
+    )
+    covariates: tuple[str, ...] = Field(
+        (), description="columns of the subjects or sessions table, for example age, sex, minutes_supine"
+    )
+    recovery_band_percent: float | None = Field(
+        None, gt=0, description="a group's change within plus or minus this counts as none; default: the smallest "
+        "detectable change of the method, where baseline was scanned twice"
+    )
+    resamples: int = Field(2000, ge=200, description="of bootstrap and permutation")
+    seed: int = Field(0, description="of every random number in the statistics")
 
 
 class Study(_Frozen):

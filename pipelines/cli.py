@@ -62,15 +62,37 @@ def build_parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="make reports again from stored results")
     report.add_argument("study", type=Path, metavar="STUDY.toml")
     report.add_argument("--subject", default=None, metavar="sub-01")
+
+    simulate = commands.add_parser("simulate", help="error rates of the statistics on synthetic cohorts of known truth")
+    simulate.add_argument("--replicates", type=int, default=2000, help="cohorts a scenario (default 2000)")
+    simulate.add_argument("--seed", type=int, default=1)
+    simulate.add_argument("--cores", type=int, default=2)
+    simulate.add_argument("-o", "--output", type=Path, default=None, metavar="MD", help="also write the table there")
+
+    power = commands.add_parser("power", help="power and smallest detectable change of a study that is being planned")
+    power.add_argument("--subjects", type=int, nargs="+", default=[8, 12, 16, 24], help="in all groups together")
+    power.add_argument("--groups", type=int, choices=(1, 2), default=2)
+    power.add_argument("--visits", type=int, default=3, help="the last one is tested against the first")
+    power.add_argument("--levels", type=int, default=1, help="discs of a subject; more than one: joint model")
+    power.add_argument("--cv", type=float, default=1.0, metavar="%", help="SD of one disc volume at the first visit")
+    power.add_argument("--growth", type=float, default=3.0, help="variance of the last visit over that of the first")
+    power.add_argument("--response-sd", type=float, default=1.0, metavar="%", help="spread of true change among people")
+    power.add_argument("--missing", type=float, default=0.1, help="share of visits that do not take place")
+    power.add_argument("--change", type=float, default=3.0, metavar="%", help="true change that power is asked for")
+    power.add_argument("--power", type=float, default=0.8, help="wanted, for the smallest detectable change")
+    power.add_argument("--replicates", type=int, default=1000)
+    power.add_argument("--seed", type=int, default=1)
+    power.add_argument("--cores", type=int, default=2)
+    power.add_argument("-o", "--output", type=Path, default=None, metavar="CSV")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    from pipelines import commands
+    from pipelines import commands, planning
 
     try:
-        return getattr(commands, args.command)(args)
+        return getattr(planning if args.command in ("simulate", "power") else commands, args.command)(args)
     except BedrestError as error:
         print(f"bedrest {args.command}: {error}", file=sys.stderr)
         return 1

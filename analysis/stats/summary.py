@@ -1,7 +1,4 @@
-"""What a figure or a flow chart shows before any test: means with intervals, and who is still in the study.
-
-Knows nothing of images and tests nothing.
-"""
+"""Means of volume with their intervals, as measured, before any model. Tests nothing."""
 
 from __future__ import annotations
 
@@ -31,16 +28,6 @@ GROUP_MEANS = Table("group_means", "mean disc volume of a group at a visit, one 
     _mm3("ci_high_mm3", "upper end of the t interval of the mean"),
     Col("confidence_level", "float", "level of the interval", "1"),
 ), ("source", "group", "session", "level"))
-
-FLOW = Table("flow", "how many subjects of a group are left at each step, one row a visit", (
-    _COLUMN["group"], _COLUMN["session"],
-    Col("enrolled", "int", "subjects of the group", "1", minimum=0),
-    Col("scanned", "int", "of these, with this visit", "1", minimum=0),
-    Col("segmented", "int", "of these, with a mask", "1", minimum=0),
-    Col("measured", "int", "of these, with at least one disc measured", "1", minimum=0),
-    Col("analysed", "int", "with at least one usable change to this visit, or from it if it is the reference", "1",
-        minimum=0),
-), ("group", "session"))
 
 
 def group_means(measures: pd.DataFrame, *, confidence_level: float = 0.95) -> pd.DataFrame:
@@ -84,43 +71,3 @@ def group_means(measures: pd.DataFrame, *, confidence_level: float = 0.95) -> pd
             }
         )
     return typed_frame(rows, GROUP_MEANS)
-
-
-def flow_counts(
-    *,
-    subjects: pd.DataFrame,
-    sessions: pd.DataFrame,
-    scan_records: pd.DataFrame,
-    measures: pd.DataFrame,
-    change: pd.DataFrame,
-) -> pd.DataFrame:
-    """Subjects of each group at each step of the analysis, visit by visit.
-
-    Parameters
-    ----------
-    subjects, sessions, scan_records, measures, change : DataFrame, as in `schemas`
-        Rows of reference masks are not counted: they say nothing of the method.
-
-    Returns
-    -------
-    DataFrame, as in `FLOW`; visits in the order of their study day
-    """
-    own = measures[(measures["source"] != "reference") & (measures["status"] != Status.FAILED)]
-    paired = change[(change["source"] != "reference") & (change["status"] != Status.FAILED)]
-    steps = {
-        "scanned": _pairs(sessions, "session"),
-        "segmented": _pairs(scan_records[scan_records["status"] != Status.FAILED], "session"),
-        "measured": _pairs(own, "session"),
-        "analysed": _pairs(paired, "session") | _pairs(paired, "reference_session"),
-    }
-    days = sessions.groupby("session")["study_day"].median().sort_values(kind="stable")
-    rows = []
-    for group, members in subjects.groupby("group", sort=False)["subject"]:
-        for session in days.index:
-            counts = {step: sum((m, session) in seen for m in members) for step, seen in steps.items()}
-            rows.append({"group": group, "session": session, "enrolled": len(members), **counts})
-    return typed_frame(rows, FLOW)
-
-
-def _pairs(frame: pd.DataFrame, session_column: str) -> set[tuple[str, str]]:
-    return set(zip(frame["subject"], frame[session_column], strict=True))
