@@ -164,29 +164,131 @@ MASK_ACCURACY = Table("mask_accuracy", "what `bedrest evaluate` writes: one row 
     _MASK, *(c for c in ACCURACY.columns if c.name not in ("subject", "session")),
 ), ("mask", "level"))
 
-CONTRASTS = Table("contrasts", "one row a statistical contrast; n counts subjects", (
+_LEVEL_OR_ALL = Col("level", "str", "disc level, or all (every disc together)", values=(*LEVELS, "all"))
+_GROUPS = Col("group", "str", "study arm, or first minus second")
+_CONFIDENCE = Col("confidence_level", "float", "level of the interval", "1")
+
+_TEST = (
     Col("family", "str", "the set of tests that share one Holm correction"),
     Col("analysis", "str", "the test in words"),
-    _SOURCE,
-    Col("level", "str", "disc level, or all (mean over a subject's discs)", values=(*LEVELS, "all")),
-    Col("group", "str", "study arm, or first minus second"),
-    _REF, _SESSION,
-    Col("n", "int", "subjects in the test", "1", minimum=0),
-    Col("n_missing", "int", "subjects of the group(s) without a usable pair of visits", "1", minimum=0),
-    _f("estimate_percent", "mean change, or difference of mean changes", "%"),
+    _SOURCE, _LEVEL_OR_ALL, _GROUPS, _REF, _SESSION,
+    Col("n", "int", "subjects in the analysis", "1", minimum=0),
+    Col("n_pairs", "int", "of these, subjects with both visits", "1", minimum=0),
+    Col("n_missing", "int", "subjects of the group(s) without both visits, enrolled ones never measured included", "1",
+        minimum=0),
+    _f("estimate_percent", "change, or difference of changes; of models 100 (exp(difference of ln volume) - 1)", "%"),
     _f("se_percent", "standard error of the estimate", "%", 0),
     _f("ci_low_percent", "lower end of the interval", "%"),
     _f("ci_high_percent", "upper end of the interval", "%"),
-    Col("confidence_level", "float", "level of the interval", "1"),
+    _CONFIDENCE,
     _f("t", "t statistic", "1"),
     _f("df", "degrees of freedom", "1", 0),
     Col("df_method", "str", "how the degrees of freedom were got"),
     _f("p", "two-sided p", "1", 0),
     _f("p_holm", "p after Holm within the family", "1", 0),
     Col("family_size", "int", "tests in the family", "1", minimum=0),
-    _f("hedges_g", "standardised effect, small-sample corrected", "1"),
+    _f("hedges_g", "change, or difference, over the SD of change between subjects; small-sample corrected", "1"),
+    _f("hedges_g_low", "lower end of its interval (noncentral t)", "1"),
+    _f("hedges_g_high", "upper end of its interval", "1"),
     _STATUS, _REASON,
-), ("family", "source", "level", "group", "session"))
+)
+_TEST_KEY = ("family", "source", "level", "group", "session")
+
+CONTRASTS = Table("contrasts", "primary estimates and tests of change, one row each; n counts subjects",
+                  _TEST, _TEST_KEY)
+SENSITIVITY = Table("sensitivity", "the same questions asked of other methods, one row each; never the primary answer",
+                    _TEST, _TEST_KEY)
+
+MODELS = Table("models", "one row a fitted model", (
+    Col("model", "str", "primary (one level), joint (all levels) or secondary (statsmodels MixedLM)",
+        values=("primary", "joint", "secondary")),
+    _SOURCE, _LEVEL_OR_ALL,
+    Col("formula", "str", "response and fixed effects"),
+    Col("random", "str", "random effects and residual variances", required=False),
+    Col("n_subjects", "int", "subjects in the model", "1", minimum=0),
+    Col("n_observations", "int", "discs at visits in the model", "1", minimum=0),
+    Col("df_method", "str", "how degrees of freedom are got"),
+    _f("log_likelihood", "restricted log-likelihood, of 100 ln(volume)", "1"),
+    Col("converged", "bool", "did the optimiser arrive"),
+    Col("singular", "bool", "is a variance estimated as zero"),
+    Col("warnings", "str", "joined by |", required=False),
+    _STATUS, _REASON,
+), ("model", "source", "level"))
+
+VARIANCES = Table("variances", "one row a variance component of a model", (
+    Col("model", "str", "as in models", values=("primary", "joint", "secondary")),
+    _SOURCE, _LEVEL_OR_ALL,
+    Col("component", "str", "random term, or residual of a visit; [i,j] a covariance"),
+    Col("value", "float", "variance or covariance of 100 ln(volume)", "%^2"),
+    _f("sd_percent", "its square root; empty for covariances", "%", 0),
+), ("model", "source", "level", "component"))
+
+TERMS = Table("terms", "one row a joint test of a fixed effect", (
+    Col("model", "str", "as in models", values=("primary", "joint", "secondary")),
+    _SOURCE, _LEVEL_OR_ALL,
+    Col("term", "str", "main effect or interaction"),
+    _f("f", "F statistic, scaled as Kenward and Roger", "1", 0),
+    Col("df_numerator", "int", "numerator degrees of freedom", "1", required=False, minimum=1),
+    _f("df_denominator", "denominator degrees of freedom", "1", 0),
+    _f("p", "p of the F test", "1", 0),
+    _STATUS, _REASON,
+), ("model", "source", "level", "term"))
+
+MARGINAL_MEANS = Table("marginal_means", "mean volume of a group at a visit as the model sees it, one row each", (
+    _SOURCE, _LEVEL_OR_ALL, _GROUP, _SESSION,
+    Col("n", "int", "subjects of the group with this visit", "1", minimum=0),
+    _f("mean_mm3", "geometric mean volume, covariates at their means", "mm3", 0),
+    _f("ci_low_mm3", "lower end of its interval", "mm3", 0),
+    _f("ci_high_mm3", "upper end of its interval", "mm3", 0),
+    _CONFIDENCE, _STATUS, _REASON,
+), ("source", "level", "group", "session"))
+
+RECOVERY = Table("recovery", "one row a group and level: is it back, and how fast", (
+    _SOURCE, _LEVEL_OR_ALL, _GROUP,
+    _f("band_percent", "a change within plus or minus this counts as none", "%", 0),
+    Col("band_method", "str", "where the band comes from"),
+    Col("back_session", "str", "first visit in recovery from which on every interval lies inside the band",
+        required=False),
+    _f("back_study_day", "its study day", "day"),
+    Col("verdict", "str", "back, not back, undecided, or not tested", values=("back", "not back", "undecided",
+                                                                              "not tested")),
+    _f("half_time_days", "days until half of the last change in bed is gone", "day", 0),
+    _f("half_time_low_days", "lower end of its interval", "day", 0),
+    _f("half_time_high_days", "upper end of its interval", "day", 0),
+    _CONFIDENCE, _STATUS, _REASON,
+), ("source", "level", "group"))
+
+FLOW = Table("flow", "subjects left at each step, one row a group and visit", (
+    _GROUP, _SESSION,
+    Col("enrolled", "int", "subjects of the group, those left out of the analysis included", "1", minimum=0),
+    Col("scanned", "int", "of these, with this visit", "1", minimum=0),
+    Col("segmented", "int", "of these, with a mask", "1", minimum=0),
+    Col("measured", "int", "of these, with at least one disc measured", "1", minimum=0),
+    Col("passed_qc", "int", "of these, with at least one disc that no check speaks against", "1", minimum=0),
+    Col("analysed", "int", "with at least one usable change to this visit, or from it if it is the reference", "1",
+        minimum=0),
+    Col("discs_expected", "int", "named discs of the scanned visits", "1", minimum=0),
+    Col("discs_analysed", "int", "of these, discs in the analysis", "1", minimum=0),
+), ("group", "session"))
+
+POWER = Table("power", "what `bedrest power` prints: one row a planned study and question; synthetic cohorts", (
+    Col("question", "str", "change within a group, or difference of change between groups"),
+    Col("subjects", "int", "in all groups together", "1", minimum=1),
+    Col("groups", "int", "study arms", "1", minimum=1),
+    Col("visits", "int", "visits; the last one is tested against the first", "1", minimum=2),
+    Col("levels", "int", "discs of a subject; more than one: joint model", "1", minimum=1),
+    Col("error_sd_percent", "float", "SD of one disc at the first visit: measurement and day-to-day change", "%"),
+    Col("variance_growth", "float", "variance of that error at the last visit over that at the first", "1"),
+    Col("response_sd_percent", "float", "spread between people of their true change", "%"),
+    Col("missing_percent", "float", "visits that do not take place", "%"),
+    Col("change_percent", "float", "true change (or difference) that power is for", "%"),
+    Col("power", "float", "share of synthetic cohorts in which it is found", "1"),
+    Col("wanted_power", "float", "power that the smallest change is for", "1"),
+    _f("smallest_change_percent", "smallest true change found with the wanted power", "%", 0),
+    Col("confidence_level", "float", "of the two-sided test", "1"),
+    Col("replicates", "int", "synthetic cohorts", "1"),
+    Col("no_answer_percent", "float", "cohorts too incomplete for the model; they count as not found", "%"),
+), ())
 
 FAILURES = Table("failures", "everything that went wrong or is doubtful, in words", (
     Col("stage", "str", "stage that speaks: input, segment, measure, change, evaluate, report"),
@@ -228,7 +330,64 @@ TRUTH = Table("truth", "the demo cohort's known volumes, one row a disc and visi
     Col("expected_change_percent", "float", "mean change of the group that the demo was built with", "%"),
 ), ("subject", "session", "level"))
 
+
+def _interval(name: str, meaning: str, unit: str, *, minimum: float | None = None) -> tuple[Col, Col, Col]:
+    """A number and its interval: a_mm3, a_low_mm3, a_high_mm3; no suffix without a unit."""
+    suffix = {"1": "", "%": "_percent"}.get(unit, f"_{unit}")
+    return (_f(f"{name}{suffix}", meaning, unit, minimum), _f(f"{name}_low{suffix}", "lower end of its interval", unit),
+            _f(f"{name}_high{suffix}", "upper end of its interval", unit))
+
+
+def _limits(of_what: str, unit: str) -> tuple[Col, ...]:
+    return (*_interval("bias", f"mean {of_what}", unit),
+            _f("sd_percent" if unit == "%" else f"sd_{unit}", "SD of one such difference, between and within subjects",
+               unit, 0),
+            *_interval("lower_limit", "lower 95 % limit of agreement, bias - 1.96 SD", unit),
+            *_interval("upper_limit", "upper 95 % limit of agreement, bias + 1.96 SD", unit))
+
+
+_ICC = (*_interval("icc_agreement", "ICC(A,1), McGraw and Wong 1996: a shift counts as error; volume in mm3, change in %",
+                   "1"),
+        *_interval("icc_consistency", "ICC(C,1): it does not", "1"))
+_VALIDITY_COUNTS = (
+    Col("n_subjects", "int", "subjects in the row", "1", minimum=0),
+    Col("n_values", "int", "values in the row", "1", minimum=0),
+)
+
+AGREEMENT = Table("agreement", "automatic against reference masks: bias, limits of agreement, lines, ICC; one row a "
+                               "quantity and level", (
+    Col("quantity", "str", "volume, or change since the reference visit", values=("volume", "change")),
+    _LEVEL_OR_ALL, *_VALIDITY_COUNTS,
+    Col("n_failed", "int", "pairs left out: not measured by both, or without a level", "1", minimum=0),
+    *_limits("automatic minus reference", "mm3"),
+    *_limits("automatic minus reference, in % of the reference volume; of change in % of that at the reference visit",
+             "%"),
+    *_interval("proportional_slope", "slope of the difference on the mean of both; volume in mm3, change in %", "1"),
+    _f("proportional_p", "two-sided p of slope 0", "1", 0),
+    *_interval("passing_bablok_slope", "of automatic on reference; volume in mm3, change in %", "1"),
+    *_interval("passing_bablok_intercept", "of automatic on reference; rows of volume only", "mm3"),
+    *_interval("passing_bablok_intercept", "of automatic on reference; rows of change only", "%"),
+    *_ICC,
+    _f("mean_arvd_percent", "mean arvd, rows of change only; bias_percent beside it is the mean signed error", "%", 0),
+    _CONFIDENCE, Col("method", "str", "where the intervals come from"), _STATUS, _REASON,
+), ("quantity", "level"))
+
+REPEATABILITY = Table("repeatability", "error of repeated measurement, from subjects with two or more baseline visits; "
+                                       "no rows without any; what truly changed between them counts as error", (
+    _SOURCE, _LEVEL_OR_ALL, *_VALIDITY_COUNTS,
+    Col("n_left_out", "int", "values left out: disc not measured, without a level, or measured once only", "1", minimum=0),
+    *_interval("cv", "within-disc coefficient of variation, 100 (exp(s) - 1), s the SD of ln volume", "%", minimum=0),
+    *_interval("sem", "standard error of measurement (agreement): SD within discs, a shift between visits included",
+               "mm3", minimum=0),
+    *_interval("sdc", "smallest detectable change, 1.96 sqrt(2) SEM", "mm3", minimum=0),
+    *_interval("sdc", "smallest detectable rise, 100 (exp(1.96 sqrt(2) s) - 1)", "%", minimum=0),
+    *_ICC,
+    *_limits("last minus first baseline visit, in % of the first", "%"),
+    _CONFIDENCE, Col("method", "str", "where the intervals come from"), _STATUS, _REASON,
+), ("source", "level"))
+
 TABLES: tuple[Table, ...] = (
     SUBJECTS, SESSIONS, SCANS, INPUT_PROBLEMS, SCAN_RECORDS, FINDINGS, MEASURES, MASK_MEASURES, CHANGE, ARVD, ACCURACY,
-    MASK_ACCURACY, CONTRASTS, FAILURES, TRUTH,
+    MASK_ACCURACY, CONTRASTS, SENSITIVITY, MODELS, VARIANCES, TERMS, MARGINAL_MEANS, RECOVERY, FLOW, POWER,
+    AGREEMENT, REPEATABILITY, FAILURES, TRUTH,
 )
