@@ -346,27 +346,26 @@ def _limits(of_what: str, unit: str) -> tuple[Col, ...]:
             *_interval("upper_limit", "upper 95 % limit of agreement, bias + 1.96 SD", unit))
 
 
-_ICC = (*_interval("icc_agreement", "ICC(A,1), McGraw and Wong 1996: a shift counts as error; volume in mm3, change in %",
-                   "1"),
+_ICC = (*_interval("icc_agreement", "ICC(A,1) of McGraw and Wong 1996: a shift counts as error", "1"),
         *_interval("icc_consistency", "ICC(C,1): it does not", "1"))
 _VALIDITY_COUNTS = (
     Col("n_subjects", "int", "subjects in the row", "1", minimum=0),
     Col("n_values", "int", "values in the row", "1", minimum=0),
 )
 
-AGREEMENT = Table("agreement", "automatic against reference masks: bias, limits of agreement, lines, ICC; one row a "
-                               "quantity and level", (
+AGREEMENT = Table("agreement", "automatic against reference masks, one row a quantity and level; slopes and ICC are of "
+                               "mm3 for volume, of % for change", (
     Col("quantity", "str", "volume, or change since the reference visit", values=("volume", "change")),
     _LEVEL_OR_ALL, *_VALIDITY_COUNTS,
     Col("n_failed", "int", "pairs left out: not measured by both, or without a level", "1", minimum=0),
     *_limits("automatic minus reference", "mm3"),
     *_limits("automatic minus reference, in % of the reference volume; of change in % of that at the reference visit",
              "%"),
-    *_interval("proportional_slope", "slope of the difference on the mean of both; volume in mm3, change in %", "1"),
+    *_interval("proportional_slope", "slope of the difference on the mean of both; unequal errors tilt it too", "1"),
     _f("proportional_p", "two-sided p of slope 0", "1", 0),
-    *_interval("passing_bablok_slope", "of automatic on reference; volume in mm3, change in %", "1"),
-    *_interval("passing_bablok_intercept", "of automatic on reference; rows of volume only", "mm3"),
-    *_interval("passing_bablok_intercept", "of automatic on reference; rows of change only", "%"),
+    *_interval("passing_bablok_slope", "slope of automatic on reference", "1"),
+    *_interval("passing_bablok_intercept", "of automatic on reference, rows of volume only", "mm3"),
+    *_interval("passing_bablok_intercept", "of automatic on reference, rows of change only", "%"),
     *_ICC,
     _f("mean_arvd_percent", "mean arvd, rows of change only; bias_percent beside it is the mean signed error", "%", 0),
     _CONFIDENCE, Col("method", "str", "where the intervals come from"), _STATUS, _REASON,
@@ -375,7 +374,7 @@ AGREEMENT = Table("agreement", "automatic against reference masks: bias, limits 
 REPEATABILITY = Table("repeatability", "error of repeated measurement, from subjects with two or more baseline visits; "
                                        "no rows without any; what truly changed between them counts as error", (
     _SOURCE, _LEVEL_OR_ALL, *_VALIDITY_COUNTS,
-    Col("n_left_out", "int", "values left out: disc not measured, without a level, or measured once only", "1", minimum=0),
+    Col("n_left_out", "int", "values left out: not measured, without a level, or measured once only", "1", minimum=0),
     *_interval("cv", "within-disc coefficient of variation, 100 (exp(s) - 1), s the SD of ln volume", "%", minimum=0),
     *_interval("sem", "standard error of measurement (agreement): SD within discs, a shift between visits included",
                "mm3", minimum=0),

@@ -18,19 +18,18 @@ from analysis import __version__, schemas
 from analysis.figures import display as show
 from analysis.figures.agreement import change_agreement, volume_agreement
 from analysis.figures.change import arvd_heat_map, forest
-from analysis.figures.load import every_subject
 from analysis.figures.trajectories import cohort_trajectories, group_volumes
 from analysis.io.results import StudyResults
 from analysis.settings import load_study
-from analysis.stats.summary import FLOW, flow_counts, group_means
+from analysis.stats.summary import group_means
 
 study = load_study(Path(study_toml))
 results = StudyResults(Path(output_dir))
-subjects, sessions = results.read_manifest(schemas.SUBJECTS), results.read_manifest(schemas.SESSIONS)
+subjects = results.read_manifest(schemas.SUBJECTS)
 measures, change = results.read(schemas.MEASURES), results.read(schemas.CHANGE)
-accuracy, arvd = results.read(schemas.ACCURACY), results.read(schemas.ARVD)
+accuracy, arvd, agreement = (results.read(t) for t in (schemas.ACCURACY, schemas.ARVD, schemas.AGREEMENT))
 contrasts, failures = results.read(schemas.CONTRASTS), results.read(schemas.FAILURES)
-source = next(iter(sorted(set(measures["source"]) - {"reference"})), "automatic")
+source = results.method_source()
 display(show.header(
     f"{study.name}: cohort report", note=study.description,
     facts={"subjects": len(subjects), "groups": ", ".join(study.groups), "reference visit": study.reference_session,
@@ -42,9 +41,7 @@ display(show.header(
 # Subjects at each step, by group and session. Nobody is dropped in silence.
 
 # %%
-flow = flow_counts(subjects=subjects, sessions=sessions, scan_records=every_subject(results, schemas.SCAN_RECORDS),
-                   measures=measures, change=change)
-display(show.table(flow, FLOW))
+display(show.table(results.read(schemas.FLOW), schemas.FLOW))
 display(show.table(subjects, schemas.SUBJECTS))
 
 # %% [markdown]
@@ -62,8 +59,9 @@ display(show.picture(group_volumes(means, source=source)))
 
 # %% [markdown]
 # ## Change from the reference visit
-# The subject is the unit. Within a group: t test of the per-cent change, n - 1 degrees of freedom. Between groups:
-# Welch's t test. Holm within each family; the family's size is in the table. Every p is exact.
+# Mixed models of 100 ln(volume), REML, an own residual variance for each visit, Kenward-Roger degrees of freedom; the
+# subject is the unit. Single levels have models of their own; `all` is the joint model of every disc. Holm within each
+# family; the family's size is in the table. Every p is exact.
 
 # %%
 if change.empty:
@@ -75,12 +73,28 @@ else:
         display(show.picture(forest(contrasts, source=source, between=True)))
 
 # %%
-shown = ["level", "group", "session", "n", "n_missing", "estimate_percent", "ci_low_percent", "ci_high_percent", "t",
-         "df", "p", "p_holm", "hedges_g", "status", "reason"]
+shown = ["level", "group", "session", "n_pairs", "n_missing", "estimate_percent", "ci_low_percent", "ci_high_percent",
+         "t", "df", "p", "p_holm", "hedges_g", "hedges_g_low", "hedges_g_high", "status", "reason"]
+rounded = {"t": 2, "df": 1, "hedges_g": 2, "hedges_g_low": 2, "hedges_g_high": 2}
 for family, rows in contrasts[contrasts["source"] == source].groupby("family", sort=False):
     tests = f"{rows['analysis'].iloc[0]}. Holm over {rows['family_size'].max()} tests."
     display(show.text(f"{family.capitalize()}: {tests}"))
-    display(show.table(rows[shown], schemas.CONTRASTS, decimals={"t": 2, "df": 1, "hedges_g": 2}))
+    display(show.table(rows[shown], schemas.CONTRASTS, decimals=rounded))
+
+# %% [markdown]
+# ## Do the answers hang on the model?
+# The same questions asked of other methods, for all discs together: never the primary answer. Then the models, the
+# joint tests of their terms, and recovery: back means that from this visit on, every interval of the group's mean
+# change lies inside the band. Not differing from 0 would not show it.
+
+# %%
+rows = results.read(schemas.SENSITIVITY)
+columns = ["analysis", "group", "session", "n", *shown[5:8], "p", "status", "reason"]
+display(show.table(rows.loc[(rows["source"] == source) & (rows["level"] == "all"), columns], schemas.SENSITIVITY,
+                   empty="One visit: nothing to compare."))
+for schema in (schemas.MODELS, schemas.TERMS, schemas.RECOVERY):
+    rows = results.read(schema)
+    display(show.table(rows[rows["source"] == source].drop(columns="source"), schema, decimals={"f": 2}))
 
 # %% [markdown]
 # ## Against the reference masks
@@ -100,7 +114,7 @@ else:
         f"All discs: mean Dice {accuracy['dice'].mean():.3f}, MLD {accuracy['centre_distance_mm'].mean():.2f} mm, "
         f"mean volume error {accuracy['volume_error_percent'].mean():+.1f} %, n = {accuracy['dice'].count()} discs."))
     display(show.table(by_level.reset_index(), decimals={"mean_dice": 3, "lowest_dice": 3}))
-    display(show.picture(volume_agreement(accuracy)))
+    display(show.picture(volume_agreement(accuracy, agreement)))
 
 # %%
 for session in dict.fromkeys(arvd["session"]):
@@ -112,10 +126,20 @@ if len(arvd):
         f"All discs: mean arvd {100 * arvd['arvd'].mean():.2f} %; signed change error "
         f"{100 * arvd['signed_change_error'].mean():+.2f} % (SD {100 * arvd['signed_change_error'].std():.2f} %), "
         f"n = {arvd['arvd'].count()} changes."))
-    display(show.picture(change_agreement(arvd)))
+    display(show.picture(change_agreement(arvd, agreement)))
+
+# %% [markdown]
+# ## Agreement and repeatability
+# Against reference masks, and from repeated scans at baseline. Intervals respect that discs of a subject belong
+# together.
+
+# %%
+display(show.table(agreement, schemas.AGREEMENT, empty="No reference masks."))
+display(show.table(results.read(schemas.REPEATABILITY), schemas.REPEATABILITY,
+                   empty="Baseline was scanned once: the method's repeatability in these subjects is not known."))
 
 # %% [markdown]
 # ## Method and limits
-# Discs are segmented by a three-dimensional U-Net trained on synthetic images alone, named by counting upwards from the
-# sacrum, and measured by counting voxels. Volumes of a single disc scatter by about 1 % from the grid alone. Research
-# use only. Checksums and versions are in provenance.json.
+# Sentences for a paper: methods_and_results.md. Discs are segmented by a three-dimensional U-Net trained on synthetic
+# images alone, named by counting upwards from the sacrum, and measured by counting voxels. Volumes of a single disc
+# scatter by about 1 % from the grid alone. Research use only. Checksums and versions are in provenance.json.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator
 
 from analysis import __version__
 from analysis.errors import StudyError
 
+SIZES = (24, 250, 500, 1000, 2000)
 _HEAD = """# How often the statistics are wrong
 
 Synthetic cohorts of known truth, two groups dealt out in turn, four visits (before, two in bed, recovery) with true
@@ -43,11 +45,43 @@ def simulate(args: argparse.Namespace) -> int:
         f"Made by `bedrest simulate --replicates {args.replicates} --seed {args.seed}`, bedrest {__version__}.\n",
         "| analysis | subjects | missing | response SD | no change | no difference | no visit x group | coverage "
         "| no answer | cohorts |",
-        "| --- " * 10 + "|", *sorted(lines, key=lambda line: line.split("|")[1] != " primary (one level) "), ""])
+        "| --- " * 10 + "|", *sorted(lines, key=lambda line: line.split("|")[1] != " primary (one level) "),
+        "\n## Time and memory of the whole analysis\n",
+        "Every statistical table of a study (subjects x visits x levels, 5 % of visits missing), one process.\n",
+        "| study | volumes | time | peak memory |", "| --- | --- | --- | --- |", *_sizes(args.seed), ""])
     if args.output is not None:
         write_text(args.output, text)
     print(text)
     return 0
+
+
+def _sizes(seed: int) -> Iterator[str]:
+    """Time and peak memory of the whole statistical analysis, by size of the study."""
+    import time
+    import tracemalloc
+
+    import numpy as np
+
+    from analysis.io.tables import empty_table
+    from analysis.schemas import ACCURACY, ARVD
+    from analysis.stats.cohort import Asked, analyse
+    from analysis.stats.sensitivity import Resampling
+    from analysis.stats.simulated_cohorts import Scenario, draw_study
+
+    for subjects in SIZES:
+        scenario = Scenario(subjects, changes_percent=(1.0, 2.0, 3.0, 4.0, 1.0), missing=0.05, levels=7)
+        study = draw_study(scenario, np.random.default_rng(seed))
+        seconds = []
+        for traced in (False, True):  # tracing slows the work, so time and memory are measured apart
+            begun = time.monotonic()
+            if traced:
+                tracemalloc.start()
+            analyse(study, scenario.choices, Asked(None, Resampling(seed=seed)),
+                    accuracy=empty_table(ACCURACY), arvd=empty_table(ARVD))
+            seconds.append(time.monotonic() - begun)
+        peak = tracemalloc.get_traced_memory()[1] / 2**20
+        tracemalloc.stop()
+        yield f"| {subjects} x 6 x 7 | {len(study.measures)} | {seconds[0]:.1f} s | {peak:.0f} MiB |"
 
 
 def _line(row: dict) -> str:

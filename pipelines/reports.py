@@ -42,15 +42,14 @@ def _run(source: Path, parameters: dict[str, object], notebook: Path, html: Path
 
 def draw_figures(study: Study, results: StudyResults) -> None:
     """Cohort figures with the rows they show as CSV beside them."""
-    from analysis.figures.agreement import volume_agreement
+    from analysis.figures.agreement import change_agreement, volume_agreement
     from analysis.figures.change import arvd_heat_map, forest
     from analysis.figures.style import save_figure
     from analysis.figures.trajectories import cohort_trajectories
 
     change, contrasts = results.read(schemas.CHANGE), results.read(schemas.CONTRASTS)
     arvd, accuracy = results.read(schemas.ARVD), results.read(schemas.ACCURACY)
-    sources = sorted(set(change["source"]) - {"reference"})
-    source = sources[0] if sources else "automatic"
+    source = results.method_source()
     if len(change):
         rows = contrasts[contrasts["source"] == source]
         save_figure(cohort_trajectories(change, contrasts, source=source), results.figures / "trajectories",
@@ -60,7 +59,9 @@ def draw_figures(study: Study, results: StudyResults) -> None:
             save_figure(forest(contrasts, source=source, between=True), results.figures / "change_between_groups",
                         data=rows)
     if len(accuracy):
-        save_figure(volume_agreement(accuracy), results.figures / "volume_agreement", data=accuracy)
+        agreement = results.read(schemas.AGREEMENT)
+        save_figure(volume_agreement(accuracy, agreement), results.figures / "volume_agreement", data=accuracy)
+        save_figure(change_agreement(arvd, agreement), results.figures / "change_agreement", data=arvd)
     for session in dict.fromkeys(arvd["session"]):
         for column in ("arvd", "signed_change_error"):
             save_figure(arvd_heat_map(arvd, column=column, session=session), results.figures / f"{column}_{session}",

@@ -135,7 +135,8 @@ def _write_settings(study: Study, results: StudyResults, manifest: Manifest, *, 
     work = results.output_dir / "work"
     settings = {
         "settings/change.json": {"reference_session": study.reference_session},
-        "settings/statistics.json": study.statistics.model_dump(),
+        "settings/statistics.json": {**study.statistics.model_dump(), "groups": study.groups,
+                                     "sessions": study.session_ids, "description": study.description},
         "settings/report.json": {"name": study.name, "description": study.description},
         "config.json": {
             "subjects": files, "python": sys.executable, "study": str(study.path.resolve()), "device": device,

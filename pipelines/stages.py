@@ -224,12 +224,33 @@ def tables(job: Job) -> None:
 
 
 def statistics(job: Job) -> None:
-    """Cohort tables -> contrasts."""
-    from analysis.stats.contrasts import contrasts_frame
+    """Cohort tables -> every statistical table, and sentences for a paper."""
+    from analysis import __version__
+    from analysis.io.files import write_text
+    from analysis.stats.cohort import Asked, analyse
+    from analysis.stats.flow import StudyTables
+    from analysis.stats.paper_text import Records, paper_text
+    from analysis.stats.responses import Choices
+    from analysis.stats.sensitivity import Resampling
 
-    frame = contrasts_frame(job.results.read(schemas.CHANGE), job.results.read_manifest(schemas.SUBJECTS),
-                            confidence_level=job.study.statistics.confidence_level)
-    write_table(frame, job.results.table(schemas.CONTRASTS), schemas.CONTRASTS)
+    study, results, wanted = job.study, job.results, job.study.statistics
+    subjects = results.read_manifest(schemas.SUBJECTS)
+    problems = results.read_manifest(schemas.INPUT_PROBLEMS)
+    excluded = tuple(sorted(set(problems["subject"]) - set(subjects["subject"]) - {""}))
+    records = [results.read_subject(s, schemas.SCAN_RECORDS) for s in subjects["subject"]]
+    tables = StudyTables(subjects, results.read_manifest(schemas.SESSIONS),
+                         concat_tables(records, schemas.SCAN_RECORDS), results.read(schemas.MEASURES),
+                         results.read(schemas.CHANGE))
+    choices = Choices(study.groups, study.session_ids, study.reference_session, wanted.covariates, wanted.covariance,
+                      wanted.confidence_level)
+    found = analyse(tables, choices,
+                    Asked(wanted.recovery_band_percent, Resampling(wanted.resamples, wanted.seed), excluded),
+                    accuracy=results.read(schemas.ACCURACY), arvd=results.read(schemas.ARVD))
+    for table, frame in found.tables():
+        write_table(frame, results.table(table), table)
+    own = Records(choices, found.flow, found.models, found.terms, found.contrasts, found.sensitivity, found.recovery,
+                  __version__, study.description)
+    write_text(results.paper_text, paper_text(own, source=results.method_source()))
 
 
 def _write_slice(job: Job, frame: pd.DataFrame, table: schemas.Table) -> None:

@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     {"analysis"}, {"analysis.vocabulary", "analysis.errors"}, {"analysis.types", "analysis.settings"},
     {"analysis.schemas"}, {"analysis.io"}, {"analysis.imaging"}, {"analysis.phantom"},
-    {"analysis.segmentation", "analysis.measure"}, {"analysis.tables"}, {"analysis.stats"}, {"analysis.figures"},
+    {"analysis.segmentation", "analysis.measure"}, {"analysis.tables"}, {"analysis.models"}, {"analysis.stats"},
+    {"analysis.figures"},
     {"pipelines"},
 ]
 RANK = {layer: rank for rank, group in enumerate(ORDER) for layer in group}
@@ -52,7 +53,7 @@ def test_imports_go_one_way(path):
             assert other == own or RANK[other] < RANK[own], f"{path.name} ({own}) imports {module}"
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if "stats" in p.parts], ids=lambda p: p.name)
+@pytest.mark.parametrize("path", [p for p in MODULES if {"stats", "models"} & set(p.parts)], ids=lambda p: p.name)
 def test_statistics_know_neither_torch_nor_images(path):
     assert not {m.split(".")[0] for m in _imports(path)} & {"torch", "nibabel", "monai"}
 

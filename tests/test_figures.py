@@ -11,7 +11,9 @@ from analysis.figures.overlays import VisitView, sagittal_views
 from analysis.figures.style import save_figure
 from analysis.figures.trajectories import cohort_trajectories, subject_trajectories
 from analysis.schemas import CONTRASTS, MEASURES
-from analysis.stats.contrasts import contrasts_frame
+from analysis.stats.cohort_models import joint_model, level_models
+from analysis.stats.estimates import contrasts_frame
+from analysis.stats.responses import Choices, observations
 from analysis.tables.arvd import arvd_frame
 from analysis.tables.change import change_frame
 from analysis.types import Grid, LabelMap, Volume
@@ -42,7 +44,10 @@ def change(measures) -> pd.DataFrame:
 
 @pytest.fixture
 def contrasts(measures, change) -> pd.DataFrame:
-    return contrasts_frame(change, measures[["subject", "group"]].drop_duplicates())
+    subjects = measures[["subject", "group"]].drop_duplicates()
+    choices = Choices(("rest", "exercise"), tuple(v[0] for v in VISITS), "ses-1")
+    data = observations(measures, source="automatic", subjects=subjects, sessions=measures, choices=choices)
+    return contrasts_frame([*level_models(data, choices), joint_model(data, choices)], subjects)
 
 
 def texts(figure) -> str:

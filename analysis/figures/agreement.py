@@ -1,4 +1,4 @@
-"""Automatic against reference masks: volumes, and change as in Bland & Altman. Draws points, fits nothing."""
+"""Automatic against reference masks: volumes, and change, as in Bland and Altman. Draws stored rows, fits nothing."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ from analysis.figures.style import (
 
 
 @styled
-def volume_agreement(accuracy: pd.DataFrame) -> Figure:
+def volume_agreement(accuracy: pd.DataFrame, agreement: pd.DataFrame) -> Figure:
     """Automatic over reference volume with the line of identity; beside it the difference over their mean.
 
     Parameters
     ----------
     accuracy : DataFrame, as in `schemas.ACCURACY`
+    agreement : DataFrame
+        As in `schemas.AGREEMENT`: bias and limits of all discs, with their intervals, which respect that several
+        discs come from one subject.
     """
     rows = accuracy[accuracy["volume_predicted_mm3"].notna() & accuracy["volume_reference_mm3"].notna()]
     if rows.empty:
@@ -39,22 +42,20 @@ def volume_agreement(accuracy: pd.DataFrame) -> Figure:
              title=f"Volume, {len(rows)} discs of {rows['subject'].nunique()} subject(s)")
     _points(right, (drawn + found) / 2, found - drawn, rows["level"])
     right.axhline(0, color=BLACK, linewidth=0.8, zorder=0)
+    _limits(right, agreement[agreement["quantity"] == "volume"])
     right.set(xlabel="mean of both volumes (mm³)", ylabel="automatic − reference (mm³)", title="Difference of volume")
     _legend(figure, rows["level"])
     return figure
 
 
 @styled
-def change_agreement(arvd: pd.DataFrame) -> Figure:
+def change_agreement(arvd: pd.DataFrame, agreement: pd.DataFrame) -> Figure:
     """Change since the reference visit: automatic over reference, and the difference over their mean.
 
     Parameters
     ----------
     arvd : DataFrame, as in `schemas.ARVD`
-
-    Notes
-    -----
-    Limits of agreement are not drawn: discs of one subject are not independent, so they belong to a model.
+    agreement : DataFrame, as in `schemas.AGREEMENT`
     """
     rows = arvd[arvd["signed_change_error"].notna()]
     if rows.empty:
@@ -68,9 +69,25 @@ def change_agreement(arvd: pd.DataFrame) -> Figure:
              title=f"Change, {len(rows)} changes in {rows['subject'].nunique()} subject(s)")
     _points(right, (drawn + found) / 2, found - drawn, rows["level"])
     right.axhline(0, color=BLACK, linewidth=0.8, zorder=0)
+    _limits(right, agreement[agreement["quantity"] == "change"])
     right.set(xlabel="mean of both changes (mm³)", ylabel="automatic − reference (mm³)", title="Difference of change")
     _legend(figure, rows["level"])
     return figure
+
+
+def _limits(panel: Axes, agreement: pd.DataFrame) -> None:
+    """Bias and limits of agreement of all discs, their intervals as bands."""
+    for row in agreement[(agreement["level"] == "all") & agreement["bias_mm3"].notna()].to_dict("records"):
+        for name, words in (("bias", "bias"), ("lower_limit", "limit"), ("upper_limit", "limit")):
+            value = row[f"{name}_mm3"]
+            if pd.isna(value):
+                continue
+            low, high = row[f"{name}_low_mm3"], row[f"{name}_high_mm3"]
+            if not pd.isna(low):
+                panel.axhspan(low, high, color=GREY, alpha=0.15, linewidth=0, zorder=-1)
+            panel.axhline(value, color=GREY, linewidth=0.9, linestyle="-" if name == "bias" else "--", zorder=0)
+            panel.annotate(f"{words} {value:+.0f}", (1.0, value), xycoords=("axes fraction", "data"), fontsize=6,
+                           xytext=(2, 0), textcoords="offset points", va="center", annotation_clip=False)
 
 
 def _points(panel: Axes, x: pd.Series, y: pd.Series, levels: pd.Series) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.io.tables import read_table
-from analysis.schemas import Table
+from analysis.schemas import MEASURES, Table
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,10 @@ class StudyResults:
         return self.output_dir / "index.html"
 
     @property
+    def paper_text(self) -> Path:
+        return self.output_dir / "methods_and_results.md"
+
+    @property
     def provenance_json(self) -> Path:
         return self.output_dir / "provenance.json"
 
@@ -69,3 +73,8 @@ class StudyResults:
     def read_manifest(self, table: Table) -> pd.DataFrame:
         """A manifest table as the study was resolved."""
         return read_table(self.manifest_table(table), table)
+
+    def method_source(self) -> str:
+        """Whose masks the study's answers come from: automatic before given; reference masks only judge."""
+        found = set(self.read(MEASURES)["source"])
+        return next((s for s in ("automatic", "given") if s in found), "automatic")

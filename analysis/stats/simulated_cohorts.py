@@ -11,8 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from analysis.schemas import MEASURES, SCAN_RECORDS, SESSIONS, SUBJECTS
+from analysis.stats.flow import StudyTables
 from analysis.stats.responses import LOG_SCALE, Choices, Observations
-from analysis.vocabulary import LEVELS
+from analysis.tables.change import change_frame
+from analysis.tables.frames import typed_frame
+from analysis.vocabulary import LEVELS, Phase, Status
 
 GROUPS = ("group a", "group b")
 
@@ -81,3 +85,30 @@ def draw_cohort(scenario: Scenario, rng: np.random.Generator) -> Observations:
         "flagged": False,
     })
     return Observations("automatic", frame, 0, 0)
+
+
+def draw_study(scenario: Scenario, rng: np.random.Generator) -> StudyTables:
+    """One cohort as the tables of a study: what the statistics of a real one start from.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    rng : numpy Generator
+    """
+    frame = draw_cohort(scenario, rng).frame
+    days = {s: 30.0 * n - 3 for n, s in enumerate(scenario.sessions)}
+    last = len(scenario.sessions) - 1
+    phases = [Phase.BASELINE, *[Phase.BED_REST] * (last - 1), Phase.RECOVERY]
+    phase = dict(zip(scenario.sessions, map(str, phases), strict=True))
+    rows = frame.assign(
+        volume_mm3=np.exp(frame["y"] / LOG_SCALE), study_day=frame["session"].map(days), source="automatic",
+        phase=frame["session"].map(phase), status=str(Status.OK), reason="")
+    measures = typed_frame(rows.drop(columns=["y", "flagged"]).to_dict("records"), MEASURES)
+    visits = measures[["subject", "session", "study_day", "phase"]].drop_duplicates().to_dict("records")
+    names = [f"s{n + 1}" for n in range(scenario.subjects)]
+    people = [{"subject": s, "group": scenario.choices.groups[n % scenario.groups]} for n, s in enumerate(names)]
+    records = [{"subject": v["subject"], "session": v["session"], "source": "automatic", "status": str(Status.OK)}
+               for v in visits]
+    return StudyTables(typed_frame(people, SUBJECTS), typed_frame(visits, SESSIONS),
+                       typed_frame(records, SCAN_RECORDS), measures,
+                       change_frame(measures, reference_session=scenario.sessions[0]))

@@ -10,9 +10,12 @@ import pandas as pd
 import pytest
 
 from analysis.errors import ManifestError
-from analysis.schemas import CHANGE, CONTRASTS, MEASURES, SCAN_RECORDS, SESSIONS, SUBJECTS
-from analysis.stats.contrasts import BETWEEN, WITHIN, contrasts_frame
-from analysis.stats.summary import FLOW, GROUP_MEANS, flow_counts, group_means
+from analysis.schemas import CHANGE, FLOW, MEASURES, SCAN_RECORDS, SENSITIVITY, SESSIONS, SUBJECTS
+from analysis.stats.families import BETWEEN, WITHIN
+from analysis.stats.flow import StudyTables, flow_frame
+from analysis.stats.responses import Choices
+from analysis.stats.sensitivity import T_TEST, change_score_frame
+from analysis.stats.summary import GROUP_MEANS, group_means
 from analysis.stats.t_tests import one_sample_t, welch_t
 from analysis.tables.frames import typed_frame
 from analysis.vocabulary import LEVELS
@@ -38,6 +41,14 @@ def change_row(
     }
 
 
+def t_frame(change: pd.DataFrame, subjects: pd.DataFrame) -> pd.DataFrame:
+    """The t tests of change scores, with their families named as the primary ones."""
+    choices = Choices(tuple(dict.fromkeys(subjects["group"])), ("ses-1", *STUDY), "ses-1")
+    frame = change_score_frame(change, subjects, test=T_TEST, choices=choices)
+    SENSITIVITY.pandera.validate(frame)
+    return frame.assign(family=frame["family"].str.removesuffix(f": {T_TEST.name}"))
+
+
 def r_data() -> tuple[pd.DataFrame, pd.DataFrame]:
     """The R data set as a change table of two levels (column a: L5-S1, b: L4-L5), with its subjects."""
     data = pd.read_csv(REFERENCE / "t_tests_data.csv")
@@ -50,8 +61,7 @@ def r_data() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def test_every_number_as_in_r() -> None:
     expected = pd.read_csv(REFERENCE / "t_tests.csv")
-    found = contrasts_frame(*r_data())
-    CONTRASTS.pandera.validate(found)
+    found = t_frame(*r_data())
     single = found[found["family"].isin([WITHIN, BETWEEN])].set_index(["level", "group"])
     names = {n: f"{n}_percent" for n in ("estimate", "se", "ci_low", "ci_high")}
     assert len(single) == len(expected) == 6
@@ -65,7 +75,7 @@ def test_every_number_as_in_r() -> None:
 
 def test_families_and_the_mean_of_a_subjects_discs() -> None:
     change, subjects = r_data()
-    found = contrasts_frame(change, subjects)
+    found = t_frame(change, subjects)
     every = found[found["level"] == "all"]
     assert set(every["family"]) == {f"{WITHIN}, mean of all discs", f"{BETWEEN}, mean of all discs"}
     own = change[change["group"] == "control"].groupby("subject")["change_percent"].mean()
@@ -80,7 +90,7 @@ def test_failed_and_absent_subjects_are_missing_and_flagged_ones_are_said() -> N
     change.loc[2, "status"] = "flagged"
     members = change.groupby("group", sort=False)["subject"].unique().map(list).to_dict()
     members["control"].append("99")  # enrolled, never scanned
-    found = contrasts_frame(change, subjects_of(members)).set_index(["level", "group"])
+    found = t_frame(change, subjects_of(members)).set_index(["level", "group"])
     row = found.loc[("L5-S1", "control")]
     assert (row["n"], row["n_missing"], row["status"]) == (6, 2, "flagged")
     assert row["reason"] == "1 of 6 subjects bring a flagged disc"
@@ -98,7 +108,7 @@ def test_the_mean_of_all_follows_the_same_discs_through_the_study() -> None:
             status = "failed" if n == 0 and session == "ses-3" else "ok"
             rows.append(change_row(f"{n}", "g", "L5-S1", 1.0 + n / 10, session=session))
             rows.append(change_row(f"{n}", "g", "L4-L5", 9.0 + n / 10, session=session, status=status))
-    found = contrasts_frame(typed_frame(rows, CHANGE), subjects_of({"g": list("0123")}))
+    found = t_frame(typed_frame(rows, CHANGE), subjects_of({"g": list("0123")}))
     means = found[found["level"] == "all"].set_index("session")["estimate_percent"]
     # Subject 0 is followed by L5-S1 at both visits: nothing changed between them, so nothing may appear to.
     assert means["ses-2"] == pytest.approx(means["ses-3"])
@@ -109,8 +119,7 @@ def test_too_few_or_no_variance_keeps_the_row() -> None:
     rows = [change_row(f"{n}", "a", "L5-S1", p) for n, p in enumerate((1.0, 2.0))]
     rows += [change_row(f"{n}", "b", "L5-S1", 3.0) for n in range(5, 9)]
     groups = {"a": ["0", "1"], "b": ["5", "6", "7", "8"]}
-    found = contrasts_frame(typed_frame(rows, CHANGE), subjects_of(groups))
-    CONTRASTS.pandera.validate(found)
+    found = t_frame(typed_frame(rows, CHANGE), subjects_of(groups))
     assert set(found["status"]) == {"failed"}
     assert found[["estimate_percent", "p", "p_holm", "hedges_g"]].isna().all().all()
     assert set(found["family_size"]) == {0}
@@ -121,14 +130,13 @@ def test_too_few_or_no_variance_keeps_the_row() -> None:
 
 
 def test_one_visit_gives_no_tests() -> None:
-    found = contrasts_frame(typed_frame([], CHANGE), subjects_of({"a": ["0"]}))
-    CONTRASTS.pandera.validate(found)
+    found = t_frame(typed_frame([], CHANGE), subjects_of({"a": ["0"]}))
     assert found.empty
 
 
 def test_every_change_failed_gives_rows_that_say_so() -> None:
     rows = [change_row(f"{n}", "a", "L5-S1", 1.0, status="failed") for n in range(4)]
-    found = contrasts_frame(typed_frame(rows, CHANGE), subjects_of({"a": list("0123")}))
+    found = t_frame(typed_frame(rows, CHANGE), subjects_of({"a": list("0123")}))
     assert found["n_missing"].tolist() == [4, 4]
     assert found["n"].tolist() == [0, 0]
 
@@ -136,10 +144,10 @@ def test_every_change_failed_gives_rows_that_say_so() -> None:
 def test_a_table_that_mixes_references_or_unknown_subjects_is_refused() -> None:
     change, subjects = r_data()
     with pytest.raises(ManifestError, match="found 00"):
-        contrasts_frame(change, subjects[subjects["subject"] != "00"])
+        t_frame(change, subjects[subjects["subject"] != "00"])
     change.loc[0, "reference_session"] = "ses-0"
     with pytest.raises(ManifestError, match="one reference visit"):
-        contrasts_frame(change, subjects)
+        t_frame(change, subjects)
 
 
 def simulated(draw: np.random.Generator, *, n: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -156,8 +164,7 @@ def simulated(draw: np.random.Generator, *, n: int) -> tuple[pd.DataFrame, pd.Da
 
 
 def test_a_known_effect_is_recovered_inside_its_interval() -> None:
-    found = contrasts_frame(*simulated(np.random.default_rng(11), n=10))
-    CONTRASTS.pandera.validate(found)
+    found = t_frame(*simulated(np.random.default_rng(11), n=10))
     every = found[found["level"] == "all"].set_index(["group", "session"])
     truth = {("control", "ses-2"): 4, ("exercise", "ses-2"): 1, ("control - exercise", "ses-2"): 3,
              ("control", "ses-3"): 0, ("control - exercise", "ses-3"): 0}
@@ -213,9 +220,11 @@ def test_flow_counts_every_step() -> None:
     records = typed_frame(
         ({"subject": s, "session": v, "source": "automatic", "status": "ok"} for s, v in visits), SCAN_RECORDS)
     change = typed_frame([change_row("0", "a", "L5-S1", 20), change_row("2", "a", "L5-S1", 0, status="failed")], CHANGE)
-    found = flow_counts(subjects=subjects_of({"a": list("0123"), "b": ["9"]}), sessions=sessions, scan_records=records,
-                        measures=_measures(), change=change)
+    measures = _measures()
+    measures.loc[0, "status"] = "flagged"
+    found = flow_frame(StudyTables(subjects_of({"a": list("0123"), "b": ["9"]}), sessions, records, measures, change))
     FLOW.pandera.validate(found)
+    # enrolled, scanned, segmented, measured, passed QC, analysed, discs expected and analysed
     assert found.drop(columns=["group", "session"]).to_numpy().tolist() == [
-        [4, 3, 3, 3, 1], [4, 3, 3, 2, 1], [1, 0, 0, 0, 0], [1, 0, 0, 0, 0]]
+        [4, 3, 3, 3, 2, 1, 3, 1], [4, 3, 3, 2, 2, 1, 3, 1], [1, 0, 0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0]]
     assert found["session"].tolist() == ["ses-1", "ses-2"] * 2

@@ -1,0 +1,102 @@
+"""The whole statistical analysis of a study: its tables in, every statistical table out. The order of work, no more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import pandas as pd
+
+from analysis import schemas
+from analysis.schemas import Table
+from analysis.stats.cohort_models import CohortModel, joint_model, level_models
+from analysis.stats.estimates import contrasts_frame, marginal_means_frame, models_frame, terms_frame, variances_frame
+from analysis.stats.flow import StudyTables, flow_frame
+from analysis.stats.recovery import band_of, recovery_frame
+from analysis.stats.responses import Choices, observations
+from analysis.stats.sensitivity import Resampling, secondary_models_frame, sensitivity_frame
+from analysis.stats.validation import agreement_frame, repeatability_frame
+
+
+@dataclass(frozen=True)
+class CohortTables:
+    """Every statistical table of a study; a field is named as its table in `schemas`."""
+
+    flow: pd.DataFrame
+    models: pd.DataFrame
+    variances: pd.DataFrame
+    terms: pd.DataFrame
+    contrasts: pd.DataFrame
+    marginal_means: pd.DataFrame
+    sensitivity: pd.DataFrame
+    recovery: pd.DataFrame
+    agreement: pd.DataFrame
+    repeatability: pd.DataFrame
+
+    def tables(self) -> list[tuple[Table, pd.DataFrame]]:
+        return [(getattr(schemas, f.name.upper()), getattr(self, f.name)) for f in fields(self)]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a study wants beyond its choices.
+
+    Attributes
+    ----------
+    recovery_band_percent : None for the smallest detectable change of the method
+    resampling : number of resamples and seed
+    excluded : subjects whose input could not be used
+    """
+
+    recovery_band_percent: float | None
+    resampling: Resampling
+    excluded: tuple[str, ...] = ()
+
+
+def analyse(
+    study: StudyTables, choices: Choices, asked: Asked, *, accuracy: pd.DataFrame, arvd: pd.DataFrame
+) -> CohortTables:
+    """Models, estimates, sensitivity, recovery, agreement and flow.
+
+    Parameters
+    ----------
+    study : StudyTables
+    choices : Choices
+    asked : Asked
+    accuracy, arvd : DataFrame, as in `schemas`; empty when there are no reference masks
+
+    Returns
+    -------
+    CohortTables
+    """
+    sources = [s for s in ("automatic", "given", "reference") if (study.measures["source"] == s).any()]
+    models: list[CohortModel] = []
+    for source in sources:
+        data = observations(study.measures, source=source, subjects=study.subjects, sessions=study.sessions,
+                            choices=choices)
+        models += level_models(data, choices)
+        joint = joint_model(data, choices)
+        models += [joint] if joint is not None else []
+    contrasts = contrasts_frame(models, study.subjects)
+    seed, level = asked.resampling.seed, choices.confidence_level
+    repeatability = repeatability_frame(study.measures, confidence_level=level, seed=seed)
+    return CohortTables(
+        flow=flow_frame(study, excluded=asked.excluded),
+        models=pd.concat([models_frame(models), secondary_models_frame(models)], ignore_index=True),
+        variances=variances_frame(models),
+        terms=terms_frame(models),
+        contrasts=contrasts,
+        marginal_means=marginal_means_frame(models),
+        sensitivity=sensitivity_frame(models, study, resampling=asked.resampling),
+        recovery=recovery_frame(models, contrasts, study.sessions, band=band_of(
+            wanted_percent=asked.recovery_band_percent,
+            smallest_detectable_percent=smallest_detectable_percent(repeatability))),
+        agreement=agreement_frame(accuracy, arvd, confidence_level=level, seed=seed),
+        repeatability=repeatability,
+    )
+
+
+def smallest_detectable_percent(repeatability: pd.DataFrame) -> float:
+    """Of a single disc by the method's own masks, from repeated baseline scans; NaN when there are none."""
+    own = repeatability[(repeatability["source"] != "reference") & (repeatability["level"] == "all")]
+    values = own["sdc_percent"].dropna()
+    return float(values.iloc[0]) if len(values) else float("nan")

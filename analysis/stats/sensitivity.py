@@ -1,0 +1,179 @@
+"""The primary questions asked of other methods: do the answers hang on the model?
+
+Change scores, one number a subject: t tests (Welch between groups), a bootstrap over subjects, permutation of groups
+and of signs. The primary models again without flagged discs. statsmodels' MixedLM, guarded. Knows nothing of images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import pandas as pd
+
+from analysis.errors import ManifestError
+from analysis.schemas import MODELS, SENSITIVITY
+from analysis.stats.cohort_models import ALL_LEVELS, CohortModel, joint_model, level_model
+from analysis.stats.estimates import contrasts_frame
+from analysis.stats.families import BETWEEN, WITHIN, holm
+from analysis.stats.flow import StudyTables
+from analysis.stats.responses import Choices, Observations
+from analysis.stats.subject_changes import Sample, sample, subject_changes
+from analysis.stats.t_tests import one_sample_t, welch_t
+from analysis.tables.frames import typed_frame
+from analysis.vocabulary import LEVELS, Status
+
+Row = dict[str, object]
+_ALL_DISCS = ", mean of all discs"
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How often and from which seed."""
+
+    resamples: int = 2000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ScoreTest:
+    """One way to test change scores.
+
+    Attributes
+    ----------
+    name : short, for families
+    words : of the test within a group and of the one between groups
+    df_methods : likewise
+    run : samples (one or two), confidence level -> columns of `schemas.SENSITIVITY`; `reason` where it failed
+    """
+
+    name: str
+    words: tuple[str, str]
+    df_methods: tuple[str, str]
+    run: Callable[[Sequence[Sample], float], Row]
+
+
+def sensitivity_frame(models: Sequence[CohortModel], study: StudyTables, *, resampling: Resampling) -> pd.DataFrame:
+    """Every sensitivity analysis, as in `schemas.SENSITIVITY`.
+
+    Parameters
+    ----------
+    models : the primary and joint models, fitted
+    study : StudyTables
+    resampling : Resampling
+    """
+    if not models:
+        return typed_frame([], SENSITIVITY)
+    choices = models[0].choices
+    frames = [change_score_frame(study.change, study.subjects, test=test, choices=choices) for test in SCORE_TESTS]
+    frames.append(_without_flagged(models, study.subjects))
+    return typed_frame([r for f in frames for r in f.to_dict("records")], SENSITIVITY)
+
+
+def change_score_frame(
+    change: pd.DataFrame, subjects: pd.DataFrame, *, test: ScoreTest, choices: Choices
+) -> pd.DataFrame:
+    """One test of change scores for every source, level (and `all`, the mean over a subject's discs), group and visit.
+
+    Parameters
+    ----------
+    change : DataFrame
+        As in `schemas.CHANGE`. Failed rows count as missing; flagged ones are used, and counted in `reason`.
+    subjects : DataFrame
+        As in `schemas.SUBJECTS`: also subjects never measured, so that `n_missing` is true.
+    test : ScoreTest
+    choices : Choices
+
+    Returns
+    -------
+    DataFrame, as in `schemas.SENSITIVITY`
+        A test that could not be done keeps its row: failed, with reason, NaN.
+
+    Raises
+    ------
+    ManifestError
+        If the change table mixes reference visits or holds a subject that `subjects` does not.
+    """
+    _check(change, subjects)
+    changes = subject_changes(change)
+    members = {g: list(subjects.loc[subjects["group"] == g, "subject"]) for g in choices.groups}
+    rows: list[Row] = []
+    for source, own in change.groupby("source", sort=False):
+        found = set(own["level"])
+        levels = [level for level in LEVELS if level in found]
+        sessions = [s for s in choices.later_sessions if s in set(own["session"])]
+        for family_levels, suffix in ((levels, ""), ([ALL_LEVELS] if levels else [], _ALL_DISCS)):
+            for family, units in ((WITHIN, [(g,) for g in members]), (BETWEEN, list(combinations(members, 2)))):
+                tests = [
+                    _row(test, choices, key=(str(source), unit, level, session), samples=[
+                        sample(changes, members[g], source=str(source), level=level, session=session) for g in unit])
+                    for unit in units for session in sessions for level in family_levels
+                ]
+                rows += holm(tests, family=f"{family}{suffix}: {test.name}")
+    return typed_frame(rows, SENSITIVITY)
+
+
+def _check(change: pd.DataFrame, subjects: pd.DataFrame) -> None:
+    references = sorted(change["reference_session"].unique())
+    if len(references) > 1:
+        remedy = "Count every change from one visit."
+        raise ManifestError("one reference visit", ", ".join(references), "change table", remedy)
+    unknown = sorted(set(change["subject"]) - set(subjects["subject"]))
+    if unknown:
+        remedy = "Add them to the subjects table."
+        raise ManifestError("subjects of the study", ", ".join(unknown), "change table", remedy)
+
+
+def _row(
+    test: ScoreTest, choices: Choices, *, key: tuple[str, tuple[str, ...], str, str], samples: Sequence[Sample]
+) -> Row:
+    source, groups, level, session = key
+    found = test.run(samples, choices.confidence_level)
+    reason = str(found.pop("reason", ""))
+    notes = [note for s in samples for note in s.notes]
+    n = sum(len(s.values) for s in samples)
+    between = len(samples) - 1
+    return {
+        "analysis": test.words[between], "source": source, "level": level, "group": " - ".join(groups),
+        "reference_session": choices.reference_session, "session": session, "n": n, "n_pairs": n,
+        "n_missing": sum(s.n_missing for s in samples), "confidence_level": choices.confidence_level,
+        "df_method": test.df_methods[between], **found,
+        "status": str(Status.FAILED if reason else Status.FLAGGED if notes else Status.OK),
+        "reason": reason or "; ".join(notes),
+    }
+
+
+def _t(samples: Sequence[Sample], confidence_level: float) -> Row:
+    values = [s.values for s in samples]
+    found = (one_sample_t(values[0], confidence_level=confidence_level) if len(values) == 1
+             else welch_t(values[0], values[1], confidence_level=confidence_level))
+    return {"estimate_percent": found.estimate, "se_percent": found.se, "ci_low_percent": found.ci_low,
+            "ci_high_percent": found.ci_high, "t": found.t, "df": found.df, "p": found.p, "hedges_g": found.hedges_g,
+            "reason": found.reason}
+
+
+T_TEST = ScoreTest("t test of change scores", ("one-sample t of per-cent change against 0",
+                   "Welch t of per-cent changes, first group minus second"), ("n - 1", "Satterthwaite"), _t)
+SCORE_TESTS = (T_TEST,)
+
+
+def _without_flagged(models: Sequence[CohortModel], subjects: pd.DataFrame) -> pd.DataFrame:
+    """The models of every source that has flagged discs, fitted again without them."""
+    again = []
+    for source in dict.fromkeys(m.source for m in models):
+        own = [m for m in models if m.source == source]
+        flagged = any(m.frame["flagged"].any() for m in own)
+        for m in own if flagged else []:
+            data = Observations(source, m.frame[~m.frame["flagged"]].reset_index(drop=True), 0, 0)
+            refitted = (joint_model(data, m.choices) if m.level == ALL_LEVELS
+                        else level_model(data, m.choices, level=m.level))
+            again += [refitted] if refitted is not None else []
+    frame = contrasts_frame(again, subjects)
+    return frame.assign(family=frame["family"] + ": without flagged discs",
+                        analysis=frame["analysis"] + ", without flagged discs")
+
+
+def secondary_models_frame(models: Sequence[CohortModel]) -> pd.DataFrame:
+    """TODO"""
+    return typed_frame([], MODELS)
