@@ -211,8 +211,7 @@ MODELS = Table("models", "one row a fitted model", (
     _f("log_likelihood", "restricted log-likelihood, of 100 ln(volume)", "1"),
     Col("converged", "bool", "did the optimiser arrive"),
     Col("singular", "bool", "is a variance estimated as zero"),
-    Col("warnings", "str", "joined by |", required=False),
-    _STATUS, _REASON,
+    _STATUS, Col("reason", "str", "every warning of the fit, or why there is none", required=False),
 ), ("model", "source", "level"))
 
 VARIANCES = Table("variances", "one row a variance component of a model", (

@@ -30,24 +30,17 @@ measures, change = results.read(schemas.MEASURES), results.read(schemas.CHANGE)
 accuracy, arvd, agreement = (results.read(t) for t in (schemas.ACCURACY, schemas.ARVD, schemas.AGREEMENT))
 contrasts, failures = results.read(schemas.CONTRASTS), results.read(schemas.FAILURES)
 source = results.method_source()
-display(show.header(
-    f"{study.name}: cohort report", note=study.description,
-    facts={"subjects": len(subjects), "groups": ", ".join(study.groups), "reference visit": study.reference_session,
-           "bedrest": __version__},
-))
+facts = {"subjects": len(subjects), "groups": ", ".join(study.groups), "reference visit": study.reference_session,
+         "bedrest": __version__}
+display(show.header(f"{study.name}: cohort report", note=study.description, facts=facts))
 
 # %% [markdown]
-# ## Who was analysed
+# ## Who was analysed, and what went wrong
 # Subjects at each step, by group and session. Nobody is dropped in silence.
 
 # %%
 display(show.table(results.read(schemas.FLOW), schemas.FLOW))
 display(show.table(subjects, schemas.SUBJECTS))
-
-# %% [markdown]
-# ## What went wrong or is doubtful
-
-# %%
 display(show.table(failures, empty="Nothing: every disc of every visit was measured."))
 
 # %% [markdown]
@@ -73,13 +66,10 @@ else:
         display(show.picture(forest(contrasts, source=source, between=True)))
 
 # %%
-shown = ["level", "group", "session", "n_pairs", "n_missing", "estimate_percent", "ci_low_percent", "ci_high_percent",
-         "t", "df", "p", "p_holm", "hedges_g", "hedges_g_low", "hedges_g_high", "status", "reason"]
-rounded = {"t": 2, "df": 1, "hedges_g": 2, "hedges_g_low": 2, "hedges_g_high": 2}
 for family, rows in contrasts[contrasts["source"] == source].groupby("family", sort=False):
-    tests = f"{rows['analysis'].iloc[0]}. Holm over {rows['family_size'].max()} tests."
-    display(show.text(f"{family.capitalize()}: {tests}"))
-    display(show.table(rows[shown], schemas.CONTRASTS, decimals=rounded))
+    done = f"{rows['analysis'].iloc[0]}. Holm over {rows['family_size'].max()} tests"
+    display(show.text(f"{family.capitalize()}: {done}."))
+    display(show.tests(rows))
 
 # %% [markdown]
 # ## Do the answers hang on the model?
@@ -89,12 +79,23 @@ for family, rows in contrasts[contrasts["source"] == source].groupby("family", s
 
 # %%
 rows = results.read(schemas.SENSITIVITY)
-columns = ["analysis", "group", "session", "n", *shown[5:8], "p", "status", "reason"]
-display(show.table(rows.loc[(rows["source"] == source) & (rows["level"] == "all"), columns], schemas.SENSITIVITY,
-                   empty="One visit: nothing to compare."))
-for schema in (schemas.MODELS, schemas.TERMS, schemas.RECOVERY):
-    rows = results.read(schema)
-    display(show.table(rows[rows["source"] == source].drop(columns="source"), schema, decimals={"f": 2}))
+rows = rows[(rows["source"] == source) & (rows["level"] == "all")]
+for analysis, own in rows.groupby("analysis", sort=False):
+    display(show.text(f"{analysis.capitalize()}:"))
+    display(show.tests(own))
+
+# %%
+models, terms, recovery = (results.read(t) for t in (schemas.MODELS, schemas.TERMS, schemas.RECOVERY))
+for (kind, formula, random), own in models[models["source"] == source].groupby(["model", "formula", "random"]):
+    display(show.text(f"{kind.capitalize()} model: {formula}; {random}."))
+    display(show.table(own.drop(columns=["model", "source", "formula", "random", "df_method"]), schemas.MODELS))
+display(show.table(terms[terms["source"] == source].drop(columns="source"), schemas.TERMS,
+                   decimals={"f": 2, "df_denominator": 1}))
+for band, own in recovery[recovery["source"] == source].groupby("band_method"):
+    display(show.text(f"Recovery, band {own['band_percent'].iloc[0]:g} % ({band}):"))
+    half = show.intervals(own, "half_time_days", "half_time_low_days", "half_time_high_days")
+    display(show.table(own[["level", "group", "verdict", "back_session"]].assign(**{"half-time (days)": half})))
+    display(show.text(" ".join(f"{r[:1].upper()}{r[1:]}." for r in own["reason"].unique() if r)))
 
 # %% [markdown]
 # ## Against the reference masks
@@ -115,8 +116,6 @@ else:
         f"mean volume error {accuracy['volume_error_percent'].mean():+.1f} %, n = {accuracy['dice'].count()} discs."))
     display(show.table(by_level.reset_index(), decimals={"mean_dice": 3, "lowest_dice": 3}))
     display(show.picture(volume_agreement(accuracy, agreement)))
-
-# %%
 for session in dict.fromkeys(arvd["session"]):
     display(show.text(f"Session {session}:"))
     display(show.picture(arvd_heat_map(arvd, column="arvd", session=session)))
@@ -134,8 +133,14 @@ if len(arvd):
 # together.
 
 # %%
-display(show.table(agreement, schemas.AGREEMENT, empty="No reference masks."))
-display(show.table(results.read(schemas.REPEATABILITY), schemas.REPEATABILITY,
+limits = {name: show.intervals(agreement, f"{c}_percent", f"{c}_low_percent", f"{c}_high_percent")
+          for name, c in (("bias (%)", "bias"), ("lower limit (%)", "lower_limit"), ("upper limit (%)", "upper_limit"))}
+icc = show.intervals(agreement, "icc_agreement", "icc_agreement_low", "icc_agreement_high")
+display(show.table(agreement[["quantity", "level", "n_subjects", "n_values"]].assign(**limits, **{"ICC(A,1)": icc}),
+                   schemas.AGREEMENT, empty="No reference masks."))
+repeats = results.read(schemas.REPEATABILITY)
+display(show.table(repeats[["source", "level", "n_subjects", "n_values", "cv_percent", "sem_mm3", "sdc_percent",
+                            "icc_agreement"]], schemas.REPEATABILITY,
                    empty="Baseline was scanned once: the method's repeatability in these subjects is not known."))
 
 # %% [markdown]

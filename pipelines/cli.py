@@ -64,7 +64,8 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument("--subject", default=None, metavar="sub-01")
 
     simulate = commands.add_parser("simulate", help="error rates of the statistics on synthetic cohorts of known truth")
-    simulate.add_argument("--replicates", type=int, default=2000, help="cohorts a scenario (default 2000)")
+    simulate.add_argument("--replicates", type=int, default=2400, help="cohorts a scenario (default 2400)")
+    simulate.add_argument("--sizes", action="store_true", help="time and memory by size of the study instead")
     simulate.add_argument("--seed", type=int, default=1)
     simulate.add_argument("--cores", type=int, default=2)
     simulate.add_argument("-o", "--output", type=Path, default=None, metavar="MD", help="also write the table there")

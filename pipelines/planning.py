@@ -36,6 +36,12 @@ def simulate(args: argparse.Namespace) -> int:
     from analysis.stats.error_rates import ANALYSES, SCENARIOS, error_rates
 
     _positive(args.replicates, "--replicates")
+    if args.sizes:
+        print("Whole statistical analysis of a study (subjects x visits x levels), 5 % of visits missing, one process:")
+        print("| study | volumes | time | peak memory |\n| --- | --- | --- | --- |")
+        for line in _sizes(args.seed):
+            print(line, flush=True)
+        return 0
     rows = error_rates(SCENARIOS, ANALYSES, replicates=args.replicates, seed=args.seed, processes=args.cores)
     total = len(SCENARIOS) * len(ANALYSES)
     lines = [_line(row) for row in tqdm(rows, total=total, desc="error rates", unit="row")]
@@ -46,9 +52,7 @@ def simulate(args: argparse.Namespace) -> int:
         "| analysis | subjects | missing | response SD | no change | no difference | no visit x group | coverage "
         "| no answer | cohorts |",
         "| --- " * 10 + "|", *sorted(lines, key=lambda line: line.split("|")[1] != " primary (one level) "),
-        "\n## Time and memory of the whole analysis\n",
-        "Every statistical table of a study (subjects x visits x levels, 5 % of visits missing), one process.\n",
-        "| study | volumes | time | peak memory |", "| --- | --- | --- | --- |", *_sizes(args.seed), ""])
+        ""])
     if args.output is not None:
         write_text(args.output, text)
     print(text)

@@ -146,7 +146,7 @@ def test_too_few_pairs_keep_their_rows_with_the_reason(study):
     assert rows.loc[("L4-L5", "group b", "ses-3"), "status"] == "ok"
     assert rows.loc[("L4-L5", "group b", "ses-4"), "status"] == "failed"
     models = result.models.set_index("level")
-    assert "visit ses-4 left out" in models.loc["L4-L5", "warnings"]
+    assert "visit ses-4 left out" in models.loc["L4-L5", "reason"]
     MODELS.pandera.validate(result.models)
     MARGINAL_MEANS.pandera.validate(result.marginal_means)
     lost = result.marginal_means.set_index(["level", "group", "session"]).loc[("L4-L5", "group b", "ses-4")]

@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from analysis.figures.style import (
     BLACK,
@@ -97,6 +98,7 @@ def _points(panel: Axes, x: pd.Series, y: pd.Series, levels: pd.Series) -> None:
         panel.plot(x[own], y[own], marker, color=colour, markerfacecolor="none", markeredgewidth=0.8)
     panel.grid(color=GREY, alpha=0.15, linewidth=0.5)
     panel.margins(0.08)
+    panel.xaxis.set_major_locator(MaxNLocator(5))
 
 
 def _legend(figure: Figure, levels: pd.Series) -> None:

@@ -62,10 +62,10 @@ def forest(contrasts: pd.DataFrame, *, source: str, between: bool = False) -> Fi
             for i, (group, look) in enumerate(styles.items()):
                 y = at + (i - (len(styles) - 1) / 2) * 0.28
                 _draw_interval(panel, own[(own["level"] == level) & (own["group"] == group)], y, look=look)
-        panel.set_xlabel("difference of change (percentage points)" if between else "volume change (%)")
+        panel.set_xlabel("difference of change (%)" if between else "volume change (%)")
         panel.spines["left"].set_visible(False)
         panel.tick_params(axis="y", length=0)
-    panels[0].set_yticks(range(len(levels)), ["mean of discs" if lv == _ALL else lv for lv in levels])
+    panels[0].set_yticks(range(len(levels)), ["all discs" if lv == _ALL else lv for lv in levels])
     panels[0].set_ylim(len(levels) - 0.5, -0.5)
     handles = [mpl.lines.Line2D([], [], color=c, marker=m, label=g) for g, (c, m) in styles.items()]
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))

@@ -16,6 +16,9 @@ from analysis.schemas import Col, Table
 _DECIMALS = {"mm3": 0, "%": 2, "mm": 1, "1": 3, "a.u.": 1, "day": 0, "s": 1, "year": 0, "cm": 0, "kg": 0, "min": 0}
 
 
+_ENDS = ("estimate", "ci_low", "ci_high")
+
+
 def badge(status: str) -> str:
     """A status as a coloured badge."""
     return f'<span class="badge {escape(status)}">{escape(status)}</span>'
@@ -51,7 +54,8 @@ def table(frame: pd.DataFrame, schema: Table | None = None, *, empty: str = "Non
     columns = {c.name: c for c in schema.columns} if schema else {}
     heads, rows = [], []
     for name in frame.columns:
-        kind = " class='number'" if pd.api.types.is_numeric_dtype(frame[name]) else ""
+        numeric = pd.api.types.is_numeric_dtype(frame[name]) and not pd.api.types.is_bool_dtype(frame[name])
+        kind = " class='number'" if numeric else ""
         heads.append(f"<th{kind}>{escape(_head(str(name), columns.get(name)))}</th>")
     for record in frame.itertuples(index=False):
         cells = [_cell(v, str(n), columns.get(n), decimals or {}, frame[n])
@@ -59,6 +63,34 @@ def table(frame: pd.DataFrame, schema: Table | None = None, *, empty: str = "Non
         rows.append(f"<tr>{''.join(cells)}</tr>")
     return HTML(f'<div class="table-wrap"><table><thead><tr>{"".join(heads)}</tr></thead>'
                 f"<tbody>{''.join(rows)}</tbody></table></div>")
+
+
+def tests(rows: pd.DataFrame, *, empty: str = "None.") -> HTML:
+    """Rows of `schemas.CONTRASTS` or `SENSITIVITY` for reading: estimate and interval in one cell, reasons below."""
+    if rows.empty:
+        return text(empty)
+    shown = pd.DataFrame({
+        "level": rows["level"], "group": rows["group"], "session": rows["session"], "n": rows["n_pairs"],
+        "missing": rows["n_missing"], "change (%)": intervals(rows, *(f"{n}_percent" for n in _ENDS)),
+        "t": rows["t"], "df": rows["df"], "p": rows["p"], "p_holm": rows["p_holm"],
+        "Hedges g": intervals(rows, "hedges_g", "hedges_g_low", "hedges_g_high"), "status": rows["status"],
+    })
+    empty_columns = [c for c in shown.columns if shown[c].isna().all() or (shown[c] == "").all()]
+    said = rows[rows["reason"].fillna("") != ""].to_dict("records")
+    notes = dict.fromkeys(f"{r['level']}, {r['group']}, {r['session']}: {r['reason']}" for r in said)
+    listed = "".join(f"<li>{escape(n)}</li>" for n in notes)
+    found = table(shown.drop(columns=empty_columns), decimals={"t": 2, "df": 1}).data or ""
+    remarks = f"<details><summary>{len(notes)} remark(s)</summary><ul>{listed}</ul></details>" if notes else ""
+    return HTML(found + remarks)
+
+
+def intervals(frame: pd.DataFrame, value: str, low: str, high: str) -> list[str]:
+    """Numbers with their intervals in brackets, to two decimals; empty where missing."""
+    cells = []
+    for v, a, b in frame[[value, low, high]].to_numpy(dtype=float):
+        ends = "" if pd.isna(a) else f" ({a:.2f} to {b:.2f})"
+        cells.append("" if pd.isna(v) else f"{v:.2f}{ends}")
+    return cells
 
 
 def _head(name: str, column: Col | None) -> str:
@@ -71,9 +103,11 @@ def _head(name: str, column: Col | None) -> str:
 def _cell(value: object, name: str, column: Col | None, decimals: Mapping[str, int], values: pd.Series) -> str:
     if name == "status":
         return f"<td>{badge(str(value))}</td>"
+    if pd.api.types.is_bool_dtype(values):
+        return f"<td>{'yes' if value else 'no'}</td>"
     numeric = pd.api.types.is_numeric_dtype(values)
     if not numeric:
-        kind = " class='key'" if name in ("level", "session", "subject") else ""
+        kind = " class='key'" if name in ("level", "session", "subject", "group") or " to " in str(value) else ""
         return f"<td{kind}>{escape(str(value))}</td>"
     if pd.isna(value):
         return '<td class="number">&ndash;</td>'

@@ -154,5 +154,6 @@ def _study_toml(visits: tuple[Visit, ...]) -> str:
         'description = "Synthetic demo cohort: phantoms with known truth, no person was scanned."\n'
         f'groups = [{groups}]\nreference_session = "{visits[0].session}"\n'
         'contrasts = ["water", "fat", "in_phase", "opposed"]\ndevice = "auto"\n\n'
+        "[statistics]\n# A mean change within 2 % either way counts as back.\nrecovery_band_percent = 2\n\n"
         f'[images]\nlayout = "bids"\nroot = "bids"\nderivatives = "bids/derivatives/truth"\n\n{blocks}'
     )

@@ -195,7 +195,6 @@ def models_frame(models: Sequence[CohortModel]) -> pd.DataFrame:
             "log_likelihood": math.nan if m.fit is None else m.fit.log_likelihood,
             "converged": m.fit is not None and m.fit.converged,
             "singular": m.singular or (m.fit is not None and m.fit.singular),
-            "warnings": " | ".join(notes),
             "status": str(Status.FAILED if failed else Status.FLAGGED if notes else Status.OK),
             "reason": m.reason or "; ".join(notes),
         })
