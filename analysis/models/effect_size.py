@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import gammaln, nctdtrinc
 
-from analysis.errors import ModelError
+from analysis.models.samples import constant, finite_sample, too_few
 
-MINIMUM_SUBJECTS = 3  # in every group: with two, one odd subject is the whole variance
 LARGEST_T = 1e5  # scipy's inversion stops at a noncentrality of 1e6
 
 
@@ -60,7 +59,7 @@ def hedges_g_one_sample(values: Sequence[float], *, confidence_level: float = 0.
     measurements agree better.
     """
     method = "mean / SD x J(n - 1), interval from noncentral t"
-    x = _finite(values)
+    x = finite_sample(values, where="effect size")
     if reason := _too_little(x):
         return EffectSize(n=x.size, method=method, reason=reason)
     d = float(x.mean() / x.std(ddof=1))
@@ -88,7 +87,7 @@ def hedges_g_two_samples(
     standardise by, and the interval is approximate: report the difference in its own unit first.
     """
     method = "difference / pooled SD x J(n1 + n2 - 2), interval from noncentral t, equal variances assumed"
-    x, y = _finite(first), _finite(second)
+    x, y = (finite_sample(v, where="effect size") for v in (first, second))
     reasons = [f"{name} group: {r}" for name, v in (("first", x), ("second", y)) if (r := _too_little(v))]
     if reasons:
         return EffectSize(n=x.size + y.size, method=method, reason="; ".join(reasons))
@@ -109,7 +108,7 @@ def small_sample_correction(df: int) -> float:
     Examples
     --------
     >>> round(small_sample_correction(10), 4)
-    0.9228
+    0.9227
     """
     return math.exp(gammaln(df / 2) - gammaln((df - 1) / 2)) / math.sqrt(df / 2)
 
@@ -144,18 +143,5 @@ def _effect(d: float, *, n: int, root_size: float, df: int, level: float, method
     return EffectSize(n=n, method=method, g=g, ci_low=low / root_size, ci_high=high / root_size, df=df)
 
 
-def _finite(values: Sequence[float]) -> np.ndarray:
-    x = np.asarray(values, dtype=np.float64)
-    if x.ndim != 1 or not np.isfinite(x).all():
-        found = f"shape {x.shape}, {int((~np.isfinite(x)).sum())} of them not finite"
-        remedy = "Leave missing subjects out and count them where the values are gathered."
-        raise ModelError("a list of finite numbers, one a subject", found, "effect size", remedy)
-    return x
-
-
 def _too_little(values: np.ndarray) -> str:
-    if values.size < MINIMUM_SUBJECTS:
-        return f"{values.size} subjects, at least {MINIMUM_SUBJECTS} are needed"
-    if np.ptp(values) <= 1e-10 * max(1.0, float(np.abs(values).max())):
-        return "no variance between subjects"
-    return ""
+    return too_few(values.size) or ("no variance between subjects" if constant(values) else "")

@@ -47,6 +47,12 @@ class Contrast:
         return self.estimate - half, self.estimate + half
 
 
+def contrast_of(estimate: float, se: float, df: float) -> Contrast:
+    """A t test of an estimate, in the unit of the response, against 0."""
+    t = estimate / se
+    return Contrast(estimate, se, df, t, float(2 * stats.t.sf(abs(t), df)))
+
+
 @dataclass(frozen=True)
 class FTest:
     """Several linear combinations tested against 0 at once.
@@ -106,8 +112,7 @@ class SmallSample:
         estimate = float(row @ self.fit.estimates)
         se = float(np.sqrt(row @ self.covariance @ row))
         df = self._kr_f(row[None, :])[1] if self.method == "kenward-roger" else self._satterthwaite_df(row)
-        t = estimate / se
-        return Contrast(estimate, se, df, t, float(2 * stats.t.sf(abs(t), df)))
+        return contrast_of(estimate, se, df)
 
     def f_test(self, weights: np.ndarray) -> FTest:
         """Test weights @ estimates = 0 for all rows at once; rows that repeat others are taken once.

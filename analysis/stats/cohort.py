@@ -13,7 +13,8 @@ from analysis.stats.estimates import contrasts_frame, marginal_means_frame, mode
 from analysis.stats.flow import StudyTables, flow_frame
 from analysis.stats.recovery import band_of, recovery_frame
 from analysis.stats.responses import Choices, observations
-from analysis.stats.sensitivity import Resampling, secondary_models_frame, sensitivity_frame
+from analysis.stats.secondary import secondary_models, secondary_models_frame
+from analysis.stats.sensitivity import Resampling, sensitivity_frame
 from analysis.stats.validation import agreement_frame, repeatability_frame
 
 
@@ -76,17 +77,18 @@ def analyse(
         models += level_models(data, choices)
         joint = joint_model(data, choices)
         models += [joint] if joint is not None else []
+    secondary = secondary_models(models)
     contrasts = contrasts_frame(models, study.subjects)
     seed, level = asked.resampling.seed, choices.confidence_level
     repeatability = repeatability_frame(study.measures, confidence_level=level, seed=seed)
     return CohortTables(
         flow=flow_frame(study, excluded=asked.excluded),
-        models=pd.concat([models_frame(models), secondary_models_frame(models)], ignore_index=True),
+        models=pd.concat([models_frame(models), secondary_models_frame(secondary)], ignore_index=True),
         variances=variances_frame(models),
         terms=terms_frame(models),
         contrasts=contrasts,
         marginal_means=marginal_means_frame(models),
-        sensitivity=sensitivity_frame(models, study, resampling=asked.resampling),
+        sensitivity=sensitivity_frame(models, secondary, study, resampling=asked.resampling),
         recovery=recovery_frame(models, contrasts, study.sessions, band=band_of(
             wanted_percent=asked.recovery_band_percent,
             smallest_detectable_percent=smallest_detectable_percent(repeatability))),

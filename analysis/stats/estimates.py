@@ -6,7 +6,7 @@ Knows nothing of fitting. Everything is asked of the same fits, so no number is 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -59,33 +59,51 @@ def contrasts_frame(models: Sequence[CohortModel], subjects: pd.DataFrame) -> pd
 
 
 def _contrast_rows(model: CohortModel, groups: tuple[str, ...], subjects: pd.DataFrame) -> Rows:
-    return [_contrast_row(model, groups, session, subjects) for session in model.choices.later_sessions]
+    rows = []
+    for session in model.choices.later_sessions:
+        test = model.tests.contrast if model.tests is not None else None
+        notes = list(model.tests.warnings) if model.tests is not None else []
+        row = contrast_row(model, groups, session, subjects=subjects, test=test, reason=model.reason, notes=notes)
+        rows.append({**row, "df_method": DF_METHOD, "analysis": f"{model_kind(model)} mixed model, "
+                     + ("first group minus second" if len(groups) > 1 else "change")})
+    return rows
 
 
-def _contrast_row(
-    model: CohortModel, groups: tuple[str, ...], session: str, subjects: pd.DataFrame
+def contrast_row(
+    model: CohortModel, groups: tuple[str, ...], session: str, *, subjects: pd.DataFrame,
+    test: Callable[[np.ndarray], Contrast] | None, reason: str, notes: Sequence[str],
 ) -> dict[str, object]:
+    """One row of `schemas.CONTRASTS`, without its family and the words of the analysis.
+
+    Parameters
+    ----------
+    model : whose data and design
+    groups : one, for its change; two, for the first's change minus the second's
+    session : the visit
+    subjects : DataFrame, as in `schemas.SUBJECTS`
+    test : weights of the fixed effects -> test; None where there is no fit, and then `reason` says why
+    reason, notes : why there is no fit; what a reader must know of it
+    """
     choices = model.choices
     pairs = {g: _with_both(model, g, session) for g in groups}
     row: dict[str, object] = {
-        "analysis": f"{model_kind(model)} mixed model, {'first group minus second' if len(groups) > 1 else 'change'}",
         "source": model.source, "level": model.level, "group": " - ".join(groups),
         "reference_session": choices.reference_session, "session": session,
         "n": int(model.frame.loc[model.frame["group"].isin(groups), "subject"].nunique()),
         "n_pairs": sum(len(p) for p in pairs.values()),
         "n_missing": int(subjects["group"].isin(groups).sum()) - sum(len(p) for p in pairs.values()),
-        "confidence_level": choices.confidence_level, "df_method": DF_METHOD,
+        "confidence_level": choices.confidence_level,
     }
-    reason = model.reason or "; ".join(
+    reason = reason or "; ".join(
         f"{g}: {len(p)} subjects with both visits, at least {MINIMUM_SUBJECTS} are needed"
         for g, p in pairs.items() if len(p) < MINIMUM_SUBJECTS)
     weights = None if reason else _weights(model, groups, session)
-    if weights is None or model.tests is None:
+    if weights is None or test is None:
         return {**row, "status": str(Status.FAILED), "reason": reason or "the data cannot tell this contrast"}
-    found = model.tests.contrast(weights)
-    notes = _notes(model, [s for p in pairs.values() for s in p], session)
-    return {**row, **_percent(found, choices.confidence_level), **_effect(model, found, session, groups),
-            "status": str(Status.FLAGGED if notes else Status.OK), "reason": "; ".join(notes)}
+    found = test(weights)
+    told = [*notes, *_notes(model, [s for p in pairs.values() for s in p], session)]
+    return {**row, **_percent(found, choices.confidence_level), **_effect(model, found, session),
+            "status": str(Status.FLAGGED if told else Status.OK), "reason": "; ".join(told)}
 
 
 def _weights(model: CohortModel, groups: tuple[str, ...], session: str) -> np.ndarray | None:
@@ -107,7 +125,7 @@ def _with_both(model: CohortModel, group: str, session: str) -> list[str]:
 def _notes(model: CohortModel, members: list[str], session: str) -> list[str]:
     own = model.frame[model.frame["subject"].isin(members)
                       & model.frame["session"].isin([session, model.choices.reference_session])]
-    notes = list(model.tests.warnings if model.tests is not None else ())
+    notes = []
     flagged = own.loc[own["flagged"], "subject"].nunique()
     if flagged:
         notes.append(f"{flagged} of {len(members)} subjects bring a flagged disc")
@@ -131,7 +149,7 @@ def _back(log_difference: float) -> float:
     return 100 * math.expm1(log_difference / LOG_SCALE)
 
 
-def _effect(model: CohortModel, found: Contrast, session: str, groups: tuple[str, ...]) -> dict[str, object]:
+def _effect(model: CohortModel, found: Contrast, session: str) -> dict[str, object]:
     effect = standardised(found.t, found.df, ratio=found.se / model.change_sd(session),
                           confidence_level=model.choices.confidence_level)
     return {"hedges_g": effect.g, "hedges_g_low": effect.low, "hedges_g_high": effect.high}

@@ -13,12 +13,13 @@ from itertools import combinations
 import pandas as pd
 
 from analysis.errors import ManifestError
-from analysis.schemas import MODELS, SENSITIVITY
+from analysis.schemas import SENSITIVITY
 from analysis.stats.cohort_models import ALL_LEVELS, CohortModel, joint_model, level_model
 from analysis.stats.estimates import contrasts_frame
 from analysis.stats.families import BETWEEN, WITHIN, holm
 from analysis.stats.flow import StudyTables
 from analysis.stats.responses import Choices, Observations
+from analysis.stats.secondary import SecondaryModel, secondary_contrasts
 from analysis.stats.subject_changes import Sample, sample, subject_changes
 from analysis.stats.t_tests import one_sample_t, welch_t
 from analysis.tables.frames import typed_frame
@@ -54,12 +55,15 @@ class ScoreTest:
     run: Callable[[Sequence[Sample], float], Row]
 
 
-def sensitivity_frame(models: Sequence[CohortModel], study: StudyTables, *, resampling: Resampling) -> pd.DataFrame:
+def sensitivity_frame(
+    models: Sequence[CohortModel], secondary: Sequence[SecondaryModel], study: StudyTables, *, resampling: Resampling
+) -> pd.DataFrame:
     """Every sensitivity analysis, as in `schemas.SENSITIVITY`.
 
     Parameters
     ----------
     models : the primary and joint models, fitted
+    secondary : MixedLM on the same data
     study : StudyTables
     resampling : Resampling
     """
@@ -67,7 +71,7 @@ def sensitivity_frame(models: Sequence[CohortModel], study: StudyTables, *, resa
         return typed_frame([], SENSITIVITY)
     choices = models[0].choices
     frames = [change_score_frame(study.change, study.subjects, test=test, choices=choices) for test in SCORE_TESTS]
-    frames.append(_without_flagged(models, study.subjects))
+    frames += [secondary_contrasts(secondary, study.subjects), _without_flagged(models, study.subjects)]
     return typed_frame([r for f in frames for r in f.to_dict("records")], SENSITIVITY)
 
 
@@ -172,8 +176,3 @@ def _without_flagged(models: Sequence[CohortModel], subjects: pd.DataFrame) -> p
     frame = contrasts_frame(again, subjects)
     return frame.assign(family=frame["family"] + ": without flagged discs",
                         analysis=frame["analysis"] + ", without flagged discs")
-
-
-def secondary_models_frame(models: Sequence[CohortModel]) -> pd.DataFrame:
-    """TODO"""
-    return typed_frame([], MODELS)
