@@ -12,6 +12,8 @@ from scipy import stats
 
 from analysis.errors import StudyError
 from analysis.io.tables import empty_table
+from analysis.models.covariance import LinearCovariance, random_term, residual_terms
+from analysis.models.reml import fit_reml
 from analysis.schemas import ACCURACY, ARVD, CONTRASTS, MARGINAL_MEANS, MODELS
 from analysis.stats.cohort import Asked, CohortTables, analyse
 from analysis.stats.cohort_models import joint_model, level_model, level_models
@@ -145,7 +147,7 @@ def test_too_few_pairs_keep_their_rows_with_the_reason(study):
     assert "2 subjects with both visits" in rows.loc[("L4-L5", "group a", "ses-3"), "reason"]
     assert rows.loc[("L4-L5", "group b", "ses-3"), "status"] == "ok"
     assert rows.loc[("L4-L5", "group b", "ses-4"), "status"] == "failed"
-    models = result.models.set_index("level")
+    models = result.models[result.models["model"] == "primary"].set_index("level")
     assert "visit ses-4 left out" in models.loc["L4-L5", "reason"]
     MODELS.pandera.validate(result.models)
     MARGINAL_MEANS.pandera.validate(result.marginal_means)
@@ -206,6 +208,39 @@ def test_flagged_discs_are_said_and_the_models_run_again_without_them(study):
     without = again.set_index(["level", "group", "session"]).loc[("L5-S1", "group b", "ses-2")]
     assert (without["n_pairs"], without["n_missing"]) == (5, 1)
     assert without["estimate_percent"] != row["estimate_percent"]
+
+
+def test_mixedlm_gives_the_same_changes_where_its_one_variance_is_right():
+    # Balanced data: the estimates are differences of cell means in both; with equal variances the errors are close too.
+    study = draw_study(replace(PLAN, variance_growth=1.0, response_sd_percent=0.0, levels=1), np.random.default_rng(5))
+    found = analysed(study, PLAN.choices)
+    key = ["level", "group", "session"]
+    primary = found.contrasts[found.contrasts["level"] == "L5-S1"].set_index(key)
+    second = found.sensitivity[found.sensitivity["family"].str.endswith(": MixedLM")].set_index(key).loc[primary.index]
+    assert second["estimate_percent"].to_numpy() == pytest.approx(primary["estimate_percent"].to_numpy(), abs=1e-6)
+    assert set(second["df"]) == {10}
+    data = observations(study.measures, source="automatic", subjects=study.subjects, sessions=study.sessions,
+                        choices=PLAN.choices)
+    frame = data.frame.reset_index(drop=True)
+    design = level_model(data, PLAN.choices, level="L5-S1").design
+    known = fit_reml(frame["y"].to_numpy(), design.x, clusters=frame["subject"].to_numpy(), structure=LinearCovariance(
+        (random_term("subject", frame["subject"]), *residual_terms([""] * len(frame)))))
+    row = found.models[found.models["model"] == "secondary"].iloc[0]
+    assert row["log_likelihood"] == pytest.approx(known.log_likelihood, abs=1e-3)
+    weights = design.change("session", to="ses-3", since="ses-1", cell={"group": "group a"})
+    error = float(np.sqrt(weights @ known.covariance @ weights))
+    shown = second.loc[("L5-S1", "group a", "ses-3")]
+    assert shown["se_percent"] == pytest.approx(error * (1 + shown["estimate_percent"] / 100), rel=1e-3)
+
+
+def test_resampling_rows_are_seeded_and_say_what_they_can_do(found, study):
+    again = analysed(study, PLAN.choices)
+    assert again.sensitivity.equals(found.sensitivity)
+    rows = found.sensitivity[found.sensitivity["level"] == "all"].set_index(["analysis", "group", "session"])
+    flips = rows.loc["sign flips of subjects' per-cent changes"].loc[("group a", "ses-3")]
+    assert flips["p"] == pytest.approx(2 / 64) and "all 64 counted" in flips["df_method"]
+    boot = rows.loc["bootstrap of subjects, mean per-cent change"].loc[("group a", "ses-3")]
+    assert boot["ci_low_percent"] < 5.0 < boot["ci_high_percent"] and math.isnan(boot["p"])
 
 
 def test_the_joint_model_says_which_variance_it_did_not_find(study):

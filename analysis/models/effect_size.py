@@ -23,7 +23,7 @@ class EffectSize:
 
     Attributes
     ----------
-    n : subjects in it
+    n : subjects in it; 0 where a model knows
     method : what was divided by what, and where the interval comes from
     g : the effect in standard deviations, corrected for small samples
     ci_low, ci_high : interval of the effect in the population
@@ -36,11 +36,11 @@ class EffectSize:
     g: float = math.nan
     ci_low: float = math.nan
     ci_high: float = math.nan
-    df: int = 0
+    df: float = 0
     reason: str = ""
 
 
-def hedges_g_one_sample(values: Sequence[float], *, confidence_level: float = 0.95) -> EffectSize:
+def hedges_g_one_sample(values: Sequence[float] | np.ndarray, *, confidence_level: float = 0.95) -> EffectSize:
     """Mean over standard deviation; on differences within subjects (after minus before) this is d_z.
 
     Parameters
@@ -67,7 +67,7 @@ def hedges_g_one_sample(values: Sequence[float], *, confidence_level: float = 0.
 
 
 def hedges_g_two_samples(
-    first: Sequence[float], second: Sequence[float], *, confidence_level: float = 0.95
+    first: Sequence[float] | np.ndarray, second: Sequence[float] | np.ndarray, *, confidence_level: float = 0.95
 ) -> EffectSize:
     """Mean of `first` minus mean of `second`, over the pooled standard deviation.
 
@@ -98,12 +98,29 @@ def hedges_g_two_samples(
     return _effect(d, n=x.size + y.size, root_size=root_size, df=df, level=confidence_level, method=method)
 
 
-def small_sample_correction(df: int) -> float:
+def hedges_g_of_t(t: float, df: float, *, ratio: float, confidence_level: float = 0.95) -> EffectSize:
+    """From the t statistic of any contrast, for example of a mixed model.
+
+    Parameters
+    ----------
+    t, df : statistic and its degrees of freedom, above 1
+    ratio : standard error of the contrast over the SD to standardise by
+    confidence_level : of the interval, 0 to 1
+    """
+    method = "t x SE / SD x J(df), interval from noncentral t"
+    if not (df > 1 and math.isfinite(df) and math.isfinite(ratio)) or abs(t) > LARGEST_T:
+        return EffectSize(n=0, method=method, df=df, reason="no degrees of freedom, or no SD, to standardise by")
+    low, high = noncentral_interval(t, df, confidence_level=confidence_level)
+    return EffectSize(n=0, method=method, g=t * ratio * small_sample_correction(df), ci_low=low * ratio,
+                      ci_high=high * ratio, df=df)
+
+
+def small_sample_correction(df: float) -> float:
     """Hedges' exact J, by which a standardised effect is too large in small samples (Hedges 1981, eq. 6e).
 
     Parameters
     ----------
-    df : degrees of freedom of the SD, at least 2
+    df : degrees of freedom of the SD, above 1
 
     Examples
     --------
@@ -113,7 +130,7 @@ def small_sample_correction(df: int) -> float:
     return math.exp(gammaln(df / 2) - gammaln((df - 1) / 2)) / math.sqrt(df / 2)
 
 
-def noncentral_interval(t: float, df: int, *, confidence_level: float = 0.95) -> tuple[float, float]:
+def noncentral_interval(t: float, df: float, *, confidence_level: float = 0.95) -> tuple[float, float]:
     """Interval of the noncentrality of a t statistic, by inverting its distribution (Steiger & Fouladi 1997).
 
     Parameters

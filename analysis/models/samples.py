@@ -14,7 +14,7 @@ from analysis.errors import ModelError
 MINIMUM_SUBJECTS = 3  # in every group: with two, one odd subject is the whole variance
 
 
-def finite_sample(values: Sequence[float], *, where: str) -> np.ndarray:
+def finite_sample(values: Sequence[float] | np.ndarray, *, where: str) -> np.ndarray:
     """The values as float64, shape (n,).
 
     Parameters

@@ -12,8 +12,8 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from analysis.models.effect_size import hedges_g_of_t
 from analysis.models.small_sample import Contrast
-from analysis.models.standardised import standardised
 from analysis.schemas import CONTRASTS, MARGINAL_MEANS, MODELS, TERMS, VARIANCES
 from analysis.stats.cohort_models import ALL_LEVELS, MINIMUM_SUBJECTS, CohortModel
 from analysis.stats.families import BETWEEN, WITHIN, holm
@@ -150,9 +150,9 @@ def _back(log_difference: float) -> float:
 
 
 def _effect(model: CohortModel, found: Contrast, session: str) -> dict[str, object]:
-    effect = standardised(found.t, found.df, ratio=found.se / model.change_sd(session),
-                          confidence_level=model.choices.confidence_level)
-    return {"hedges_g": effect.g, "hedges_g_low": effect.low, "hedges_g_high": effect.high}
+    effect = hedges_g_of_t(found.t, found.df, ratio=found.se / model.change_sd(session),
+                           confidence_level=model.choices.confidence_level)
+    return {"hedges_g": effect.g, "hedges_g_low": effect.ci_low, "hedges_g_high": effect.ci_high}
 
 
 def marginal_means_frame(models: Sequence[CohortModel]) -> pd.DataFrame:

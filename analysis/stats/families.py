@@ -16,9 +16,9 @@ def holm(rows: list[dict[str, object]], *, family: str) -> list[dict[str, object
     Parameters
     ----------
     rows : list of dict, with `status` and `p`
-        Failed rows keep no p and do not count.
+        Failed rows, and estimates without a p, do not count.
     """
-    valid = [row for row in rows if row["status"] != Status.FAILED]
+    valid = [row for row in rows if row["status"] != Status.FAILED and "p" in row]
     for row in rows:
         row.update(family=family, family_size=len(valid))
     if valid:

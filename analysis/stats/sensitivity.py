@@ -6,13 +6,18 @@ and of signs. The primary models again without flagged discs. statsmodels' Mixed
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from zlib import crc32
 
+import numpy as np
 import pandas as pd
 
 from analysis.errors import ManifestError
+from analysis.models.bootstrap import cluster_bootstrap
+from analysis.models.resampling import permutation_test, sign_flip_test
 from analysis.schemas import SENSITIVITY
 from analysis.stats.cohort_models import ALL_LEVELS, CohortModel, joint_model, level_model
 from analysis.stats.estimates import contrasts_frame
@@ -45,14 +50,13 @@ class ScoreTest:
     ----------
     name : short, for families
     words : of the test within a group and of the one between groups
-    df_methods : likewise
-    run : samples (one or two), confidence level -> columns of `schemas.SENSITIVITY`; `reason` where it failed
+    run : samples (one or two), confidence level, resampling, generator -> columns of `schemas.SENSITIVITY`; `reason`
+        where it failed
     """
 
     name: str
     words: tuple[str, str]
-    df_methods: tuple[str, str]
-    run: Callable[[Sequence[Sample], float], Row]
+    run: Callable[[Sequence[Sample], float, int, np.random.Generator], Row]
 
 
 def sensitivity_frame(
@@ -70,13 +74,15 @@ def sensitivity_frame(
     if not models:
         return typed_frame([], SENSITIVITY)
     choices = models[0].choices
-    frames = [change_score_frame(study.change, study.subjects, test=test, choices=choices) for test in SCORE_TESTS]
+    frames = [change_score_frame(study.change, study.subjects, test=test, choices=choices, resampling=resampling)
+              for test in SCORE_TESTS]
     frames += [secondary_contrasts(secondary, study.subjects), _without_flagged(models, study.subjects)]
     return typed_frame([r for f in frames for r in f.to_dict("records")], SENSITIVITY)
 
 
 def change_score_frame(
-    change: pd.DataFrame, subjects: pd.DataFrame, *, test: ScoreTest, choices: Choices
+    change: pd.DataFrame, subjects: pd.DataFrame, *, test: ScoreTest, choices: Choices,
+    resampling: Resampling | None = None,
 ) -> pd.DataFrame:
     """One test of change scores for every source, level (and `all`, the mean over a subject's discs), group and visit.
 
@@ -88,6 +94,8 @@ def change_score_frame(
         As in `schemas.SUBJECTS`: also subjects never measured, so that `n_missing` is true.
     test : ScoreTest
     choices : Choices
+    resampling : Resampling
+        A row's random numbers depend on the seed and on what the row is, not on the other rows.
 
     Returns
     -------
@@ -110,7 +118,7 @@ def change_score_frame(
         for family_levels, suffix in ((levels, ""), ([ALL_LEVELS] if levels else [], _ALL_DISCS)):
             for family, units in ((WITHIN, [(g,) for g in members]), (BETWEEN, list(combinations(members, 2)))):
                 tests = [
-                    _row(test, choices, key=(str(source), unit, level, session), samples=[
+                    _row(test, choices, resampling or Resampling(), key=(str(source), unit, level, session), samples=[
                         sample(changes, members[g], source=str(source), level=level, session=session) for g in unit])
                     for unit in units for session in sessions for level in family_levels
                 ]
@@ -130,10 +138,13 @@ def _check(change: pd.DataFrame, subjects: pd.DataFrame) -> None:
 
 
 def _row(
-    test: ScoreTest, choices: Choices, *, key: tuple[str, tuple[str, ...], str, str], samples: Sequence[Sample]
+    test: ScoreTest, choices: Choices, resampling: Resampling, *, key: tuple[str, tuple[str, ...], str, str],
+    samples: Sequence[Sample],
 ) -> Row:
     source, groups, level, session = key
-    found = test.run(samples, choices.confidence_level)
+    name = "|".join((test.name, source, *groups, level, session))
+    rng = np.random.default_rng([resampling.seed, crc32(name.encode())])
+    found = test.run(samples, choices.confidence_level, resampling.resamples, rng)
     reason = str(found.pop("reason", ""))
     notes = [note for s in samples for note in s.notes]
     n = sum(len(s.values) for s in samples)
@@ -142,24 +153,49 @@ def _row(
         "analysis": test.words[between], "source": source, "level": level, "group": " - ".join(groups),
         "reference_session": choices.reference_session, "session": session, "n": n, "n_pairs": n,
         "n_missing": sum(s.n_missing for s in samples), "confidence_level": choices.confidence_level,
-        "df_method": test.df_methods[between], **found,
+        **found,
         "status": str(Status.FAILED if reason else Status.FLAGGED if notes else Status.OK),
         "reason": reason or "; ".join(notes),
     }
 
 
-def _t(samples: Sequence[Sample], confidence_level: float) -> Row:
+def _t(samples: Sequence[Sample], confidence_level: float, resamples: int, rng: np.random.Generator) -> Row:
     values = [s.values for s in samples]
     found = (one_sample_t(values[0], confidence_level=confidence_level) if len(values) == 1
              else welch_t(values[0], values[1], confidence_level=confidence_level))
+    row: Row = {"estimate_percent": found.estimate, "se_percent": found.se, "ci_low_percent": found.ci_low,
+                "ci_high_percent": found.ci_high, "t": found.t, "df": found.df, "p": found.p, "reason": found.reason,
+                "df_method": "Satterthwaite" if len(values) > 1 else "n - 1"}
+    if found.effect is not None:
+        row |= {"hedges_g": found.effect.g, "hedges_g_low": found.effect.ci_low, "hedges_g_high": found.effect.ci_high}
+    return row
+
+
+def _permutation(samples: Sequence[Sample], confidence_level: float, resamples: int, rng: np.random.Generator) -> Row:
+    values = [s.values for s in samples]
+    found = (sign_flip_test(values[0], rng=rng, n_permutations=resamples) if len(values) == 1
+             else permutation_test(values[0], values[1], rng=rng, n_permutations=resamples))
+    smallest = f"; the smallest p possible is {found.smallest_p:.2g}" if not found.reason else ""
+    return {"estimate_percent": found.estimate, "t": found.t if math.isfinite(found.t) else math.nan, "p": found.p,
+            "df_method": found.method + smallest, "reason": found.reason}
+
+
+def _bootstrap(samples: Sequence[Sample], confidence_level: float, resamples: int, rng: np.random.Generator) -> Row:
+    found = cluster_bootstrap([s.values for s in samples], rng=rng, n_resamples=resamples,
+                              confidence_level=confidence_level)
     return {"estimate_percent": found.estimate, "se_percent": found.se, "ci_low_percent": found.ci_low,
-            "ci_high_percent": found.ci_high, "t": found.t, "df": found.df, "p": found.p, "hedges_g": found.hedges_g,
-            "reason": found.reason}
+            "ci_high_percent": found.ci_high, "df_method": found.method, "reason": found.reason}
 
 
 T_TEST = ScoreTest("t test of change scores", ("one-sample t of per-cent change against 0",
-                   "Welch t of per-cent changes, first group minus second"), ("n - 1", "Satterthwaite"), _t)
-SCORE_TESTS = (T_TEST,)
+                   "Welch t of per-cent changes, first group minus second"), _t)
+SCORE_TESTS = (
+    T_TEST,
+    ScoreTest("permutation", ("sign flips of subjects' per-cent changes",
+                              "permutation of group labels, Welch t of per-cent changes"), _permutation),
+    ScoreTest("bootstrap", ("bootstrap of subjects, mean per-cent change",
+                            "bootstrap of subjects, difference of mean per-cent changes"), _bootstrap),
+)
 
 
 def _without_flagged(models: Sequence[CohortModel], subjects: pd.DataFrame) -> pd.DataFrame:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
-from scipy.special import gammaln
 
-MINIMUM_SUBJECTS = 3  # in every group: with two, one odd subject is the whole variance
+from analysis.models.effect_size import EffectSize, hedges_g_one_sample, hedges_g_two_samples
+from analysis.models.samples import constant, too_few
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class TTest:
     n : subjects in it
     estimate, se, ci_low, ci_high : in the unit of the values
     t, df, p : two-sided
-    hedges_g : standardised mean (difference), small-sample corrected
+    effect : Hedges g with its interval; None when there is no test
     reason : why there is no test; empty when there is one
     """
 
@@ -37,7 +37,7 @@ class TTest:
     t: float = math.nan
     df: float = math.nan
     p: float = math.nan
-    hedges_g: float = math.nan
+    effect: EffectSize | None = None
     reason: str = ""
 
 
@@ -68,7 +68,7 @@ def one_sample_t(values: Sequence[float], *, confidence_level: float = 0.95) -> 
         t=float(found.statistic),
         df=float(found.df),
         p=float(found.pvalue),
-        hedges_g=mean / sd * small_sample_correction(x.size - 1),
+        effect=hedges_g_one_sample(x, confidence_level=confidence_level),
     )
 
 
@@ -91,8 +91,6 @@ def welch_t(first: Sequence[float], second: Sequence[float], *, confidence_level
     found = stats.ttest_ind(x, y, equal_var=False)
     interval = found.confidence_interval(confidence_level)
     difference = float(x.mean() - y.mean())
-    df_pooled = x.size + y.size - 2
-    sd_pooled = math.sqrt(((x.size - 1) * x.var(ddof=1) + (y.size - 1) * y.var(ddof=1)) / df_pooled)
     return TTest(
         n=x.size + y.size,
         estimate=difference,
@@ -102,28 +100,9 @@ def welch_t(first: Sequence[float], second: Sequence[float], *, confidence_level
         t=float(found.statistic),
         df=float(found.df),
         p=float(found.pvalue),
-        hedges_g=difference / sd_pooled * small_sample_correction(df_pooled),
+        effect=hedges_g_two_samples(x, y, confidence_level=confidence_level),
     )
 
 
-def small_sample_correction(df: int) -> float:
-    """Hedges' exact J, by which a standardised effect is too large in small samples (Hedges 1981, eq. 6e).
-
-    Parameters
-    ----------
-    df : degrees of freedom of the SD, at least 2
-
-    Examples
-    --------
-    >>> round(small_sample_correction(10), 4)
-    0.9228
-    """
-    return math.exp(gammaln(df / 2) - gammaln((df - 1) / 2)) / math.sqrt(df / 2)
-
-
 def _too_little(values: np.ndarray) -> str:
-    if values.size < MINIMUM_SUBJECTS:
-        return f"{values.size} subjects, at least {MINIMUM_SUBJECTS} are needed"
-    if np.ptp(values) <= 1e-10 * max(1.0, float(np.abs(values).max())):
-        return "no variance between subjects"
-    return ""
+    return too_few(values.size) or ("no variance between subjects" if constant(values) else "")
