@@ -15,11 +15,13 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
 
+import analysis
 from analysis import schemas
 from analysis.errors import OutputError
 from analysis.io.files import write_if_changed
@@ -136,7 +138,8 @@ def _write_settings(study: Study, results: StudyResults, manifest: Manifest, *, 
     settings = {
         "settings/change.json": {"reference_session": study.reference_session},
         "settings/statistics.json": {**study.statistics.model_dump(), "groups": study.groups,
-                                     "sessions": study.session_ids, "description": study.description},
+                                     "sessions": study.session_ids, "description": study.description,
+                                     "program": _fingerprint("models", "stats")},
         "settings/report.json": {"name": study.name, "description": study.description},
         "config.json": {
             "subjects": files, "python": sys.executable, "study": str(study.path.resolve()), "device": device,
@@ -147,6 +150,12 @@ def _write_settings(study: Study, results: StudyResults, manifest: Manifest, *, 
     }
     for name, content in settings.items():
         write_if_changed(work / name, json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def _fingerprint(*packages: str) -> str:
+    """Changes when the source of these parts of `analysis` does: a new version's statistics are not the old one's."""
+    files = sorted(f for p in packages for f in (Path(analysis.__file__).parent / p).glob("*.py"))
+    return sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
 
 
 @contextmanager
