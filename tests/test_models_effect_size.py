@@ -97,5 +97,5 @@ def test_what_cannot_be_standardised_says_why() -> None:
     assert flat.reason == "first group: 2 subjects, at least 3 are needed; second group: no variance between subjects"
     nearly = hedges_g_one_sample([1.0, 1.0 + 1e-8, 1.0])
     assert nearly.reason == "practically no variance between subjects" and math.isnan(nearly.ci_low)
-    with pytest.raises(ModelError, match="1 of them not finite"):
+    with pytest.raises(ModelError, match="1 missing or infinite"):
         hedges_g_one_sample([1.0, math.nan, 2.0, 3.0])

@@ -105,7 +105,7 @@ def test_permutation_reasons(rng: np.random.Generator) -> None:
     assert few.reason == "first group: 2 subjects, at least 3 are needed" and math.isnan(few.p) and few.n == 5
     assert permutation_test([1.0] * 3, [1.0] * 4, rng=rng).reason == "all values are equal"
     assert sign_flip_test([0.0] * 5, rng=rng).reason == "all values are 0"
-    with pytest.raises(ModelError, match="1 of them not finite"):
+    with pytest.raises(ModelError, match="1 missing or infinite"):
         sign_flip_test([1.0, 2.0, math.nan], rng=rng)
 
 
@@ -156,5 +156,5 @@ def test_bootstrap_reasons(rng: np.random.Generator) -> None:
     assert few.reason == "first group: 4 subjects, at least 5 are needed" and math.isnan(few.ci_low) and few.n == 12
     flat = cluster_bootstrap([[3.0] * 8], rng=rng)
     assert flat.reason == "no variance between subjects" and math.isnan(flat.ci_low)
-    with pytest.raises(ModelError, match="1 of them not finite"):
+    with pytest.raises(ModelError, match="1 missing or infinite"):
         cluster_bootstrap([[1.0] * 5 + [math.nan]], rng=rng)

@@ -17,16 +17,8 @@ from numpy.typing import ArrayLike
 from scipy import stats
 from statsmodels.regression.linear_model import OLS
 
-from analysis.models.intervals import (
-    Z95,
-    Clusters,
-    Estimate,
-    check_length,
-    finite_array,
-    paired_arrays,
-    spread_is_nil,
-    too_few,
-)
+from analysis.models.intervals import Z95, Clusters, Estimate, check_length, paired_arrays
+from analysis.models.samples import constant, finite_array, too_few
 
 
 @dataclass(frozen=True)
@@ -121,7 +113,7 @@ def limits_of_agreement(
     d = finite_array(differences, name="differences")
     check_length(clusters, d.size)
     subjects = d.size if clusters is None else clusters.n
-    if reason := too_few(subjects) or ("all differences are the same" if spread_is_nil(d) else ""):
+    if reason := too_few(subjects) or ("all differences are the same" if constant(d) else ""):
         return Limits(subjects, d.size, reason=reason)
     if clusters is not None and clusters.repeated:
         return _clustered(d, clusters, confidence_level)
@@ -194,7 +186,7 @@ def proportional_bias(
     check_length(clusters, x.size)
     subjects = x.size if clusters is None else clusters.n
     mean, difference = (x + y) / 2, x - y
-    reason = too_few(subjects) or ("all means of the two methods are the same" if spread_is_nil(mean) else "")
+    reason = too_few(subjects) or ("all means of the two methods are the same" if constant(mean) else "")
     scale = float(np.abs(mean).max()) if mean.size else 0.0
     if not reason and np.abs(_residuals(difference, mean)).max() <= 1e-10 * scale:
         reason = "the differences lie on a line: no error to test the slope against"
@@ -227,7 +219,7 @@ def pitman_morgan(first: ArrayLike, second: ArrayLike) -> VarianceTest:
     """
     x, y = paired_arrays(first, second)
     reason = too_few(x.size)
-    if not reason and any(spread_is_nil(v) for v in (x, y, x - y, x + y)):
+    if not reason and any(constant(v) for v in (x, y, x - y, x + y)):
         reason = "a method, or the difference of the two, does not vary"
     if reason:
         return VarianceTest(x.size, reason=reason)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.models.samples import constant, finite_sample, too_few
+from analysis.models.samples import constant, finite_array, too_few
 
 MINIMUM_SUBJECTS = 5  # in every group; with 4 the interval is twice as wide as that of t, with 3 infinite
 
@@ -74,7 +74,7 @@ def cluster_bootstrap(
 
     Hence studentised, although `scipy.stats.bootstrap` has only the other kinds.
     """
-    values = [finite_sample(s, where="cluster bootstrap") for s in samples]
+    values = [finite_array(s, name="cluster bootstrap") for s in samples]
     n, what = sum(v.size for v in values), "bootstrap of subjects, studentised interval"
     names = ("first group: ", "second group: ") if len(values) > 1 else ("",)
     few = [name + words for name, v in zip(names, values, strict=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import gammaln, nctdtrinc
 
-from analysis.models.samples import constant, finite_sample, too_few
+from analysis.models.samples import constant, finite_array, too_few
 
 LARGEST_T = 1e5  # scipy's inversion stops at a noncentrality of 1e6
 
@@ -59,7 +59,7 @@ def hedges_g_one_sample(values: Sequence[float] | np.ndarray, *, confidence_leve
     measurements agree better.
     """
     method = "mean / SD x J(n - 1), interval from noncentral t"
-    x = finite_sample(values, where="effect size")
+    x = finite_array(values, name="effect size")
     if reason := _too_little(x):
         return EffectSize(n=x.size, method=method, reason=reason)
     d = float(x.mean() / x.std(ddof=1))
@@ -87,7 +87,7 @@ def hedges_g_two_samples(
     standardise by, and the interval is approximate: report the difference in its own unit first.
     """
     method = "difference / pooled SD x J(n1 + n2 - 2), interval from noncentral t, equal variances assumed"
-    x, y = (finite_sample(v, where="effect size") for v in (first, second))
+    x, y = (finite_array(v, name="effect size") for v in (first, second))
     reasons = [f"{name} group: {r}" for name, v in (("first", x), ("second", y)) if (r := _too_little(v))]
     if reasons:
         return EffectSize(n=x.size + y.size, method=method, reason="; ".join(reasons))

@@ -20,8 +20,8 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from analysis.errors import ModelError
+from analysis.models.samples import MINIMUM_SUBJECTS, finite_array
 
-MINIMUM_SUBJECTS = 3  # with two, one odd subject is the whole variance
 REPLICATES = 2000
 Z95 = float(stats.norm.ppf(0.975))  # the 1.96 of limits of agreement and of the smallest detectable change
 
@@ -125,28 +125,6 @@ def jackknife_interval(value: float, left_out: np.ndarray, *, confidence_level: 
     return value - half, value + half
 
 
-def too_few(n_subjects: int, *, minimum: int = MINIMUM_SUBJECTS) -> str:
-    """The reason to give when there are too few subjects; empty when there are enough."""
-    return f"{n_subjects} subjects, at least {minimum} are needed" if n_subjects < minimum else ""
-
-
-def finite_array(values: ArrayLike, *, name: str, dimensions: int = 1) -> np.ndarray:
-    """As float64, refused when a value is missing: whoever calls drops and counts, so n never changes in silence.
-
-    Raises
-    ------
-    ModelError
-        If a value is NaN or infinite, or the number of dimensions is another.
-    """
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim != dimensions:
-        raise ModelError(f"an array of {dimensions} dimension(s)", f"shape {array.shape}", name, "Reshape it.")
-    if bad := int((~np.isfinite(array)).sum()):
-        raise ModelError("finite numbers only", f"{bad} missing or infinite of {array.size}", name,
-                         "Leave incomplete rows out before, and count them.")
-    return array
-
-
 def paired_arrays(first: ArrayLike, second: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Two finite arrays of one length, shape (n,) each; ModelError otherwise."""
     x, y = finite_array(first, name="first method"), finite_array(second, name="second method")
@@ -159,8 +137,3 @@ def check_length(clusters: Clusters | None, n: int) -> None:
     """ModelError unless there is one subject label a value."""
     if clusters is not None and clusters.codes.size != n:
         raise ModelError(f"{n} subject labels", str(clusters.codes.size), "clusters", "Give one label a value.")
-
-
-def spread_is_nil(values: np.ndarray) -> bool:
-    """Are all values one and the same, but for rounding?"""
-    return values.size == 0 or float(np.ptp(values)) <= 1e-10 * max(1e-300, float(np.abs(values).max()))

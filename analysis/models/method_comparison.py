@@ -16,15 +16,8 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from analysis.errors import ModelError
-from analysis.models.intervals import (
-    Clusters,
-    Estimate,
-    check_length,
-    jackknife_interval,
-    paired_arrays,
-    spread_is_nil,
-    too_few,
-)
+from analysis.models.intervals import Clusters, Estimate, check_length, jackknife_interval, paired_arrays
+from analysis.models.samples import constant, too_few
 
 MINIMUM_POINTS = 5  # below, the Kendall interval of Passing and Bablok is open at 95 %
 MAXIMUM_POINTS = 3000  # every pair has a slope: 4.5 million, some 200 MB while they are sorted
@@ -148,7 +141,7 @@ def _wrong_number(n: int) -> str:
 
 
 def _unfit(x: np.ndarray, y: np.ndarray) -> str:
-    return "a method gives the same value everywhere" if spread_is_nil(x) or spread_is_nil(y) else ""
+    return "a method gives the same value everywhere" if constant(x) or constant(y) else ""
 
 
 def _slopes(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -19,15 +19,8 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from analysis.errors import ModelError
-from analysis.models.intervals import (
-    Z95,
-    Clusters,
-    Estimate,
-    check_length,
-    finite_array,
-    spread_is_nil,
-    too_few,
-)
+from analysis.models.intervals import Z95, Clusters, Estimate, check_length
+from analysis.models.samples import constant, finite_array, too_few
 
 Bounds = tuple[float, float]
 NO_INTERVAL = "more than half of the bootstrap samples gave no number: no interval"
@@ -187,7 +180,7 @@ def measurement_error(
 
 
 def _degenerate(x: np.ndarray) -> str:
-    if spread_is_nil(x):
+    if constant(x):
         return "all ratings are the same"
     residual = x - x.mean(axis=1, keepdims=True) - x.mean(axis=0) + x.mean()
     if np.abs(residual).max() <= 1e-10 * np.abs(x).max():

@@ -58,6 +58,8 @@ class Fit:
     estimates : shape (p,)
     covariance : shape (p, p), of the estimates, with the estimated variances taken as known
     phi : natural parameters of the covariance structure, shape (K,)
+    theta : where the optimiser stopped, of the response divided by `scale`, shape (K,)
+    scale : what the response was divided by
     free : bool, shape (K,); False for a parameter on the boundary
     log_likelihood : restricted
     n_observations, n_clusters : int
@@ -69,6 +71,8 @@ class Fit:
     estimates: np.ndarray
     covariance: np.ndarray
     phi: np.ndarray
+    theta: np.ndarray
+    scale: float
     free: np.ndarray
     log_likelihood: float
     n_observations: int
@@ -114,6 +118,9 @@ def fit_reml(y: np.ndarray, x: np.ndarray, *, clusters: np.ndarray, structure: C
     layouts = _layouts(y / scale, x, clusters, structure)
     runs = [_optimise(structure, layouts, share) for share in STARTS]
     theta, value, gradient = min(runs, key=lambda run: run[1])
+    if value >= _PENALTY:
+        raise ModelError("a covariance matrix that can be inverted", "none from any start", "model",
+                         "Use fewer terms, or look for values that repeat.")
     warnings = []
     if (gap := max(run[1] for run in runs) - value) / 2 > AGREE:
         warnings.append(f"log-likelihoods from {len(runs)} starts differ by {gap / 2:.2g}; the best one is used")
@@ -121,7 +128,7 @@ def fit_reml(y: np.ndarray, x: np.ndarray, *, clusters: np.ndarray, structure: C
     if boundary.any():
         names = [n for n, b in zip(structure.names, boundary, strict=True) if b]
         warnings.append("at the boundary (singular): " + ", ".join(names))
-    converged = bool(np.abs(gradient[~boundary]).max(initial=0.0) < 1e-3) and value < _PENALTY
+    converged = bool(np.abs(gradient[~boundary]).max(initial=0.0) < 1e-3)
     if not converged:
         warnings.append("the optimiser did not converge")
     phi = structure.natural(theta)
@@ -131,6 +138,8 @@ def fit_reml(y: np.ndarray, x: np.ndarray, *, clusters: np.ndarray, structure: C
         estimates=pieces.beta * scale,
         covariance=pieces.phi_beta * scale**2,
         phi=structure.rescaled(phi, scale),
+        theta=theta,
+        scale=scale,
         free=~boundary,
         log_likelihood=-0.5 * (value + (n - p) * np.log(2 * np.pi)) - (n - p) * np.log(scale),
         n_observations=n,
@@ -142,9 +151,24 @@ def fit_reml(y: np.ndarray, x: np.ndarray, *, clusters: np.ndarray, structure: C
     )
 
 
-def gradient_natural(phi: np.ndarray, structure: Covariance, layouts: tuple[Layout, ...]) -> np.ndarray:
-    """Gradient of -2 restricted log-likelihood by the natural parameters, shape (K,)."""
-    return _deviance(phi, structure, layouts)[1]
+def information_by_theta(fit: Fit) -> tuple[np.ndarray, np.ndarray]:
+    """Observed information of the free parameters of `fit.theta`, and d phi / d theta at them, in the data's units.
+
+    By differences of the gradient, in theta: there a step never leaves what is possible.
+    """
+    free = np.flatnonzero(fit.free)
+    units = fit.structure.rescaled(np.ones_like(fit.phi), fit.scale)[:, None]
+
+    def gradient(theta: np.ndarray) -> np.ndarray:
+        phi = fit.structure.rescaled(fit.structure.natural(theta), fit.scale)
+        return (units * fit.structure.jacobian(theta)).T @ _deviance(phi, fit.structure, fit.layouts)[1]
+
+    hessian = np.empty((free.size, free.size))
+    for n, k in enumerate(free):
+        step = np.zeros_like(fit.theta)
+        step[k] = 1e-5 * max(abs(fit.theta[k]), 1e-3)
+        hessian[n] = (gradient(fit.theta + step) - gradient(fit.theta - step))[free] / (2 * step[k])
+    return (hessian + hessian.T) / 4, (units * fit.structure.jacobian(fit.theta))[:, free]
 
 
 def _residual_sd(y: np.ndarray, x: np.ndarray) -> float:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from analysis.models.samples import constant, finite_sample, too_few
+from analysis.models.samples import constant, finite_array, too_few
 
 EXACT_LIMIT = 20_000  # assignments that are all counted; beyond, a random sample of them
 _DECIMALS = 10  # equal statistics summed in another order differ by rounding; compared exactly, ties would be lost
@@ -77,7 +77,7 @@ def permutation_test(
     Welch t test          5.1 %     5.1 %     5.3 %     5.3 %      5.5 %
     ====================  ========  ========  ========  =========  ========
     """
-    x, y = (finite_sample(v, where="permutation test") for v in (first, second))
+    x, y = (finite_array(v, name="permutation test") for v in (first, second))
     n, what = x.size + y.size, "permutation of group labels, Welch t"
     reasons = [f"{name} group: {r}" for name, v in (("first", x), ("second", y)) if (r := too_few(v.size))]
     if not reasons and constant(np.concatenate([x, y])):
@@ -119,7 +119,7 @@ def sign_flip_test(
     Valid where the values are symmetric about their mean. Student's t rises with the mean when signs flip (the sum of
     squares stays), so the studentised test is this one.
     """
-    x = finite_sample(values, where="sign-flip test")
+    x = finite_array(values, name="sign-flip test")
     what = "sign flips of subjects, mean"
     reason = too_few(x.size) or ("all values are 0" if not x.any() else "")
     if reason:

@@ -1,45 +1,37 @@
-"""One number a subject: what every small-sample method asks of it before it starts.
-
-Knows nothing of the methods.
-"""
+"""What every small-sample method asks of its values before it starts. Knows nothing of the methods."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 from analysis.errors import ModelError
 
 MINIMUM_SUBJECTS = 3  # in every group: with two, one odd subject is the whole variance
 
 
-def finite_sample(values: Sequence[float] | np.ndarray, *, where: str) -> np.ndarray:
-    """The values as float64, shape (n,).
-
-    Parameters
-    ----------
-    values : one number a subject
-    where : the method that asks, for the message
+def finite_array(values: ArrayLike, *, name: str, dimensions: int = 1) -> np.ndarray:
+    """As float64, refused when a value is missing: whoever calls drops and counts, so n never changes in silence.
 
     Raises
     ------
     ModelError
-        If one is missing or infinite: n must not change in silence.
+        If a value is NaN or infinite, or the number of dimensions is another.
     """
-    x = np.asarray(values, dtype=np.float64)
-    if x.ndim != 1 or not np.isfinite(x).all():
-        found = f"shape {x.shape}, {int((~np.isfinite(x)).sum())} of them not finite"
-        remedy = "Leave missing subjects out and count them where the values are gathered."
-        raise ModelError("a list of finite numbers, one a subject", found, where, remedy)
-    return x
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != dimensions:
+        raise ModelError(f"an array of {dimensions} dimension(s)", f"shape {array.shape}", name, "Reshape it.")
+    if bad := int((~np.isfinite(array)).sum()):
+        raise ModelError("finite numbers only", f"{bad} missing or infinite of {array.size}", name,
+                         "Leave incomplete rows out before, and count them.")
+    return array
 
 
-def too_few(n: int, *, least: int = MINIMUM_SUBJECTS) -> str:
-    """Why `n` subjects are not enough; empty when they are."""
-    return f"{n} subjects, at least {least} are needed" if n < least else ""
+def too_few(n_subjects: int, *, least: int = MINIMUM_SUBJECTS) -> str:
+    """Why there are not enough subjects; empty when there are."""
+    return f"{n_subjects} subjects, at least {least} are needed" if n_subjects < least else ""
 
 
 def constant(values: np.ndarray) -> bool:
-    """Whether the values differ by no more than rounding."""
-    return bool(np.ptp(values) <= 1e-10 * max(1.0, float(np.abs(values).max())))
+    """Are all values one and the same, but for rounding?"""
+    return values.size == 0 or float(np.ptp(values)) <= 1e-10 * max(1e-300, float(np.abs(values).max()))

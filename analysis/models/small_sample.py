@@ -21,7 +21,7 @@ import numpy as np
 from scipy import stats
 
 from analysis.errors import ModelError
-from analysis.models.reml import Fit, gradient_natural
+from analysis.models.reml import Fit, information_by_theta
 
 DfMethod = Literal["kenward-roger", "satterthwaite"]
 
@@ -184,24 +184,18 @@ class SmallSample:
 
     @cached_property
     def _parameter_covariance(self) -> np.ndarray:
-        """Inverse observed information of the free natural parameters."""
-        fit, free = self.fit, np.flatnonzero(self.fit.free)
-        hessian = np.empty((free.size, free.size))
-        for n, k in enumerate(free):
-            step = np.zeros_like(fit.phi)
-            step[k] = 1e-5 * max(abs(fit.phi[k]), 1e-12)
-            up, down = (gradient_natural(fit.phi + s, fit.structure, fit.layouts)[free] for s in (step, -step))
-            hessian[n] = (up - down) / (2 * step[k])
-        return 2 * np.linalg.pinv((hessian + hessian.T) / 2, rcond=1e-12, hermitian=True)
+        """Of the natural parameters, shape (K, K), from the observed information of the free ones."""
+        information, jacobian = information_by_theta(self.fit)
+        return jacobian @ np.linalg.pinv(information, rcond=1e-12, hermitian=True) @ jacobian.T
 
     @cached_property
     def _covariance_slopes(self) -> np.ndarray:
-        """Derivative of the covariance of the estimates by each free parameter, (K, p, p)."""
-        fit, free = self.fit, np.flatnonzero(self.fit.free)
-        slopes = np.zeros((free.size, fit.estimates.size, fit.estimates.size))
+        """Derivative of the covariance of the estimates by each parameter, (K, p, p)."""
+        fit = self.fit
+        slopes = np.zeros((fit.phi.size, fit.estimates.size, fit.estimates.size))
         for lay in fit.layouts:
             ax = np.linalg.inv(fit.structure.value(fit.phi, lay.components)) @ lay.x
-            pieces = fit.structure.derivatives(fit.phi, lay.components)[free]
+            pieces = fit.structure.derivatives(fit.phi, lay.components)
             counted = ax * lay.counts[:, None, None]
             slopes += np.einsum("bmp,kmn,bnq->kpq", counted, pieces, ax, optimize=True)
         return fit.covariance @ slopes @ fit.covariance
@@ -224,7 +218,8 @@ class SmallSample:
             return float(dfs[0])
         if (dfs <= 2).any():
             return 2.0
-        expected = float((dfs / (dfs - 2)).sum())
+        finite = dfs[np.isfinite(dfs)]
+        expected = float((finite / (finite - 2)).sum()) + (q - finite.size)
         return 2 * expected / (expected - q) if expected > q else float("inf")
 
 

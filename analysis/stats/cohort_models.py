@@ -145,7 +145,7 @@ def _fit(
     try:
         design = make_design(formula, frame[[*factors, *choices.covariates]], factors=factors)
         fit, zero = _without_zero_terms(frame, design, terms)
-    except ModelError as error:
+    except (ModelError, np.linalg.LinAlgError) as error:
         return replace(model, random=words, reason=str(error))
     if not fit.converged:
         return replace(model, random=words, reason="; ".join(fit.warnings))

@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 from scipy import stats
 
+from analysis.errors import ModelError
 from analysis.models.covariance import HeterogeneousCompoundSymmetry
 from analysis.models.design import make_design
 from analysis.models.reml import fit_reml
@@ -87,7 +88,11 @@ def _answers(
         for a, analysis in enumerate(analyses):
             if r >= math.ceil(analysis.share * replicates):
                 continue
-            out[r, a] = [math.nan if x is None else float(x) for x in analysis.run(cohort, scenario)]
+            try:
+                found = analysis.run(cohort, scenario)
+            except (ModelError, np.linalg.LinAlgError):
+                found = (None,) * len(QUESTIONS)
+            out[r, a] = [math.nan if x is None else float(x) for x in found]
     return out
 
 
