@@ -171,6 +171,7 @@ _CONFIDENCE = Col("confidence_level", "float", "level of the interval", "1")
 _TEST = (
     Col("family", "str", "the set of tests that share one Holm correction"),
     Col("analysis", "str", "the test in words"),
+    Col("formula", "str", "response and fixed effects; the random ones are in models"),
     _SOURCE, _LEVEL_OR_ALL, _GROUPS, _REF, _SESSION,
     Col("n", "int", "subjects in the analysis", "1", minimum=0),
     Col("n_pairs", "int", "of these, subjects with both visits", "1", minimum=0),
@@ -226,6 +227,9 @@ TERMS = Table("terms", "one row a joint test of a fixed effect", (
     Col("model", "str", "as in models", values=("primary", "joint", "secondary")),
     _SOURCE, _LEVEL_OR_ALL,
     Col("term", "str", "main effect or interaction"),
+    Col("formula", "str", "response and fixed effects; the random ones are in models"),
+    Col("n", "int", "subjects in the model", "1", minimum=0),
+    Col("df_method", "str", "how the degrees of freedom were got"),
     _f("f", "F statistic, scaled as Kenward and Roger", "1", 0),
     Col("df_numerator", "int", "numerator degrees of freedom", "1", required=False, minimum=1),
     _f("df_denominator", "denominator degrees of freedom", "1", 0),

@@ -89,7 +89,7 @@ models, terms, recovery = (results.read(t) for t in (schemas.MODELS, schemas.TER
 for (kind, formula, random), own in models[models["source"] == source].groupby(["model", "formula", "random"]):
     display(show.text(f"{kind.capitalize()} model: {formula}; {random}."))
     display(show.table(own.drop(columns=["model", "source", "formula", "random", "df_method"]), schemas.MODELS))
-display(show.table(terms[terms["source"] == source].drop(columns="source"), schemas.TERMS,
+display(show.table(terms[terms["source"] == source].drop(columns=["source", "formula", "df_method"]), schemas.TERMS,
                    decimals={"f": 2, "df_denominator": 1}))
 for band, own in recovery[recovery["source"] == source].groupby("band_method"):
     display(show.text(f"Recovery, band {own['band_percent'].iloc[0]:g} % ({band}):"))

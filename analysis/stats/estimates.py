@@ -87,7 +87,7 @@ def contrast_row(
     choices = model.choices
     pairs = {g: _with_both(model, g, session) for g in groups}
     row: dict[str, object] = {
-        "source": model.source, "level": model.level, "group": " - ".join(groups),
+        "formula": model.formula, "source": model.source, "level": model.level, "group": " - ".join(groups),
         "reference_session": choices.reference_session, "session": session,
         "n": int(model.frame.loc[model.frame["group"].isin(groups), "subject"].nunique()),
         "n_pairs": sum(len(p) for p in pairs.values()),
@@ -188,8 +188,9 @@ def terms_frame(models: Sequence[CohortModel]) -> pd.DataFrame:
         names = [("session",), *([("group",), ("session", "group")] if "group" in m.design.factors else []),
                  *([("level", "session")] if "level" in m.design.factors else [])]
         for term in names:
-            row: dict[str, object] = {"model": model_kind(m), "source": m.source, "level": m.level,
-                                      "term": " x ".join(term)}
+            row: dict[str, object] = {
+                "model": model_kind(m), "source": m.source, "level": m.level, "term": " x ".join(term),
+                "formula": m.formula, "n": int(m.frame["subject"].nunique()), "df_method": DF_METHOD}
             weights = m.design.term(term)
             if weights is None:
                 row |= {"status": str(Status.FAILED), "reason": "a group has no subject at some visit"}

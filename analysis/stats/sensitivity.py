@@ -150,7 +150,8 @@ def _row(
     n = sum(len(s.values) for s in samples)
     between = len(samples) - 1
     return {
-        "analysis": test.words[between], "source": source, "level": level, "group": " - ".join(groups),
+        "analysis": test.words[between], "formula": ("change in % ~ 1", "change in % ~ group")[between],
+        "source": source, "level": level, "group": " - ".join(groups),
         "reference_session": choices.reference_session, "session": session, "n": n, "n_pairs": n,
         "n_missing": sum(s.n_missing for s in samples), "confidence_level": choices.confidence_level,
         **found,
