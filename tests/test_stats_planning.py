@@ -141,3 +141,28 @@ def test_no_band_no_verdict():
     assert (row["verdict"], row["status"]) == ("not tested", "failed") and "recovery_band_percent" in row["reason"]
     assert band_of(wanted_percent=3.0, smallest_detectable_percent=1.0).percent == 3.0
     assert band_of(wanted_percent=None, smallest_detectable_percent=1.0).percent == 1.0
+
+
+def test_bedrest_power_prints_and_writes_its_table(tmp_path, capsys):
+    from analysis.io.tables import read_table
+    from pipelines.cli import main
+
+    assert main(["power", "--subjects", "8", "--visits", "2", "--replicates", "32", "-o", str(tmp_path / "p.csv")]) == 0
+    frame = read_table(tmp_path / "p.csv", POWER)
+    assert len(frame) == 2 and f"{frame['power'].iloc[0]:.2f}" in capsys.readouterr().out
+    assert main(["power", "--subjects", "8", "0"]) == 1
+    assert "--subjects" in capsys.readouterr().err
+    assert main(["power", "--missing", "1"]) == 1 and main(["simulate", "--replicates", "0"]) == 1
+
+
+def test_bedrest_simulate_writes_a_row_for_every_analysis_and_scenario(tmp_path, monkeypatch, capsys):
+    from analysis.stats import error_rates as module
+    from pipelines.cli import main
+
+    monkeypatch.setattr(module, "SCENARIOS", (Scenario(8), Scenario(12)))
+    monkeypatch.setattr(module, "ANALYSES", (PRIMARY, Z))
+    assert main(["simulate", "--replicates", "16", "--seed", "7", "-o", str(tmp_path / "rates.md")]) == 0
+    text = (tmp_path / "rates.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith(("| primary", "| z test"))]
+    assert len(rows) == 4 and rows[0].startswith("| primary (one level) | 8 |")
+    assert "`bedrest simulate --replicates 16 --seed 7`" in text and text in capsys.readouterr().out
