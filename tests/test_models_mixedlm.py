@@ -65,6 +65,19 @@ def test_sleepstudy_as_in_lme4() -> None:
     assert not found.singular and (found.n_observations, found.n_subjects) == (180, 18)
 
 
+def test_a_known_maximum_ends_the_search_early_and_is_not_believed_blindly() -> None:
+    data = read("sleepstudy")
+    x = np.column_stack([ones(data), data["Days"]])
+    take = {"groups": data["Subject"], "names": ["1", "days"], "z": x}
+    whole = fit_mixedlm(data["Reaction"], x, **take)
+    early = fit_mixedlm(data["Reaction"], x, known_log_likelihood=whole.log_likelihood, **take)
+    assert len(early.runs) < len(whole.runs) and len(early.agreeing) == 2
+    assert early.estimates == pytest.approx(whole.estimates, rel=1e-4)
+    # A bar that nobody can reach: every run is made, and the agreement among them decides as before.
+    high = fit_mixedlm(data["Reaction"], x, known_log_likelihood=whole.log_likelihood + 1, **take)
+    assert len(high.runs) == len(whole.runs) and high.log_likelihood == pytest.approx(whole.log_likelihood, abs=1e-6)
+
+
 def test_orthodont_beyond_where_statsmodels_stops() -> None:
     data = read("orthodont")
     female = (data["Sex"] == "Female").to_numpy(float)

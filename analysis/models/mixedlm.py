@@ -18,6 +18,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams, VCSpec
@@ -103,6 +104,7 @@ def fit_mixedlm(
     names: Sequence[str],
     z: np.ndarray | None = None,
     components: Mapping[str, Sequence[object] | np.ndarray] | None = None,
+    known_log_likelihood: float | None = None,
 ) -> MixedFit:
     """Fit y = x b + z u + components + e by restricted maximum likelihood.
 
@@ -116,6 +118,8 @@ def fit_mixedlm(
         q is 0
     components : name -> shape (n,), labels within subjects (the disc, say); each label of a subject has an effect of
         its own with one common variance
+    known_log_likelihood : of the same model by other means (`reml`): the search then ends with the first two
+        optimisers that reach it, which takes a fifth of the time
 
     Raises
     ------
@@ -131,7 +135,11 @@ def fit_mixedlm(
     problem = mixed_problem(y, x, groups=groups, z=z, components=components or {}, where=where)
     if len(names) != x.shape[1]:
         raise ModelError(f"{x.shape[1]} names", f"{len(names)}", where, "Name every column of x.")
-    done = [_run(problem, optimiser, start) for optimiser in OPTIMISERS for start in STARTS]
+    done: list[tuple[Run, Solution | None]] = []
+    for start, optimiser in product(STARTS, OPTIMISERS):
+        done.append(_run(problem, optimiser, start))
+        if known_log_likelihood is not None and len(_agreeing([r for r, _ in done], known_log_likelihood)) > 1:
+            break
     runs = tuple(run for run, _ in done)
     best, agreeing = _trusted(runs, where=where)
     solution = next(s for r, s in done if r is best and s is not None)
@@ -184,11 +192,17 @@ def _run(problem: MixedProblem, optimiser: str, start: float) -> tuple[Run, Solu
     return Run(optimiser, start, value, bool(found.converged), wrong, words), solution
 
 
+def _agreeing(runs: Sequence[Run], bar: float) -> list[Run]:
+    """The best run of each optimiser that converged within `AGREE` of the bar, or above it."""
+    good = [r for r in runs if r.converged and not r.problem and r.log_likelihood >= bar - AGREE]
+    return list({r.optimiser: r for r in sorted(good, key=lambda r: r.log_likelihood)}.values())
+
+
 def _trusted(runs: Sequence[Run], *, where: str) -> tuple[Run, tuple[str, ...]]:
     """The best run that counts, and the optimisers that agree with it; the likelihood of every run sets the bar."""
     top = max((r.log_likelihood for r in runs if not math.isnan(r.log_likelihood)), default=math.nan)
-    good = [r for r in runs if r.converged and not r.problem and r.log_likelihood >= top - AGREE]
-    agreeing = tuple(dict.fromkeys(r.optimiser for r in good))
+    good = _agreeing(runs, top)
+    agreeing = tuple(r.optimiser for r in good)
     if len(agreeing) < 2:
         found = "; ".join(_told([r for r in runs if r.optimiser == name]) for name in dict.fromkeys(
             r.optimiser for r in runs))

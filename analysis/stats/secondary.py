@@ -15,7 +15,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import ModelError
+from analysis.models.covariance import LinearCovariance, random_term, residual_terms
 from analysis.models.mixedlm import MixedFit, fit_mixedlm
+from analysis.models.reml import fit_reml
 from analysis.models.small_sample import contrast_of
 from analysis.schemas import MODELS, SENSITIVITY
 from analysis.stats.cohort_models import ALL_LEVELS, CohortModel
@@ -24,7 +26,7 @@ from analysis.stats.families import BETWEEN, WITHIN, holm
 from analysis.tables.frames import typed_frame
 from analysis.vocabulary import Status
 
-MOST_SUBJECTS = 60  # beyond, fifteen runs of every model take minutes, and the small-sample question is none
+MOST_SUBJECTS = 60  # beyond, statsmodels' runs take minutes, and the small-sample question is none
 NAME = "MixedLM"
 DF_METHOD = "subjects minus groups"
 
@@ -48,10 +50,12 @@ def _fit(model: CohortModel) -> SecondaryModel:
     n = model.frame["subject"].nunique()
     if n > MOST_SUBJECTS:
         return SecondaryModel(model, None, f"not run for more than {MOST_SUBJECTS} subjects")
+    y, subject = model.frame["y"].to_numpy(), model.frame["subject"].to_numpy()
+    structure = LinearCovariance((random_term("subject", subject), *residual_terms([""] * len(y))))
     try:
-        return SecondaryModel(model, fit_mixedlm(
-            model.frame["y"].to_numpy(), model.design.x, groups=model.frame["subject"].to_numpy(),
-            names=model.design.columns))
+        bar = fit_reml(y, model.design.x, clusters=subject, structure=structure).log_likelihood
+        return SecondaryModel(model, fit_mixedlm(y, model.design.x, groups=subject, names=model.design.columns,
+                                                 known_log_likelihood=bar))
     except ModelError as error:
         return SecondaryModel(model, None, str(error))
 
