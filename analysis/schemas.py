@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from analysis.vocabulary import LEVELS, SIGNAL_COLUMNS, Contrast, MaskRole, Phase, Status
+from analysis.vocabulary import ALL_LEVELS, LEVELS, SIGNAL_COLUMNS, Contrast, MaskRole, Phase, Status
 
 if TYPE_CHECKING:
     import pandera.pandas as pa
@@ -164,7 +164,7 @@ MASK_ACCURACY = Table("mask_accuracy", "what `bedrest evaluate` writes: one row 
     _MASK, *(c for c in ACCURACY.columns if c.name not in ("subject", "session")),
 ), ("mask", "level"))
 
-_LEVEL_OR_ALL = Col("level", "str", "disc level, or all (every disc together)", values=(*LEVELS, "all"))
+_LEVEL_OR_ALL = Col("level", "str", "disc level, or all (every disc together)", values=(*LEVELS, ALL_LEVELS))
 _GROUPS = Col("group", "str", "study arm, or first minus second")
 _CONFIDENCE = Col("confidence_level", "float", "level of the interval", "1")
 

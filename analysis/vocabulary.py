@@ -53,6 +53,8 @@ LEVEL_OF_LABEL: Final[dict[int, str]] = {
 LABEL_OF_LEVEL: Final[dict[str, int]] = {level: label for label, level in LEVEL_OF_LABEL.items()}
 LEVELS: Final[tuple[str, ...]] = tuple(LABEL_OF_LEVEL)[::-1]  # T11-T12 first: top to bottom, as read
 
+ALL_LEVELS: Final = "all"  # every disc together, in tables of statistics
+
 # Discs that were found but could not be named get 101, 102, ... from the bottom up.
 FIRST_UNNAMED_LABEL: Final = 101
 

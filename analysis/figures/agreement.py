@@ -18,6 +18,7 @@ from analysis.figures.style import (
     ordered_levels,
     styled,
 )
+from analysis.vocabulary import ALL_LEVELS
 
 
 @styled
@@ -78,7 +79,7 @@ def change_agreement(arvd: pd.DataFrame, agreement: pd.DataFrame) -> Figure:
 
 def _limits(panel: Axes, agreement: pd.DataFrame) -> None:
     """Bias and limits of agreement of all discs, their intervals as bands."""
-    for row in agreement[(agreement["level"] == "all") & agreement["bias_mm3"].notna()].to_dict("records"):
+    for row in agreement[(agreement["level"] == ALL_LEVELS) & agreement["bias_mm3"].notna()].to_dict("records"):
         for name, words in (("bias", "bias"), ("lower_limit", "limit"), ("upper_limit", "limit")):
             value = row[f"{name}_mm3"]
             if pd.isna(value):

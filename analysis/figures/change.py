@@ -23,9 +23,9 @@ from analysis.figures.style import (
     ordered_levels,
     styled,
 )
+from analysis.vocabulary import ALL_LEVELS
 
 MOST_ROWS_WITH_NUMBERS = 40  # beyond this, figures in the cells print over each other
-_ALL = "all"
 
 
 @styled
@@ -47,7 +47,8 @@ def forest(contrasts: pd.DataFrame, *, source: str, between: bool = False) -> Fi
                      & (contrasts["family"].str.contains("between groups") == between)]
     if rows.empty:
         return empty_figure("no difference between groups to draw" if between else "no change to draw")
-    levels = [*ordered_levels(set(rows["level"]) - {_ALL}), *([_ALL] if _ALL in set(rows["level"]) else [])]
+    found = set(rows["level"])
+    levels = [*ordered_levels(found - {ALL_LEVELS}), *sorted(found & {ALL_LEVELS})]
     sessions, styles = list(dict.fromkeys(rows["session"])), group_styles(rows["group"])
     height = 24 + len(levels) * (3.2 + 2.6 * len(styles))
     figure = new_figure(width_mm=DOUBLE_MM if len(sessions) > 1 else 120, height_mm=height)
@@ -65,7 +66,7 @@ def forest(contrasts: pd.DataFrame, *, source: str, between: bool = False) -> Fi
         panel.set_xlabel("difference of change (%)" if between else "volume change (%)")
         panel.spines["left"].set_visible(False)
         panel.tick_params(axis="y", length=0)
-    panels[0].set_yticks(range(len(levels)), ["all discs" if lv == _ALL else lv for lv in levels])
+    panels[0].set_yticks(range(len(levels)), ["all discs" if lv == ALL_LEVELS else lv for lv in levels])
     panels[0].set_ylim(len(levels) - 0.5, -0.5)
     handles = [mpl.lines.Line2D([], [], color=c, marker=m, label=g) for g, (c, m) in styles.items()]
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))

@@ -16,6 +16,7 @@ from analysis.stats.responses import Choices, observations
 from analysis.stats.secondary import secondary_models, secondary_models_frame
 from analysis.stats.sensitivity import Resampling, sensitivity_frame
 from analysis.stats.validation import agreement_frame, repeatability_frame
+from analysis.vocabulary import ALL_LEVELS
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,6 @@ def analyse(
 
 def smallest_detectable_percent(repeatability: pd.DataFrame) -> float:
     """Of a single disc by the method's own masks, from repeated baseline scans; NaN when there are none."""
-    own = repeatability[(repeatability["source"] != "reference") & (repeatability["level"] == "all")]
+    own = repeatability[(repeatability["source"] != "reference") & (repeatability["level"] == ALL_LEVELS)]
     values = own["sdc_percent"].dropna()
     return float(values.iloc[0]) if len(values) else float("nan")

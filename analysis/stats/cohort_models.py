@@ -21,12 +21,10 @@ from analysis.errors import ModelError
 from analysis.models.covariance import LinearCovariance, Term, random_term, residual_terms, unstructured_term
 from analysis.models.design import Design, make_design
 from analysis.models.reml import Fit, fit_reml
+from analysis.models.samples import MINIMUM_SUBJECTS
 from analysis.models.small_sample import SmallSample
 from analysis.stats.responses import Choices, Observations, used_sessions
-from analysis.vocabulary import LEVELS
-
-ALL_LEVELS = "all"
-MINIMUM_SUBJECTS = 3  # with both visits, in every group of a test; with any visit, for a visit's own variance
+from analysis.vocabulary import ALL_LEVELS, LEVELS
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,10 @@ from analysis.models.reml import fit_reml
 from analysis.models.small_sample import SmallSample
 from analysis.stats.cohort_models import CohortModel, joint_model, level_model
 from analysis.stats.responses import LOG_SCALE, Observations
-from analysis.stats.simulated_cohorts import Scenario, draw_cohort
+from analysis.stats.simulated_cohorts import Scenario, draw_cohort, work_units
 from analysis.vocabulary import LEVELS
 
 QUESTIONS = ("no change within a group", "no difference between groups", "no visit x group", "coverage, change within")
-_PARTS = 16  # work units of a scenario: results do not depend on the number of processes
 
 
 @dataclass(frozen=True)
@@ -69,9 +68,8 @@ def error_rates(
             for levels in sorted({a.levels for a in analyses}):
                 own = [a for a in analyses if a.levels == levels]
                 drawn = replace(scenario, levels=levels)
-                seeds = np.random.SeedSequence([seed, number, levels]).spawn(_PARTS)
-                shares = [len(part) for part in np.array_split(np.arange(replicates), _PARTS)]
-                work = pool.map(partial(_answers, drawn, own), seeds, shares)
+                work = pool.map(partial(_answers, drawn, own),
+                                *work_units(replicates, entropy=(seed, number, levels)))
                 answers = np.concatenate([part for part in work if part.size])
                 for a, analysis in enumerate(own):
                     yield _row(analysis, scenario, answers[:, a])

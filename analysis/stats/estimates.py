@@ -13,13 +13,14 @@ import numpy as np
 import pandas as pd
 
 from analysis.models.effect_size import hedges_g_of_t
+from analysis.models.samples import MINIMUM_SUBJECTS
 from analysis.models.small_sample import Contrast
 from analysis.schemas import CONTRASTS, MARGINAL_MEANS, MODELS, TERMS, VARIANCES
-from analysis.stats.cohort_models import ALL_LEVELS, MINIMUM_SUBJECTS, CohortModel
+from analysis.stats.cohort_models import CohortModel
 from analysis.stats.families import BETWEEN, WITHIN, holm
 from analysis.stats.responses import LOG_SCALE
 from analysis.tables.frames import typed_frame
-from analysis.vocabulary import Status
+from analysis.vocabulary import ALL_LEVELS, Status
 
 Rows = list[dict[str, object]]
 DF_METHOD = "Kenward-Roger"

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.stats.cohort_models import ALL_LEVELS
 from analysis.stats.responses import Choices
-from analysis.vocabulary import Status
+from analysis.vocabulary import ALL_LEVELS, Status
 
 
 @dataclass(frozen=True)

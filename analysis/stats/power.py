@@ -19,11 +19,10 @@ from scipy import optimize, stats
 from analysis.schemas import POWER
 from analysis.stats.cohort_models import CohortModel, joint_model, level_model
 from analysis.stats.responses import LOG_SCALE
-from analysis.stats.simulated_cohorts import Scenario, draw_cohort
+from analysis.stats.simulated_cohorts import Scenario, draw_cohort, work_units
 from analysis.tables.frames import typed_frame
 from analysis.vocabulary import LEVELS
 
-_PARTS = 16
 WITHIN, BETWEEN = "change within a group", "difference of change between groups"
 
 
@@ -62,9 +61,8 @@ def power_frame(plans: Sequence[Plan], *, replicates: int, seed: int, processes:
     with ProcessPoolExecutor(processes) as pool:
         for number, plan in enumerate(plans):
             null = replace(plan.scenario, changes_percent=(0.0,) * len(plan.scenario.changes_percent))
-            seeds = np.random.SeedSequence([seed, number]).spawn(_PARTS)
-            shares = [len(part) for part in np.array_split(np.arange(replicates), _PARTS)]
-            found = np.concatenate(list(pool.map(partial(_estimates, null), seeds, shares)))
+            work = pool.map(partial(_estimates, null), *work_units(replicates, entropy=(seed, number)))
+            found = np.concatenate(list(work))
             for n, question in enumerate((WITHIN, BETWEEN)[: null.groups]):
                 rows.append(_row(plan, question, found[:, n], replicates))
     return typed_frame(rows, POWER)

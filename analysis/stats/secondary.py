@@ -20,11 +20,11 @@ from analysis.models.mixedlm import MixedFit, fit_mixedlm
 from analysis.models.reml import fit_reml
 from analysis.models.small_sample import contrast_of
 from analysis.schemas import MODELS, SENSITIVITY
-from analysis.stats.cohort_models import ALL_LEVELS, CohortModel
+from analysis.stats.cohort_models import CohortModel
 from analysis.stats.estimates import contrast_row
 from analysis.stats.families import BETWEEN, WITHIN, holm
 from analysis.tables.frames import typed_frame
-from analysis.vocabulary import Status
+from analysis.vocabulary import ALL_LEVELS, Status
 
 MOST_SUBJECTS = 60  # beyond, statsmodels' runs take minutes, and the small-sample question is none
 NAME = "MixedLM"

@@ -19,7 +19,7 @@ from analysis.errors import ManifestError
 from analysis.models.bootstrap import cluster_bootstrap
 from analysis.models.resampling import permutation_test, sign_flip_test
 from analysis.schemas import SENSITIVITY
-from analysis.stats.cohort_models import ALL_LEVELS, CohortModel, joint_model, level_model
+from analysis.stats.cohort_models import CohortModel, joint_model, level_model
 from analysis.stats.estimates import contrasts_frame
 from analysis.stats.families import BETWEEN, WITHIN, holm
 from analysis.stats.flow import StudyTables
@@ -28,7 +28,7 @@ from analysis.stats.secondary import SecondaryModel, secondary_contrasts
 from analysis.stats.subject_changes import Sample, sample, subject_changes
 from analysis.stats.t_tests import one_sample_t, welch_t
 from analysis.tables.frames import typed_frame
-from analysis.vocabulary import LEVELS, Status
+from analysis.vocabulary import ALL_LEVELS, LEVELS, Status
 
 Row = dict[str, object]
 _ALL_DISCS = ", mean of all discs"

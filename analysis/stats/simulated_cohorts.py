@@ -6,6 +6,7 @@ Everything is synthetic. Effects are in per cent of volume; the response is 100 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ from analysis.tables.frames import typed_frame
 from analysis.vocabulary import LEVELS, Phase, Status
 
 GROUPS = ("group a", "group b")
+_PARTS = 16
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,12 @@ def draw_cohort(scenario: Scenario, rng: np.random.Generator) -> Observations:
         "flagged": False,
     })
     return Observations("automatic", frame, 0, 0)
+
+
+def work_units(replicates: int, *, entropy: Sequence[int]) -> tuple[list[np.random.SeedSequence], list[int]]:
+    """Seeds and numbers of cohorts of the parts a simulation is split into, whatever the number of processes."""
+    shares = [len(part) for part in np.array_split(np.arange(replicates), _PARTS)]
+    return np.random.SeedSequence(list(entropy)).spawn(_PARTS), shares
 
 
 def draw_study(scenario: Scenario, rng: np.random.Generator) -> StudyTables:

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.vocabulary import LEVELS, Status
-
-ALL_LEVELS = "all"
+from analysis.vocabulary import ALL_LEVELS, LEVELS, Status
 
 
 @dataclass(frozen=True)

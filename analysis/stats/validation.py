@@ -18,10 +18,9 @@ from analysis.models.method_comparison import passing_bablok
 from analysis.models.reliability import intraclass, measurement_error
 from analysis.schemas import AGREEMENT, REPEATABILITY
 from analysis.tables.frames import typed_frame
-from analysis.vocabulary import LEVELS, Phase, Status
+from analysis.vocabulary import ALL_LEVELS, LEVELS, Phase, Status
 
 Row = dict[str, object]
-ALL_LEVELS = "all"
 ONE_A_SUBJECT = "one value a subject: t, noncentral t (Carkeet 2015), F, chi-square and Kendall intervals"
 SEVERAL_A_SUBJECT = (f"several values a subject: variance components (Bland and Altman 2007), subjects resampled "
                      f"{REPLICATES} times; lines: clustered by subject")
