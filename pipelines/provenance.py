@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import platform
-import subprocess
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from analysis import __version__, schemas
+from analysis.io.code_state import code_state
 from analysis.io.files import sha256_of, write_text
 from analysis.io.results import StudyResults
 from analysis.segmentation.weights import SHIPPED
@@ -28,7 +27,7 @@ def write_provenance(results: StudyResults, study: Study) -> None:
             *sorted(results.table(schemas.MEASURES).parent.glob("*.csv"))]
     content = {
         "bedrest": __version__,
-        "code": _git(),
+        "code": code_state(),
         "study": json.loads(study.model_dump_json()),
         "inputs_sha256": dict(sorted(zip(scans["path"], scans["sha256"], strict=True))),
         "weights": {"file": SHIPPED.name, "sha256": sha256_of(SHIPPED), "trained_on": "synthetic anatomies only"},
@@ -50,14 +49,3 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
-
-
-def _git() -> dict[str, object]:
-    """Commit and whether the tree differs from it; empty where the package is not a checkout."""
-    root = Path(__file__).parents[1]
-    try:
-        commit = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True)
-        status = subprocess.run(["git", "-C", str(root), "status", "--porcelain"], capture_output=True, text=True)
-    except OSError:
-        return {}
-    return {"commit": commit.stdout.strip(), "dirty": bool(status.stdout.strip())} if commit.returncode == 0 else {}

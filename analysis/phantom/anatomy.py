@@ -38,6 +38,20 @@ SACRAL = 2  # discs of the chain that lie inside the sacrum
 
 
 @dataclass(frozen=True)
+class Blob:
+    """Disc tissue beyond the disc's outline: a bulge, or an end-plate defect. Not part of the analytic volume.
+
+    Attributes
+    ----------
+    centre_mm, half_mm : (3,)
+        Centre and semi-axes of an ellipsoid in the disc's frame.
+    """
+
+    centre_mm: tuple[float, float, float]
+    half_mm: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
 class Disc:
     """A disc of the chain.
 
@@ -51,6 +65,9 @@ class Disc:
         Height of the vertebral body on top of it.
     degenerated : bool
         Darker nucleus.
+    nucleus : float
+        Share of the disc's radius that the nucleus fills.
+    blobs : tuple of Blob
     """
 
     name: str
@@ -58,6 +75,8 @@ class Disc:
     tilt_deg: float
     body_above_mm: float
     degenerated: bool
+    nucleus: float = 0.68
+    blobs: tuple[Blob, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,9 +117,12 @@ class Spine:
         centres += self.l5s1_mm - centres[SACRAL]
         height = (centres[:, 2] - centres[SACRAL, 2]) / max(float(np.ptp(centres[:, 2])), 1.0)
         centres[:, 0] += self.scoliosis_mm * np.sin(np.pi * np.clip(height, 0, 1))
+        # The column leans sideways where it runs sideways: discs stay square to it.
+        lean = np.arctan(np.gradient(centres[:, 0]) / np.maximum(np.gradient(centres[:, 2]), 5.0))
         rotation, shift = self.pose[:3, :3], self.pose[:3, 3]
         return tuple(
-            Frame(rotation @ c + shift, rotation @ _axes(d.tilt_deg)) for c, d in zip(centres, self.discs, strict=True)
+            Frame(rotation @ c + shift, rotation @ _rotation(1, a) @ _axes(d.tilt_deg))
+            for c, a, d in zip(centres, lean, self.discs, strict=True)
         )
 
     def volumes_mm3(self) -> dict[str, float]:

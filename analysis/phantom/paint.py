@@ -7,19 +7,20 @@ on voxels. Knows nothing of contrasts.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis.phantom.anatomy import SACRAL, Disc, Spine
 from analysis.phantom.shapes import Frame
+from analysis.phantom.surroundings import paint_surroundings
 from analysis.phantom.tissues import Tissue
 from analysis.types import Grid, LabelMap
 from analysis.vocabulary import LABEL_OF_LEVEL
 
 Labels = NDArray[np.uint8]
 FINE = 2  # sub-voxels along each axis of a voxel
+LIGAMENT_MM = 1.2  # sheet around each disc
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,7 @@ def paint(spine: Spine, grid: Grid, rng: np.random.Generator) -> Painting:
         Draws the soft-tissue surroundings, which no measure depends on.
     """
     frames = spine.frames()
-    tissue = _backdrop(spine, frames, grid, rng).repeat(FINE, 0).repeat(FINE, 1).repeat(FINE, 2)
+    tissue = paint_surroundings(spine, frames, grid, rng).repeat(FINE, 0).repeat(FINE, 1).repeat(FINE, 2)
     level = np.zeros_like(tissue)
     axes_mm = _axes_mm(grid, fine=FINE)
     for i in range(len(frames) - 1):
@@ -104,8 +105,12 @@ def _paint_disc(tissue: Labels, level: Labels, axes_mm: tuple[NDArray[np.float32
     radius, v = s.outline(x, y)
     half = s.half_thickness_mm(radius, v)
     inside = (radius <= 1) & (np.abs(z) <= half)
-    core = inside & (radius <= 0.68) & (np.abs(z) <= 0.8 * half)
+    core = inside & (radius <= disc.nucleus) & (np.abs(z) <= 0.8 * half)
+    sheet = (radius <= 1 + LIGAMENT_MM / s.half_depth_mm) & (np.abs(z) <= half) & ~inside
+    for blob in disc.blobs:
+        inside |= sum(((p - c) / h) ** 2 for p, c, h in zip((x, y, z), blob.centre_mm, blob.half_mm, strict=True)) <= 1
     shape = tissue[box].shape
+    tissue[box][(sheet & ~inside).reshape(shape)] = Tissue.LIGAMENT
     nucleus = Tissue.NUCLEUS_DEGENERATED if disc.degenerated else Tissue.NUCLEUS
     tissue[box][inside.reshape(shape)] = Tissue.SACRUM_DISC if sacral else Tissue.ANNULUS
     if not sacral:
@@ -135,72 +140,8 @@ def _paint_body(tissue: Labels, axes_mm: tuple[NDArray[np.float32], ...], discs:
     cortex = inside & ((radius > 0.955) | (below < 1.0) | (above < 1.0))
     shape = tissue[box].shape
     tissue[box][inside.reshape(shape)] = Tissue.SACRUM_MARROW if sacral else Tissue.MARROW
+    if not sacral:
+        behind = y0 + discs[0].shape.half_depth_mm * 0.75
+        vein = inside & ((x0 / 4) ** 2 + (behind / 4) ** 2 + ((share - 0.5) / 0.10) ** 2 <= 1)
+        tissue[box][vein.reshape(shape)] = Tissue.BASIVERTEBRAL
     tissue[box][cortex.reshape(shape)] = Tissue.SACRUM_CORTEX if sacral else Tissue.END_PLATE
-
-
-def _backdrop(spine: Spine, frames: tuple[Frame, ...], grid: Grid, rng: np.random.Generator) -> Labels:
-    """Everything that is not a vertebral body or disc, on voxels: built along the spine's centre line."""
-    xs, ys, zs = ((grid.affine_ras_mm[k, 3] + grid.affine_ras_mm[k, k] * np.arange(n)).astype(np.float32)
-                  for k, n in enumerate(grid.shape))
-    centres = np.array([f.centre_mm for f in frames])
-    depth = np.array([d.shape.half_depth_mm / max(np.cos(np.deg2rad(d.tilt_deg)), 0.5) for d in spine.discs])
-    width = np.array([d.shape.half_width_mm for d in spine.discs])
-    order = np.argsort(centres[:, 2])
-    at = {name: np.interp(zs, centres[order, 2], values[order]).astype(np.float32)
-          for name, values in (("x", centres[:, 0]), ("y", centres[:, 1]), ("depth", depth), ("width", width))}
-    x = xs[:, None, None] - at["x"]
-    y = ys[None, :, None] - at["y"]
-    canal_y = -(at["depth"] + spine.canal_half_depth_mm + 1.5)
-    out = np.full(grid.shape, Tissue.VISCERAL_FAT, dtype=np.uint8)
-    yb = np.broadcast_to(y, out.shape)
-    _paint_organs(out, x, yb, zs, at, rng)
-    out[(yb < canal_y + 6) & (yb > canal_y - 45)] = Tissue.MUSCLE
-    _paint_tube(out, Tissue.MUSCLE, np.abs(x) - (at["width"] + 13), yb + 8, (14, 19))
-    behind = (yb < canal_y - 4) & (np.abs(x) < 4.5)
-    out[behind] = Tissue.VISCERAL_FAT
-    canal = (spine.canal_half_width_mm, spine.canal_half_depth_mm)
-    _paint_tube(out, Tissue.VISCERAL_FAT, x, yb - canal_y, (canal[0] + 3, canal[1] + 3))
-    _paint_posterior_elements(out, x, yb, zs, centres, canal_y, at)
-    _paint_tube(out, Tissue.CSF, x, yb - canal_y, canal)
-    conus = zs > centres[6, 2]  # the cord ends near L1-L2
-    _paint_tube(out, Tissue.CORD, x, yb - canal_y, (5.0, 3.5), where=conus)
-    back = canal_y - 45 - rng.uniform(0, 6)
-    out[yb < back] = Tissue.SUBCUTANEOUS_FAT
-    belly = at["depth"] + spine.belly_mm
-    out[yb > belly] = Tissue.SUBCUTANEOUS_FAT
-    out[(yb < back - spine.back_fat_mm) | (yb > belly + spine.back_fat_mm)] = Tissue.AIR
-    return out
-
-
-def _paint_tube(out: Labels, tissue: Tissue, x: NDArray, y: NDArray, half_mm: tuple[float, float], *,
-                where: NDArray | None = None) -> None:
-    inside = (x / half_mm[0]) ** 2 + (y / half_mm[1]) ** 2 <= 1
-    if where is not None:
-        inside &= where
-    out[inside] = tissue
-
-
-def _paint_organs(out: Labels, x: NDArray, y: NDArray, zs: NDArray, at: dict[str, NDArray],
-                  rng: np.random.Generator) -> None:
-    """Bowel, great vessels: blobs before the spine."""
-    front = at["depth"]
-    for _ in range(int(rng.integers(6, 14))):
-        centre = (rng.uniform(-35, 35), rng.uniform(25, 100), rng.uniform(zs[0], zs[-1]))
-        half = rng.uniform(10, 28, 3)
-        blob = ((x - centre[0]) / half[0]) ** 2 + ((y - front - centre[1]) / half[1]) ** 2 + (
-            (zs - centre[2]) / half[2]) ** 2 <= 1
-        out[blob] = rng.choice([Tissue.ORGAN, Tissue.ORGAN, Tissue.MUSCLE, Tissue.AIR])
-    for side in (-1, 1):
-        _paint_tube(out, Tissue.VESSEL, x - side * rng.uniform(9, 14), y - front - rng.uniform(10, 14),
-                    (rng.uniform(6, 9), rng.uniform(6, 9)))
-
-
-def _paint_posterior_elements(out: Labels, x: NDArray, y: NDArray, zs: NDArray, centres: NDArray, canal_y: NDArray,
-                              at: dict[str, NDArray]) -> None:
-    """Spinous processes and pedicles with marrow, one set a vertebra."""
-    for low, high in pairwise(centres):
-        z_mid = (low[2] + high[2]) / 2
-        spinous = (x / 3.5) ** 2 + ((y - canal_y + 22) / 15) ** 2 + ((zs - z_mid + 8) / 9) ** 2 <= 1
-        pedicle = ((np.abs(x) - 0.55 * at["width"]) / 5) ** 2 + ((y - canal_y - 2) / 12) ** 2 + (
-            (zs - z_mid - 5) / 7) ** 2 <= 1
-        out[spinous | pedicle] = Tissue.POSTERIOR_MARROW

@@ -30,6 +30,11 @@ class Tissue(IntEnum):
     SACRUM_CORTEX = 14
     SACRUM_DISC = 15  # the remnant discs inside the sacrum: look like discs, are none of the seven
     POSTERIOR_MARROW = 16
+    POSTERIOR_CORTEX = 17  # rims and joint lines of arches and processes
+    LIGAMENT = 18  # dark sheet around discs
+    ROOT = 19  # nerve root in its foramen
+    FLUID = 20  # bladder, bowel, joint fluid
+    BASIVERTEBRAL = 21  # vein entering the back of a body
 
 
 class Structure(IntEnum):
@@ -47,6 +52,7 @@ _STRUCTURE_OF_TISSUE: dict[Tissue, Structure] = {
     Tissue.CORD: Structure.CANAL,
     Tissue.MARROW: Structure.VERTEBRA,
     Tissue.END_PLATE: Structure.VERTEBRA,
+    Tissue.BASIVERTEBRAL: Structure.VERTEBRA,
     Tissue.NUCLEUS: Structure.DISC,
     Tissue.NUCLEUS_DEGENERATED: Structure.DISC,
     Tissue.ANNULUS: Structure.DISC,
@@ -77,6 +83,11 @@ _SIGNALS: dict[Tissue, tuple[float, float, float]] = {
     Tissue.SACRUM_CORTEX: (18, 10, 15),
     Tissue.SACRUM_DISC: (120, 20, 70),
     Tissue.POSTERIOR_MARROW: (45, 60, 95),
+    Tissue.POSTERIOR_CORTEX: (20, 10, 18),
+    Tissue.LIGAMENT: (40, 10, 20),
+    Tissue.ROOT: (90, 12, 80),
+    Tissue.FLUID: (110, 3, 230),
+    Tissue.BASIVERTEBRAL: (95, 20, 140),
 }
 WATER: NDArray[np.float32] = np.array([_SIGNALS[t][0] for t in Tissue], dtype=np.float32)
 FAT: NDArray[np.float32] = np.array([_SIGNALS[t][1] for t in Tissue], dtype=np.float32)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 STRIDES: tuple[tuple[int, int, int], ...] = ((1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 2, 2), (1, 2, 2))
 MULTIPLES: tuple[int, int, int] = (4, 16, 16)
 WORKING_SPACING_MM: tuple[float, float, float] = (2.0, 1.25, 1.25)
+LOCATOR_SPACING_MM: tuple[float, float, float] = (4.0, 2.5, 2.5)
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,11 @@ class Architecture:
         Channels at each of the five depths.
     """
 
-    filters: tuple[int, ...] = (12, 24, 48, 64, 96)
+    filters: tuple[int, ...]
+
+
+SEGMENTER = Architecture((12, 24, 48, 64, 96))
+LOCATOR = Architecture((8, 16, 24, 32, 48))
 
 
 def build_network(architecture: Architecture) -> torch.nn.Module:

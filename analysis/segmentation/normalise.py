@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CEILING = 4.0
+RULE = "intensity over the mean of those above the mean, 0 to 4"  # stored with the weights
 
 
 def normalise(intensity: NDArray[np.float32]) -> NDArray[np.float32]:

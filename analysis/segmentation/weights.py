@@ -1,55 +1,105 @@
-"""Weights files: safetensors, so that loading never runs code, with the architecture and record in the header."""
+"""Weights files: safetensors, so that loading never runs code, with everything needed to use them in the header."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.errors import WeightsError
-from analysis.segmentation.network import WORKING_SPACING_MM, Architecture, build_network
+from analysis.phantom.tissues import Structure
+from analysis.segmentation.network import LOCATOR_SPACING_MM, WORKING_SPACING_MM, Architecture, build_network
+from analysis.segmentation.normalise import RULE
+from analysis.vocabulary import Contrast
 
 if TYPE_CHECKING:
     import torch
 
-SHIPPED = Path(__file__).parent / "weights" / "synthetic-cpu.safetensors"
+SHIPPED = Path(__file__).parent / "weights" / "synthetic.safetensors"
+# What a file must agree on with this program; otherwise its numbers would mean something else.
+_AGREED = {
+    "spacing_mm": json.dumps(WORKING_SPACING_MM),
+    "locator_spacing_mm": json.dumps(LOCATOR_SPACING_MM),
+    "contrasts": json.dumps(list(Contrast)),
+    "label_map": json.dumps({s.name.lower(): int(s) for s in Structure}),
+    "intensity_rule": RULE,
+}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Turns scores into probabilities that can be summed: softmax(scores / temperature + offsets).
+
+    Vector scaling after Guo et al., ICML 2017. At the fitted offsets the summed probability of each structure equals
+    its true volume over the scans they were fitted on.
+
+    Attributes
+    ----------
+    temperature : float
+    offsets : tuple of float
+        One for each structure, in the order of `Structure`.
+    """
+
+    temperature: float = 1.0
+    offsets: tuple[float, ...] = (0.0,) * len(Structure)
 
 
 @dataclass(frozen=True, eq=False)
 class TrainedNetwork:
-    """A network ready for use, with what its file says of it."""
+    """Networks ready for use, with what their file says of them.
+
+    Attributes
+    ----------
+    network, locator : torch Modules in evaluation mode, on the CPU
+        The segmenter at full resolution, and the coarse one that finds the spine.
+    architecture, locator_architecture : Architecture
+    calibration : Calibration
+    record : dict
+        Training record: data and its hashes, plan, steps, minutes, commit.
+    path : Path
+    """
 
     network: torch.nn.Module
-    record: dict[str, Any]
-    path: Path
+    locator: torch.nn.Module
+    architecture: Architecture
+    locator_architecture: Architecture
+    calibration: Calibration
+    record: dict[str, Any] = field(default_factory=dict)
+    path: Path = SHIPPED
 
 
-def save_weights(path: Path, network: torch.nn.Module, *, architecture: Architecture, record: dict[str, Any]) -> None:
-    """Write the network's state with its architecture, working spacing and training record in the header."""
+def save_weights(path: Path, trained: TrainedNetwork) -> None:
+    """Write both networks with architecture, spacings, label map, intensity rule, calibration and training record."""
     from safetensors.torch import save_file
 
     header = {
-        "architecture": json.dumps(asdict(architecture)),
-        "spacing_mm": json.dumps(WORKING_SPACING_MM),
-        "record": json.dumps(record),
+        **_AGREED,
+        "architecture": json.dumps(asdict(trained.architecture)),
+        "locator_architecture": json.dumps(asdict(trained.locator_architecture)),
+        "calibration": json.dumps(asdict(trained.calibration)),
+        "record": json.dumps(trained.record),
     }
+    tensors = {**_tensors(trained.network, "segmenter"), **_tensors(trained.locator, "locator")}
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.detach().contiguous().cpu() for k, v in _tensors(network).items()}, path, metadata=header)
+    temporary = path.with_name(path.name + ".tmp")
+    save_file({k: v.detach().contiguous().cpu() for k, v in tensors.items()}, temporary, metadata=header)
+    temporary.replace(path)
 
 
-def _tensors(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+def _tensors(network: torch.nn.Module, prefix: str) -> dict[str, torch.Tensor]:
     """Parameters and buffers, each once: DynUNet knows some layers by two names, which a state_dict would repeat."""
-    return {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    both = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    return {f"{prefix}.{name}": tensor for name, tensor in both.items()}
 
 
 def load_weights(path: Path = SHIPPED) -> TrainedNetwork:
-    """Rebuild the network of a weights file, in evaluation mode, on the CPU.
+    """Rebuild the networks of a weights file, in evaluation mode, on the CPU.
 
     Raises
     ------
     WeightsError
-        The file is missing, damaged, or not made by this toolkit.
+        The file is missing, damaged, or not made by this toolkit, or for another spacing, label map or intensity rule.
     """
     import torch
     from safetensors import SafetensorError, safe_open
@@ -58,18 +108,25 @@ def load_weights(path: Path = SHIPPED) -> TrainedNetwork:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
-        architecture = Architecture(tuple(json.loads(header["architecture"])["filters"]))
-        record = json.loads(header["record"])
-        network = build_network(architecture)
-        tensors = _tensors(network)
+        for key, wanted in _AGREED.items():
+            if header[key] != wanted:
+                raise ValueError(f"{key} {header[key]}; this program uses {wanted}")
+        architecture, locator_architecture = (
+            Architecture(tuple(json.loads(header[key])["filters"])) for key in ("architecture", "locator_architecture"))
+        calibration = json.loads(header["calibration"])
+        network, locator = build_network(architecture), build_network(locator_architecture)
+        tensors = {**_tensors(network, "segmenter"), **_tensors(locator, "locator")}
         if set(tensors) != set(stored):
             raise ValueError(f"layers that do not fit: {sorted(set(tensors) ^ set(stored))[:3]}")
         with torch.no_grad():
             for key, tensor in tensors.items():
                 tensor.copy_(stored[key])
+        return TrainedNetwork(network.eval(), locator.eval(), architecture, locator_architecture,
+                              Calibration(calibration["temperature"], tuple(calibration["offsets"])),
+                              json.loads(header["record"]), path)
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise WeightsError(
             "a weights file made by this toolkit", str(error).splitlines()[0], str(path),
             "Reinstall the package, or train again with `make train`.",
         ) from error
-    return TrainedNetwork(network.eval(), record, path)
+

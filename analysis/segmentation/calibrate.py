@@ -1,0 +1,56 @@
+"""Fits the calibration of a trained network: probabilities that sum to true volumes.
+
+Vector scaling (Guo et al., ICML 2017): one temperature, one offset a structure, by maximum likelihood against the true
+shares of held-out voxels. At the optimum the offsets make each structure's mean probability equal its true share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from analysis.phantom.tissues import Structure
+from analysis.segmentation.weights import Calibration
+
+NEAR = 0.02  # voxels surer than this of one structure hold no information
+
+
+def calibrate(network: torch.nn.Module, pairs: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]], *,
+              device: str) -> Calibration:
+    """Calibration of `network` on held-out pairs.
+
+    Parameters
+    ----------
+    pairs : of image (5, I, J, K) and true shares (5, I, J, K)
+        Never seen in training.
+    """
+    network = network.to(device).eval()
+    scores, shares = [], []
+    with torch.inference_mode():
+        for image, target in pairs:
+            found = network(torch.from_numpy(image)[None].to(device))[0].float().cpu()
+            flat, truth = found.flatten(1).T, torch.from_numpy(target).flatten(1).T
+            unsure = (torch.softmax(flat, dim=1).amax(dim=1) < 1 - NEAR / 10) | (truth.amax(dim=1) < 1 - NEAR)
+            scores.append(flat[unsure])
+            shares.append(truth[unsure])
+    return _maximum_likelihood(torch.cat(scores).clone(), torch.cat(shares).clone())
+
+
+def _maximum_likelihood(scores: torch.Tensor, shares: torch.Tensor) -> Calibration:
+    log_temperature = torch.zeros(1, requires_grad=True)
+    offsets = torch.zeros(len(Structure), requires_grad=True)
+    optimiser = torch.optim.LBFGS([log_temperature, offsets], max_iter=60, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        logs = torch.log_softmax(scores / log_temperature.exp() + offsets, dim=1)
+        loss = -(shares * logs).sum(dim=1).mean()
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)
+    centred = (offsets - offsets[Structure.BACKGROUND]).detach()
+    return Calibration(float(log_temperature.detach().exp()), tuple(round(float(v), 6) for v in centred))

@@ -1,0 +1,168 @@
+"""One training loop for every network here: time budget, moving average, early stopping, resumable checkpoints.
+
+Knows nothing of where batches come from: synthetic anatomies (`train`) and labelled scans use it alike.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from analysis.segmentation.device import mixed_precision
+
+SAVE_EVERY_S = 120.0
+LOSS_EVERY = 50
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """How a network is trained.
+
+    Attributes
+    ----------
+    minutes : float
+        Budget; the learning rate falls along a cosine of the share used, so any budget ends well.
+    device : str
+        cpu, cuda or mps.
+    peak_rate : float
+        Highest learning rate of AdamW.
+    average_decay : float
+        Of the moving average of weights, which is what is kept.
+    validate_every : int
+        Steps between two validations; 0 = never.
+    patience : int
+        Validations without a better score before training stops early.
+    """
+
+    minutes: float
+    device: str
+    peak_rate: float = 3e-3
+    average_decay: float = 0.995
+    validate_every: int = 0
+    patience: int = 10
+
+
+@dataclass(eq=False)
+class Progress:
+    """What happened so far; stored in the checkpoint.
+
+    Attributes
+    ----------
+    step, seconds : optimiser steps and time used
+    curve : list of [step, seconds, mean loss]
+    validations : list of [step, seconds, score]
+    best : highest score so far; not a number before the first validation
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    curve: list[list[float]] = field(default_factory=list)
+    validations: list[list[float]] = field(default_factory=list)
+    best: float = float("nan")
+
+
+def loss_of(scores: Tensor, target: Tensor) -> Tensor:
+    """Cross entropy against shares plus soft Dice over the structures but background (batch Dice).
+
+    Parameters
+    ----------
+    scores, target : (B, S, I, J, K)
+        Scores before softmax; share of each voxel that each structure fills.
+    """
+    entropy = -(target * torch.log_softmax(scores, dim=1)).sum(dim=1).mean()
+    p, t = torch.softmax(scores, dim=1)[:, 1:], target[:, 1:]
+    axes = (0, 2, 3, 4)
+    dice = (2 * (p * t).sum(axes) + 1) / ((p * p).sum(axes) + (t * t).sum(axes) + 1)
+    return entropy + (1 - dice).mean()
+
+
+def fit(network: nn.Module, batches: Callable[[int], Iterable[tuple[Tensor, Tensor]]], plan: FitPlan, checkpoint: Path,
+        *, validate: Callable[[nn.Module], float] | None = None, title: str = "training") -> tuple[nn.Module, Progress]:
+    """Train `network` and return the moving average of its weights: the best validated one, or the last.
+
+    Parameters
+    ----------
+    batches : function of the step to start from
+        Gives endless (image, target) pairs, (B, C, I, J, K) and (B, S, I, J, K).
+    checkpoint : Path
+        Written every two minutes and at the end; where it exists, training goes on from it.
+    validate : function of a network in evaluation mode, optional
+        Higher is better. Without it there is no early stopping.
+    """
+    device = torch.device(plan.device)
+    network = network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(plan.average_decay), use_buffers=True)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=plan.peak_rate, weight_decay=1e-4)
+    progress, best = Progress(), None
+    parts: dict[str, Any] = {"network": network, "average": average, "optimiser": optimiser}
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+        for name, part in parts.items():
+            part.load_state_dict(saved[name])
+        progress, best = Progress(**saved["progress"]), saved["best"]
+    begun, last_saved, recent = time.monotonic() - progress.seconds, time.monotonic(), []
+    bar = tqdm(total=round(plan.minutes * 60), initial=round(progress.seconds), unit="s", desc=title, mininterval=5)
+    # On the CPU batches come before the forward pass, so that a budget already used up costs nothing.
+    for image, target in batches(progress.step) if progress.seconds < plan.minutes * 60 else ():
+        share = min(progress.seconds / (plan.minutes * 60), 1.0)
+        for group in optimiser.param_groups:
+            warm_up = min(1, (progress.step + 1) / 60)
+            group["lr"] = plan.peak_rate * warm_up * (0.5 + 0.5 * math.cos(math.pi * share)) + 1e-5
+        network.train()
+        with mixed_precision(plan.device):
+            scores = network(image.to(device, memory_format=torch.channels_last_3d))
+        loss = loss_of(scores.float(), target.to(device))
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimiser.step()
+        average.update_parameters(network)
+        recent.append(float(loss.detach()))
+        progress.step += 1
+        if progress.step % LOSS_EVERY == 0:
+            progress.curve.append([progress.step, round(progress.seconds), round(float(np.mean(recent)), 4)])
+            recent.clear()
+        if validate and plan.validate_every and progress.step % plan.validate_every == 0:
+            score = validate(average.module.eval())
+            progress.validations.append([progress.step, round(progress.seconds), round(score, 4)])
+            if not progress.best >= score:
+                progress.best = score
+                best = {k: v.detach().clone() for k, v in average.state_dict().items()}
+        progress.seconds = time.monotonic() - begun
+        bar.set_postfix(step=progress.step, **({"loss": progress.curve[-1][2]} if progress.curve else {}),
+                        **({"dice": progress.validations[-1][2]} if progress.validations else {}))
+        bar.update(round(progress.seconds) - bar.n)
+        done = progress.seconds >= plan.minutes * 60 or _stale(progress, plan)
+        if done or time.monotonic() - last_saved > SAVE_EVERY_S:
+            _save(checkpoint, {**{n: p.state_dict() for n, p in parts.items()}, "progress": vars(progress),
+                               "best": best})
+            last_saved = time.monotonic()
+        if done:
+            break
+    bar.close()
+    if best is not None:
+        average.load_state_dict(best)
+    return average.module.eval(), progress
+
+
+def _stale(progress: Progress, plan: FitPlan) -> bool:
+    """Whether the last `patience` validations brought nothing better."""
+    scores = [v[2] for v in progress.validations]
+    return len(scores) > plan.patience and len(scores) - 1 - int(np.argmax(scores)) >= plan.patience
+
+
+def _save(path: Path, state: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    torch.save(state, temporary)
+    temporary.replace(path)
