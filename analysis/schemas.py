@@ -117,6 +117,7 @@ MEASURES = Table("measures", "one row a disc, visit and mask source", (
     _f("centre_z_mm", "centre of mass, to the head", "mm"),
     *(_f(SIGNAL_COLUMNS[c], f"mean {c.value} intensity in the disc", "a.u.") for c in Contrast),
     _f("mean_probability", "mean network probability inside the disc", "1", 0),
+    _f("level_confidence", "probability that the level is right, as far as the image tells", "1", 0),
     _STATUS, _REASON,
 ), ("subject", "session", "level", "source"))
 
@@ -163,6 +164,41 @@ ACCURACY = Table("accuracy", "automatic against reference mask, one row a disc a
 MASK_ACCURACY = Table("mask_accuracy", "what `bedrest evaluate` writes: one row a disc of two masks", (
     _MASK, *(c for c in ACCURACY.columns if c.name not in ("subject", "session")),
 ), ("mask", "level"))
+
+_FOLD = Col("fold", "str", "a cross-validation fold, or final")
+TRAINING_SCANS = Table("training_scans", "what `bedrest train` learnt from: one row a labelled visit", (
+    _SUBJECT, _SESSION,
+    Col("contrasts", "str", "contrasts of the visit, joined by +"),
+    Col("discs", "str", "labels in the reference mask", required=False),
+    Col("role", "str", "in the final training", values=("training", "validation")),
+    Col("tested_in", "str", "the run whose network never learnt from this subject; empty when there is none",
+        required=False),
+), ("subject", "session"))
+
+TRAINING_FOLDS = Table("training_folds", "one row a run of `bedrest train`", (
+    _FOLD,
+    Col("training", "str", "subjects learnt from"),
+    Col("validation", "str", "subjects asked when to stop", required=False),
+    Col("held_out", "str", "subjects never seen before the test", required=False),
+    Col("steps", "int", "optimiser steps", "1", minimum=0),
+    Col("minutes", "float", "time used", "min", minimum=0),
+    Col("stopped", "str", "why the run ended"),
+    _f("start_dice", "mean disc Dice of the validation scans, starting network", "1", 0),
+    _f("best_dice", "mean disc Dice of the validation scans, trained network", "1", 0),
+), ("fold",))
+
+TRAINING_CURVES = Table("training_curves", "one row a recorded step of a run; a step has a loss, a Dice, or both", (
+    _FOLD,
+    Col("step", "int", "optimiser step", "1", minimum=0),
+    _f("minutes", "time used so far", "min", 0),
+    _f("loss", "mean loss of the last 50 steps", "1"),
+    _f("validation_dice", "mean disc Dice of the validation scans; at step 0 that of the starting network", "1", 0),
+), ("fold", "step"))
+
+TRAINING_ACCURACY = Table(
+    "training_accuracy", "starting and trained network on scans the run did not learn from, one row a disc", (
+        _FOLD, Col("network", "str", "whose mask it is", values=("start", "trained")), *ACCURACY.columns,
+    ), ("fold", "network", "subject", "session", "level"))
 
 _LEVEL_OR_ALL = Col("level", "str", "disc level, or all (every disc together)", values=(*LEVELS, ALL_LEVELS))
 _GROUPS = Col("group", "str", "study arm, or first minus second")
@@ -323,6 +359,7 @@ FINDINGS = Table("findings", "one row a disc of a visit, as the engine named it"
     _SUBJECT, _SESSION, _LEVEL,
     Col("label", "int", "number in the mask", minimum=1),
     _f("mean_probability", "mean network probability inside the disc", "1", 0),
+    _f("level_confidence", "probability that the level is right, as far as the image tells", "1", 0),
     _STATUS, _REASON,
 ), ("subject", "session", "level"))
 
@@ -391,5 +428,5 @@ REPEATABILITY = Table("repeatability", "error of repeated measurement, from subj
 TABLES: tuple[Table, ...] = (
     SUBJECTS, SESSIONS, SCANS, INPUT_PROBLEMS, SCAN_RECORDS, FINDINGS, MEASURES, MASK_MEASURES, CHANGE, ARVD, ACCURACY,
     MASK_ACCURACY, CONTRASTS, SENSITIVITY, MODELS, VARIANCES, TERMS, MARGINAL_MEANS, RECOVERY, FLOW, POWER,
-    AGREEMENT, REPEATABILITY, FAILURES, TRUTH,
+    AGREEMENT, REPEATABILITY, FAILURES, TRUTH, TRAINING_SCANS, TRAINING_FOLDS, TRAINING_CURVES, TRAINING_ACCURACY,
 )

@@ -82,6 +82,10 @@ class Study(_Frozen):
     contrasts: tuple[Contrast, ...] = Field((), description="contrasts every visit should have; empty = any")
     output: Path | None = Field(None, description="output folder; default reports/<name> in the working folder")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where the network runs")
+    weights: Path | None = Field(None, description="weights file of the network, as `bedrest train` writes it; "
+                                 "relative to study.toml; default: the shipped one")
+    tissues: Literal["discs", "all"] = Field("discs", description="all: also write masks of vertebral bodies, sacrum "
+                                             "and spinal canal")
     statistics: Statistics = Field(default_factory=Statistics)  # type: ignore[arg-type]
     path: Path = Field(Path("study.toml"), exclude=True)
 
@@ -132,6 +136,7 @@ def _absolute(study: Study, base: Path) -> Study:
     return study.model_copy(update={
         "images": study.images.model_copy(update=paths),
         "output": base / study.output.expanduser() if study.output is not None else None,
+        "weights": base / study.weights.expanduser() if study.weights is not None else None,
         "path": study.path.resolve(),
     })
 

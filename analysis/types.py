@@ -96,6 +96,8 @@ class DiscFinding:
         See `vocabulary.Status`; reason is empty when ok.
     mean_probability : float
         Mean network probability inside the disc, 0 to 1.
+    level_confidence : float
+        Probability that the level is right, as far as the image tells, 0 to 1; missing without a name.
     """
 
     label: int
@@ -103,6 +105,7 @@ class DiscFinding:
     status: str
     reason: str
     mean_probability: float
+    level_confidence: float = float("nan")
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,8 +119,14 @@ class Segmentation:
     findings : tuple of DiscFinding
         One for each of the seven levels (a level not found is ``failed``), then one for each unnamed disc.
     warnings : tuple of str
+    tissues : LabelMap, optional
+        The discs with their neighbours, numbered as in `vocabulary.TISSUE_OF_LABEL`; where they were asked for.
+    disc_probability : Volume, optional
+        Calibrated probability of disc, 0 to 1, on the scan's grid.
     """
 
     discs: LabelMap
     findings: tuple[DiscFinding, ...]
     warnings: tuple[str, ...] = field(default=())
+    tissues: LabelMap | None = None
+    disc_probability: Volume | None = None

@@ -58,4 +58,19 @@ ALL_LEVELS: Final = "all"  # every disc together, in tables of statistics
 # Discs that were found but could not be named get 101, 102, ... from the bottom up.
 FIRST_UNNAMED_LABEL: Final = 101
 
+# The discs' neighbours, in masks of all tissues. Vertebra 10 + k lies on disc k; 30 where levels could not be told.
+TISSUE_OF_LABEL: Final[dict[int, str]] = {
+    **LEVEL_OF_LABEL,
+    10: "sacrum",
+    11: "L5",
+    12: "L4",
+    13: "L3",
+    14: "L2",
+    15: "L1",
+    16: "T12",
+    17: "T11",
+    20: "spinal canal",
+    30: "vertebra",
+}
+
 SIGNAL_COLUMNS: Final[dict[Contrast, str]] = {c: f"signal_{c.value}" for c in Contrast}

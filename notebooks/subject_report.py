@@ -112,5 +112,7 @@ if len(arvd):
 
 # %%
 display(show.table(records.drop(columns=["subject", "source"]), schemas.SCAN_RECORDS))
-display(show.text("Research use only. The shipped network was trained on synthetic images alone. Checksums of every "
-                  "input, output and of the weights are in provenance.json."))
+network = "The shipped network was trained on synthetic images alone." if study.weights is None else (
+    f"The network is {study.weights.name}, named in study.toml.")
+display(show.text(f"Research use only. {network} Checksums of every input, output and of the weights are in "
+                  "provenance.json."))

@@ -8,11 +8,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from analysis import __version__
 from analysis.errors import BedrestError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+ENGINE_ROWS = ("synthetic", "volumes", "contrasts", "t2-discs", "vertebrae", "speed", "sliding-window", "gpu", "nnunet")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -45,6 +47,10 @@ def build_parser() -> argparse.ArgumentParser:
         segment.add_argument(f"--{flag}", type=Path, metavar="FILE")
     segment.add_argument("-o", "--output", type=Path, required=True, metavar="MASK")
     segment.add_argument("--device", choices=DEVICES, default="auto")
+    segment.add_argument("--tissues", choices=("discs", "all"), default="discs",
+                         help="all: also vertebral bodies, sacrum and spinal canal")
+    segment.add_argument("--probabilities", type=Path, metavar="FILE", help="also write the probability of disc")
+    segment.add_argument("--weights", type=Path, metavar="FILE", help="default: the shipped network")
 
     measure = commands.add_parser("measure", help="measure the discs of a mask made by anyone")
     measure.add_argument("mask", type=Path, metavar="MASK")
@@ -58,6 +64,9 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--levels", default=None, metavar="1=L5-S1,...")
     evaluate.add_argument("--reference-levels", default=None, metavar="51=L5-S1,...")
     evaluate.add_argument("-o", "--output", type=Path, required=True, metavar="CSV")
+
+    _add_train(commands)
+    _add_benchmark_engine(commands)
 
     report = commands.add_parser("report", help="make reports again from stored results")
     report.add_argument("study", type=Path, metavar="STUDY.toml")
@@ -88,12 +97,51 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_train(commands: argparse._SubParsersAction) -> None:
+    train = commands.add_parser("train", help="train the network on the study's own labelled scans")
+    train.add_argument("study", type=Path, metavar="STUDY.toml")
+    train.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
+    train.add_argument("--start", type=Path, metavar="WEIGHTS", help="network to start from; default: the shipped one")
+    train.add_argument("--from-scratch", action="store_true", help="begin with random weights")
+    train.add_argument("--minutes", type=float, default=30.0, help="at most, for each run (default 30)")
+    train.add_argument("--folds", type=int, default=0, metavar="N",
+                       help="cross-validate over N groups of subjects first (default 0: no)")
+    train.add_argument("--validation-share", type=float, default=0.2, metavar="SHARE",
+                       help="of a run's subjects, to say when to stop (default 0.2)")
+    train.add_argument("--synthetic-share", type=float, default=0.3, metavar="SHARE",
+                       help="of patches from synthetic anatomies, so that nothing is forgotten (default 0.3)")
+    train.add_argument("--patience", type=int, default=10, help="validations without a better Dice (default 10)")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--device", choices=DEVICES, default=None, help="default: what study.toml says")
+    train.add_argument("--threads", type=int, default=None, help="default: every core")
+
+
+def _add_benchmark_engine(commands: argparse._SubParsersAction) -> None:
+    bench = commands.add_parser("benchmark-engine", help="measure the engine against its targets")
+    bench.add_argument("--weights", type=Path, metavar="FILE", help="default: the shipped network")
+    bench.add_argument("--device", choices=DEVICES, default="auto")
+    bench.add_argument("--real", type=Path, metavar="FOLDER",
+                       help="real data; default: $BEDREST_REAL_DATA, or shared/data/real beside the repository")
+    bench.add_argument("--subjects", type=int, default=8, help="of the synthetic cohort, three visits each (default 8)")
+    bench.add_argument("--rows", nargs="+", choices=ENGINE_ROWS, metavar="NAME",
+                       help=f"default: all of {', '.join(ENGINE_ROWS)}")
+    bench.add_argument("--nnunet", type=Path, metavar="JSON",
+                       help="result.json of pipelines/nnunet_comparison/compare.py")
+    bench.add_argument("-o", "--output", type=Path, default=Path("docs/engine_benchmark.md"), metavar="MD",
+                       help="page; every disc goes into a .csv beside it (default docs/engine_benchmark.md)")
+
+
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     from pipelines import commands, planning
 
+    module: ModuleType = planning if args.command in ("simulate", "power") else commands
     try:
-        return getattr(planning if args.command in ("simulate", "power") else commands, args.command)(args)
+        if args.command == "train":
+            from pipelines import training as module
+        elif args.command == "benchmark-engine":
+            from pipelines import benchmarks as module
+        return getattr(module, args.command.replace("-", "_"))(args)
     except BedrestError as error:
         print(f"bedrest {args.command}: {error}", file=sys.stderr)
         return 1

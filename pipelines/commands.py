@@ -9,7 +9,7 @@ from pathlib import Path
 
 from analysis import schemas
 from analysis.errors import ImageError, StudyError
-from analysis.vocabulary import LEVEL_OF_LABEL, Contrast, Status
+from analysis.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, Contrast, Status
 
 DONE, COULD_NOT, DONE_WITH_FAILURES = 0, 1, 3
 
@@ -56,11 +56,13 @@ def run(args: argparse.Namespace) -> int:
     """Everything, resumable."""
     from analysis.io.results import StudyResults
     from analysis.segmentation.device import resolve_device
+    from analysis.segmentation.weights import chosen_weights
     from analysis.settings import load_study
     from pipelines.run import prepare, run_workflow
 
     study = load_study(args.study)
     device = resolve_device(args.device or study.device)
+    chosen_weights(study.weights)  # a wrong path is told before any image is read
     results = StudyResults(study.output_dir)
     manifest, problems = prepare(study, results)
     for p in problems:
@@ -99,24 +101,30 @@ def _tell(outcome, results, problems) -> int:
 def segment(args: argparse.Namespace) -> int:
     """One scan -> one mask in the scan's own grid."""
     from analysis.io.images import read_scan
-    from analysis.io.masks import write_label_map
+    from analysis.io.masks import write_label_map, write_volume
     from analysis.segmentation.device import resolve_device
     from analysis.segmentation.engine import segment as run_engine
-    from analysis.segmentation.weights import load_weights
+    from analysis.segmentation.weights import chosen_weights, load_weights
 
     paths = {c: getattr(args, c.value) for c in Contrast if getattr(args, c.value)}
     if not paths:
         raise StudyError("at least one contrast", "none", "bedrest segment",
                          "Give --water, --fat, --in-phase, --opposed or --t2.")
-    _refuse_overwrite(args.output, list(paths.values()))
+    for output in filter(None, (args.output, args.probabilities)):
+        _refuse_overwrite(output, list(paths.values()))
     scan = read_scan(paths, where="scan")
-    result = run_engine(load_weights(), scan, device=resolve_device(args.device))
-    names = {**LEVEL_OF_LABEL, **{f.label: f.name for f in result.findings}}
-    write_label_map(result.discs, args.output, names=names, like=next(iter(paths.values())))
+    result = run_engine(load_weights(chosen_weights(args.weights)), scan, device=resolve_device(args.device),
+                        tissues=args.tissues == "all")
+    like = next(iter(paths.values()))
+    names = {**(TISSUE_OF_LABEL if result.tissues else LEVEL_OF_LABEL), **{f.label: f.name for f in result.findings}}
+    write_label_map(result.tissues or result.discs, args.output, names=names, like=like)
+    if args.probabilities and result.disc_probability:
+        write_volume(result.disc_probability, args.probabilities, like=like)
     for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)
+    print(f"{'level':10s} {'status':8s} p_disc p_level reason")
     for f in result.findings:
-        print(f"{f.name:10s} {f.status:8s} {f.mean_probability:5.2f} {f.reason}")
+        print(f"{f.name:10s} {f.status:8s} {f.mean_probability:6.2f} {f.level_confidence:7.2f} {f.reason}")
     found = any(f.status != Status.FAILED for f in result.findings)
     return DONE if found else DONE_WITH_FAILURES
 
@@ -143,7 +151,7 @@ def measure(args: argparse.Namespace) -> int:
     _refuse_overwrite(args.output, [args.mask])
     measures = measure_discs(mask, levels, images)
     key = VisitKey(args.mask.name.split(".")[0], "", "", float("nan"), "")
-    frame = measures_frame(measures, visit=key, source="given", mean_probability={})
+    frame = measures_frame(measures, visit=key, source="given")
     frame = frame.rename(columns={"signal_water": "signal", "subject": "mask"})[schemas.MASK_MEASURES.column_names]
     write_table(frame, args.output, schemas.MASK_MEASURES)
     for label, n in unknown_labels(mask, levels).items():

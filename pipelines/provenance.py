@@ -10,7 +10,7 @@ from analysis import __version__, schemas
 from analysis.io.code_state import code_state
 from analysis.io.files import sha256_of, write_text
 from analysis.io.results import StudyResults
-from analysis.segmentation.weights import SHIPPED
+from analysis.segmentation.weights import chosen_weights, training_record
 from analysis.settings import Study
 
 PACKAGES = ("torch", "monai", "numpy", "pandas", "scipy", "scikit-image", "nibabel", "statsmodels", "matplotlib",
@@ -25,12 +25,14 @@ def write_provenance(results: StudyResults, study: Study) -> None:
     failures = results.read(schemas.FAILURES)
     made = [*sorted(results.mask("x", "y").parent.glob("*.nii.gz")),
             *sorted(results.table(schemas.MEASURES).parent.glob("*.csv"))]
+    weights = chosen_weights(study.weights)
     content = {
         "bedrest": __version__,
         "code": code_state(),
         "study": json.loads(study.model_dump_json()),
         "inputs_sha256": dict(sorted(zip(scans["path"], scans["sha256"], strict=True))),
-        "weights": {"file": SHIPPED.name, "sha256": sha256_of(SHIPPED), "trained_on": "synthetic anatomies only"},
+        "weights": {"file": str(weights) if study.weights else weights.name, "sha256": sha256_of(weights),
+                    "trained_on": training_record(weights).get("data", "unknown")},
         "outputs_sha256": {p.relative_to(results.output_dir).as_posix(): sha256_of(p) for p in made},
         "segmentation_seconds": {f"{r.subject} {r.session}": r.seconds for t in records for r in t.itertuples()
                                  if r.seconds == r.seconds},

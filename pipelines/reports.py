@@ -27,6 +27,13 @@ def make_cohort_report(study: Study, results: StudyResults) -> None:
          title=f"{study.name}: cohort report")
 
 
+def make_training_report(folder: Path) -> Path:
+    """Run the training notebook on a folder of `bedrest train`; returns the page."""
+    _run(NOTEBOOKS / "training_report.py", {"folder": str(folder.resolve())}, folder / "report.ipynb",
+         folder / "report.html", title="Training report")
+    return folder / "report.html"
+
+
 def _common(study: Study, results: StudyResults) -> dict[str, object]:
     return {"output_dir": str(results.output_dir.resolve()), "study_toml": str(study.path)}
 

@@ -24,7 +24,7 @@ from tqdm import tqdm
 import analysis
 from analysis import schemas
 from analysis.errors import OutputError
-from analysis.io.files import write_if_changed
+from analysis.io.files import sha256_of, write_if_changed
 from analysis.io.manifest import InputProblem, Manifest, build_manifest, check_manifest
 from analysis.io.results import StudyResults
 from analysis.io.tables import write_table
@@ -91,7 +91,7 @@ def run_workflow(study: Study, results: StudyResults, manifest: Manifest, *, cor
         "--resources", "gpu=1", "--keep-going", "--rerun-incomplete", "--nolock", "--scheduler", "greedy",
         "--rerun-triggers", "mtime", "input", "--nocolor",
     ]
-    with _locked(results.output_dir), log.open("w") as written:
+    with locked(results.output_dir), log.open("w") as written:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                    env={**os.environ, "PYTHONWARNINGS": "ignore"})
         redone, reasons = _follow(process, written)
@@ -129,8 +129,9 @@ def _follow(process: subprocess.Popen[str], log) -> tuple[Counter[str], list[str
 
 def _write_settings(study: Study, results: StudyResults, manifest: Manifest, *, cores: int, device: str) -> None:
     """What each stage depends on besides files, as small files that change only when it does."""
-    from analysis.segmentation.weights import SHIPPED
+    from analysis.segmentation.weights import chosen_weights
 
+    weights = chosen_weights(study.weights)
     subjects = list(manifest.subjects["subject"])
     files = {s: sorted(p for p in manifest.scans.loc[manifest.scans["subject"] == s, "path"] if Path(p).is_file())
              for s in subjects}
@@ -140,10 +141,13 @@ def _write_settings(study: Study, results: StudyResults, manifest: Manifest, *, 
         "settings/statistics.json": {**study.statistics.model_dump(), "groups": study.groups,
                                      "sessions": study.session_ids, "description": study.description,
                                      "program": _fingerprint("models", "stats")},
+        # A copied file may be older than the results and yet be another: its bytes count, too.
+        "settings/segmentation.json": {"weights_sha256": sha256_of(weights), "tissues": study.tissues,
+                                       "program": _fingerprint("segmentation", "imaging")},
         "settings/report.json": {"name": study.name, "description": study.description},
         "config.json": {
             "subjects": files, "python": sys.executable, "study": str(study.path.resolve()), "device": device,
-            "weights": str(SHIPPED), "threads": max(1, cores // max(len(subjects), 1)),
+            "weights": str(weights), "threads": max(1, cores // max(len(subjects), 1)),
             "gpu": 0 if device == "cpu" else 1,
             "notebooks": {kind: str(NOTEBOOKS / f"{kind}_report.py") for kind in ("subject", "cohort")},
         },
@@ -159,7 +163,7 @@ def _fingerprint(*packages: str) -> str:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Keep two runs apart; the system lifts the lock when the process ends, however it ends."""
     with (folder / ".lock").open("w") as handle:
         try:

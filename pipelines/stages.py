@@ -19,11 +19,12 @@ from analysis import schemas
 from analysis.errors import BedrestError
 from analysis.io.images import read_scan
 from analysis.io.masks import read_label_map, write_label_map
+from analysis.io.read_ahead import read_ahead
 from analysis.io.results import StudyResults
 from analysis.io.tables import concat_tables, empty_table, read_table, write_table
 from analysis.settings import Study, load_study
-from analysis.types import LabelMap, Scan
-from analysis.vocabulary import LEVEL_OF_LABEL, Contrast, MaskRole, Status
+from analysis.types import DiscFinding, LabelMap, Scan
+from analysis.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, Contrast, MaskRole, Status
 
 
 @dataclass(frozen=True)
@@ -68,54 +69,65 @@ def visits_of(job: Job) -> list[Visit]:
 def segment(job: Job) -> None:
     """Every visit of a subject -> masks, scan records, findings. The weights are loaded once."""
     from analysis.segmentation.device import resolve_device
-    from analysis.segmentation.weights import load_weights
+    from analysis.segmentation.weights import chosen_weights, load_weights
 
     device = resolve_device(job.device)
     if device == "cpu":
         import torch
 
         torch.set_num_threads(job.threads)
-    trained = load_weights()
+    trained = load_weights(chosen_weights(job.study.weights))
     records, findings = [], []
-    for visit in visits_of(job):
-        record, found = _segment_visit(job, visit, trained, device)
+    for visit, contents in read_ahead(visits_of(job), _read_visit):
+        record, found = _segment_visit(job, visit, contents, trained, device)
         records.append(record)
         findings += found
     _write_slice(job, pd.DataFrame(records), schemas.SCAN_RECORDS)
     _write_slice(job, pd.DataFrame(findings), schemas.FINDINGS)
 
 
-def _segment_visit(job: Job, visit: Visit, trained, device: str) -> tuple[dict, list[dict]]:
+def _read_visit(visit: Visit) -> LabelMap | Scan:
+    """The mask that was given, or the scan to segment."""
+    if given := visit.paths.get(MaskRole.MASK):
+        return read_label_map(given, where=visit.where)
+    return read_scan(visit.contrasts(), where=visit.where)
+
+
+def _segment_visit(job: Job, visit: Visit, contents: Callable[[], LabelMap | Scan], trained,
+                   device: str) -> tuple[dict, list[dict]]:
     from analysis.segmentation.engine import segment as run_engine
 
     key = {"subject": visit.subject, "session": visit.session}
     target = job.results.mask(visit.subject, visit.session)
-    given = visit.paths.get(MaskRole.MASK)
-    record = {**key, "mask_path": "", "source": "given" if given else "automatic", "contrasts": "", "device": "",
-              "seconds": float("nan"), "warnings": "", "status": Status.OK, "reason": ""}
+    like = visit.paths.get(MaskRole.MASK) or next(iter(visit.contrasts().values()))
+    record = {**key, "mask_path": "", "source": "automatic", "contrasts": "", "device": "", "seconds": float("nan"),
+              "warnings": "", "status": Status.OK, "reason": ""}
     begun = time.monotonic()
     try:
-        if given:
-            mask = read_label_map(given, where=visit.where)
-            found = [(level, label, float("nan"), Status.OK, "") for label, level in LEVEL_OF_LABEL.items()
-                     if (mask.data == label).any()]
+        content = contents()
+        if isinstance(content, LabelMap):
+            record["source"] = "given"
+            discs = content
+            found = [DiscFinding(label, level, Status.OK, "", float("nan"))
+                     for label, level in LEVEL_OF_LABEL.items() if (discs.data == label).any()]
         else:
-            paths = visit.contrasts()
-            segmentation = run_engine(trained, read_scan(paths, where=visit.where), device=device)
-            mask = segmentation.discs
-            record |= {"contrasts": "+".join(paths), "device": device, "warnings": " | ".join(segmentation.warnings)}
-            found = [(f.name, f.label, f.mean_probability, Status(f.status), f.reason) for f in segmentation.findings]
-        names = {**LEVEL_OF_LABEL, **{label: level for level, label, *_ in found}}
-        like = given or next(iter(visit.contrasts().values()))
-        write_label_map(mask, target, names=names, like=like)
+            result = run_engine(trained, content, device=device, tissues=job.study.tissues == "all")
+            discs, found = result.discs, list(result.findings)
+            record |= {"contrasts": "+".join(visit.contrasts()), "device": device,
+                       "warnings": " | ".join(result.warnings)}
+            if result.tissues is not None:
+                names = {**TISSUE_OF_LABEL, **{f.label: f.name for f in found}}
+                write_label_map(result.tissues, job.results.tissue_mask(visit.subject, visit.session), names=names,
+                                like=like)
+        write_label_map(discs, target, names={**LEVEL_OF_LABEL, **{f.label: f.name for f in found}}, like=like)
         record |= {"mask_path": str(target.relative_to(job.results.output_dir)),
                    "seconds": round(time.monotonic() - begun, 2)}
-        if not any(status != Status.FAILED for *_, status, _ in found):
-            record |= {"status": Status.FAILED, "reason": found[0][-1] if found else "the mask is empty"}
+        if not any(f.status != Status.FAILED for f in found):
+            record |= {"status": Status.FAILED, "reason": found[0].reason if found else "the mask is empty"}
     except BedrestError as error:
         return record | {"status": Status.FAILED, "reason": str(error)}, []
-    columns = ("level", "label", "mean_probability", "status", "reason")
-    return record, [{**key, **dict(zip(columns, row, strict=True))} for row in found]
+    return record, [{**key, "level": f.name, "label": f.label, "mean_probability": f.mean_probability,
+                     "level_confidence": f.level_confidence, "status": f.status, "reason": f.reason} for f in found]
 
 
 def measure(job: Job) -> None:
@@ -161,13 +173,12 @@ def _measure_automatic(job: Job, visit: Visit, key, record: pd.Series,
     levels = {int(label): level for label, level in zip(found["label"], found["level"], strict=True)}
     levels = levels or dict(LEVEL_OF_LABEL)
     images = scan.contrasts if scan is not None and scan.grid.shape == mask.grid.shape else {}
-    frame = measures_frame(measure_discs(mask, levels, images), visit=key, source=record["source"],
-                           mean_probability=dict(zip(found["level"], found["mean_probability"], strict=True)))
+    frame = measures_frame(measure_discs(mask, levels, images), visit=key, source=record["source"])
     return mask, with_findings(frame, found)
 
 
 def _measure_reference(visit: Visit, key, automatic: LabelMap | None) -> tuple[list[pd.DataFrame], list[pd.DataFrame]]:
-    from analysis.measure.agreement import compare_masks, name_binary_reference
+    from analysis.measure.agreement import compare_masks
     from analysis.measure.discs import measure_discs
     from analysis.tables.measures import accuracy_frame, failed_accuracy, measures_frame
 
@@ -175,18 +186,23 @@ def _measure_reference(visit: Visit, key, automatic: LabelMap | None) -> tuple[l
     if path is None:
         return [], []
     try:
-        reference = read_label_map(path, where=visit.where)
-        if set(pd.unique(reference.data.ravel())) == {0, 1}:
-            reference = name_binary_reference(reference)
+        reference = read_reference(path, where=visit.where)
         levels = {k: v for k, v in LEVEL_OF_LABEL.items() if (reference.data == k).any()}
-        frames = [measures_frame(measure_discs(reference, levels, {}), visit=key, source="reference",
-                                 mean_probability={})]
+        frames = [measures_frame(measure_discs(reference, levels, {}), visit=key, source="reference")]
         if automatic is None:
             return frames, []
         agreement = compare_masks(automatic, reference, levels=levels, reference_levels=levels)
         return frames, [accuracy_frame(agreement, visit=key)]
     except BedrestError as error:
         return [], [failed_accuracy(key, reason=str(error))]
+
+
+def read_reference(path: Path, *, where: str) -> LabelMap:
+    """A reference mask with its discs named; one of 0 and 1 only is named from the bottom up."""
+    from analysis.measure.agreement import name_binary_reference
+
+    reference = read_label_map(path, where=where)
+    return name_binary_reference(reference) if set(pd.unique(reference.data.ravel())) == {0, 1} else reference
 
 
 def change(job: Job) -> None:

@@ -1,81 +1,26 @@
-"""Naming on hand-made probability maps; the shipped network on phantoms it never saw; geometry in and out."""
+"""The shipped networks on phantoms they never saw; geometry in and out; memory that does not suffice."""
 
 import json
 
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
 from analysis.errors import StudyError, WeightsError
+from analysis.imaging.crop import box_around, box_of, crop_grid
 from analysis.imaging.orientation import turn_to_ras
 from analysis.imaging.resample import grid_with_spacing, resample
+from analysis.io.read_ahead import read_ahead
 from analysis.phantom.anatomy import draw_spine
 from analysis.phantom.paint import paint, paint_levels
 from analysis.phantom.render import Artefacts, demo_grid, render_dixon
-from analysis.phantom.tissues import Structure
 from analysis.segmentation.device import resolve_device
-from analysis.segmentation.naming import name_discs
+from analysis.segmentation.forward import forward
 from analysis.segmentation.normalise import normalise
 from analysis.segmentation.weights import SHIPPED, load_weights
 from analysis.types import Grid, Scan, Volume
 from analysis.vocabulary import LEVEL_OF_LABEL, Contrast, Status
-
-GRID = Grid((20, 30, 130), np.diag([2.0, 1.25, 1.25, 1.0]))
-DISC_Z = [20 + 14 * i for i in range(7)]  # lower edges of seven discs, 17.5 mm apart
-
-
-def _column(*, missing: tuple[int, ...] = (), sacrum: bool = True) -> np.ndarray:
-    """A column of blocks: sacrum below, then discs and vertebrae in turn; one-hot probabilities."""
-    structure = np.zeros(GRID.shape, np.uint8)
-    body = (slice(4, 16), slice(6, 24))
-    if sacrum:
-        structure[(*body, slice(0, DISC_Z[0]))] = Structure.SACRUM
-    structure[(*body, slice(DISC_Z[0], 126))] = Structure.VERTEBRA
-    for i, z in enumerate(DISC_Z):
-        if i not in missing:
-            structure[(*body, slice(z, z + 5))] = Structure.DISC
-    return np.eye(len(Structure), dtype=np.float32)[structure].transpose(3, 0, 1, 2)
-
-
-def test_discs_are_counted_upwards_from_the_sacrum():
-    named = name_discs(_column(), GRID)
-    assert [f.status for f in named.findings] == [Status.OK] * 7
-    for label, z in enumerate(DISC_Z, start=1):
-        assert np.unique(named.labels[6:14, 8:22, z : z + 5]).tolist() == [label]
-
-
-def test_a_gap_keeps_its_name_and_says_so():
-    named = name_discs(_column(missing=(3,)), GRID)
-    by_name = {f.name: f for f in named.findings}
-    assert by_name["L2-L3"].status == Status.FAILED and "gap" in by_name["L2-L3"].reason
-    assert by_name["L1-L2"].status == Status.OK
-    assert np.unique(named.labels[6:14, 8:22, DISC_Z[4]]).tolist() == [5]
-
-
-def test_without_a_sacrum_nothing_is_named():
-    named = name_discs(_column(sacrum=False), GRID)
-    assert all(f.status == Status.FAILED for f in named.findings[:7])
-    assert [f.name for f in named.findings[7:]] == [f"unnamed-{i}" for i in range(1, 8)]
-    assert set(np.unique(named.labels)) == {0, *range(101, 108)}
-    assert "sacrum" in named.warnings[-1]
-
-
-def test_nothing_found_is_seven_failed_rows():
-    empty = np.zeros((5, *GRID.shape), np.float32)
-    empty[0] = 1
-    named = name_discs(empty, GRID)
-    assert [f.name for f in named.findings] == list(LEVEL_OF_LABEL.values())
-    assert all(f.status == Status.FAILED and "no disc found" in f.reason for f in named.findings)
-
-
-def test_remnant_disc_inside_the_sacrum_is_not_counted():
-    probabilities = _column()
-    block = (slice(None), slice(4, 16), slice(6, 24), slice(4, 8))
-    probabilities[block] = 0
-    probabilities[(Structure.DISC, *block[1:])] = 1
-    named = name_discs(probabilities, GRID)
-    assert np.unique(named.labels[6:14, 8:22, DISC_Z[0]]).tolist() == [1]
-    assert not named.labels[:, :, 4:8].any()
 
 
 @pytest.mark.parametrize("codes", ["LPS", "PIR", "RAS", "ASL"])
@@ -148,6 +93,27 @@ def _dice(found: np.ndarray, truth: np.ndarray) -> list[float]:
             for k in LEVEL_OF_LABEL]
 
 
+def test_the_locator_keeps_every_disc_in_the_crop(held_out):
+    from analysis.segmentation.predict import predict
+
+    scan, truth = held_out
+    found = predict(load_weights(), scan, "cpu")
+    assert not found.notes
+    kept = truth[box_of(found.grid, scan.grid)]
+    assert (kept > 0).sum() == (truth > 0).sum()
+    assert kept.size < 0.5 * truth.size
+
+
+def test_a_scan_without_a_spine_is_searched_whole_and_says_so(rng):
+    from analysis.segmentation.engine import segment
+
+    grid = Grid((24, 48, 48), np.diag([2.0, 1.25, 1.25, 1.0]))
+    noise = Scan({Contrast.T2: Volume(rng.random(grid.shape).astype(np.float32), grid)})
+    result = segment(load_weights(), noise, device="cpu")
+    assert "whole scan was searched" in result.warnings[0]
+    assert all(f.status == Status.FAILED for f in result.findings if f.label in LEVEL_OF_LABEL)
+
+
 def test_the_shipped_network_names_and_outlines_a_phantom_it_never_saw(held_out):
     from analysis.segmentation.engine import segment
 
@@ -155,6 +121,26 @@ def test_the_shipped_network_names_and_outlines_a_phantom_it_never_saw(held_out)
     result = segment(load_weights(), scan, device="cpu")
     assert [f.status for f in result.findings] == [Status.OK] * 7
     assert np.mean(_dice(result.discs.data, truth)) >= 0.90
+    # the probabilities are calibrated: their sum is the volume, without any threshold
+    assert result.disc_probability.data.sum() == pytest.approx((truth > 0).sum(), rel=0.05)
+
+
+def test_the_same_scan_gives_the_same_bytes(held_out):
+    from analysis.segmentation.engine import segment
+
+    one, two = (segment(load_weights(), held_out[0], device="cpu").disc_probability.data for _ in range(2))
+    assert one.tobytes() == two.tobytes()
+
+
+def test_every_neighbour_of_a_phantom_is_named(held_out):
+    from analysis.segmentation.engine import segment
+
+    scan, _ = held_out
+    result = segment(load_weights(), scan, device="cpu", tissues=True)
+    np.testing.assert_array_equal(np.where(result.tissues.data < 10, result.tissues.data, 0), result.discs.data)
+    heights = {k: np.argwhere(result.tissues.data == k)[:, 2].mean() for k in (*range(1, 8), *range(10, 18), 20)}
+    for k in LEVEL_OF_LABEL:  # sacrum or lower body, disc, upper body
+        assert heights[9 + k] < heights[k] < heights[10 + k]
 
 
 def test_axes_in_another_order_give_the_same_mask(held_out):
@@ -170,6 +156,72 @@ def test_axes_in_another_order_give_the_same_mask(held_out):
         flipped[contrast] = Volume(data, Grid((256, 256, 36), affine))
     turned = segment(trained, Scan(flipped), device="cpu").discs.data
     np.testing.assert_array_equal(turned[:, ::-1].transpose(2, 1, 0), straight)
+
+
+class _Small(torch.nn.Module):
+    """Five scores a voxel; refuses inputs above a size, as a device without memory does."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.conv, self.most, self.seen = torch.nn.Conv3d(5, 5, 3, padding=1), most, []
+
+    def forward(self, x):
+        self.seen.append(x[0, 0].numel())
+        if self.seen[-1] > self.most:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate too much")
+        return self.conv(x)
+
+
+def test_tiles_take_over_where_memory_does_not_suffice_and_say_so(rng):
+    image = rng.random((5, 50, 170, 170)).astype(np.float32)
+    torch.manual_seed(0)
+    network = _Small(most=1_300_000)
+    found = forward(network, image, "cpu")
+    assert network.seen[0] > 1_300_000 and max(network.seen[1:]) <= 1_300_000
+    assert found.notes == ("out of memory on cpu: computed in tiles on cpu",)
+    network.most = 10**9
+    dense = forward(network, image, "cpu")
+    assert dense.notes == ()
+    inner = (slice(None), *[slice(2, -2)] * 3)  # at the rim tiles see zeros where the dense pass saw repeated edges
+    np.testing.assert_allclose(found.data[inner], dense.data[inner], atol=1e-4)
+    assert "over 1000" in forward(network, image[:, :48, :160, :160], "cpu", dense_voxels=1000).notes[0]
+
+
+def test_an_error_that_is_not_about_memory_is_not_hidden(rng):
+    class Broken(torch.nn.Module):
+        def forward(self, x):
+            raise RuntimeError("wrong shape")
+
+    with pytest.raises(RuntimeError, match="wrong shape"):
+        forward(Broken(), rng.random((5, 8, 16, 16)).astype(np.float32), "cpu")
+
+
+def test_boxes_hold_what_they_should():
+    whole = Grid((20, 40, 40), np.diag([2.0, 1.0, 1.0, 1.0]))
+    part = crop_grid(whole, (slice(5, 9), slice(10, 30), slice(0, 7)))
+    assert box_of(part, whole) == (slice(5, 9), slice(10, 30), slice(0, 7))
+    assert box_of(part, whole, margin_mm=4) == (slice(3, 11), slice(6, 34), slice(0, 11))
+    coarse = grid_with_spacing(part, (4.0, 2.0, 2.0))
+    assert box_of(coarse, whole)[1] == slice(10, 30)
+    inside = np.zeros((5, 6, 7), bool)
+    inside[1:3, 2, 4:6] = True
+    assert box_around(inside) == (slice(1, 3), slice(2, 3), slice(4, 6))
+
+
+def test_reading_ahead_keeps_order_and_gives_each_error_to_its_own_key():
+    def read(key):
+        if key == 2:
+            raise WeightsError("a", "b", "c", "d")
+        return 10 * key
+
+    got = []
+    for key, content in read_ahead([1, 2, 3], read):
+        try:
+            got.append((key, content()))
+        except WeightsError:
+            got.append((key, None))
+    assert got == [(1, 10), (2, None), (3, 30)]
+    assert list(read_ahead([], read)) == []
 
 
 @pytest.mark.parametrize("contrast", [Contrast.IN_PHASE, Contrast.OPPOSED])

@@ -40,7 +40,7 @@ def disc(level: str, volume_mm3: float = math.nan, *, status: str = Status.OK, r
 def frame(
     discs: list[DiscMeasure], session: str = BASE, *, subject: str = "01", source: str = "automatic"
 ) -> pd.DataFrame:
-    return measures_frame(discs, visit=visit(session, subject=subject), source=source, mean_probability={})
+    return measures_frame(discs, visit=visit(session, subject=subject), source=source)
 
 
 def failed(level: str, reason: str = "not found") -> DiscMeasure:
@@ -54,15 +54,14 @@ def test_measures_frame_follows_its_schema() -> None:
     )
     found = measures_frame(
         [good, failed("L4-L5"), disc("L3-L4", 8000)], visit=visit(), source="automatic",
-        mean_probability={"L5-S1": 0.97, "L4-L5": 0.2},
     )
     MEASURES.pandera.validate(found)
     assert list(found.columns) == MEASURES.column_names
     assert found["subject"].tolist() == ["01"] * 3  # never the number 1
     first, second, third = found.to_dict("records")
-    assert (first["centre_z_mm"], first["signal_water"], first["mean_probability"]) == (3, 163, 0.97)
+    assert (first["centre_z_mm"], first["signal_water"]) == (3, 163)
     assert math.isnan(first["signal_fat"])
-    assert pd.isna(second["n_voxels"]) and math.isnan(second["volume_mm3"]) and math.isnan(second["mean_probability"])
+    assert pd.isna(second["n_voxels"]) and math.isnan(second["volume_mm3"])
     assert (second["status"], second["reason"]) == ("failed", "not found")
     assert (third["status"], third["reason"]) == ("ok", "")
 
@@ -70,11 +69,14 @@ def test_measures_frame_follows_its_schema() -> None:
 def test_findings_reach_the_measures() -> None:
     discs = [disc("L5-S1", 1), failed("L4-L5", "not in mask"), disc("L3-L4", 1, status=Status.FLAGGED, reason="edge")]
     told = (("L5-S1", "ok", ""), ("L4-L5", "failed", "no disc"), ("L3-L4", "flagged", "p"))
-    findings = _findings(*((BASE, *row) for row in told))
+    findings = _findings(*((BASE, *row) for row in told)).assign(mean_probability=[0.97, 0.2, 0.8],
+                                                                 level_confidence=[0.99, 0.5, 0.99])
     found = with_findings(frame(discs), findings)
     MEASURES.pandera.validate(found)
     assert found["status"].tolist() == ["ok", "failed", "flagged"]
     assert found["reason"].tolist() == ["", "no disc", "p; edge"]
+    assert found["mean_probability"].tolist() == [0.97, pytest.approx(math.nan, nan_ok=True), 0.8]
+    assert found["level_confidence"].tolist() == [0.99, pytest.approx(math.nan, nan_ok=True), 0.99]
 
 
 def test_a_visit_that_failed_whole_keeps_every_row() -> None:

@@ -49,6 +49,26 @@ def visit_views(results: StudyResults, subject: str) -> list[VisitView]:
     return views
 
 
+def held_out_views(results: StudyResults, tested: pd.DataFrame) -> list[VisitView]:
+    """One view a tested scan of a training, with the mask of the trained network.
+
+    Parameters
+    ----------
+    tested : DataFrame
+        Rows of `schemas.TRAINING_SCANS`.
+    """
+    scans, views = results.read_manifest(schemas.SCANS), []
+    for row in tested.itertuples():
+        own = scans[(scans["subject"] == row.subject) & (scans["session"] == row.session)]
+        paths = dict(zip(own["contrast"], map(Path, own["path"]), strict=True))
+        contrast, where = next(c for c in PREFERRED if c in paths), f"{row.subject} {row.session}"
+        path = results.mask(str(row.subject), str(row.session))
+        if path.exists():
+            image, mask = read_volume(paths[contrast], where=where), read_label_map(path, where=where)
+            views.append(VisitView(f"{where} ({contrast})", image, mask, _reference(paths, mask, where)))
+    return views
+
+
 def _reference(paths: dict[str, Path], mask: LabelMap, session: str) -> LabelMap | None:
     path = paths.get(MaskRole.REFERENCE)
     if path is None:

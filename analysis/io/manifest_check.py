@@ -61,6 +61,9 @@ def _study_problems(study: Study, manifest: Manifest) -> list[InputProblem]:
                                 "See data_manifest/README.md for the file names of this layout."))
     if (problem := unwritable(study.output_dir)) is not None:
         problems.append(problem)
+    if study.weights is not None and not study.weights.is_file():
+        problems.append(Problem(str(study.weights), "a weights file", "no such file",
+                                f"Correct weights in {study.path}, or leave it out to use the shipped network."))
     return [InputProblem("", "", p) for p in problems]
 
 

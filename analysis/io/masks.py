@@ -12,7 +12,7 @@ import numpy as np
 from analysis.errors import ImageError
 from analysis.io.files import atomic_path, write_text
 from analysis.io.images import load_nifti
-from analysis.types import LabelMap
+from analysis.types import Grid, LabelMap, Volume
 
 
 def read_label_map(path: Path, *, where: str) -> LabelMap:
@@ -59,24 +59,32 @@ def write_label_map(label_map: LabelMap, path: Path, *, names: Mapping[int, str]
     OutputError
         The file cannot be written.
     """
-    if not path.name.endswith((".nii", ".nii.gz")):
-        raise ImageError("a file name ending in .nii or .nii.gz", path.name, str(path), "Choose another name.")
     highest = int(label_map.data.max(initial=0))
     dtype = np.uint8 if highest < 2**8 else np.uint16 if highest < 2**16 else np.int32
-    affine = label_map.grid.affine_ras_mm
-    image = nib.Nifti1Image(label_map.data.astype(dtype), affine)
+    _write(label_map.data.astype(dtype), label_map.grid, path, like)
+    rows = "".join(f"{index}\t{name}\n" for index, name in sorted(names.items()))
+    write_text(label_table_path(path), "index\tname\n" + rows)
+
+
+def write_volume(volume: Volume, path: Path, *, like: Path | None = None) -> None:
+    """Write measured or computed values, float32. Parameters and errors as in `write_label_map`."""
+    _write(volume.data, volume.grid, path, like)
+
+
+def _write(data: np.ndarray, grid: Grid, path: Path, like: Path | None) -> None:
+    if not path.name.endswith((".nii", ".nii.gz")):
+        raise ImageError("a file name ending in .nii or .nii.gz", path.name, str(path), "Choose another name.")
+    image = nib.Nifti1Image(data, grid.affine_ras_mm)
     s_code, q_code, unit = _coordinate_codes(like)
     image.header.set_xyzt_units(unit)
-    image.set_sform(affine, code=s_code)
-    image.set_qform(affine, code=q_code, strip_shears=True)
+    image.set_sform(grid.affine_ras_mm, code=s_code)
+    image.set_qform(grid.affine_ras_mm, code=q_code, strip_shears=True)
     # A qform holds no shear: where it cannot carry the affine, only the sform may speak.
-    if not np.allclose(image.get_qform(), affine, atol=1e-3):
-        image.set_sform(affine, code=s_code or 1)
+    if not np.allclose(image.get_qform(), grid.affine_ras_mm, atol=1e-3):
+        image.set_sform(grid.affine_ras_mm, code=s_code or 1)
         image.set_qform(None, code=0)
     with atomic_path(path) as temporary:
         nib.save(image, temporary)
-    rows = "".join(f"{index}\t{name}\n" for index, name in sorted(names.items()))
-    write_text(label_table_path(path), "index\tname\n" + rows)
 
 
 def _coordinate_codes(like: Path | None) -> tuple[int, int, str]:

@@ -32,6 +32,9 @@ class StudyResults:
     def mask(self, subject: str, session: str) -> Path:
         return self.output_dir / "masks" / f"{subject}_{session}_discs.nii.gz"
 
+    def tissue_mask(self, subject: str, session: str) -> Path:
+        return self.output_dir / "masks" / f"{subject}_{session}_tissues.nii.gz"
+
     @property
     def figures(self) -> Path:
         return self.output_dir / "figures"

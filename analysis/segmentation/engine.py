@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from skimage.segmentation import expand_labels
 
+from analysis.imaging.crop import Box, box_of, crop_grid
 from analysis.imaging.resample import resample
 from analysis.segmentation.naming import name_discs
-from analysis.segmentation.predict import disc_probability, predict
+from analysis.segmentation.neighbours import name_neighbours
+from analysis.segmentation.predict import Probabilities, disc_probability, predict
 from analysis.segmentation.weights import TrainedNetwork
-from analysis.types import LabelMap, Scan, Segmentation
+from analysis.types import Grid, LabelMap, Scan, Segmentation, Volume
 
 
-def segment(trained: TrainedNetwork, scan: Scan, *, device: str) -> Segmentation:
+def segment(trained: TrainedNetwork, scan: Scan, *, device: str, tissues: bool = False) -> Segmentation:
     """Segment and name the discs of one scan.
 
     Parameters
@@ -21,7 +24,9 @@ def segment(trained: TrainedNetwork, scan: Scan, *, device: str) -> Segmentation
     scan : Scan
         Any non-empty set of contrasts on one grid, any axis order.
     device : str
-        cpu, cuda or mps.
+        cpu, cuda or mps. Where its memory does not suffice, tiles and then the CPU are used, with a warning.
+    tissues : bool
+        Also name vertebral bodies, sacrum and spinal canal.
 
     Returns
     -------
@@ -31,9 +36,28 @@ def segment(trained: TrainedNetwork, scan: Scan, *, device: str) -> Segmentation
     """
     probabilities = predict(trained, scan, device)
     named = name_discs(probabilities.data, probabilities.grid)
-    turn = probabilities.turn
+    box = box_of(probabilities.grid, probabilities.turn.turned)
+    part = crop_grid(probabilities.turn.turned, box)
     # Names spread two voxels beyond each disc, so that interpolation cannot leave a boundary voxel without one.
-    names = resample(expand_labels(named.labels, 2), probabilities.grid, turn.turned, order=0)
-    inside = resample(disc_probability(probabilities), probabilities.grid, turn.turned, order=1) >= 0.5
-    labels = np.ascontiguousarray(turn.undo(np.where(inside, names, 0))).astype(np.int32)
-    return Segmentation(LabelMap(labels, scan.grid), named.findings, named.warnings)
+    names = resample(expand_labels(named.labels, 2), probabilities.grid, part, order=0)
+    disc = resample(disc_probability(probabilities), probabilities.grid, part, order=1)
+    labels = np.where(disc >= 0.5, names, 0).astype(np.int32)
+    return Segmentation(
+        LabelMap(_whole(labels, box, probabilities), scan.grid), named.findings,
+        (*probabilities.notes, *named.warnings),
+        tissues=LabelMap(_whole(_neighbours(probabilities, labels, part), box, probabilities), scan.grid)
+        if tissues else None,
+        disc_probability=Volume(_whole(disc.astype(np.float32), box, probabilities), scan.grid),
+    )
+
+
+def _neighbours(probabilities: Probabilities, discs: NDArray[np.int32], part: Grid) -> NDArray[np.int32]:
+    fine = np.stack([resample(p, probabilities.grid, part, order=1) for p in probabilities.data])
+    return name_neighbours(fine.argmax(axis=0).astype(np.uint8), discs, part)
+
+
+def _whole(data: NDArray, box: Box, probabilities: Probabilities) -> NDArray:
+    """A part on the scan's turned grid -> the whole of the scan as stored, zero elsewhere."""
+    out = np.zeros(probabilities.turn.turned.shape, data.dtype)
+    out[box] = data
+    return np.ascontiguousarray(probabilities.turn.undo(out))

@@ -9,13 +9,14 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from analysis.segmentation.device import mixed_precision
@@ -101,7 +102,7 @@ def fit(network: nn.Module, batches: Callable[[int], Iterable[tuple[Tensor, Tens
     """
     device = torch.device(plan.device)
     network = network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(plan.average_decay), use_buffers=True)
+    average = AveragedModel(network, avg_fn=partial(_averaged, plan.average_decay), use_buffers=True)
     optimiser = torch.optim.AdamW(network.parameters(), lr=plan.peak_rate, weight_decay=1e-4)
     progress, best = Progress(), None
     parts: dict[str, Any] = {"network": network, "average": average, "optimiser": optimiser}
@@ -139,7 +140,8 @@ def fit(network: nn.Module, batches: Callable[[int], Iterable[tuple[Tensor, Tens
                 progress.best = score
                 best = {k: v.detach().clone() for k, v in average.state_dict().items()}
         progress.seconds = time.monotonic() - begun
-        bar.set_postfix(step=progress.step, **({"loss": progress.curve[-1][2]} if progress.curve else {}),
+        bar.set_postfix(refresh=False, step=progress.step,
+                        **({"loss": progress.curve[-1][2]} if progress.curve else {}),
                         **({"dice": progress.validations[-1][2]} if progress.validations else {}))
         bar.update(round(progress.seconds) - bar.n)
         done = progress.seconds >= plan.minutes * 60 or _stale(progress, plan)
@@ -153,6 +155,13 @@ def fit(network: nn.Module, batches: Callable[[int], Iterable[tuple[Tensor, Tens
     if best is not None:
         average.load_state_dict(best)
     return average.module.eval(), progress
+
+
+def _averaged(decay: float, average: Tensor, latest: Tensor, n: Tensor | int) -> Tensor:
+    """Moving average that forgets fast at first: the random start must not linger in a short training."""
+    if not average.is_floating_point():
+        return latest
+    return torch.lerp(latest, average, min(decay, (1 + int(n)) / (10 + int(n))))
 
 
 def _stale(progress: Progress, plan: FitPlan) -> bool:

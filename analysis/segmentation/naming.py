@@ -1,29 +1,31 @@
-"""Names discs by anatomy: from the sacrum up.
+"""Names discs by anatomy: from the sacrum up, with a confidence.
 
-The network says what is disc, vertebra and sacrum; this module finds the separate discs, the one that lies between a
-vertebra and the sacrum (L5-S1), and counts upwards, leaving a gap where a disc is missing. Without a sacrum in view
-discs stay unnamed and say so. Knows nothing of intensities.
+The network says what is disc, vertebra and sacrum; this module decides which disc lies between a vertebra and the
+sacrum (L5-S1) and counts upwards, leaving a gap where a disc is missing. Without a sacrum in view discs stay unnamed
+and say so; where two discs could be L5-S1 the names are flagged. How many lumbar vertebrae a person has cannot be told
+from here. Knows nothing of intensities.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from analysis.phantom.tissues import Structure
+from analysis.segmentation.regions import DiscRegion, find_discs
 from analysis.types import DiscFinding, Grid
 from analysis.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL, Status
 
-SMALLEST_DISC_MM3 = 400.0
-MERGE_MM = 9.0  # fragments whose centres lie closer along the body axis are one disc; neighbours are 20 mm apart
-ANCHOR_SHARE = 0.45  # regions this large beside the five largest are discs for certain and show where the column runs
-OFF_COLUMN_MM = 15.0  # smaller regions farther from that line are facet joints, bowel or muscle
 MISSING_GAP = 1.55  # a gap this many times the usual one hides a disc
+ACROSS_A_GAP = 0.9  # certainty left to names above an inferred gap
+SURE = 0.80  # names below this confidence are flagged
 LOW_PROBABILITY = 0.80
 MAX_GAP_MM = 75.0
+LEAST_DOUBT = 0.02  # what one look at a disc's neighbour leaves open at best
+LARGE_REMNANT = 0.3  # a disc inside the sacrum this large beside L5-S1 speaks for a transitional vertebra
 
 Labels = NDArray[np.int32]
 
@@ -45,14 +47,6 @@ class NamedDiscs:
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class _Candidate:
-    number: int  # in the component map
-    centre_mm: NDArray[np.float64]
-    on_vertebra: float  # share of the shell that is vertebra
-    on_sacrum: float
-
-
 def name_discs(probabilities: NDArray[np.float32], grid: Grid) -> NamedDiscs:
     """Find and name the discs.
 
@@ -61,91 +55,35 @@ def name_discs(probabilities: NDArray[np.float32], grid: Grid) -> NamedDiscs:
     probabilities : float32, (5, I, J, K), axes right, front, head
     grid : Grid
     """
-    structure = probabilities.argmax(axis=0).astype(np.uint8)
     disc = probabilities[Structure.DISC]
-    components, candidates = _find_candidates(disc, structure, grid)
-    discs = [c for c in candidates if c.on_vertebra >= 0.08]
-    warnings = []
-    if len(discs) < len(candidates):
-        warnings.append(f"{len(candidates) - len(discs)} disc-like region(s) without a vertebra beside them left out")
+    components, regions = find_discs(probabilities, grid)
+    discs = [r for r in regions if r.on_vertebra >= 0.08]
+    warnings: tuple[str, ...] = ()
+    apart = [r for r in regions if r not in discs and r.on_sacrum < 0.08]
+    if apart:
+        warnings = (f"{len(apart)} disc-like region(s) without a vertebra beside them left out",)
     if not discs:
-        return _nothing(grid, tuple(warnings))
-    start = _lumbosacral(discs)
+        return _nothing(grid, warnings)
+    start, confidence = _lumbosacral(discs)
     if start is None:
-        return _unnamed(components, disc, discs, tuple(warnings))
-    return _named(components, disc, discs[start:], tuple(warnings))
+        return _unnamed(components, disc, discs, warnings)
+    remnant = max((r.volume_mm3 for r in regions if r not in discs and r.on_sacrum >= 0.08), default=0.0)
+    if remnant > LARGE_REMNANT * discs[start].volume_mm3:
+        warnings += ("a large disc lies inside the sacrum: S1 may be a transitional vertebra; check the names",)
+    return _named(components, disc, discs[start:], confidence, warnings)
 
 
-def _find_candidates(disc: NDArray[np.float32], structure: NDArray[np.uint8],
-                     grid: Grid) -> tuple[Labels, list[_Candidate]]:
-    """Separate disc regions from the bottom up, fragments of one disc joined, with what they lie on."""
-    components, n = ndimage.label((disc >= 0.5) & _column(structure), structure=np.ones((3, 3, 3)))
-    components = components.astype(np.int32)
-    if n == 0:
-        return components, []
-    sizes = np.bincount(components.ravel()) * grid.voxel_volume_mm3
-    large = [i for i in range(1, n + 1) if sizes[i] >= SMALLEST_DISC_MM3]
-    centres = ndimage.center_of_mass(components > 0, components, large) if large else []
-    world_of = {i: (grid.affine_ras_mm @ np.append(c, 1))[:3] for i, c in zip(large, centres, strict=True)}
-    keep = _on_the_column(large, world_of, sizes)
-    world = [world_of[i] for i in keep]
-    order = sorted(range(len(keep)), key=lambda i: world[i][2])
-    numbering = np.zeros(n + 1, dtype=np.int32)
-    groups: list[list[int]] = []
-    for i in order:
-        if groups and world[i][2] - world[groups[-1][-1]][2] < MERGE_MM:
-            groups[-1].append(i)
-        else:
-            groups.append([i])
-    for number, members in enumerate(groups, start=1):
-        numbering[[keep[i] for i in members]] = number
-    components = numbering[components]
-    boxes = ndimage.find_objects(components)
-    return components, [_describe(components, structure, grid, number, boxes[number - 1])
-                        for number in range(1, len(groups) + 1)]
+def _lumbosacral(discs: list[DiscRegion]) -> tuple[int | None, float]:
+    """Which of `discs`, from the bottom up, is L5-S1, and with what probability; none where no sacrum is in view.
 
-
-def _column(structure: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """The largest connected mass of disc, vertebra and sacrum: bowel that looks like a disc lies apart from it."""
-    bones = np.isin(structure, (Structure.DISC, Structure.VERTEBRA, Structure.SACRUM))
-    # Widened by three voxels first, so that one missed disc does not cut the column in two.
-    masses, n = ndimage.label(ndimage.binary_dilation(bones, iterations=3))
-    if n == 0:
-        return bones
-    return masses == np.bincount(masses[bones]).argmax()
-
-
-def _on_the_column(regions: list[int], centre_mm: dict[int, NDArray[np.float64]],
-                   sizes: NDArray[np.floating]) -> list[int]:
-    """Regions that lie on the line through the large ones, seen from above."""
-    if not regions:
-        return []
-    usual = float(np.median(sorted((sizes[i] for i in regions), reverse=True)[:5]))
-    anchors = sorted((i for i in regions if sizes[i] >= ANCHOR_SHARE * usual), key=lambda i: centre_mm[i][2])
-    line = np.array([centre_mm[i] for i in anchors])
-
-    def off_mm(i: int) -> float:
-        x, y, z = centre_mm[i]
-        return float(np.hypot(x - np.interp(z, line[:, 2], line[:, 0]), y - np.interp(z, line[:, 2], line[:, 1])))
-
-    return [i for i in regions if i in anchors or off_mm(i) <= OFF_COLUMN_MM]
-
-
-def _describe(components: Labels, structure: NDArray[np.uint8], grid: Grid, number: int,
-              box: tuple[slice, ...]) -> _Candidate:
-    wide = tuple(slice(max(s.start - 4, 0), s.stop + 4) for s in box)
-    mine = components[wide] == number
-    shell = ndimage.binary_dilation(mine, iterations=2) & ~mine
-    around = structure[wide][shell]
-    centre = ndimage.center_of_mass(mine) + np.array([s.start for s in wide])
-    return _Candidate(number, (grid.affine_ras_mm @ np.append(centre, 1))[:3],
-                      float((around == Structure.VERTEBRA).mean()), float((around == Structure.SACRUM).mean()))
-
-
-def _lumbosacral(discs: list[_Candidate]) -> int | None:
-    """Index of the disc between a vertebra and the sacrum; the topmost where several qualify."""
-    between = [i for i, d in enumerate(discs) if d.on_sacrum >= 0.08]
-    return between[-1] if between else None
+    Each stretch below a disc is sacrum or vertebra; all that is sacrum lies below all that is vertebra. The
+    probability of each place of the border is the product over stretches.
+    """
+    below = [discs[0].below, *(low.above + high.below for low, high in pairwise(discs))]
+    sacrum = [float(np.clip(s / (s + v) if s + v > 0 else 0.5, LEAST_DOUBT, 1 - LEAST_DOUBT)) for s, v in below]
+    likelihood = [np.prod(sacrum[:n]) * np.prod([1 - p for p in sacrum[n:]]) for n in range(len(discs) + 1)]
+    best = int(np.argmax(likelihood))
+    return (best - 1 if best else None), float(likelihood[best] / np.sum(likelihood))
 
 
 def _nothing(grid: Grid, warnings: tuple[str, ...]) -> NamedDiscs:
@@ -154,7 +92,7 @@ def _nothing(grid: Grid, warnings: tuple[str, ...]) -> NamedDiscs:
     return NamedDiscs(np.zeros(grid.shape, np.int32), findings, warnings)
 
 
-def _unnamed(components: Labels, disc: NDArray[np.float32], discs: list[_Candidate],
+def _unnamed(components: Labels, disc: NDArray[np.float32], discs: list[DiscRegion],
              warnings: tuple[str, ...]) -> NamedDiscs:
     labels = np.zeros_like(components)
     reason = "level not told: the sacrum is not in view, so levels cannot be counted"
@@ -167,30 +105,35 @@ def _unnamed(components: Labels, disc: NDArray[np.float32], discs: list[_Candida
     return NamedDiscs(labels, tuple(findings), (*warnings, reason))
 
 
-def _named(components: Labels, disc: NDArray[np.float32], discs: list[_Candidate],
+def _named(components: Labels, disc: NDArray[np.float32], discs: list[DiscRegion], confidence: float,
            warnings: tuple[str, ...]) -> NamedDiscs:
-    centres = np.array([d.centre_mm for d in discs])
-    gaps = np.linalg.norm(np.diff(centres, axis=0), axis=1)
+    gaps = np.linalg.norm(np.diff(np.array([d.centre_mm for d in discs]), axis=0), axis=1)
     usual = float(np.median(gaps)) if gaps.size else 0.0
-    label, label_of = 1, {discs[0].number: 1}
+    label, region_of, confidence_of = 1, {1: discs[0]}, {1: confidence}
     for d, gap in zip(discs[1:], gaps, strict=True):
         if gap > MAX_GAP_MM:
-            warnings = (*warnings, f"discs more than {gap:.0f} mm above the next lower one left out")
+            warnings += (f"discs more than {gap:.0f} mm above the next lower one left out",)
             break
-        label += 2 if gap > MISSING_GAP * usual else 1
-        label_of[d.number] = label
-    number_of = {k: n for n, k in label_of.items()}
+        across = gap > MISSING_GAP * usual
+        label += 2 if across else 1
+        confidence *= ACROSS_A_GAP if across else 1.0
+        region_of[label], confidence_of[label] = d, confidence
     labels, findings = np.zeros_like(components), []
     for k, level in LEVEL_OF_LABEL.items():
-        if k not in number_of:
-            findings.append(DiscFinding(k, level, Status.FAILED, _why_missing(k, max(number_of)), float("nan")))
+        if k not in region_of:
+            findings.append(DiscFinding(k, level, Status.FAILED, _why_missing(k, max(region_of)), float("nan")))
             continue
-        mine = components == number_of[k]
+        mine = components == region_of[k].number
         labels[mine] = k
         mean = float(disc[mine].mean())
-        low = mean < LOW_PROBABILITY
-        reason = f"low confidence: mean probability {mean:.2f}, expected at least {LOW_PROBABILITY}" if low else ""
-        findings.append(DiscFinding(k, level, Status.FLAGGED if low else Status.OK, reason, mean))
+        reasons = []
+        if mean < LOW_PROBABILITY:
+            reasons.append(f"low confidence: mean probability {mean:.2f}, expected at least {LOW_PROBABILITY}")
+        if confidence_of[k] < SURE:
+            reasons.append(f"level uncertain: {confidence_of[k]:.2f} sure that this is {level}; the border between "
+                           "sacrum and vertebrae is not clear")
+        findings.append(DiscFinding(k, level, Status.FLAGGED if reasons else Status.OK, "; ".join(reasons), mean,
+                                    confidence_of[k]))
     return NamedDiscs(labels, tuple(findings), warnings)
 
 

@@ -1,24 +1,27 @@
-"""One scan in, probabilities of the structures out, on the network's own grid in one dense pass."""
+"""One scan in, calibrated probabilities of the structures out: find the spine coarsely, then look closely there."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 
+from analysis.imaging.crop import box_around, box_of, crop_grid
 from analysis.imaging.orientation import Turn, turn_to_ras
 from analysis.imaging.resample import grid_with_spacing, resample
 from analysis.phantom.tissues import Structure
-from analysis.segmentation.network import MULTIPLES, WORKING_SPACING_MM
+from analysis.segmentation.forward import forward
+from analysis.segmentation.network import LOCATOR_SPACING_MM, WORKING_SPACING_MM
 from analysis.segmentation.normalise import normalise
-from analysis.segmentation.weights import TrainedNetwork
+from analysis.segmentation.weights import Calibration, TrainedNetwork
 from analysis.types import Grid, Scan
 from analysis.vocabulary import Contrast
 
-# Beyond this many voxels one pass would need more than about 6 GB: tiles, then.
-DENSE_VOXELS = 12_000_000
-TILE = (48, 160, 160)
+MARGIN_MM = 18.0  # before and behind the spine that was found
+LEAST_HEIGHT = 0.6  # share of the scan's height that a spine found coarsely must reach; else it was not understood
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,44 +32,69 @@ class Probabilities:
     ----------
     data : float32, (5, I, J, K), sums to 1 over the first axis; axes right, front, head
     grid : Grid
-        The working grid.
+        The part of the working grid that holds the spine.
     turn : Turn
         From the scan's stored axes to right, front, head.
+    notes : tuple of str
+        What was done differently from usual, in words.
     """
 
     data: NDArray[np.float32]
     grid: Grid
     turn: Turn
+    notes: tuple[str, ...] = ()
 
 
 def predict(trained: TrainedNetwork, scan: Scan, device: str) -> Probabilities:
-    """Run the network on every contrast the scan has; missing contrasts are zeros."""
-    import torch
-
+    """Probabilities from every contrast the scan has."""
     turn = turn_to_ras(scan.grid)
-    grid = grid_with_spacing(turn.turned, WORKING_SPACING_MM)
-    padded = tuple(-(-n // m) * m for n, m in zip(grid.shape, MULTIPLES, strict=True))
-    image = np.zeros((1, len(Contrast), *padded), dtype=np.float32)
+    turned = {c: turn.apply(v.data) for c, v in scan.contrasts.items()}
+    working = grid_with_spacing(turn.turned, WORKING_SPACING_MM)
+    front_back, notes = find_spine(trained, turned, turn.turned, working, device)
+    grid = crop_grid(working, (slice(0, working.shape[0]), front_back, slice(0, working.shape[2])))
+    scores = forward(trained.network, network_input(turned, turn.turned, grid), device)
+    return Probabilities(calibrated(scores.data, trained.calibration), grid, turn, (*notes, *scores.notes))
+
+
+def network_input(turned: dict[Contrast, NDArray[np.float32]], source: Grid, grid: Grid) -> NDArray[np.float32]:
+    """Normalised contrasts on `grid`, (5, I, J, K); zeros where a contrast is missing.
+
+    Parameters
+    ----------
+    turned : contrast to float32, shape of `source`, axes right, front, head
+    """
+    image = np.zeros((len(Contrast), *grid.shape), dtype=np.float32)
     for channel, contrast in enumerate(Contrast):
-        if contrast in scan.contrasts:
-            data = resample(turn.apply(scan.contrasts[contrast].data), turn.turned, grid, order=1)
-            # Repeated edges, not zeros: an artificial dark rim would look like the end of the body.
-            pad = [(0, p - n) for p, n in zip(padded, grid.shape, strict=True)]
-            image[0, channel] = np.pad(normalise(data), pad, mode="edge")
-    network = trained.network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    with torch.inference_mode():
-        tensor = torch.from_numpy(image).to(device, memory_format=torch.channels_last_3d)
-        probabilities = torch.softmax(_scores(network, tensor), dim=1)[0]
-    i, j, k = grid.shape
-    return Probabilities(probabilities[:, :i, :j, :k].float().cpu().numpy(), grid, turn)
+        if contrast in turned:
+            image[channel] = normalise(resample(turned[contrast], source, grid, order=1))
+    return image
 
 
-def _scores(network, tensor):
-    if tensor[0, 0].numel() <= DENSE_VOXELS:
-        return network(tensor)
-    from monai.inferers import sliding_window_inference
+def find_spine(trained: TrainedNetwork, turned: dict[Contrast, NDArray[np.float32]], source: Grid, working: Grid,
+               device: str) -> tuple[slice, tuple[str, ...]]:
+    """Where the spine lies from back to front on the working grid, with what there is to note.
 
-    return sliding_window_inference(tensor, TILE, 1, network, overlap=0.25, mode="gaussian")
+    Only this direction is cut: a spine runs through a scan from bottom to top, and its sides are narrow. Where no
+    spine is seen, all of the scan is kept.
+    """
+    coarse = grid_with_spacing(source, LOCATOR_SPACING_MM)
+    scores = forward(trained.locator, network_input(turned, source, coarse), device)
+    spine = torch.softmax(scores.data, dim=0)[Structure.BACKGROUND].numpy() < 0.5
+    # Widened first, so that one vertebra the locator missed does not cut the spine in two.
+    masses, _ = ndimage.label(ndimage.binary_dilation(spine, iterations=2))
+    sizes = np.bincount(masses[spine], minlength=2)
+    largest = spine & (masses == sizes.argmax())
+    if not largest.any() or np.ptp(np.flatnonzero(largest.any(axis=(0, 1)))) + 1 < LEAST_HEIGHT * coarse.shape[2]:
+        whole = slice(0, working.shape[1])
+        return whole, ("no spine found on the coarse grid: the whole scan was searched", *scores.notes)
+    part = crop_grid(coarse, box_around(largest))
+    return box_of(part, working, margin_mm=MARGIN_MM)[1], scores.notes
+
+
+def calibrated(scores: torch.Tensor, calibration: Calibration) -> NDArray[np.float32]:
+    """Probabilities, float32 (S, I, J, K), from scores."""
+    offsets = torch.tensor(calibration.offsets)[:, None, None, None]
+    return torch.softmax(scores / calibration.temperature + offsets, dim=0).numpy()
 
 
 def disc_probability(probabilities: Probabilities) -> NDArray[np.float32]:

@@ -84,9 +84,13 @@ def draw_overview(shares: NDArray[np.uint8], rng: np.random.Generator, sampling:
 def coarse_shares(painting: Painting) -> NDArray[np.uint8]:
     """Number of sub-voxels of each tissue in each voxel of the locator's grid, (tissues, I, J, K)."""
     i, j, k = (n // c for n, c in zip(painting.tissue.shape, COARSE, strict=True))
-    blocks = painting.tissue[: i * COARSE[0], : j * COARSE[1], : k * COARSE[2]]
-    blocks = blocks.reshape(i, COARSE[0], j, COARSE[1], k, COARSE[2])
-    return np.stack([(blocks == t).sum(axis=(1, 3, 5), dtype=np.uint8) for t in Tissue])
+    voxel = np.arange(j * k, dtype=np.int32).reshape(j, 1, k, 1) * len(Tissue)
+    out = np.empty((i, j * k, len(Tissue)), np.uint8)
+    for slab in range(i):
+        part = painting.tissue[slab * COARSE[0] : (slab + 1) * COARSE[0], : j * COARSE[1], : k * COARSE[2]]
+        key = part.reshape(COARSE[0], j, COARSE[1], k, COARSE[2]) + voxel
+        out[slab] = np.bincount(key.ravel(), minlength=out[0].size).reshape(out[0].shape)
+    return np.ascontiguousarray(np.moveaxis(out, -1, 0)).reshape(len(Tissue), i, j, k)
 
 
 def _finish(signals: dict[Contrast, Float], target: Float, rng: np.random.Generator, *, slice_mm: float,

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
 class TrainingPlan:
     """Everything that decides a training run; written into the record."""
 
-    minutes: float = 45
+    minutes: float = 50
     locator_minutes: float = 7
     device: str = "cpu"
     anatomies: int = 112
@@ -90,6 +90,7 @@ def paint_pool(plan: TrainingPlan) -> list[Painting]:
 def train(plan: TrainingPlan, folder: Path, *, start: Path | None = None) -> None:
     """Train locator and segmenter within their budgets; write weights and record into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
+    code = code_state()  # what is running, whatever is edited meanwhile
     torch.manual_seed(plan.seed)
     torch.set_num_threads(plan.threads)
     pool = paint_pool(plan)
@@ -111,7 +112,7 @@ def train(plan: TrainingPlan, folder: Path, *, start: Path | None = None) -> Non
         "started_from_sha256": sha256_of(start) if start is not None else "",
         "plan": asdict(plan), "steps": done.step, "minutes": round(done.seconds / 60, 1),
         "locator_steps": found.step, "locator_minutes": round(found.seconds / 60, 1),
-        "calibration": asdict(calibration), "torch": torch.__version__, "code": code_state(),
+        "calibration": asdict(calibration), "torch": torch.__version__, "code": code,
     }
     trained = TrainedNetwork(network.cpu(), locator.cpu(), plan.architecture, plan.locator_architecture, calibration,
                              record)
@@ -133,10 +134,11 @@ def _draw_overview(plan: TrainingPlan, shares: NDArray[np.uint8], rng: np.random
     return draw_overview(shares, rng, plan.sampling)
 
 
-def _held_out(plan: TrainingPlan, anatomies: int = 12, patches: int = 4) -> list[Pair]:
-    """Patches of anatomies the training never saw, to calibrate on."""
+def _held_out(plan: TrainingPlan, anatomies: int = 16, patches: int = 4) -> list[Pair]:
+    """Patches of anatomies the training never saw, in the contrasts that users bring, to calibrate on."""
     rng = np.random.default_rng([plan.seed, 3])
-    return [_draw_patch(plan, painting, rng)
+    usual = replace(plan.sampling, dixon=0.7, t2=0.3)
+    return [draw_patch(painting, rng, usual)
             for painting in (paint_one(plan.anatomies + i, plan.seed) for i in range(anatomies))
             for _ in range(patches)]
 

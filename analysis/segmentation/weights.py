@@ -69,6 +69,39 @@ class TrainedNetwork:
     path: Path = SHIPPED
 
 
+def chosen_weights(given: Path | None) -> Path:
+    """The weights file a person names, or the shipped one.
+
+    Raises
+    ------
+    WeightsError
+        There is no such file.
+    """
+    path = SHIPPED if given is None else given
+    if not path.is_file():
+        raise WeightsError("a weights file", "no such file", str(path),
+                           "Reinstall the package." if given is None else "Check the path.")
+    return path
+
+
+def training_record(path: Path) -> dict[str, Any]:
+    """What a weights file says of its making, without loading any network.
+
+    Raises
+    ------
+    WeightsError
+        The file is missing, damaged, or not made by this toolkit.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return json.loads((file.metadata() or {})["record"])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise WeightsError("a weights file made by this toolkit", str(error).splitlines()[0], str(path),
+                           "Check the path.") from error
+
+
 def save_weights(path: Path, trained: TrainedNetwork) -> None:
     """Write both networks with architecture, spacings, label map, intensity rule, calibration and training record."""
     from safetensors.torch import save_file

@@ -5,7 +5,7 @@ Knows nothing of images.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 import pandas as pd
@@ -35,9 +35,7 @@ class VisitKey:
     phase: str
 
 
-def measures_frame(
-    measures: Iterable[DiscMeasure], *, visit: VisitKey, source: str, mean_probability: Mapping[str, float]
-) -> pd.DataFrame:
+def measures_frame(measures: Iterable[DiscMeasure], *, visit: VisitKey, source: str) -> pd.DataFrame:
     """One visit's rows of `schemas.MEASURES`, one a disc, in the order of `measures`.
 
     Parameters
@@ -45,7 +43,6 @@ def measures_frame(
     measures : iterable of DiscMeasure
     visit : VisitKey
     source : automatic, reference or given
-    mean_probability : level to mean network probability; a level without one is missing
     """
     rows = []
     for m in measures:
@@ -61,7 +58,6 @@ def measures_frame(
                 "diameter_transverse_mm": m.diameter_transverse_mm,
                 **dict(zip(("centre_x_mm", "centre_y_mm", "centre_z_mm"), m.centre_mm, strict=True)),
                 **{SIGNAL_COLUMNS[c]: value for c, value in m.signals.items()},
-                "mean_probability": None if m.status == Status.FAILED else mean_probability.get(m.level),
                 "status": str(m.status),
                 "reason": m.reason,
             }
@@ -80,14 +76,15 @@ def failed_frame(visit: VisitKey, *, source: str, levels: Iterable[str], reason:
     reason : why there are no values
     """
     lost = [DiscMeasure(level, 0, status=Status.FAILED, reason=reason) for level in levels]
-    return measures_frame(lost, visit=visit, source=source, mean_probability={})
+    return measures_frame(lost, visit=visit, source=source)
 
 
 def with_findings(measures: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
     """One visit's measures with what segmentation had already said of its discs.
 
-    A measured disc that segmentation doubted is flagged, both reasons kept; a disc that failed in both keeps the
-    reason of segmentation, which knows more than "not in the mask".
+    A measured disc gets the network's probability and the confidence of its name; one that segmentation doubted is
+    flagged, both reasons kept; a disc that failed in both keeps the reason of segmentation, which knows more than "not
+    in the mask".
 
     Parameters
     ----------
@@ -104,7 +101,11 @@ def with_findings(measures: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFram
         for level, status, reason in zip(measures["level"], measures["status"], measures["reason"], strict=True)
     ]
     statuses, reasons = [j[0] for j in judged], [j[1] for j in judged]
+    measured = measures["status"] != Status.FAILED
+    said = findings.set_index("level").reindex(measures["level"]).set_index(measures.index)
     return measures.assign(
+        mean_probability=said["mean_probability"].where(measured),
+        level_confidence=said["level_confidence"].where(measured),
         status=pd.Series(statuses, index=measures.index, dtype="str"),
         reason=pd.Series(reasons, index=measures.index, dtype="str"),
     )

@@ -1,0 +1,160 @@
+"""How long the engine takes and how much memory, beside the same network in sliding windows, a GPU, and nnU-Net.
+
+Every timing is made in a process of its own (`engine_child`), on synthetic scans.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from analysis.benchmarks.engine_child import save_scan
+from analysis.benchmarks.engine_cohort import SyntheticVisit, draw_visits
+from analysis.benchmarks.records import Part
+from analysis.benchmarks.scores import score_discs, summarise
+from analysis.benchmarks.targets import Missing, judge, not_measured
+from analysis.errors import OutputError
+from analysis.phantom.cohort import DemoPlan
+from analysis.types import LabelMap
+from analysis.vocabulary import LEVEL_OF_LABEL
+
+THREADS = 2
+SPEED_SCANS, WINDOW_SCANS, GPU_SCANS = 5, 3, 24
+NNUNET_COMMAND = "python pipelines/nnunet_comparison/compare.py"
+
+
+def cpu_model() -> str:
+    """The processor as the system calls it."""
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines()
+             if line.startswith("model name")] if info.is_file() else []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def speed(weights: Path, plan: DemoPlan, folder: Path) -> Part:
+    """Row `speed`; `folder` is emptied of nothing and gets scans and masks."""
+    _save(islice(draw_visits(plan), SPEED_SCANS), folder)
+    told = _child("speed", weights, folder)
+    seconds = told["seconds"]
+    median = statistics.median(seconds)
+    return Part(judge("speed", {
+        "median time of a scan": median,
+        "peak memory of the process": told["peak_memory_bytes"] / 1e9,
+    }, notes={"median time of a scan": f"{len(seconds)} scans, {min(seconds):.1f} to {max(seconds):.1f} s; "
+                                       f"networks {told['network_seconds']:.1f} s of it"}), [])
+
+
+def sliding_window(weights: Path, plan: DemoPlan, folder: Path) -> Part:
+    """Row `sliding-window`."""
+    visits = list(islice(draw_visits(plan), WINDOW_SCANS))
+    _save(visits, folder)
+    _child("speed", weights, folder)
+    told = _child("windows", weights, folder)
+    ours, theirs = (_dice(folder, task, visits) for task in ("speed", "windows"))
+    slow, quick = (statistics.median(told[who]) for who in ("theirs", "ours"))
+    return Part(judge("sliding-window", {
+        "times as slow as ours": slow / quick, "our Dice minus its Dice": ours - theirs,
+    }, notes={"times as slow as ours": f"{slow:.1f} s against {quick:.1f} s, {len(visits)} scans",
+              "our Dice minus its Dice": f"{ours:.4f} against {theirs:.4f}"}), [])
+
+
+def gpu(weights: Path, plan: DemoPlan, folder: Path) -> Part:
+    """Row `gpu`; only where there is one."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return Part(not_measured("gpu", "no GPU on this machine"), [])
+    scans = min(GPU_SCANS, plan.subjects * plan.sessions)
+    _save(islice(draw_visits(plan), scans), folder)
+    told = _child("gpu", weights, folder)
+    for path in sorted(folder.glob("scan-*.npz"))[SPEED_SCANS:]:
+        path.unlink()
+    _child("speed", weights, folder)
+    lowest = min((_lowest_dice(folder, i) for i in range(min(scans, SPEED_SCANS))), default=math.nan)
+    whole = told["seconds"] if scans == GPU_SCANS else Missing(f"the cohort has {scans} scans only")
+    return Part(judge("gpu", {
+        "networks, time of a scan": told["network_seconds"], "24 scans, from memory to masks": whole,
+        "lowest Dice of a disc against the CPU's": lowest,
+    }, notes={"networks, time of a scan": told["name"],
+              "lowest Dice of a disc against the CPU's": f"{min(scans, SPEED_SCANS)} scans"}), [])
+
+
+def nnunet(result: Path | None) -> Part:
+    """Row `nnunet`, from the file that pipelines/nnunet_comparison/compare.py writes."""
+    if result is None or not result.is_file():
+        return Part(not_measured("nnunet", f"run `{NNUNET_COMMAND}`, then give its result.json with --nnunet"), [])
+    told = json.loads(result.read_text())
+    if missing := [who for who in ("nnunet", "bedrest") if "dice" not in told.get(who, {})]:
+        return Part(not_measured("nnunet", f"{result.name} has no result of {' and '.join(missing)}"), [])
+    theirs, ours = told["nnunet"], told["bedrest"]
+    words = [f"{name}: Dice {r['dice']:.3f}, {r['steps']} steps in {r['minutes']:.1f} min, "
+             f"{r['seconds_a_scan']:.1f} s a scan, {r['n_missing']} of {r['n']} discs not found, volume bias "
+             f"{r['volume_bias_percent']:+.1f} %" for name, r in (("nnU-Net", theirs), ("ours", ours))]
+    detail = (
+        "## Beside nnU-Net v2\n\n"
+        f"{told['training_scans']} labelled {told['data']} scans to learn from, {told['test_scans']} others to be "
+        f"judged on; {told['asked_minutes']:g} min of training each, {told['threads']} threads, {told['cores']} cores, "
+        f"{told['device']}. nnU-Net {theirs['versions']['nnunetv2']} planned for {theirs['memory_gb']:g} GB: patch "
+        f"{' x '.join(map(str, theirs['patch']))}, batch {theirs['batch']}. `{told['command']}`\n\n"
+        + "".join(f"- {line}\n" for line in words))
+    return Part(judge("nnunet", {
+        "our mean Dice minus nnU-Net's": ours["dice"] - theirs["dice"],
+        "our time of a scan over nnU-Net's": ours["seconds_a_scan"] / theirs["seconds_a_scan"],
+    }, notes={"our mean Dice minus nnU-Net's": f"{ours['dice']:.3f} against {theirs['dice']:.3f} after "
+                                               f"{told['asked_minutes']:g} min, {told['data']} scans",
+              "our time of a scan over nnU-Net's": f"{ours['seconds_a_scan']:.1f} s against "
+                                                   f"{theirs['seconds_a_scan']:.1f} s"}), [], detail)
+
+
+def _save(visits: Iterable[SyntheticVisit], folder: Path) -> None:
+    for old in folder.glob("*.np?"):
+        old.unlink()
+    for i, visit in enumerate(visits):
+        save_scan(visit.dixon, folder / f"scan-{i:02d}.npz")
+
+
+def _child(task: str, weights: Path, folder: Path) -> dict:
+    """Run a task of `engine_child`; what it measured.
+
+    Raises
+    ------
+    OutputError
+        It ended badly.
+    """
+    threads = {name: str(THREADS) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    done = subprocess.run([sys.executable, "-m", "analysis.benchmarks.engine_child", task, str(weights), str(folder),
+                           str(THREADS)], capture_output=True, text=True, env={**os.environ, **threads})
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+        raise OutputError("a timed run that ends well", last, f"engine_child {task}",
+                          "Leave the row out with --rows, or free some memory.")
+    return json.loads((folder / f"{task}.json").read_text())
+
+
+def _dice(folder: Path, task: str, visits: list[SyntheticVisit]) -> float:
+    """Mean Dice of a task's masks against the truth."""
+    scores = [s for i, visit in enumerate(visits)
+              for s in score_discs(LabelMap(np.load(folder / f"{task}-{i:02d}.npy"), visit.truth.grid), visit.truth,
+                                   levels=LEVEL_OF_LABEL)]
+    return summarise(scores).dice
+
+
+def _lowest_dice(folder: Path, index: int) -> float:
+    """Lowest Dice of a disc between the masks of one scan from the GPU and from the CPU."""
+    on_gpu, on_cpu = (np.load(folder / f"{task}-{index:02d}.npy") for task in ("gpu", "speed"))
+    dice = []
+    for label in LEVEL_OF_LABEL:
+        a, b = on_gpu == label, on_cpu == label
+        if a.any() or b.any():
+            dice.append(2 * float((a & b).sum()) / float(a.sum() + b.sum()))
+    return min(dice, default=math.nan)

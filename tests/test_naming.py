@@ -1,0 +1,133 @@
+"""Naming on hand-made probability maps: discs from the sacrum up with a confidence, and their neighbours."""
+
+import numpy as np
+import pytest
+
+from analysis.phantom.tissues import Structure
+from analysis.segmentation.naming import name_discs
+from analysis.segmentation.neighbours import name_neighbours
+from analysis.types import Grid
+from analysis.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, Status
+
+GRID = Grid((20, 30, 130), np.diag([2.0, 1.25, 1.25, 1.0]))
+DISC_Z = [20 + 14 * i for i in range(7)]  # lower edges of seven discs, 17.5 mm apart
+
+
+def _column(*, missing: tuple[int, ...] = (), sacrum: bool = True) -> np.ndarray:
+    """A column of blocks: sacrum below, then discs and vertebrae in turn; one-hot probabilities."""
+    structure = np.zeros(GRID.shape, np.uint8)
+    body = (slice(4, 16), slice(6, 24))
+    if sacrum:
+        structure[(*body, slice(0, DISC_Z[0]))] = Structure.SACRUM
+    structure[(*body, slice(DISC_Z[0], 126))] = Structure.VERTEBRA
+    for i, z in enumerate(DISC_Z):
+        if i not in missing:
+            structure[(*body, slice(z, z + 5))] = Structure.DISC
+    return np.eye(len(Structure), dtype=np.float32)[structure].transpose(3, 0, 1, 2)
+
+
+def test_discs_are_counted_upwards_from_the_sacrum():
+    named = name_discs(_column(), GRID)
+    assert [f.status for f in named.findings] == [Status.OK] * 7
+    for label, z in enumerate(DISC_Z, start=1):
+        assert np.unique(named.labels[6:14, 8:22, z : z + 5]).tolist() == [label]
+
+
+def test_a_gap_keeps_its_name_and_says_so():
+    named = name_discs(_column(missing=(3,)), GRID)
+    by_name = {f.name: f for f in named.findings}
+    assert by_name["L2-L3"].status == Status.FAILED and "gap" in by_name["L2-L3"].reason
+    assert by_name["L1-L2"].status == Status.OK
+    assert np.unique(named.labels[6:14, 8:22, DISC_Z[4]]).tolist() == [5]
+
+
+def test_without_a_sacrum_nothing_is_named():
+    named = name_discs(_column(sacrum=False), GRID)
+    assert all(f.status == Status.FAILED for f in named.findings[:7])
+    assert [f.name for f in named.findings[7:]] == [f"unnamed-{i}" for i in range(1, 8)]
+    assert set(np.unique(named.labels)) == {0, *range(101, 108)}
+    assert "sacrum" in named.warnings[-1]
+
+
+def test_nothing_found_is_seven_failed_rows():
+    empty = np.zeros((5, *GRID.shape), np.float32)
+    empty[0] = 1
+    named = name_discs(empty, GRID)
+    assert [f.name for f in named.findings] == list(LEVEL_OF_LABEL.values())
+    assert all(f.status == Status.FAILED and "no disc found" in f.reason for f in named.findings)
+
+
+def test_remnant_disc_inside_the_sacrum_is_not_counted():
+    probabilities = _column()
+    block = (slice(None), slice(4, 16), slice(6, 24), slice(4, 8))
+    probabilities[block] = 0
+    probabilities[(Structure.DISC, *block[1:])] = 1
+    named = name_discs(probabilities, GRID)
+    assert np.unique(named.labels[6:14, 8:22, DISC_Z[0]]).tolist() == [1]
+    assert not named.labels[:, :, 4:8].any()
+
+
+def test_a_clear_border_is_named_with_confidence():
+    named = name_discs(_column(), GRID)
+    assert all(f.level_confidence > 0.9 for f in named.findings)
+
+
+def test_confidence_falls_above_an_inferred_gap():
+    by_name = {f.name: f.level_confidence for f in name_discs(_column(missing=(3,)), GRID).findings}
+    assert by_name["L1-L2"] == pytest.approx(0.9 * by_name["L3-L4"])
+    assert np.isnan(by_name["L2-L3"])
+
+
+def test_two_places_for_the_border_are_never_chosen_between_in_silence():
+    # What lies below the lowest disc is sacrum; the body above it is as likely sacrum as vertebra.
+    probabilities = _column()
+    body = (slice(4, 16), slice(6, 24), slice(DISC_Z[0] + 5, DISC_Z[1]))
+    probabilities[(slice(None), *body)] = 0
+    for structure in (Structure.SACRUM, Structure.VERTEBRA):
+        probabilities[(structure, *body)] = 0.5
+    named = name_discs(probabilities, GRID)
+    found = [f for f in named.findings if f.status != Status.FAILED]
+    assert found and all(f.status == Status.FLAGGED and "level uncertain" in f.reason for f in found)
+    assert all(f.level_confidence == pytest.approx(0.5, abs=0.02) for f in found)
+
+
+def test_confidence_is_the_share_of_the_likeliest_border_worked_out_by_hand():
+    # Sacrum 0.9 below the lowest disc, vertebra for certain above it: the border lies there (0.9 * 0.98^6), or nowhere
+    # in view (0.1 * 0.98^6), or one disc higher (0.9 * 0.02 * 0.98^5) and so on.
+    probabilities = _column()
+    below = (slice(4, 16), slice(6, 24), slice(0, DISC_Z[0]))
+    probabilities[(slice(None), *below)] = 0
+    probabilities[(Structure.SACRUM, *below)], probabilities[(Structure.VERTEBRA, *below)] = 0.9, 0.1
+    sure, doubt = 0.98, 0.02
+    likelihood = [0.1 * sure**6] + [0.9 * doubt**n * sure ** (6 - n) for n in range(7)]
+    found = name_discs(probabilities, GRID).findings[0]
+    assert found.level_confidence == pytest.approx(likelihood[1] / sum(likelihood), abs=1e-6)
+
+
+def test_a_tall_disc_inside_the_sacrum_is_told():
+    probabilities = _column()
+    block = (slice(None), slice(4, 16), slice(6, 24), slice(8, 12))
+    probabilities[block] = 0
+    probabilities[(Structure.DISC, *block[1:])] = 1
+    assert "transitional" in name_discs(probabilities, GRID).warnings[-1]
+    assert not name_discs(_column(), GRID).warnings
+
+
+def _neighbours(probabilities: np.ndarray) -> np.ndarray:
+    return name_neighbours(probabilities.argmax(axis=0).astype(np.uint8), name_discs(probabilities, GRID).labels, GRID)
+
+
+@pytest.mark.parametrize("missing", [(), (3,)])
+def test_bodies_are_named_by_the_discs_they_lie_between(missing):
+    probabilities = _column(missing=missing)
+    probabilities[:, 8:12, 1:4, :] = np.eye(5)[Structure.CANAL][:, None, None, None]
+    out = _neighbours(probabilities)
+    for k, z in enumerate(DISC_Z, start=1):
+        assert np.unique(out[6:14, 8:22, z + 7 : z + 12]).tolist() == [10 + k], TISSUE_OF_LABEL[10 + k]
+    assert np.unique(out[6:14, 8:22, 2:18]).tolist() == [10]
+    assert np.unique(out[8:12, 1:4, :]).tolist() == [20]
+
+
+def test_bodies_without_named_discs_stay_unnamed():
+    out = _neighbours(_column(sacrum=False))
+    assert set(np.unique(out)) == {0, 30, *range(101, 108)}
