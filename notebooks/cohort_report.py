@@ -147,5 +147,4 @@ display(show.table(repeats[["source", "level", "n_subjects", "n_values", "cv_per
 # ## Method and limits
 # Sentences for a paper: methods_and_results.md. Discs are segmented by a three-dimensional U-Net, the shipped one
 # trained on synthetic images alone (provenance.json has the one used), named by counting upwards from the sacrum, and
-# measured by counting voxels. Volumes of a single disc scatter by about 1 % from the grid alone. Research use only.
-# Checksums and versions are in provenance.json.
+# measured by counting voxels. A single disc's volume scatters by about 1 % from the grid alone. Research use only.
