@@ -194,18 +194,22 @@ def test_absent_data_are_not_measured(tmp_path):
 
 
 def test_nnunet_is_read_and_half_a_result_is_none(tmp_path):
+    terms = {"asked_minutes": 20, "training_scans": 12, "test_scans": 4, "data": "synthetic", "scans_sha256": "a",
+             "threads": 2, "cores": 2, "cpu": "one", "device": "cpu"}
     one = {"dice": 0.9, "steps": 10, "minutes": 20.0, "seconds_a_scan": 3.0, "n": 28, "n_missing": 0,
-           "volume_bias_percent": 1.0}
-    told = {"bedrest": one, "asked_minutes": 20, "training_scans": 12, "test_scans": 4, "data": "synthetic",
-            "threads": 2, "cores": 2, "device": "cpu", "command": "compare.py",
-            "nnunet": {**one, "dice": 0.6, "seconds_a_scan": 12.0, "versions": {"nnunetv2": "2"}, "memory_gb": 1,
-                       "patch": [1, 2, 3], "batch": 2}}
+           "volume_bias_percent": 1.0, "terms": terms}
+    theirs = {**one, "dice": 0.6, "seconds_a_scan": 12.0, "versions": {"nnunetv2": "2"}, "memory_gb": 1,
+              "patch": [1, 2, 3], "batch": 2}
+    told = {"bedrest": one, "nnunet": theirs}
     (tmp_path / "result.json").write_text(json.dumps(told))
     dice, seconds = nnunet(tmp_path / "result.json").checks
     assert (dice.measured, dice.verdict) == ("+0.300", Verdict.MET)
     assert (seconds.measured, seconds.verdict) == ("0.25", Verdict.MET)
-    (tmp_path / "result.json").write_text(json.dumps({**told, "bedrest": {}}))
-    assert all(c.verdict == Verdict.NOT_MEASURED for c in nnunet(tmp_path / "result.json").checks)
+    other = {**one, "terms": {**terms, "asked_minutes": 40}}
+    for half, why in (({}, "no result of bedrest"), (other, "differ in asked_minutes")):
+        (tmp_path / "result.json").write_text(json.dumps({**told, "bedrest": half}))
+        checks = nnunet(tmp_path / "result.json").checks
+        assert all(c.verdict == Verdict.NOT_MEASURED and why in c.note for c in checks)
 
 
 def test_scans_for_the_timed_process_come_back_whole(rng, tmp_path):

@@ -97,21 +97,27 @@ def nnunet(result: Path | None) -> Part:
     if missing := [who for who in ("nnunet", "bedrest") if "dice" not in told.get(who, {})]:
         return Part(not_measured("nnunet", f"{result.name} has no result of {' and '.join(missing)}"), [])
     theirs, ours = told["nnunet"], told["bedrest"]
+    terms = theirs["terms"]
+    if different := sorted(k for k in terms if terms[k] != ours["terms"].get(k)):
+        return Part(not_measured("nnunet", f"the two halves of {result.name} differ in {', '.join(different)}"), [])
     words = [f"{name}: Dice {r['dice']:.3f}, {r['steps']} steps in {r['minutes']:.1f} min, "
              f"{r['seconds_a_scan']:.1f} s a scan, {r['n_missing']} of {r['n']} discs not found, volume bias "
              f"{r['volume_bias_percent']:+.1f} %" for name, r in (("nnU-Net", theirs), ("ours", ours))]
     detail = (
         "## Beside nnU-Net v2\n\n"
-        f"{told['training_scans']} labelled {told['data']} scans to learn from, {told['test_scans']} others to be "
-        f"judged on; {told['asked_minutes']:g} min of training each, {told['threads']} threads, {told['cores']} cores, "
-        f"{told['device']}. nnU-Net {theirs['versions']['nnunetv2']} planned for {theirs['memory_gb']:g} GB: patch "
-        f"{' x '.join(map(str, theirs['patch']))}, batch {theirs['batch']}. `{told['command']}`\n\n"
+        f"{terms['training_scans']} labelled {terms['data']} scans to learn from, {terms['test_scans']} others to be "
+        f"judged on; {terms['asked_minutes']:g} min of training each, {terms['threads']} threads, {terms['cores']} "
+        f"cores ({terms['cpu']}), {terms['device']}. nnU-Net {theirs['versions']['nnunetv2']}, its planner given "
+        f"{theirs['memory_gb']:g} GB: patch {' x '.join(map(str, theirs['patch']))}, batch {theirs['batch']}; no "
+        "mirroring, learning rate by share of time. Its default of 8 GB takes the whole scan as one patch: on a CPU a "
+        "handful of steps in these minutes, but fewer windows to predict. Ours: segmenter from random weights; the "
+        "shipped networks find the spine and give the neighbours' targets.\n\n"
         + "".join(f"- {line}\n" for line in words))
     return Part(judge("nnunet", {
         "our mean Dice minus nnU-Net's": ours["dice"] - theirs["dice"],
         "our time of a scan over nnU-Net's": ours["seconds_a_scan"] / theirs["seconds_a_scan"],
     }, notes={"our mean Dice minus nnU-Net's": f"{ours['dice']:.3f} against {theirs['dice']:.3f} after "
-                                               f"{told['asked_minutes']:g} min, {told['data']} scans",
+                                               f"{terms['asked_minutes']:g} min, {terms['data']} scans",
               "our time of a scan over nnU-Net's": f"{ours['seconds_a_scan']:.1f} s against "
                                                    f"{theirs['seconds_a_scan']:.1f} s"}), [], detail)
 

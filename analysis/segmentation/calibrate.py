@@ -11,31 +11,31 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from analysis.phantom.tissues import Structure
 from analysis.segmentation.weights import Calibration
 
-NEAR = 0.02  # voxels surer than this of one structure hold no information
+BAND = 3  # voxels around discs: there volumes are decided; a doubt elsewhere must not be balanced there
 
 
 def calibrate(network: torch.nn.Module, pairs: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]], *,
               device: str) -> Calibration:
-    """Calibration of `network` on held-out pairs.
+    """Calibration of `network` on held-out pairs, in and near their discs.
 
     Parameters
     ----------
     pairs : of image (5, I, J, K) and true shares (5, I, J, K)
-        Never seen in training.
+        Never seen in training; one of them at least with a disc.
     """
     network = network.to(device).eval()
     scores, shares = [], []
     with torch.inference_mode():
         for image, target in pairs:
+            near = torch.from_numpy(ndimage.binary_dilation(target[Structure.DISC] >= 0.5, iterations=BAND))
             found = network(torch.from_numpy(image)[None].to(device))[0].float().cpu()
-            flat, truth = found.flatten(1).T, torch.from_numpy(target).flatten(1).T
-            unsure = (torch.softmax(flat, dim=1).amax(dim=1) < 1 - NEAR / 10) | (truth.amax(dim=1) < 1 - NEAR)
-            scores.append(flat[unsure])
-            shares.append(truth[unsure])
+            scores.append(found[:, near].T)
+            shares.append(torch.from_numpy(target)[:, near].T)
     return _maximum_likelihood(torch.cat(scores).clone(), torch.cat(shares).clone())
 
 

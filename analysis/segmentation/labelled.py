@@ -96,7 +96,7 @@ def label_scan(scan: Scan, mask: LabelMap, teacher: TrainedNetwork, device: str,
     grid, discs = crop_grid(working, box), discs[box]
     image = network_input({c: turn.apply(v.data) for c, v in scan.contrasts.items()}, turn.turned, grid)
     channels = tuple(i for i, c in enumerate(Contrast) if c in scan.contrasts)
-    taught = calibrated(forward(teacher.network, image, device).data, teacher.calibration)
+    taught = calibrated(forward(teacher.network, image, device).data, teacher.calibration.given(scan.contrasts))
     target = training_target(discs, taught, float(grid.spacing_mm[2]))
     return LabelledScan(subject, session, channels, image.astype(np.float16), discs.astype(np.float16),
                         target.astype(np.float16), grid.spacing_mm)

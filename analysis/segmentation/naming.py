@@ -21,7 +21,7 @@ from analysis.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL, Status
 
 MISSING_GAP = 1.55  # a gap this many times the usual one hides a disc
 ACROSS_A_GAP = 0.9  # certainty left to names above an inferred gap
-SURE = 0.80  # names below this confidence are flagged
+SURE = 0.70  # names below this confidence are flagged; two places equally likely give 0.5
 LOW_PROBABILITY = 0.80
 MAX_GAP_MM = 75.0
 LEAST_DOUBT = 0.02  # what one look at a disc's neighbour leaves open at best

@@ -53,7 +53,8 @@ def predict(trained: TrainedNetwork, scan: Scan, device: str) -> Probabilities:
     front_back, notes = find_spine(trained, turned, turn.turned, working, device)
     grid = crop_grid(working, (slice(0, working.shape[0]), front_back, slice(0, working.shape[2])))
     scores = forward(trained.network, network_input(turned, turn.turned, grid), device)
-    return Probabilities(calibrated(scores.data, trained.calibration), grid, turn, (*notes, *scores.notes))
+    data = calibrated(scores.data, trained.calibration.given(turned))
+    return Probabilities(data, grid, turn, (*notes, *scores.notes))
 
 
 def network_input(turned: dict[Contrast, NDArray[np.float32]], source: Grid, grid: Grid) -> NDArray[np.float32]:

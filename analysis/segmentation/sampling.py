@@ -55,7 +55,7 @@ def draw_patch(painting: Painting, rng: np.random.Generator, sampling: Sampling)
     target : float32, (5, I, J, K), share of each voxel that each structure fills
     """
     tissue = _crop(painting, rng, sampling)
-    target = np.stack([_means(STRUCTURE_OF_TISSUE[tissue] == s) for s in Structure])
+    target = structure_shares(tissue)
     # Averaged in the plane only: slices of any thickness are cut from what is left.
     fine = {c: _means(table[tissue], fine_slices=True) for c, table in _tables(rng, sampling).items()}
     return _finish(_with_opposed(fine), target, rng, slice_mm=1.0, voxel_mm=2.0)
@@ -77,7 +77,8 @@ def draw_overview(shares: NDArray[np.uint8], rng: np.random.Generator, sampling:
         where.append(np.clip((start + (np.arange(p) + 0.5) * span / p).astype(int), 0, n - 1))
     view = shares[(slice(None), *np.ix_(*where))].astype(np.float32) / np.prod(COARSE)
     target = np.stack([view[s == STRUCTURE_OF_TISSUE].sum(axis=0) for s in Structure])
-    signals = {c: np.tensordot(table, view, axes=1) for c, table in _tables(rng, sampling).items()}
+    tables = _tables(rng, sampling)
+    signals: dict[Contrast, Float] = {c: np.tensordot(t, view, axes=1).astype(np.float32) for c, t in tables.items()}
     return _finish(_with_opposed(signals), target, rng, slice_mm=4.0, voxel_mm=4.0)
 
 
@@ -124,6 +125,12 @@ def _crop(painting: Painting, rng: np.random.Generator, sampling: Sampling) -> N
         start = int(np.clip(c - span // 2, 0, n - span))
         where.append(start + (np.arange(p * FINE) + 0.5) * span / (p * FINE))
     return painting.tissue[np.ix_(*(w.astype(int) for w in where))]
+
+
+def structure_shares(tissue: NDArray[np.uint8]) -> Float:
+    """Share of each voxel that each structure fills, (5, I, J, K), from tissue numbers of its sub-voxels."""
+    structure = STRUCTURE_OF_TISSUE[tissue]
+    return np.stack([_means(structure == s) for s in Structure])
 
 
 def _means(fine: NDArray, *, fine_slices: bool = False) -> Float:

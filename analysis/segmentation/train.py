@@ -27,17 +27,23 @@ from tqdm import tqdm
 
 from analysis.io.code_state import code_state
 from analysis.io.files import sha256_of
+from analysis.phantom.anatomy import draw_spine
 from analysis.phantom.paint import Painting, paint
-from analysis.phantom.render import demo_grid
+from analysis.phantom.render import Artefacts, demo_grid, render_dixon
 from analysis.phantom.variation import draw_varied_spine
 from analysis.segmentation.calibrate import calibrate
 from analysis.segmentation.fit import FitPlan, fit
 from analysis.segmentation.network import LOCATOR, SEGMENTER, Architecture, build_network
-from analysis.segmentation.sampling import Sampling, coarse_shares, draw_overview, draw_patch
-from analysis.segmentation.weights import TrainedNetwork, save_weights
+from analysis.segmentation.predict import network_input
+from analysis.segmentation.sampling import Sampling, coarse_shares, draw_overview, draw_patch, structure_shares
+from analysis.segmentation.weights import Calibration, TrainedNetwork, key_of, save_weights
+from analysis.vocabulary import Contrast
 
 # Training draws from seeds of its own; the demo cohort, the benchmarks and the tests never use them.
 TRAINING_SEED = 20_000_003
+CALIBRATION_ANATOMIES = 8
+DIXON = tuple(c for c in Contrast if c != Contrast.T2)
+MIDDLE = slice(40, 200)  # voxels from back to front that hold the spine, a multiple of 16
 Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
@@ -105,7 +111,7 @@ def train(plan: TrainingPlan, folder: Path, *, start: Path | None = None) -> Non
     network, done = fit(
         network, partial(_batches, plan, pool, partial(_draw_patch, plan), 2),
         FitPlan(plan.minutes, plan.device, plan.peak_rate), folder / "segmenter.pt", title="segmenter")
-    calibration = calibrate(network, _held_out(plan), device=plan.device)
+    calibration = _calibrate(network, plan)
     record = {
         "data": "synthetic anatomies only",
         "data_sha256": hashlib.sha256(b"".join(p.tissue.tobytes() for p in pool[:8])).hexdigest(),
@@ -134,13 +140,24 @@ def _draw_overview(plan: TrainingPlan, shares: NDArray[np.uint8], rng: np.random
     return draw_overview(shares, rng, plan.sampling)
 
 
-def _held_out(plan: TrainingPlan, anatomies: int = 16, patches: int = 4) -> list[Pair]:
-    """Patches of anatomies the training never saw, in the contrasts that users bring, to calibrate on."""
+def _calibrate(network: nn.Module, plan: TrainingPlan) -> Calibration:
+    """One calibration for any contrasts, and one each for all of Dixon and for every Dixon contrast alone.
+
+    The first on patches as in training, of anatomies the training never saw. The others on whole scans of volunteers
+    at the noise of the demo cohort: Dixon protocols are alike. T2 ones are not, so T2 has none of its own.
+    """
     rng = np.random.default_rng([plan.seed, 3])
-    usual = replace(plan.sampling, dixon=0.7, t2=0.3)
-    return [draw_patch(painting, rng, usual)
-            for painting in (paint_one(plan.anatomies + i, plan.seed) for i in range(anatomies))
-            for _ in range(patches)]
+    patches = [_draw_patch(plan, paint_one(plan.anatomies + i, plan.seed), rng)
+               for i in range(CALIBRATION_ANATOMIES) for _ in range(4)]
+    people = [paint(draw_spine(rng).posed(rng, shift_mm=2, turn_deg=1), demo_grid(), rng)
+              for _ in range(CALIBRATION_ANATOMIES)]
+    scans = [(p, render_dixon(p, rng, Artefacts()).contrasts) for p in people]
+    by_contrasts = {}
+    for contrasts in (DIXON, *((c,) for c in DIXON)):
+        pairs = [(network_input({c: scan[c].data for c in contrasts}, p.grid, p.grid)[:, :, MIDDLE],
+                  structure_shares(p.tissue)[:, :, MIDDLE]) for p, scan in scans]
+        by_contrasts[key_of(contrasts)] = calibrate(network, pairs, device=plan.device)
+    return replace(calibrate(network, patches, device=plan.device), by_contrasts=by_contrasts)
 
 
 def _copy(weights: Path, network: nn.Module) -> None:

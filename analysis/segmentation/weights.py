@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,17 +33,36 @@ class Calibration:
     """Turns scores into probabilities that can be summed: softmax(scores / temperature + offsets).
 
     Vector scaling after Guo et al., ICML 2017. At the fitted offsets the summed probability of each structure equals
-    its true volume over the scans they were fitted on.
+    its true volume over the scans it was fitted on. What a network gets wrong depends on which contrasts it is given.
 
     Attributes
     ----------
     temperature : float
     offsets : tuple of float
         One for each structure, in the order of `Structure`.
+    by_contrasts : mapping of `key_of` contrasts to Calibration
+        For the sets of contrasts it was fitted on one by one; any other set uses the two numbers above.
     """
 
     temperature: float = 1.0
     offsets: tuple[float, ...] = (0.0,) * len(Structure)
+    by_contrasts: Mapping[str, Calibration] = field(default_factory=dict)
+
+    def given(self, contrasts: Iterable[Contrast]) -> Calibration:
+        """The calibration for a scan with these contrasts."""
+        return self.by_contrasts.get(key_of(contrasts), self)
+
+    @classmethod
+    def read(cls, stored: Mapping[str, Any]) -> Calibration:
+        """From what `asdict` made of one."""
+        by_contrasts = {key: cls.read(value) for key, value in stored["by_contrasts"].items()}
+        return cls(float(stored["temperature"]), tuple(map(float, stored["offsets"])), by_contrasts)
+
+
+def key_of(contrasts: Iterable[Contrast]) -> str:
+    """A set of contrasts as text, in the network's channel order: ``water+fat``."""
+    there = set(contrasts)
+    return "+".join(c for c in Contrast if c in there)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +166,6 @@ def load_weights(path: Path = SHIPPED) -> TrainedNetwork:
                 raise ValueError(f"{key} {header[key]}; this program uses {wanted}")
         architecture, locator_architecture = (
             Architecture(tuple(json.loads(header[key])["filters"])) for key in ("architecture", "locator_architecture"))
-        calibration = json.loads(header["calibration"])
         network, locator = build_network(architecture), build_network(locator_architecture)
         tensors = {**_tensors(network, "segmenter"), **_tensors(locator, "locator")}
         if set(tensors) != set(stored):
@@ -155,7 +174,7 @@ def load_weights(path: Path = SHIPPED) -> TrainedNetwork:
             for key, tensor in tensors.items():
                 tensor.copy_(stored[key])
         return TrainedNetwork(network.eval(), locator.eval(), architecture, locator_architecture,
-                              Calibration(calibration["temperature"], tuple(calibration["offsets"])),
+                              Calibration.read(json.loads(header["calibration"])),
                               json.loads(header["record"]), path)
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise WeightsError(

@@ -15,9 +15,9 @@ and find the spine; its segmenter starts from random weights, and no synthetic a
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -26,6 +26,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from analysis.benchmarks.engine_speed import cpu_model
 from analysis.benchmarks.scores import DiscScore, score_discs, summarise
 from analysis.errors import BedrestError, StudyError
 from analysis.io.code_state import code_state
@@ -63,6 +64,12 @@ def cases_of(study_toml: Path) -> list[Case]:
         raise StudyError("visits with water, fat, in-phase and opposed-phase .nii.gz and a reference mask", "none",
                          str(study_toml), "Name such visits, or leave --train and --test out for synthetic ones.")
     return cases
+
+
+def digest(cases: list[Case]) -> str:
+    """One checksum of every image and mask, in order."""
+    files = [path for case in cases for path in (*case.images.values(), case.truth)]
+    return hashlib.sha256("".join(sha256_of(path) for path in files).encode()).hexdigest()
 
 
 def cohort(folder: Path, which: str, subjects: int) -> Path:
@@ -196,14 +203,15 @@ def main() -> int:
     train, test = cases_of(studies["train"]), cases_of(studies["test"])
     output = args.folder / "result.json"
     result = json.loads(output.read_text()) if args.only and output.exists() else {}
-    result |= {"asked_minutes": args.minutes, "training_scans": len(train), "test_scans": len(test),
-               "data": "synthetic" if args.train is None and args.test is None else "given studies",
-               "threads": args.threads, "cores": os.cpu_count(), "device": args.device,
-               "machine": platform.machine(), "command": " ".join(["compare.py", *sys.argv[1:]])}
+    # Both halves must agree in this, or they are no comparison: benchmark-engine looks.
+    terms = {"asked_minutes": args.minutes, "training_scans": len(train), "test_scans": len(test),
+             "data": "synthetic" if args.train is None and args.test is None else "given",
+             "scans_sha256": digest([*train, *test]), "threads": args.threads, "cores": os.cpu_count(),
+             "cpu": cpu_model(), "device": args.device}
     if args.only != "bedrest":
-        result["nnunet"] = compare_nnunet(args, train, test)
+        result["nnunet"] = {"terms": terms, **compare_nnunet(args, train, test)}
     if args.only != "nnunet":
-        result["bedrest"] = compare_bedrest(args, studies["train"], test)
+        result["bedrest"] = {"terms": terms, **compare_bedrest(args, studies["train"], test)}
     write_text(output, json.dumps(result, indent=1) + "\n")
     for who in ("nnunet", "bedrest"):
         got = result.get(who, {})
