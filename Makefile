@@ -25,7 +25,7 @@ test-all: install
 	$(VENV)/bin/python -m pytest -m "not gpu"
 
 train: install
-	$(VENV)/bin/python -m analysis.segmentation.train --minutes 36 --out build/training
+	$(VENV)/bin/python -m analysis.segmentation.train --out build/training
 
 lint: install
 	$(VENV)/bin/ruff check .

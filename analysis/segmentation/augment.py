@@ -5,17 +5,19 @@ What is drawn stands apart from its application. Knows nothing of files, and not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from analysis.phantom.paint import Painting
+from analysis.phantom.render import smooth_field
+from analysis.segmentation.draws import endless_batches
 from analysis.segmentation.labelled import LabelledScan
 from analysis.segmentation.normalise import CEILING
 from analysis.segmentation.sampling import Sampling
@@ -40,10 +42,10 @@ class Augmentation:
     scale : float
         Standard deviation of ln(size).
     bend_mm : float
-        Standard deviation of the smooth displacement.
+        Largest smooth displacement along each axis.
     bias, gain, noise, gamma : float
-        Largest standard deviation of ln(coil sensitivity), largest ln(gain), largest standard deviation of noise, where
-        bright tissue has 1, and largest ln(exponent).
+        Largest ln(coil sensitivity), largest ln(gain), largest standard deviation of noise, where bright tissue has 1,
+        and largest ln(exponent).
     dropout : float
         Share of patches that keep a random part of the contrasts only.
     """
@@ -53,8 +55,8 @@ class Augmentation:
     warped: float = 0.6
     turn_deg: float = 5.0
     scale: float = 0.07
-    bend_mm: float = 1.5
-    bias: float = 0.25
+    bend_mm: float = 3.0
+    bias: float = 0.5
     gain: float = 0.35
     noise: float = 0.12
     gamma: float = 0.3
@@ -125,15 +127,6 @@ def draw_patch(scan: LabelledScan, rng: np.random.Generator, how: Augmentation) 
     return image, target / target.sum(axis=0)
 
 
-def smooth_field(shape: Sequence[int], rng: np.random.Generator) -> Float:
-    """A random sum of slow cosines, (I, J, K), standard deviation near 1."""
-    factors = rng.normal(size=(2, 3, 4)).astype(np.float32)
-    waves = [np.cos(np.pi * np.outer(np.arange(m), np.linspace(0, 1, n))) for m, n in
-             zip(factors.shape, shape, strict=True)]
-    field = np.einsum("abc,ai,bj,ck->ijk", factors, *waves, optimize=True)
-    return (field / np.sqrt(1.5 * 2 * 2.5)).astype(np.float32)  # 1, then one half for each wave along an axis
-
-
 def _sampled(channel: NDArray[np.floating], at: NDArray[np.float64]) -> Float:
     return ndimage.map_coordinates(channel.astype(np.float32), at, order=1, mode="nearest", output=np.float32)
 
@@ -178,21 +171,7 @@ class Pool:
         return draw_patch(self.scans[int(rng.integers(len(self.scans)))], rng, how)
 
 
-class Patches(IterableDataset):
-    """Endless patches; which ones follows from the seed, the step begun at and the worker."""
-
-    def __init__(self, pool: Pool, how: Augmentation, seed: int, start: int) -> None:
-        self.pool, self.how, self.seed, self.start = pool, how, seed, start
-
-    def __iter__(self) -> Iterator[tuple[Float, Float]]:
-        worker = get_worker_info()
-        rng = np.random.default_rng([self.seed, self.start, worker.id if worker else 0])
-        while True:
-            yield self.pool.draw(rng, self.how)
-
-
 def batches_of(pool: Pool, how: Augmentation, *, seed: int, batch: int,
-               workers: int) -> Callable[[int], DataLoader[tuple[Tensor, Tensor]]]:
+               workers: int) -> Callable[[int], Iterable[tuple[Tensor, Tensor]]]:
     """What `fit` asks for: endless batches from a step on."""
-    return lambda step: DataLoader(Patches(pool, how, seed, step), batch_size=batch, num_workers=workers,
-                                   prefetch_factor=3 if workers else None)
+    return lambda step: endless_batches(partial(pool.draw, how=how), seed=(seed, step), batch=batch, workers=workers)

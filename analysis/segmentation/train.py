@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -22,7 +22,6 @@ import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
 from torch import nn
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm import tqdm
 
 from analysis.io.code_state import code_state
@@ -32,6 +31,7 @@ from analysis.phantom.paint import Painting, paint
 from analysis.phantom.render import Artefacts, demo_grid, render_dixon
 from analysis.phantom.variation import draw_varied_spine
 from analysis.segmentation.calibrate import calibrate
+from analysis.segmentation.draws import Draw, Pair, endless_batches
 from analysis.segmentation.fit import FitPlan, fit
 from analysis.segmentation.network import LOCATOR, SEGMENTER, Architecture, build_network
 from analysis.segmentation.predict import network_input
@@ -44,7 +44,6 @@ TRAINING_SEED = 20_000_003
 CALIBRATION_ANATOMIES = 8
 DIXON = tuple(c for c in Contrast if c != Contrast.T2)
 MIDDLE = slice(40, 200)  # voxels from back to front that hold the spine, a multiple of 16
-Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -64,20 +63,6 @@ class TrainingPlan:
     architecture: Architecture = SEGMENTER
     locator_architecture: Architecture = LOCATOR
     sampling: Sampling = field(default_factory=Sampling)
-
-
-class Draws(IterableDataset):
-    """Endless training pairs from a fixed pool of anatomies."""
-
-    def __init__(self, pool: list[Any], draw: Callable[[Any, np.random.Generator], Pair],
-                 seed: tuple[int, ...]) -> None:
-        self.pool, self.draw, self.seed = pool, draw, seed
-
-    def __iter__(self):
-        info = get_worker_info()
-        rng = np.random.default_rng([*self.seed, info.id if info else 0])
-        while True:
-            yield self.draw(self.pool[rng.integers(len(self.pool))], rng)
 
 
 def paint_one(index: int, seed: int) -> Painting:
@@ -103,13 +88,13 @@ def train(plan: TrainingPlan, folder: Path, *, start: Path | None = None) -> Non
     shares = [coarse_shares(p) for p in pool]
     locator, found = fit(
         build_network(plan.locator_architecture),
-        partial(_batches, plan, shares, partial(_draw_overview, plan), 1),
+        partial(_batches, plan, partial(_draw_overview, plan, shares), 1),
         FitPlan(plan.locator_minutes, plan.device, plan.locator_peak_rate), folder / "locator.pt", title="locator")
     network = build_network(plan.architecture)
     if start is not None:
         _copy(start, network)
     network, done = fit(
-        network, partial(_batches, plan, pool, partial(_draw_patch, plan), 2),
+        network, partial(_batches, plan, partial(_draw_patch, plan, pool), 2),
         FitPlan(plan.minutes, plan.device, plan.peak_rate), folder / "segmenter.pt", title="segmenter")
     calibration = _calibrate(network, plan)
     record = {
@@ -127,17 +112,16 @@ def train(plan: TrainingPlan, folder: Path, *, start: Path | None = None) -> Non
     (folder / "synthetic.json").write_text(json.dumps({**record, **curves}, indent=1) + "\n")
 
 
-def _batches(plan: TrainingPlan, pool: list[Any], draw: Callable[..., Pair], stream: int, step: int) -> Iterable[Any]:
-    return DataLoader(Draws(pool, draw, (plan.seed, stream, step)), batch_size=plan.batch, num_workers=plan.workers,
-                      prefetch_factor=3 if plan.workers else None)
+def _batches(plan: TrainingPlan, draw: Draw, stream: int, step: int) -> Iterable[Any]:
+    return endless_batches(draw, seed=(plan.seed, stream, step), batch=plan.batch, workers=plan.workers)
 
 
-def _draw_patch(plan: TrainingPlan, painting: Painting, rng: np.random.Generator) -> Pair:
-    return draw_patch(painting, rng, plan.sampling)
+def _draw_patch(plan: TrainingPlan, pool: Sequence[Painting], rng: np.random.Generator) -> Pair:
+    return draw_patch(pool[int(rng.integers(len(pool)))], rng, plan.sampling)
 
 
-def _draw_overview(plan: TrainingPlan, shares: NDArray[np.uint8], rng: np.random.Generator) -> Pair:
-    return draw_overview(shares, rng, plan.sampling)
+def _draw_overview(plan: TrainingPlan, pool: Sequence[NDArray[np.uint8]], rng: np.random.Generator) -> Pair:
+    return draw_overview(pool[int(rng.integers(len(pool)))], rng, plan.sampling)
 
 
 def _calibrate(network: nn.Module, plan: TrainingPlan) -> Calibration:
@@ -147,7 +131,7 @@ def _calibrate(network: nn.Module, plan: TrainingPlan) -> Calibration:
     at the noise of the demo cohort: Dixon protocols are alike. T2 ones are not, so T2 has none of its own.
     """
     rng = np.random.default_rng([plan.seed, 3])
-    patches = [_draw_patch(plan, paint_one(plan.anatomies + i, plan.seed), rng)
+    patches = [draw_patch(paint_one(plan.anatomies + i, plan.seed), rng, plan.sampling)
                for i in range(CALIBRATION_ANATOMIES) for _ in range(4)]
     people = [paint(draw_spine(rng).posed(rng, shift_mm=2, turn_deg=1), demo_grid(), rng)
               for _ in range(CALIBRATION_ANATOMIES)]
