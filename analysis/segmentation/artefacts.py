@@ -90,4 +90,5 @@ def _ghost(signal: Float, rng: np.random.Generator) -> Float:
     if rng.random() > 0.15:
         return signal
     axis = int(rng.integers(1, 3))
-    return signal + rng.uniform(0.02, 0.12) * np.roll(signal, int(rng.integers(8, signal.shape[axis] // 2)), axis)
+    n = signal.shape[axis]
+    return signal + rng.uniform(0.02, 0.12) * np.roll(signal, int(rng.integers(n // 8, n // 2)), axis)
