@@ -86,13 +86,14 @@ def train(plan: TrainingPlan, folder: Path, *, start: Path | None = None) -> Non
     torch.set_num_threads(plan.threads)
     pool = paint_pool(plan)
     shares = [coarse_shares(p) for p in pool]
+    locator, network = build_network(plan.locator_architecture), build_network(plan.architecture)
+    if start is not None:
+        _copy(start, locator, "locator")
+        _copy(start, network, "segmenter")
     locator, found = fit(
-        build_network(plan.locator_architecture),
+        locator,
         partial(_batches, plan, partial(_draw_overview, plan, shares), 1),
         FitPlan(plan.locator_minutes, plan.device, plan.locator_peak_rate), folder / "locator.pt", title="locator")
-    network = build_network(plan.architecture)
-    if start is not None:
-        _copy(start, network)
     network, done = fit(
         network, partial(_batches, plan, partial(_draw_patch, plan, pool), 2),
         FitPlan(plan.minutes, plan.device, plan.peak_rate), folder / "segmenter.pt", title="segmenter")
@@ -144,14 +145,18 @@ def _calibrate(network: nn.Module, plan: TrainingPlan) -> Calibration:
     return replace(calibrate(network, patches, device=plan.device), by_contrasts=by_contrasts)
 
 
-def _copy(weights: Path, network: nn.Module) -> None:
-    """Start the segmenter from a weights file of this or an earlier version, wherever layers fit by name and shape."""
+def _copy(weights: Path, network: nn.Module, part: str) -> None:
+    """Start a network from its part of a weights file, wherever layers fit by name.
+
+    The first weights files held the segmenter alone, without a prefix.
+    """
     own = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     with safe_open(weights, framework="pt") as file, torch.no_grad():
-        for key in file.keys():  # noqa: SIM118 - not a mapping
-            name = key.removeprefix("segmenter.")
-            if name in own:
-                own[name].copy_(file.get_tensor(key))
+        alone = not any(key.startswith("segmenter.") for key in file.keys())  # noqa: SIM118 - not a mapping
+        prefix = "" if alone and part == "segmenter" else f"{part}."
+        for name, tensor in own.items():
+            if prefix + name in file.keys():  # noqa: SIM118
+                tensor.copy_(file.get_tensor(prefix + name))
 
 
 def main() -> None:
@@ -166,7 +171,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=plan.batch)
     parser.add_argument("--peak-rate", type=float, default=plan.peak_rate)
     parser.add_argument("--filters", type=int, nargs=5, default=SEGMENTER.filters, help="channels at the five depths")
-    parser.add_argument("--start", type=Path, default=None, help="weights file the segmenter starts from")
+    parser.add_argument("--start", type=Path, default=None, help="weights file to start from")
     args = parser.parse_args()
     train(TrainingPlan(args.minutes, args.locator_minutes, args.device, args.anatomies, args.batch, args.workers,
                        peak_rate=args.peak_rate, architecture=Architecture(tuple(args.filters))),
