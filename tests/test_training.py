@@ -146,7 +146,7 @@ def test_masks_that_do_not_fit_are_refused(start, change, error, told):
 
 def test_patches_keep_shares_and_lose_contrasts(pool, rng):
     scan, kept = pool.scans[0], set()
-    for _ in range(12):
+    for _ in range(40):
         image, target = draw_patch(scan, rng, PATCH)
         np.testing.assert_allclose(target.sum(axis=0), 1, atol=1e-5)
         assert image.min() >= 0 and not image[2:].any()
