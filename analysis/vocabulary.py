@@ -19,6 +19,9 @@ class Contrast(StrEnum):
     T2 = "t2"
 
 
+DIXON: Final[tuple[Contrast, ...]] = (Contrast.WATER, Contrast.FAT, Contrast.IN_PHASE, Contrast.OPPOSED)
+
+
 class MaskRole(StrEnum):
     """Masks that may stand in the scans table beside the contrasts."""
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 from analysis import __version__
 from analysis.errors import BedrestError
 
+# Commands that do not live in `pipelines.commands`; each loads only when it is asked for.
+MODULE_OF = {"simulate": "planning", "power": "planning", "train": "training", "benchmark-engine": "benchmarks"}
 DEVICES = ("auto", "cpu", "cuda", "mps")
 ENGINE_ROWS = ("synthetic", "volumes", "contrasts", "t2-discs", "vertebrae", "speed", "sliding-window", "gpu", "nnunet")
 
@@ -133,14 +135,8 @@ def _add_benchmark_engine(commands: argparse._SubParsersAction) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    from pipelines import commands, planning
-
-    module: ModuleType = planning if args.command in ("simulate", "power") else commands
+    module = import_module(f"pipelines.{MODULE_OF.get(args.command, 'commands')}")
     try:
-        if args.command == "train":
-            from pipelines import training as module
-        elif args.command == "benchmark-engine":
-            from pipelines import benchmarks as module
         return getattr(module, args.command.replace("-", "_"))(args)
     except BedrestError as error:
         print(f"bedrest {args.command}: {error}", file=sys.stderr)

@@ -16,19 +16,19 @@ from analysis.benchmarks.records import Part, markdown_table
 from analysis.benchmarks.scores import DiscScore, Score, score_discs, summarise
 from analysis.benchmarks.targets import ALONE, judge
 from analysis.measure.discs import DiscMeasure, measure_discs
-from analysis.phantom.cohort import DemoPlan, group_of, plan_visits, spines_of
-from analysis.phantom.paint import paint, paint_levels
-from analysis.phantom.render import Artefacts, demo_grid, render_dixon, render_t2
+from analysis.phantom.cohort import DemoPlan, draw_subject, group_of
+from analysis.phantom.paint import paint_levels
+from analysis.phantom.render import Artefacts, render_t2
 from analysis.segmentation.engine import segment
-from analysis.segmentation.weights import TrainedNetwork
+from analysis.segmentation.weights import TrainedNetwork, key_of
 from analysis.tables.arvd import arvd_frame
 from analysis.tables.measures import VisitKey, measures_frame
 from analysis.types import LabelMap, Scan
-from analysis.vocabulary import LABEL_OF_LEVEL, LEVEL_OF_LABEL, LEVELS, Contrast, Status
+from analysis.vocabulary import DIXON, LABEL_OF_LEVEL, LEVEL_OF_LABEL, LEVELS, Contrast, Status
 
 SEED = 777_001  # training and the demo draw from seeds of their own
 SNR = 14.0
-ALL_DIXON = "+".join((Contrast.WATER, Contrast.FAT, Contrast.IN_PHASE, Contrast.OPPOSED))
+ALL_DIXON = key_of(DIXON)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,14 +92,12 @@ class VolumeSummary:
 
 def draw_visits(plan: DemoPlan) -> Iterator[SyntheticVisit]:
     """Every visit of every subject, drawn as in the demo cohort."""
-    grid, artefacts = demo_grid(), Artefacts(snr=SNR)
     for index in range(plan.subjects):
-        for v, (visit, spine) in enumerate(zip(plan_visits(plan.sessions), spines_of(index, plan), strict=True)):
-            painting = paint(spine, grid, np.random.default_rng([plan.seed, index, 1]))
-            dixon = render_dixon(painting, np.random.default_rng([plan.seed, index, 2 + v]), artefacts)
-            t2 = render_t2(painting, np.random.default_rng([plan.seed, index, 102 + v]), artefacts)
+        for v, drawn in enumerate(draw_subject(index, plan, Artefacts(snr=SNR))):
+            t2 = render_t2(drawn.painting, np.random.default_rng([plan.seed, index, 102 + v]), Artefacts(snr=SNR))
+            visit, spine = drawn.visit, drawn.spine
             key = VisitKey(f"sub-{index + 1:02d}", group_of(index), visit.session, visit.study_day, visit.phase)
-            yield SyntheticVisit(key, dixon, t2, paint_levels(spine, grid), spine.volumes_mm3())
+            yield SyntheticVisit(key, drawn.scan, t2, paint_levels(spine, drawn.painting.grid), spine.volumes_mm3())
 
 
 def look_at(trained: TrainedNetwork, plan: DemoPlan, device: str, *, dixon: bool, alone: bool) -> CohortFindings:

@@ -6,6 +6,7 @@ Deterministic by seed, subject by subject. All of it is synthetic and says so in
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from analysis.io.bids_writer import write_dataset_files, write_reference_mask, w
 from analysis.io.files import write_text
 from analysis.io.tables import write_table
 from analysis.phantom.anatomy import Spine, draw_spine
-from analysis.phantom.paint import paint, paint_levels
+from analysis.phantom.paint import Painting, paint, paint_levels
 from analysis.phantom.render import Artefacts, demo_grid, render_dixon
 from analysis.schemas import TRUTH
+from analysis.types import Scan
 from analysis.vocabulary import LABEL_OF_LEVEL, LEVELS, Phase
 
 GROUPS: tuple[str, ...] = ("bed rest", "bed rest + exercise")
@@ -86,15 +88,32 @@ def spines_of(index: int, plan: DemoPlan) -> list[Spine]:
     return spines
 
 
+@dataclass(frozen=True, eq=False)
+class DrawnVisit:
+    """One visit of one subject, with everything known of it."""
+
+    visit: Visit
+    spine: Spine
+    painting: Painting
+    scan: Scan
+
+
+def draw_subject(index: int, plan: DemoPlan, artefacts: Artefacts) -> Iterator[DrawnVisit]:
+    """The subject's Dixon scans, one a visit."""
+    for v, (visit, spine) in enumerate(zip(plan_visits(plan.sessions), spines_of(index, plan), strict=True)):
+        backdrop = np.random.default_rng([plan.seed, index, 1])  # the same organs at every visit
+        noise = np.random.default_rng([plan.seed, index, 2 + v])
+        painting = paint(spine, demo_grid(), backdrop)
+        yield DrawnVisit(visit, spine, painting, render_dixon(painting, noise, artefacts))
+
+
 def write_subject(index: int, plan: DemoPlan, folder: Path) -> pd.DataFrame:
     """Write one subject's scans and reference masks; return its rows of the truth table."""
     subject, grid = f"sub-{index + 1:02d}", demo_grid()
     rows = []
-    for v, (visit, spine) in enumerate(zip(plan_visits(plan.sessions), spines_of(index, plan), strict=True)):
-        backdrop = np.random.default_rng([plan.seed, index, 1])  # the same organs at every visit
-        noise = np.random.default_rng([plan.seed, index, 2 + v])
-        scan = render_dixon(paint(spine, grid, backdrop), noise, Artefacts())
-        write_scan(folder / "bids", subject, visit.session, scan=scan)
+    for drawn in draw_subject(index, plan, Artefacts()):
+        visit, spine = drawn.visit, drawn.spine
+        write_scan(folder / "bids", subject, visit.session, scan=drawn.scan)
         mask = paint_levels(spine, grid)
         write_reference_mask(folder / "bids/derivatives/truth", subject, visit.session, mask=mask)
         for level, volume in spine.volumes_mm3().items():

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.phantom.anatomy import SACRAL, Disc, Spine
+from analysis.phantom.places import Axes, around, axes_mm
 from analysis.phantom.shapes import Frame
 from analysis.phantom.surroundings import paint_surroundings
 from analysis.phantom.tissues import Tissue
@@ -50,11 +51,11 @@ def paint(spine: Spine, grid: Grid, rng: np.random.Generator) -> Painting:
     frames = spine.frames()
     tissue = paint_surroundings(spine, frames, grid, rng).repeat(FINE, 0).repeat(FINE, 1).repeat(FINE, 2)
     level = np.zeros_like(tissue)
-    axes_mm = _axes_mm(grid, fine=FINE)
+    axes = axes_mm(grid, fine=FINE)
     for i in range(len(frames) - 1):
-        _paint_body(tissue, axes_mm, spine.discs[i : i + 2], frames[i : i + 2], sacral=i < SACRAL)
+        _paint_body(tissue, axes, spine.discs[i : i + 2], frames[i : i + 2], sacral=i < SACRAL)
     for i, (disc, frame) in enumerate(zip(spine.discs, frames, strict=True)):
-        _paint_disc(tissue, level, axes_mm, disc, frame, sacral=i < SACRAL)
+        _paint_disc(tissue, level, axes, disc, frame, sacral=i < SACRAL)
     return Painting(tissue, grid)
 
 
@@ -63,41 +64,18 @@ def paint_levels(spine: Spine, grid: Grid) -> LabelMap:
 
     Sampling at centres leaves the volume unbiased; a threshold on few sub-voxels would not.
     """
-    axes_mm = _axes_mm(grid, fine=1)
+    axes = axes_mm(grid)
     tissue, level = np.zeros(grid.shape, np.uint8), np.zeros(grid.shape, np.uint8)
     for i, (disc, frame) in enumerate(zip(spine.discs, spine.frames(), strict=True)):
-        _paint_disc(tissue, level, axes_mm, disc, frame, sacral=i < SACRAL)
+        _paint_disc(tissue, level, axes, disc, frame, sacral=i < SACRAL)
     return LabelMap(level.astype(np.int32), grid)
 
 
-def _axes_mm(grid: Grid, *, fine: int) -> tuple[NDArray[np.float32], ...]:
-    """World coordinates along each axis of the centres of `fine` sub-voxels a voxel."""
-    axes = []
-    for k in range(3):
-        step = grid.affine_ras_mm[k, k]
-        index = (np.arange(grid.shape[k] * fine) + 0.5) / fine - 0.5
-        axes.append((grid.affine_ras_mm[k, 3] + step * index).astype(np.float32))
-    return tuple(axes)
-
-
-def _box(axes_mm: tuple[NDArray[np.float32], ...], centre_mm: NDArray[np.float64], half_mm: float,
-         half_z_mm: float) -> tuple[tuple[slice, ...], NDArray[np.float32]] | None:
-    """Index box around a point and the world points in it, shape (3, N); None where it lies outside."""
-    box = []
-    for k, half in enumerate((half_mm, half_mm, half_z_mm)):
-        inside = np.flatnonzero(np.abs(axes_mm[k] - centre_mm[k]) <= half)
-        if inside.size == 0:
-            return None
-        box.append(slice(int(inside[0]), int(inside[-1]) + 1))
-    points = np.stack(np.meshgrid(*[axes_mm[k][box[k]] for k in range(3)], indexing="ij")).reshape(3, -1)
-    return tuple(box), points
-
-
-def _paint_disc(tissue: Labels, level: Labels, axes_mm: tuple[NDArray[np.float32], ...], disc: Disc, frame: Frame,
+def _paint_disc(tissue: Labels, level: Labels, axes: Axes, disc: Disc, frame: Frame,
                 *, sacral: bool) -> None:
     s = disc.shape
     reach = max(s.half_width_mm, s.half_depth_mm) + 6
-    found = _box(axes_mm, frame.centre_mm, reach, s.height_mm + reach * abs(float(frame.axes[2, 1])) + 4)
+    found = around(axes, frame.centre_mm, (reach, reach, s.height_mm + reach * abs(float(frame.axes[2, 1])) + 4))
     if found is None:
         return
     box, points = found
@@ -118,12 +96,12 @@ def _paint_disc(tissue: Labels, level: Labels, axes_mm: tuple[NDArray[np.float32
         level[box][inside.reshape(shape)] = LABEL_OF_LEVEL.get(disc.name, 0)
 
 
-def _paint_body(tissue: Labels, axes_mm: tuple[NDArray[np.float32], ...], discs: tuple[Disc, ...],
+def _paint_body(tissue: Labels, axes: Axes, discs: tuple[Disc, ...],
                 frames: tuple[Frame, ...], *, sacral: bool) -> None:
     """The vertebral body between two discs: waisted, with dark end plates and cortex."""
     centre = (frames[0].centre_mm + frames[1].centre_mm) / 2
     reach = max(d.shape.half_width_mm for d in discs) + 6
-    found = _box(axes_mm, centre, reach, discs[0].body_above_mm + 16)
+    found = around(axes, centre, (reach, reach, discs[0].body_above_mm + 16))
     if found is None:
         return
     box, points = found

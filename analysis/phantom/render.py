@@ -5,7 +5,6 @@ Knows nothing of subjects and files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +60,12 @@ def rician(signal: Float, sigma: float, rng: np.random.Generator) -> Float:
     return np.hypot(real, imaginary)
 
 
+def dixon_signals(water: Float, fat: Float) -> dict[Contrast, Float]:
+    """The four contrasts that water and fat give without noise."""
+    return {Contrast.WATER: water, Contrast.FAT: fat, Contrast.IN_PHASE: water + fat,
+            Contrast.OPPOSED: np.abs(water - fat)}
+
+
 def render_dixon(painting: Painting, rng: np.random.Generator, artefacts: Artefacts) -> Scan:
     """The four Dixon contrasts: in-phase W+F, opposed-phase |W-F|, water, fat, each with its own noise."""
     water, fat = block_mean(WATER[painting.tissue]), block_mean(FAT[painting.tissue])
@@ -68,12 +73,7 @@ def render_dixon(painting: Painting, rng: np.random.Generator, artefacts: Artefa
     water = water * gain * _texture(painting.grid, rng, artefacts)
     fat = fat * gain * _texture(painting.grid, rng, artefacts)
     sigma = 163.0 / artefacts.snr
-    clean: Mapping[Contrast, Float] = {
-        Contrast.WATER: water,
-        Contrast.FAT: fat,
-        Contrast.IN_PHASE: water + fat,
-        Contrast.OPPOSED: np.abs(water - fat),
-    }
+    clean = dixon_signals(water, fat)
     # Water and fat come from two measured echoes, which halves their noise variance.
     scale = {Contrast.WATER: 0.5**0.5, Contrast.FAT: 0.5**0.5, Contrast.IN_PHASE: 1.0, Contrast.OPPOSED: 1.0}
     return Scan({c: Volume(rician(s, sigma * scale[c], rng), painting.grid) for c, s in clean.items()})

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from analysis.phantom.anatomy import SACRAL, Disc, Spine
+from analysis.phantom.places import Axes, around, axes_mm
 from analysis.phantom.shapes import Frame
 from analysis.phantom.tissues import Tissue
 from analysis.types import Grid
 
 Labels = NDArray[np.uint8]
-Axes = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 CONUS = 6  # disc of the chain near which the cord ends: L1-L2
 
 
@@ -29,8 +29,7 @@ def paint_surroundings(spine: Spine, frames: tuple[Frame, ...], grid: Grid, rng:
     rng : numpy Generator
         Draws organs, vessels and joints.
     """
-    axes = tuple((grid.affine_ras_mm[k, 3] + grid.affine_ras_mm[k, k] * np.arange(n)).astype(np.float32)
-                 for k, n in enumerate(grid.shape))
+    axes = axes_mm(grid)
     xs, ys, zs = axes
     centres = np.array([f.centre_mm for f in frames])
     depth = np.array([d.shape.half_depth_mm / max(np.cos(np.deg2rad(d.tilt_deg)), 0.5) for d in spine.discs])
@@ -106,19 +105,9 @@ def _paint_arches(out: Labels, x: NDArray, y: NDArray, zs: NDArray, centres: NDA
             out[r <= core] = Tissue.POSTERIOR_MARROW
 
 
-def _around(axes: Axes, centre_mm: NDArray, half_mm: float) -> tuple[tuple[slice, ...], NDArray] | None:
-    """Voxel box around a world point and the points in it, (3, N); None where it lies outside the grid."""
-    spans = [np.flatnonzero(np.abs(a - c) <= half_mm) for a, c in zip(axes, centre_mm, strict=True)]
-    if any(s.size == 0 for s in spans):
-        return None
-    box = tuple(slice(int(s[0]), int(s[-1]) + 1) for s in spans)
-    points = np.meshgrid(*[a[b] for a, b in zip(axes, box, strict=True)], indexing="ij")
-    return box, np.stack(points).reshape(3, -1)
-
-
 def _paint_joints(out: Labels, axes: Axes, disc: Disc, frame: Frame, spine: Spine, rng: np.random.Generator) -> None:
     """At each disc's height: foramina with fat and nerve root, and the facet joints behind them."""
-    found = _around(axes, frame.centre_mm, 58)
+    found = around(axes, frame.centre_mm, (58, 58, 58))
     if found is None:
         return
     box, points = found
@@ -142,7 +131,7 @@ def _paint_joints(out: Labels, axes: Axes, disc: Disc, frame: Frame, spine: Spin
 
 def _paint_wings(out: Labels, axes: Axes, lumbosacral: Disc, frame: Frame, rng: np.random.Generator) -> None:
     """The sacral wings, beside the body of S1 and sloping away from it."""
-    found = _around(axes, frame.centre_mm, 62)
+    found = around(axes, frame.centre_mm, (62, 62, 62))
     if found is None:
         return
     box, points = found

@@ -113,7 +113,7 @@ def fit(network: nn.Module, batches: Callable[[int], Iterable[tuple[Tensor, Tens
         progress, best = Progress(**saved["progress"]), saved["best"]
     begun, last_saved, recent = time.monotonic() - progress.seconds, time.monotonic(), []
     bar = tqdm(total=round(plan.minutes * 60), initial=round(progress.seconds), unit="s", desc=title, mininterval=5)
-    # On the CPU batches come before the forward pass, so that a budget already used up costs nothing.
+    # A budget already used up draws no batch: asking for one would start the workers.
     for image, target in batches(progress.step) if progress.seconds < plan.minutes * 60 else ():
         share = min(progress.seconds / (plan.minutes * 60), 1.0)
         for group in optimiser.param_groups:

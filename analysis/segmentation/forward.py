@@ -67,8 +67,6 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _run(network: torch.nn.Module, image: NDArray[np.float32], device: str, *, whole: bool) -> torch.Tensor:
-    from monai.inferers import sliding_window_inference
-
     network = network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     shape = image.shape[1:]
     # Repeated edges, not zeros: an artificial dark rim would look like the end of the body.
@@ -79,6 +77,8 @@ def _run(network: torch.nn.Module, image: NDArray[np.float32], device: str, *, w
         if whole:
             scores = network(tensor.to(device, memory_format=torch.channels_last_3d))
         else:
+            from monai.inferers import sliding_window_inference
+
             scores = sliding_window_inference(tensor, TILE, 1, network, overlap=0.25, mode="gaussian",
                                               sw_device=device, device="cpu")
     return scores[0, :, : shape[0], : shape[1], : shape[2]].float().cpu()

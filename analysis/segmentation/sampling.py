@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.phantom.paint import FINE, Painting
+from analysis.phantom.render import dixon_signals
 from analysis.phantom.tissues import FAT, STRUCTURE_OF_TISSUE, T2, WATER, Structure, Tissue
 from analysis.segmentation.artefacts import scanned, shared_gain
 from analysis.vocabulary import Contrast
@@ -169,8 +170,7 @@ def _with_opposed(signals: dict[Contrast, Float]) -> dict[Contrast, Float]:
     """Water and fat alone become all four Dixon contrasts; anything else stays as it is."""
     if set(signals) != {Contrast.WATER, Contrast.FAT}:
         return signals
-    water, fat = signals[Contrast.WATER], signals[Contrast.FAT]
-    return {**signals, Contrast.IN_PHASE: water + fat, Contrast.OPPOSED: np.abs(water - fat)}
+    return dixon_signals(signals[Contrast.WATER], signals[Contrast.FAT])
 
 
 def _subset(names: list[Contrast], rng: np.random.Generator) -> list[Contrast]:

@@ -37,12 +37,11 @@ from analysis.segmentation.network import LOCATOR, SEGMENTER, Architecture, buil
 from analysis.segmentation.predict import network_input
 from analysis.segmentation.sampling import Sampling, coarse_shares, draw_overview, draw_patch, structure_shares
 from analysis.segmentation.weights import Calibration, TrainedNetwork, key_of, save_weights
-from analysis.vocabulary import Contrast
+from analysis.vocabulary import DIXON
 
 # Training draws from seeds of its own; the demo cohort, the benchmarks and the tests never use them.
 TRAINING_SEED = 20_000_003
 CALIBRATION_ANATOMIES = 8
-DIXON = tuple(c for c in Contrast if c != Contrast.T2)
 MIDDLE = slice(40, 200)  # voxels from back to front that hold the spine, a multiple of 16
 
 

@@ -35,11 +35,10 @@ from analysis.io.images import read_scan
 from analysis.io.manifest import build_manifest
 from analysis.io.masks import read_label_map, write_label_map
 from analysis.settings import load_study
-from analysis.vocabulary import LEVEL_OF_LABEL, Contrast, MaskRole
+from analysis.vocabulary import DIXON, LEVEL_OF_LABEL, Contrast, MaskRole
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-DIXON = (Contrast.WATER, Contrast.FAT, Contrast.IN_PHASE, Contrast.OPPOSED)
 SEEDS = {"train": 880_001, "test": 880_002}
 
 
