@@ -20,19 +20,22 @@ BAND = 3  # voxels around discs: there volumes are decided; a doubt elsewhere mu
 
 
 def calibrate(network: torch.nn.Module, pairs: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]], *,
-              device: str) -> Calibration:
+              device: str, discs: Sequence[NDArray[np.bool_]] | None = None) -> Calibration:
     """Calibration of `network` on held-out pairs, in and near their discs.
 
     Parameters
     ----------
     pairs : of image (5, I, J, K) and true shares (5, I, J, K)
         Never seen in training; one of them at least with a disc.
+    discs : of bool (I, J, K), one a pair, optional
+        The discs that will be measured, where others are in view too. Default: all.
     """
+    wanted = discs if discs is not None else [target[Structure.DISC] >= 0.5 for _, target in pairs]
     network = network.to(device).eval()
     scores, shares = [], []
     with torch.inference_mode():
-        for image, target in pairs:
-            near = torch.from_numpy(ndimage.binary_dilation(target[Structure.DISC] >= 0.5, iterations=BAND))
+        for (image, target), disc in zip(pairs, wanted, strict=True):
+            near = torch.from_numpy(ndimage.binary_dilation(disc, iterations=BAND))
             found = network(torch.from_numpy(image)[None].to(device))[0].float().cpu()
             scores.append(found[:, near].T)
             shares.append(torch.from_numpy(target)[:, near].T)

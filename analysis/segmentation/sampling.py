@@ -174,10 +174,8 @@ def _with_opposed(signals: dict[Contrast, Float]) -> dict[Contrast, Float]:
 
 
 def _subset(names: list[Contrast], rng: np.random.Generator) -> list[Contrast]:
-    """All of them half of the time; else any non-empty subset, with one contrast alone as likely as more."""
-    if rng.random() < 0.4:
-        return names
-    n = int(rng.integers(1, len(names) + 1))
+    """All of them, one alone, or any number of them: a third of the time each."""
+    n = (len(names), 1, int(rng.integers(1, len(names) + 1)))[int(rng.integers(3))]
     return [names[i] for i in sorted(rng.permutation(len(names))[:n])]
 
 

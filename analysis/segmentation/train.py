@@ -27,7 +27,7 @@ from tqdm import tqdm
 from analysis.io.code_state import code_state
 from analysis.io.files import sha256_of
 from analysis.phantom.anatomy import draw_spine
-from analysis.phantom.paint import Painting, paint
+from analysis.phantom.paint import Painting, paint, paint_levels
 from analysis.phantom.render import Artefacts, demo_grid, render_dixon
 from analysis.phantom.variation import draw_varied_spine
 from analysis.segmentation.calibrate import calibrate
@@ -42,6 +42,7 @@ from analysis.vocabulary import DIXON
 # Training draws from seeds of its own; the demo cohort, the benchmarks and the tests never use them.
 TRAINING_SEED = 20_000_003
 CALIBRATION_ANATOMIES = 8
+CALIBRATION_PEOPLE = 16
 MIDDLE = slice(40, 200)  # voxels from back to front that hold the spine, a multiple of 16
 
 
@@ -128,19 +129,20 @@ def _calibrate(network: nn.Module, plan: TrainingPlan) -> Calibration:
     """One calibration for any contrasts, and one each for all of Dixon and for every Dixon contrast alone.
 
     The first on patches as in training, of anatomies the training never saw. The others on whole scans of volunteers
-    at the noise of the demo cohort: Dixon protocols are alike. T2 ones are not, so T2 has none of its own.
+    at the noise of the demo cohort, near the discs that get names: Dixon protocols are alike. T2 ones are not, so T2
+    has none of its own.
     """
     rng = np.random.default_rng([plan.seed, 3])
     patches = [draw_patch(paint_one(plan.anatomies + i, plan.seed), rng, plan.sampling)
                for i in range(CALIBRATION_ANATOMIES) for _ in range(4)]
-    people = [paint(draw_spine(rng).posed(rng, shift_mm=2, turn_deg=1), demo_grid(), rng)
-              for _ in range(CALIBRATION_ANATOMIES)]
-    scans = [(p, render_dixon(p, rng, Artefacts()).contrasts) for p in people]
+    spines = [draw_spine(rng).posed(rng, shift_mm=2, turn_deg=1) for _ in range(CALIBRATION_PEOPLE)]
+    scans = [(p, render_dixon(p, rng, Artefacts()).contrasts) for p in (paint(s, demo_grid(), rng) for s in spines)]
+    named = [paint_levels(s, demo_grid()).data[:, MIDDLE] > 0 for s in spines]
     by_contrasts = {}
     for contrasts in (DIXON, *((c,) for c in DIXON)):
         pairs = [(network_input({c: scan[c].data for c in contrasts}, p.grid, p.grid)[:, :, MIDDLE],
                   structure_shares(p.tissue)[:, :, MIDDLE]) for p, scan in scans]
-        by_contrasts[key_of(contrasts)] = calibrate(network, pairs, device=plan.device)
+        by_contrasts[key_of(contrasts)] = calibrate(network, pairs, device=plan.device, discs=named)
     return replace(calibrate(network, patches, device=plan.device), by_contrasts=by_contrasts)
 
 
@@ -163,7 +165,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=plan.minutes, help="for the segmenter")
-    parser.add_argument("--locator-minutes", type=float, default=plan.locator_minutes)
+    parser.add_argument("--locator-minutes", type=float, default=plan.locator_minutes,
+                        help="0 keeps the locator of --start")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--anatomies", type=int, default=plan.anatomies)
     parser.add_argument("--workers", type=int, default=plan.workers)
