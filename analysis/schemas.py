@@ -107,8 +107,10 @@ SCANS = Table("scans", "one row a file", (
 
 MEASURES = Table("measures", "one row a disc, visit and mask source", (
     _SUBJECT, _GROUP, _SESSION, _DAY, _PHASE, _LEVEL, _SOURCE,
-    _f("volume_mm3", "voxel count times voxel volume", "mm3", 0),
+    _f("volume_mm3", "summed probability of disc for our own masks, which keeps partial volume; for other masks the "
+       "same as volume_voxels_mm3", "mm3", 0),
     Col("n_voxels", "int", "voxels of the disc", "1", required=False, minimum=0),
+    _f("volume_voxels_mm3", "voxel count times voxel volume", "mm3", 0),
     _f("height_mean_mm", "volume over the area projected along the disc normal", "mm", 0),
     _f("diameter_ap_mm", "largest antero-posterior extent in the disc plane", "mm", 0),
     _f("diameter_transverse_mm", "largest left-right extent in the disc plane", "mm", 0),

@@ -13,12 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from analysis import schemas
 from analysis.errors import BedrestError
-from analysis.io.images import read_scan
-from analysis.io.masks import read_label_map, write_label_map
+from analysis.io.images import read_scan, read_volume
+from analysis.io.masks import read_label_map, write_label_map, write_volume
 from analysis.io.read_ahead import read_ahead
 from analysis.io.results import StudyResults
 from analysis.io.tables import concat_tables, empty_table, read_table, write_table
@@ -115,6 +116,9 @@ def _segment_visit(job: Job, visit: Visit, contents: Callable[[], LabelMap | Sca
             discs, found = result.discs, list(result.findings)
             record |= {"contrasts": "+".join(visit.contrasts()), "device": device,
                        "warnings": " | ".join(result.warnings)}
+            if result.disc_probability is not None:
+                write_volume(result.disc_probability, job.results.probability(visit.subject, visit.session), like=like,
+                             dtype=np.int16)
             if result.tissues is not None:
                 names = {**TISSUE_OF_LABEL, **{f.label: f.name for f in found}}
                 write_label_map(result.tissues, job.results.tissue_mask(visit.subject, visit.session), names=names,
@@ -165,15 +169,23 @@ def _measure_automatic(job: Job, visit: Visit, key, record: pd.Series,
     from analysis.measure.discs import measure_discs
     from analysis.tables.measures import failed_frame, measures_frame, with_findings
 
+    def failed(reason: str) -> tuple[None, pd.DataFrame]:
+        return None, failed_frame(key, source=record["source"], levels=tuple(LEVEL_OF_LABEL.values()), reason=reason)
+
     if not record["mask_path"]:
-        return None, failed_frame(key, source=record["source"], levels=tuple(LEVEL_OF_LABEL.values()),
-                                  reason=record["reason"])
-    mask = read_label_map(job.results.output_dir / record["mask_path"], where=visit.where)
+        return failed(record["reason"])
+    try:
+        mask = read_label_map(job.results.output_dir / record["mask_path"], where=visit.where)
+        probability = read_volume(job.results.probability(visit.subject, visit.session), where=visit.where) if (
+            record["source"] == "automatic") else None
+    except BedrestError as error:
+        return failed(str(error))
     scan = _images_of(visit)
     levels = {int(label): level for label, level in zip(found["label"], found["level"], strict=True)}
     levels = levels or dict(LEVEL_OF_LABEL)
     images = scan.contrasts if scan is not None and scan.grid.shape == mask.grid.shape else {}
-    frame = measures_frame(measure_discs(mask, levels, images), visit=key, source=record["source"])
+    measures = measure_discs(mask, levels, images, probability=probability)
+    frame = measures_frame(measures, visit=key, source=record["source"])
     return mask, with_findings(frame, found)
 
 

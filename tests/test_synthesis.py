@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from skimage.segmentation import expand_labels
 
 from analysis.phantom.anatomy import SACRAL, Blob, draw_spine
 from analysis.phantom.paint import FINE, paint, paint_levels
@@ -13,7 +14,7 @@ from analysis.phantom.tissues import STRUCTURE_OF_TISSUE, Structure, Tissue
 from analysis.phantom.variation import draw_varied_spine
 from analysis.segmentation.artefacts import scanned
 from analysis.segmentation.calibrate import calibrate
-from analysis.segmentation.predict import calibrated
+from analysis.segmentation.predict import BAND, Probabilities, calibrated, disc_probability
 from analysis.segmentation.sampling import COARSE, Sampling, coarse_shares, draw_overview, draw_patch
 from analysis.segmentation.train import paint_one
 from analysis.types import Grid
@@ -126,3 +127,32 @@ def test_calibration_makes_probabilities_sum_to_truth(rng):
     got = np.concatenate([calibrated(distorted[i], found) for i in range(2)], axis=1)
     for s in Structure:
         assert got[s].sum() == pytest.approx(float(shares[:, s].sum()), rel=0.01)
+
+
+def test_each_level_is_calibrated_for_itself():
+    """One disc too large, another too small: one offset cannot mend both, the shifts by level do."""
+    lean = {"L5-S1": 0.8, "L4-L5": -0.6}
+    labels = np.zeros((8, 16, 16), np.int32)
+    labels[2:6, 3:13, 1:5], labels[2:6, 3:13, 11:15] = 1, 2
+    torch.manual_seed(0)
+    truth_scores = torch.randn(5, 8, 16, 16)
+    truth_scores[Structure.DISC] += torch.from_numpy(np.where(labels > 0, 2.0, -2.0).astype(np.float32))
+    shares = torch.softmax(truth_scores, dim=0)
+    leaning = truth_scores.clone()
+    leaning[Structure.DISC] += torch.from_numpy(
+        np.where(np.arange(16) < 8, lean["L5-S1"], lean["L4-L5"]).astype(np.float32))
+
+    class Replay(torch.nn.Module):
+        def forward(self, x):
+            return leaning[None]
+
+    pair = (np.zeros((5, 8, 16, 16), np.float32), shares.numpy())
+    found = calibrate(Replay(), [pair], device="cpu", labels=[labels])
+    assert set(found.by_level) == set(lean)
+    near = expand_labels(labels, BAND)
+    probabilities = Probabilities(calibrated(leaning, found), demo_grid(), None, found.by_level)
+    disc = disc_probability(probabilities, near)
+    for k in (1, 2):
+        assert disc[near == k].sum() == pytest.approx(float(shares[Structure.DISC][near == k].sum()), rel=1e-3)
+    plain = calibrated(leaning, found)[Structure.DISC]
+    assert plain[near == 1].sum() > 1.03 * disc[near == 1].sum()

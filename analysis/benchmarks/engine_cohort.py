@@ -109,7 +109,8 @@ def look_at(trained: TrainedNetwork, plan: DemoPlan, device: str, *, dixon: bool
             given |= {c.value: Scan({c: visit.dixon.contrasts[c]}) for c in visit.dixon.contrasts}
             given[Contrast.T2.value] = visit.t2
         for contrasts, scan in given.items():
-            discs = segment(trained, scan, device=device).discs
+            segmented = segment(trained, scan, device=device)
+            discs = segmented.discs
             scores = score_discs(discs, visit.truth, levels=LEVEL_OF_LABEL)
             found.scores.setdefault(contrasts, []).extend(scores)
             found.rows.extend({
@@ -117,8 +118,8 @@ def look_at(trained: TrainedNetwork, plan: DemoPlan, device: str, *, dixon: bool
                 "contrasts": contrasts, "subject": visit.key.subject, "session": visit.key.session,
                 "volume_analytic_mm3": visit.volumes_mm3[s.agreement.level], **s.row()} for s in scores)
             if contrasts == ALL_DIXON:
-                found.measures.append(measures_frame(measure_discs(discs, LEVEL_OF_LABEL, {}), visit=visit.key,
-                                                     source="automatic"))
+                measures = measure_discs(discs, LEVEL_OF_LABEL, {}, probability=segmented.disc_probability)
+                found.measures.append(measures_frame(measures, visit=visit.key, source="automatic"))
                 found.measures.append(_analytic(visit))
     return found
 

@@ -141,7 +141,7 @@ ROWS: tuple[Row, ...] = (
     Row("nnunet", "nnU-Net v2 (3d_fullres), same minutes, same synthetic scans, same machine",
         "the method everybody compares with", (
             Target("our mean Dice minus nnU-Net's", "{:+.3f}", low=0),
-            Target("our time of a scan over nnU-Net's", "{:.2f}", high=1),
+            Target("times as slow as ours", "{:.1f}", low=5),
         )),
 )
 BY_NAME: Mapping[str, Row] = {row.name: row for row in ROWS}

@@ -66,15 +66,22 @@ def write_label_map(label_map: LabelMap, path: Path, *, names: Mapping[int, str]
     write_text(label_table_path(path), "index\tname\n" + rows)
 
 
-def write_volume(volume: Volume, path: Path, *, like: Path | None = None) -> None:
-    """Write measured or computed values, float32. Parameters and errors as in `write_label_map`."""
-    _write(volume.data, volume.grid, path, like)
+def write_volume(volume: Volume, path: Path, *, like: Path | None = None, dtype: type = np.float32) -> None:
+    """Write measured or computed values. Parameters and errors as in `write_label_map`.
+
+    Parameters
+    ----------
+    dtype : type
+        In the file; whole numbers are scaled so that they span the values, which makes small files.
+    """
+    _write(volume.data, volume.grid, path, like, dtype=dtype)
 
 
-def _write(data: np.ndarray, grid: Grid, path: Path, like: Path | None) -> None:
+def _write(data: np.ndarray, grid: Grid, path: Path, like: Path | None, *, dtype: type | None = None) -> None:
     if not path.name.endswith((".nii", ".nii.gz")):
         raise ImageError("a file name ending in .nii or .nii.gz", path.name, str(path), "Choose another name.")
     image = nib.Nifti1Image(data, grid.affine_ras_mm)
+    image.set_data_dtype(dtype or data.dtype)
     s_code, q_code, unit = _coordinate_codes(like)
     image.header.set_xyzt_units(unit)
     image.set_sform(grid.affine_ras_mm, code=s_code)

@@ -35,6 +35,9 @@ class StudyResults:
     def tissue_mask(self, subject: str, session: str) -> Path:
         return self.output_dir / "masks" / f"{subject}_{session}_tissues.nii.gz"
 
+    def probability(self, subject: str, session: str) -> Path:
+        return self.output_dir / "masks" / f"{subject}_{session}_probability.nii.gz"
+
     @property
     def figures(self) -> Path:
         return self.output_dir / "figures"

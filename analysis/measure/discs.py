@@ -14,6 +14,7 @@ import numpy as np
 from analysis.errors import GeometryError
 from analysis.measure.geometry import DiscGeometry, bounding_box, disc_geometry
 from analysis.measure.quality import PERMUTED_SPACING, check_disc, spacing_looks_permuted
+from analysis.measure.volumes import volumes_from_probability
 from analysis.types import Grid, LabelMap, Volume
 from analysis.vocabulary import Contrast, Status
 
@@ -30,8 +31,9 @@ class DiscMeasure:
     ----------
     level : disc level
     label : its number in the mask
-    volume_mm3 : voxel count times voxel volume
+    volume_mm3 : from probabilities where they were given, else the same as volume_voxels_mm3
     n_voxels : voxel count, None when the disc is absent
+    volume_voxels_mm3 : voxel count times voxel volume
     height_mean_mm, diameter_ap_mm, diameter_transverse_mm : see `geometry.DiscGeometry`
     centre_mm : centre of mass (x, y, z), world frame RAS+
     signals : mean intensity inside the disc of every contrast that was given, arbitrary units
@@ -42,6 +44,7 @@ class DiscMeasure:
     label: int
     volume_mm3: float = math.nan
     n_voxels: int | None = None
+    volume_voxels_mm3: float = math.nan
     height_mean_mm: float = math.nan
     diameter_ap_mm: float = math.nan
     diameter_transverse_mm: float = math.nan
@@ -52,7 +55,7 @@ class DiscMeasure:
 
 
 def measure_discs(
-    discs: LabelMap, levels: Mapping[int, str], images: Mapping[Contrast, Volume]
+    discs: LabelMap, levels: Mapping[int, str], images: Mapping[Contrast, Volume], *, probability: Volume | None = None
 ) -> list[DiscMeasure]:
     """Measure every disc of a mask.
 
@@ -64,6 +67,8 @@ def measure_discs(
         Label to level. One result for each entry, in its order; a label that is not in the mask gives a failed one.
     images : mapping
         Contrasts to take the mean signal from, on the grid of `discs`; may be empty.
+    probability : Volume, optional
+        Calibrated probability of disc from which the mask was made, on its grid: then volumes are measured from it.
 
     Returns
     -------
@@ -72,7 +77,7 @@ def measure_discs(
     Raises
     ------
     GeometryError
-        If an image lies on another grid than the mask.
+        If an image or the probability lies on another grid than the mask.
 
     Notes
     -----
@@ -81,8 +86,13 @@ def measure_discs(
     """
     for contrast, image in images.items():
         require_same_grid(image.grid, discs.grid, what=f"{contrast.value} image", other="mask")
+    volumes: dict[int, float] = {}
+    if probability is not None:
+        require_same_grid(probability.grid, discs.grid, what="probability", other="mask")
+        volumes = volumes_from_probability(probability, discs)
     permuted = spacing_looks_permuted(discs.grid)
-    return [_measure(discs, label, level, images, permuted=permuted) for label, level in levels.items()]
+    return [_measure(discs, label, level, images, volume_mm3=volumes.get(label), permuted=permuted)
+            for label, level in levels.items()]
 
 
 def require_same_grid(grid: Grid, reference: Grid, *, what: str, other: str) -> None:
@@ -109,7 +119,8 @@ def require_same_grid(grid: Grid, reference: Grid, *, what: str, other: str) -> 
 
 
 def _measure(
-    discs: LabelMap, label: int, level: str, images: Mapping[Contrast, Volume], *, permuted: bool
+    discs: LabelMap, label: int, level: str, images: Mapping[Contrast, Volume], *, volume_mm3: float | None,
+    permuted: bool,
 ) -> DiscMeasure:
     mask = discs.data == label
     box = bounding_box(mask)
@@ -121,11 +132,13 @@ def _measure(
     if permuted:
         doubts.append(PERMUTED_SPACING)
     n_voxels = int(np.count_nonzero(disc))
+    counted_mm3 = n_voxels * discs.grid.voxel_volume_mm3
     return DiscMeasure(
         level=level,
         label=label,
-        volume_mm3=n_voxels * discs.grid.voxel_volume_mm3,
+        volume_mm3=counted_mm3 if volume_mm3 is None else volume_mm3,
         n_voxels=n_voxels,
+        volume_voxels_mm3=counted_mm3,
         height_mean_mm=shape.height_mean_mm if shape else math.nan,
         diameter_ap_mm=shape.diameter_ap_mm if shape else math.nan,
         diameter_transverse_mm=shape.diameter_transverse_mm if shape else math.nan,

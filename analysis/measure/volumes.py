@@ -1,25 +1,21 @@
-"""Volumes from probabilities: what a voxel holds of a disc counts for its share.
+"""Volumes from probabilities: a voxel counts for the share of it that is disc.
 
 A count of voxels moves by whole voxels with the disc's place on the grid; calibrated probabilities keep partial volume.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 from skimage.segmentation import expand_labels
 
-from analysis.measure.discs import require_same_grid
+from analysis.measure.geometry import bounding_box
 from analysis.types import LabelMap, Volume
 
-REACH_MM = 4.0  # how far beyond a disc's mask its probability is looked for; calibrated within a like band
+REACH_MM = 4.0  # how far beyond a disc's mask probabilities count; they are calibrated in a band like that
 
 
-def volumes_from_probability(
-    probability: Volume, discs: LabelMap, labels: Iterable[int]
-) -> dict[int, float]:
-    """Volume of each disc, mm3: probabilities summed over the disc and REACH_MM around it.
+def volumes_from_probability(probability: Volume, discs: LabelMap) -> dict[int, float]:
+    """Volume of every disc in the mask, mm3, by label: probabilities summed over the disc and REACH_MM around it.
 
     Parameters
     ----------
@@ -27,15 +23,14 @@ def volumes_from_probability(
         Calibrated probability of disc, 0 to 1, on the grid of `discs`.
     discs : LabelMap
         A voxel between two discs counts for the nearer one.
-    labels : of the discs to measure; one that is not in the mask has no volume and is left out
-
-    Raises
-    ------
-    GeometryError
-        If the two lie on different grids.
     """
-    require_same_grid(probability.grid, discs.grid, what="probability", other="mask")
-    near = expand_labels(discs.data, REACH_MM, spacing=tuple(discs.grid.spacing_mm))
-    sums = np.bincount(near.ravel(), weights=probability.data.ravel().astype(np.float64))
-    present = set(np.unique(discs.data).tolist())
-    return {k: float(sums[k]) * discs.grid.voxel_volume_mm3 for k in labels if k in present}
+    spacing = discs.grid.spacing_mm
+    box = bounding_box(discs.data > 0)
+    if box is None:
+        return {}
+    reach = np.ceil(REACH_MM / spacing).astype(int)
+    wide = tuple(slice(max(s.start - r, 0), s.stop + r) for s, r in zip(box, reach.tolist(), strict=True))
+    near = expand_labels(discs.data[wide], REACH_MM, spacing=tuple(spacing))
+    labels, place = np.unique(near, return_inverse=True)
+    sums = np.bincount(place.ravel(), weights=probability.data[wide].ravel().astype(np.float64))
+    return {int(k): float(v) * discs.grid.voxel_volume_mm3 for k, v in zip(labels, sums, strict=True) if k > 0}

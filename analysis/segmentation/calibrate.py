@@ -7,39 +7,60 @@ shares of held-out voxels. At the optimum the offsets make each structure's mean
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy.optimize import brentq
+from skimage.segmentation import expand_labels
 
 from analysis.phantom.tissues import Structure
+from analysis.segmentation.predict import BAND, shifted
 from analysis.segmentation.weights import Calibration
-
-BAND = 3  # voxels around discs: there volumes are decided; a doubt elsewhere must not be balanced there
+from analysis.vocabulary import LEVEL_OF_LABEL
 
 
 def calibrate(network: torch.nn.Module, pairs: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]], *,
-              device: str, discs: Sequence[NDArray[np.bool_]] | None = None) -> Calibration:
+              device: str, labels: Sequence[NDArray[np.int32]] | None = None) -> Calibration:
     """Calibration of `network` on held-out pairs, in and near their discs.
 
     Parameters
     ----------
     pairs : of image (5, I, J, K) and true shares (5, I, J, K)
         Never seen in training; one of them at least with a disc.
-    discs : of bool (I, J, K), one a pair, optional
-        The discs that will be measured, where others are in view too. Default: all.
+    labels : of int32 (I, J, K), one a pair, optional
+        The named discs by `vocabulary.LEVEL_OF_LABEL`: they alone count, and each level is then set right for itself.
+        Default: every disc, levels not looked at.
     """
-    wanted = discs if discs is not None else [target[Structure.DISC] >= 0.5 for _, target in pairs]
     network = network.to(device).eval()
-    scores, shares = [], []
+    discs = labels if labels is not None else [(target[Structure.DISC] >= 0.5).astype(np.int32) for _, target in pairs]
+    scores, shares, places = [], [], []
     with torch.inference_mode():
-        for (image, target), disc in zip(pairs, wanted, strict=True):
-            near = torch.from_numpy(ndimage.binary_dilation(disc, iterations=BAND))
+        for (image, target), named in zip(pairs, discs, strict=True):
+            near = expand_labels(named, BAND)
+            inside = torch.from_numpy(near > 0)
             found = network(torch.from_numpy(image)[None].to(device))[0].float().cpu()
-            scores.append(found[:, near].T)
-            shares.append(torch.from_numpy(target)[:, near].T)
-    return _maximum_likelihood(torch.cat(scores).clone(), torch.cat(shares).clone())
+            scores.append(found[:, inside].T)
+            shares.append(torch.from_numpy(target)[:, inside].T)
+            places.append(near[near > 0])
+    fitted = _maximum_likelihood(torch.cat(scores).clone(), torch.cat(shares).clone())
+    if labels is None:
+        return fitted
+    disc = torch.softmax(torch.cat(scores) / fitted.temperature + torch.tensor(fitted.offsets), dim=1)
+    return replace(fitted, by_level=_level_shifts(disc[:, Structure.DISC].double().numpy(),
+                                                  torch.cat(shares)[:, Structure.DISC].double().numpy(),
+                                                  np.concatenate(places)))
+
+
+def _level_shifts(found: NDArray[np.float64], true: NDArray[np.float64], label: NDArray[np.int32]) -> dict[str, float]:
+    """Shift of the log odds at which each level's probabilities sum to its true volume."""
+    shifts = {}
+    for k, level in LEVEL_OF_LABEL.items():
+        p, volume = found[label == k], true[label == k].sum()
+        if volume > 0:
+            shifts[level] = round(brentq(lambda d, p=p, v=volume: shifted(p, d).sum() - v, -3, 3), 6)
+    return shifts
 
 
 def _maximum_likelihood(scores: torch.Tensor, shares: torch.Tensor) -> Calibration:

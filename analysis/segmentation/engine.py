@@ -10,7 +10,7 @@ from analysis.imaging.crop import Box, box_of, crop_grid
 from analysis.imaging.resample import resample
 from analysis.segmentation.naming import name_discs
 from analysis.segmentation.neighbours import name_neighbours
-from analysis.segmentation.predict import Probabilities, disc_probability, predict
+from analysis.segmentation.predict import BAND, Probabilities, disc_probability, predict
 from analysis.segmentation.weights import TrainedNetwork
 from analysis.types import Grid, LabelMap, Scan, Segmentation, Volume
 
@@ -38,9 +38,10 @@ def segment(trained: TrainedNetwork, scan: Scan, *, device: str, tissues: bool =
     named = name_discs(probabilities.data, probabilities.grid)
     box = box_of(probabilities.grid, probabilities.turn.turned)
     part = crop_grid(probabilities.turn.turned, box)
-    # Names spread two voxels beyond each disc, so that interpolation cannot leave a boundary voxel without one.
-    names = resample(expand_labels(named.labels, 2), probabilities.grid, part, order=0)
-    disc = resample(disc_probability(probabilities), probabilities.grid, part, order=1)
+    # Names spread beyond each disc, so that interpolation cannot leave a boundary voxel without one.
+    near = expand_labels(named.labels, BAND)
+    names = resample(near, probabilities.grid, part, order=0)
+    disc = resample(disc_probability(probabilities, near), probabilities.grid, part, order=1)
     labels = np.where(disc >= 0.5, names, 0).astype(np.int32)
     return Segmentation(
         LabelMap(_whole(labels, box, probabilities), scan.grid), named.findings,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +19,9 @@ from analysis.segmentation.network import LOCATOR_SPACING_MM, WORKING_SPACING_MM
 from analysis.segmentation.normalise import normalise
 from analysis.segmentation.weights import Calibration, TrainedNetwork
 from analysis.types import Grid, Scan
-from analysis.vocabulary import Contrast
+from analysis.vocabulary import LEVEL_OF_LABEL, Contrast
 
+BAND = 3  # voxels around discs: there volumes are decided, and a doubt elsewhere must not be balanced there
 MARGIN_MM = 18.0  # before and behind the spine that was found
 LEAST_HEIGHT = 0.6  # share of the scan's height that a spine found coarsely must reach; else it was not understood
 
@@ -35,6 +37,8 @@ class Probabilities:
         The part of the working grid that holds the spine.
     turn : Turn
         From the scan's stored axes to right, front, head.
+    by_level : mapping of level to float
+        From the calibration used; not in `data` yet, as levels are told from it.
     notes : tuple of str
         What was done differently from usual, in words.
     """
@@ -42,6 +46,7 @@ class Probabilities:
     data: NDArray[np.float32]
     grid: Grid
     turn: Turn
+    by_level: Mapping[str, float]
     notes: tuple[str, ...] = ()
 
 
@@ -53,8 +58,9 @@ def predict(trained: TrainedNetwork, scan: Scan, device: str) -> Probabilities:
     front_back, notes = find_spine(trained, turned, turn.turned, working, device)
     grid = crop_grid(working, (slice(0, working.shape[0]), front_back, slice(0, working.shape[2])))
     scores = forward(trained.network, network_input(turned, turn.turned, grid), device)
-    data = calibrated(scores.data, trained.calibration.given(turned))
-    return Probabilities(data, grid, turn, (*notes, *scores.notes))
+    calibration = trained.calibration.given(turned)
+    return Probabilities(calibrated(scores.data, calibration), grid, turn, calibration.by_level,
+                         (*notes, *scores.notes))
 
 
 def network_input(turned: dict[Contrast, NDArray[np.float32]], source: Grid, grid: Grid) -> NDArray[np.float32]:
@@ -98,6 +104,22 @@ def calibrated(scores: torch.Tensor, calibration: Calibration) -> NDArray[np.flo
     return torch.softmax(scores / calibration.temperature + offsets, dim=0).numpy()
 
 
-def disc_probability(probabilities: Probabilities) -> NDArray[np.float32]:
-    """Probability of disc, shape (I, J, K) on the working grid."""
-    return probabilities.data[Structure.DISC]
+def shifted(probability: NDArray[np.floating], shift: NDArray[np.floating] | float) -> NDArray[np.floating]:
+    """Probabilities with their log odds moved by `shift`."""
+    odds = np.exp(shift)
+    return probability * odds / (1 - probability + probability * odds)
+
+
+def disc_probability(probabilities: Probabilities, near: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Probability of disc, float32 (I, J, K) on the working grid, each named disc calibrated for its level.
+
+    Parameters
+    ----------
+    near : int32, (I, J, K)
+        Labels of the discs, spread by `BAND` voxels.
+    """
+    shifts = np.zeros(int(near.max(initial=0)) + 1, np.float32)
+    for label, level in LEVEL_OF_LABEL.items():
+        if label < shifts.size:
+            shifts[label] = probabilities.by_level.get(level, 0.0)
+    return shifted(probabilities.data[Structure.DISC], shifts[near])

@@ -36,12 +36,12 @@ from analysis.segmentation.fit import FitPlan, fit
 from analysis.segmentation.network import LOCATOR, SEGMENTER, Architecture, build_network
 from analysis.segmentation.predict import network_input
 from analysis.segmentation.sampling import Sampling, coarse_shares, draw_overview, draw_patch, structure_shares
-from analysis.segmentation.weights import Calibration, TrainedNetwork, key_of, save_weights
-from analysis.vocabulary import DIXON
+from analysis.segmentation.weights import Calibration, TrainedNetwork, key_of, load_weights, save_weights
+from analysis.vocabulary import DIXON, Contrast
 
 # Training draws from seeds of its own; the demo cohort, the benchmarks and the tests never use them.
 TRAINING_SEED = 20_000_003
-CALIBRATION_ANATOMIES = 8
+CALIBRATION_ANATOMIES = 24
 CALIBRATION_PEOPLE = 16
 MIDDLE = slice(40, 200)  # voxels from back to front that hold the spine, a multiple of 16
 
@@ -104,13 +104,28 @@ def train(plan: TrainingPlan, folder: Path, *, start: Path | None = None) -> Non
         "started_from_sha256": sha256_of(start) if start is not None else "",
         "plan": asdict(plan), "steps": done.step, "minutes": round(done.seconds / 60, 1),
         "locator_steps": found.step, "locator_minutes": round(found.seconds / 60, 1),
-        "calibration": asdict(calibration), "torch": torch.__version__, "code": code,
+        "torch": torch.__version__, "code": code,
     }
-    trained = TrainedNetwork(network.cpu(), locator.cpu(), plan.architecture, plan.locator_architecture, calibration,
-                             record)
+    _write(folder, TrainedNetwork(network.cpu(), locator.cpu(), plan.architecture, plan.locator_architecture,
+                                  calibration, record),
+           curves={"curve": done.curve, "locator_curve": found.curve})
+
+
+def calibrate_anew(folder: Path, *, device: str) -> None:
+    """Fit the calibration of the weights in `folder` once more, as this program does it, and write them back."""
+    trained = load_weights(folder / "synthetic.safetensors")
+    asked, stored = trained.record["plan"], json.loads((folder / "synthetic.json").read_text())
+    plan = TrainingPlan(device=device, anatomies=asked["anatomies"], threads=asked["threads"], seed=asked["seed"])
+    torch.set_num_threads(plan.threads)
+    record = {**trained.record, "calibration_code": code_state()}
+    _write(folder, replace(trained, calibration=_calibrate(trained.network, plan), record=record),
+           curves={key: stored[key] for key in ("curve", "locator_curve")})
+
+
+def _write(folder: Path, trained: TrainedNetwork, *, curves: dict[str, Any]) -> None:
     save_weights(folder / "synthetic.safetensors", trained)
-    curves = {"curve": done.curve, "locator_curve": found.curve}
-    (folder / "synthetic.json").write_text(json.dumps({**record, **curves}, indent=1) + "\n")
+    told = {**trained.record, "calibration": asdict(trained.calibration), **curves}
+    (folder / "synthetic.json").write_text(json.dumps(told, indent=1) + "\n")
 
 
 def _batches(plan: TrainingPlan, draw: Draw, stream: int, step: int) -> Iterable[Any]:
@@ -126,24 +141,25 @@ def _draw_overview(plan: TrainingPlan, pool: Sequence[NDArray[np.uint8]], rng: n
 
 
 def _calibrate(network: nn.Module, plan: TrainingPlan) -> Calibration:
-    """One calibration for any contrasts, and one each for all of Dixon and for every Dixon contrast alone.
+    """One calibration for any contrasts, one for T2, and one each for all of Dixon and every Dixon contrast alone.
 
-    The first on patches as in training, of anatomies the training never saw. The others on whole scans of volunteers
-    at the noise of the demo cohort, near the discs that get names: Dixon protocols are alike. T2 ones are not, so T2
-    has none of its own.
+    The first two on patches as in training, of anatomies the training never saw. The others on whole scans of
+    volunteers at the noise of the demo cohort, level by level: Dixon protocols are alike, T2 ones are not.
     """
     rng = np.random.default_rng([plan.seed, 3])
-    patches = [draw_patch(paint_one(plan.anatomies + i, plan.seed), rng, plan.sampling)
-               for i in range(CALIBRATION_ANATOMIES) for _ in range(4)]
+    unseen = [paint_one(plan.anatomies + i, plan.seed) for i in range(CALIBRATION_ANATOMIES)]
+    any_contrasts, t2 = (calibrate(network, [draw_patch(p, rng, s) for p in unseen for _ in range(4)],
+                                   device=plan.device)
+                         for s in (plan.sampling, replace(plan.sampling, dixon=0.0, t2=1.0)))
     spines = [draw_spine(rng).posed(rng, shift_mm=2, turn_deg=1) for _ in range(CALIBRATION_PEOPLE)]
     scans = [(p, render_dixon(p, rng, Artefacts()).contrasts) for p in (paint(s, demo_grid(), rng) for s in spines)]
-    named = [paint_levels(s, demo_grid()).data[:, MIDDLE] > 0 for s in spines]
-    by_contrasts = {}
+    named = [paint_levels(s, demo_grid()).data[:, MIDDLE] for s in spines]
+    by_contrasts = {key_of((Contrast.T2,)): t2}
     for contrasts in (DIXON, *((c,) for c in DIXON)):
         pairs = [(network_input({c: scan[c].data for c in contrasts}, p.grid, p.grid)[:, :, MIDDLE],
                   structure_shares(p.tissue)[:, :, MIDDLE]) for p, scan in scans]
-        by_contrasts[key_of(contrasts)] = calibrate(network, pairs, device=plan.device, discs=named)
-    return replace(calibrate(network, patches, device=plan.device), by_contrasts=by_contrasts)
+        by_contrasts[key_of(contrasts)] = calibrate(network, pairs, device=plan.device, labels=named)
+    return replace(any_contrasts, by_contrasts=by_contrasts)
 
 
 def _copy(weights: Path, network: nn.Module, part: str) -> None:
@@ -174,7 +190,11 @@ def main() -> None:
     parser.add_argument("--peak-rate", type=float, default=plan.peak_rate)
     parser.add_argument("--filters", type=int, nargs=5, default=SEGMENTER.filters, help="channels at the five depths")
     parser.add_argument("--start", type=Path, default=None, help="weights file to start from")
+    parser.add_argument("--calibrate", action="store_true", help="train nothing: calibrate the weights in OUT anew")
     args = parser.parse_args()
+    if args.calibrate:
+        calibrate_anew(args.out, device=args.device)
+        return
     train(TrainingPlan(args.minutes, args.locator_minutes, args.device, args.anatomies, args.batch, args.workers,
                        peak_rate=args.peak_rate, architecture=Architecture(tuple(args.filters))),
           args.out, start=args.start)

@@ -41,12 +41,15 @@ class Calibration:
     offsets : tuple of float
         One for each structure, in the order of `Structure`.
     by_contrasts : mapping of `key_of` contrasts to Calibration
-        For the sets of contrasts it was fitted on one by one; any other set uses the two numbers above.
+        For the sets of contrasts it was fitted on one by one; any other set uses the numbers above.
+    by_level : mapping of level to float
+        What the log odds of disc still lack near each named disc: thin discs come out too small, thick ones too large.
     """
 
     temperature: float = 1.0
     offsets: tuple[float, ...] = (0.0,) * len(Structure)
     by_contrasts: Mapping[str, Calibration] = field(default_factory=dict)
+    by_level: Mapping[str, float] = field(default_factory=dict)
 
     def given(self, contrasts: Iterable[Contrast]) -> Calibration:
         """The calibration for a scan with these contrasts."""
@@ -56,7 +59,8 @@ class Calibration:
     def read(cls, stored: Mapping[str, Any]) -> Calibration:
         """From what `asdict` made of one."""
         by_contrasts = {key: cls.read(value) for key, value in stored["by_contrasts"].items()}
-        return cls(float(stored["temperature"]), tuple(map(float, stored["offsets"])), by_contrasts)
+        return cls(float(stored["temperature"]), tuple(map(float, stored["offsets"])), by_contrasts,
+                   dict(stored.get("by_level", {})))
 
 
 def key_of(contrasts: Iterable[Contrast]) -> str:

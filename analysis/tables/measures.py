@@ -53,6 +53,7 @@ def measures_frame(measures: Iterable[DiscMeasure], *, visit: VisitKey, source: 
                 "source": source,
                 "volume_mm3": m.volume_mm3,
                 "n_voxels": m.n_voxels,
+                "volume_voxels_mm3": m.volume_voxels_mm3,
                 "height_mean_mm": m.height_mean_mm,
                 "diameter_ap_mm": m.diameter_ap_mm,
                 "diameter_transverse_mm": m.diameter_transverse_mm,
