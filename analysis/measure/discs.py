@@ -13,7 +13,9 @@ import numpy as np
 
 from analysis.errors import GeometryError
 from analysis.measure.geometry import DiscGeometry, bounding_box, disc_geometry
+from analysis.measure.neighbours import Bones, NeighbourMeasure, find_bones, measure_neighbours
 from analysis.measure.quality import PERMUTED_SPACING, check_disc, spacing_looks_permuted
+from analysis.measure.sagittal import Band, Part, SagittalProfile, sagittal_profile
 from analysis.types import Grid, LabelMap, Volume
 from analysis.vocabulary import Contrast, Status
 
@@ -33,9 +35,12 @@ class DiscMeasure:
     volume_mm3 : voxel count times voxel volume
     n_voxels : voxel count, None when the disc is absent
     height_mean_mm, diameter_ap_mm, diameter_transverse_mm : see `geometry.DiscGeometry`
+    sagittal : heights, wedge and area of the mid-sagittal section
+    neighbours : bulge, canal width and intervertebral length; missing without a tissue map
     centre_mm : centre of mass (x, y, z), world frame RAS+
     signals : mean intensity inside the disc of every contrast that was given, arbitrary units
-    status, reason : see `vocabulary.Status`; reason is empty when ok, several joined by "; "
+    status, reason : see `vocabulary.Status`; several reasons joined by "; ". That a neighbour could not be measured is
+        a reason, but no doubt about the disc: alone, it leaves the status ok
     """
 
     level: str
@@ -45,6 +50,8 @@ class DiscMeasure:
     height_mean_mm: float = math.nan
     diameter_ap_mm: float = math.nan
     diameter_transverse_mm: float = math.nan
+    sagittal: SagittalProfile = field(default_factory=SagittalProfile)
+    neighbours: NeighbourMeasure = field(default_factory=NeighbourMeasure)
     centre_mm: tuple[float, float, float] = _NAN3
     signals: Mapping[Contrast, float] = field(default_factory=dict)
     status: str = Status.OK
@@ -52,7 +59,7 @@ class DiscMeasure:
 
 
 def measure_discs(
-    discs: LabelMap, levels: Mapping[int, str], images: Mapping[Contrast, Volume]
+    discs: LabelMap, levels: Mapping[int, str], images: Mapping[Contrast, Volume], tissues: LabelMap | None = None
 ) -> list[DiscMeasure]:
     """Measure every disc of a mask.
 
@@ -64,6 +71,8 @@ def measure_discs(
         Label to level. One result for each entry, in its order; a label that is not in the mask gives a failed one.
     images : mapping
         Contrasts to take the mean signal from, on the grid of `discs`; may be empty.
+    tissues : LabelMap, optional
+        The discs' neighbours, numbered as in `vocabulary.TISSUE_OF_LABEL`, on the grid of `discs`.
 
     Returns
     -------
@@ -72,7 +81,7 @@ def measure_discs(
     Raises
     ------
     GeometryError
-        If an image lies on another grid than the mask.
+        If an image or the tissue map lies on another grid than the mask.
 
     Notes
     -----
@@ -81,8 +90,11 @@ def measure_discs(
     """
     for contrast, image in images.items():
         require_same_grid(image.grid, discs.grid, what=f"{contrast.value} image", other="mask")
+    if tissues is not None:
+        require_same_grid(tissues.grid, discs.grid, what="tissue map", other="mask")
     permuted = spacing_looks_permuted(discs.grid)
-    return [_measure(discs, label, level, images, permuted=permuted) for label, level in levels.items()]
+    around = None if tissues is None or permuted else (tissues, find_bones(tissues))
+    return [_measure(discs, label, level, images, around, permuted=permuted) for label, level in levels.items()]
 
 
 def require_same_grid(grid: Grid, reference: Grid, *, what: str, other: str) -> None:
@@ -109,7 +121,8 @@ def require_same_grid(grid: Grid, reference: Grid, *, what: str, other: str) -> 
 
 
 def _measure(
-    discs: LabelMap, label: int, level: str, images: Mapping[Contrast, Volume], *, permuted: bool
+    discs: LabelMap, label: int, level: str, images: Mapping[Contrast, Volume],
+    around: tuple[LabelMap, Bones] | None, *, permuted: bool,
 ) -> DiscMeasure:
     mask = discs.data == label
     box = bounding_box(mask)
@@ -120,6 +133,13 @@ def _measure(
     doubts = check_disc(disc, box, discs.grid, shape)
     if permuted:
         doubts.append(PERMUTED_SPACING)
+    profile, neighbours = SagittalProfile(), NeighbourMeasure()
+    if shape is not None:
+        part, band = Part(disc, box), Band.of(shape, discs.grid.affine_ras_mm)
+        profile = sagittal_profile(part, band)
+        if around is not None:
+            tissues, bones = around
+            neighbours = measure_neighbours(level, part, band, profile, tissues=tissues, bones=bones)
     n_voxels = int(np.count_nonzero(disc))
     return DiscMeasure(
         level=level,
@@ -129,8 +149,10 @@ def _measure(
         height_mean_mm=shape.height_mean_mm if shape else math.nan,
         diameter_ap_mm=shape.diameter_ap_mm if shape else math.nan,
         diameter_transverse_mm=shape.diameter_transverse_mm if shape else math.nan,
+        sagittal=profile,
+        neighbours=neighbours,
         centre_mm=shape.centre_mm if shape else _NAN3,
         signals={c: float(image.data[box][disc].mean(dtype=np.float64)) for c, image in images.items()},
         status=Status.FLAGGED if doubts else Status.OK,
-        reason="; ".join(doubts),
+        reason="; ".join((*doubts, *neighbours.doubts)),
     )
