@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from analysis.errors import GeometryError
+from analysis.measure.bones import Bones, find_bones
 from analysis.measure.geometry import DiscGeometry, bounding_box, disc_geometry
-from analysis.measure.neighbours import Bones, NeighbourMeasure, find_bones, measure_neighbours
+from analysis.measure.neighbours import NeighbourMeasure, measure_neighbours
 from analysis.measure.quality import PERMUTED_SPACING, check_disc, spacing_looks_permuted
 from analysis.measure.sagittal import Band, Part, SagittalProfile, sagittal_profile
 from analysis.types import Grid, LabelMap, Volume
@@ -135,7 +136,8 @@ def _measure(
         doubts.append(PERMUTED_SPACING)
     profile, neighbours = SagittalProfile(), NeighbourMeasure()
     if shape is not None:
-        part, band = Part(disc, box), Band.of(shape, discs.grid.affine_ras_mm)
+        part = Part(disc, box)
+        band = Band.of(part, shape, discs.grid.affine_ras_mm)
         profile = sagittal_profile(part, band)
         if around is not None:
             tissues, bones = around

@@ -7,15 +7,13 @@ where what was found beside the disc cannot be its neighbour. Knows nothing of c
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects
-from scipy.ndimage import label as connected
 
-from analysis.measure.geometry import Box, bounding_box, centre_of_mass_mm
+from analysis.measure.bones import Bone, Bones, largest_piece
+from analysis.measure.geometry import centre_of_mass_mm
 from analysis.measure.sagittal import Band, Part, SagittalProfile
 from analysis.types import LabelMap
 from analysis.vocabulary import CANAL_LABEL, LABEL_OF_LEVEL, SACRUM_LABEL, TISSUE_OF_LABEL, VERTEBRA_ABOVE_DISC
@@ -25,12 +23,11 @@ Float = NDArray[np.float64]
 _STEP_MM = 0.25
 _INTO_DISC_MM = 6.0  # rows start this far in front of the disc's back end ...
 _BEHIND_MM = 14.0  # ... and end this far behind it
-_WALL_MM = np.arange(1.0, 7.01, 0.5)  # rows of a body that show its back wall, counted from the disc's end plate
+_WALL_MM = np.arange(1.0, 9.01, 0.5)  # rows of a body that show its back wall, counted from the disc's end plate
 _HEIGHT_ROWS, _PEAK_ROWS = 25, 11  # the middle 60 % of the disc's height, and the quarter of it that stands out most
 _CANAL_REACH_MM = 45.0
 _CANAL_SLAB_MM = 5.0
 _MOST_ROWS = 0.8
-_LARGEST_SHARE = 0.8
 _CANAL_MM = (5.0, 40.0)
 _CORNER_OFF_MM = 8.0
 _CENTRE_AWAY_MM, _CENTRE_ASIDE_MM = (8.0, 40.0), 15.0
@@ -52,60 +49,8 @@ class NeighbourMeasure:
     doubts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
-class _Bone:
-    """A vertebral body or the sacrum: its largest piece, or why there is none."""
-
-    name: str
-    part: Part | None
-    doubt: str
-    cut_off: bool = False
-
-
 class _NoValue(Exception):
     """A value cannot be told; the message says why."""
-
-
-Bones = Mapping[int, _Bone]
-
-
-def find_bones(tissues: LabelMap) -> Bones:
-    """Vertebral bodies and sacrum of a tissue map, each the largest of its pieces.
-
-    Parameters
-    ----------
-    tissues : LabelMap, shape (I, J, K), numbered as in `vocabulary.TISSUE_OF_LABEL`
-
-    Returns
-    -------
-    mapping, label to bone
-        One for each of the sacrum and T11 to L5, absent ones too.
-    """
-    boxes = find_objects(tissues.data, max_label=max(VERTEBRA_ABOVE_DISC.values()))
-    return {label: _bone(tissues, label, boxes[label - 1]) for label in (SACRUM_LABEL, *VERTEBRA_ABOVE_DISC.values())}
-
-
-def _bone(tissues: LabelMap, label: int, box: Box | None) -> _Bone:
-    name = TISSUE_OF_LABEL[label]
-    if box is None:
-        return _Bone(name, None, f"{name} is not in the tissue map")
-    part, share = _largest(tissues.data[box] == label, box)
-    if share < _LARGEST_SHARE:
-        return _Bone(name, None, f"{name} is in pieces: the largest has {100 * share:.0f} % of its voxels")
-    cut_off = any(s.start == 0 or s.stop == n for s, n in zip(part.box, tissues.data.shape, strict=True))
-    return _Bone(name, part, "", cut_off)
-
-
-def _largest(mask: NDArray[np.bool_], box: Box) -> tuple[Part, float]:
-    """The largest piece of a mask with at least one voxel, and its share of all; corners connect."""
-    pieces, _ = connected(mask, structure=np.ones((3, 3, 3), dtype=bool))
-    sizes = np.bincount(pieces.ravel())
-    sizes[0] = 0
-    own = pieces == sizes.argmax()
-    inner = bounding_box(own)
-    assert inner is not None  # the mask is not empty
-    first, second, third = (slice(b.start + i.start, b.start + i.stop) for b, i in zip(box, inner, strict=True))
-    return Part(own[inner], (first, second, third)), float(sizes.max() / sizes.sum())
 
 
 def measure_neighbours(
@@ -118,8 +63,9 @@ def measure_neighbours(
         the posterior-superior corner of the body (or sacrum) below, as radiologists draw it (Fardon et al., Spine J
         2014;14:2525: displacement is judged against the edges of the bodies); negative where the disc stays in front
         of that line. It is the largest mean over a quarter of the disc's height: a single row would pick whichever
-        voxel was rounded outwards (+0.37 mm for no bulge at all at 2 x 1.25 x 1.25 mm). A corner is where the back wall, a straight line through its first 1 to 7 mm, meets the disc's
-        end plate: the corner itself is rounded off in a mask of voxels.
+        voxel was rounded outwards (+0.37 mm for no bulge at all at 2 x 1.25 x 1.25 mm). A corner
+        is where the back wall, a straight line through its first 1 to 9 mm, meets the disc's end plate: the corner
+        itself is rounded off in a mask of voxels.
     canal_width_mm
         Antero-posterior width of the spinal canal in the disc's plane, as on an axial slice laid through the disc:
         median over 5 mm along the disc's normal.
@@ -134,7 +80,13 @@ def measure_neighbours(
     level : disc level; unnamed discs have no known neighbours
     disc, band, profile : the disc, as in `sagittal`
     tissues : LabelMap on the disc's grid
-    bones : as `find_bones` gives them
+    bones : as `bones.find_bones` gives them
+
+    Notes
+    -----
+    On solids with straight walls, at 2 x 1.25 x 1.25 mm: bulge off by 0.1 mm on average (SD 0.3), canal 0.1 (0.3),
+    length less than 0.1 (0.1). A wall that is hollow puts the corner too far to the front: synthetic bodies waisted by
+    a tenth of their depth make the bulge 0.8 mm too large. Within one person that is constant.
     """
     if level not in LABEL_OF_LEVEL or not profile.measured:
         return NeighbourMeasure(doubts=("no bulge, canal width and intervertebral length: the disc has no name or "
@@ -156,7 +108,7 @@ def measure_neighbours(
     return NeighbourMeasure(*values, doubts=tuple(doubts))
 
 
-def _bulge_mm(disc: Part, band: Band, profile: SagittalProfile, above: _Bone, below: _Bone) -> float:
+def _bulge_mm(disc: Part, band: Band, profile: SagittalProfile, above: Bone, below: Bone) -> float:
     start = profile.back_mm + _INTO_DISC_MM
     y = start - _STEP_MM * (np.arange((_INTO_DISC_MM + _BEHIND_MM) / _STEP_MM) + 0.5)
     corners = []
@@ -189,7 +141,7 @@ def _canal_width_mm(tissues: LabelMap, band: Band, profile: SagittalProfile) -> 
     near = tissues.data[first, second, third] == CANAL_LABEL
     if not near.any():
         raise _NoValue(f"no {TISSUE_OF_LABEL[CANAL_LABEL]} near the disc")
-    canal, _ = _largest(near, (first, second, third))
+    canal, _ = largest_piece(near, (first, second, third))
     y = profile.back_mm + 3 - _STEP_MM * (np.arange((_CANAL_REACH_MM + 3) / _STEP_MM) + 0.5)
     z = np.arange(-_CANAL_SLAB_MM / 2, _CANAL_SLAB_MM / 2 + 1e-6, 0.5)
     widths = band.occupancy(canal, y, z[:, None]).sum(axis=1) * _STEP_MM
@@ -198,7 +150,7 @@ def _canal_width_mm(tissues: LabelMap, band: Band, profile: SagittalProfile) -> 
     return float(np.median(widths))
 
 
-def _length_mm(band: Band, profile: SagittalProfile, above: _Bone, below: _Bone) -> float:
+def _length_mm(band: Band, profile: SagittalProfile, above: Bone, below: Bone) -> float:
     top = _centre_mm(band, above, out=1)
     if below.name != TISSUE_OF_LABEL[SACRUM_LABEL]:
         return float(np.linalg.norm(top - _centre_mm(band, below, out=-1)))
@@ -209,7 +161,7 @@ def _length_mm(band: Band, profile: SagittalProfile, above: _Bone, below: _Bone)
     return float(np.linalg.norm(top - band.world_mm(y, z)))
 
 
-def _centre_mm(band: Band, bone: _Bone, *, out: int) -> Float:
+def _centre_mm(band: Band, bone: Bone, *, out: int) -> Float:
     part = _solid(bone)
     if bone.cut_off:
         raise _NoValue(f"{bone.name} reaches the edge of the image")
@@ -221,7 +173,7 @@ def _centre_mm(band: Band, bone: _Bone, *, out: int) -> Float:
     return centre
 
 
-def _solid(bone: _Bone) -> Part:
+def _solid(bone: Bone) -> Part:
     if bone.part is None:
         raise _NoValue(bone.doubt)
     return bone.part

@@ -1,8 +1,9 @@
 """One disc in its mid-sagittal band: end plates, heights, wedge and area.
 
-The band lies around the plane through the disc's centre that holds the disc's normal and its front direction. A mask
-is read in it by linear interpolation between voxel centres, and lengths are sums of what is read, not distances between
-thresholded points: rounding to voxels then averages out, whatever the grid's axes, tilt and slice thickness.
+The band lies around the plane through the disc's centre that holds the disc's normal and its front direction; within
+it, front and head follow the section. A mask is read by linear interpolation between voxel centres, and lengths are
+sums of what is read, not distances between thresholded points: rounding to voxels then averages out, whatever the
+grid's axes, tilt and slice thickness.
 Knows nothing of levels and of other tissues.
 """
 
@@ -50,8 +51,8 @@ class Band:
 
     Attributes
     ----------
-    centre_mm : (3,) the disc's centre of mass, world RAS+
-    axes : (3, 3) columns are the disc's right, front and head directions in the world
+    centre_mm : (3,) centre of the disc's section, world RAS+
+    axes : (3, 3) columns are right, front and head as seen from the section, in the world; a rotation
     affine_ras_mm : (4, 4) of the label maps that are read
     """
 
@@ -60,8 +61,24 @@ class Band:
     affine_ras_mm: Affine
 
     @classmethod
-    def of(cls, geometry: DiscGeometry, affine_ras_mm: Affine) -> Band:
-        return cls(np.array(geometry.centre_mm), geometry.axes, affine_ras_mm)
+    def of(cls, disc: Part, geometry: DiscGeometry, affine_ras_mm: Affine) -> Band:
+        """The band of a disc, turned in its plane so that the section's long axis is its front direction.
+
+        The normal of the whole disc is not always that of its section: where a thin drawing runs askew from side to
+        side, the row along the disc's plane may leave the section before it ends.
+        """
+        band = cls(np.array(geometry.centre_mm), geometry.axes, affine_ras_mm)
+        y, z = _Y_MM[::2, None], _Z_MM[None, ::2]
+        weight = band.occupancy(disc, y, z)
+        if weight.sum() == 0:
+            return band
+        y0, z0 = (float((weight * v).sum() / weight.sum()) for v in (y, z))
+        yy, yz, zz = ((weight * a * b).sum() for a, b in ((y - y0, y - y0), (y - y0, z - z0), (z - z0, z - z0)))
+        turn = float(np.arctan2(2 * yz, yy - zz) / 2)
+        right, front, head = geometry.axes.T
+        axes = np.column_stack([right, math.cos(turn) * front + math.sin(turn) * head,
+                                math.cos(turn) * head - math.sin(turn) * front])
+        return cls(band.world_mm(y0, z0), axes, affine_ras_mm)
 
     def occupancy(self, part: Part, y_mm: Float, z_mm: Float) -> Float:
         """Share of the band's width that lies inside a region, 0 to 1.
@@ -70,7 +87,7 @@ class Band:
         ----------
         part : Part
         y_mm, z_mm : arrays that broadcast to one shape
-            Points of the band: to the disc's front and head from its centre.
+            Points of the band: to the front and head of its centre.
         """
         y, z = np.broadcast_arrays(y_mm, z_mm)
         plane = np.multiply.outer(self.axes[:, 1], y) + np.multiply.outer(self.axes[:, 2], z)
@@ -83,11 +100,11 @@ class Band:
         return np.asarray(read.mean(axis=0), dtype=np.float64)
 
     def offset_mm(self, point_mm: Float) -> Float:
-        """(3,) a world point as seen from the disc: to its right, front and head."""
+        """(3,) a world point as seen from the section: to its right, front and head."""
         return (point_mm - self.centre_mm) @ self.axes
 
     def world_mm(self, y_mm: float, z_mm: float) -> Float:
-        """(3,) the world point at y to the front and z to the head of the disc's centre, in the mid-sagittal plane."""
+        """(3,) the world point at y to the front and z to the head of the section's centre."""
         return self.centre_mm + y_mm * self.axes[:, 1] + z_mm * self.axes[:, 2]
 
 
@@ -102,8 +119,8 @@ class SagittalProfile:
     area_midsagittal_mm2 : area of the section, mean over the band
     lower_plate_deg : angle of the lower end plate with the horizontal in the world's sagittal plane, positive = its
         front is higher
-    front_mm, back_mm : the section's ends, to the front of the disc's centre
-    upper, lower : (height at the centre in mm, slope) of the end-plate lines, z over y in the disc's frame
+    front_mm, back_mm : the section's ends, to the front of its centre
+    upper, lower : (height at the centre in mm, slope) of the end-plate lines, z over y in the section's frame
     """
 
     height_anterior_mm: float = math.nan
@@ -124,12 +141,12 @@ class SagittalProfile:
 def sagittal_profile(disc: Part, band: Band) -> SagittalProfile:
     """Heights, wedge and area of a disc in its mid-sagittal band.
 
-    Heights are thicknesses along the disc's normal, which halves the angle between the end plates, as in Frobin et al.,
-    Clin Biomech 1997;12(Suppl 1):S1. They are means over the zones from 10 to 25 % of the section's depth behind its
-    front end (anterior) and before its back end (posterior): the corner itself, which a reader of radiographs marks
-    (Dabbs and Dabbs, Spine 1990;15:1366), is rounded off in a mask of voxels. The end plates are least-squares lines
-    through upper and lower surface from 10 to 90 % of the depth; the heights are not read off them, because a straight
-    line through a domed end plate stands outside the disc at the rim.
+    Heights are thicknesses along the section's short axis, which halves the angle between the end plates, as the
+    bisectrix of Frobin et al., Clin Biomech 1997;12(Suppl 1):S1. They are means over the zones from 10 to 25 % of the
+    section's depth behind its front end (anterior) and before its back end (posterior): the corners themselves, between
+    which heights are drawn on radiographs (Dabbs and Dabbs, Spine 1990;15:1366), are rounded off in a mask of voxels.
+    The end plates are least-squares lines through upper and lower surface from 10 to 90 % of the depth; the heights are
+    not read off them, because a straight line through a domed end plate stands outside the disc at its rim.
 
     Parameters
     ----------
@@ -140,6 +157,13 @@ def sagittal_profile(disc: Part, band: Band) -> SagittalProfile:
     -------
     SagittalProfile
         All NaN where the section is less than 10 mm deep.
+
+    Notes
+    -----
+    On wedged elliptic cylinders (7-11 mm high, wedge 0 to 13 degrees, tilted by up to 35) no measure is off by more
+    than 1 % or 0.3 degrees on average. Of a single disc, rounding to voxels leaves an SD of 2 % of the heights, 1.4 %
+    of the area and 0.5 degrees at 2 x 1.25 x 1.25 mm; 1 %, 0.3 % and 0.25 degrees at 0.6 mm and at 4.4 x 0.6 x 0.6 mm.
+    An end plate that lies along the grid can be wrong by half a voxel.
     """
     section = band.occupancy(disc, _Y_MM[:, None], _Z_MM[None, :])
     thickness = section.sum(axis=1) * _Z_STEP_MM
