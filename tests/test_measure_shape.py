@@ -12,13 +12,18 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from analysis import schemas
 from analysis.errors import GeometryError
+from analysis.io.masks import write_label_map
+from analysis.io.results import StudyResults
+from analysis.io.tables import write_table
 from analysis.measure.discs import DiscMeasure, measure_discs
 from analysis.measure.levels import parse_levels
 from analysis.measure.sagittal import BAND_MM, SagittalProfile
@@ -29,9 +34,12 @@ from analysis.phantom.render import demo_grid
 from analysis.phantom.tissues import STRUCTURE_OF_TISSUE
 from analysis.schemas import MASK_MEASURES, MEASURES, SPINE_MEASURES
 from analysis.segmentation.neighbours import name_neighbours
+from analysis.settings import Study
+from analysis.tables.frames import typed_frame
 from analysis.tables.measures import VisitKey, measures_frame, spine_frame
 from analysis.types import Grid, LabelMap
 from analysis.vocabulary import LABEL_OF_LEVEL, LEVEL_OF_LABEL, Status
+from pipelines import stages
 
 Float = NDArray[np.float64]
 Shape = Callable[[Float, Float, Float], NDArray[np.bool_]]  # of points in a frame of its own, in mm
@@ -102,7 +110,7 @@ def across_band(half_width_mm: float) -> float:
         (cylinder, ONE_MM, 10, (5.0, 1.0, 1.3), (1.0, 0.5, 0.4)),
         (cylinder, DIXON_MM, 20, (8.0, 6.0, 2.0), (1.2, 1.0, 0.3)),
         (cylinder, THICK_MM, 10, (3.0, 1.0, 0.7), (0.6, 0.5, 0.2)),
-        (ellipsoid, FINE_MM, 6, (2.5, 1.0, 0.6), (1.0, 0.5, 0.3)),
+        (ellipsoid, FINE_MM, 6, (2.5, 1.0, 1.0), (1.0, 0.5, 0.3)),
         (ellipsoid, DIXON_MM, 20, (10.0, 3.5, 2.5), (1.5, 0.7, 0.5)),
         (ellipsoid, THICK_MM, 10, (3.0, 1.5, 0.7), (0.6, 1.0, 0.2)),
     ],
@@ -162,6 +170,18 @@ def test_too_small_a_section_is_missing_and_never_zero() -> None:
     assert all(math.isnan(v) for v in (found.height_anterior_mm, found.height_posterior_mm, found.wedge_deg,
                                        found.area_midsagittal_mm2, found.lower_plate_deg))
     assert not found.measured
+
+
+def test_the_section_is_read_along_its_own_axis() -> None:
+    # Its middle leans forward by 14 degrees, its sides backward: the disc as a whole does not lean. Along the plane of
+    # the whole, a row would leave the section after 15 of its 36 mm.
+    slope = math.tan(math.radians(14))
+    straight = cylinder(24, 17, 4)
+    found = measure_one(one_disc(lambda x, y, z: straight(x, y, z + slope * y * (1 - 4 * (x / 24) ** 2)),
+                                 grid_of((1.0, 0.6, 0.6)))).sagittal
+    assert found.front_mm - found.back_mm == pytest.approx(34 / math.cos(math.atan(slope)), abs=1)
+    assert found.height_anterior_mm == pytest.approx(4 * math.cos(math.atan(slope)), rel=0.04)
+    assert found.lower_plate_deg == pytest.approx(-14, abs=0.5)
 
 
 def segment(grid: Grid, *, level: str = "L4-L5", bulge_mm: float = 0.0, slip_mm: float = 0.0, turn=None,
@@ -442,6 +462,31 @@ def test_the_spine_is_as_doubtful_as_its_discs() -> None:
     nothing = spine_frame(SpineMeasure(status=Status.FAILED, reason="no mask"), discs, visit=VISIT, source="given")
     assert nothing.loc[0, ["status", "reason"]].tolist() == ["failed", "no mask"]
     assert nothing[["lumbar_length_mm", "lordosis_deg"]].isna().all(axis=None)
+
+
+@pytest.mark.parametrize(("tissues", "source", "there"), [("all", "automatic", True), ("discs", "automatic", False),
+                                                         ("all", "given", False)])
+def test_the_stage_writes_both_tables(tmp_path: Path, tissues, source: str, there: bool) -> None:
+    study = Study(name="s", groups=("g",), reference_session="ses-1", tissues=tissues, images={
+        "layout": "csv", "root": tmp_path}, sessions=({"id": "ses-1", "study_day": -2, "phase": "baseline"},))
+    results, key = StudyResults(tmp_path), {"subject": "01", "session": "ses-1"}
+    discs, around = segment(grid_of(DIXON_MM, TALL))
+    write_label_map(discs, results.mask("01", "ses-1"), names={2: "L4-L5"})
+    write_label_map(around, results.tissue_mask("01", "ses-1"), names={2: "L4-L5"})  # left over, where not asked for
+    record = {**key, "mask_path": "masks/01_ses-1_discs.nii.gz", "source": source, "status": "ok"}
+    rows = {schemas.SUBJECTS: [{"subject": "01", "group": "g"}], schemas.SCANS: [],
+            schemas.SESSIONS: [{**key, "study_day": -2.0, "phase": "baseline"}], schemas.SCAN_RECORDS: [record],
+            schemas.FINDINGS: [{**key, "level": "L4-L5", "label": 2, "status": "ok"}]}
+    for table, listed in rows.items():
+        write_table(typed_frame(listed, table), results.subject_table("01", table), table)
+    stages.measure(stages.Job(study, results, "01", "cpu", 1))
+    found = results.read_subject("01", MEASURES).iloc[0]
+    assert found["wedge_deg"] == pytest.approx(0, abs=1.5)
+    assert found[["bulge_posterior_mm", "canal_width_mm", "intervertebral_length_mm"]].notna().all() == there
+    assert found["status"] == "ok" and (pd.isna(found["reason"]) or found["reason"] == "")
+    spine = results.read_subject("01", SPINE_MEASURES).iloc[0]
+    assert (spine["session"], spine["source"], spine["status"], spine["n_discs"]) == ("ses-1", source, "failed", 1)
+    assert "no lumbar length without T12-L1, L1-L2, L2-L3, L3-L4, L5-S1" in spine["reason"]
 
 
 @pytest.fixture(scope="module")

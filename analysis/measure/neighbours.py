@@ -7,7 +7,7 @@ where what was found beside the disc cannot be its neighbour. Knows nothing of c
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from analysis.measure.sagittal import Band, Part, SagittalProfile
 from analysis.types import LabelMap
 from analysis.vocabulary import CANAL_LABEL, LABEL_OF_LEVEL, SACRUM_LABEL, TISSUE_OF_LABEL, VERTEBRA_ABOVE_DISC
 
-Float = NDArray[np.float64]
+Float = NDArray[np.floating]
 
 _STEP_MM = 0.25
 _INTO_DISC_MM = 6.0  # rows start this far in front of the disc's back end ...
@@ -93,19 +93,17 @@ def measure_neighbours(
                                         "no mid-sagittal section",))
     above = bones[VERTEBRA_ABOVE_DISC[LABEL_OF_LEVEL[level]]]
     below = bones[VERTEBRA_ABOVE_DISC.get(LABEL_OF_LEVEL[level] - 1, SACRUM_LABEL)]
-    doubts: list[str] = []
-    values = []
-    for what, measure in (
-        ("bulge", lambda: _bulge_mm(disc, band, profile, above, below)),
-        ("canal width", lambda: _canal_width_mm(tissues, band, profile)),
-        ("intervertebral length", lambda: _length_mm(band, profile, above, below)),
+    values, doubts = {}, []
+    for name, what, measure in (
+        ("bulge_posterior_mm", "bulge", lambda: _bulge_mm(disc, band, profile, above, below)),
+        ("canal_width_mm", "canal width", lambda: _canal_width_mm(tissues, band, profile)),
+        ("intervertebral_length_mm", "intervertebral length", lambda: _length_mm(band, profile, above, below)),
     ):
         try:
-            values.append(measure())
+            values[name] = measure()
         except _NoValue as why:
-            values.append(math.nan)
             doubts.append(f"no {what}: {why}")
-    return NeighbourMeasure(*values, doubts=tuple(doubts))
+    return replace(NeighbourMeasure(doubts=tuple(doubts)), **values)
 
 
 def _bulge_mm(disc: Part, band: Band, profile: SagittalProfile, above: Bone, below: Bone) -> float:

@@ -19,7 +19,7 @@ from scipy.ndimage import map_coordinates
 from analysis.measure.geometry import Box, DiscGeometry
 from analysis.types import Affine
 
-Float = NDArray[np.float64]
+Float = NDArray[np.floating]
 
 # As wide as one thick sagittal slice, so that scans with slices of 1 to 5 mm answer the same question. Over this width
 # the section of a disc 48 mm wide is 0.4 % smaller than in the middle.

@@ -41,13 +41,13 @@ def measure_spine(discs: Iterable[DiscMeasure]) -> SpineMeasure:
     """Length and lordosis of the lumbar spine.
 
     The length is that of the curve through the centres of the six discs T12-L1 to L5-S1: a cubic spline in the world,
-    over the chords' lengths. The chords alone would miss 0.1 % of a healthy lordosis and, worse, seem to grow where the
-    spine merely straightens, as it does in bed rest (Treffel et al., Front Physiol 2016;7:605).
+    over the chords' lengths. The chords alone miss 0.1 % of it in a healthy lordosis, and less where the spine
+    straightens, as it does in unloading (Treffel et al., Front Physiol 2016;7:605).
 
     Lordosis is the constrained Cobb angle from the upper end plate of L1 to that of S1 (Mac-Thiong et al., Eur Spine J
     2007;16:1325), positive where the spine is hollow at the back. The end plates are the lower sides of the discs
-    T12-L1 and L5-S1 (`sagittal.sagittal_profile`), their angle is taken in the world's sagittal plane. Both were
-    outcomes of bed-rest studies (Belavy et al., Spine 2012;37:1245).
+    T12-L1 and L5-S1 (`sagittal.sagittal_profile`), their angle is taken in the world's sagittal plane. Lordosis is an
+    outcome of bed-rest studies (Belavy et al., Spine 2012;37:1245).
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def measure_spine(discs: Iterable[DiscMeasure]) -> SpineMeasure:
     missing = [lv for lv in LUMBAR_DISCS if lv not in known]
     tilts = {lv: by_level[lv].sagittal.lower_plate_deg for lv in (LUMBAR_DISCS[0], LUMBAR_DISCS[-1]) if lv in known}
     without = [lv for lv in (LUMBAR_DISCS[0], LUMBAR_DISCS[-1]) if math.isnan(tilts.get(lv, math.nan))]
-    lost = []
+    lost: list[str] = []
     if missing:
         lost.append(f"no lumbar length without {', '.join(missing)}")
     if without:
