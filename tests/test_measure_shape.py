@@ -238,10 +238,11 @@ def test_bulge_is_counted_from_the_line_between_both_corners() -> None:
     # The bodies slipped by 4 mm, the disc's upright back stands half way. Over the quarter of its height that stands
     # out most, from 20 to 46 %, the line lies 0.7 mm before it; against either body alone it would be 2 mm.
     grid = grid_of(DIXON_MM, TALL)
-    found = [measure_one(*segment(grid, slip_mm=slip, turn=leaning(tilt)), level="L4-L5").neighbours.bulge_posterior_mm
-             for slip in (-4.0, 4.0) for tilt in (-7, 4, 19)]
     expected = 4 * (0.5 - 0.33) * math.cos(math.atan(4 / HIGH_MM))
-    assert np.mean(found) == pytest.approx(expected, abs=0.3)
+    for slip in (-4.0, 4.0):
+        maps = [segment(grid, slip_mm=slip, turn=leaning(tilt)) for tilt in (-7, 4, 19)]
+        found = [measure_one(*m, level="L4-L5").neighbours.bulge_posterior_mm for m in maps]
+        assert np.mean(found) == pytest.approx(expected, abs=0.5), slip
 
 
 def test_a_disc_that_ends_before_the_line_is_negative() -> None:
@@ -282,7 +283,7 @@ def _halved(tissues: LabelMap, label: int) -> None:
 def _moved(tissues: LabelMap, label: int) -> None:
     mine = tissues.data == label
     tissues.data[mine] = 0
-    tissues.data[np.roll(mine, 22, axis=1)] = label
+    tissues.data[np.roll(mine, 14, axis=1)] = label
 
 
 def _thin(tissues: LabelMap, label: int) -> None:
@@ -297,7 +298,7 @@ def _thin(tissues: LabelMap, label: int) -> None:
         (_without, 11, ("bulge", "length"), "L5 is not in the tissue map"),
         (_without, 20, ("canal",), "no spinal canal near the disc"),
         (_halved, 12, ("bulge", "length"), "L4 is in pieces: the largest has"),
-        (_moved, 12, ("bulge", "length"), "L4"),
+        (_moved, 12, ("bulge", "length"), "18 mm beside the disc"),
         (_thin, 20, ("canal",), "the spinal canal is"),
     ],
 )

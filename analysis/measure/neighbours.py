@@ -7,7 +7,8 @@ where what was found beside the disc cannot be its neighbour. Knows nothing of c
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,17 +94,19 @@ def measure_neighbours(
                                         "no mid-sagittal section",))
     above = bones[VERTEBRA_ABOVE_DISC[LABEL_OF_LEVEL[level]]]
     below = bones[VERTEBRA_ABOVE_DISC.get(LABEL_OF_LEVEL[level] - 1, SACRUM_LABEL)]
-    values, doubts = {}, []
-    for name, what, measure in (
-        ("bulge_posterior_mm", "bulge", lambda: _bulge_mm(disc, band, profile, above, below)),
-        ("canal_width_mm", "canal width", lambda: _canal_width_mm(tissues, band, profile)),
-        ("intervertebral_length_mm", "intervertebral length", lambda: _length_mm(band, profile, above, below)),
-    ):
+    doubts: list[str] = []
+
+    def told(what: str, measure: Callable[[], float]) -> float:
         try:
-            values[name] = measure()
+            return measure()
         except _NoValue as why:
             doubts.append(f"no {what}: {why}")
-    return replace(NeighbourMeasure(doubts=tuple(doubts)), **values)
+            return math.nan
+
+    bulge = told("bulge", lambda: _bulge_mm(disc, band, profile, above, below))
+    canal = told("canal width", lambda: _canal_width_mm(tissues, band, profile))
+    length = told("intervertebral length", lambda: _length_mm(band, profile, above, below))
+    return NeighbourMeasure(bulge, canal, length, tuple(doubts))
 
 
 def _bulge_mm(disc: Part, band: Band, profile: SagittalProfile, above: Bone, below: Bone) -> float:
