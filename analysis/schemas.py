@@ -114,17 +114,37 @@ MEASURES = Table("measures", "one row a disc, visit and mask source", (
     _f("height_mean_mm", "volume over the area projected along the disc normal", "mm", 0),
     _f("diameter_ap_mm", "largest antero-posterior extent in the disc plane", "mm", 0),
     _f("diameter_transverse_mm", "largest left-right extent in the disc plane", "mm", 0),
+    _f("height_anterior_mm", "thickness from 10 to 25 % of the depth behind the front end, mid-sagittal", "mm", 0),
+    _f("height_posterior_mm", "thickness from 10 to 25 % of the depth before the back end, mid-sagittal", "mm", 0),
+    _f("wedge_deg", "angle between the end plates, mid-sagittal; positive = open to the front", "degree"),
+    _f("area_midsagittal_mm2", "area of the mid-sagittal section", "mm2", 0),
+    _f("bulge_posterior_mm", "how far the back stands behind the line joining the bodies' posterior corners; negative: "
+       "in front of it; needs tissues", "mm"),
+    _f("canal_width_mm", "antero-posterior width of the spinal canal in the disc plane; needs tissues", "mm", 0),
+    _f("intervertebral_length_mm", "distance of the two bodies' centres; of L5-S1 from L5's centre to that of S1's "
+       "upper end plate; needs tissues", "mm", 0),
     _f("centre_x_mm", "centre of mass, to the right", "mm"),
     _f("centre_y_mm", "centre of mass, to the front", "mm"),
     _f("centre_z_mm", "centre of mass, to the head", "mm"),
     *(_f(SIGNAL_COLUMNS[c], f"mean {c.value} intensity in the disc", "a.u.") for c in Contrast),
     _f("mean_probability", "mean network probability inside the disc", "1", 0),
     _f("level_confidence", "probability that the level is right, as far as the image tells", "1", 0),
-    _STATUS, _REASON,
+    _STATUS,
+    Col("reason", "str", "why a row is not ok; of an ok one, why a measure that needs tissues is missing",
+        required=False),
 ), ("subject", "session", "level", "source"))
 
+SPINE_MEASURES = Table("spine_measures", "one row a visit and mask source", (
+    _SUBJECT, _GROUP, _SESSION, _DAY, _PHASE, _SOURCE,
+    _f("lumbar_length_mm", "length of the curve through the disc centres from T12-L1 to L5-S1", "mm", 0),
+    _f("lordosis_deg", "angle of the upper end plates of L1 and S1 (Cobb), positive = hollow at the back", "degree"),
+    Col("n_discs", "int", "discs from T12-L1 to L5-S1 that were measured, six at most", "1", minimum=0),
+    _STATUS, _REASON,
+), ("subject", "session", "source"))
+
 _MASK = Col("mask", "str", "name of the measured mask file")
-_SHAPE = tuple(c for c in MEASURES.columns if c.name.startswith(("volume", "n_voxels", "height", "diameter", "centre")))
+_SHAPE = tuple(c for c in MEASURES.columns if c.name.startswith(
+    ("volume", "n_voxels", "height", "diameter", "wedge", "area", "centre")))
 MASK_MEASURES = Table("mask_measures", "what `bedrest measure` writes: one row a disc of one mask", (
     _MASK, _LEVEL, *_SHAPE, _f("signal", "mean intensity in the disc of the image given", "a.u."), _STATUS, _REASON,
 ), ("mask", "level"))
@@ -428,7 +448,8 @@ REPEATABILITY = Table("repeatability", "error of repeated measurement, from subj
 ), ("source", "level"))
 
 TABLES: tuple[Table, ...] = (
-    SUBJECTS, SESSIONS, SCANS, INPUT_PROBLEMS, SCAN_RECORDS, FINDINGS, MEASURES, MASK_MEASURES, CHANGE, ARVD, ACCURACY,
-    MASK_ACCURACY, CONTRASTS, SENSITIVITY, MODELS, VARIANCES, TERMS, MARGINAL_MEANS, RECOVERY, FLOW, POWER,
-    AGREEMENT, REPEATABILITY, FAILURES, TRUTH, TRAINING_SCANS, TRAINING_FOLDS, TRAINING_CURVES, TRAINING_ACCURACY,
+    SUBJECTS, SESSIONS, SCANS, INPUT_PROBLEMS, SCAN_RECORDS, FINDINGS, MEASURES, SPINE_MEASURES, MASK_MEASURES, CHANGE,
+    ARVD, ACCURACY, MASK_ACCURACY, CONTRASTS, SENSITIVITY, MODELS, VARIANCES, TERMS, MARGINAL_MEANS, RECOVERY, FLOW,
+    POWER, AGREEMENT, REPEATABILITY, FAILURES, TRUTH, TRAINING_SCANS, TRAINING_FOLDS, TRAINING_CURVES,
+    TRAINING_ACCURACY,
 )

@@ -76,4 +76,8 @@ TISSUE_OF_LABEL: Final[dict[int, str]] = {
     30: "vertebra",
 }
 
+SACRUM_LABEL: Final = 10
+CANAL_LABEL: Final = 20
+VERTEBRA_ABOVE_DISC: Final[dict[int, int]] = {label: SACRUM_LABEL + label for label in LEVEL_OF_LABEL}
+
 SIGNAL_COLUMNS: Final[dict[Contrast, str]] = {c: f"signal_{c.value}" for c in Contrast}

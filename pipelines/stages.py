@@ -142,17 +142,20 @@ def measure(job: Job) -> None:
     sessions = job.results.read_subject(job.subject, schemas.SESSIONS).set_index("session")
     group = job.results.read_subject(job.subject, schemas.SUBJECTS)["group"].iloc[0]
     findings = job.results.read_subject(job.subject, schemas.FINDINGS)
-    measures, accuracies = [], []
+    measures, spines, accuracies = [], [], []
     for visit in visits_of(job):
         day, phase = sessions.loc[visit.session, ["study_day", "phase"]]
         key = VisitKey(visit.subject, group, visit.session, float(day), str(phase))
         found = findings[findings["session"] == visit.session]
-        automatic, frame = _measure_automatic(job, visit, key, records.loc[visit.session], found)
+        automatic, frame, spine = _measure_automatic(job, visit, key, records.loc[visit.session], found)
         measures.append(frame)
-        frames, agreement = _measure_reference(visit, key, automatic)
+        spines.append(spine)
+        frames, own_spines, agreement = _measure_reference(visit, key, automatic)
         measures += frames
+        spines += own_spines
         accuracies += agreement
     _write_slice(job, concat_tables(measures, schemas.MEASURES), schemas.MEASURES)
+    _write_slice(job, concat_tables(spines, schemas.SPINE_MEASURES), schemas.SPINE_MEASURES)
     _write_slice(job, concat_tables(accuracies, schemas.ACCURACY), schemas.ACCURACY)
 
 
@@ -165,17 +168,20 @@ def _images_of(visit: Visit) -> Scan | None:
 
 
 def _measure_automatic(job: Job, visit: Visit, key, record: pd.Series,
-                       found: pd.DataFrame) -> tuple[LabelMap | None, pd.DataFrame]:
+                       found: pd.DataFrame) -> tuple[LabelMap | None, pd.DataFrame, pd.DataFrame]:
     from analysis.measure.discs import measure_discs
-    from analysis.tables.measures import failed_frame, measures_frame, with_findings
+    from analysis.measure.spine import measure_spine
+    from analysis.tables.measures import failed_frame, measures_frame, spine_frame, with_findings
 
-    def failed(reason: str) -> tuple[None, pd.DataFrame]:
-        return None, failed_frame(key, source=record["source"], levels=tuple(LEVEL_OF_LABEL.values()), reason=reason)
+    def failed(reason: str) -> tuple[None, pd.DataFrame, pd.DataFrame]:
+        frame = failed_frame(key, source=record["source"], levels=tuple(LEVEL_OF_LABEL.values()), reason=reason)
+        return None, frame, spine_frame(measure_spine([]), frame, visit=key, source=record["source"])
 
     if not record["mask_path"]:
         return failed(record["reason"])
     try:
         mask = read_label_map(job.results.output_dir / record["mask_path"], where=visit.where)
+        tissues = _tissues_of(job, visit, record, mask)
         probability = read_volume(job.results.probability(visit.subject, visit.session), where=visit.where) if (
             record["source"] == "automatic") else None
     except BedrestError as error:
@@ -184,29 +190,42 @@ def _measure_automatic(job: Job, visit: Visit, key, record: pd.Series,
     levels = {int(label): level for label, level in zip(found["label"], found["level"], strict=True)}
     levels = levels or dict(LEVEL_OF_LABEL)
     images = scan.contrasts if scan is not None and scan.grid.shape == mask.grid.shape else {}
-    measures = measure_discs(mask, levels, images, probability=probability)
-    frame = measures_frame(measures, visit=key, source=record["source"])
-    return mask, with_findings(frame, found)
+    measured = measure_discs(mask, levels, images, tissues, probability=probability)
+    frame = with_findings(measures_frame(measured, visit=key, source=record["source"]), found)
+    return mask, frame, spine_frame(measure_spine(measured), frame, visit=key, source=record["source"])
 
 
-def _measure_reference(visit: Visit, key, automatic: LabelMap | None) -> tuple[list[pd.DataFrame], list[pd.DataFrame]]:
+def _tissues_of(job: Job, visit: Visit, record: pd.Series, mask: LabelMap) -> LabelMap | None:
+    """The neighbours that segmentation found with these discs; a map left over from another run does not count."""
+    path = job.results.tissue_mask(visit.subject, visit.session)
+    if job.study.tissues != "all" or record["source"] != "automatic" or not path.exists():
+        return None
+    tissues = read_label_map(path, where=visit.where)
+    return tissues if tissues.grid.max_corner_distance_mm(mask.grid) < 0.1 else None
+
+
+def _measure_reference(visit: Visit, key, automatic: LabelMap | None
+                       ) -> tuple[list[pd.DataFrame], list[pd.DataFrame], list[pd.DataFrame]]:
     from analysis.measure.agreement import compare_masks
     from analysis.measure.discs import measure_discs
-    from analysis.tables.measures import accuracy_frame, failed_accuracy, measures_frame
+    from analysis.measure.spine import measure_spine
+    from analysis.tables.measures import accuracy_frame, failed_accuracy, measures_frame, spine_frame
 
     path = visit.paths.get(MaskRole.REFERENCE)
     if path is None:
-        return [], []
+        return [], [], []
     try:
         reference = read_reference(path, where=visit.where)
         levels = {k: v for k, v in LEVEL_OF_LABEL.items() if (reference.data == k).any()}
-        frames = [measures_frame(measure_discs(reference, levels, {}), visit=key, source="reference")]
+        measured = measure_discs(reference, levels, {})
+        frame = measures_frame(measured, visit=key, source="reference")
+        spine = spine_frame(measure_spine(measured), frame, visit=key, source="reference")
         if automatic is None:
-            return frames, []
+            return [frame], [spine], []
         agreement = compare_masks(automatic, reference, levels=levels, reference_levels=levels)
-        return frames, [accuracy_frame(agreement, visit=key)]
+        return [frame], [spine], [accuracy_frame(agreement, visit=key)]
     except BedrestError as error:
-        return [], [failed_accuracy(key, reason=str(error))]
+        return [], [], [failed_accuracy(key, reason=str(error))]
 
 
 def read_reference(path: Path, *, where: str) -> LabelMap:
@@ -244,7 +263,8 @@ def tables(job: Job) -> None:
     from analysis.tables.failures import excluded_frame
 
     subjects = list(job.results.read_manifest(schemas.SUBJECTS)["subject"])
-    for table in (schemas.MEASURES, schemas.CHANGE, schemas.ARVD, schemas.ACCURACY, schemas.FAILURES):
+    for table in (schemas.MEASURES, schemas.SPINE_MEASURES, schemas.CHANGE, schemas.ARVD, schemas.ACCURACY,
+                  schemas.FAILURES):
         frames = [job.results.read_subject(s, table) for s in subjects]
         if table is schemas.FAILURES:
             frames.insert(0, excluded_frame(job.results.read_manifest(schemas.INPUT_PROBLEMS), analysed=subjects))

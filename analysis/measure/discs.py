@@ -12,8 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from analysis.errors import GeometryError
+from analysis.measure.bones import Bones, find_bones
 from analysis.measure.geometry import DiscGeometry, bounding_box, disc_geometry
+from analysis.measure.neighbours import NeighbourMeasure, measure_neighbours
 from analysis.measure.quality import PERMUTED_SPACING, check_disc, spacing_looks_permuted
+from analysis.measure.sagittal import Band, Part, SagittalProfile, sagittal_profile
 from analysis.measure.volumes import volumes_from_probability
 from analysis.types import Grid, LabelMap, Volume
 from analysis.vocabulary import Contrast, Status
@@ -35,9 +38,12 @@ class DiscMeasure:
     n_voxels : voxel count, None when the disc is absent
     volume_voxels_mm3 : voxel count times voxel volume
     height_mean_mm, diameter_ap_mm, diameter_transverse_mm : see `geometry.DiscGeometry`
+    sagittal : heights, wedge and area of the mid-sagittal section
+    neighbours : bulge, canal width and intervertebral length; missing without a tissue map
     centre_mm : centre of mass (x, y, z), world frame RAS+
     signals : mean intensity inside the disc of every contrast that was given, arbitrary units
-    status, reason : see `vocabulary.Status`; reason is empty when ok, several joined by "; "
+    status, reason : see `vocabulary.Status`; several reasons joined by "; ". That a neighbour could not be measured is
+        a reason, but no doubt about the disc: alone, it leaves the status ok
     """
 
     level: str
@@ -48,6 +54,8 @@ class DiscMeasure:
     height_mean_mm: float = math.nan
     diameter_ap_mm: float = math.nan
     diameter_transverse_mm: float = math.nan
+    sagittal: SagittalProfile = field(default_factory=SagittalProfile)
+    neighbours: NeighbourMeasure = field(default_factory=NeighbourMeasure)
     centre_mm: tuple[float, float, float] = _NAN3
     signals: Mapping[Contrast, float] = field(default_factory=dict)
     status: str = Status.OK
@@ -55,7 +63,8 @@ class DiscMeasure:
 
 
 def measure_discs(
-    discs: LabelMap, levels: Mapping[int, str], images: Mapping[Contrast, Volume], *, probability: Volume | None = None
+    discs: LabelMap, levels: Mapping[int, str], images: Mapping[Contrast, Volume], tissues: LabelMap | None = None, *,
+    probability: Volume | None = None,
 ) -> list[DiscMeasure]:
     """Measure every disc of a mask.
 
@@ -67,6 +76,8 @@ def measure_discs(
         Label to level. One result for each entry, in its order; a label that is not in the mask gives a failed one.
     images : mapping
         Contrasts to take the mean signal from, on the grid of `discs`; may be empty.
+    tissues : LabelMap, optional
+        The discs' neighbours, numbered as in `vocabulary.TISSUE_OF_LABEL`, on the grid of `discs`.
     probability : Volume, optional
         Calibrated probability of disc from which the mask was made, on its grid: then volumes are measured from it.
 
@@ -77,7 +88,7 @@ def measure_discs(
     Raises
     ------
     GeometryError
-        If an image or the probability lies on another grid than the mask.
+        If an image, the tissue map or the probability lies on another grid than the mask.
 
     Notes
     -----
@@ -86,12 +97,15 @@ def measure_discs(
     """
     for contrast, image in images.items():
         require_same_grid(image.grid, discs.grid, what=f"{contrast.value} image", other="mask")
+    if tissues is not None:
+        require_same_grid(tissues.grid, discs.grid, what="tissue map", other="mask")
     volumes: dict[int, float] = {}
     if probability is not None:
         require_same_grid(probability.grid, discs.grid, what="probability", other="mask")
         volumes = volumes_from_probability(probability, discs)
     permuted = spacing_looks_permuted(discs.grid)
-    return [_measure(discs, label, level, images, volume_mm3=volumes.get(label), permuted=permuted)
+    around = None if tissues is None or permuted else (tissues, find_bones(tissues))
+    return [_measure(discs, label, level, images, around, volume_mm3=volumes.get(label), permuted=permuted)
             for label, level in levels.items()]
 
 
@@ -119,8 +133,8 @@ def require_same_grid(grid: Grid, reference: Grid, *, what: str, other: str) -> 
 
 
 def _measure(
-    discs: LabelMap, label: int, level: str, images: Mapping[Contrast, Volume], *, volume_mm3: float | None,
-    permuted: bool,
+    discs: LabelMap, label: int, level: str, images: Mapping[Contrast, Volume],
+    around: tuple[LabelMap, Bones] | None, *, volume_mm3: float | None, permuted: bool,
 ) -> DiscMeasure:
     mask = discs.data == label
     box = bounding_box(mask)
@@ -131,6 +145,14 @@ def _measure(
     doubts = check_disc(disc, box, discs.grid, shape)
     if permuted:
         doubts.append(PERMUTED_SPACING)
+    profile, neighbours = SagittalProfile(), NeighbourMeasure()
+    if shape is not None:
+        part = Part(disc, box)
+        band = Band.of(part, shape, discs.grid.affine_ras_mm)
+        profile = sagittal_profile(part, band)
+        if around is not None:
+            tissues, bones = around
+            neighbours = measure_neighbours(level, part, band, profile, tissues=tissues, bones=bones)
     n_voxels = int(np.count_nonzero(disc))
     counted_mm3 = n_voxels * discs.grid.voxel_volume_mm3
     return DiscMeasure(
@@ -142,8 +164,10 @@ def _measure(
         height_mean_mm=shape.height_mean_mm if shape else math.nan,
         diameter_ap_mm=shape.diameter_ap_mm if shape else math.nan,
         diameter_transverse_mm=shape.diameter_transverse_mm if shape else math.nan,
+        sagittal=profile,
+        neighbours=neighbours,
         centre_mm=shape.centre_mm if shape else _NAN3,
         signals={c: float(image.data[box][disc].mean(dtype=np.float64)) for c, image in images.items()},
         status=Status.FLAGGED if doubts else Status.OK,
-        reason="; ".join(doubts),
+        reason="; ".join((*doubts, *neighbours.doubts)),
     )

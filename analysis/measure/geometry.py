@@ -24,13 +24,14 @@ _SMOOTHING_VOXELS = 0.55
 _PAD_VOXELS = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DiscGeometry:
     """Shape of one disc, world frame RAS+, millimetres.
 
     Attributes
     ----------
     centre_mm : (x, y, z), centre of mass
+    axes : (3, 3) float64, columns are the disc's right, front and head directions: a rotation
     height_mean_mm : volume over the area projected along the disc normal
     diameter_ap_mm : extent along the antero-posterior axis laid into the disc plane
     diameter_transverse_mm : extent along the in-plane axis at right angles to it
@@ -38,6 +39,7 @@ class DiscGeometry:
     """
 
     centre_mm: tuple[float, float, float]
+    axes: NDArray[np.float64]
     height_mean_mm: float
     diameter_ap_mm: float
     diameter_transverse_mm: float
@@ -96,6 +98,7 @@ def disc_geometry(mask: NDArray[np.bool_], box: Box, affine_ras_mm: Affine) -> D
     points = points - points.mean(axis=0)
     covariance = points.T @ points / len(points) + linear @ linear.T / 12
     normal = np.linalg.eigh(covariance)[1][:, 0]
+    normal = normal if normal[2] >= 0 else -normal
     front, side = _plane_axes(normal)
 
     surface = _surface_voxels(mask) + [s.start for s in box]
@@ -106,6 +109,7 @@ def disc_geometry(mask: NDArray[np.bool_], box: Box, affine_ras_mm: Affine) -> D
     width, depth = np.ptp(plane, axis=0)
     return DiscGeometry(
         centre_mm=(float(centre[0]), float(centre[1]), float(centre[2])),
+        axes=np.column_stack([side, front, normal]),
         height_mean_mm=volume_mm3 / area_mm2,
         diameter_ap_mm=float(depth),
         diameter_transverse_mm=float(width),

@@ -14,10 +14,10 @@ from scipy.spatial import KDTree
 from analysis.phantom.tissues import Structure
 from analysis.segmentation.regions import column
 from analysis.types import Grid
-from analysis.vocabulary import LEVEL_OF_LABEL
+from analysis.vocabulary import CANAL_LABEL, LEVEL_OF_LABEL, SACRUM_LABEL
 
 Labels = NDArray[np.int32]
-SACRUM, CANAL, UNNAMED_VERTEBRA = 10, 20, 30
+SACRUM, CANAL, UNNAMED_VERTEBRA = SACRUM_LABEL, CANAL_LABEL, 30
 
 
 def name_neighbours(structure: NDArray[np.uint8], discs: Labels, grid: Grid) -> Labels:

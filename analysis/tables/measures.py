@@ -1,4 +1,4 @@
-"""Disc measures and agreements -> the tables `measures` and `accuracy`.
+"""Measures and agreements -> the tables `measures`, `spine_measures` and `accuracy`.
 
 Knows nothing of images.
 """
@@ -12,9 +12,13 @@ import pandas as pd
 
 from analysis.measure.agreement import DiscAgreement
 from analysis.measure.discs import DiscMeasure
-from analysis.schemas import ACCURACY, MEASURES
+from analysis.measure.spine import LUMBAR_DISCS, SpineMeasure
+from analysis.schemas import ACCURACY, MEASURES, SPINE_MEASURES
 from analysis.tables.frames import text, typed_frame
 from analysis.vocabulary import LEVELS, SIGNAL_COLUMNS, Status
+
+_SAGITTAL = ("height_anterior_mm", "height_posterior_mm", "wedge_deg", "area_midsagittal_mm2")
+_NEIGHBOURS = ("bulge_posterior_mm", "canal_width_mm", "intervertebral_length_mm")
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ def measures_frame(measures: Iterable[DiscMeasure], *, visit: VisitKey, source: 
                 "height_mean_mm": m.height_mean_mm,
                 "diameter_ap_mm": m.diameter_ap_mm,
                 "diameter_transverse_mm": m.diameter_transverse_mm,
+                **{name: getattr(m.sagittal, name) for name in _SAGITTAL},
+                **{name: getattr(m.neighbours, name) for name in _NEIGHBOURS},
                 **dict(zip(("centre_x_mm", "centre_y_mm", "centre_z_mm"), m.centre_mm, strict=True)),
                 **{SIGNAL_COLUMNS[c]: value for c, value in m.signals.items()},
                 "status": str(m.status),
@@ -78,6 +84,26 @@ def failed_frame(visit: VisitKey, *, source: str, levels: Iterable[str], reason:
     """
     lost = [DiscMeasure(level, 0, status=Status.FAILED, reason=reason) for level in levels]
     return measures_frame(lost, visit=visit, source=source)
+
+
+def spine_frame(spine: SpineMeasure, discs: pd.DataFrame, *, visit: VisitKey, source: str) -> pd.DataFrame:
+    """One visit's row of `schemas.SPINE_MEASURES`.
+
+    Parameters
+    ----------
+    spine : SpineMeasure
+    discs : DataFrame, as in `schemas.MEASURES`
+        The discs it was measured from. Where one of the six is flagged, so is the spine.
+    visit : VisitKey
+    source : automatic, reference or given
+    """
+    flagged = set(discs.loc[discs["status"] == Status.FLAGGED, "level"])
+    doubtful = [level for level in LUMBAR_DISCS if level in flagged]
+    said = [f"flagged: {', '.join(doubtful)}"] if doubtful else []
+    status = Status.FLAGGED if doubtful and spine.status == Status.OK else spine.status
+    row = {**asdict(visit), **asdict(spine), "source": source, "status": str(status),
+           "reason": "; ".join([r for r in (spine.reason, *said) if r])}
+    return typed_frame([row], SPINE_MEASURES)
 
 
 def with_findings(measures: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
