@@ -77,3 +77,4 @@ TISSUE_OF_LABEL: Final[dict[int, str]] = {
 }
 
 SIGNAL_COLUMNS: Final[dict[Contrast, str]] = {c: f"signal_{c.value}" for c in Contrast}
+NORMALISED_COLUMNS: Final[dict[Contrast, str]] = {c: f"{name}_normalised" for c, name in SIGNAL_COLUMNS.items()}

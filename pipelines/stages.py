@@ -163,6 +163,7 @@ def _images_of(visit: Visit) -> Scan | None:
 def _measure_automatic(job: Job, visit: Visit, key, record: pd.Series,
                        found: pd.DataFrame) -> tuple[LabelMap | None, pd.DataFrame]:
     from analysis.measure.discs import measure_discs
+    from analysis.measure.spine_checks import checked
     from analysis.tables.measures import failed_frame, measures_frame, with_findings
 
     if not record["mask_path"]:
@@ -173,13 +174,26 @@ def _measure_automatic(job: Job, visit: Visit, key, record: pd.Series,
     levels = {int(label): level for label, level in zip(found["label"], found["level"], strict=True)}
     levels = levels or dict(LEVEL_OF_LABEL)
     images = scan.contrasts if scan is not None and scan.grid.shape == mask.grid.shape else {}
-    frame = measures_frame(measure_discs(mask, levels, images), visit=key, source=record["source"])
-    return mask, with_findings(frame, found)
+    measures = checked(measure_discs(mask, levels, images, tissues=_tissues_of(job, visit, mask)), mask)
+    return mask, with_findings(measures_frame(measures, visit=key, source=record["source"]), found)
+
+
+def _tissues_of(job: Job, visit: Visit, mask: LabelMap) -> LabelMap | None:
+    """The visit's tissue mask; None where there is none that can be read on the mask's grid."""
+    from analysis.measure.discs import GRID_TOLERANCE_MM
+
+    path = job.results.tissue_mask(visit.subject, visit.session)
+    try:
+        tissues = read_label_map(path, where=visit.where) if path.exists() else None
+    except BedrestError:
+        return None
+    return tissues if tissues and tissues.grid.max_corner_distance_mm(mask.grid) <= GRID_TOLERANCE_MM else None
 
 
 def _measure_reference(visit: Visit, key, automatic: LabelMap | None) -> tuple[list[pd.DataFrame], list[pd.DataFrame]]:
     from analysis.measure.agreement import compare_masks
     from analysis.measure.discs import measure_discs
+    from analysis.measure.spine_checks import checked
     from analysis.tables.measures import accuracy_frame, failed_accuracy, measures_frame
 
     path = visit.paths.get(MaskRole.REFERENCE)
@@ -188,7 +202,8 @@ def _measure_reference(visit: Visit, key, automatic: LabelMap | None) -> tuple[l
     try:
         reference = read_reference(path, where=visit.where)
         levels = {k: v for k, v in LEVEL_OF_LABEL.items() if (reference.data == k).any()}
-        frames = [measures_frame(measure_discs(reference, levels, {}), visit=key, source="reference")]
+        measures = checked(measure_discs(reference, levels, {}), reference)
+        frames = [measures_frame(measures, visit=key, source="reference")]
         if automatic is None:
             return frames, []
         agreement = compare_masks(automatic, reference, levels=levels, reference_levels=levels)

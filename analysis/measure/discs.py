@@ -14,6 +14,7 @@ import numpy as np
 from analysis.errors import GeometryError
 from analysis.measure.geometry import DiscGeometry, bounding_box, disc_geometry
 from analysis.measure.quality import PERMUTED_SPACING, check_disc, spacing_looks_permuted
+from analysis.measure.signals import disc_signals
 from analysis.types import Grid, LabelMap, Volume
 from analysis.vocabulary import Contrast, Status
 
@@ -35,6 +36,7 @@ class DiscMeasure:
     height_mean_mm, diameter_ap_mm, diameter_transverse_mm : see `geometry.DiscGeometry`
     centre_mm : centre of mass (x, y, z), world frame RAS+
     signals : mean intensity inside the disc of every contrast that was given, arbitrary units
+    normalised, fat_fraction, signals_reason : see `signals.DiscSignals`
     status, reason : see `vocabulary.Status`; reason is empty when ok, several joined by "; "
     """
 
@@ -47,12 +49,15 @@ class DiscMeasure:
     diameter_transverse_mm: float = math.nan
     centre_mm: tuple[float, float, float] = _NAN3
     signals: Mapping[Contrast, float] = field(default_factory=dict)
+    normalised: Mapping[Contrast, float] = field(default_factory=dict)
+    fat_fraction: float = math.nan
+    signals_reason: str = ""
     status: str = Status.OK
     reason: str = ""
 
 
 def measure_discs(
-    discs: LabelMap, levels: Mapping[int, str], images: Mapping[Contrast, Volume]
+    discs: LabelMap, levels: Mapping[int, str], images: Mapping[Contrast, Volume], tissues: LabelMap | None = None
 ) -> list[DiscMeasure]:
     """Measure every disc of a mask.
 
@@ -64,6 +69,9 @@ def measure_discs(
         Label to level. One result for each entry, in its order; a label that is not in the mask gives a failed one.
     images : mapping
         Contrasts to take the mean signal from, on the grid of `discs`; may be empty.
+    tissues : LabelMap, optional
+        The discs with their neighbours, numbered as in `vocabulary.TISSUE_OF_LABEL`, on the grid of `discs`; without
+        it signals have no reference and normalised ones are missing.
 
     Returns
     -------
@@ -72,7 +80,7 @@ def measure_discs(
     Raises
     ------
     GeometryError
-        If an image lies on another grid than the mask.
+        If an image or the tissue mask lies on another grid than the mask.
 
     Notes
     -----
@@ -81,8 +89,10 @@ def measure_discs(
     """
     for contrast, image in images.items():
         require_same_grid(image.grid, discs.grid, what=f"{contrast.value} image", other="mask")
+    if tissues is not None:
+        require_same_grid(tissues.grid, discs.grid, what="tissue mask", other="mask")
     permuted = spacing_looks_permuted(discs.grid)
-    return [_measure(discs, label, level, images, permuted=permuted) for label, level in levels.items()]
+    return [_measure(discs, label, level, images, tissues, permuted=permuted) for label, level in levels.items()]
 
 
 def require_same_grid(grid: Grid, reference: Grid, *, what: str, other: str) -> None:
@@ -109,7 +119,8 @@ def require_same_grid(grid: Grid, reference: Grid, *, what: str, other: str) -> 
 
 
 def _measure(
-    discs: LabelMap, label: int, level: str, images: Mapping[Contrast, Volume], *, permuted: bool
+    discs: LabelMap, label: int, level: str, images: Mapping[Contrast, Volume], tissues: LabelMap | None, *,
+    permuted: bool,
 ) -> DiscMeasure:
     mask = discs.data == label
     box = bounding_box(mask)
@@ -121,6 +132,8 @@ def _measure(
     if permuted:
         doubts.append(PERMUTED_SPACING)
     n_voxels = int(np.count_nonzero(disc))
+    centre_mm = shape.centre_mm if shape else _NAN3
+    signals = disc_signals(disc, box, level=level, centre_mm=centre_mm, images=images, tissues=tissues)
     return DiscMeasure(
         level=level,
         label=label,
@@ -129,8 +142,11 @@ def _measure(
         height_mean_mm=shape.height_mean_mm if shape else math.nan,
         diameter_ap_mm=shape.diameter_ap_mm if shape else math.nan,
         diameter_transverse_mm=shape.diameter_transverse_mm if shape else math.nan,
-        centre_mm=shape.centre_mm if shape else _NAN3,
+        centre_mm=centre_mm,
         signals={c: float(image.data[box][disc].mean(dtype=np.float64)) for c, image in images.items()},
+        normalised=signals.normalised,
+        fat_fraction=signals.fat_fraction,
+        signals_reason=signals.reason,
         status=Status.FLAGGED if doubts else Status.OK,
         reason="; ".join(doubts),
     )

@@ -14,7 +14,7 @@ from analysis.measure.agreement import DiscAgreement
 from analysis.measure.discs import DiscMeasure
 from analysis.schemas import ACCURACY, MEASURES
 from analysis.tables.frames import text, typed_frame
-from analysis.vocabulary import LEVELS, SIGNAL_COLUMNS, Status
+from analysis.vocabulary import LEVELS, NORMALISED_COLUMNS, SIGNAL_COLUMNS, Status
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,9 @@ def measures_frame(measures: Iterable[DiscMeasure], *, visit: VisitKey, source: 
                 "diameter_transverse_mm": m.diameter_transverse_mm,
                 **dict(zip(("centre_x_mm", "centre_y_mm", "centre_z_mm"), m.centre_mm, strict=True)),
                 **{SIGNAL_COLUMNS[c]: value for c, value in m.signals.items()},
+                **{NORMALISED_COLUMNS[c]: value for c, value in m.normalised.items()},
+                "fat_fraction": m.fat_fraction,
+                "signals_reason": m.signals_reason,
                 "status": str(m.status),
                 "reason": m.reason,
             }
