@@ -85,7 +85,7 @@ class Study(_Frozen):
     weights: Path | None = Field(None, description="weights file of the network, as `bedrest train` writes it; "
                                  "relative to study.toml; default: the shipped one")
     tissues: Literal["discs", "all"] = Field("discs", description="all: also write masks of vertebral bodies, sacrum "
-                                             "and spinal canal")
+                                             "and spinal canal, which normalised signals need")
     statistics: Statistics = Field(default_factory=Statistics)  # type: ignore[arg-type]
     path: Path = Field(Path("study.toml"), exclude=True)
 

@@ -130,7 +130,7 @@ def test_scaling_cancels_and_a_field_along_the_spine_to_a_per_cent() -> None:
 def test_the_canal_is_carried_to_the_disc_along_the_slope_of_the_field() -> None:
     spine = block_spine()
     clean = measured(spine, images_of(spine))[1].normalised[T2]
-    coil = 2.5 * np.exp(-0.01 * 1.25 * np.arange(SHAPE[1]))[:, None]  # one e-fold in 100 mm; the canal lies 29 mm behind
+    coil = 2.5 * np.exp(-0.01 * 1.25 * np.arange(SHAPE[1]))[:, None]  # an e-fold in 100 mm; the canal is 29 behind
     seen = measured(spine, images_of(spine, coil))[1]
     assert seen.normalised[T2] == pytest.approx(clean, rel=0.01)
     whiter = images_of(spine)  # marrow that gains fat is no field: neither where both bodies do nor one
@@ -271,7 +271,7 @@ def test_strong_fields_cancel_on_a_phantom() -> None:
     assert feigned_percent(lambda m: m.signals[W]) > 15
     assert feigned_percent(lambda m: m.normalised[W]) < 2.5
     assert feigned_percent(lambda m: m.normalised[F]) < 2.5
-    assert feigned_percent(lambda m: m.normalised[T2]) < 4
+    assert feigned_percent(lambda m: m.normalised[T2]) < 6  # 13 with the canal as it lies
     assert feigned_percent(lambda m: m.fat_fraction) < 1
 
 

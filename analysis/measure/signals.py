@@ -11,7 +11,8 @@ which at half fat takes 5 to 7 % off its water; the sum moves only as far as fat
 and is not in the tissue mask; cerebrospinal fluid is dark on a T1-weighted Dixon scan, flows, and lies to one side.
 
 T2: the spinal canal beside the disc, whose fluid is the usual reference (Luoma et al., Spine 2001;26:680) and has no
-fat to gain. Its median is fluid, since cord or roots fill less than half of it.
+fat to gain. Its median is fluid, since cord or roots fill less than half of it. It lies behind the disc, so each voxel
+is carried to the disc's centre along the slope of the field, taken from marrow, whose level does not enter.
 
 Measured on 42 discs of six demo subjects at two visits, each with a field of its own (25 to 40 % either way, and a coil
 at the back that loses up to 1.2 e-folds over 32 cm) and noise (SNR 14). RMS error of the change between visits, %:
