@@ -16,9 +16,9 @@ from analysis.measure.symmetry import check_symmetry
 from analysis.types import LabelMap
 from analysis.vocabulary import Contrast, Status
 
-# Volume of each level over that of L3-L4: half width x half depth x height after Zhou et al., Eur Spine J 2000;9:242, as
-# in `phantom.anatomy`. 41 healthy volunteers (Menezes-Reis et al., Quant Imaging Med Surg 2016;6:402) have 0.85, 1.01,
-# 1, 0.88 and 0.70 from L5-S1 to L1-L2.
+# Volume of each level over that of L3-L4: half width x half depth x height after Zhou et al., Eur Spine J 2000;9:242,
+# as in `phantom.anatomy`. 41 healthy volunteers (Menezes-Reis et al., Quant Imaging Med Surg 2016;6:402) have 0.85,
+# 1.01, 1, 0.88 and 0.70 from L5-S1 to L1-L2.
 TYPICAL_VOLUME = {"L5-S1": 0.87, "L4-L5": 1.06, "L3-L4": 1.0, "L2-L3": 0.86, "L1-L2": 0.69, "T12-L1": 0.54,
                   "T11-T12": 0.43}
 # A disc over what the others let expect: 0.57 to 1.54 in those volunteers, 0.52 to 1.33 in 875 healthy synthetic discs;
@@ -26,8 +26,8 @@ TYPICAL_VOLUME = {"L5-S1": 0.87, "L4-L5": 1.06, "L3-L4": 1.0, "L2-L3": 0.86, "L1
 VOLUME_RATIO = (0.3, 2.0)
 FEWEST_OTHERS = 3
 
-# Water or T2 signal over the other discs'. A worn disc is dark too: in phantoms with strong gain fields it keeps 0.52 of
-# the others' T2 signal, and may have half of that in life. Air has 0.06 of a disc's water signal, fat 0.08, a T2 of 0.
+# Water or T2 signal over the other discs'. A worn disc is dark too, and real: in phantoms with strong gain fields it
+# keeps 0.52 of the others' T2 signal. Air has 0.06 of a disc's water signal (all of it noise), fat 0.09.
 DARKEST_RATIO = 0.15
 # T2 signal over the canal's fluid: 0.23 to 0.48 in the phantoms; none of a disc's tissues is brighter than fluid.
 BRIGHTEST_T2 = 1.0

@@ -15,9 +15,9 @@ from analysis.measure.discs import DiscMeasure
 from analysis.measure.geometry import bounding_box
 from analysis.types import LabelMap
 
-# Measured: 0.47 to 0.52 in 875 healthy synthetic discs, 0.45 to 0.55 in 866 of scoliotic, worn and bulging spines
-# (`phantom.variation`), 0.38 to 0.63 in 195 real ones drawn by hand on slices of 4.4 mm, one of them outside the limits.
-# A disc that lost the third on one side has 0.75.
+# Measured: 0.47 to 0.52 in 875 healthy synthetic discs; 0.45 to 0.55 in 866 of scoliotic, worn and bulging spines
+# (`phantom.variation`); 0.38 to 0.63 in 195 real ones drawn by hand on slices of 4.4 mm, one of them outside the
+# limits. A disc that lost the third on one side has 0.75.
 RIGHT_SHARE = (0.38, 0.62)
 # A parabola through four discs leaves one to spare when each of five is left out in turn.
 FEWEST_DISCS = 5
