@@ -17,13 +17,13 @@ is carried to the disc's centre along the slope of the field, taken from marrow,
 Measured on 42 discs of six demo subjects at two visits, each with a field of its own (25 to 40 % either way, and a coil
 at the back that loses up to 1.2 e-folds over 32 cm) and noise (SNR 14). RMS error of the change between visits, %:
 
-    contrast  raw  marrow beside it  canal beside it  field fitted to all marrow, degree 2  degree 3
-    water      31               2.4              7.3                                   3.2       2.5
-    T2         29               1.9              6.4                                   3.1       2.3
-    fat        18                18               17                                    18        18
+    contrast  raw  marrow beside it  canal beside it (carried)  field fitted to all marrow, degree 2  degree 3
+    water      31               2.4        7.3                                                   3.2       2.5
+    T2         29               1.9        6.4       (3.9)                                       3.1       2.3
+    fat        18                18         17                                                    18        18
 
 A field fitted to the scan does no better than a neighbour does, so none is fitted. T2 keeps the canal all the same: its
-error is by chance, and small where both visits use one coil; that of marrow (+4 % for 3.6 points of fat that is three
+error is by chance, and smaller where both visits use one coil; that of marrow (+4 % for 3.6 points of fat that is three
 times as bright) would befall everyone in bed alike. Fat inside a disc lies at the noise: without noise marrow beside it
 leaves 1.8 %.
 
