@@ -18,7 +18,8 @@ from analysis.io.images import read_volume
 from analysis.io.masks import read_label_map, write_label_map
 from analysis.io.results import StudyResults
 from analysis.measure.discs import DiscMeasure, measure_discs
-from analysis.measure.signals import REACH_MM, fat_fraction
+from analysis.measure.reference_tissue import REACH_MM
+from analysis.measure.signals import fat_fraction
 from analysis.measure.spine_checks import checked
 from analysis.phantom.anatomy import draw_spine
 from analysis.phantom.paint import paint, paint_levels
