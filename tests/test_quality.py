@@ -247,6 +247,9 @@ def test_a_failed_side_stays_failed_and_earlier_doubts_stay() -> None:
     assert (found.loc["L3-L4", "status"], found.loc["L3-L4", "reason"]) == ("failed", "ses-2: not found")
     assert math.isnan(found.loc["L3-L4", "change_percent"])
     assert found.loc["L1-L2", "reason"].startswith("ses-2: edge; change +222.1 %")
+    unusable = change_of(spine_of(), spine_of(L3L4={"volume_mm3": math.nan, "centre_mm": (0, 0, 0)}))
+    assert unusable.loc["L3-L4", "status"] == "failed"  # although it moved too
+    assert unusable.loc["L4-L5", "status"] == "flagged"
 
 
 def test_a_doubtful_change_is_among_the_failures() -> None:

@@ -99,7 +99,7 @@ class _Surroundings:
 
     def inside(self, label: int) -> NDArray[np.bool_]:
         """A tissue near the disc, eroded by one voxel."""
-        return binary_erosion(self.labels == label) & (np.linalg.norm(self.offset_mm, axis=-1) <= 1e9)
+        return binary_erosion(self.labels == label) & (np.linalg.norm(self.offset_mm, axis=-1) <= REACH_MM)
 
     def signal_of(self, image: NDArray[np.float32] | None, labels: list[int]) -> tuple[float, str]:
         """Mean of the tissues' medians; NaN and why where one of them is missing."""
