@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from analysis.vocabulary import ALL_LEVELS, LEVELS, SIGNAL_COLUMNS, Contrast, MaskRole, Phase, Status
+from analysis.vocabulary import (
+    ALL_LEVELS,
+    DIXON,
+    LEVELS,
+    NORMALISED_COLUMNS,
+    SIGNAL_COLUMNS,
+    Contrast,
+    MaskRole,
+    Phase,
+    Status,
+)
 
 if TYPE_CHECKING:
     import pandera.pandas as pa
@@ -105,6 +115,9 @@ SCANS = Table("scans", "one row a file", (
     Col("sha256", "str", "checksum of the file; empty when it could not be read", required=False, optional=True),
 ), ("subject", "session", "contrast"))
 
+_REFERENCE_TISSUE = {**dict.fromkeys(DIXON, "the marrow of its two neighbours, water + fat"),
+                     Contrast.T2: "the spinal canal beside it"}
+
 MEASURES = Table("measures", "one row a disc, visit and mask source", (
     _SUBJECT, _GROUP, _SESSION, _DAY, _PHASE, _LEVEL, _SOURCE,
     _f("volume_mm3", "summed probability of disc for our own masks, which keeps partial volume; for other masks the "
@@ -127,6 +140,11 @@ MEASURES = Table("measures", "one row a disc, visit and mask source", (
     _f("centre_y_mm", "centre of mass, to the front", "mm"),
     _f("centre_z_mm", "centre of mass, to the head", "mm"),
     *(_f(SIGNAL_COLUMNS[c], f"mean {c.value} intensity in the disc", "a.u.") for c in Contrast),
+    *(_f(NORMALISED_COLUMNS[c], f"mean {c.value} intensity in the disc over that of {_REFERENCE_TISSUE[c]}", "1")
+      for c in Contrast),
+    _f("fat_fraction", "fat over water + fat, of mean signals inside the disc eroded by one voxel; not a density", "1"),
+    Col("signals_reason", "str", "why a normalised signal or the fat fraction is missing; empty when none is",
+        required=False),
     _f("mean_probability", "mean network probability inside the disc", "1", 0),
     _f("level_confidence", "probability that the level is right, as far as the image tells", "1", 0),
     _STATUS,

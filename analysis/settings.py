@@ -85,7 +85,8 @@ class Study(_Frozen):
     weights: Path | None = Field(None, description="weights file of the network, as `bedrest train` writes it; "
                                  "relative to study.toml; default: the shipped one")
     tissues: Literal["discs", "all"] = Field("all", description="all: also write masks of vertebral bodies, sacrum and "
-                                             "spinal canal, which bulge, canal width and intervertebral length need")
+                                             "spinal canal, which bulge, canal width, intervertebral length and "
+                                             "normalised signals need")
     statistics: Statistics = Field(default_factory=Statistics)  # type: ignore[arg-type]
     path: Path = Field(Path("study.toml"), exclude=True)
 

@@ -89,7 +89,7 @@ else:
 
 # %%
 shape = ["level", "session", "height_mean_mm", "diameter_ap_mm", "diameter_transverse_mm"]
-signals = [c for c in ours.columns if c.startswith("signal_") and ours[c].notna().any()]
+signals = [c for c in ours.columns if c.startswith(("signal_", "fat_")) and ours[c].notna().any()]
 display(show.table(ours[[*shape, *signals, "mean_probability"]], schemas.MEASURES))
 
 # %% [markdown]

@@ -137,6 +137,7 @@ def measure(args: argparse.Namespace) -> int:
     from analysis.measure.discs import measure_discs
     from analysis.measure.levels import parse_levels
     from analysis.measure.quality import unknown_labels
+    from analysis.measure.spine_checks import checked
     from analysis.tables.measures import VisitKey, measures_frame
 
     levels = parse_levels(args.levels) if args.levels else dict(LEVEL_OF_LABEL)
@@ -149,7 +150,7 @@ def measure(args: argparse.Namespace) -> int:
                              "affine", str(args.image), "Resample one onto the other first.")
         images = {Contrast.WATER: image}
     _refuse_overwrite(args.output, [args.mask])
-    measures = measure_discs(mask, levels, images)
+    measures = checked(measure_discs(mask, levels, images), mask)
     key = VisitKey(args.mask.name.split(".")[0], "", "", float("nan"), "")
     frame = measures_frame(measures, visit=key, source="given")
     frame = frame.rename(columns={"signal_water": "signal", "subject": "mask"})[schemas.MASK_MEASURES.column_names]

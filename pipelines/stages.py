@@ -171,6 +171,7 @@ def _measure_automatic(job: Job, visit: Visit, key, record: pd.Series,
                        found: pd.DataFrame) -> tuple[LabelMap | None, pd.DataFrame, pd.DataFrame]:
     from analysis.measure.discs import measure_discs
     from analysis.measure.spine import measure_spine
+    from analysis.measure.spine_checks import checked
     from analysis.tables.measures import failed_frame, measures_frame, spine_frame, with_findings
 
     def failed(reason: str) -> tuple[None, pd.DataFrame, pd.DataFrame]:
@@ -190,7 +191,7 @@ def _measure_automatic(job: Job, visit: Visit, key, record: pd.Series,
     levels = {int(label): level for label, level in zip(found["label"], found["level"], strict=True)}
     levels = levels or dict(LEVEL_OF_LABEL)
     images = scan.contrasts if scan is not None and scan.grid.shape == mask.grid.shape else {}
-    measured = measure_discs(mask, levels, images, tissues, probability=probability)
+    measured = checked(measure_discs(mask, levels, images, tissues, probability=probability), mask)
     frame = with_findings(measures_frame(measured, visit=key, source=record["source"]), found)
     return mask, frame, spine_frame(measure_spine(measured), frame, visit=key, source=record["source"])
 
@@ -209,6 +210,7 @@ def _measure_reference(visit: Visit, key, automatic: LabelMap | None
     from analysis.measure.agreement import compare_masks
     from analysis.measure.discs import measure_discs
     from analysis.measure.spine import measure_spine
+    from analysis.measure.spine_checks import checked
     from analysis.tables.measures import accuracy_frame, failed_accuracy, measures_frame, spine_frame
 
     path = visit.paths.get(MaskRole.REFERENCE)
@@ -217,7 +219,7 @@ def _measure_reference(visit: Visit, key, automatic: LabelMap | None
     try:
         reference = read_reference(path, where=visit.where)
         levels = {k: v for k, v in LEVEL_OF_LABEL.items() if (reference.data == k).any()}
-        measured = measure_discs(reference, levels, {})
+        measured = checked(measure_discs(reference, levels, {}), reference)
         frame = measures_frame(measured, visit=key, source="reference")
         spine = spine_frame(measure_spine(measured), frame, visit=key, source="reference")
         if automatic is None:

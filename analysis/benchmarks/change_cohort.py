@@ -7,18 +7,16 @@ differ in position, noise, texture and coil. Everything here is synthetic: no pe
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from analysis.longitudinal.joint import joint_volumes, see
 from analysis.measure.volumes import volumes_from_probability
 from analysis.phantom.anatomy import Spine, draw_spine
 from analysis.phantom.paint import paint
-from analysis.phantom.render import Artefacts, demo_grid, render_dixon, render_t2
+from analysis.phantom.render import Artefacts, demo_grid, render_dixon
 from analysis.segmentation.engine import segment
 from analysis.segmentation.weights import TrainedNetwork
 from analysis.types import Scan

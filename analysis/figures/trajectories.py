@@ -115,7 +115,7 @@ def subject_measures(measures: pd.DataFrame) -> Figure:
     measures : DataFrame
         One subject's rows of one mask source, as in `schemas.MEASURES`. Measures without any value get no panel.
     """
-    shown = [c for c in MEASURES.columns if c.name.startswith(("height_", "diameter_", "signal_"))
+    shown = [c for c in MEASURES.columns if c.name.startswith(("height_", "diameter_", "signal_", "fat_"))
              and measures[c.name].notna().any()]
     if not shown:
         return empty_figure("no measured disc to draw")

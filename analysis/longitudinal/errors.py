@@ -8,9 +8,7 @@ repeated scans of its own, those speak first.
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 

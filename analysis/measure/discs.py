@@ -17,6 +17,7 @@ from analysis.measure.geometry import DiscGeometry, bounding_box, disc_geometry
 from analysis.measure.neighbours import NeighbourMeasure, measure_neighbours
 from analysis.measure.quality import PERMUTED_SPACING, check_disc, spacing_looks_permuted
 from analysis.measure.sagittal import Band, Part, SagittalProfile, sagittal_profile
+from analysis.measure.signals import disc_signals
 from analysis.measure.volumes import volumes_from_probability
 from analysis.types import Grid, LabelMap, Volume
 from analysis.vocabulary import Contrast, Status
@@ -42,6 +43,7 @@ class DiscMeasure:
     neighbours : bulge, canal width and intervertebral length; missing without a tissue map
     centre_mm : centre of mass (x, y, z), world frame RAS+
     signals : mean intensity inside the disc of every contrast that was given, arbitrary units
+    normalised, fat_fraction, signals_reason : see `signals.DiscSignals`
     status, reason : see `vocabulary.Status`; several reasons joined by "; ". That a neighbour could not be measured is
         a reason, but no doubt about the disc: alone, it leaves the status ok
     """
@@ -58,6 +60,9 @@ class DiscMeasure:
     neighbours: NeighbourMeasure = field(default_factory=NeighbourMeasure)
     centre_mm: tuple[float, float, float] = _NAN3
     signals: Mapping[Contrast, float] = field(default_factory=dict)
+    normalised: Mapping[Contrast, float] = field(default_factory=dict)
+    fat_fraction: float = math.nan
+    signals_reason: str = ""
     status: str = Status.OK
     reason: str = ""
 
@@ -77,7 +82,8 @@ def measure_discs(
     images : mapping
         Contrasts to take the mean signal from, on the grid of `discs`; may be empty.
     tissues : LabelMap, optional
-        The discs' neighbours, numbered as in `vocabulary.TISSUE_OF_LABEL`, on the grid of `discs`.
+        The discs with their neighbours, numbered as in `vocabulary.TISSUE_OF_LABEL`, on the grid of `discs`; without
+        it bulge, canal width, intervertebral length and normalised signals are missing.
     probability : Volume, optional
         Calibrated probability of disc from which the mask was made, on its grid: then volumes are measured from it.
 
@@ -104,9 +110,9 @@ def measure_discs(
         require_same_grid(probability.grid, discs.grid, what="probability", other="mask")
         volumes = volumes_from_probability(probability, discs)
     permuted = spacing_looks_permuted(discs.grid)
-    around = None if tissues is None or permuted else (tissues, find_bones(tissues))
-    return [_measure(discs, label, level, images, around, volume_mm3=volumes.get(label), permuted=permuted)
-            for label, level in levels.items()]
+    bones = find_bones(tissues) if tissues is not None and not permuted else None
+    given = _Given(discs, images, volumes, tissues, bones, permuted)
+    return [_measure(given, label, level) for label, level in levels.items()]
 
 
 def require_same_grid(grid: Grid, reference: Grid, *, what: str, other: str) -> None:
@@ -132,33 +138,44 @@ def require_same_grid(grid: Grid, reference: Grid, *, what: str, other: str) -> 
     )
 
 
-def _measure(
-    discs: LabelMap, label: int, level: str, images: Mapping[Contrast, Volume],
-    around: tuple[LabelMap, Bones] | None, *, volume_mm3: float | None, permuted: bool,
-) -> DiscMeasure:
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """What every disc of one mask is measured with."""
+
+    discs: LabelMap
+    images: Mapping[Contrast, Volume]
+    volumes_mm3: Mapping[int, float]  # by label; empty where voxels are counted
+    tissues: LabelMap | None
+    bones: Bones | None
+    permuted: bool
+
+
+def _measure(given: _Given, label: int, level: str) -> DiscMeasure:
+    discs = given.discs
     mask = discs.data == label
     box = bounding_box(mask)
     if box is None:
         return DiscMeasure(level, label, status=Status.FAILED, reason=f"label {label} ({level}) is not in the mask")
     disc = mask[box]
-    shape: DiscGeometry | None = None if permuted else disc_geometry(disc, box, discs.grid.affine_ras_mm)
+    shape: DiscGeometry | None = None if given.permuted else disc_geometry(disc, box, discs.grid.affine_ras_mm)
     doubts = check_disc(disc, box, discs.grid, shape)
-    if permuted:
+    if given.permuted:
         doubts.append(PERMUTED_SPACING)
     profile, neighbours = SagittalProfile(), NeighbourMeasure()
     if shape is not None:
         part = Part(disc, box)
         band = Band.of(part, shape, discs.grid.affine_ras_mm)
         profile = sagittal_profile(part, band)
-        if around is not None:
-            tissues, bones = around
-            neighbours = measure_neighbours(level, part, band, profile, tissues=tissues, bones=bones)
+        if given.tissues is not None and given.bones is not None:
+            neighbours = measure_neighbours(level, part, band, profile, tissues=given.tissues, bones=given.bones)
     n_voxels = int(np.count_nonzero(disc))
     counted_mm3 = n_voxels * discs.grid.voxel_volume_mm3
+    centre_mm = shape.centre_mm if shape else _NAN3
+    signals = disc_signals(disc, box, level=level, centre_mm=centre_mm, images=given.images, tissues=given.tissues)
     return DiscMeasure(
         level=level,
         label=label,
-        volume_mm3=counted_mm3 if volume_mm3 is None else volume_mm3,
+        volume_mm3=given.volumes_mm3.get(label, counted_mm3),
         n_voxels=n_voxels,
         volume_voxels_mm3=counted_mm3,
         height_mean_mm=shape.height_mean_mm if shape else math.nan,
@@ -166,8 +183,11 @@ def _measure(
         diameter_transverse_mm=shape.diameter_transverse_mm if shape else math.nan,
         sagittal=profile,
         neighbours=neighbours,
-        centre_mm=shape.centre_mm if shape else _NAN3,
-        signals={c: float(image.data[box][disc].mean(dtype=np.float64)) for c, image in images.items()},
+        centre_mm=centre_mm,
+        signals={c: float(image.data[box][disc].mean(dtype=np.float64)) for c, image in given.images.items()},
+        normalised=signals.normalised,
+        fat_fraction=signals.fat_fraction,
+        signals_reason=signals.reason,
         status=Status.FLAGGED if doubts else Status.OK,
         reason="; ".join((*doubts, *neighbours.doubts)),
     )

@@ -10,6 +10,7 @@ import math
 import pandas as pd
 
 from analysis.schemas import CHANGE
+from analysis.tables.change_checks import Positions, implausible_change, moved_disc
 from analysis.tables.frames import typed_frame
 from analysis.tables.pairs import Volumes, judge
 from analysis.vocabulary import Status
@@ -22,7 +23,8 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str) -> pd.DataFr
 
     Every visit in `measures` other than the reference gets a row for each level that the subject has with that
     source at any visit. A row is failed, with the visit and the cause in its reason, when either side is failed or
-    missing (a subject without a reference visit has only such rows), and flagged when either side is.
+    missing (a subject without a reference visit has only such rows), and flagged when either side is or when the
+    change itself is beyond belief, see `change_checks`.
 
     Parameters
     ----------
@@ -34,7 +36,7 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str) -> pd.DataFr
     -------
     DataFrame, as in `schemas.CHANGE`: mm3 and per cent of the reference volume; NaN where failed
     """
-    volumes = Volumes(measures)
+    volumes, positions = Volumes(measures), Positions(measures)
     rows = []
     for (subject, source), own in measures.groupby(["subject", "source"], sort=False):
         levels = list(dict.fromkeys(own["level"]))
@@ -48,6 +50,13 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str) -> pd.DataFr
                 v1, v2 = before.volume_mm3, after.volume_mm3
                 if status == Status.FAILED:
                     v1 = v2 = math.nan
+                change_percent = 100 * (v2 - v1) / v1
+                if status != Status.FAILED:
+                    doubts = [*implausible_change(change_percent),
+                              *moved_disc(positions, subject, level=level, source=source,
+                                          sessions=(reference_session, visit["session"]))]
+                    status = Status.FLAGGED if doubts else status
+                    reason = "; ".join([*([reason] if reason else []), *doubts])
                 rows.append(
                     {
                         **visit,
@@ -56,7 +65,7 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str) -> pd.DataFr
                         "volume_reference_mm3": v1,
                         "volume_mm3": v2,
                         "change_mm3": v2 - v1,
-                        "change_percent": 100 * (v2 - v1) / v1,
+                        "change_percent": change_percent,
                         "status": str(status),
                         "reason": reason,
                     }

@@ -15,7 +15,7 @@ from analysis.measure.discs import DiscMeasure
 from analysis.measure.spine import LUMBAR_DISCS, SpineMeasure
 from analysis.schemas import ACCURACY, MEASURES, SPINE_MEASURES
 from analysis.tables.frames import text, typed_frame
-from analysis.vocabulary import LEVELS, SIGNAL_COLUMNS, Status
+from analysis.vocabulary import LEVELS, NORMALISED_COLUMNS, SIGNAL_COLUMNS, Status
 
 _SAGITTAL = ("height_anterior_mm", "height_posterior_mm", "wedge_deg", "area_midsagittal_mm2")
 _NEIGHBOURS = ("bulge_posterior_mm", "canal_width_mm", "intervertebral_length_mm")
@@ -65,6 +65,9 @@ def measures_frame(measures: Iterable[DiscMeasure], *, visit: VisitKey, source: 
                 **{name: getattr(m.neighbours, name) for name in _NEIGHBOURS},
                 **dict(zip(("centre_x_mm", "centre_y_mm", "centre_z_mm"), m.centre_mm, strict=True)),
                 **{SIGNAL_COLUMNS[c]: value for c, value in m.signals.items()},
+                **{NORMALISED_COLUMNS[c]: value for c, value in m.normalised.items()},
+                "fat_fraction": m.fat_fraction,
+                "signals_reason": m.signals_reason,
                 "status": str(m.status),
                 "reason": m.reason,
             }
