@@ -196,14 +196,15 @@ def test_absent_data_are_not_measured(tmp_path):
 def test_nnunet_is_read_and_half_a_result_is_none(tmp_path):
     terms = {"asked_minutes": 20, "training_scans": 12, "test_scans": 4, "data": "synthetic", "scans_sha256": "a",
              "threads": 2, "cores": 2, "cpu": "one", "device": "cpu"}
-    one = {"dice": 0.9, "steps": 10, "minutes": 20.0, "seconds_a_scan": 3.0, "n": 28, "n_missing": 0,
-           "volume_bias_percent": 1.0, "terms": terms}
+    one = {"dice": 0.9, "dice_unnamed": 0.95, "steps": 10, "minutes": 20.0, "seconds_a_scan": 3.0, "n": 28,
+           "n_missing": 0, "volume_bias_percent": 1.0, "terms": terms}
     theirs = {**one, "dice": 0.6, "seconds_a_scan": 18.0, "versions": {"nnunetv2": "2"}, "memory_gb": 1,
               "patch": [1, 2, 3], "batch": 2}
     told = {"bedrest": one, "nnunet": theirs}
     (tmp_path / "result.json").write_text(json.dumps(told))
-    dice, seconds = nnunet(tmp_path / "result.json").checks
+    dice, unnamed, seconds = nnunet(tmp_path / "result.json").checks
     assert (dice.measured, dice.verdict) == ("+0.300", Verdict.MET)
+    assert (unnamed.measured, unnamed.verdict) == ("+0.000", Verdict.MET)
     assert (seconds.measured, seconds.verdict) == ("6.0", Verdict.MET)
     other = {**one, "terms": {**terms, "asked_minutes": 40}}
     for half, why in (({}, "no result of bedrest"), (other, "differ in asked_minutes")):

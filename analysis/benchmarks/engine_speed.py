@@ -115,9 +115,12 @@ def nnunet(result: Path | None) -> Part:
         + "".join(f"- {line}\n" for line in words))
     return Part(judge("nnunet", {
         "our mean Dice minus nnU-Net's": ours["dice"] - theirs["dice"],
+        "the same, whatever the discs are called": ours["dice_unnamed"] - theirs["dice_unnamed"],
         "times as slow as ours": theirs["seconds_a_scan"] / ours["seconds_a_scan"],
     }, notes={"our mean Dice minus nnU-Net's": f"{ours['dice']:.3f} against {theirs['dice']:.3f} after "
                                                f"{terms['asked_minutes']:g} min, {terms['data']} scans",
+              "the same, whatever the discs are called": f"{ours['dice_unnamed']:.3f} against "
+                                                         f"{theirs['dice_unnamed']:.3f}",
               "times as slow as ours": f"{theirs['seconds_a_scan']:.1f} s against {ours['seconds_a_scan']:.1f} s"}),
         [], detail)
 

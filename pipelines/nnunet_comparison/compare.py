@@ -26,6 +26,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from analysis.benchmarks.engine_speed import cpu_model
 from analysis.benchmarks.scores import DiscScore, score_discs, summarise
 from analysis.errors import BedrestError, StudyError
@@ -35,6 +37,7 @@ from analysis.io.images import read_scan
 from analysis.io.manifest import build_manifest
 from analysis.io.masks import read_label_map, write_label_map
 from analysis.settings import load_study
+from analysis.types import LabelMap
 from analysis.vocabulary import DIXON, LEVEL_OF_LABEL, Contrast, MaskRole
 
 HERE = Path(__file__).resolve().parent
@@ -167,13 +170,20 @@ def compare_bedrest(args: argparse.Namespace, study: Path, test: list[Case]) -> 
 
 
 def judge(test: list[Case], masks: Path) -> dict[str, object]:
-    """This project's metrics for a folder of masks, whoever made them."""
+    """This project's metrics for a folder of masks, whoever made them; `dice_unnamed` takes all discs of a scan as one.
+
+    A network that sees small patches may find discs and not tell which they are.
+    """
     scores: list[DiscScore] = []
+    unnamed = []
     for case in test:
         truth = read_label_map(case.truth, where=case.name)
+        found = read_label_map(masks / f"{case.name}.nii.gz", where=case.name)
         levels = {k: v for k, v in LEVEL_OF_LABEL.items() if (truth.data == k).any()}
-        scores += score_discs(read_label_map(masks / f"{case.name}.nii.gz", where=case.name), truth, levels=levels)
-    return asdict(summarise(scores))
+        scores += score_discs(found, truth, levels=levels)
+        every = [LabelMap((m.data > 0).astype(np.int32), m.grid) for m in (found, truth)]
+        unnamed += score_discs(*every, levels={1: "every disc"})
+    return {**asdict(summarise(scores)), "dice_unnamed": summarise(unnamed).dice}
 
 
 def parse() -> argparse.Namespace:
@@ -189,7 +199,8 @@ def parse() -> argparse.Namespace:
                         help="what nnU-Net plans its patch for; its own default 8 gives a handful of steps on a CPU")
     parser.add_argument("--start", type=Path, metavar="WEIGHTS",
                         help="this project's networks for neighbours and locator; default: the shipped ones")
-    parser.add_argument("--only", choices=("nnunet", "bedrest"), help="do one, keep the other's part of the result")
+    parser.add_argument("--only", choices=("nnunet", "bedrest", "judge"),
+                        help="do one and keep the other's part of the result, or judge the masks of both anew")
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "nnunet")
     return parser.parse_args()
 
@@ -207,14 +218,18 @@ def main() -> int:
              "data": "synthetic" if args.train is None and args.test is None else "given",
              "scans_sha256": digest([*train, *test]), "threads": args.threads, "cores": os.cpu_count(),
              "cpu": cpu_model(), "device": args.device}
-    if args.only != "bedrest":
+    if args.only in (None, "nnunet"):
         result["nnunet"] = {"terms": terms, **compare_nnunet(args, train, test)}
-    if args.only != "nnunet":
+    if args.only in (None, "bedrest"):
         result["bedrest"] = {"terms": terms, **compare_bedrest(args, studies["train"], test)}
+    if args.only == "judge":
+        for who in result:
+            result[who] |= judge(test, args.folder / f"{who}-masks")
     write_text(output, json.dumps(result, indent=1) + "\n")
     for who in ("nnunet", "bedrest"):
         got = result.get(who, {})
-        print(who, {k: got.get(k) for k in ("steps", "dice", "mld_mm", "volume_bias_percent", "seconds_a_scan")})
+        shown = ("steps", "dice", "dice_unnamed", "mld_mm", "volume_bias_percent", "seconds_a_scan")
+        print(who, {k: got.get(k) for k in shown})
     print(output)
     return 0
 
