@@ -71,8 +71,8 @@ def prepare(study: Study, results: StudyResults) -> tuple[Manifest, list[InputPr
     excluded = {p.subject for p in problems if p.subject and p.excludes_subject}
     kept = Manifest(*(t[~t["subject"].isin(excluded)] for t in (manifest.subjects, manifest.sessions, manifest.scans)))
     for frame, table in ((kept.subjects, schemas.SUBJECTS), (kept.sessions, schemas.SESSIONS),
-                         (kept.scans, schemas.SCANS), (corrections.edited, schemas.EDITED_MASKS),
-                         (corrections.levels, schemas.LEVEL_NAMES)):
+                         (kept.scans, schemas.SCANS), (_of(kept, corrections.edited), schemas.EDITED_MASKS),
+                         (_of(kept, corrections.levels), schemas.LEVEL_NAMES)):
         write_table(frame, results.manifest_table(table), table, only_if_changed=True)
         for subject in kept.subjects["subject"]:
             write_table(frame[frame["subject"] == subject], results.subject_table(subject, table), table,
@@ -85,6 +85,11 @@ def prepare(study: Study, results: StudyResults) -> tuple[Manifest, list[InputPr
         write_table(rows[rows["subject"] == subject], results.subject_table(subject, table), table,
                     only_if_changed=True)
     return kept, problems
+
+
+def _of(manifest: Manifest, frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the manifest's subjects."""
+    return frame[frame["subject"].isin(manifest.subjects["subject"])]
 
 
 def run_workflow(study: Study, results: StudyResults, manifest: Manifest, *, cores: int, device: str) -> RunOutcome:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-import os
-import shutil
-import subprocess
-import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -15,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from study_folders import AFFINE, BOTH, csv_study, image
+from test_end_to_end import bedrest, table
 
 from analysis.errors import GeometryError, ImageError, ManifestError, ManyProblems
 from analysis.io.corrections import find_corrections
@@ -40,6 +38,7 @@ from analysis.types import DiscFinding, Grid, LabelMap
 from analysis.vocabulary import FIRST_UNNAMED_LABEL, LABEL_OF_LEVEL, LEVEL_OF_LABEL
 from pipelines import commands
 from pipelines.corrections import Corrections, keep, measured_mask
+from pipelines.run import prepare
 
 GRID = Grid((4, 5, 6), np.diag([2.0, 1.0, 0.5, 1.0]))  # a voxel is 1 mm3
 KEY = VisitKey("A", "control", "ses-1", -3.0, "baseline")
@@ -135,6 +134,7 @@ def test_what_other_programs_make_of_a_mask_is_read(tmp_path):
         nib.save(nifti, tmp_path / "edited.nii.gz")
         read = read_edited(tmp_path / "edited.nii.gz", before=wanted, grid=None, where="A ses-1")
         np.testing.assert_array_equal(read.data, wanted.data)
+        assert read.data.shape == GRID.shape and read.grid is wanted.grid  # rounded headers change no volume
 
 
 def test_an_edited_mask_that_cannot_be_used_says_where_and_what(tmp_path):
@@ -296,7 +296,7 @@ HEAD = "subject,session,found,level\n"
 
 
 def levels_study(folder: Path, text: str) -> Study:
-    study = csv_study(folder, BOTH)
+    study = csv_study(folder, BOTH + "C,ses-1,water,c1.nii\n", subjects="A,control\nB,exercise\nC,control\n")
     (folder / "levels.csv").write_text(text)
     return study
 
@@ -307,14 +307,19 @@ def levels_study(folder: Path, text: str) -> Study:
     ("A,ses-1,unamed-1,L4-L5", "Did you mean 'unnamed-1'?", "A"),
     ("A,ses1,L5-S1,L4-L5", "Did you mean 'ses-1'?", "A"),
     ("A,ses-1,L5-S1,\n", "an empty cell", "A"),
+    ("C,ses-2,L5-S1,L4-L5", "a visit of C out of ses-1", ""),
     ("a,ses-1,L5-S1,L4-L5", "Did you mean 'A'?", ""),
     ("A,,L5-S1,L4-L5\nA,ses-1,L3-L4,L4-L5", "one disc for L4-L5, found L5-S1 and L3-L4", "A"),
     ("A,ses-1,L5-S1,L4-L5\nA,ses-1,L5-S1,exclude", "more than once", "A"),
 ])
 def test_levels_csv_is_read_strictly(tmp_path, row, words, excluded):
-    problems = corrections(levels_study(tmp_path, HEAD + row + "\n")).problems
+    study = levels_study(tmp_path, HEAD + row + "\n")
+    problems = corrections(study).problems
     assert problems and words in " ".join(str(p.problem) for p in problems)
     assert {p.subject for p in problems if p.excludes_subject} == ({excluded} if excluded else set())
+    kept, told = prepare(study, StudyResults(study.output_dir))
+    assert set(kept.subjects["subject"]) == {"A", "B", "C"} - {excluded}
+    assert set(map(str, problems)) <= set(map(str, told))
 
 
 def test_levels_csv_keeps_identifiers_as_text_and_lies_beside_the_study_or_where_it_says(tmp_path):
@@ -391,8 +396,8 @@ def test_a_word_on_a_disc_that_is_ok_is_kept_and_flags_nothing():
 
 
 def test_an_edit_answers_what_segmentation_said_of_that_visit_alone():
-    records = typed_frame(({"subject": "A", "session": s, "source": "automatic", "status": "failed", "reason": "no disc"}
-                           for s in ("ses-1", "ses-2", "ses-3")), SCAN_RECORDS)
+    records = typed_frame(({"subject": "A", "session": s, "source": "automatic", "status": "failed",
+                            "reason": "no disc"} for s in ("ses-1", "ses-2", "ses-3")), SCAN_RECORDS)
     findings = typed_frame(({"subject": "A", "session": s, "level": "L5-S1", "label": 1, "status": "flagged",
                              "reason": "level uncertain"} for s in ("ses-1", "ses-2", "ses-3")), FINDINGS)
     renames = renames_frame(levels(("ses-3", "L5-S1", "L5-S1")), {"ses-3": []})
@@ -455,3 +460,99 @@ def test_check_tells_of_edited_masks_and_names_before_a_run(tmp_path, capsys):
     for words in ("'L5_S1'", "Did you mean 'L5-S1'?", "B ses-1, edited mask", "found 9", "B ses-2, edited mask",
                   "corners up to 5.0 mm", "2 edited masks, 1 names set by hand"):
         assert words in told, words
+
+
+# The whole chain
+
+
+SPINE = np.diag([4.0, 2.0, 2.0, 1.0])
+
+
+def spine(swelling: float) -> np.ndarray:
+    """Seven ellipsoids 30 mm apart, one above the other, on a grid of 4 x 2 x 2 mm."""
+    i, j, k = np.indices((16, 24, 116)).astype(np.float64)
+    labels = np.zeros(i.shape, np.uint8)
+    for label in LEVEL_OF_LABEL:
+        z = (k - 15 * label + 2) * 2 / (5 * swelling)
+        labels[((i - 7.5) * 4 / 22) ** 2 + ((j - 11.5) * 2 / 16) ** 2 + z**2 <= 1] = label
+    return labels
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A study of two subjects and two visits whose masks are given, so that no network has to run."""
+    rows = ["subject,session,contrast,path"]
+    for n, subject in enumerate(("A", "B")):
+        for session, swelling in (("ses-1", 1.0), ("ses-2", 1.1 + 0.1 * n)):
+            mask = spine(swelling)
+            saved(tmp_path / f"{subject}_{session}_mask.nii.gz", mask, SPINE)
+            saved(tmp_path / f"{subject}_{session}_water.nii.gz", (100 + 50 * (mask > 0)).astype(np.int16), SPINE)
+            rows += [f"{subject},{session},{kind},{subject}_{session}_{kind}.nii.gz" for kind in ("mask", "water")]
+    (tmp_path / "scans.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "study.toml").write_text(
+        'name = "s"\ngroups = ["g"]\nreference_session = "ses-1"\noutput = "out"\n'
+        '[images]\nlayout = "csv"\nroot = "."\nscans_csv = "scans.csv"\n[statistics]\nresamples = 200\n'
+        '[[sessions]]\nid = "ses-1"\nstudy_day = -3\nphase = "baseline"\n'
+        '[[sessions]]\nid = "ses-2"\nstudy_day = 60\nphase = "bed_rest"\n')
+    return tmp_path
+
+
+def run(folder: Path) -> str:
+    done = bedrest("run", "study.toml", "--cores", 2, cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def state(out: Path) -> dict[str, str]:
+    """Checksums of everything that a run computes, pictures and times apart."""
+    files = [*out.glob("tables/*.csv"), *out.glob("work/*/*"), out / "methods_and_results.md", out / "index.html"]
+    return {str(p.relative_to(out)): sha256(p) for p in sorted(files)}
+
+
+def test_an_edit_and_a_name_come_and_go(folder):
+    out = folder / "out"
+    run(folder)
+    first = state(out)
+    report_of_b = (out / "subjects/B.html").stat().st_mtime_ns
+    edited = spine(1.1)
+    edited[:, :, :13][edited[:, :, :13] == 1] = 0  # the lower half of A's L5-S1
+    path = saved(out / "masks/edited/A_ses-2_discs.nii.gz", edited.astype(np.float32), SPINE)
+    kept = (path.read_bytes(), path.stat().st_mtime_ns)
+    (folder / "levels.csv").write_text("subject,session,found,level\nA,,L1-L2,L2-L3\nA,,L2-L3,L1-L2\n")
+
+    said = run(folder)
+    assert "measure x1" in said and "change x1" in said and "subject_report x1" in said and "segment" not in said
+    assert (out / "subjects/B.html").stat().st_mtime_ns == report_of_b
+    measures = table(out, "measures").set_index(["subject", "session", "level"])
+    voxels = int((edited == 1).sum())
+    assert measures.loc[("A", "ses-2", "L5-S1"), ["mask_origin", "n_voxels"]].tolist() == ["edited", voxels]
+    assert set(measures["source"]) == {"automatic"} and set(measures.loc["B", "mask_origin"]) == {"given"}
+    edits = table(out, "edits").set_index("level")
+    assert len(edits) == 7 and edits.loc["L5-S1", "voxels_removed"] == int((spine(1.1) == 1).sum()) - voxels
+    assert edits.loc["L4-L5", "dice"] == 1
+    change = table(out, "change").set_index(["subject", "level"])
+    before = int((spine(1.0) == 1).sum())
+    assert change.loc[("A", "L5-S1"), "change_percent"] == pytest.approx(100 * (voxels - before) / before)
+    assert set(table(out, "contrasts")["source"]) == {"automatic"}
+    report = (out / "subjects/A.html").read_text()
+    assert "Masks of 1 visit(s) of 1 subject(s) were corrected by hand. 1 of 7 discs were altered" in report
+    assert "Traceback" not in report and "could not be made" not in report
+    assert "Masks of 1 visit(s)" in (out / "cohort.html").read_text()
+    assert "1 edited" in (out / "index.html").read_text()
+    assert "At 1 of 4 measured visits" in (out / "methods_and_results.md").read_text()
+    assert sha256(path) in (out / "provenance.json").read_text()
+    z = measures["centre_z_mm"]
+    assert z["A", "ses-1", "L2-L3"] == z["B", "ses-1", "L1-L2"] and z["A", "ses-1", "L1-L2"] == z["B", "ses-1", "L2-L3"]
+    assert measures.loc[("A", "ses-2", "L1-L2"), ["status", "reason"]].tolist() == ["ok", "level set by levels.csv"]
+    assert sha256(folder / "levels.csv") in (out / "provenance.json").read_text()
+    assert "Nothing to do" in run(folder)
+
+    assert kept == (path.read_bytes(), path.stat().st_mtime_ns)
+    path.unlink()
+    (folder / "levels.csv").unlink()
+    assert "measure x1" in run(folder)
+    assert state(out) == first

@@ -99,8 +99,7 @@ def read_edited(path: Path, *, before: LabelMap | None, grid: Grid | None, where
     mask = read_label_map(path, where=f"{where}, edited mask")
     scan = before.grid if before is not None else grid
     if scan is not None:
-        names = ("the scan", "the edited mask")
-        require_same_grid(scan, mask.grid, where=at, names=names)
+        require_same_grid(scan, mask.grid, where=at, names=("the scan", "the edited mask"))
     found = set(np.unique(mask.data).tolist()) - {0}
     if not found:
         raise ImageError("at least one labelled voxel", "an empty mask", at,
@@ -109,7 +108,7 @@ def read_edited(path: Path, *, before: LabelMap | None, grid: Grid | None, where
         raise ImageError("labels out of 1 = L5-S1 to 7 = T11-T12 and those of unnamed discs of the automatic mask",
                          f"{', '.join(map(str, strange))}", at,
                          "Give these voxels the number of their disc; segments must keep their label values.")
-    return mask
+    return mask if scan is None else LabelMap(mask.data, scan)  # programs round headers when they save
 
 
 def _known(before: LabelMap | None) -> set[int]:

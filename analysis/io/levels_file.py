@@ -81,7 +81,7 @@ def _row_problems(study: Study, row: dict[str, str], visits: pd.DataFrame, place
         known = study.session_ids if session not in study.session_ids else own
         problems.append(InputProblem(subject, "", Problem(
             place, f"a visit of {subject} out of {', '.join(own)}, or an empty cell for every visit", repr(session),
-            _remedy(session, known)), excludes_subject=True))
+            _remedy(session, known)), excludes_subject=session not in study.session_ids))
     if found not in LEVELS and not _UNNAMED.match(found):
         problems.append(InputProblem(subject, "", Problem(
             place, f"a name as found, one of {', '.join(LEVELS)} or unnamed-1, unnamed-2, ...", repr(found),
