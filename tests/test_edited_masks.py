@@ -203,6 +203,8 @@ def test_a_disc_half_of_which_was_another_is_not_called_renumbered():
     before = mask_of((2, 10))
     assert [e.status for e in compare_edit(before, mask_of((1, 5), (2, 5)))] == ["flagged", "ok"]
     assert [e.status for e in compare_edit(before, mask_of((2, 5), (1, 10)))] == ["ok", "ok"]
+    over_two = compare_edit(mask_of((2, 4), (3, 3)), mask_of((1, 10)))
+    assert (over_two[0].level, over_two[0].status) == ("L5-S1", "ok")
 
 
 def test_an_edited_disc_is_free_of_the_networks_doubts_and_a_missing_one_keeps_its_reason():
@@ -277,6 +279,10 @@ def test_a_row_of_one_visit_goes_before_one_of_every_visit():
     rows = levels(("ses-2", "L5-S1", "exclude"), ("", "L5-S1", "L4-L5"), ("", "L4-L5", "L3-L4"))
     assert names_of_visit(rows, "ses-1") == {"L5-S1": "L4-L5", "L4-L5": "L3-L4"}
     assert names_of_visit(rows, "ses-2") == {"L5-S1": "exclude", "L4-L5": "L3-L4"}
+    came = renames_frame(rows, {"ses-1": [], "ses-2": []})
+    assert sorted(came[["session", "found", "level"]].to_numpy().tolist()) == [
+        ["ses-1", "L4-L5", "L3-L4"], ["ses-1", "L5-S1", "L4-L5"], ["ses-2", "L4-L5", "L3-L4"],
+        ["ses-2", "L5-S1", "exclude"]]
 
 
 def test_a_name_for_an_absent_disc_fails_where_it_was_asked_for():
