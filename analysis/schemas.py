@@ -6,17 +6,19 @@ A missing number is an empty CSV cell (NaN); identifiers are always text, so ``0
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from analysis.vocabulary import (
     ALL_LEVELS,
     DIXON,
+    EXCLUDE,
     LEVELS,
     NORMALISED_COLUMNS,
     SIGNAL_COLUMNS,
     Contrast,
+    MaskOrigin,
     MaskRole,
     Phase,
     Status,
@@ -83,9 +85,10 @@ _PHASE = Col("phase", "str", "phase of the study", values=tuple(Phase))
 _LEVEL = Col("level", "str", "disc level, or unnamed-N where levels could not be told")
 _REF = Col("reference_session", "str", "the visit that changes are counted from")
 _STATUS = Col("status", "str", "ok, flagged (measured but doubtful) or failed (not measured)", values=tuple(Status))
-_REASON = Col("reason", "str", "why a row is not ok; empty when it is", required=False)
-_SOURCE = Col("source", "str", "whose mask was measured: automatic, reference or given",
-              values=("automatic", "reference", "given"))
+_REASON = Col("reason", "str", "why a row is not ok; empty when it is, unless a person set its level", required=False)
+_SOURCE = Col("source", "str", "series of masks: automatic (the method's own, with those edited or given in place of "
+                               "them; mask_origin tells which) or reference", values=("automatic", "reference"))
+_ORIGIN = Col("mask_origin", "str", "how the measured mask came about", values=tuple(MaskOrigin))
 
 
 def _f(name: str, meaning: str, unit: str, minimum: float | None = None) -> Col:
@@ -118,10 +121,27 @@ SCANS = Table("scans", "one row a file", (
 _REFERENCE_TISSUE = {**dict.fromkeys(DIXON, "the marrow of its two neighbours, water + fat"),
                      Contrast.T2: "the spinal canal beside it"}
 
+EDITED_MASKS = Table("edited_masks", "one row a mask corrected by hand, measured in place of the automatic one", (
+    _SUBJECT, _SESSION,
+    Col("path", "str", "file, absolute"),
+    Col("sha256", "str", "checksum of the file; empty when it could not be read", required=False),
+), ("subject", "session"))
+
+LEVEL_NAMES = Table("levels", "names of discs set by hand: levels.csv", (
+    _SUBJECT,
+    Col("session", "str", "session identifier; empty = every visit of the subject", required=False, optional=True),
+    Col("found", "str", "name that the disc has in the mask: a level, or unnamed-N"),
+    Col("level", "str", "what it should be; exclude = do not measure it", values=(*LEVELS, EXCLUDE)),
+), ("subject", "session", "found"))
+
+RENAMES = Table("renames", "one row a name set by hand and visit: what came of it", (
+    _SUBJECT, replace(LEVEL_NAMES.columns[1], optional=False), *LEVEL_NAMES.columns[2:], _STATUS, _REASON,
+), ("subject", "session", "found"))
+
 MEASURES = Table("measures", "one row a disc, visit and mask source", (
-    _SUBJECT, _GROUP, _SESSION, _DAY, _PHASE, _LEVEL, _SOURCE,
-    _f("volume_mm3", "summed probability of disc for our own masks, which keeps partial volume; for other masks the "
-       "same as volume_voxels_mm3", "mm3", 0),
+    _SUBJECT, _GROUP, _SESSION, _DAY, _PHASE, _LEVEL, _SOURCE, _ORIGIN,
+    _f("volume_mm3", "summed probability of disc for the network's masks, which keeps partial volume; where a mask was "
+       "edited, its voxels count whole; for other masks the same as volume_voxels_mm3", "mm3", 0),
     Col("n_voxels", "int", "voxels of the disc", "1", required=False, minimum=0),
     _f("volume_voxels_mm3", "voxel count times voxel volume", "mm3", 0),
     _f("height_mean_mm", "volume over the area projected along the disc normal", "mm", 0),
@@ -169,6 +189,8 @@ MASK_MEASURES = Table("mask_measures", "what `bedrest measure` writes: one row a
 
 CHANGE = Table("change", "one row a disc and visit after the reference visit", (
     _SUBJECT, _GROUP, _LEVEL, _SOURCE, _REF, _SESSION, _DAY, _PHASE,
+    replace(_ORIGIN, name="mask_origin_reference", meaning="mask_origin at the reference visit", required=False),
+    _ORIGIN,
     _f("volume_reference_mm3", "volume at the reference visit", "mm3", 0),
     _f("volume_mm3", "volume at this visit", "mm3", 0),
     _f("change_mm3", "volume minus volume at the reference visit", "mm3"),
@@ -199,6 +221,19 @@ ACCURACY = Table("accuracy", "automatic against reference mask, one row a disc a
     _f("volume_reference_mm3", "volume of the reference mask", "mm3", 0),
     _f("volume_error_percent", "(predicted - reference) over reference", "%"),
     _STATUS, _REASON,
+), ("subject", "session", "level"))
+
+EDITS = Table("edits", "edited against automatic mask, one row a disc and edited visit; discs are named by their "
+                       "numbers in the masks, before levels.csv", (
+    _SUBJECT, _SESSION, _LEVEL,
+    _f("volume_automatic_mm3", "volume before editing: of the automatic mask, or of the one given in its place", "mm3",
+       0),
+    _f("volume_edited_mm3", "volume after editing", "mm3", 0),
+    _f("difference_percent", "(edited - automatic) over automatic", "%"),
+    _f("dice", "2|A and B|/(|A|+|B|)", "1", 0),
+    Col("voxels_added", "int", "voxels of the disc in the edited mask alone", "1", required=False, minimum=0),
+    Col("voxels_removed", "int", "voxels of the disc in the automatic mask alone", "1", required=False, minimum=0),
+    _STATUS, Col("reason", "str", "why a row is not ok; of a disc in one of the masks alone: which", required=False),
 ), ("subject", "session", "level"))
 
 MASK_ACCURACY = Table("mask_accuracy", "what `bedrest evaluate` writes: one row a disc of two masks", (
@@ -370,7 +405,7 @@ POWER = Table("power", "what `bedrest power` prints: one row a planned study and
 ), ())
 
 FAILURES = Table("failures", "everything that went wrong or is doubtful, in words", (
-    Col("stage", "str", "stage that speaks: input, segment, measure, change, evaluate, report"),
+    Col("stage", "str", "stage that speaks: input, segment, levels, measure, change, evaluate, report"),
     Col("subject", "str", "subject", required=False),
     Col("session", "str", "session", required=False),
     Col("level", "str", "disc, if it concerns one", required=False),
@@ -387,7 +422,7 @@ INPUT_PROBLEMS = Table("input_problems", "what the check of a subject's input fo
 SCAN_RECORDS = Table("scan_records", "one row a visit: what became of its segmentation", (
     _SUBJECT, _SESSION,
     Col("mask_path", "str", "mask relative to the output folder; empty when failed", required=False),
-    Col("source", "str", "automatic or given", values=("automatic", "given")),
+    Col("source", "str", "whose mask segmentation passed on: automatic or given", values=("automatic", "given")),
     Col("contrasts", "str", "contrasts used, joined by +", required=False),
     Col("device", "str", "cpu, cuda or mps", required=False),
     _f("seconds", "wall time of segmentation", "s", 0),
@@ -466,8 +501,8 @@ REPEATABILITY = Table("repeatability", "error of repeated measurement, from subj
 ), ("source", "level"))
 
 TABLES: tuple[Table, ...] = (
-    SUBJECTS, SESSIONS, SCANS, INPUT_PROBLEMS, SCAN_RECORDS, FINDINGS, MEASURES, SPINE_MEASURES, MASK_MEASURES, CHANGE,
-    ARVD, ACCURACY, MASK_ACCURACY, CONTRASTS, SENSITIVITY, MODELS, VARIANCES, TERMS, MARGINAL_MEANS, RECOVERY, FLOW,
-    POWER, AGREEMENT, REPEATABILITY, FAILURES, TRUTH, TRAINING_SCANS, TRAINING_FOLDS, TRAINING_CURVES,
-    TRAINING_ACCURACY,
+    SUBJECTS, SESSIONS, SCANS, LEVEL_NAMES, INPUT_PROBLEMS, EDITED_MASKS, SCAN_RECORDS, FINDINGS, MEASURES,
+    SPINE_MEASURES, MASK_MEASURES, CHANGE, ARVD, ACCURACY, EDITS, RENAMES, MASK_ACCURACY, CONTRASTS, SENSITIVITY,
+    MODELS, VARIANCES, TERMS, MARGINAL_MEANS, RECOVERY, FLOW, POWER, AGREEMENT, REPEATABILITY, FAILURES, TRUTH,
+    TRAINING_SCANS, TRAINING_FOLDS, TRAINING_CURVES, TRAINING_ACCURACY,
 )

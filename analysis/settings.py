@@ -87,6 +87,10 @@ class Study(_Frozen):
     tissues: Literal["discs", "all"] = Field("all", description="all: also write masks of vertebral bodies, sacrum and "
                                              "spinal canal, which bulge, canal width, intervertebral length and "
                                              "normalised signals need")
+    edited: Path | None = Field(None, description="folder of masks corrected by hand; relative to study.toml; default: "
+                                "masks/edited in the output folder")
+    levels: Path | None = Field(None, description="table of disc names set by hand; relative to study.toml; default: "
+                                "levels.csv beside study.toml, if there is one")
     statistics: Statistics = Field(default_factory=Statistics)  # type: ignore[arg-type]
     path: Path = Field(Path("study.toml"), exclude=True)
 
@@ -96,6 +100,17 @@ class Study(_Frozen):
         if self.output is None:
             return Path.cwd() / "reports" / self.name
         return self.output
+
+    @property
+    def edited_dir(self) -> Path:
+        """Folder of masks corrected by hand; it need not be there."""
+        return self.edited or self.output_dir / "masks" / "edited"
+
+    @property
+    def levels_file(self) -> Path | None:
+        """Table of disc names set by hand; None when there is none."""
+        beside = self.path.parent / "levels.csv"
+        return self.levels or (beside if beside.is_file() else None)
 
     @property
     def session_ids(self) -> tuple[str, ...]:
@@ -137,7 +152,7 @@ def _absolute(study: Study, base: Path) -> Study:
     return study.model_copy(update={
         "images": study.images.model_copy(update=paths),
         "output": base / study.output.expanduser() if study.output is not None else None,
-        "weights": base / study.weights.expanduser() if study.weights is not None else None,
+        **{n: base / p.expanduser() for n in ("weights", "edited", "levels") if (p := getattr(study, n)) is not None},
         "path": study.path.resolve(),
     })
 

@@ -29,6 +29,15 @@ class MaskRole(StrEnum):
     MASK = "mask"  # already made elsewhere, measured in place of our own
 
 
+class MaskOrigin(StrEnum):
+    """How a measured mask came about. The first three make up one series, the source `automatic`."""
+
+    AUTOMATIC = "automatic"  # segmented by the network
+    EDITED = "edited"  # corrected by a person, measured in place of the automatic one
+    GIVEN = "given"  # made elsewhere, measured in place of ours
+    REFERENCE = "reference"  # drawn by a person to judge the others by
+
+
 class Phase(StrEnum):
     BASELINE = "baseline"
     BED_REST = "bed_rest"
@@ -60,6 +69,12 @@ ALL_LEVELS: Final = "all"  # every disc together, in tables of statistics
 
 # Discs that were found but could not be named get 101, 102, ... from the bottom up.
 FIRST_UNNAMED_LABEL: Final = 101
+
+EXCLUDE: Final = "exclude"  # what levels.csv says of a disc that must not be measured
+
+# How a remark on a disc's name begins; a name set by hand answers it. A remark holds no "; ", which parts remarks.
+LEVEL_UNCERTAIN: Final = "level uncertain"
+LEVEL_NOT_TOLD: Final = "level not told"
 
 # The discs' neighbours, in masks of all tissues. Vertebra 10 + k lies on disc k; 30 where levels could not be told.
 TISSUE_OF_LABEL: Final[dict[int, str]] = {

@@ -22,6 +22,7 @@ from analysis.figures.trajectories import cohort_trajectories, group_volumes
 from analysis.io.results import StudyResults
 from analysis.settings import load_study
 from analysis.stats.summary import group_means
+from analysis.tables.edits import edit_words
 
 study = load_study(Path(study_toml))
 results = StudyResults(Path(output_dir))
@@ -29,7 +30,7 @@ subjects = results.read_manifest(schemas.SUBJECTS)
 measures, change = results.read(schemas.MEASURES), results.read(schemas.CHANGE)
 accuracy, arvd, agreement = (results.read(t) for t in (schemas.ACCURACY, schemas.ARVD, schemas.AGREEMENT))
 contrasts, failures = results.read(schemas.CONTRASTS), results.read(schemas.FAILURES)
-source = results.method_source()
+source, edits = "automatic", results.read(schemas.EDITS)
 facts = {"subjects": len(subjects), "groups": ", ".join(study.groups), "reference visit": study.reference_session,
          "bedrest": __version__}
 display(show.header(f"{study.name}: cohort report", note=study.description, facts=facts))
@@ -40,6 +41,7 @@ display(show.header(f"{study.name}: cohort report", note=study.description, fact
 
 # %%
 display(show.table(results.read(schemas.FLOW), schemas.FLOW))
+display(show.text(edit_words(edits, change)))
 display(show.table(subjects, schemas.SUBJECTS))
 display(show.table(failures, empty="Nothing: every disc of every visit was measured."))
 
@@ -47,8 +49,7 @@ display(show.table(failures, empty="Nothing: every disc of every visit was measu
 # ## Volumes by group
 
 # %%
-means = group_means(measures[measures["source"] == source])
-display(show.picture(group_volumes(means, source=source)))
+display(show.picture(group_volumes(group_means(measures[measures["source"] == source]), source=source)))
 
 # %% [markdown]
 # ## Change from the reference visit
@@ -78,8 +79,7 @@ for family, rows in contrasts[contrasts["source"] == source].groupby("family", s
 # change lies inside the band. Not differing from 0 would not show it.
 
 # %%
-rows = results.read(schemas.SENSITIVITY)
-rows = rows[(rows["source"] == source) & (rows["level"] == "all")]
+rows = results.read(schemas.SENSITIVITY).query("source == @source and level == 'all'")
 for analysis, own in rows.groupby("analysis", sort=False):
     display(show.text(f"{analysis.capitalize()}:"))
     display(show.tests(own))

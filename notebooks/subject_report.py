@@ -22,6 +22,7 @@ from analysis.figures.overlays import sagittal_views
 from analysis.figures.trajectories import subject_trajectories
 from analysis.io.results import StudyResults
 from analysis.settings import load_study
+from analysis.tables.edits import edit_words
 
 study = load_study(Path(study_toml))
 results = StudyResults(Path(output_dir))
@@ -33,6 +34,8 @@ change = results.read_subject(subject, schemas.CHANGE)
 arvd = results.read_subject(subject, schemas.ARVD)
 accuracy = results.read_subject(subject, schemas.ACCURACY)
 failures = results.read_subject(subject, schemas.FAILURES)
+edits = results.read_subject(subject, schemas.EDITS)
+renames = results.read_subject(subject, schemas.RENAMES)
 ours = measures[measures["source"] != "reference"]
 order = {level: i for i, level in enumerate(schemas.LEVELS)}
 our_change = change[change["source"] != "reference"]
@@ -48,7 +51,9 @@ display(show.header(
 # ## Visits
 
 # %%
-visits = sessions.merge(records[["session", "contrasts", "source", "status", "reason"]], on="session", how="left")
+masks = ours.drop_duplicates("session")[["session", "mask_origin"]]
+visits = sessions.merge(records[["session", "contrasts", "status", "reason"]], on="session", how="left")
+visits = visits.merge(masks, on="session", how="left")
 display(show.table(visits.drop(columns="subject"), schemas.SESSIONS))
 display(show.text("Missing visits: " + (", ".join(missing) if missing else "none") + "."))
 
@@ -65,6 +70,18 @@ display(show.picture(sagittal_views(visit_views(results, subject))))
 
 # %%
 display(show.table(failures.drop(columns="subject"), empty="Nothing: every disc of every visit was measured."))
+
+# %% [markdown]
+# ## Corrected by hand
+# An edited mask is measured in place of the automatic one; names are set in levels.csv. A change that compares an
+# edited with an automatic mask holds the difference between them, too.
+
+# %%
+display(show.text(edit_words(edits, change)))
+if len(edits):
+    display(show.table(edits.drop(columns="subject"), schemas.EDITS))
+if len(renames):
+    display(show.table(renames.drop(columns="subject"), schemas.RENAMES))
 
 # %% [markdown]
 # ## Volumes

@@ -39,15 +39,20 @@ def demo(args: argparse.Namespace) -> int:
 
 def check(args: argparse.Namespace) -> int:
     """Print every problem of a study."""
+    from analysis.io.corrections import check_edited, find_corrections
     from analysis.io.manifest import build_manifest, check_manifest
     from analysis.settings import load_study
 
     study = load_study(args.study)
     manifest = build_manifest(study)
-    problems = check_manifest(study, manifest)
+    corrections = find_corrections(study, manifest)
+    problems = [*check_manifest(study, manifest), *corrections.problems,
+                *check_edited(study, manifest, corrections.edited)]
     for p in problems:
         print(f"- {p.problem}")
     n = f"{len(manifest.subjects)} subjects, {len(manifest.sessions)} visits, {len(manifest.scans)} files"
+    if len(corrections.edited) or len(corrections.levels):
+        n += f", {len(corrections.edited)} edited masks, {len(corrections.levels)} names set by hand"
     print(f"{study.name}: {n}; " + (f"{len(problems)} problem(s)" if problems else "no problems"))
     return COULD_NOT if problems else DONE
 
@@ -152,7 +157,7 @@ def measure(args: argparse.Namespace) -> int:
     _refuse_overwrite(args.output, [args.mask])
     measures = checked(measure_discs(mask, levels, images), mask)
     key = VisitKey(args.mask.name.split(".")[0], "", "", float("nan"), "")
-    frame = measures_frame(measures, visit=key, source="given")
+    frame = measures_frame(measures, visit=key, source="automatic", mask_origin="given")
     frame = frame.rename(columns={"signal_water": "signal", "subject": "mask"})[schemas.MASK_MEASURES.column_names]
     write_table(frame, args.output, schemas.MASK_MEASURES)
     for label, n in unknown_labels(mask, levels).items():

@@ -12,7 +12,7 @@ from analysis import __version__, schemas
 from analysis.io.files import write_text
 from analysis.io.results import StudyResults
 from analysis.settings import Session, Study
-from analysis.vocabulary import LEVELS, Status
+from analysis.vocabulary import LEVELS, MaskOrigin, Status
 
 MOST_FAILURES = 200
 
@@ -27,6 +27,7 @@ def write_index(results: StudyResults, study: Study) -> None:
             for s, g in zip(subjects["subject"], subjects["group"], strict=True)]
     problems = results.read_manifest(schemas.INPUT_PROBLEMS)
     counts = {"subjects": len(rows), "visits": len(results.read_manifest(schemas.SESSIONS)),
+              "edited": sum(bool(r["edited"]) for r in rows),
               **{s.value: sum(r["status"] == s for r in rows) for s in Status}}
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
     write_text(results.index_html, environment.get_template("index.html.j2").render(
@@ -54,6 +55,7 @@ def _row(subject: str, group: str, results: StudyResults, study: Study, later: l
         "subject": subject, "group": group, "status": status.value,
         "link": quote(results.subject_html(subject).relative_to(results.output_dir).as_posix()),
         "visits": measured["session"].nunique(), "planned": len(study.sessions),
+        "edited": ours.loc[ours["mask_origin"] == MaskOrigin.EDITED, "session"].nunique(),
         "discs": len(measured), "discs_planned": len(study.sessions) * len(LEVELS),
         "changes": ["" if pd.isna(m) else f"{m:+.1f}" for m in means], "remark": remark,
     }

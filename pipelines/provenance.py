@@ -25,12 +25,15 @@ def write_provenance(results: StudyResults, study: Study) -> None:
     failures = results.read(schemas.FAILURES)
     made = [*sorted(results.mask("x", "y").parent.glob("*.nii.gz")),
             *sorted(results.table(schemas.MEASURES).parent.glob("*.csv"))]
+    edited, levels = results.read_manifest(schemas.EDITED_MASKS), study.levels_file
     weights = chosen_weights(study.weights)
     content = {
         "bedrest": __version__,
         "code": code_state(),
         "study": json.loads(study.model_dump_json()),
         "inputs_sha256": dict(sorted(zip(scans["path"], scans["sha256"], strict=True))),
+        "corrections_sha256": {**dict(zip(edited["path"], edited["sha256"], strict=True)),
+                               **({str(levels): sha256_of(levels)} if levels is not None else {})},
         "weights": {"file": str(weights) if study.weights else weights.name, "sha256": sha256_of(weights),
                     "trained_on": training_record(weights).get("data", "unknown")},
         "outputs_sha256": {p.relative_to(results.output_dir).as_posix(): sha256_of(p) for p in made},

@@ -56,7 +56,7 @@ def draw_figures(study: Study, results: StudyResults) -> None:
 
     change, contrasts = results.read(schemas.CHANGE), results.read(schemas.CONTRASTS)
     arvd, accuracy = results.read(schemas.ARVD), results.read(schemas.ACCURACY)
-    source = results.method_source()
+    source = "automatic"
     if len(change):
         rows = contrasts[contrasts["source"] == source]
         save_figure(cohort_trajectories(change, contrasts, source=source), results.figures / "trajectories",

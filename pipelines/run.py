@@ -24,6 +24,7 @@ from tqdm import tqdm
 import analysis
 from analysis import schemas
 from analysis.errors import OutputError
+from analysis.io.corrections import find_corrections
 from analysis.io.files import sha256_of, write_if_changed
 from analysis.io.manifest import InputProblem, Manifest, build_manifest, check_manifest
 from analysis.io.results import StudyResults
@@ -60,13 +61,18 @@ class RunOutcome:
 
 
 def prepare(study: Study, results: StudyResults) -> tuple[Manifest, list[InputProblem]]:
-    """Resolve the manifest, check it, and write it out as a whole and subject by subject, only where it changed."""
+    """Resolve manifest and corrections, check them, and write them out whole and by subject, only where they changed.
+
+    What an edited mask holds is told by the stage that measures it.
+    """
     manifest = build_manifest(study)
-    problems = check_manifest(study, manifest)
+    corrections = find_corrections(study, manifest)
+    problems = [*check_manifest(study, manifest), *corrections.problems]
     excluded = {p.subject for p in problems if p.subject and p.excludes_subject}
     kept = Manifest(*(t[~t["subject"].isin(excluded)] for t in (manifest.subjects, manifest.sessions, manifest.scans)))
     for frame, table in ((kept.subjects, schemas.SUBJECTS), (kept.sessions, schemas.SESSIONS),
-                         (kept.scans, schemas.SCANS)):
+                         (kept.scans, schemas.SCANS), (_of(kept, corrections.edited), schemas.EDITED_MASKS),
+                         (_of(kept, corrections.levels), schemas.LEVEL_NAMES)):
         write_table(frame, results.manifest_table(table), table, only_if_changed=True)
         for subject in kept.subjects["subject"]:
             write_table(frame[frame["subject"] == subject], results.subject_table(subject, table), table,
@@ -79,6 +85,11 @@ def prepare(study: Study, results: StudyResults) -> tuple[Manifest, list[InputPr
         write_table(rows[rows["subject"] == subject], results.subject_table(subject, table), table,
                     only_if_changed=True)
     return kept, problems
+
+
+def _of(manifest: Manifest, frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the manifest's subjects."""
+    return frame[frame["subject"].isin(manifest.subjects["subject"])]
 
 
 def run_workflow(study: Study, results: StudyResults, manifest: Manifest, *, cores: int, device: str) -> RunOutcome:
@@ -135,6 +146,7 @@ def _write_settings(study: Study, results: StudyResults, manifest: Manifest, *, 
     subjects = list(manifest.subjects["subject"])
     files = {s: sorted(p for p in manifest.scans.loc[manifest.scans["subject"] == s, "path"] if Path(p).is_file())
              for s in subjects}
+    edited = {s: list(results.read_subject(s, schemas.EDITED_MASKS)["path"]) for s in subjects}
     work = results.output_dir / "work"
     settings = {
         "settings/change.json": {"reference_session": study.reference_session},
@@ -146,7 +158,8 @@ def _write_settings(study: Study, results: StudyResults, manifest: Manifest, *, 
                                        "program": _fingerprint("segmentation", "imaging")},
         "settings/report.json": {"name": study.name, "description": study.description},
         "config.json": {
-            "subjects": files, "python": sys.executable, "study": str(study.path.resolve()), "device": device,
+            "subjects": files, "edited": edited, "python": sys.executable, "study": str(study.path.resolve()),
+            "device": device,
             "weights": str(weights), "threads": max(1, cores // max(len(subjects), 1)),
             "gpu": 0 if device == "cpu" else 1,
             "notebooks": {kind: str(NOTEBOOKS / f"{kind}_report.py") for kind in ("subject", "cohort")},

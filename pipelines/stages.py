@@ -12,20 +12,24 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from analysis import schemas
 from analysis.errors import BedrestError
-from analysis.io.images import read_scan, read_volume
+from analysis.io.images import SAME_GRID_MM, read_scan, read_volume
 from analysis.io.masks import read_label_map, write_label_map, write_volume
 from analysis.io.read_ahead import read_ahead
 from analysis.io.results import StudyResults
 from analysis.io.tables import concat_tables, empty_table, read_table, write_table
 from analysis.settings import Study, load_study
-from analysis.types import DiscFinding, LabelMap, Scan
-from analysis.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, Contrast, MaskRole, Status
+from analysis.types import DiscFinding, LabelMap, Scan, Volume
+from analysis.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, Contrast, MaskOrigin, MaskRole, Status
+
+if TYPE_CHECKING:
+    from pipelines.corrections import Corrections, MeasuredMask
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ def _segment_visit(job: Job, visit: Visit, contents: Callable[[], LabelMap | Sca
 
     key = {"subject": visit.subject, "session": visit.session}
     target = job.results.mask(visit.subject, visit.session)
-    like = visit.paths.get(MaskRole.MASK) or next(iter(visit.contrasts().values()))
+    like = _like(visit)
     record = {**key, "mask_path": "", "source": "automatic", "contrasts": "", "device": "", "seconds": float("nan"),
               "warnings": "", "status": Status.OK, "reason": ""}
     begun = time.monotonic()
@@ -134,29 +138,42 @@ def _segment_visit(job: Job, visit: Visit, contents: Callable[[], LabelMap | Sca
                      "level_confidence": f.level_confidence, "status": f.status, "reason": f.reason} for f in found]
 
 
+def _like(visit: Visit) -> Path | None:
+    """The file whose header codes a mask of this visit takes."""
+    return visit.paths.get(MaskRole.MASK) or next(iter(visit.contrasts().values()), None)
+
+
 def measure(job: Job) -> None:
-    """Masks of a subject -> measures of every disc, and agreement with reference masks where there are any."""
+    """Masks of a subject -> measures of every disc, what a person corrected, and agreement with reference masks."""
+    from analysis.tables.edits import renames_frame
     from analysis.tables.measures import VisitKey
+    from pipelines.corrections import corrections_of
 
     records = job.results.read_subject(job.subject, schemas.SCAN_RECORDS).set_index("session")
     sessions = job.results.read_subject(job.subject, schemas.SESSIONS).set_index("session")
     group = job.results.read_subject(job.subject, schemas.SUBJECTS)["group"].iloc[0]
     findings = job.results.read_subject(job.subject, schemas.FINDINGS)
-    measures, spines, accuracies = [], [], []
+    asked = corrections_of(job.results, job.subject)
+    measures, spines, accuracies, edits, absent = [], [], [], [], {}
     for visit in visits_of(job):
         day, phase = sessions.loc[visit.session, ["study_day", "phase"]]
         key = VisitKey(visit.subject, group, visit.session, float(day), str(phase))
         found = findings[findings["session"] == visit.session]
-        automatic, frame, spine = _measure_automatic(job, visit, key, records.loc[visit.session], found)
+        chosen, frame, spine = _measure_ours(job, visit, key, records.loc[visit.session], found, asked)
         measures.append(frame)
         spines.append(spine)
-        frames, own_spines, agreement = _measure_reference(visit, key, automatic)
+        edits.append(chosen.edits)
+        if chosen.absent is not None:
+            absent[visit.session] = chosen.absent
+        frames, own_spines, agreement = _measure_reference(visit, key, chosen.mask)
         measures += frames
         spines += own_spines
         accuracies += agreement
     _write_slice(job, concat_tables(measures, schemas.MEASURES), schemas.MEASURES)
     _write_slice(job, concat_tables(spines, schemas.SPINE_MEASURES), schemas.SPINE_MEASURES)
     _write_slice(job, concat_tables(accuracies, schemas.ACCURACY), schemas.ACCURACY)
+    _write_slice(job, concat_tables(edits, schemas.EDITS), schemas.EDITS)
+    _write_slice(job, renames_frame(asked.levels, absent), schemas.RENAMES)
 
 
 def _images_of(visit: Visit) -> Scan | None:
@@ -167,45 +184,66 @@ def _images_of(visit: Visit) -> Scan | None:
         return None
 
 
-def _measure_automatic(job: Job, visit: Visit, key, record: pd.Series,
-                       found: pd.DataFrame) -> tuple[LabelMap | None, pd.DataFrame, pd.DataFrame]:
+def _measure_ours(job: Job, visit: Visit, key, record: pd.Series, found: pd.DataFrame,
+                  asked: Corrections) -> tuple[MeasuredMask, pd.DataFrame, pd.DataFrame]:
     from analysis.measure.discs import measure_discs
     from analysis.measure.spine import measure_spine
     from analysis.measure.spine_checks import checked
     from analysis.tables.measures import failed_frame, measures_frame, spine_frame, with_findings
+    from pipelines.corrections import keep, measured_mask
 
-    def failed(reason: str) -> tuple[None, pd.DataFrame, pd.DataFrame]:
-        frame = failed_frame(key, source=record["source"], levels=tuple(LEVEL_OF_LABEL.values()), reason=reason)
-        return None, frame, spine_frame(measure_spine([]), frame, visit=key, source=record["source"])
-
-    if not record["mask_path"]:
-        return failed(record["reason"])
-    try:
-        mask = read_label_map(job.results.output_dir / record["mask_path"], where=visit.where)
-        tissues = _tissues_of(job, visit, record, mask)
-        probability = read_volume(job.results.probability(visit.subject, visit.session), where=visit.where) if (
-            record["source"] == "automatic") else None
-    except BedrestError as error:
-        return failed(str(error))
     scan = _images_of(visit)
+    chosen = measured_mask(job.results, asked, visit=key, record=record, found=found,
+                           grid=scan.grid if scan is not None else None)
+    keep(job.results, chosen, visit=key, like=_like(visit))
+    mask, found = chosen.mask, chosen.findings
+
+    def failed(reason: str) -> tuple[MeasuredMask, pd.DataFrame, pd.DataFrame]:
+        frame = failed_frame(key, source="automatic", mask_origin=chosen.origin,
+                             levels=tuple(LEVEL_OF_LABEL.values()), reason=reason)
+        return chosen, frame, spine_frame(measure_spine([]), frame, visit=key, source="automatic")
+
+    if mask is None:
+        return failed(chosen.reason)
     levels = {int(label): level for label, level in zip(found["label"], found["level"], strict=True)}
     levels = levels or dict(LEVEL_OF_LABEL)
     images = scan.contrasts if scan is not None and scan.grid.shape == mask.grid.shape else {}
-    measured = checked(measure_discs(mask, levels, images, tissues, probability=probability), mask)
-    frame = with_findings(measures_frame(measured, visit=key, source=record["source"]), found)
-    return mask, frame, spine_frame(measure_spine(measured), frame, visit=key, source=record["source"])
+    try:
+        measured = checked(measure_discs(mask, levels, images, _tissues_of(job, visit, chosen),
+                                         probability=_probability_of(job, visit, chosen)), mask)
+    except BedrestError as error:
+        return failed(str(error))
+    frame = with_findings(measures_frame(measured, visit=key, source="automatic", mask_origin=chosen.origin), found)
+    return chosen, frame, spine_frame(measure_spine(measured), frame, visit=key, source="automatic")
 
 
-def _tissues_of(job: Job, visit: Visit, record: pd.Series, mask: LabelMap) -> LabelMap | None:
-    """The neighbours that segmentation found with these discs; a map left over from another run does not count."""
+def _tissues_of(job: Job, visit: Visit, chosen: MeasuredMask) -> LabelMap | None:
+    """The neighbours that segmentation found with these discs; a map left over from another run does not count.
+
+    After names were set by hand the vertebra on a disc is no longer told by its number.
+    """
     path = job.results.tissue_mask(visit.subject, visit.session)
-    if job.study.tissues != "all" or record["source"] != "automatic" or not path.exists():
+    if job.study.tissues != "all" or chosen.origin == MaskOrigin.GIVEN or chosen.absent is not None or (
+            chosen.mask is None or not path.exists()):
         return None
     tissues = read_label_map(path, where=visit.where)
-    return tissues if tissues.grid.max_corner_distance_mm(mask.grid) < 0.1 else None
+    return tissues if tissues.grid.max_corner_distance_mm(chosen.mask.grid) <= SAME_GRID_MM else None
 
 
-def _measure_reference(visit: Visit, key, automatic: LabelMap | None
+def _probability_of(job: Job, visit: Visit, chosen: MeasuredMask) -> Volume | None:
+    """The probability behind the mask, set to the person's word where the mask was edited."""
+    from analysis.measure.volumes import after_edit
+
+    automatic = job.results.mask(visit.subject, visit.session)
+    if chosen.origin == MaskOrigin.GIVEN or chosen.mask is None or not automatic.exists():
+        return None
+    probability = read_volume(job.results.probability(visit.subject, visit.session), where=visit.where)
+    if chosen.origin != MaskOrigin.EDITED:
+        return probability
+    return after_edit(probability, read_label_map(automatic, where=visit.where), chosen.mask)
+
+
+def _measure_reference(visit: Visit, key, ours: LabelMap | None
                        ) -> tuple[list[pd.DataFrame], list[pd.DataFrame], list[pd.DataFrame]]:
     from analysis.measure.agreement import compare_masks
     from analysis.measure.discs import measure_discs
@@ -222,9 +260,9 @@ def _measure_reference(visit: Visit, key, automatic: LabelMap | None
         measured = checked(measure_discs(reference, levels, {}), reference)
         frame = measures_frame(measured, visit=key, source="reference")
         spine = spine_frame(measure_spine(measured), frame, visit=key, source="reference")
-        if automatic is None:
+        if ours is None:
             return [frame], [spine], []
-        agreement = compare_masks(automatic, reference, levels=levels, reference_levels=levels)
+        agreement = compare_masks(ours, reference, levels=levels, reference_levels=levels)
         return [frame], [spine], [accuracy_frame(agreement, visit=key)]
     except BedrestError as error:
         return [], [], [failed_accuracy(key, reason=str(error))]
@@ -242,7 +280,7 @@ def change(job: Job) -> None:
     """Measures of a subject -> change, arvd and everything that went wrong with this subject."""
     from analysis.tables.arvd import arvd_frame
     from analysis.tables.change import change_frame
-    from analysis.tables.failures import failures_frame
+    from analysis.tables.failures import failures_frame, without_corrected
 
     read = job.results.read_subject
     measures = read(job.subject, schemas.MEASURES)
@@ -251,11 +289,14 @@ def change(job: Job) -> None:
     _write_slice(job, changes, schemas.CHANGE)
     _write_slice(job, arvd, schemas.ARVD)
     problems = job.results.subject_table(job.subject, schemas.INPUT_PROBLEMS)
+    renames = read(job.subject, schemas.RENAMES)
+    records, findings = without_corrected(read(job.subject, schemas.SCAN_RECORDS),
+                                          read(job.subject, schemas.FINDINGS), measures=measures, renames=renames)
     failures = failures_frame(
         input_problems=read_table(problems, schemas.INPUT_PROBLEMS) if problems.exists()
         else empty_table(schemas.INPUT_PROBLEMS),
-        scan_records=read(job.subject, schemas.SCAN_RECORDS), findings=read(job.subject, schemas.FINDINGS),
-        measures=measures, accuracy=read(job.subject, schemas.ACCURACY), change=changes,
+        scan_records=records, findings=findings, renames=renames, measures=measures,
+        accuracy=read(job.subject, schemas.ACCURACY), change=changes,
     )
     _write_slice(job, failures, schemas.FAILURES)
 
@@ -266,7 +307,7 @@ def tables(job: Job) -> None:
 
     subjects = list(job.results.read_manifest(schemas.SUBJECTS)["subject"])
     for table in (schemas.MEASURES, schemas.SPINE_MEASURES, schemas.CHANGE, schemas.ARVD, schemas.ACCURACY,
-                  schemas.FAILURES):
+                  schemas.EDITS, schemas.FAILURES):
         frames = [job.results.read_subject(s, table) for s in subjects]
         if table is schemas.FAILURES:
             frames.insert(0, excluded_frame(job.results.read_manifest(schemas.INPUT_PROBLEMS), analysed=subjects))
@@ -282,6 +323,7 @@ def statistics(job: Job) -> None:
     from analysis.stats.paper_text import Records, paper_text
     from analysis.stats.responses import Choices
     from analysis.stats.sensitivity import Resampling
+    from analysis.tables.edits import mask_counts
 
     study, results, wanted = job.study, job.results, job.study.statistics
     subjects = results.read_manifest(schemas.SUBJECTS)
@@ -299,8 +341,8 @@ def statistics(job: Job) -> None:
     for table, frame in found.tables():
         write_table(frame, results.table(table), table)
     own = Records(choices, found.flow, found.models, found.terms, found.contrasts, found.sensitivity, found.recovery,
-                  __version__, study.description)
-    write_text(results.paper_text, paper_text(own, source=results.method_source()))
+                  __version__, study.description, mask_counts(tables.measures))
+    write_text(results.paper_text, paper_text(own, source="automatic"))
 
 
 def _write_slice(job: Job, frame: pd.DataFrame, table: schemas.Table) -> None:

@@ -206,7 +206,8 @@ def test_given_masks_are_measured_in_place_of_ours(demo, tmp_path):
     ran = bedrest("run", "study.toml", cwd=study)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     measures = table(study / "out", "measures")
-    assert set(measures["subject"]) == {"01"} and set(measures["source"]) == {"given"}
+    assert set(measures["subject"]) == {"01"} and set(measures["mask_origin"]) == {"given"}
+    assert set(measures["source"]) == {"automatic"}
     assert (measures["status"] == "ok").all()
 
 

@@ -22,7 +22,8 @@ def measures(levels=LEVELS, subject="01") -> pd.DataFrame:
     for c in MEASURES.columns:
         if c.name not in frame:
             frame[c.name] = {"float": 0.1 + 0.2, "int": 3, "str": ""}[c.dtype]
-    return frame.assign(group="g", session="ses-1", study_day=-3.0, phase="baseline", source="automatic", status="ok")
+    return frame.assign(group="g", session="ses-1", study_day=-3.0, phase="baseline", source="automatic",
+                        mask_origin="automatic", status="ok")
 
 
 def problems(path: Path, table) -> list[str]:

@@ -31,21 +31,29 @@ def visit_views(results: StudyResults, subject: str) -> list[VisitView]:
     sessions = results.read_subject(subject, schemas.SESSIONS).sort_values("study_day")
     records = results.read_subject(subject, schemas.SCAN_RECORDS).set_index("session")
     scans = results.read_subject(subject, schemas.SCANS)
+    edited = set(results.read_subject(subject, schemas.EDITED_MASKS)["session"])
     views = []
     for session, day in zip(sessions["session"], sessions["study_day"], strict=True):
         rows = scans[scans["session"] == session]
         paths = dict(zip(rows["contrast"], map(Path, rows["path"]), strict=True))
         contrast = next((c for c in PREFERRED if c in paths), None)
-        if session not in records.index or not records.at[session, "mask_path"] or contrast is None:
+        if session not in records.index or contrast is None:
+            continue
+        automatic = results.mask(subject, session) if records.at[session, "mask_path"] else None
+        measured = results.measured_mask(subject, session)
+        # An edited mask that could not be used leaves the visit without a measured one.
+        path = measured if measured.is_file() or session in edited else automatic
+        if path is None:
             continue
         try:
             image = read_volume(paths[contrast], where=f"{subject} {session}")
-            mask = read_label_map(results.output_dir / str(records.at[session, "mask_path"]), where=session)
+            mask = read_label_map(path, where=session)
+            before = read_label_map(automatic, where=session) if session in edited and automatic else None
         except BedrestError:
             continue  # the stage that met it first has told of it
         if image.grid.shape == mask.grid.shape:
-            reference = _reference(paths, mask, session)
-            views.append(VisitView(f"{session}, day {day:g} ({contrast})", image, mask, reference))
+            title = f"{session}, day {day:g} ({contrast}{', edited' if session in edited else ''})"
+            views.append(VisitView(title, image, mask, _reference(paths, mask, session), before))
     return views
 
 

@@ -19,18 +19,25 @@ from analysis.imaging.orientation import turn_to_ras
 from analysis.types import LabelMap, Volume
 from analysis.vocabulary import LEVEL_OF_LABEL
 
-AUTOMATIC, REFERENCE = "#00c853", "#ff3b30"
+AUTOMATIC, REFERENCE, BEFORE = "#00c853", "#ff3b30", "#ffb300"
 MARGIN_MM = 22.0
 
 
 @dataclass(frozen=True, eq=False)
 class VisitView:
-    """What is shown of one visit: a title, one contrast, the mask that was measured, the reference mask if any."""
+    """What is shown of one visit: a title, one contrast, the mask that was measured, and others where there are any.
+
+    Attributes
+    ----------
+    reference : mask drawn by a person to judge by
+    before : the automatic mask, where a person corrected it
+    """
 
     title: str
     image: Volume
     mask: LabelMap
     reference: LabelMap | None = None
+    before: LabelMap | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +47,7 @@ class _Plane:
     image: NDArray
     mask: NDArray
     reference: NDArray | None
+    before: NDArray | None
     extent_mm: tuple[float, float, float, float]
 
 
@@ -50,7 +58,7 @@ def sagittal_views(views: Sequence[VisitView]) -> Figure:
     Parameters
     ----------
     views : sequence of VisitView
-        In the order of the visits; image, mask and reference of one visit on one grid.
+        In the order of the visits; image and masks of one visit on one grid.
     """
     if not views:
         return empty_figure("No visit could be segmented: nothing to show.")
@@ -71,7 +79,9 @@ def sagittal_views(views: Sequence[VisitView]) -> Figure:
     handles = [Line2D([], [], color=AUTOMATIC, label="measured mask")]
     if any(v.reference is not None for v in views):
         handles.append(Line2D([], [], color=REFERENCE, linestyle=":", label="reference mask"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    if any(v.before is not None for v in views):
+        handles.append(Line2D([], [], color=BEFORE, linestyle="--", label="before correction by hand"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
@@ -86,8 +96,8 @@ def _plane(view: VisitView) -> _Plane:
     _, dy, dz = turn.turned.spacing_mm
     extent = ((-0.5 - centre[1]) * dy, (mask.shape[1] - 0.5 - centre[1]) * dy,
               (-0.5 - centre[2]) * dz, (mask.shape[2] - 0.5 - centre[2]) * dz)
-    reference = None if view.reference is None else turn.apply(view.reference.data)[x]
-    return _Plane(turn.apply(view.image.data)[x], mask[x], reference, extent)
+    reference, before = (None if m is None else turn.apply(m.data)[x] for m in (view.reference, view.before))
+    return _Plane(turn.apply(view.image.data)[x], mask[x], reference, before, extent)
 
 
 def _bounds(plane: _Plane) -> tuple[float, float, float, float]:
@@ -105,7 +115,8 @@ def _bounds(plane: _Plane) -> tuple[float, float, float, float]:
 def _draw(panel: Axes, plane: _Plane, window: tuple[float, float]) -> None:
     panel.imshow(plane.image.T, origin="lower", cmap="gray", vmin=window[0], vmax=window[1], extent=plane.extent_mm,
                  interpolation="bilinear")
-    for labels, colour, style in ((plane.mask, AUTOMATIC, "-"), (plane.reference, REFERENCE, ":")):
+    for labels, colour, style in ((plane.before, BEFORE, "--"), (plane.mask, AUTOMATIC, "-"),
+                                  (plane.reference, REFERENCE, ":")):
         if labels is None:
             continue
         for label in np.unique(labels[labels > 0]):

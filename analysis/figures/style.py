@@ -28,9 +28,9 @@ BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY, YELLOW = "#E69F00", "#56B4E9", "#F0E442"
 GROUP_COLOURS: Final = (BLUE, VERMILION, PURPLE, ORANGE, GREEN, SKY)
 GROUP_MARKERS: Final = ("o", "s", "D", "^", "v", "P")
-SOURCE_COLOURS: Final = {"automatic": GREEN, "reference": VERMILION, "given": BLUE}
-SOURCE_LINES: Final = {"automatic": "-", "reference": "--", "given": "-"}
-SOURCE_MARKERS: Final = {"automatic": "o", "reference": "s", "given": "o"}
+SOURCE_COLOURS: Final = {"automatic": GREEN, "reference": VERMILION}
+SOURCE_LINES: Final = {"automatic": "-", "reference": "--"}
+SOURCE_MARKERS: Final = {"automatic": "o", "reference": "s"}
 LEVEL_COLOURS: Final = dict(zip(LEVELS, (BLACK, PURPLE, BLUE, SKY, GREEN, ORANGE, VERMILION), strict=True))
 LEVEL_MARKERS: Final = dict(zip(LEVELS, ("o", "s", "D", "^", "v", "P", "X"), strict=True))
 

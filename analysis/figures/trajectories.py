@@ -30,7 +30,7 @@ from analysis.figures.style import (
     styled,
 )
 from analysis.schemas import MEASURES
-from analysis.vocabulary import Status
+from analysis.vocabulary import MaskOrigin, Status
 
 Unit = Literal["percent", "mm3"]
 DAY_LABEL = "study day"
@@ -70,10 +70,16 @@ def subject_trajectories(measures: pd.DataFrame, change: pd.DataFrame, *, unit: 
     figure.supylabel(words, fontsize=7)
     figure.supxlabel(DAY_LABEL, fontsize=7)
     handles = [Line2D([], [], color=SOURCE_COLOURS[s], linestyle=SOURCE_LINES[s], marker=SOURCE_MARKERS[s],  # type: ignore[arg-type]
-                      label=f"{s} mask") for s in sources]
+                      label=f"{_origins(measures, s)} mask") for s in sources]
     handles += _status_handles(rows)
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
     return figure
+
+
+def _origins(measures: pd.DataFrame, source: str) -> str:
+    """How the masks of one source came about, in words."""
+    found = set(measures.loc[measures["source"] == source, "mask_origin"])
+    return " or ".join(o.value for o in MaskOrigin if o in found) or source
 
 
 def _with_reference_visit(measures: pd.DataFrame, change: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 
-from analysis.schemas import SCANS, SESSIONS, SUBJECTS, TABLES, Col, Table
+from analysis.schemas import LEVEL_NAMES, SCANS, SESSIONS, SUBJECTS, TABLES, Col, Table
 from analysis.settings import Study
 
 _HEAD = """# Columns of every table
@@ -26,7 +26,7 @@ left out.
 
 def columns_page() -> str:
     """The column dictionary as Markdown."""
-    written_by_hand = (SUBJECTS, SESSIONS, SCANS)
+    written_by_hand = (SUBJECTS, SESSIONS, SCANS, LEVEL_NAMES)
     parts = [_HEAD, "\n## Tables that describe a study\n", *map(_section, written_by_hand),
              "\n## Tables that the toolkit writes\n", *(_section(t) for t in TABLES if t not in written_by_hand)]
     return "".join(parts)

@@ -95,7 +95,9 @@ def check_image(path: Path, *, where: str) -> list[Problem]:
 def load_nifti(path: Path, at: str, *, dtype: type = np.float64) -> tuple[np.ndarray, Grid]:
     """Scaled values and grid of a NIfTI file holding one 3-D image; values unchecked."""
     image = _open(path, at)
-    shape = image.shape[:3] if image.ndim == 4 and image.shape[3] == 1 else image.shape
+    shape = image.shape
+    while len(shape) > 3 and shape[-1] == 1:  # one volume, as some programs save it
+        shape = shape[:-1]
     if len(shape) != 3 or min(shape) < 2:
         raise ImageError("one 3-D image", f"shape {image.shape}", at, "Give one volume, not a slice or a series.")
     if int(np.prod(shape, dtype=np.int64)) > MOST_VOXELS:

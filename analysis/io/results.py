@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.io.tables import read_table
-from analysis.schemas import MEASURES, Table
+from analysis.schemas import Table
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,10 @@ class StudyResults:
 
     def probability(self, subject: str, session: str) -> Path:
         return self.output_dir / "masks" / f"{subject}_{session}_probability.nii.gz"
+
+    def measured_mask(self, subject: str, session: str) -> Path:
+        """The mask as it was measured; there only where a person corrected it or its names."""
+        return self.subject_dir(subject) / f"{session}_measured.nii.gz"
 
     @property
     def figures(self) -> Path:
@@ -79,8 +83,3 @@ class StudyResults:
     def read_manifest(self, table: Table) -> pd.DataFrame:
         """A manifest table as the study was resolved."""
         return read_table(self.manifest_table(table), table)
-
-    def method_source(self) -> str:
-        """Whose masks the study's answers come from: automatic before given; reference masks only judge."""
-        found = set(self.read(MEASURES)["source"])
-        return next((s for s in ("automatic", "given") if s in found), "automatic")

@@ -122,13 +122,18 @@ def _compare(
     surface = surface_distances(a, b, spacing_mm=grid.spacing_mm)
     return DiscAgreement(
         level=level,
-        dice=2 * both / (count_a + count_b),
+        dice=dice_of(count_a, count_b, both),
         centre_distance_mm=float(np.linalg.norm(centre_a - centre_b)),
         **{f.name: getattr(surface, f.name) for f in fields(surface)},
         volume_predicted_mm3=count_a * grid.voxel_volume_mm3,
         volume_reference_mm3=count_b * grid.voxel_volume_mm3,
         volume_error_percent=100 * (count_a - count_b) / count_b,
     )
+
+
+def dice_of(count_a: int, count_b: int, both: int) -> float:
+    """Dice coefficient of two masks from their voxel counts, not both 0, and the count of voxels they share."""
+    return 2 * both / (count_a + count_b)
 
 
 def name_binary_reference(reference: LabelMap) -> LabelMap:

@@ -34,3 +34,14 @@ def volumes_from_probability(probability: Volume, discs: LabelMap) -> dict[int, 
     labels, place = np.unique(near, return_inverse=True)
     sums = np.bincount(place.ravel(), weights=probability.data[wide].ravel().astype(np.float64))
     return {int(k): float(v) * discs.grid.voxel_volume_mm3 for k, v in zip(labels, sums, strict=True) if k > 0}
+
+
+def after_edit(probability: Volume, before: LabelMap, edited: LabelMap) -> Volume:
+    """Probability of disc where a person corrected the mask: 0 or 1 where the two masks differ, else as it was.
+
+    Parameters
+    ----------
+    probability, before, edited : on one grid
+    """
+    inside = edited.data > 0
+    return Volume(np.where(inside == (before.data > 0), probability.data, inside).astype(np.float32), probability.grid)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from analysis.phantom.tissues import Structure
 from analysis.segmentation.regions import DiscRegion, find_discs
 from analysis.types import DiscFinding, Grid
-from analysis.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL, Status
+from analysis.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_NOT_TOLD, LEVEL_OF_LABEL, LEVEL_UNCERTAIN, Status
 
 MISSING_GAP = 1.55  # a gap this many times the usual one hides a disc
 ACROSS_A_GAP = 0.9  # certainty left to names above an inferred gap
@@ -95,7 +95,7 @@ def _nothing(grid: Grid, warnings: tuple[str, ...]) -> NamedDiscs:
 def _unnamed(components: Labels, disc: NDArray[np.float32], discs: list[DiscRegion],
              warnings: tuple[str, ...]) -> NamedDiscs:
     labels = np.zeros_like(components)
-    reason = "level not told: the sacrum is not in view, so levels cannot be counted"
+    reason = f"{LEVEL_NOT_TOLD}: the sacrum is not in view, so levels cannot be counted"
     findings = [DiscFinding(k, level, Status.FAILED, reason, float("nan")) for k, level in LEVEL_OF_LABEL.items()]
     for i, d in enumerate(discs):
         mine = components == d.number
@@ -130,8 +130,8 @@ def _named(components: Labels, disc: NDArray[np.float32], discs: list[DiscRegion
         if mean < LOW_PROBABILITY:
             reasons.append(f"low confidence: mean probability {mean:.2f}, expected at least {LOW_PROBABILITY}")
         if confidence_of[k] < SURE:
-            reasons.append(f"level uncertain: {confidence_of[k]:.2f} sure that this is {level}; the border between "
-                           "sacrum and vertebrae is not clear")
+            reasons.append(f"{LEVEL_UNCERTAIN}: {confidence_of[k]:.2f} sure that this is {level}, as the border "
+                           "between sacrum and vertebrae is not clear")
         findings.append(DiscFinding(k, level, Status.FLAGGED if reasons else Status.OK, "; ".join(reasons), mean,
                                     confidence_of[k]))
     return NamedDiscs(labels, tuple(findings), warnings)

@@ -70,7 +70,7 @@ def analyse(
     -------
     CohortTables
     """
-    sources = [s for s in ("automatic", "given", "reference") if (study.measures["source"] == s).any()]
+    sources = [s for s in ("automatic", "reference") if (study.measures["source"] == s).any()]
     models: list[CohortModel] = []
     for source in sources:
         data = observations(study.measures, source=source, subjects=study.subjects, sessions=study.sessions,

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.schemas import FLOW
 from analysis.tables.frames import typed_frame
-from analysis.vocabulary import LEVELS, Status
+from analysis.vocabulary import LEVELS, MaskOrigin, Status
 
 LEFT_OUT = "(left out: input problems)"
 
@@ -45,7 +45,8 @@ def flow_frame(tables: StudyTables, *, excluded: Sequence[str] = ()) -> pd.DataF
     records, passed = tables.scan_records, own[own["status"] == Status.OK]
     steps = {
         "scanned": _visits(tables.sessions, "session"),
-        "segmented": _visits(records[records["status"] != Status.FAILED], "session"),
+        "segmented": _visits(records[records["status"] != Status.FAILED], "session")
+        | _visits(own[own["mask_origin"] == MaskOrigin.EDITED], "session"),
         "measured": _visits(own, "session"),
         "passed_qc": _visits(passed, "session"),
         "analysed": _visits(paired, "session") | _visits(paired, "reference_session"),

@@ -5,12 +5,13 @@ Knows nothing of models or of files.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pandas as pd
 
 from analysis.stats.responses import Choices
-from analysis.vocabulary import ALL_LEVELS, Status
+from analysis.vocabulary import ALL_LEVELS, MaskOrigin, Status
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Records:
     recovery: pd.DataFrame
     version: str
     description: str
+    masks: Mapping[str, int] = field(default_factory=dict)  # visits measured on masks of each origin
 
 
 def paper_text(records: Records, *, source: str) -> str:
@@ -34,20 +36,35 @@ def paper_text(records: Records, *, source: str) -> str:
     Parameters
     ----------
     records : Records
-    source : automatic, given or reference
+    source : automatic or reference
     """
     own = {name: frame[frame["source"] == source] for name, frame in (
         ("models", records.models), ("terms", records.terms), ("contrasts", records.contrasts),
         ("sensitivity", records.sensitivity), ("recovery", records.recovery))}
+    masks = " and ".join(records.masks) or source
     parts = [
         "# Methods and results, in sentences", f"*{records.description}*" if records.description else "",
-        f"Written by bedrest {records.version} from the tables of this study ({source} masks); "
+        f"Written by bedrest {records.version} from the tables of this study ({masks} masks); "
         "check it against them before use.",
         "## Methods", _methods(records, own["models"], own["contrasts"], own["sensitivity"]),
-        "## Results", _flow(records.flow, records.choices), *_changes(own["contrasts"], records.choices),
+        "## Results", _flow(records.flow, records.choices), edited_words(records.masks),
+        *_changes(own["contrasts"], records.choices),
         _levels_differ(own["terms"]), *_recovery(own["recovery"]), _warnings(own["models"]),
     ]
     return "\n\n".join(p for p in parts if p) + "\n"
+
+
+def edited_words(masks: Mapping[str, int]) -> str:
+    """How many visits were measured on masks corrected by hand; empty when none was.
+
+    Examples
+    --------
+    >>> edited_words({"automatic": 22, "edited": 2})
+    'At 2 of 24 measured visits the mask was corrected by hand before it was measured.'
+    """
+    edited = masks.get(MaskOrigin.EDITED, 0)
+    at = f"At {edited} of {sum(masks.values())} measured visits"
+    return f"{at} the mask was corrected by hand before it was measured." if edited else ""
 
 
 def exact_p(p: float) -> str:

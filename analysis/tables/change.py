@@ -15,7 +15,7 @@ from analysis.tables.frames import typed_frame
 from analysis.tables.pairs import Volumes, judge
 from analysis.vocabulary import Status
 
-_VISIT = ["subject", "group", "session", "study_day", "phase", "source"]
+_VISIT = ["subject", "group", "session", "study_day", "phase", "source", "mask_origin"]
 
 
 def change_frame(measures: pd.DataFrame, *, reference_session: str) -> pd.DataFrame:
@@ -40,6 +40,7 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str) -> pd.DataFr
     rows = []
     for (subject, source), own in measures.groupby(["subject", "source"], sort=False):
         levels = list(dict.fromkeys(own["level"]))
+        origin = next(iter(own.loc[own["session"] == reference_session, "mask_origin"]), "")
         for visit in own[_VISIT].drop_duplicates().to_dict("records"):
             if visit["session"] == reference_session:
                 continue
@@ -62,6 +63,7 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str) -> pd.DataFr
                         **visit,
                         "level": level,
                         "reference_session": reference_session,
+                        "mask_origin_reference": origin,
                         "volume_reference_mm3": v1,
                         "volume_mm3": v2,
                         "change_mm3": v2 - v1,

@@ -13,11 +13,11 @@ import pandas as pd
 
 from analysis.schemas import FAILURES
 from analysis.tables.frames import text, typed_frame
-from analysis.vocabulary import Status
+from analysis.vocabulary import MaskOrigin, Status
 
 _WEIGHT = {Status.OK.value: 0, Status.FLAGGED.value: 1, Status.FAILED.value: 2}
 
-_READ = ("subject", "session", "reference_session", "level", "source", "status", "reason")
+_READ = ("subject", "session", "reference_session", "found", "level", "source", "status", "reason")
 
 # subject, session, level ("" = the whole visit), whether it is a person's own mask
 Place = tuple[str, str, str, bool]
@@ -60,11 +60,12 @@ def failures_frame(
     input_problems: pd.DataFrame | None = None,
     scan_records: pd.DataFrame | None = None,
     findings: pd.DataFrame | None = None,
+    renames: pd.DataFrame | None = None,
     measures: pd.DataFrame | None = None,
     accuracy: pd.DataFrame | None = None,
     change: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """All rows that are not ok, in the order input, segment, measure, evaluate, change.
+    """All rows that are not ok, in the order input, segment, levels, measure, evaluate, change.
 
     A disc is listed once, at the earliest stage that spoke against it; a doubt that only a later measure raised is
     added to its reason. A visit that failed whole stands for its discs, and discs of a visit that all failed for one
@@ -73,7 +74,7 @@ def failures_frame(
 
     Parameters
     ----------
-    input_problems, scan_records, findings, measures, accuracy, change : DataFrame or None, as in `schemas`
+    input_problems, scan_records, findings, renames, measures, accuracy, change : DataFrame or None, as in `schemas`
 
     Returns
     -------
@@ -92,6 +93,10 @@ def failures_frame(
             ledger.at[place] = list(said).index((*place[:2], row["reason"]))
             continue
         ledger.add("segment", place, status=row["status"], reason=row["reason"])
+    for row in _not_ok(renames):
+        # Written past the ledger: a name that was set for an absent disc hides nothing of a disc of that name.
+        ledger.rows.append({"stage": "levels", **{k: row[k] for k in ("subject", "session", "status", "reason")},
+                            "level": row["found"]})
     for stage, frame in (("segment", findings), ("measure", measures)):
         for row in _not_ok(frame):
             place = _place(row, drawn=row.get("source") == "reference")
@@ -108,6 +113,21 @@ def failures_frame(
         if not ledger.covers(row["status"], [_place(row, drawn=drawn), _place(before, drawn=drawn)]):
             ledger.add("change", _place(row, drawn=drawn), status=row["status"], reason=row["reason"])
     return typed_frame(ledger.rows, FAILURES)
+
+
+def without_corrected(scan_records: pd.DataFrame, findings: pd.DataFrame, *, measures: pd.DataFrame,
+                      renames: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What segmentation said of visits as they were measured: an edited mask, or a name set by hand, answers it.
+
+    What still holds of a corrected visit stands in its measures.
+
+    Parameters
+    ----------
+    scan_records, findings, measures, renames : DataFrame, as in `schemas`, one subject
+    """
+    edited = set(measures.loc[measures["mask_origin"] == MaskOrigin.EDITED, "session"])
+    return (scan_records[~scan_records["session"].isin(edited)],
+            findings[~findings["session"].isin(edited | set(renames["session"]))])
 
 
 def _not_ok(frame: pd.DataFrame | None) -> list[dict[str, str]]:

@@ -39,14 +39,16 @@ class VisitKey:
     phase: str
 
 
-def measures_frame(measures: Iterable[DiscMeasure], *, visit: VisitKey, source: str) -> pd.DataFrame:
+def measures_frame(measures: Iterable[DiscMeasure], *, visit: VisitKey, source: str,
+                   mask_origin: str = "") -> pd.DataFrame:
     """One visit's rows of `schemas.MEASURES`, one a disc, in the order of `measures`.
 
     Parameters
     ----------
     measures : iterable of DiscMeasure
     visit : VisitKey
-    source : automatic, reference or given
+    source : automatic or reference
+    mask_origin : see `vocabulary.MaskOrigin`; that of the source's own masks unless it is given
     """
     rows = []
     for m in measures:
@@ -55,6 +57,7 @@ def measures_frame(measures: Iterable[DiscMeasure], *, visit: VisitKey, source: 
                 **asdict(visit),
                 "level": m.level,
                 "source": source,
+                "mask_origin": mask_origin or source,
                 "volume_mm3": m.volume_mm3,
                 "n_voxels": m.n_voxels,
                 "volume_voxels_mm3": m.volume_voxels_mm3,
@@ -75,18 +78,19 @@ def measures_frame(measures: Iterable[DiscMeasure], *, visit: VisitKey, source: 
     return typed_frame(rows, MEASURES)
 
 
-def failed_frame(visit: VisitKey, *, source: str, levels: Iterable[str], reason: str) -> pd.DataFrame:
+def failed_frame(visit: VisitKey, *, source: str, levels: Iterable[str], reason: str,
+                 mask_origin: str = "") -> pd.DataFrame:
     """Rows of `schemas.MEASURES` for a visit that could not be measured at all: one a level, all failed.
 
     Parameters
     ----------
     visit : VisitKey
-    source : automatic, reference or given
+    source, mask_origin : as in `measures_frame`
     levels : the discs that should have been there
     reason : why there are no values
     """
     lost = [DiscMeasure(level, 0, status=Status.FAILED, reason=reason) for level in levels]
-    return measures_frame(lost, visit=visit, source=source)
+    return measures_frame(lost, visit=visit, source=source, mask_origin=mask_origin)
 
 
 def spine_frame(spine: SpineMeasure, discs: pd.DataFrame, *, visit: VisitKey, source: str) -> pd.DataFrame:
@@ -113,8 +117,8 @@ def with_findings(measures: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFram
     """One visit's measures with what segmentation had already said of its discs.
 
     A measured disc gets the network's probability and the confidence of its name; one that segmentation doubted is
-    flagged, both reasons kept; a disc that failed in both keeps the reason of segmentation, which knows more than "not
-    in the mask".
+    flagged, both reasons kept; a word on a disc that is ok is kept, too; a disc that failed in both keeps the reason
+    of segmentation, which knows more than "not in the mask".
 
     Parameters
     ----------
@@ -124,7 +128,7 @@ def with_findings(measures: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFram
     told = {
         level: (status, text(reason))
         for level, status, reason in zip(findings["level"], findings["status"], findings["reason"], strict=True)
-        if status != Status.OK
+        if status != Status.OK or text(reason)
     }
     judged = [
         _with_finding((status, text(reason)), told.get(level))
@@ -147,7 +151,7 @@ def _with_finding(measured: tuple[str, str], found: tuple[str, str] | None) -> t
         return measured
     if status == Status.FAILED:
         return status, (found[1] or reason) if found[0] == Status.FAILED else reason
-    return Status.FLAGGED.value, "; ".join(r for r in (found[1], reason) if r)
+    return status if found[0] == Status.OK else Status.FLAGGED.value, "; ".join(r for r in (found[1], reason) if r)
 
 
 def accuracy_frame(agreements: Iterable[DiscAgreement], *, visit: VisitKey) -> pd.DataFrame:

@@ -1,0 +1,564 @@
+"""Masks and names corrected by hand: found, checked, measured, compared, told, and gone again when taken away."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from argparse import Namespace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from study_folders import AFFINE, BOTH, csv_study, image
+from test_end_to_end import bedrest, table
+
+from analysis.errors import GeometryError, ImageError, ManifestError, ManyProblems
+from analysis.io.corrections import find_corrections
+from analysis.io.edited import read_edited
+from analysis.io.levels_file import names_of_visit
+from analysis.io.manifest import build_manifest
+from analysis.io.masks import write_label_map
+from analysis.io.results import StudyResults
+from analysis.measure.discs import DiscMeasure
+from analysis.measure.edits import compare_edit, findings_of_edit
+from analysis.measure.rename import absent_discs, rename_discs
+from analysis.schemas import EDITS, FINDINGS, LEVEL_NAMES, MEASURES, SCAN_RECORDS
+from analysis.settings import Study
+from analysis.stats.paper_text import edited_words
+from analysis.stats.responses import Choices, observations
+from analysis.tables.arvd import arvd_frame
+from analysis.tables.change import change_frame
+from analysis.tables.edits import edit_words, edits_frame, failed_edits, mask_counts, renames_frame
+from analysis.tables.failures import failures_frame, without_corrected
+from analysis.tables.frames import typed_frame
+from analysis.tables.measures import VisitKey, failed_frame, measures_frame, with_findings
+from analysis.types import DiscFinding, Grid, LabelMap
+from analysis.vocabulary import FIRST_UNNAMED_LABEL, LABEL_OF_LEVEL, LEVEL_OF_LABEL
+from pipelines import commands
+from pipelines.corrections import Corrections, keep, measured_mask
+from pipelines.run import prepare
+
+GRID = Grid((4, 5, 6), np.diag([2.0, 1.0, 0.5, 1.0]))  # a voxel is 1 mm3
+KEY = VisitKey("A", "control", "ses-1", -3.0, "baseline")
+
+
+def mask_of(*runs: tuple[int, int]) -> LabelMap:
+    """(label, voxels) one after another in the order of memory, from the first voxel on."""
+    data = np.zeros(GRID.shape, np.int32)
+    start = 0
+    for label, n in runs:
+        data.ravel()[start:start + n] = label
+        start += n
+    return LabelMap(data, GRID)
+
+
+def finding(label: int, *, status: str = "ok", reason: str = "", confidence: float = 0.9) -> DiscFinding:
+    name = LEVEL_OF_LABEL.get(label, f"unnamed-{label - 100}")
+    return DiscFinding(label, name, status, reason, math.nan if status == "failed" else 0.95, confidence)
+
+
+def saved(path: Path, data: np.ndarray, affine: np.ndarray = GRID.affine_ras_mm) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(data, affine), path)
+    return path
+
+
+# Where edited masks lie
+
+
+def corrections(study: Study):
+    return find_corrections(study, build_manifest(study))
+
+
+def test_edited_masks_are_found_by_the_name_of_the_automatic_ones(tmp_path):
+    study = csv_study(tmp_path, BOTH)
+    assert corrections(study).edited.empty
+    folder = tmp_path / "out/masks/edited"
+    image(folder / "A_ses-1_discs.nii.gz", mask=True)
+    image(folder / "B_ses-2_discs.nii", mask=True)
+    (folder / "A_ses-1_discs.tsv").write_text("index\tname\n")
+    found = corrections(study)
+    assert found.problems == ()
+    assert found.edited[["subject", "session"]].to_numpy().tolist() == [["A", "ses-1"], ["B", "ses-2"]]
+    assert found.edited["path"].tolist() == [str(folder / "A_ses-1_discs.nii.gz"), str(folder / "B_ses-2_discs.nii")]
+    assert found.edited["sha256"].str.len().tolist() == [64, 64]
+
+
+@pytest.mark.parametrize(("name", "remedy"), [
+    ("A_ses1_discs.nii.gz", "Rename it to A_ses-1_discs.nii.gz?"),
+    ("A_ses-2_discs.seg.nrrd", "Save it as A_ses-2_discs.nii.gz."),
+    ("something.nii", "Move it elsewhere."),
+])
+def test_a_file_that_nobody_would_read_is_told(tmp_path, name, remedy):
+    study = csv_study(tmp_path, BOTH)
+    path = tmp_path / "out/masks/edited" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"")
+    (found,) = corrections(study).problems
+    assert not found.excludes_subject
+    assert name in str(found.problem) and remedy in str(found.problem)
+
+
+def test_two_edited_masks_of_one_visit_are_not_guessed_from(tmp_path):
+    study = csv_study(tmp_path, BOTH)
+    for ending in ("nii", "nii.gz"):
+        image(tmp_path / f"out/masks/edited/A_ses-1_discs.{ending}", mask=True)
+    (found,) = corrections(study).problems
+    assert (found.subject, found.session, found.excludes_subject) == ("A", "ses-1", True)
+
+
+def test_the_folder_may_be_named_and_must_be_there_and_another(tmp_path):
+    study = csv_study(tmp_path, BOTH)
+    named = study.model_copy(update={"edited": tmp_path / "mine"})
+    with pytest.raises(ManifestError, match=r"no such folder.*Make it"):
+        corrections(named)
+    image(tmp_path / "mine/A_ses-1_discs.nii.gz", mask=True)
+    image(tmp_path / "out/masks/edited/B_ses-1_discs.nii.gz", mask=True)
+    assert corrections(named).edited["subject"].tolist() == ["A"]
+    with pytest.raises(ManifestError, match="folder of its own"):
+        corrections(study.model_copy(update={"edited": tmp_path / "out/masks"}))
+
+
+# What edited masks may hold
+
+
+def test_what_other_programs_make_of_a_mask_is_read(tmp_path):
+    wanted = mask_of((1, 10), (101, 8))
+    for n, data in enumerate((wanted.data.astype(np.float32), wanted.data.astype(np.int16)[..., None],
+                              wanted.data.astype(np.float64)[..., None, None])):
+        nifti = nib.Nifti1Image(data, GRID.affine_ras_mm)
+        nifti.set_qform(GRID.affine_ras_mm, code=1)
+        nifti.set_sform(GRID.affine_ras_mm, code=(0, 1, 2)[n])
+        nib.save(nifti, tmp_path / "edited.nii.gz")
+        read = read_edited(tmp_path / "edited.nii.gz", before=wanted, grid=None, where="A ses-1")
+        np.testing.assert_array_equal(read.data, wanted.data)
+        assert read.data.shape == GRID.shape and read.grid is wanted.grid  # rounded headers change no volume
+
+
+def test_an_edited_mask_that_cannot_be_used_says_where_and_what(tmp_path):
+    before = mask_of((1, 10), (2, 10), (101, 10))
+
+    def read(mask: np.ndarray, affine: np.ndarray = GRID.affine_ras_mm, before: LabelMap | None = before):
+        path = saved(tmp_path / "edited.nii", mask.astype(np.int16), affine)
+        return read_edited(path, before=before, grid=GRID, where="A ses-1")
+
+    moved = GRID.affine_ras_mm.copy()
+    moved[2, 3] = 1.0
+    with pytest.raises(GeometryError, match=r"A ses-1, edited mask \(.*edited.nii.*corners up to 1.0 mm"):
+        read(before.data, moved)
+    with pytest.raises(GeometryError, match="shapes"):
+        read(before.data[:, :, 1:], before=None)
+    with pytest.raises(ImageError, match=r"edited.nii.*found 8, 102"):
+        read(mask_of((1, 5), (8, 1), (102, 1)).data)
+    assert (read(mask_of((1, 5), (102, 1)).data, before=None).data == 102).any()
+    with pytest.raises(ImageError, match="empty mask"):
+        read(np.zeros(GRID.shape))
+    with pytest.raises(ImageError, match="whole numbers"):
+        path = saved(tmp_path / "half.nii", before.data / 2)
+        read_edited(path, before=before, grid=None, where="A ses-1")
+
+
+# Before and after
+
+
+def test_edits_are_counted_by_hand():
+    before = mask_of((1, 10), (2, 10), (0, 5), (3, 10))
+    after = mask_of((1, 8), (0, 2), (2, 15), (0, 10), (4, 6))
+    first, second, third, fourth = compare_edit(before, after)
+    assert (first.level, first.volume_automatic_mm3, first.volume_edited_mm3) == ("L5-S1", 10, 8)
+    assert (first.voxels_added, first.voxels_removed, first.difference_percent) == (0, 2, -20)
+    assert first.dice == pytest.approx(16 / 18)
+    assert (second.voxels_added, second.voxels_removed, second.dice) == (5, 0, pytest.approx(20 / 25))
+    assert (third.level, third.voxels_removed, third.reason) == ("L3-L4", 10, "not in the edited mask")
+    assert math.isnan(third.volume_edited_mm3) and math.isnan(third.dice)
+    assert (fourth.level, fourth.voxels_added, fourth.reason) == ("L2-L3", 6, "in the edited mask alone")
+    assert math.isnan(fourth.volume_automatic_mm3) and math.isnan(fourth.difference_percent)
+    assert [e.status for e in (first, second, third, fourth)] == ["ok"] * 4
+    frame = edits_frame((first, second, third, fourth), visit=KEY)
+    EDITS.pandera.validate(frame)
+    assert edit_words(frame, change_frame(measures_frame([], visit=KEY, source="automatic"), reference_session="ses-1")
+                      ) == ("Masks of 1 visit(s) of 1 subject(s) were corrected by hand. 4 of 4 discs were altered, "
+                            "volumes by -20.0 to +50.0 %.")
+
+
+def test_a_mask_drawn_where_there_was_none_holds_new_discs_only():
+    (only,) = compare_edit(None, mask_of((1, 4)))
+    assert (only.voxels_added, only.voxels_removed, only.reason) == (4, 0, "in the edited mask alone")
+
+
+def test_renumbered_labels_are_flagged_until_a_name_is_confirmed():
+    before, after = mask_of((2, 10), (3, 10)), mask_of((1, 10), (2, 10))
+    edits = compare_edit(before, after)
+    assert [(e.level, e.status) for e in edits] == [("L5-S1", "flagged"), ("L4-L5", "flagged"), ("L3-L4", "ok")]
+    assert "L4-L5 before editing" in edits[0].reason and "; " not in edits[0].reason
+    findings = findings_of_edit(edits, [])
+    assert [f.status for f in findings[:3]] == ["flagged", "flagged", "failed"]
+    _, named = rename_discs(after, findings, {"L5-S1": "L5-S1"}, where="A ses-1")
+    assert [(f.name, f.status) for f in named[:2]] == [("L5-S1", "ok"), ("L4-L5", "flagged")]
+
+
+def test_a_disc_half_of_which_was_another_is_not_called_renumbered():
+    before = mask_of((2, 10))
+    assert [e.status for e in compare_edit(before, mask_of((1, 5), (2, 5)))] == ["flagged", "ok"]
+    assert [e.status for e in compare_edit(before, mask_of((2, 5), (1, 10)))] == ["ok", "ok"]
+    over_two = compare_edit(mask_of((2, 4), (3, 3)), mask_of((1, 10)))
+    assert (over_two[0].level, over_two[0].status) == ("L5-S1", "ok")
+
+
+def test_an_edited_disc_is_free_of_the_networks_doubts_and_a_missing_one_keeps_its_reason():
+    automatic = [finding(1, status="flagged", reason="level uncertain: 0.5"), finding(2),
+                 finding(7, status="failed", reason="outside the field of view")]
+    found = {f.name: f for f in findings_of_edit(compare_edit(mask_of((1, 9), (2, 9)), mask_of((1, 8))), automatic)}
+    assert (found["L5-S1"].status, found["L5-S1"].reason) == ("ok", "")
+    assert math.isnan(found["L5-S1"].mean_probability) and math.isnan(found["L5-S1"].level_confidence)
+    assert (found["L4-L5"].status, found["L4-L5"].reason) == ("failed", "not in the edited mask")
+    assert found["T11-T12"].reason == "outside the field of view"
+    assert set(found) == set(LABEL_OF_LEVEL)
+
+
+# Names
+
+
+def test_two_names_change_places_at_once():
+    discs = mask_of((1, 4), (2, 6), (3, 1))
+    findings = [finding(1), finding(2, status="flagged", reason="low confidence: 0.7; level uncertain: 0.5 sure"),
+                finding(3)]
+    mask, named = rename_discs(discs, findings, {"L5-S1": "L4-L5", "L4-L5": "L5-S1"}, where="A ses-1")
+    assert [int((mask.data == k).sum()) for k in (1, 2, 3)] == [6, 4, 1]
+    by_level = {f.name: f for f in named}
+    assert (by_level["L4-L5"].label, by_level["L4-L5"].status, by_level["L4-L5"].reason) == (
+        2, "ok", "level set by levels.csv")
+    assert (by_level["L5-S1"].status, by_level["L5-S1"].reason) == (
+        "flagged", "low confidence: 0.7; level set by levels.csv")
+    assert by_level["L5-S1"].mean_probability == 0.95 and math.isnan(by_level["L5-S1"].level_confidence)
+    assert by_level["L3-L4"] == findings[2]
+    np.testing.assert_array_equal(discs.data, mask_of((1, 4), (2, 6), (3, 1)).data)
+
+
+def test_a_column_moves_up_by_one_and_its_end_is_excluded():
+    discs = mask_of((1, 4), (2, 5), (3, 6))
+    findings = [finding(1), finding(2), finding(3), finding(4, status="failed", reason="not seen")]
+    names = {"L5-S1": "L4-L5", "L4-L5": "L3-L4", "L3-L4": "exclude"}
+    mask, named = rename_discs(discs, findings, names, where="A ses-1")
+    assert [int((mask.data == k).sum()) for k in (1, 2, 3)] == [0, 4, 5]
+    told = {f.name: (f.status, f.reason) for f in named}
+    assert told == {"L4-L5": ("ok", "level set by levels.csv"), "L3-L4": ("ok", "level set by levels.csv"),
+                    "L5-S1": ("failed", "no disc has this level since levels.csv gave it another"),
+                    "L2-L3": ("failed", "not seen")}
+
+
+def test_unnamed_discs_take_names_and_an_excluded_one_keeps_its_row():
+    unnamed = [finding(100 + k, status="flagged", reason="level not told: no sacrum") for k in (1, 2, 3)]
+    findings = [finding(1, status="failed", reason="level not told: no sacrum"), *unnamed]
+    names = {"unnamed-1": "L5-S1", "unnamed-3": "exclude"}
+    mask, named = rename_discs(mask_of((101, 2), (102, 3), (103, 4)), findings, names, where="A ses-1")
+    assert {int(k): int(n) for k, n in zip(*np.unique(mask.data[mask.data > 0], return_counts=True), strict=True)} == {
+        1: 2, FIRST_UNNAMED_LABEL + 1: 3}
+    assert {f.name: (f.status, f.reason) for f in named} == {
+        "L5-S1": ("ok", "level set by levels.csv"), "unnamed-2": ("flagged", "level not told: no sacrum"),
+        "unnamed-3": ("failed", "excluded by levels.csv")}
+
+
+def test_two_discs_under_one_level_are_refused_and_absent_ones_are_not_counted():
+    findings = [finding(1), finding(2), finding(3, status="failed", reason="not seen")]
+    with pytest.raises(ManifestError, match=r"A ses-1, levels.csv: expected one disc for L4-L5, found L5-S1 and L4-L5"):
+        rename_discs(mask_of((1, 4), (2, 5)), findings, {"L5-S1": "L4-L5"}, where="A ses-1")
+    names = {"L5-S1": "L3-L4", "L3-L4": "L2-L3"}
+    _, named = rename_discs(mask_of((1, 4), (2, 5)), findings, names, where="A ses-1")
+    assert absent_discs(mask_of((1, 4), (2, 5)), findings, names) == ["L3-L4"]
+    assert {f.name: f.status for f in named} == {"L3-L4": "ok", "L4-L5": "ok", "L5-S1": "failed"}
+
+
+def levels(*rows: tuple[str, str, str]) -> pd.DataFrame:
+    return typed_frame(({"subject": "A", "session": s, "found": f, "level": v} for s, f, v in rows), LEVEL_NAMES)
+
+
+def test_a_row_of_one_visit_goes_before_one_of_every_visit():
+    rows = levels(("ses-2", "L5-S1", "exclude"), ("", "L5-S1", "L4-L5"), ("", "L4-L5", "L3-L4"))
+    assert names_of_visit(rows, "ses-1") == {"L5-S1": "L4-L5", "L4-L5": "L3-L4"}
+    assert names_of_visit(rows, "ses-2") == {"L5-S1": "exclude", "L4-L5": "L3-L4"}
+    came = renames_frame(rows, {"ses-1": [], "ses-2": []})
+    assert sorted(came[["session", "found", "level"]].to_numpy().tolist()) == [
+        ["ses-1", "L4-L5", "L3-L4"], ["ses-1", "L5-S1", "L4-L5"], ["ses-2", "L4-L5", "L3-L4"],
+        ["ses-2", "L5-S1", "exclude"]]
+
+
+def test_a_name_for_an_absent_disc_fails_where_it_was_asked_for():
+    rows = levels(("ses-1", "unnamed-1", "L5-S1"), ("", "L4-L5", "L3-L4"), ("", "T12-L1", "T11-T12"))
+    absent = {"ses-1": ["unnamed-1", "T12-L1"], "ses-2": ["L4-L5", "T12-L1"]}
+    found = renames_frame(rows, absent).set_index(["session", "found"])
+    assert found["status"].to_dict() == {("ses-1", "unnamed-1"): "failed", ("ses-1", "L4-L5"): "ok",
+                                         ("", "T12-L1"): "failed"}
+    assert "found none in A ses-1" in found.loc[("ses-1", "unnamed-1"), "reason"]
+    assert "found none in A at any visit" in found.loc[("", "T12-L1"), "reason"]
+    listed = failures_frame(renames=found.reset_index())
+    assert listed[["stage", "session", "level", "status"]].to_numpy().tolist() == [
+        ["levels", "ses-1", "unnamed-1", "failed"], ["levels", "", "T12-L1", "failed"]]
+
+
+HEAD = "subject,session,found,level\n"
+
+
+def levels_study(folder: Path, text: str) -> Study:
+    study = csv_study(folder, BOTH + "C,ses-1,water,c1.nii\n", subjects="A,control\nB,exercise\nC,control\n")
+    (folder / "levels.csv").write_text(text)
+    return study
+
+
+@pytest.mark.parametrize(("row", "words", "excluded"), [
+    ("A,ses-1,L5-S1,L5S1", "Did you mean 'L5-S1'?", "A"),
+    ("A,ses-1,L5S1,L4-L5", "Did you mean 'L5-S1'?", "A"),
+    ("A,ses-1,unamed-1,L4-L5", "Did you mean 'unnamed-1'?", "A"),
+    ("A,ses1,L5-S1,L4-L5", "Did you mean 'ses-1'?", "A"),
+    ("A,ses-1,L5-S1,\n", "an empty cell", "A"),
+    ("C,ses-2,L5-S1,L4-L5", "a visit of C out of ses-1", ""),
+    ("a,ses-1,L5-S1,L4-L5", "Did you mean 'A'?", ""),
+    ("A,,L5-S1,L4-L5\nA,ses-1,L3-L4,L4-L5", "one disc for L4-L5, found L5-S1 and L3-L4", "A"),
+    ("A,ses-1,L5-S1,L4-L5\nA,ses-1,L5-S1,exclude", "more than once", "A"),
+])
+def test_levels_csv_is_read_strictly(tmp_path, row, words, excluded):
+    study = levels_study(tmp_path, HEAD + row + "\n")
+    problems = corrections(study).problems
+    assert problems and words in " ".join(str(p.problem) for p in problems)
+    assert {p.subject for p in problems if p.excludes_subject} == ({excluded} if excluded else set())
+    kept, told = prepare(study, StudyResults(study.output_dir))
+    assert set(kept.subjects["subject"]) == {"A", "B", "C"} - {excluded}
+    assert set(map(str, problems)) <= set(map(str, told))
+
+
+def test_levels_csv_keeps_identifiers_as_text_and_lies_beside_the_study_or_where_it_says(tmp_path):
+    scans = BOTH.replace("A,", "01,")
+    study = csv_study(tmp_path, scans, subjects="01,control\nB,exercise\n")
+    assert study.levels_file is None and corrections(study).levels.empty
+    (tmp_path / "levels.csv").write_text("subject,found,level\n01,L5-S1,L4-L5\n01,L4-L5,L5-S1\n")
+    found = corrections(study)
+    assert found.problems == ()
+    assert found.levels[["subject", "session"]].to_numpy().tolist() == [["01", ""]] * 2
+    named = study.model_copy(update={"levels": tmp_path / "names.csv"})
+    with pytest.raises(ManifestError, match="no such file"):
+        corrections(named)
+    (tmp_path / "names.csv").write_text("subject,session,foud,level\n")
+    with pytest.raises(ManyProblems, match="Did you mean 'found'"):
+        corrections(named)
+
+
+# One series
+
+
+def disc(level: str, volume_mm3: float) -> DiscMeasure:
+    return DiscMeasure(level, 1, volume_mm3=volume_mm3, n_voxels=int(volume_mm3))
+
+
+def visit(session: str, volume_mm3: float, origin: str, *, source: str = "automatic") -> pd.DataFrame:
+    day, phase = {"ses-1": (-3.0, "baseline"), "ses-2": (60.0, "bed_rest")}[session]
+    return measures_frame([disc("L5-S1", volume_mm3)], visit=VisitKey("A", "control", session, day, phase),
+                          source=source, mask_origin=origin)
+
+
+@pytest.mark.parametrize("origins", [("automatic", "edited"), ("given", "automatic"), ("given", "edited")])
+def test_visits_of_every_origin_are_one_series(origins):
+    measures = pd.concat([visit("ses-1", 100, origins[0]), visit("ses-2", 110, origins[1]),
+                          visit("ses-1", 90, "reference", source="reference"),
+                          visit("ses-2", 108, "reference", source="reference")], ignore_index=True)
+    MEASURES.pandera.validate(measures)
+    change = change_frame(measures, reference_session="ses-1")
+    ours = change[change["source"] == "automatic"]
+    assert ours[["mask_origin_reference", "mask_origin"]].to_numpy().tolist() == [list(origins)]
+    assert (ours["change_percent"].item(), ours["status"].item()) == (pytest.approx(10), "ok")
+    assert change.loc[change["source"] == "reference", "change_percent"].item() == pytest.approx(20)
+    arvd = arvd_frame(measures, reference_session="ses-1")
+    assert arvd[["vt1_mm3", "vt2_mm3"]].to_numpy().tolist() == [[100, 110]]
+    choices = Choices(("control",), ("ses-1", "ses-2"), "ses-1")
+    data = observations(measures, source="automatic", subjects=pd.DataFrame(), sessions=pd.DataFrame(), choices=choices)
+    assert data.frame["session"].tolist() == ["ses-1", "ses-2"]
+
+
+def test_counts_and_words_of_edited_visits():
+    measures = pd.concat([visit("ses-1", 100, "automatic"), visit("ses-2", 110, "edited"),
+                          visit("ses-1", 90, "reference", source="reference")], ignore_index=True)
+    assert mask_counts(measures) == {"automatic": 1, "edited": 1}
+    lost = failed_frame(KEY, source="automatic", mask_origin="edited", levels=["L5-S1"], reason="other grid")
+    assert mask_counts(lost) == {}
+    assert edited_words({"automatic": 3}) == ""
+    assert edited_words({"automatic": 1, "edited": 1}).startswith("At 1 of 2 measured visits")
+    edits = edits_frame(compare_edit(mask_of((1, 10)), mask_of((1, 11))), visit=KEY)
+    change = change_frame(measures, reference_session="ses-1")
+    assert "1 change(s) compare an edited with an unedited mask" in edit_words(edits, change)
+    both = change.assign(mask_origin_reference="edited")
+    assert "compare an edited" not in edit_words(edits, both)
+
+
+# What a run says of a corrected visit
+
+
+def test_a_word_on_a_disc_that_is_ok_is_kept_and_flags_nothing():
+    frame = measures_frame([disc("L5-S1", 900), disc("L4-L5", 800)], visit=KEY, source="automatic")
+    findings = typed_frame(({"subject": "A", "session": "ses-1", "level": lv, "label": 1, "status": "ok", "reason": r}
+                            for lv, r in (("L5-S1", "level set by levels.csv"), ("L4-L5", ""))), FINDINGS)
+    found = with_findings(frame, findings)
+    assert found[["status", "reason"]].to_numpy().tolist() == [["ok", "level set by levels.csv"], ["ok", ""]]
+
+
+def test_an_edit_answers_what_segmentation_said_of_that_visit_alone():
+    records = typed_frame(({"subject": "A", "session": s, "source": "automatic", "status": "failed",
+                            "reason": "no disc"} for s in ("ses-1", "ses-2", "ses-3")), SCAN_RECORDS)
+    findings = typed_frame(({"subject": "A", "session": s, "level": "L5-S1", "label": 1, "status": "flagged",
+                             "reason": "level uncertain"} for s in ("ses-1", "ses-2", "ses-3")), FINDINGS)
+    renames = renames_frame(levels(("ses-3", "L5-S1", "L5-S1")), {"ses-3": []})
+    kept, said = without_corrected(records, findings, measures=visit("ses-2", 100, "edited"), renames=renames)
+    assert kept["session"].tolist() == ["ses-1", "ses-3"] and said["session"].tolist() == ["ses-1"]
+
+
+@pytest.fixture
+def results(tmp_path) -> StudyResults:
+    """One visit with an automatic mask of two discs."""
+    results = StudyResults(tmp_path / "out")
+    write_label_map(mask_of((1, 30), (2, 30)), results.mask("A", "ses-1"), names=LEVEL_OF_LABEL)
+    return results
+
+
+def choose(results: StudyResults, asked: Corrections):
+    record = pd.Series({"mask_path": "masks/A_ses-1_discs.nii.gz", "source": "automatic", "reason": ""})
+    found = typed_frame(({"subject": "A", "session": "ses-1", "level": LEVEL_OF_LABEL[k], "label": k, "status": "ok",
+                          "mean_probability": 0.9} for k in (1, 2)), FINDINGS)
+    chosen = measured_mask(results, asked, visit=KEY, record=record, found=found, grid=GRID)
+    keep(results, chosen, visit=KEY, like=None)
+    return chosen
+
+
+def test_the_mask_that_is_measured_and_what_is_kept_of_it(results, tmp_path):
+    measured, nothing = results.measured_mask("A", "ses-1"), Corrections({}, levels())
+    chosen = choose(results, nothing)
+    assert (chosen.origin, chosen.corrected, len(chosen.edits), measured.exists()) == ("automatic", False, 0, False)
+    path = saved(tmp_path / "mine.nii.gz", mask_of((1, 25), (0, 5), (2, 30)).data.astype(np.uint8))
+    swap = levels(("ses-1", "L5-S1", "L4-L5"), ("", "L4-L5", "L5-S1"))
+    chosen = choose(results, Corrections({"ses-1": path}, swap))
+    assert chosen.origin == "edited" and chosen.mask is not None and chosen.absent == []
+    assert [int((chosen.mask.data == k).sum()) for k in (1, 2)] == [30, 25]
+    assert chosen.edits[["level", "voxels_removed"]].to_numpy().tolist() == [["L5-S1", 5], ["L4-L5", 0]]
+    np.testing.assert_array_equal(np.asarray(nib.load(measured).dataobj), chosen.mask.data)
+    choose(results, nothing)
+    assert not list(measured.parent.glob("*"))
+
+
+def test_a_bad_correction_fails_the_visit_and_never_falls_back(results, tmp_path):
+    path = saved(tmp_path / "mine.nii.gz", mask_of((1, 25)).data.astype(np.uint8)[1:])
+    chosen = choose(results, Corrections({"ses-1": path}, levels()))
+    assert (chosen.mask, chosen.origin) == (None, "edited") and "mine.nii.gz" in chosen.reason
+    assert len(chosen.edits) == 7 and set(chosen.edits["status"]) == {"failed"}
+    assert chosen.edits["reason"].tolist() == failed_edits(KEY, reason=chosen.reason)["reason"].tolist()
+    clash = choose(results, Corrections({}, levels(("", "L5-S1", "L4-L5"))))
+    assert (clash.mask, clash.origin, len(clash.edits)) == (None, "automatic", 0) and "levels.csv" in clash.reason
+
+
+def test_check_tells_of_edited_masks_and_names_before_a_run(tmp_path, capsys):
+    study = levels_study(tmp_path, HEAD + "A,ses-1,L5-S1,L5_S1\n")
+    data = np.zeros((4, 5, 6), np.int16)
+    data[1] = 9
+    saved(tmp_path / "out/masks/edited/B_ses-1_discs.nii.gz", data, AFFINE)
+    moved = AFFINE.copy()
+    moved[0, 3] = 5
+    saved(tmp_path / "out/masks/edited/B_ses-2_discs.nii.gz", np.minimum(data, 1), moved)
+    assert commands.check(Namespace(study=study.path)) == 1
+    told = capsys.readouterr().out
+    for words in ("'L5_S1'", "Did you mean 'L5-S1'?", "B ses-1, edited mask", "found 9", "B ses-2, edited mask",
+                  "corners up to 5.0 mm", "2 edited masks, 1 names set by hand"):
+        assert words in told, words
+
+
+# The whole chain
+
+
+SPINE = np.diag([4.0, 2.0, 2.0, 1.0])
+
+
+def spine(swelling: float) -> np.ndarray:
+    """Seven ellipsoids 30 mm apart, one above the other, on a grid of 4 x 2 x 2 mm."""
+    i, j, k = np.indices((16, 24, 116)).astype(np.float64)
+    labels = np.zeros(i.shape, np.uint8)
+    for label in LEVEL_OF_LABEL:
+        z = (k - 15 * label + 2) * 2 / (5 * swelling)
+        labels[((i - 7.5) * 4 / 22) ** 2 + ((j - 11.5) * 2 / 16) ** 2 + z**2 <= 1] = label
+    return labels
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A study of two subjects and two visits whose masks are given, so that no network has to run."""
+    rows = ["subject,session,contrast,path"]
+    for n, subject in enumerate(("A", "B")):
+        for session, swelling in (("ses-1", 1.0), ("ses-2", 1.1 + 0.1 * n)):
+            mask = spine(swelling)
+            saved(tmp_path / f"{subject}_{session}_mask.nii.gz", mask, SPINE)
+            saved(tmp_path / f"{subject}_{session}_water.nii.gz", (100 + 50 * (mask > 0)).astype(np.int16), SPINE)
+            rows += [f"{subject},{session},{kind},{subject}_{session}_{kind}.nii.gz" for kind in ("mask", "water")]
+    (tmp_path / "scans.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "study.toml").write_text(
+        'name = "s"\ngroups = ["g"]\nreference_session = "ses-1"\noutput = "out"\n'
+        '[images]\nlayout = "csv"\nroot = "."\nscans_csv = "scans.csv"\n[statistics]\nresamples = 200\n'
+        '[[sessions]]\nid = "ses-1"\nstudy_day = -3\nphase = "baseline"\n'
+        '[[sessions]]\nid = "ses-2"\nstudy_day = 60\nphase = "bed_rest"\n')
+    return tmp_path
+
+
+def run(folder: Path) -> str:
+    done = bedrest("run", "study.toml", "--cores", 2, cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def state(out: Path) -> dict[str, str]:
+    """Checksums of everything that a run computes, pictures and times apart."""
+    files = [*out.glob("tables/*.csv"), *out.glob("work/*/*"), out / "methods_and_results.md", out / "index.html"]
+    return {str(p.relative_to(out)): sha256(p) for p in sorted(files)}
+
+
+def test_an_edit_and_a_name_come_and_go(folder):
+    out = folder / "out"
+    run(folder)
+    first = state(out)
+    report_of_b = (out / "subjects/B.html").stat().st_mtime_ns
+    edited = spine(1.1)
+    edited[:, :, :13][edited[:, :, :13] == 1] = 0  # the lower half of A's L5-S1
+    path = saved(out / "masks/edited/A_ses-2_discs.nii.gz", edited.astype(np.float32), SPINE)
+    kept = (path.read_bytes(), path.stat().st_mtime_ns)
+    (folder / "levels.csv").write_text("subject,session,found,level\nA,,L1-L2,L2-L3\nA,,L2-L3,L1-L2\n")
+
+    said = run(folder)
+    assert "measure x1" in said and "change x1" in said and "subject_report x1" in said and "segment" not in said
+    assert (out / "subjects/B.html").stat().st_mtime_ns == report_of_b
+    measures = table(out, "measures").set_index(["subject", "session", "level"])
+    voxels = int((edited == 1).sum())
+    assert measures.loc[("A", "ses-2", "L5-S1"), ["mask_origin", "n_voxels"]].tolist() == ["edited", voxels]
+    assert set(measures["source"]) == {"automatic"} and set(measures.loc["B", "mask_origin"]) == {"given"}
+    edits = table(out, "edits").set_index("level")
+    assert len(edits) == 7 and edits.loc["L5-S1", "voxels_removed"] == int((spine(1.1) == 1).sum()) - voxels
+    assert edits.loc["L4-L5", "dice"] == 1
+    change = table(out, "change").set_index(["subject", "level"])
+    before = int((spine(1.0) == 1).sum())
+    assert change.loc[("A", "L5-S1"), "change_percent"] == pytest.approx(100 * (voxels - before) / before)
+    assert set(table(out, "contrasts")["source"]) == {"automatic"}
+    report = (out / "subjects/A.html").read_text()
+    assert "Masks of 1 visit(s) of 1 subject(s) were corrected by hand. 1 of 7 discs were altered" in report
+    assert "Traceback" not in report and "could not be made" not in report
+    assert "Masks of 1 visit(s)" in (out / "cohort.html").read_text()
+    assert "1 edited" in (out / "index.html").read_text()
+    assert "At 1 of 4 measured visits" in (out / "methods_and_results.md").read_text()
+    assert sha256(path) in (out / "provenance.json").read_text()
+    z = measures["centre_z_mm"]
+    assert z["A", "ses-1", "L2-L3"] == z["B", "ses-1", "L1-L2"] and z["A", "ses-1", "L1-L2"] == z["B", "ses-1", "L2-L3"]
+    assert measures.loc[("A", "ses-2", "L1-L2"), ["status", "reason"]].tolist() == ["ok", "level set by levels.csv"]
+    assert sha256(folder / "levels.csv") in (out / "provenance.json").read_text()
+    assert "Nothing to do" in run(folder)
+
+    assert kept == (path.read_bytes(), path.stat().st_mtime_ns)
+    path.unlink()
+    (folder / "levels.csv").unlink()
+    assert "measure x1" in run(folder)
+    assert state(out) == first
