@@ -100,7 +100,7 @@ def _finish(signals: dict[Contrast, Float], target: Float, rng: np.random.Genera
     image = np.zeros((len(Contrast), *target.shape[1:]), dtype=np.float32)
     gain = shared_gain(target.shape[1:], rng)
     acquired_mm = _slice_thickness(rng, voxel_mm)
-    for contrast in _subset(list(signals), rng):
+    for contrast in draw_subset(list(signals), rng):
         image[CHANNEL[contrast]] = scanned(signals[contrast], gain, rng, slice_mm=slice_mm, voxel_mm=voxel_mm,
                                            acquired_mm=acquired_mm)
     _drop_voxels(image, rng)
@@ -148,7 +148,7 @@ def _tables(rng: np.random.Generator, sampling: Sampling) -> dict[Contrast, Floa
         return {Contrast.WATER: _jittered(WATER, 0.15, rng), Contrast.FAT: _jittered(FAT, 0.20, rng)}
     if kind < sampling.dixon + sampling.t2:
         return {Contrast.T2: _jittered(T2, 0.35, rng)}
-    return {c: _random_table(rng) for c in _subset(list(Contrast), rng)}
+    return {c: _random_table(rng) for c in draw_subset(list(Contrast), rng)}
 
 
 def _jittered(table: Float, spread: float, rng: np.random.Generator) -> Float:
@@ -173,7 +173,7 @@ def _with_opposed(signals: dict[Contrast, Float]) -> dict[Contrast, Float]:
     return dixon_signals(signals[Contrast.WATER], signals[Contrast.FAT])
 
 
-def _subset(names: list[Contrast], rng: np.random.Generator) -> list[Contrast]:
+def draw_subset(names: list[Contrast], rng: np.random.Generator) -> list[Contrast]:
     """All of them, one alone, or any number of them: a third of the time each."""
     n = (len(names), 1, int(rng.integers(1, len(names) + 1)))[int(rng.integers(3))]
     return [names[i] for i in sorted(rng.permutation(len(names))[:n])]

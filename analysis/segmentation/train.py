@@ -28,21 +28,27 @@ from analysis.io.code_state import code_state
 from analysis.io.files import sha256_of
 from analysis.phantom.anatomy import draw_spine
 from analysis.phantom.paint import Painting, paint, paint_levels
-from analysis.phantom.render import Artefacts, demo_grid, render_dixon
+from analysis.phantom.render import Artefacts, demo_grid, render_dixon, render_t2
 from analysis.phantom.variation import draw_varied_spine
 from analysis.segmentation.calibrate import calibrate
 from analysis.segmentation.draws import Draw, Pair, endless_batches
 from analysis.segmentation.fit import FitPlan, fit
 from analysis.segmentation.network import LOCATOR, SEGMENTER, Architecture, build_network
 from analysis.segmentation.predict import network_input
-from analysis.segmentation.sampling import Sampling, coarse_shares, draw_overview, draw_patch, structure_shares
+from analysis.segmentation.sampling import (
+    Sampling,
+    coarse_shares,
+    draw_overview,
+    draw_patch,
+    draw_subset,
+    structure_shares,
+)
 from analysis.segmentation.weights import Calibration, TrainedNetwork, key_of, load_weights, save_weights
 from analysis.vocabulary import DIXON, Contrast
 
 # Training draws from seeds of its own; the demo cohort, the benchmarks and the tests never use them.
 TRAINING_SEED = 20_000_003
-CALIBRATION_ANATOMIES = 24
-CALIBRATION_PEOPLE = 16
+CALIBRATION_PEOPLE = 12
 MIDDLE = slice(40, 200)  # voxels from back to front that hold the spine, a multiple of 16
 
 
@@ -141,25 +147,27 @@ def _draw_overview(plan: TrainingPlan, pool: Sequence[NDArray[np.uint8]], rng: n
 
 
 def _calibrate(network: nn.Module, plan: TrainingPlan) -> Calibration:
-    """One calibration for any contrasts, one for T2, and one each for all of Dixon and every Dixon contrast alone.
+    """Level by level on whole scans that the training never saw, at the noise of the demo cohort.
 
-    The first two on patches as in training, of anatomies the training never saw. The others on whole scans of
-    volunteers at the noise of the demo cohort, level by level: Dixon protocols are alike, T2 ones are not.
+    One calibration each for all of Dixon and every contrast alone, one for any other set: there each person brings
+    contrasts drawn at random.
     """
     rng = np.random.default_rng([plan.seed, 3])
-    unseen = [paint_one(plan.anatomies + i, plan.seed) for i in range(CALIBRATION_ANATOMIES)]
-    any_contrasts, t2 = (calibrate(network, [draw_patch(p, rng, s) for p in unseen for _ in range(4)],
-                                   device=plan.device)
-                         for s in (plan.sampling, replace(plan.sampling, dixon=0.0, t2=1.0)))
     spines = [draw_spine(rng).posed(rng, shift_mm=2, turn_deg=1) for _ in range(CALIBRATION_PEOPLE)]
-    scans = [(p, render_dixon(p, rng, Artefacts()).contrasts) for p in (paint(s, demo_grid(), rng) for s in spines)]
+    people = [paint(s, demo_grid(), rng) for s in spines]
+    scans = [{**render_dixon(p, rng, Artefacts()).contrasts, **render_t2(p, rng, Artefacts()).contrasts}
+             for p in people]
+    shares = [structure_shares(p.tissue)[:, :, MIDDLE] for p in people]
     named = [paint_levels(s, demo_grid()).data[:, MIDDLE] for s in spines]
-    by_contrasts = {key_of((Contrast.T2,)): t2}
-    for contrasts in (DIXON, *((c,) for c in DIXON)):
-        pairs = [(network_input({c: scan[c].data for c in contrasts}, p.grid, p.grid)[:, :, MIDDLE],
-                  structure_shares(p.tissue)[:, :, MIDDLE]) for p, scan in scans]
-        by_contrasts[key_of(contrasts)] = calibrate(network, pairs, device=plan.device, labels=named)
-    return replace(any_contrasts, by_contrasts=by_contrasts)
+
+    def fitted(sets: Sequence[Sequence[Contrast]]) -> Calibration:
+        pairs = [(network_input({c: scan[c].data for c in given}, demo_grid(), demo_grid())[:, :, MIDDLE], share)
+                 for scan, given, share in zip(scans, sets, shares, strict=True)]
+        return calibrate(network, pairs, device=plan.device, labels=named)
+
+    usual = (DIXON, *((c,) for c in Contrast))
+    by_contrasts = {key_of(given): fitted([given] * len(people)) for given in usual}
+    return replace(fitted([draw_subset(list(Contrast), rng) for _ in people]), by_contrasts=by_contrasts)
 
 
 def _copy(weights: Path, network: nn.Module, part: str) -> None:
