@@ -116,17 +116,17 @@ class Segmentation:
     ----------
     discs : LabelMap
         1 = L5-S1 ... 7 = T11-T12; 101, 102, ... for discs that could not be named.
+    disc_probability : Volume
+        Calibrated probability of disc, 0 to 1, on the same grid.
     findings : tuple of DiscFinding
         One for each of the seven levels (a level not found is ``failed``), then one for each unnamed disc.
     warnings : tuple of str
     tissues : LabelMap, optional
         The discs with their neighbours, numbered as in `vocabulary.TISSUE_OF_LABEL`; where they were asked for.
-    disc_probability : Volume, optional
-        Calibrated probability of disc, 0 to 1, on the scan's grid.
     """
 
     discs: LabelMap
+    disc_probability: Volume
     findings: tuple[DiscFinding, ...]
     warnings: tuple[str, ...] = field(default=())
     tissues: LabelMap | None = None
-    disc_probability: Volume | None = None

@@ -123,7 +123,7 @@ def segment(args: argparse.Namespace) -> int:
     like = next(iter(paths.values()))
     names = {**(TISSUE_OF_LABEL if result.tissues else LEVEL_OF_LABEL), **{f.label: f.name for f in result.findings}}
     write_label_map(result.tissues or result.discs, args.output, names=names, like=like)
-    if args.probabilities and result.disc_probability:
+    if args.probabilities:
         write_volume(result.disc_probability, args.probabilities, like=like)
     for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)

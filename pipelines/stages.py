@@ -120,9 +120,8 @@ def _segment_visit(job: Job, visit: Visit, contents: Callable[[], LabelMap | Sca
             discs, found = result.discs, list(result.findings)
             record |= {"contrasts": "+".join(visit.contrasts()), "device": device,
                        "warnings": " | ".join(result.warnings)}
-            if result.disc_probability is not None:
-                write_volume(result.disc_probability, job.results.probability(visit.subject, visit.session), like=like,
-                             dtype=np.int16)
+            write_volume(result.disc_probability, job.results.probability(visit.subject, visit.session), like=like,
+                         dtype=np.int16)
             if result.tissues is not None:
                 names = {**TISSUE_OF_LABEL, **{f.label: f.name for f in found}}
                 write_label_map(result.tissues, job.results.tissue_mask(visit.subject, visit.session), names=names,

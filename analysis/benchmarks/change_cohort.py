@@ -20,7 +20,7 @@ from analysis.phantom.render import Artefacts, demo_grid, render_dixon
 from analysis.segmentation.engine import segment
 from analysis.segmentation.weights import TrainedNetwork
 from analysis.types import Scan
-from analysis.vocabulary import LEVEL_OF_LABEL, LEVELS, Contrast
+from analysis.vocabulary import LEVEL_OF_LABEL, LEVELS
 
 SEED = 778_001  # training, calibration and the demo draw from seeds of their own
 SNR = 14.0
@@ -40,8 +40,8 @@ WAYS: tuple[Way, ...] = (Way("voxels_mm3", "voxels counted"), Way("single_mm3", 
                          Way("joint_mm3", "probabilities, all visits together"))
 
 
-def draw_person(index: int, seed: int) -> Iterator[tuple[str, Spine, dict[Contrast, Scan]]]:
-    """Visit, spine and scans (Dixon, T2) of one person."""
+def draw_person(index: int, seed: int) -> Iterator[tuple[str, Spine, Scan]]:
+    """Visit, spine and Dixon scan of one person."""
     rng = np.random.default_rng([seed, index])
     person = draw_spine(rng)
     for v, (visit, growth) in enumerate(VISITS.items()):
@@ -57,7 +57,7 @@ def measure_person(trained: TrainedNetwork, index: int, seed: int, device: str) 
     for visit, spine, scan in draw_person(index, seed):
         found = segment(trained, scan, device=device)
         true, voxel_mm3 = spine.volumes_mm3(), found.discs.grid.voxel_volume_mm3
-        single = volumes_from_probability(found.disc_probability, found.discs, LEVEL_OF_LABEL)
+        single = volumes_from_probability(found.disc_probability, found.discs)
         counts = np.bincount(found.discs.data.ravel(), minlength=max(LEVEL_OF_LABEL) + 1)
         seen[visit] = see(scan, found, LEVEL_OF_LABEL)
         rows += [{"subject": index, "session": visit, "label": label, "level": level, "true_mm3": true[level],

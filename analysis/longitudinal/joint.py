@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 from skimage.segmentation import expand_labels
 
 from analysis.imaging.orientation import turn_to_ras
@@ -23,10 +24,10 @@ from analysis.measure.geometry import bounding_box
 from analysis.phantom.tissues import Structure
 from analysis.segmentation.forward import forward
 from analysis.segmentation.network import WORKING_SPACING_MM
-from analysis.segmentation.predict import calibrated, network_input
+from analysis.segmentation.predict import calibrated, network_input, shifted
 from analysis.segmentation.weights import TrainedNetwork
 from analysis.types import Affine, Grid, Scan, Segmentation
-from analysis.vocabulary import Contrast
+from analysis.vocabulary import LEVEL_OF_LABEL, Contrast
 
 BOX = (36, 64, 64)  # voxels around a disc: 72 x 80 x 80 mm, what the network needs to see of its neighbours
 # Voxels by which the looks are shifted: fractions move the grid, whole voxels the network's strides. Half are mirrored.
@@ -69,13 +70,17 @@ class JointVolume:
     label: int
     session: str
     looks_mm3: tuple[float, ...]
-    iso_mm3: tuple[float, ...]
     turn_deg: float
 
     @property
     def volume_mm3(self) -> float:
         """Mean over the looks."""
         return float(np.mean(self.looks_mm3))
+
+    @property
+    def looks_sd_mm3(self) -> float:
+        """SD over the looks."""
+        return float(np.std(self.looks_mm3, ddof=1))
 
 
 def see(scan: Scan, found: Segmentation, labels: Iterable[int]) -> SeenVisit:
@@ -121,38 +126,23 @@ def joint_volumes(trained: TrainedNetwork, visits: Mapping[str, SeenVisit], labe
         return []
     middle = mean_pose([v.poses[label] for v in mine.values()])
     common = frozenset.intersection(*(v.contrasts for v in mine.values()))
+    shift_by_level = trained.calibration.given(common).by_level.get(LEVEL_OF_LABEL[label], 0.0)
     motions = {s: rigid(middle, v.poses[label]) for s, v in mine.items()}
     directions = _mean_directions([v.grid for v in mine.values()])
     volumes: dict[str, list[float]] = {s: [] for s in mine}
-    isos: dict[str, list[float]] = {s: [] for s in mine}
     for shift, mirrored in looks:
         grid = _box_grid(middle, directions, shift)
         seen = {s: _look(trained, v, motions[s], grid, common, mirrored=mirrored, device=device)
                 for s, v in mine.items()}
         region = _region(np.mean(list(seen.values()), axis=0), grid, middle.centre_mm)
         for session, probability in seen.items():
-            volumes[session].append(float(probability[region].sum(dtype=np.float64)) * grid.voxel_volume_mm3)
-            isos[session].append(iso_volume(probability, region) * grid.voxel_volume_mm3)
-    return [JointVolume(label, s, tuple(v), tuple(isos[s]), turn_deg(motions[s])) for s, v in volumes.items()]
-
-
-def iso_volume(probability, region, n=4):
-    box = bounding_box(region)
-    p = np.clip(probability[box], 1e-4, 1 - 1e-4)
-    logit = np.where(region[box], np.log(p / (1 - p)), -9.2)
-    index = [(np.arange(k * n) + 0.5) / n - 0.5 for k in logit.shape]
-    fine = logit
-    for axis, i in enumerate(index):
-        lo = np.clip(np.floor(i).astype(int), 0, logit.shape[axis] - 1); hi = np.clip(lo + 1, 0, logit.shape[axis] - 1)
-        w = (i - np.floor(i)).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
-        fine = np.take(fine, lo, axis) * (1 - w) + np.take(fine, hi, axis) * w
-    return float((fine > 0).sum()) / n**3
+            own = shifted(probability[region].astype(np.float64), shift_by_level)
+            volumes[session].append(float(own.sum()) * grid.voxel_volume_mm3)
+    return [JointVolume(label, s, tuple(v), turn_deg(motions[s])) for s, v in volumes.items()]
 
 
 def _mean_directions(grids: Sequence[Grid]) -> NDArray[np.float64]:
     """(3, 3) mean of the scans' axes."""
-    from scipy.spatial.transform import Rotation
-
     return Rotation.from_matrix(np.array([g.affine_ras_mm[:3, :3] / g.spacing_mm for g in grids])).mean().as_matrix()
 
 
@@ -198,6 +188,6 @@ def _region(probability: NDArray[np.float32], grid: Grid, centre_mm: NDArray[np.
     centre = np.linalg.inv(grid.affine_ras_mm) @ np.append(centre_mm, 1)
     sizes = np.bincount(discs.ravel(), minlength=n + 1)
     near = [np.linalg.norm((np.argwhere(discs == k).mean(axis=0) - centre[:3]) * grid.spacing_mm)
-            if sizes[k] > 20 else np.inf for k in range(1, n + 1)]
+            if sizes[k] > 20 else float("inf") for k in range(1, n + 1)]
     wide = expand_labels(discs, REACH_MM, spacing=tuple(grid.spacing_mm))
-    return wide == 1 + int(np.argmin(near))
+    return wide == 1 + near.index(min(near))

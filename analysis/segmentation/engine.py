@@ -44,11 +44,11 @@ def segment(trained: TrainedNetwork, scan: Scan, *, device: str, tissues: bool =
     disc = resample(disc_probability(probabilities, near), probabilities.grid, part, order=1)
     labels = np.where(disc >= 0.5, names, 0).astype(np.int32)
     return Segmentation(
-        LabelMap(_whole(labels, box, probabilities), scan.grid), named.findings,
-        (*probabilities.notes, *named.warnings),
+        LabelMap(_whole(labels, box, probabilities), scan.grid),
+        Volume(_whole(disc.astype(np.float32), box, probabilities), scan.grid),
+        named.findings, (*probabilities.notes, *named.warnings),
         tissues=LabelMap(_whole(_neighbours(probabilities, labels, part), box, probabilities), scan.grid)
         if tissues else None,
-        disc_probability=Volume(_whole(disc.astype(np.float32), box, probabilities), scan.grid),
     )
 
 
