@@ -416,7 +416,8 @@ def test_segment_uses_the_weights_named(start, tmp_path, capsys, monkeypatch):
 
     def engine(trained, scan, *, device, **_):
         used.append((trained.path, trained.record))
-        return Segmentation(LabelMap(np.zeros(scan.grid.shape, np.int32), scan.grid), ())
+        nothing = np.zeros(scan.grid.shape, np.int32)
+        return Segmentation(LabelMap(nothing, scan.grid), Volume(nothing.astype(np.float32), scan.grid), ())
 
     monkeypatch.setattr("analysis.segmentation.engine.segment", engine)
     words = ["segment", "--water", str(tmp_path / "A_water.nii"), "-o", str(tmp_path / "m.nii.gz"), "--weights"]
