@@ -43,7 +43,7 @@ from analysis.segmentation.sampling import (
     draw_subset,
     structure_shares,
 )
-from analysis.segmentation.weights import Calibration, TrainedNetwork, key_of, load_weights, save_weights
+from analysis.segmentation.weights import Calibration, TrainedNetwork, key_of, load_weights, save_weights, tensors_of
 from analysis.vocabulary import DIXON, Contrast
 
 # Training draws from seeds of its own; the demo cohort, the benchmarks and the tests never use them.
@@ -128,6 +128,23 @@ def calibrate_anew(folder: Path, *, device: str) -> None:
            curves={key: stored[key] for key in ("curve", "locator_curve")})
 
 
+def average(one: Path, other: Path, folder: Path) -> None:
+    """Mean of two segmenters of which one was trained on from the other; the rest comes from the later, `other`.
+
+    Such a mean errs less on scans unlike the training (Wortsman et al., CVPR 2022;7959). Calibrate it anew.
+    """
+    early, late = load_weights(one), load_weights(other)
+    before = tensors_of(early.network)
+    with torch.no_grad():
+        for name, tensor in tensors_of(late.network).items():
+            if tensor.is_floating_point():
+                tensor.copy_((tensor + before[name]) / 2)
+    record = {**late.record, "averaged_with_sha256": sha256_of(one), "averaged_from_sha256": sha256_of(other)}
+    folder.mkdir(parents=True, exist_ok=True)
+    stored = json.loads(other.with_suffix(".json").read_text())
+    _write(folder, replace(late, record=record), curves={key: stored[key] for key in ("curve", "locator_curve")})
+
+
 def _write(folder: Path, trained: TrainedNetwork, *, curves: dict[str, Any]) -> None:
     save_weights(folder / "synthetic.safetensors", trained)
     told = {**trained.record, "calibration": asdict(trained.calibration), **curves}
@@ -175,7 +192,7 @@ def _copy(weights: Path, network: nn.Module, part: str) -> None:
 
     The first weights files held the segmenter alone, without a prefix.
     """
-    own = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    own = tensors_of(network)
     with safe_open(weights, framework="pt") as file, torch.no_grad():
         alone = not any(key.startswith("segmenter.") for key in file.keys())  # noqa: SIM118 - not a mapping
         prefix = "" if alone and part == "segmenter" else f"{part}."
@@ -199,8 +216,12 @@ def main() -> None:
     parser.add_argument("--filters", type=int, nargs=5, default=SEGMENTER.filters, help="channels at the five depths")
     parser.add_argument("--start", type=Path, default=None, help="weights file to start from")
     parser.add_argument("--calibrate", action="store_true", help="train nothing: calibrate the weights in OUT anew")
+    parser.add_argument("--average", type=Path, nargs=2, metavar=("EARLY", "LATE"),
+                        help="train nothing: write the mean of two weights files into OUT, then calibrate it")
     args = parser.parse_args()
-    if args.calibrate:
+    if args.average:
+        average(*args.average, args.out)
+    if args.average or args.calibrate:
         calibrate_anew(args.out, device=args.device)
         return
     train(TrainingPlan(args.minutes, args.locator_minutes, args.device, args.anatomies, args.batch, args.workers,
