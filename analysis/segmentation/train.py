@@ -220,7 +220,7 @@ def main() -> None:
                         help="train nothing: write the mean of two weights files into OUT, then calibrate it")
     args = parser.parse_args()
     if args.average:
-        average(*args.average, args.out)
+        average(args.average[0], args.average[1], args.out)
     if args.average or args.calibrate:
         calibrate_anew(args.out, device=args.device)
         return
