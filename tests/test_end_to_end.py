@@ -51,7 +51,8 @@ def test_every_promised_file_is_there(out):
                  "provenance.json",
                  *(f"subjects/sub-{i + 1:02d}.html" for i in range(SUBJECTS))]:
         assert (out / path).stat().st_size > 0, path
-    assert len(list((out / "masks").glob("*.nii.gz"))) == SUBJECTS * 2
+    for kind in ("discs", "probability"):
+        assert len(list((out / "masks").glob(f"*_{kind}.nii.gz"))) == SUBJECTS * 2
     assert list((out / "figures").glob("*.png"))
 
 

@@ -43,7 +43,7 @@ from analysis.segmentation.sampling import (
     draw_subset,
     structure_shares,
 )
-from analysis.segmentation.weights import Calibration, TrainedNetwork, key_of, load_weights, save_weights
+from analysis.segmentation.weights import Calibration, TrainedNetwork, key_of, load_weights, save_weights, tensors_of
 from analysis.vocabulary import DIXON, Contrast
 
 # Training draws from seeds of its own; the demo cohort, the benchmarks and the tests never use them.
@@ -103,7 +103,7 @@ def train(plan: TrainingPlan, folder: Path, *, start: Path | None = None) -> Non
     network, done = fit(
         network, partial(_batches, plan, partial(_draw_patch, plan, pool), 2),
         FitPlan(plan.minutes, plan.device, plan.peak_rate), folder / "segmenter.pt", title="segmenter")
-    calibration = _calibrate(network, plan)
+    calibration = _calibrate(network, seed=plan.seed, device=plan.device)
     record = {
         "data": "synthetic anatomies only",
         "data_sha256": hashlib.sha256(b"".join(p.tissue.tobytes() for p in pool[:8])).hexdigest(),
@@ -120,12 +120,32 @@ def train(plan: TrainingPlan, folder: Path, *, start: Path | None = None) -> Non
 def calibrate_anew(folder: Path, *, device: str) -> None:
     """Fit the calibration of the weights in `folder` once more, as this program does it, and write them back."""
     trained = load_weights(folder / "synthetic.safetensors")
-    asked, stored = trained.record["plan"], json.loads((folder / "synthetic.json").read_text())
-    plan = TrainingPlan(device=device, anatomies=asked["anatomies"], threads=asked["threads"], seed=asked["seed"])
-    torch.set_num_threads(plan.threads)
+    asked = trained.record["plan"]
+    torch.set_num_threads(asked["threads"])
     record = {**trained.record, "calibration_code": code_state()}
-    _write(folder, replace(trained, calibration=_calibrate(trained.network, plan), record=record),
-           curves={key: stored[key] for key in ("curve", "locator_curve")})
+    calibration = _calibrate(trained.network, seed=asked["seed"], device=device)
+    _write(folder, replace(trained, calibration=calibration, record=record), curves=_curves_beside(trained.path))
+
+
+def average(one: Path, other: Path, folder: Path) -> None:
+    """Mean of two segmenters of which one was trained on from the other; the rest comes from the later, `other`.
+
+    Such a mean errs less on scans unlike the training (Wortsman et al., CVPR 2022;7959). Calibrate it anew.
+    """
+    early, late = load_weights(one), load_weights(other)
+    before = tensors_of(early.network)
+    with torch.no_grad():
+        for name, tensor in tensors_of(late.network).items():
+            if tensor.is_floating_point():
+                tensor.copy_((tensor + before[name]) / 2)
+    record = {**late.record, "averaged_with_sha256": sha256_of(one), "averaged_from_sha256": sha256_of(other)}
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder, replace(late, record=record), curves=_curves_beside(other))
+
+
+def _curves_beside(weights: Path) -> dict[str, Any]:
+    stored = json.loads(weights.with_suffix(".json").read_text())
+    return {key: stored[key] for key in ("curve", "locator_curve")}
 
 
 def _write(folder: Path, trained: TrainedNetwork, *, curves: dict[str, Any]) -> None:
@@ -146,13 +166,13 @@ def _draw_overview(plan: TrainingPlan, pool: Sequence[NDArray[np.uint8]], rng: n
     return draw_overview(pool[int(rng.integers(len(pool)))], rng, plan.sampling)
 
 
-def _calibrate(network: nn.Module, plan: TrainingPlan) -> Calibration:
+def _calibrate(network: nn.Module, *, seed: int, device: str) -> Calibration:
     """Level by level on whole scans that the training never saw, at the noise of the demo cohort.
 
     One calibration each for all of Dixon and every contrast alone, one for any other set: there each person brings
     contrasts drawn at random.
     """
-    rng = np.random.default_rng([plan.seed, 3])
+    rng = np.random.default_rng([seed, 3])
     spines = [draw_spine(rng).posed(rng, shift_mm=2, turn_deg=1) for _ in range(CALIBRATION_PEOPLE)]
     people = [paint(s, demo_grid(), rng) for s in spines]
     scans = [{**render_dixon(p, rng, Artefacts()).contrasts, **render_t2(p, rng, Artefacts()).contrasts}
@@ -163,7 +183,7 @@ def _calibrate(network: nn.Module, plan: TrainingPlan) -> Calibration:
     def fitted(sets: Sequence[Sequence[Contrast]]) -> Calibration:
         pairs = [(network_input({c: scan[c].data for c in given}, demo_grid(), demo_grid())[:, :, MIDDLE], share)
                  for scan, given, share in zip(scans, sets, shares, strict=True)]
-        return calibrate(network, pairs, device=plan.device, labels=named)
+        return calibrate(network, pairs, device=device, labels=named)
 
     usual = (DIXON, *((c,) for c in Contrast))
     by_contrasts = {key_of(given): fitted([given] * len(people)) for given in usual}
@@ -175,7 +195,7 @@ def _copy(weights: Path, network: nn.Module, part: str) -> None:
 
     The first weights files held the segmenter alone, without a prefix.
     """
-    own = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    own = tensors_of(network)
     with safe_open(weights, framework="pt") as file, torch.no_grad():
         alone = not any(key.startswith("segmenter.") for key in file.keys())  # noqa: SIM118 - not a mapping
         prefix = "" if alone and part == "segmenter" else f"{part}."
@@ -199,8 +219,12 @@ def main() -> None:
     parser.add_argument("--filters", type=int, nargs=5, default=SEGMENTER.filters, help="channels at the five depths")
     parser.add_argument("--start", type=Path, default=None, help="weights file to start from")
     parser.add_argument("--calibrate", action="store_true", help="train nothing: calibrate the weights in OUT anew")
+    parser.add_argument("--average", type=Path, nargs=2, metavar=("EARLY", "LATE"),
+                        help="train nothing: write the mean of two weights files into OUT, then calibrate it")
     args = parser.parse_args()
-    if args.calibrate:
+    if args.average:
+        average(args.average[0], args.average[1], args.out)
+    if args.average or args.calibrate:
         calibrate_anew(args.out, device=args.device)
         return
     train(TrainingPlan(args.minutes, args.locator_minutes, args.device, args.anatomies, args.batch, args.workers,

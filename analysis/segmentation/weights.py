@@ -144,10 +144,13 @@ def save_weights(path: Path, trained: TrainedNetwork) -> None:
     temporary.replace(path)
 
 
+def tensors_of(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters and buffers, each once: a state_dict repeats layers that DynUNet knows by two names."""
+    return {**dict(network.named_parameters()), **dict(network.named_buffers())}
+
+
 def _tensors(network: torch.nn.Module, prefix: str) -> dict[str, torch.Tensor]:
-    """Parameters and buffers, each once: DynUNet knows some layers by two names, which a state_dict would repeat."""
-    both = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-    return {f"{prefix}.{name}": tensor for name, tensor in both.items()}
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors_of(network).items()}
 
 
 def load_weights(path: Path = SHIPPED) -> TrainedNetwork:
