@@ -22,6 +22,7 @@ from analysis.vocabulary import (
     MaskRole,
     Phase,
     Status,
+    VolumeMethod,
 )
 
 if TYPE_CHECKING:
@@ -140,8 +141,14 @@ RENAMES = Table("renames", "one row a name set by hand and visit: what came of i
 
 MEASURES = Table("measures", "one row a disc, visit and mask source", (
     _SUBJECT, _GROUP, _SESSION, _DAY, _PHASE, _LEVEL, _SOURCE, _ORIGIN,
-    _f("volume_mm3", "summed probability of disc for the network's masks, which keeps partial volume; where a mask was "
-       "edited, its voxels count whole; for other masks the same as volume_voxels_mm3", "mm3", 0),
+    _f("volume_mm3", "volume of the disc, by volume_method", "mm3", 0),
+    Col("volume_method", "str", "joint: summed probabilities, every visit of the subject looked at alike; single: those "
+        "of this visit alone; voxels: voxels counted, for masks that no network made", required=False,
+        values=tuple(VolumeMethod)),
+    _f("volume_se_mm3", "standard error of volume_mm3, as found on synthetic scans; empty for masks drawn, given or "
+       "edited by a person", "mm3", 0),
+    _f("volume_single_mm3", "from this visit alone: its summed probabilities, which keep partial volume (where a mask "
+       "was edited, its voxels count whole); for masks that no network made volume_voxels_mm3", "mm3", 0),
     Col("n_voxels", "int", "voxels of the disc", "1", required=False, minimum=0),
     _f("volume_voxels_mm3", "voxel count times voxel volume", "mm3", 0),
     _f("height_mean_mm", "volume over the area projected along the disc normal", "mm", 0),
@@ -172,6 +179,17 @@ MEASURES = Table("measures", "one row a disc, visit and mask source", (
         required=False),
 ), ("subject", "session", "level", "source"))
 
+JOINT = Table("joint", "volumes from all visits of a subject together, one row a disc and visit", (
+    _SUBJECT, _SESSION, _LEVEL,
+    Col("contrasts", "str", "contrasts that every visit has, joined by +; no others were looked at"),
+    Col("looks", "int", "times the network looked, each time on another part of its grid", "1", minimum=1),
+    Col("volume_mm3", "float", "mean of the looks: summed probabilities", "mm3", minimum=0),
+    _f("volume_single_mm3", "from this visit's automatic mask alone", "mm3", 0),
+    _f("looks_sd_percent", "SD over the looks, of volume_mm3", "%", 0),
+    _f("softness", "share of the volume that is undecided: sum of p (1 - p) over sum of p", "1", 0),
+    _f("turn_deg", "how far this visit was turned towards the mean of the visits", "degree", 0),
+), ("subject", "session", "level"))
+
 SPINE_MEASURES = Table("spine_measures", "one row a visit and mask source", (
     _SUBJECT, _GROUP, _SESSION, _DAY, _PHASE, _SOURCE,
     _f("lumbar_length_mm", "length of the curve through the disc centres from T12-L1 to L5-S1", "mm", 0),
@@ -182,7 +200,7 @@ SPINE_MEASURES = Table("spine_measures", "one row a visit and mask source", (
 
 _MASK = Col("mask", "str", "name of the measured mask file")
 _SHAPE = tuple(c for c in MEASURES.columns if c.name.startswith(
-    ("volume", "n_voxels", "height", "diameter", "wedge", "area", "centre")))
+    ("volume_mm3", "n_voxels", "volume_voxels", "height", "diameter", "wedge", "area", "centre")))
 MASK_MEASURES = Table("mask_measures", "what `bedrest measure` writes: one row a disc of one mask", (
     _MASK, _LEVEL, *_SHAPE, _f("signal", "mean intensity in the disc of the image given", "a.u."), _STATUS, _REASON,
 ), ("mask", "level"))
@@ -195,6 +213,12 @@ CHANGE = Table("change", "one row a disc and visit after the reference visit", (
     _f("volume_mm3", "volume at this visit", "mm3", 0),
     _f("change_mm3", "volume minus volume at the reference visit", "mm3"),
     _f("change_percent", "change over the volume at the reference visit", "%"),
+    _f("se_percent", "standard error of change_percent, as found on synthetic scans; empty where a volume has none", "%",
+       0),
+    _f("ci_low_percent", "lower end of the interval of change_percent", "%"),
+    _f("ci_high_percent", "upper end of the interval of change_percent", "%"),
+    Col("confidence_level", "float", "level of the interval", "1"),
+    _f("change_single_percent", "the same change, each visit measured alone", "%"),
     _STATUS, _REASON,
 ), ("subject", "level", "source", "session"))
 
@@ -501,7 +525,7 @@ REPEATABILITY = Table("repeatability", "error of repeated measurement, from subj
 ), ("source", "level"))
 
 TABLES: tuple[Table, ...] = (
-    SUBJECTS, SESSIONS, SCANS, LEVEL_NAMES, INPUT_PROBLEMS, EDITED_MASKS, SCAN_RECORDS, FINDINGS, MEASURES,
+    SUBJECTS, SESSIONS, SCANS, LEVEL_NAMES, INPUT_PROBLEMS, EDITED_MASKS, SCAN_RECORDS, FINDINGS, JOINT, MEASURES,
     SPINE_MEASURES, MASK_MEASURES, CHANGE, ARVD, ACCURACY, EDITS, RENAMES, MASK_ACCURACY, CONTRASTS, SENSITIVITY,
     MODELS, VARIANCES, TERMS, MARGINAL_MEANS, RECOVERY, FLOW, POWER, AGREEMENT, REPEATABILITY, FAILURES, TRUTH,
     TRAINING_SCANS, TRAINING_FOLDS, TRAINING_CURVES, TRAINING_ACCURACY,

@@ -87,6 +87,9 @@ class Study(_Frozen):
     tissues: Literal["discs", "all"] = Field("all", description="all: also write masks of vertebral bodies, sacrum and "
                                              "spinal canal, which bulge, canal width, intervertebral length and "
                                              "normalised signals need")
+    visits: Literal["together", "alone"] = Field("together", description="together: the volumes of a disc are measured "
+                                                 "from all visits of a subject at once; alone: each visit for "
+                                                 "itself, which is faster and measures a change less well")
     edited: Path | None = Field(None, description="folder of masks corrected by hand; relative to study.toml; default: "
                                 "masks/edited in the output folder")
     levels: Path | None = Field(None, description="table of disc names set by hand; relative to study.toml; default: "

@@ -38,6 +38,14 @@ class MaskOrigin(StrEnum):
     REFERENCE = "reference"  # drawn by a person to judge the others by
 
 
+class VolumeMethod(StrEnum):
+    """How a disc's volume was measured."""
+
+    JOINT = "joint"  # summed probabilities, all visits of the subject looked at alike, in one place
+    SINGLE = "single"  # summed probabilities of this visit alone
+    VOXELS = "voxels"  # voxels of the mask counted
+
+
 class Phase(StrEnum):
     BASELINE = "baseline"
     BED_REST = "bed_rest"

@@ -156,6 +156,7 @@ def _write_settings(study: Study, results: StudyResults, manifest: Manifest, *, 
         # A copied file may be older than the results and yet be another: its bytes count, too.
         "settings/segmentation.json": {"weights_sha256": sha256_of(weights), "tissues": study.tissues,
                                        "program": _fingerprint("segmentation", "imaging")},
+        "settings/follow.json": {"visits": study.visits, "program": _fingerprint("longitudinal")},
         "settings/report.json": {"name": study.name, "description": study.description},
         "config.json": {
             "subjects": files, "edited": edited, "python": sys.executable, "study": str(study.path.resolve()),

@@ -25,7 +25,8 @@ from analysis.io.results import StudyResults
 from analysis.io.tables import concat_tables, read_table, write_table
 from analysis.settings import load_study
 from analysis.vocabulary import LEVEL_OF_LABEL, MaskRole, Status
-from pipelines.stages import Visit, read_reference
+from pipelines.jobs import Visit
+from pipelines.measuring import read_reference
 
 if TYPE_CHECKING:
     from analysis.segmentation.augment import Pool

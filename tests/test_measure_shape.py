@@ -39,7 +39,8 @@ from analysis.tables.frames import typed_frame
 from analysis.tables.measures import VisitKey, measures_frame, spine_frame
 from analysis.types import Grid, LabelMap
 from analysis.vocabulary import LABEL_OF_LEVEL, LEVEL_OF_LABEL, Status
-from pipelines import stages
+from pipelines.jobs import Job
+from pipelines.measuring import measure_subject
 
 Float = NDArray[np.float64]
 Shape = Callable[[Float, Float, Float], NDArray[np.bool_]]  # of points in a frame of its own, in mm
@@ -477,10 +478,10 @@ def test_the_stage_writes_both_tables(tmp_path: Path, tissues, source: str, ther
     record = {**key, "mask_path": "masks/01_ses-1_discs.nii.gz", "source": source, "status": "ok"}
     rows = {schemas.SUBJECTS: [{"subject": "01", "group": "g"}], schemas.SCANS: [],
             schemas.SESSIONS: [{**key, "study_day": -2.0, "phase": "baseline"}], schemas.SCAN_RECORDS: [record],
-            schemas.FINDINGS: [{**key, "level": "L4-L5", "label": 2, "status": "ok"}]}
+            schemas.FINDINGS: [{**key, "level": "L4-L5", "label": 2, "status": "ok"}], schemas.JOINT: []}
     for table, listed in rows.items():
         write_table(typed_frame(listed, table), results.subject_table("01", table), table)
-    stages.measure(stages.Job(study, results, "01", "cpu", 1))
+    measure_subject(Job(study, results, "01", "cpu", 1))
     found = results.read_subject("01", MEASURES).iloc[0]
     assert found["wedge_deg"] == pytest.approx(0, abs=1.5)
     assert found[["bulge_posterior_mm", "canal_width_mm", "intervertebral_length_mm"]].notna().all() == there

@@ -32,7 +32,8 @@ from analysis.segmentation.neighbours import name_neighbours
 from analysis.tables.measures import VisitKey, measures_frame
 from analysis.types import Grid, LabelMap, Volume
 from analysis.vocabulary import LEVEL_OF_LABEL, Contrast, Status
-from pipelines.stages import Job, Visit, _tissues_of
+from pipelines.jobs import Job, Visit
+from pipelines.measuring import _tissues_of
 
 SHAPE = (24, 48, 64)
 SPACING_MM = (2.0, 1.25, 1.25)

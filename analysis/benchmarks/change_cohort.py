@@ -59,7 +59,7 @@ def measure_person(trained: TrainedNetwork, index: int, seed: int, device: str) 
         true, voxel_mm3 = spine.volumes_mm3(), found.discs.grid.voxel_volume_mm3
         single = volumes_from_probability(found.disc_probability, found.discs)
         counts = np.bincount(found.discs.data.ravel(), minlength=max(LEVEL_OF_LABEL) + 1)
-        seen[visit] = see(scan, found, LEVEL_OF_LABEL)
+        seen[visit] = see(scan, found.discs, found.disc_probability, LEVEL_OF_LABEL)
         rows += [{"subject": index, "session": visit, "label": label, "level": level, "true_mm3": true[level],
                   "voxels_mm3": counts[label] * voxel_mm3, "single_mm3": single.get(label, np.nan)}
                  for label, level in LEVEL_OF_LABEL.items()]

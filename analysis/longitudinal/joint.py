@@ -26,7 +26,7 @@ from analysis.segmentation.forward import forward
 from analysis.segmentation.network import WORKING_SPACING_MM
 from analysis.segmentation.predict import calibrated, network_input, shifted
 from analysis.segmentation.weights import TrainedNetwork
-from analysis.types import Affine, Grid, Scan, Segmentation
+from analysis.types import Affine, Grid, LabelMap, Scan, Volume
 from analysis.vocabulary import LEVEL_OF_LABEL, Contrast
 
 BOX = (36, 64, 64)  # voxels around a disc: 72 x 80 x 80 mm, what the network needs to see of its neighbours
@@ -63,13 +63,17 @@ class JointVolume:
     ----------
     label : int
     session : str
+    contrasts : those that every visit has; no others were looked at
     looks_mm3 : volume from each look
+    softness : share of the volume that is undecided, sum of p (1 - p) over sum of p; mean over the looks
     turn_deg : how far the visit was turned towards the mean
     """
 
     label: int
     session: str
+    contrasts: frozenset[Contrast]
     looks_mm3: tuple[float, ...]
+    softness: float
     turn_deg: float
 
     @property
@@ -83,37 +87,37 @@ class JointVolume:
         return float(np.std(self.looks_mm3, ddof=1))
 
 
-def see(scan: Scan, found: Segmentation, labels: Iterable[int]) -> SeenVisit:
+def see(scan: Scan, discs: LabelMap, probability: Volume, labels: Iterable[int]) -> SeenVisit:
     """Keep of one visit what the joint measurement needs.
 
     Parameters
     ----------
-    scan, found : of one visit, on one grid; `found` with the disc's probability
-    labels : discs to look for in `found`
+    scan, discs, probability : of one visit, on one grid: its contrasts, mask, and calibrated probability of disc
+    labels : discs to look for in `discs`
     """
     turn = turn_to_ras(scan.grid)
     working = grid_with_spacing(turn.turned, WORKING_SPACING_MM)
     image = network_input({c: turn.apply(v.data) for c, v in scan.contrasts.items()}, turn.turned, working)
     poses = {}
     for label in labels:
-        box = bounding_box(found.discs.data == label)
+        box = bounding_box(discs.data == label)
         if box is not None:
-            poses[label] = _pose(found, label, box)
+            poses[label] = _pose(discs, probability, label, box)
     return SeenVisit(image, working, frozenset(scan.contrasts), poses)
 
 
-def _pose(found: Segmentation, label: int, box: tuple[slice, slice, slice]) -> Pose:
+def _pose(discs: LabelMap, probability: Volume, label: int, box: tuple[slice, slice, slice]) -> Pose:
     wide = tuple(slice(max(s.start - 2, 0), s.stop + 2) for s in box)
-    near = expand_labels(found.discs.data[wide], 2) == label
-    share = np.where(near, found.disc_probability.data[wide], 0)
-    affine = found.discs.grid.affine_ras_mm.copy()
+    near = expand_labels(discs.data[wide], 2) == label
+    share = np.where(near, probability.data[wide], 0)
+    affine = discs.grid.affine_ras_mm.copy()
     affine[:3, 3] = (affine @ [*(s.start for s in wide), 1])[:3]
     return pose_of(share, affine)
 
 
 def joint_volumes(trained: TrainedNetwork, visits: Mapping[str, SeenVisit], label: int, *, device: str,
                   looks: Sequence[tuple[tuple[float, float, float], bool]] = LOOKS) -> list[JointVolume]:
-    """Volumes of one disc at every visit that has it, all measured alike.
+    """Volumes of one disc at every visit that has it, all measured alike; none where the visits share no contrast.
 
     Parameters
     ----------
@@ -122,14 +126,15 @@ def joint_volumes(trained: TrainedNetwork, visits: Mapping[str, SeenVisit], labe
     looks : shift in voxels, and whether mirrored
     """
     mine = {s: v for s, v in visits.items() if label in v.poses}
-    if not mine:
+    common = frozenset.intersection(*(v.contrasts for v in mine.values())) if mine else frozenset()
+    if not common:
         return []
     middle = mean_pose([v.poses[label] for v in mine.values()])
-    common = frozenset.intersection(*(v.contrasts for v in mine.values()))
     shift_by_level = trained.calibration.given(common).by_level.get(LEVEL_OF_LABEL[label], 0.0)
     motions = {s: rigid(middle, v.poses[label]) for s, v in mine.items()}
     directions = _mean_directions([v.grid for v in mine.values()])
     volumes: dict[str, list[float]] = {s: [] for s in mine}
+    softness: dict[str, list[float]] = {s: [] for s in mine}
     for shift, mirrored in looks:
         grid = _box_grid(middle, directions, shift)
         seen = {s: _look(trained, v, motions[s], grid, common, mirrored=mirrored, device=device)
@@ -137,8 +142,11 @@ def joint_volumes(trained: TrainedNetwork, visits: Mapping[str, SeenVisit], labe
         region = _region(np.mean(list(seen.values()), axis=0), grid, middle.centre_mm)
         for session, probability in seen.items():
             own = shifted(probability[region].astype(np.float64), shift_by_level)
-            volumes[session].append(float(own.sum()) * grid.voxel_volume_mm3)
-    return [JointVolume(label, s, tuple(v), turn_deg(motions[s])) for s, v in volumes.items()]
+            total = float(own.sum())
+            volumes[session].append(total * grid.voxel_volume_mm3)
+            softness[session].append(float((own * (1 - own)).sum()) / total if total else np.nan)
+    return [JointVolume(label, s, common, tuple(v), float(np.mean(softness[s])), turn_deg(motions[s]))
+            for s, v in volumes.items()]
 
 
 def _mean_directions(grids: Sequence[Grid]) -> NDArray[np.float64]:

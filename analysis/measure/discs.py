@@ -20,7 +20,7 @@ from analysis.measure.sagittal import Band, Part, SagittalProfile, sagittal_prof
 from analysis.measure.signals import disc_signals
 from analysis.measure.volumes import volumes_from_probability
 from analysis.types import Grid, LabelMap, Volume
-from analysis.vocabulary import Contrast, Status
+from analysis.vocabulary import Contrast, Status, VolumeMethod
 
 GRID_TOLERANCE_MM = 0.1
 
@@ -36,6 +36,7 @@ class DiscMeasure:
     level : disc level
     label : its number in the mask
     volume_mm3 : from probabilities where they were given, else the same as volume_voxels_mm3
+    volume_method : which of the two, see `vocabulary.VolumeMethod`; empty where not measured
     n_voxels : voxel count, None when the disc is absent
     volume_voxels_mm3 : voxel count times voxel volume
     height_mean_mm, diameter_ap_mm, diameter_transverse_mm : see `geometry.DiscGeometry`
@@ -63,6 +64,7 @@ class DiscMeasure:
     normalised: Mapping[Contrast, float] = field(default_factory=dict)
     fat_fraction: float = math.nan
     signals_reason: str = ""
+    volume_method: str = ""
     status: str = Status.OK
     reason: str = ""
 
@@ -188,6 +190,7 @@ def _measure(given: _Given, label: int, level: str) -> DiscMeasure:
         normalised=signals.normalised,
         fat_fraction=signals.fat_fraction,
         signals_reason=signals.reason,
+        volume_method=VolumeMethod.SINGLE if label in given.volumes_mm3 else VolumeMethod.VOXELS,
         status=Status.FLAGGED if doubts else Status.OK,
         reason="; ".join((*doubts, *neighbours.doubts)),
     )

@@ -59,6 +59,8 @@ def measures_frame(measures: Iterable[DiscMeasure], *, visit: VisitKey, source: 
                 "source": source,
                 "mask_origin": mask_origin or source,
                 "volume_mm3": m.volume_mm3,
+                "volume_method": str(m.volume_method),
+                "volume_single_mm3": m.volume_mm3,
                 "n_voxels": m.n_voxels,
                 "volume_voxels_mm3": m.volume_voxels_mm3,
                 "height_mean_mm": m.height_mean_mm,

@@ -1,0 +1,67 @@
+"""Volumes of all visits of a subject together -> their table, and into the table of measures.
+
+Knows nothing of images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from analysis.schemas import JOINT
+from analysis.tables.frames import typed_frame
+from analysis.vocabulary import LEVEL_OF_LABEL, Contrast, MaskOrigin, Status, VolumeMethod
+
+if TYPE_CHECKING:
+    from analysis.longitudinal.joint import JointVolume
+
+_OURS = (MaskOrigin.AUTOMATIC, MaskOrigin.EDITED)
+
+
+def joint_frame(volumes: Iterable[JointVolume], *, subject: str, single_mm3: Mapping[str, Mapping[int, float]]
+                ) -> pd.DataFrame:
+    """One subject's rows of `schemas.JOINT`.
+
+    Parameters
+    ----------
+    volumes : iterable of JointVolume
+    subject : identifier
+    single_mm3 : session to label to the volume from that visit's automatic mask alone
+    """
+    rows = [{
+        "subject": subject, "session": v.session, "level": LEVEL_OF_LABEL[v.label],
+        "contrasts": "+".join(c for c in Contrast if c in v.contrasts), "looks": len(v.looks_mm3),
+        "volume_mm3": v.volume_mm3, "volume_single_mm3": single_mm3[v.session].get(v.label),
+        "looks_sd_percent": 100 * v.looks_sd_mm3 / v.volume_mm3, "softness": v.softness, "turn_deg": v.turn_deg,
+    } for v in volumes]
+    return typed_frame(rows, JOINT)
+
+
+def with_joint(measures: pd.DataFrame, joint: pd.DataFrame) -> pd.DataFrame:
+    """One subject's measures with its joint volumes in place of the single ones, disc by disc.
+
+    A disc's visits are measured all jointly or all singly, never some this way and some that way: a disc keeps its
+    single volumes where one of its measured visits has no joint one, for example because its mask was given. Where a
+    mask was edited, the joint volume grows or shrinks by as much as the single one did.
+
+    Parameters
+    ----------
+    measures : DataFrame, as in `schemas.MEASURES`, one subject
+    joint : DataFrame, as in `schemas.JOINT`, the same subject; may be empty
+    """
+    found = joint[joint["volume_mm3"] > 0].set_index(["session", "level"])
+    out = measures.copy()
+    ours = (measures["source"] == "automatic") & (measures["status"] != Status.FAILED)
+    for _, disc in measures[ours].groupby("level", sort=False):
+        keys = pd.MultiIndex.from_frame(disc[["session", "level"]])
+        if not (disc["mask_origin"].isin(_OURS).all() and keys.isin(found.index).all()):
+            continue
+        rows = found.loc[keys].set_index(disc.index)
+        edited = disc["mask_origin"] == MaskOrigin.EDITED
+        grown = (disc["volume_single_mm3"] / rows["volume_single_mm3"]).where(edited, 1.0)
+        if grown.notna().all():
+            out.loc[disc.index, "volume_mm3"] = rows["volume_mm3"] * grown
+            out.loc[disc.index, "volume_method"] = VolumeMethod.JOINT.value
+    return out

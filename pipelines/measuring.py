@@ -1,0 +1,140 @@
+"""Masks of a subject -> measures of every disc at every visit. Orders the work; computes nothing itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from analysis import schemas
+from analysis.errors import BedrestError
+from analysis.io.images import SAME_GRID_MM, read_volume
+from analysis.io.masks import read_label_map
+from analysis.io.tables import concat_tables, empty_table
+from analysis.measure.agreement import compare_masks, name_binary_reference
+from analysis.measure.discs import measure_discs
+from analysis.measure.spine import measure_spine
+from analysis.measure.spine_checks import checked
+from analysis.measure.volumes import after_edit
+from analysis.tables.edits import renames_frame
+from analysis.tables.joint import with_joint
+from analysis.tables.measures import (
+    VisitKey,
+    accuracy_frame,
+    failed_accuracy,
+    failed_frame,
+    measures_frame,
+    spine_frame,
+    with_findings,
+)
+from analysis.types import LabelMap, Volume
+from analysis.vocabulary import LEVEL_OF_LABEL, MaskOrigin, MaskRole
+from pipelines.corrections import Corrections, MeasuredMask, corrections_of, keep, measured_mask
+from pipelines.jobs import Job, Visit, images_of, like, visits_of, write_slice
+
+
+def measure_subject(job: Job) -> None:
+    """Masks of a subject -> measures of every disc, what a person corrected, and agreement with reference masks."""
+    records = job.results.read_subject(job.subject, schemas.SCAN_RECORDS).set_index("session")
+    sessions = job.results.read_subject(job.subject, schemas.SESSIONS).set_index("session")
+    group = job.results.read_subject(job.subject, schemas.SUBJECTS)["group"].iloc[0]
+    findings = job.results.read_subject(job.subject, schemas.FINDINGS)
+    asked = corrections_of(job.results, job.subject)
+    measures, spines, accuracies, edits, absent = [], [], [], [], {}
+    for visit in visits_of(job):
+        day, phase = sessions.loc[visit.session, ["study_day", "phase"]]
+        key = VisitKey(visit.subject, group, visit.session, float(day), str(phase))
+        found = findings[findings["session"] == visit.session]
+        chosen, frame, spine = _measure_ours(job, visit, key, records.loc[visit.session], found, asked)
+        measures.append(frame)
+        spines.append(spine)
+        edits.append(chosen.edits)
+        if chosen.absent is not None:
+            absent[visit.session] = chosen.absent
+        frames, own_spines, agreement = _measure_reference(visit, key, chosen.mask)
+        measures += frames
+        spines += own_spines
+        accuracies += agreement
+    renamed = bool(absent)  # a disc that is another one now has no joint volume
+    joint = empty_table(schemas.JOINT) if renamed else job.results.read_subject(job.subject, schemas.JOINT)
+    write_slice(job, with_joint(concat_tables(measures, schemas.MEASURES), joint), schemas.MEASURES)
+    write_slice(job, concat_tables(spines, schemas.SPINE_MEASURES), schemas.SPINE_MEASURES)
+    write_slice(job, concat_tables(accuracies, schemas.ACCURACY), schemas.ACCURACY)
+    write_slice(job, concat_tables(edits, schemas.EDITS), schemas.EDITS)
+    write_slice(job, renames_frame(asked.levels, absent), schemas.RENAMES)
+
+
+def _measure_ours(job: Job, visit: Visit, key, record: pd.Series, found: pd.DataFrame,
+                  asked: Corrections) -> tuple[MeasuredMask, pd.DataFrame, pd.DataFrame]:
+    scan = images_of(visit)
+    chosen = measured_mask(job.results, asked, visit=key, record=record, found=found,
+                           grid=scan.grid if scan is not None else None)
+    keep(job.results, chosen, visit=key, like=like(visit))
+    mask, found = chosen.mask, chosen.findings
+
+    def failed(reason: str) -> tuple[MeasuredMask, pd.DataFrame, pd.DataFrame]:
+        frame = failed_frame(key, source="automatic", mask_origin=chosen.origin,
+                             levels=tuple(LEVEL_OF_LABEL.values()), reason=reason)
+        return chosen, frame, spine_frame(measure_spine([]), frame, visit=key, source="automatic")
+
+    if mask is None:
+        return failed(chosen.reason)
+    levels = {int(label): level for label, level in zip(found["label"], found["level"], strict=True)}
+    levels = levels or dict(LEVEL_OF_LABEL)
+    images = scan.contrasts if scan is not None and scan.grid.shape == mask.grid.shape else {}
+    try:
+        measured = checked(measure_discs(mask, levels, images, _tissues_of(job, visit, chosen),
+                                         probability=_probability_of(job, visit, chosen)), mask)
+    except BedrestError as error:
+        return failed(str(error))
+    frame = with_findings(measures_frame(measured, visit=key, source="automatic", mask_origin=chosen.origin), found)
+    return chosen, frame, spine_frame(measure_spine(measured), frame, visit=key, source="automatic")
+
+
+def _tissues_of(job: Job, visit: Visit, chosen: MeasuredMask) -> LabelMap | None:
+    """The neighbours that segmentation found with these discs; a map left over from another run does not count.
+
+    After names were set by hand the vertebra on a disc is no longer told by its number.
+    """
+    path = job.results.tissue_mask(visit.subject, visit.session)
+    if job.study.tissues != "all" or chosen.origin == MaskOrigin.GIVEN or chosen.absent is not None or (
+            chosen.mask is None or not path.exists()):
+        return None
+    tissues = read_label_map(path, where=visit.where)
+    return tissues if tissues.grid.max_corner_distance_mm(chosen.mask.grid) <= SAME_GRID_MM else None
+
+
+def _probability_of(job: Job, visit: Visit, chosen: MeasuredMask) -> Volume | None:
+    """The probability behind the mask, set to the person's word where the mask was edited."""
+    automatic = job.results.mask(visit.subject, visit.session)
+    if chosen.origin == MaskOrigin.GIVEN or chosen.mask is None or not automatic.exists():
+        return None
+    probability = read_volume(job.results.probability(visit.subject, visit.session), where=visit.where)
+    if chosen.origin != MaskOrigin.EDITED:
+        return probability
+    return after_edit(probability, read_label_map(automatic, where=visit.where), chosen.mask)
+
+
+def _measure_reference(visit: Visit, key, ours: LabelMap | None
+                       ) -> tuple[list[pd.DataFrame], list[pd.DataFrame], list[pd.DataFrame]]:
+    path = visit.paths.get(MaskRole.REFERENCE)
+    if path is None:
+        return [], [], []
+    try:
+        reference = read_reference(path, where=visit.where)
+        levels = {k: v for k, v in LEVEL_OF_LABEL.items() if (reference.data == k).any()}
+        measured = checked(measure_discs(reference, levels, {}), reference)
+        frame = measures_frame(measured, visit=key, source="reference")
+        spine = spine_frame(measure_spine(measured), frame, visit=key, source="reference")
+        if ours is None:
+            return [frame], [spine], []
+        agreement = compare_masks(ours, reference, levels=levels, reference_levels=levels)
+        return [frame], [spine], [accuracy_frame(agreement, visit=key)]
+    except BedrestError as error:
+        return [], [], [failed_accuracy(key, reason=str(error))]
+
+
+def read_reference(path: Path, *, where: str) -> LabelMap:
+    """A reference mask with its discs named; one of 0 and 1 only is named from the bottom up."""
+    reference = read_label_map(path, where=where)
+    return name_binary_reference(reference) if set(pd.unique(reference.data.ravel())) == {0, 1} else reference
