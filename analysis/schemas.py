@@ -142,11 +142,13 @@ RENAMES = Table("renames", "one row a name set by hand and visit: what came of i
 MEASURES = Table("measures", "one row a disc, visit and mask source", (
     _SUBJECT, _GROUP, _SESSION, _DAY, _PHASE, _LEVEL, _SOURCE, _ORIGIN,
     _f("volume_mm3", "volume of the disc, by volume_method", "mm3", 0),
-    Col("volume_method", "str", "joint: summed probabilities, every visit of the subject looked at alike; single: those "
-        "of this visit alone; voxels: voxels counted, for masks that no network made", required=False,
+    Col("volume_method", "str", "joint: summed probabilities, every visit of the subject looked at alike; single: "
+        "those of this visit alone; voxels: voxels counted, for masks that no network made", required=False,
         values=tuple(VolumeMethod)),
-    _f("volume_se_mm3", "standard error of volume_mm3, as found on synthetic scans; empty for masks drawn, given or "
-       "edited by a person", "mm3", 0),
+    _f("volume_se_mm3", "standard error of volume_mm3 against the truth, as found on synthetic scans; empty for masks "
+       "drawn, given or edited by a person", "mm3", 0),
+    _f("volume_repeat_sd_mm3", "SD of volume_mm3 when the same disc is scanned again, as found on synthetic scans: "
+       "what change is judged by; empty as volume_se_mm3", "mm3", 0),
     _f("volume_single_mm3", "from this visit alone: its summed probabilities, which keep partial volume (where a mask "
        "was edited, its voxels count whole); for masks that no network made volume_voxels_mm3", "mm3", 0),
     Col("n_voxels", "int", "voxels of the disc", "1", required=False, minimum=0),
@@ -213,8 +215,7 @@ CHANGE = Table("change", "one row a disc and visit after the reference visit", (
     _f("volume_mm3", "volume at this visit", "mm3", 0),
     _f("change_mm3", "volume minus volume at the reference visit", "mm3"),
     _f("change_percent", "change over the volume at the reference visit", "%"),
-    _f("se_percent", "standard error of change_percent, as found on synthetic scans; empty where a volume has none", "%",
-       0),
+    _f("se_percent", "standard error of change_percent, from both visits' volume_repeat_sd_mm3", "%", 0),
     _f("ci_low_percent", "lower end of the interval of change_percent", "%"),
     _f("ci_high_percent", "upper end of the interval of change_percent", "%"),
     Col("confidence_level", "float", "level of the interval", "1"),

@@ -8,16 +8,19 @@ import pandas as pd
 
 from analysis import schemas
 from analysis.errors import BedrestError
+from analysis.io.files import sha256_of
 from analysis.io.images import SAME_GRID_MM, read_volume
 from analysis.io.masks import read_label_map
 from analysis.io.tables import concat_tables, empty_table
+from analysis.longitudinal.errors import load_errors
 from analysis.measure.agreement import compare_masks, name_binary_reference
 from analysis.measure.discs import measure_discs
 from analysis.measure.spine import measure_spine
 from analysis.measure.spine_checks import checked
 from analysis.measure.volumes import after_edit
+from analysis.segmentation.weights import chosen_weights
 from analysis.tables.edits import renames_frame
-from analysis.tables.joint import with_joint
+from analysis.tables.joint import with_errors, with_joint
 from analysis.tables.measures import (
     VisitKey,
     accuracy_frame,
@@ -57,7 +60,10 @@ def measure_subject(job: Job) -> None:
         accuracies += agreement
     renamed = bool(absent)  # a disc that is another one now has no joint volume
     joint = empty_table(schemas.JOINT) if renamed else job.results.read_subject(job.subject, schemas.JOINT)
-    write_slice(job, with_joint(concat_tables(measures, schemas.MEASURES), joint), schemas.MEASURES)
+    weights = chosen_weights(job.study.weights)
+    measured = with_joint(concat_tables(measures, schemas.MEASURES), joint)
+    measured = with_errors(measured, joint, records.reset_index(), load_errors(weights, sha256=sha256_of(weights)))
+    write_slice(job, measured, schemas.MEASURES)
     write_slice(job, concat_tables(spines, schemas.SPINE_MEASURES), schemas.SPINE_MEASURES)
     write_slice(job, concat_tables(accuracies, schemas.ACCURACY), schemas.ACCURACY)
     write_slice(job, concat_tables(edits, schemas.EDITS), schemas.EDITS)

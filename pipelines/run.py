@@ -149,7 +149,8 @@ def _write_settings(study: Study, results: StudyResults, manifest: Manifest, *, 
     edited = {s: list(results.read_subject(s, schemas.EDITED_MASKS)["path"]) for s in subjects}
     work = results.output_dir / "work"
     settings = {
-        "settings/change.json": {"reference_session": study.reference_session},
+        "settings/change.json": {"reference_session": study.reference_session,
+                                 "confidence_level": study.statistics.confidence_level},
         "settings/statistics.json": {**study.statistics.model_dump(), "groups": study.groups,
                                      "sessions": study.session_ids, "description": study.description,
                                      "program": _fingerprint("models", "stats")},

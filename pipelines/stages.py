@@ -113,7 +113,8 @@ def change(job: Job) -> None:
 
     read = job.results.read_subject
     measures = read(job.subject, schemas.MEASURES)
-    changes = change_frame(measures, reference_session=job.study.reference_session)
+    changes = change_frame(measures, reference_session=job.study.reference_session,
+                           confidence_level=job.study.statistics.confidence_level)
     arvd = arvd_frame(measures, reference_session=job.study.reference_session)
     write_slice(job, changes, schemas.CHANGE)
     write_slice(job, arvd, schemas.ARVD)

@@ -6,19 +6,20 @@ Knows nothing of tests or of images.
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import pandas as pd
 
 from analysis.schemas import CHANGE
 from analysis.tables.change_checks import Positions, implausible_change, moved_disc
 from analysis.tables.frames import typed_frame
-from analysis.tables.pairs import Volumes, judge
+from analysis.tables.pairs import Side, Volumes, judge
 from analysis.vocabulary import Status
 
 _VISIT = ["subject", "group", "session", "study_day", "phase", "source", "mask_origin"]
 
 
-def change_frame(measures: pd.DataFrame, *, reference_session: str) -> pd.DataFrame:
+def change_frame(measures: pd.DataFrame, *, reference_session: str, confidence_level: float = 0.95) -> pd.DataFrame:
     """Change of volume, one row for each subject, mask source, visit after or before the reference, and level.
 
     Every visit in `measures` other than the reference gets a row for each level that the subject has with that
@@ -31,6 +32,7 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str) -> pd.DataFr
     measures : DataFrame
         As in `schemas.MEASURES`, any number of subjects.
     reference_session : str
+    confidence_level : of the intervals, 0 to 1
 
     Returns
     -------
@@ -68,8 +70,20 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str) -> pd.DataFr
                         "volume_mm3": v2,
                         "change_mm3": v2 - v1,
                         "change_percent": change_percent,
+                        **_uncertainty(before, after, change_percent, confidence_level),
+                        "change_single_percent": 100 * (after.volume_single_mm3 / before.volume_single_mm3 - 1)
+                        if status != Status.FAILED else math.nan,
                         "status": str(status),
                         "reason": reason,
                     }
                 )
     return typed_frame(rows, CHANGE)
+
+
+def _uncertainty(before: Side, after: Side, change_percent: float, confidence_level: float) -> dict[str, float]:
+    """Standard error and interval of a change in per cent; the two errors are independent, and small."""
+    relative = math.hypot(before.repeat_sd_mm3 / before.volume_mm3, after.repeat_sd_mm3 / after.volume_mm3)
+    se = (100 + change_percent) * relative
+    reach = NormalDist().inv_cdf((1 + confidence_level) / 2) * se
+    return {"se_percent": se, "ci_low_percent": change_percent - reach, "ci_high_percent": change_percent + reach,
+            "confidence_level": confidence_level}

@@ -15,6 +15,7 @@ from analysis.tables.frames import typed_frame
 from analysis.vocabulary import LEVEL_OF_LABEL, Contrast, MaskOrigin, Status, VolumeMethod
 
 if TYPE_CHECKING:
+    from analysis.longitudinal.errors import ErrorModel
     from analysis.longitudinal.joint import JointVolume
 
 _OURS = (MaskOrigin.AUTOMATIC, MaskOrigin.EDITED)
@@ -64,4 +65,31 @@ def with_joint(measures: pd.DataFrame, joint: pd.DataFrame) -> pd.DataFrame:
         if grown.notna().all():
             out.loc[disc.index, "volume_mm3"] = rows["volume_mm3"] * grown
             out.loc[disc.index, "volume_method"] = VolumeMethod.JOINT.value
+    return out
+
+
+def with_errors(measures: pd.DataFrame, joint: pd.DataFrame, records: pd.DataFrame, model: ErrorModel | None
+                ) -> pd.DataFrame:
+    """One subject's measures with standard errors, where the network's own masks were measured and errors are known.
+
+    Parameters
+    ----------
+    measures, joint, records : DataFrame, as in `schemas.MEASURES`, `JOINT` and `SCAN_RECORDS`, the same subject
+    model : ErrorModel or None
+    """
+    if model is None:
+        return measures
+    together = joint.set_index(["session", "level"])
+    alone = records.set_index("session")["contrasts"]
+    out = measures.copy()
+    own = measures[(measures["mask_origin"] == MaskOrigin.AUTOMATIC) & (measures["status"] != Status.FAILED)]
+    for row in own.itertuples():
+        joined = row.volume_method == VolumeMethod.JOINT
+        seen = together.loc[(row.session, row.level)] if joined else None
+        errors = model.given(alone[row.session] if seen is None else seen["contrasts"], row.volume_method)
+        if errors is None:
+            continue
+        softness = 0.0 if seen is None else float(seen["softness"])
+        out.loc[row.Index, "volume_se_mm3"] = row.volume_mm3 * errors.truth.sd(softness)
+        out.loc[row.Index, "volume_repeat_sd_mm3"] = row.volume_mm3 * errors.repeat.sd(softness)
     return out

@@ -24,12 +24,15 @@ class Side:
     where : the visit in words, for reasons
     volume_mm3 : NaN when it cannot be used
     status, reason : see `vocabulary.Status`
+    volume_single_mm3, repeat_sd_mm3 : as in `schemas.MEASURES`
     """
 
     where: str
     volume_mm3: float
     status: str
     reason: str
+    volume_single_mm3: float = math.nan
+    repeat_sd_mm3: float = math.nan
 
 
 class Volumes:
@@ -41,10 +44,11 @@ class Volumes:
     """
 
     def __init__(self, measures: pd.DataFrame) -> None:
-        columns = [measures[c] for c in (*MEASURES.key, "volume_mm3", "status", "reason")]
+        columns = [measures[c] for c in (*MEASURES.key, "volume_mm3", "status", "reason", "volume_single_mm3",
+                                         "volume_repeat_sd_mm3")]
         self._rows = {
-            (subject, session, level, source): (float(volume), str(status), text(reason))
-            for subject, session, level, source, volume, status, reason in zip(*columns, strict=True)
+            (subject, session, level, source): (float(volume), str(status), text(reason), float(single), float(sd))
+            for subject, session, level, source, volume, status, reason, single, sd in zip(*columns, strict=True)
         }
         self._visits = {(subject, session, source) for subject, session, _, source in self._rows}
 
@@ -58,12 +62,12 @@ class Volumes:
             return Side(where, math.nan, Status.FAILED, "no such visit among the measures")
         if (subject, session, level, source) not in self._rows:
             return Side(where, math.nan, Status.FAILED, f"{level} was not measured there")
-        volume, status, reason = self._rows[subject, session, level, source]
+        volume, status, reason, single, repeat_sd = self._rows[subject, session, level, source]
         if status == Status.FAILED:
             return Side(where, math.nan, Status.FAILED, reason or "not measured")
         if not (math.isfinite(volume) and volume > 0):
             return Side(where, math.nan, Status.FAILED, f"no usable volume ({volume})")
-        return Side(where, volume, status, reason)
+        return Side(where, volume, status, reason, single, repeat_sd)
 
 
 def judge(level: str, sides: list[Side]) -> tuple[str, str]:
