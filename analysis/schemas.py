@@ -181,6 +181,14 @@ MEASURES = Table("measures", "one row a disc, visit and mask source", (
         required=False),
 ), ("subject", "session", "level", "source"))
 
+MATCHES = Table("matches", "names of discs that do not fit the subject's other visits, one row a disc", (
+    _SUBJECT, _SESSION,
+    Col("found", "str", "name that the disc has from its visit alone: a level, or unnamed-N"),
+    Col("level", "str", "the name it is measured under; exclude = it lies beyond T11-T12",
+        values=(*LEVELS, EXCLUDE)),
+    Col("reason", "str", "what the other visits say"),
+), ("subject", "session", "found"))
+
 JOINT = Table("joint", "volumes from all visits of a subject together, one row a disc and visit", (
     _SUBJECT, _SESSION, _LEVEL,
     Col("contrasts", "str", "contrasts that every visit has, joined by +; no others were looked at"),
@@ -526,8 +534,8 @@ REPEATABILITY = Table("repeatability", "error of repeated measurement, from subj
 ), ("source", "level"))
 
 TABLES: tuple[Table, ...] = (
-    SUBJECTS, SESSIONS, SCANS, LEVEL_NAMES, INPUT_PROBLEMS, EDITED_MASKS, SCAN_RECORDS, FINDINGS, JOINT, MEASURES,
-    SPINE_MEASURES, MASK_MEASURES, CHANGE, ARVD, ACCURACY, EDITS, RENAMES, MASK_ACCURACY, CONTRASTS, SENSITIVITY,
-    MODELS, VARIANCES, TERMS, MARGINAL_MEANS, RECOVERY, FLOW, POWER, AGREEMENT, REPEATABILITY, FAILURES, TRUTH,
+    SUBJECTS, SESSIONS, SCANS, LEVEL_NAMES, INPUT_PROBLEMS, EDITED_MASKS, SCAN_RECORDS, FINDINGS, MATCHES, JOINT,
+    MEASURES, SPINE_MEASURES, MASK_MEASURES, CHANGE, ARVD, ACCURACY, EDITS, RENAMES, MASK_ACCURACY, CONTRASTS,
+    SENSITIVITY, MODELS, VARIANCES, TERMS, MARGINAL_MEANS, RECOVERY, FLOW, POWER, AGREEMENT, REPEATABILITY, FAILURES, TRUTH,
     TRAINING_SCANS, TRAINING_FOLDS, TRAINING_CURVES, TRAINING_ACCURACY,
 )

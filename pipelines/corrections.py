@@ -1,4 +1,5 @@
-"""Which mask of a visit is measured, and under which names: the automatic one unless a person corrected it.
+"""Which mask of a visit is measured, and under which names: the automatic ones unless a person corrected them, or the
+subject's other visits say otherwise.
 
 Orders the work only. Bad corrections never raise here: the visit fails with the reason, since the correction was
 meant.
@@ -24,15 +25,23 @@ from analysis.tables.edits import edits_frame, failed_edits
 from analysis.tables.frames import text, typed_frame
 from analysis.tables.measures import VisitKey
 from analysis.types import DiscFinding, Grid, LabelMap
-from analysis.vocabulary import MaskOrigin
+from analysis.vocabulary import LEVEL_UNCERTAIN, MaskOrigin, Status
 
 
 @dataclass(frozen=True, eq=False)
 class Corrections:
-    """What a person corrected of one subject: edited masks by session, and names as in `schemas.LEVEL_NAMES`."""
+    """What is not left to one visit's segmentation: what a person corrected, and what the other visits say.
+
+    Attributes
+    ----------
+    edited : session to the mask edited by hand
+    levels : DataFrame, as in `schemas.LEVEL_NAMES`
+    matches : DataFrame, as in `schemas.MATCHES`; a visit that a person edited or named has none
+    """
 
     edited: dict[str, Path]
     levels: pd.DataFrame
+    matches: pd.DataFrame
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +56,7 @@ class MeasuredMask:
     findings : DataFrame, as in `schemas.FINDINGS`
     edits : DataFrame, as in `schemas.EDITS`; no rows unless the mask was edited
     absent : names set by hand whose disc is not there; None where no name was asked for
+    matched : whether names were taken from the other visits
     """
 
     mask: LabelMap | None
@@ -54,18 +64,25 @@ class MeasuredMask:
     findings: pd.DataFrame
     edits: pd.DataFrame
     absent: list[str] | None = None
+    matched: bool = False
     reason: str = ""
 
     @property
+    def renamed(self) -> bool:
+        return self.matched or self.absent is not None
+
+    @property
     def corrected(self) -> bool:
-        return self.mask is not None and (self.origin == MaskOrigin.EDITED or self.absent is not None)
+        return self.mask is not None and (self.origin == MaskOrigin.EDITED or self.renamed)
 
 
 def corrections_of(results: StudyResults, subject: str) -> Corrections:
     """A subject's corrections as the run resolved them."""
     edited = results.read_subject(subject, schemas.EDITED_MASKS)
     paths = {s: Path(p) for s, p in zip(edited["session"], edited["path"], strict=True)}
-    return Corrections(paths, results.read_subject(subject, schemas.LEVEL_NAMES))
+    levels, matches = (results.read_subject(subject, table) for table in (schemas.LEVEL_NAMES, schemas.MATCHES))
+    by_hand = [s for s in matches["session"].unique() if s in paths or names_of_visit(levels, s)]
+    return Corrections(paths, levels, matches[~matches["session"].isin(by_hand)])
 
 
 def measured_mask(results: StudyResults, asked: Corrections, *, visit: VisitKey, record: pd.Series,
@@ -94,10 +111,30 @@ def measured_mask(results: StudyResults, asked: Corrections, *, visit: VisitKey,
             chosen = MeasuredMask(mask, origin, found, edits)
         else:
             chosen = MeasuredMask(before, origin, found, none, reason=text(record["reason"]))
+            chosen = _matched(chosen, asked.matches[asked.matches["session"] == visit.session], visit)
         return _renamed(chosen, names_of_visit(asked.levels, visit.session), visit)
     except BedrestError as error:
         edits = failed_edits(visit, reason=str(error)) if path else none
         return MeasuredMask(None, origin, found, edits, reason=str(error))
+
+
+def _matched(chosen: MeasuredMask, rows: pd.DataFrame, visit: VisitKey) -> MeasuredMask:
+    """Names from the subject's other visits, or their doubt where the names stay."""
+    if chosen.mask is None or rows.empty:
+        return chosen
+    said = f"the other visits: {rows['reason'].iloc[0]}"
+    names = {found: level for found, level in zip(rows["found"], rows["level"], strict=True) if found != level}
+    findings = _findings(chosen.findings)
+    if not names:
+        doubt, doubted = f"{LEVEL_UNCERTAIN}: {said}", set(rows["found"])
+        findings = [_flagged(f, doubt) if f.name in doubted else f for f in findings]
+        return replace(chosen, findings=_frame(findings, visit))
+    mask, findings = rename_discs(chosen.mask, findings, names, where=f"{visit.subject} {visit.session}", by=said)
+    return replace(chosen, mask=mask, findings=_frame(findings, visit), matched=True)
+
+
+def _flagged(finding: DiscFinding, doubt: str) -> DiscFinding:
+    return replace(finding, status=Status.FLAGGED, reason="; ".join(r for r in (finding.reason, doubt) if r))
 
 
 def _renamed(chosen: MeasuredMask, names: dict[str, str], visit: VisitKey) -> MeasuredMask:

@@ -1,48 +1,80 @@
-"""All visits of a subject -> the volume of each disc, measured in all of them alike. Orders; computes nothing."""
+"""All visits of a subject together -> names that agree, and every disc's volume. Orders; computes nothing itself."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
 
 from analysis import schemas
 from analysis.errors import BedrestError
 from analysis.io.images import read_volume
 from analysis.io.masks import read_label_map
 from analysis.io.tables import empty_table
-from analysis.longitudinal.joint import SeenVisit, joint_volumes, see
+from analysis.longitudinal.joint import joint_volumes, poses_of, see
+from analysis.longitudinal.levels import SeenDisc, match_levels
+from analysis.longitudinal.poses import Pose
 from analysis.measure.volumes import volumes_from_probability
 from analysis.segmentation.device import resolve_device
 from analysis.segmentation.weights import chosen_weights, load_weights
-from analysis.tables.joint import joint_frame
-from analysis.vocabulary import LEVEL_OF_LABEL
-from pipelines.jobs import Job, images_of, use_threads, visits_of, write_slice
+from analysis.tables.joint import joint_frame, matches_frame
+from analysis.vocabulary import LABEL_OF_LEVEL, LEVEL_OF_LABEL
+from pipelines.jobs import Job, Visit, images_of, use_threads, visits_of, write_slice
+
+
+@dataclass(frozen=True, eq=False)
+class _Segmented:
+    """What segmentation made of a visit, by label of the disc."""
+
+    visit: Visit
+    poses: dict[int, Pose]
+    volumes_mm3: dict[int, float]
+
+    def renamed(self, to: dict[int, int]) -> _Segmented:
+        """Under other labels; discs that get none are left out."""
+        return _Segmented(self.visit, {to[k]: v for k, v in self.poses.items() if k in to},
+                          {to[k]: v for k, v in self.volumes_mm3.items() if k in to})
 
 
 def follow_subject(job: Job) -> None:
-    """Write the subject's joint volumes; no rows where they were not asked for, or less than two visits have a mask."""
-    seen, single = _look(job) if job.study.visits == "together" else ({}, {})
-    if len(seen) < 2:
-        write_slice(job, empty_table(schemas.JOINT), schemas.JOINT)
-        return
+    """Write which names were changed and the joint volumes; no rows of those for one visit, or not asked for."""
+    segmented = {v.session: found for v in visits_of(job) if (found := _read(job, v))}
+    matches = match_levels({s: _discs(job, found) for s, found in segmented.items()})
+    write_slice(job, matches_frame(matches, subject=job.subject), schemas.MATCHES)
+    for m in matches:
+        own = {d.name: d.label for d in _discs(job, segmented[m.session])}
+        to = {own[found]: LABEL_OF_LEVEL[level] for found, level in m.names.items() if level in LABEL_OF_LEVEL}
+        segmented[m.session] = segmented[m.session].renamed(to)
+    together = job.study.visits == "together" and len(segmented) > 1
+    write_slice(job, _joint(job, segmented) if together else empty_table(schemas.JOINT), schemas.JOINT)
+
+
+def _read(job: Job, visit: Visit) -> _Segmented | None:
+    """None where there is no mask of our own; where a file cannot be read, measuring tells."""
+    records = job.results.read_subject(job.subject, schemas.SCAN_RECORDS).set_index("session")
+    record = records.loc[visit.session]
+    if record["source"] != "automatic" or not isinstance(record["mask_path"], str) or not record["mask_path"]:
+        return None
+    try:
+        discs = read_label_map(job.results.output_dir / record["mask_path"], where=visit.where)
+        probability = read_volume(job.results.probability(visit.subject, visit.session), where=visit.where)
+    except BedrestError:
+        return None
+    return _Segmented(visit, poses_of(discs, probability), volumes_from_probability(probability, discs))
+
+
+def _discs(job: Job, found: _Segmented) -> list[SeenDisc]:
+    findings = job.results.read_subject(job.subject, schemas.FINDINGS)
+    own = findings[findings["session"] == found.visit.session].set_index("label")
+    return [SeenDisc(k, own.loc[k, "level"], float(own.loc[k, "level_confidence"]), found.poses[k],
+                     found.volumes_mm3[k]) for k in sorted(found.poses) if k in own.index]
+
+
+def _joint(job: Job, segmented: dict[str, _Segmented]) -> pd.DataFrame:
     device = resolve_device(job.device)
     use_threads(device, job.threads)
     trained = load_weights(chosen_weights(job.study.weights))
+    seen = {s: see(scan, found.poses) for s, found in segmented.items()
+            if (scan := images_of(found.visit)) is not None}
     volumes = [v for label in LEVEL_OF_LABEL for v in joint_volumes(trained, seen, label, device=device)]
-    write_slice(job, joint_frame(volumes, subject=job.subject, single_mm3=single), schemas.JOINT)
-
-
-def _look(job: Job) -> tuple[dict[str, SeenVisit], dict[str, dict[int, float]]]:
-    """What the joint measurement needs of every visit that was segmented, and its volumes alone."""
-    records = job.results.read_subject(job.subject, schemas.SCAN_RECORDS).set_index("session")
-    seen, single = {}, {}
-    for visit in visits_of(job):
-        record = records.loc[visit.session]
-        scan = images_of(visit)
-        if scan is None or record["source"] != "automatic" or not record["mask_path"]:
-            continue
-        try:
-            discs = read_label_map(job.results.output_dir / record["mask_path"], where=visit.where)
-            probability = read_volume(job.results.probability(visit.subject, visit.session), where=visit.where)
-        except BedrestError:  # measuring tells
-            continue
-        seen[visit.session] = see(scan, discs, probability, LEVEL_OF_LABEL)
-        single[visit.session] = volumes_from_probability(probability, discs)
-    return seen, single
+    return joint_frame(volumes, subject=job.subject, single_mm3={s: f.volumes_mm3 for s, f in segmented.items()})

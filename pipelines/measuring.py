@@ -100,10 +100,10 @@ def _measure_ours(job: Job, visit: Visit, key, record: pd.Series, found: pd.Data
 def _tissues_of(job: Job, visit: Visit, chosen: MeasuredMask) -> LabelMap | None:
     """The neighbours that segmentation found with these discs; a map left over from another run does not count.
 
-    After names were set by hand the vertebra on a disc is no longer told by its number.
+    After names were changed the vertebra on a disc is no longer told by its number.
     """
     path = job.results.tissue_mask(visit.subject, visit.session)
-    if job.study.tissues != "all" or chosen.origin == MaskOrigin.GIVEN or chosen.absent is not None or (
+    if job.study.tissues != "all" or chosen.origin == MaskOrigin.GIVEN or chosen.renamed or (
             chosen.mask is None or not path.exists()):
         return None
     tissues = read_label_map(path, where=visit.where)

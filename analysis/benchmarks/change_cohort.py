@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.longitudinal.joint import joint_volumes, see
+from analysis.longitudinal.joint import joint_volumes, poses_of, see
 from analysis.measure.volumes import volumes_from_probability
 from analysis.phantom.anatomy import Spine, draw_spine
 from analysis.phantom.paint import paint
@@ -59,7 +59,7 @@ def measure_person(trained: TrainedNetwork, index: int, seed: int, device: str) 
         true, voxel_mm3 = spine.volumes_mm3(), found.discs.grid.voxel_volume_mm3
         single = volumes_from_probability(found.disc_probability, found.discs)
         counts = np.bincount(found.discs.data.ravel(), minlength=max(LEVEL_OF_LABEL) + 1)
-        seen[visit] = see(scan, found.discs, found.disc_probability, LEVEL_OF_LABEL)
+        seen[visit] = see(scan, poses_of(found.discs, found.disc_probability))
         rows += [{"subject": index, "session": visit, "label": label, "level": level, "true_mm3": true[level],
                   "voxels_mm3": counts[label] * voxel_mm3, "single_mm3": single.get(label, np.nan)}
                  for label, level in LEVEL_OF_LABEL.items()]

@@ -8,7 +8,7 @@ disc at this place on the grid is then the same at every visit and leaves the ch
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,6 @@ from skimage.segmentation import expand_labels
 from analysis.imaging.orientation import turn_to_ras
 from analysis.imaging.resample import grid_with_spacing
 from analysis.longitudinal.poses import Pose, mean_pose, pose_of, rigid, turn_deg
-from analysis.measure.geometry import bounding_box
 from analysis.phantom.tissues import Structure
 from analysis.segmentation.forward import forward
 from analysis.segmentation.network import WORKING_SPACING_MM
@@ -87,23 +86,29 @@ class JointVolume:
         return float(np.std(self.looks_mm3, ddof=1))
 
 
-def see(scan: Scan, discs: LabelMap, probability: Volume, labels: Iterable[int]) -> SeenVisit:
+def see(scan: Scan, poses: Mapping[int, Pose]) -> SeenVisit:
     """Keep of one visit what the joint measurement needs.
 
     Parameters
     ----------
-    scan, discs, probability : of one visit, on one grid: its contrasts, mask, and calibrated probability of disc
-    labels : discs to look for in `discs`
+    scan : its contrasts
+    poses : label to Pose, from `poses_of`
     """
     turn = turn_to_ras(scan.grid)
     working = grid_with_spacing(turn.turned, WORKING_SPACING_MM)
     image = network_input({c: turn.apply(v.data) for c, v in scan.contrasts.items()}, turn.turned, working)
-    poses = {}
-    for label in labels:
-        box = bounding_box(discs.data == label)
-        if box is not None:
-            poses[label] = _pose(discs, probability, label, box)
-    return SeenVisit(image, working, frozenset(scan.contrasts), poses)
+    return SeenVisit(image, working, frozenset(scan.contrasts), dict(poses))
+
+
+def poses_of(discs: LabelMap, probability: Volume) -> dict[int, Pose]:
+    """Where the discs of one visit lie, by label.
+
+    Parameters
+    ----------
+    discs, probability : mask, and calibrated probability of disc, on one grid
+    """
+    boxes = ndimage.find_objects(discs.data)
+    return {label: _pose(discs, probability, label, box) for label, box in enumerate(boxes, start=1) if box is not None}
 
 
 def _pose(discs: LabelMap, probability: Volume, label: int, box: tuple[slice, slice, slice]) -> Pose:

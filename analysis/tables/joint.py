@@ -1,4 +1,4 @@
-"""Volumes of all visits of a subject together -> their table, and into the table of measures.
+"""Names and volumes from all visits of a subject together -> their tables, and into the table of measures.
 
 Knows nothing of images.
 """
@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from analysis.schemas import JOINT
+from analysis.schemas import JOINT, MATCHES
 from analysis.tables.frames import typed_frame
 from analysis.vocabulary import LEVEL_OF_LABEL, Contrast, MaskOrigin, Status, VolumeMethod
 
 if TYPE_CHECKING:
     from analysis.longitudinal.errors import ErrorModel
     from analysis.longitudinal.joint import JointVolume
+    from analysis.longitudinal.levels import Match
 
 _OURS = (MaskOrigin.AUTOMATIC, MaskOrigin.EDITED)
 
@@ -38,6 +39,18 @@ def joint_frame(volumes: Iterable[JointVolume], *, subject: str, single_mm3: Map
         "looks_sd_percent": 100 * v.looks_sd_mm3 / v.volume_mm3, "softness": v.softness, "turn_deg": v.turn_deg,
     } for v in volumes]
     return typed_frame(rows, JOINT)
+
+
+def matches_frame(matches: Iterable[Match], *, subject: str) -> pd.DataFrame:
+    """One subject's rows of `schemas.MATCHES`.
+
+    Parameters
+    ----------
+    matches : iterable of Match
+    subject : identifier
+    """
+    return typed_frame(({"subject": subject, "session": m.session, "found": found, "level": level, "reason": m.reason}
+                        for m in matches for found, level in m.names.items()), MATCHES)
 
 
 def with_joint(measures: pd.DataFrame, joint: pd.DataFrame) -> pd.DataFrame:
