@@ -7,7 +7,7 @@ meant.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -37,11 +37,13 @@ class Corrections:
     edited : session to the mask edited by hand
     levels : DataFrame, as in `schemas.LEVEL_NAMES`
     matches : DataFrame, as in `schemas.MATCHES`; a visit that a person edited or named has none
+    disputed : whether such a visit had some
     """
 
     edited: dict[str, Path]
     levels: pd.DataFrame
-    matches: pd.DataFrame
+    matches: pd.DataFrame = field(default_factory=lambda: empty_table(schemas.MATCHES))
+    disputed: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +84,7 @@ def corrections_of(results: StudyResults, subject: str) -> Corrections:
     paths = {s: Path(p) for s, p in zip(edited["session"], edited["path"], strict=True)}
     levels, matches = (results.read_subject(subject, table) for table in (schemas.LEVEL_NAMES, schemas.MATCHES))
     by_hand = [s for s in matches["session"].unique() if s in paths or names_of_visit(levels, s)]
-    return Corrections(paths, levels, matches[~matches["session"].isin(by_hand)])
+    return Corrections(paths, levels, matches[~matches["session"].isin(by_hand)], disputed=bool(by_hand))
 
 
 def measured_mask(results: StudyResults, asked: Corrections, *, visit: VisitKey, record: pd.Series,

@@ -58,8 +58,8 @@ def measure_subject(job: Job) -> None:
         measures += frames
         spines += own_spines
         accuracies += agreement
-    renamed = bool(absent)  # a disc that is another one now has no joint volume
-    joint = empty_table(schemas.JOINT) if renamed else job.results.read_subject(job.subject, schemas.JOINT)
+    by_hand = asked.disputed or bool(absent)  # a disc that a person named may be another one than was followed
+    joint = empty_table(schemas.JOINT) if by_hand else job.results.read_subject(job.subject, schemas.JOINT)
     weights = chosen_weights(job.study.weights)
     measured = with_joint(concat_tables(measures, schemas.MEASURES), joint)
     measured = with_errors(measured, joint, records.reset_index(), load_errors(weights, sha256=sha256_of(weights)))
