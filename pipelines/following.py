@@ -8,9 +8,11 @@ import pandas as pd
 
 from analysis import schemas
 from analysis.errors import BedrestError
+from analysis.io.files import sha256_of
 from analysis.io.images import read_volume
 from analysis.io.masks import read_label_map
 from analysis.io.tables import empty_table
+from analysis.longitudinal.errors import load_errors
 from analysis.longitudinal.joint import joint_volumes, poses_of, see
 from analysis.longitudinal.levels import SeenDisc, match_levels
 from analysis.longitudinal.poses import Pose
@@ -73,8 +75,9 @@ def _discs(job: Job, found: _Segmented) -> list[SeenDisc]:
 def _joint(job: Job, segmented: dict[str, _Segmented]) -> pd.DataFrame:
     device = resolve_device(job.device)
     use_threads(device, job.threads)
-    trained = load_weights(chosen_weights(job.study.weights))
+    weights = chosen_weights(job.study.weights)
+    trained, errors = load_weights(weights), load_errors(weights, sha256=sha256_of(weights))
     seen = {s: see(scan, found.poses) for s, found in segmented.items()
             if (scan := images_of(found.visit)) is not None}
-    volumes = [v for label in LEVEL_OF_LABEL for v in joint_volumes(trained, seen, label, device=device)]
+    volumes = [v for label in LEVEL_OF_LABEL for v in joint_volumes(trained, seen, label, device=device, errors=errors)]
     return joint_frame(volumes, subject=job.subject, single_mm3={s: f.volumes_mm3 for s, f in segmented.items()})

@@ -140,6 +140,7 @@ def _follow(process: subprocess.Popen[str], log) -> tuple[Counter[str], list[str
 
 def _write_settings(study: Study, results: StudyResults, manifest: Manifest, *, cores: int, device: str) -> None:
     """What each stage depends on besides files, as small files that change only when it does."""
+    from analysis.longitudinal.errors import errors_path
     from analysis.segmentation.weights import chosen_weights
 
     weights = chosen_weights(study.weights)
@@ -157,7 +158,8 @@ def _write_settings(study: Study, results: StudyResults, manifest: Manifest, *, 
         # A copied file may be older than the results and yet be another: its bytes count, too.
         "settings/segmentation.json": {"weights_sha256": sha256_of(weights), "tissues": study.tissues,
                                        "program": _fingerprint("segmentation", "imaging")},
-        "settings/follow.json": {"visits": study.visits, "program": _fingerprint("longitudinal")},
+        "settings/follow.json": {"visits": study.visits, "errors_sha256": _sha256_if_there(errors_path(weights)),
+                                 "program": _fingerprint("longitudinal")},
         "settings/report.json": {"name": study.name, "description": study.description},
         "config.json": {
             "subjects": files, "edited": edited, "python": sys.executable, "study": str(study.path.resolve()),
@@ -169,6 +171,10 @@ def _write_settings(study: Study, results: StudyResults, manifest: Manifest, *, 
     }
     for name, content in settings.items():
         write_if_changed(work / name, json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def _sha256_if_there(path: Path) -> str:
+    return sha256_of(path) if path.is_file() else ""
 
 
 def _fingerprint(*packages: str) -> str:

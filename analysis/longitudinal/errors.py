@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from analysis.errors import WeightsError
@@ -50,11 +50,14 @@ class Errors:
         One measurement against another of the same disc, lain down anew: what change is judged by.
     discs : int
         Discs it was found on.
+    bias : mapping of level to float
+        Mean relative error, which joint volumes are freed from; single ones are calibrated with the network.
     """
 
     truth: ErrorPart
     repeat: ErrorPart
     discs: int
+    bias: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ class ErrorModel:
         if contrasts in self.found:
             return self.found[contrasts].get(method)
         tried = [by_method[method] for by_method in self.found.values() if method in by_method]
-        return max(tried, key=lambda e: e.repeat.sd(), default=None)
+        worst = max(tried, key=lambda e: e.repeat.sd(), default=None)
+        return replace(worst, bias={}) if worst else None
 
 
 def errors_path(weights: Path) -> Path:
@@ -103,7 +107,8 @@ def load_errors(weights: Path, *, sha256: str) -> ErrorModel | None:
         return None
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        found = {contrasts: {method: Errors(ErrorPart(**e["truth"]), ErrorPart(**e["repeat"]), int(e["discs"]))
+        found = {contrasts: {method: Errors(ErrorPart(**e["truth"]), ErrorPart(**e["repeat"]), int(e["discs"]),
+                                            dict(e["bias"]))
                              for method, e in by_method.items()} for contrasts, by_method in stored["found"].items()}
         return ErrorModel(stored["weights_sha256"], found) if stored["weights_sha256"] == sha256 else None
     except (ValueError, KeyError, TypeError) as error:

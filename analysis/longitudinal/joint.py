@@ -19,14 +19,15 @@ from skimage.segmentation import expand_labels
 
 from analysis.imaging.orientation import turn_to_ras
 from analysis.imaging.resample import grid_with_spacing
+from analysis.longitudinal.errors import ErrorModel
 from analysis.longitudinal.poses import Pose, mean_pose, pose_of, rigid, turn_deg
 from analysis.phantom.tissues import Structure
 from analysis.segmentation.forward import forward
 from analysis.segmentation.network import WORKING_SPACING_MM
 from analysis.segmentation.predict import calibrated, network_input, shifted
-from analysis.segmentation.weights import TrainedNetwork
+from analysis.segmentation.weights import TrainedNetwork, key_of
 from analysis.types import Affine, Grid, LabelMap, Scan, Volume
-from analysis.vocabulary import LEVEL_OF_LABEL, Contrast
+from analysis.vocabulary import LEVEL_OF_LABEL, Contrast, VolumeMethod
 
 BOX = (36, 64, 64)  # voxels around a disc: 72 x 80 x 80 mm, what the network needs to see of its neighbours
 # Voxels by which the looks are shifted: fractions move the grid, whole voxels the network's strides. Half are mirrored.
@@ -121,6 +122,7 @@ def _pose(discs: LabelMap, probability: Volume, label: int, box: tuple[slice, sl
 
 
 def joint_volumes(trained: TrainedNetwork, visits: Mapping[str, SeenVisit], label: int, *, device: str,
+                  errors: ErrorModel | None = None,
                   looks: Sequence[tuple[tuple[float, float, float], bool]] = LOOKS) -> list[JointVolume]:
     """Volumes of one disc at every visit that has it, all measured alike; none where the visits share no contrast.
 
@@ -128,6 +130,7 @@ def joint_volumes(trained: TrainedNetwork, visits: Mapping[str, SeenVisit], labe
     ----------
     visits : session to SeenVisit
     label : the disc
+    errors : of these weights: volumes are freed from the bias that was found for the level
     looks : shift in voxels, and whether mirrored
     """
     mine = {s: v for s, v in visits.items() if label in v.poses}
@@ -135,7 +138,10 @@ def joint_volumes(trained: TrainedNetwork, visits: Mapping[str, SeenVisit], labe
     if not common:
         return []
     middle = mean_pose([v.poses[label] for v in mine.values()])
-    shift_by_level = trained.calibration.given(common).by_level.get(LEVEL_OF_LABEL[label], 0.0)
+    level = LEVEL_OF_LABEL[label]
+    shift_by_level = trained.calibration.given(common).by_level.get(level, 0.0)
+    known = errors.given(key_of(common), VolumeMethod.JOINT) if errors else None
+    unbiased = 1 / (1 + known.bias.get(level, 0.0)) if known else 1.0
     motions = {s: rigid(middle, v.poses[label]) for s, v in mine.items()}
     directions = _mean_directions([v.grid for v in mine.values()])
     volumes: dict[str, list[float]] = {s: [] for s in mine}
@@ -148,7 +154,7 @@ def joint_volumes(trained: TrainedNetwork, visits: Mapping[str, SeenVisit], labe
         for session, probability in seen.items():
             own = shifted(probability[region].astype(np.float64), shift_by_level)
             total = float(own.sum())
-            volumes[session].append(total * grid.voxel_volume_mm3)
+            volumes[session].append(unbiased * total * grid.voxel_volume_mm3)
             softness[session].append(float((own * (1 - own)).sum()) / total if total else np.nan)
     return [JointVolume(label, s, common, tuple(v), float(np.mean(softness[s])), turn_deg(motions[s]))
             for s, v in volumes.items()]
