@@ -60,8 +60,8 @@ def benchmark_change(args: argparse.Namespace) -> int:
              "-o", str(args.output)]
     head = _HEAD.format(
         snr=SNR, growth=100 * GROWTH, shift=STANDARD.shift_mm, turn=STANDARD.turn_deg, csv=csv.name,
-        origin=origin(words, trained, weights=weights, drawn=f"seed {SEED}, {args.subjects} people x 3 visits",
-                      device=device),
+        origin=origin(words, trained, weights=weights, device=device,
+                      drawn=f"seed {SEED}, {args.subjects} {_people(args.subjects)} x 3 visits"),
         errors=f"`{errors_path(weights).name}`, made by `bedrest fit-errors`" if model else "not known")
     table = target_table(part.checks, CHANGE)
     named = [(c.name, c.words) for c in conditions]
@@ -73,6 +73,10 @@ def benchmark_change(args: argparse.Namespace) -> int:
     print(table)
     print(f"{told_counts(part.checks)}: {args.output}, {csv}")
     return 0
+
+
+def _people(n: int) -> str:
+    return "person" if n == 1 else "people"
 
 
 def _conditions(names: list[str]) -> list[Condition]:
