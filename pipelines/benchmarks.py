@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis import __version__
-from analysis.errors import StudyError
+from pipelines.benchmark_pages import check_page, legend, origin, target_table, told_counts
 
 if TYPE_CHECKING:
     from analysis.benchmarks.records import Part
@@ -30,12 +28,7 @@ synthetic: drawn from seeds that training never used, rendered as Dixon at an SN
 such; none of them was used in training. Numbers of Li et al. (Med Image Anal 2018;45:41) are of other, real scans and
 only say what is usual. A disc that was not found counts as a Dice of 0 and as a wrong level.
 
-- made by `{command}`
-- bedrest {version}, torch {torch}, seed {seed}, {subjects} subjects x {sessions} visits
-- weights `{weights}`, sha256 `{sha256}`
-- training record: {record}
-- machine: {cpu}, {cores} cores; device {device}
-- every disc: [{csv}]({csv})
+{origin}- every disc: [{csv}]({csv})
 """
 
 
@@ -43,7 +36,7 @@ def benchmark_engine(args: argparse.Namespace) -> int:
     """Measure what was asked for, print the table of targets, write page and discs."""
     from analysis.benchmarks.engine_cohort import SEED
     from analysis.benchmarks.records import DISCS
-    from analysis.benchmarks.targets import BY_NAME, Verdict, not_measured
+    from analysis.benchmarks.targets import ENGINE, not_measured
     from analysis.io.files import write_text
     from analysis.io.tables import write_table
     from analysis.phantom.cohort import DemoPlan
@@ -51,26 +44,22 @@ def benchmark_engine(args: argparse.Namespace) -> int:
     from analysis.segmentation.weights import SHIPPED, load_weights
     from analysis.tables.frames import typed_frame
 
-    if args.subjects < 1:
-        raise StudyError("at least one subject", str(args.subjects), "--subjects", "Give a positive number.")
-    if args.output.suffix != ".md":
-        raise StudyError("a file name ending in .md", args.output.name, "--output", "Choose another name with -o.")
+    check_page(args)
     weights = (args.weights or SHIPPED).resolve()
     trained, device, plan = load_weights(weights), resolve_device(args.device), DemoPlan(args.subjects, SESSIONS, SEED)
-    wanted = [name for name in BY_NAME if name in (args.rows or BY_NAME)]
+    names = [row.name for row in ENGINE]
+    wanted = [name for name in names if name in (args.rows or names)]
     parts = _measure(args, wanted, trained, weights=weights, plan=plan, device=device)
-    checks = [c for name in BY_NAME
+    checks = [c for name in names
               for c in (parts[name].checks if name in parts else not_measured(name, "left out by --rows"))]
     csv = args.output.with_suffix(".csv")
     head = _head(args, trained, weights=weights, plan=plan, device=device, csv=csv)
-    table = _table(checks)
+    table = target_table(checks, ENGINE)
     details = [p.detail for p in parts.values() if p.detail]
     write_table(typed_frame([row for p in parts.values() for row in p.rows], DISCS), csv, DISCS)
-    write_text(args.output, "\n".join([head, table, _legend(), *details]))
+    write_text(args.output, "\n".join([head, table, legend(ENGINE), *details]))
     print(table)
-    counts = {v: sum(c.verdict == v for c in checks) for v in (Verdict.MET, Verdict.MISSED, Verdict.NOT_MEASURED)}
-    print(f"{counts[Verdict.MET]} targets met, {counts[Verdict.MISSED]} missed, {counts[Verdict.NOT_MEASURED]} numbers "
-          f"not measured: {args.output}, {csv}")
+    print(f"{told_counts(checks)}: {args.output}, {csv}")
     return 0
 
 
@@ -108,39 +97,13 @@ def _measure(args: argparse.Namespace, wanted: list[str], trained: TrainedNetwor
 
 def _head(args: argparse.Namespace, trained: TrainedNetwork, *, weights: Path, plan: DemoPlan, device: str,
           csv: Path) -> str:
-    """What was measured, on what, with what: no date, so that the same run gives the same page."""
-    from importlib.metadata import version
-
+    """What was measured, on what, with what."""
     from analysis.benchmarks.engine_cohort import SNR
-    from analysis.benchmarks.engine_speed import cpu_model
-    from analysis.io.files import sha256_of
 
     words = ["bedrest", "benchmark-engine", "--device", args.device, "--subjects", str(args.subjects)]
     for flag, value in (("--weights", args.weights), ("--real", args.real), ("--nnunet", args.nnunet)):
         words += [flag, str(value)] if value else []
     words += ["--rows", *args.rows] if args.rows else []
-    record = ", ".join(f"{k} {v}" for k, v in trained.record.items() if isinstance(v, str | int | float))
-    return _HEAD.format(
-        snr=SNR, command=shlex.join([*words, "-o", str(args.output)]), version=__version__, torch=version("torch"),
-        seed=plan.seed, subjects=plan.subjects, sessions=plan.sessions, weights=weights.name,
-        sha256=sha256_of(weights), record=record or "none", cpu=cpu_model(), cores=os.cpu_count(), device=device,
-        csv=csv.name)
-
-
-def _table(checks: list) -> str:
-    """Measured beside target, one line a number."""
-    from analysis.benchmarks.records import markdown_table
-    from analysis.benchmarks.targets import BY_NAME
-
-    numbers = {name: i for i, name in enumerate(BY_NAME, start=1)}
-    lines = [[f"{numbers[c.row]} {c.row}" if i == 0 or checks[i - 1].row != c.row else "", c.what, c.measured or "-",
-              c.target, c.verdict.value, c.note] for i, c in enumerate(checks)]
-    return markdown_table(["row", "number", "measured", "target", "met", "note"], lines)
-
-
-def _legend() -> str:
-    """What each row is measured on, and why its targets are what they are."""
-    from analysis.benchmarks.targets import ROWS
-
-    return "".join(f"{i}. **{row.name}**: {row.subject}. Why these targets: {row.why}.\n"
-                   for i, row in enumerate(ROWS, start=1))
+    drawn = f"seed {plan.seed}, {plan.subjects} subjects x {plan.sessions} visits"
+    return _HEAD.format(snr=SNR, csv=csv.name, origin=origin(
+        [*words, "-o", str(args.output)], trained, weights=weights, drawn=drawn, device=device))

@@ -14,9 +14,11 @@ from analysis import __version__
 from analysis.errors import BedrestError
 
 # Commands that do not live in `pipelines.commands`; each loads only when it is asked for.
-MODULE_OF = {"simulate": "planning", "power": "planning", "train": "training", "benchmark-engine": "benchmarks"}
+MODULE_OF = {"simulate": "planning", "power": "planning", "train": "training", "benchmark-engine": "benchmarks",
+             "benchmark-change": "change_benchmarks", "fit-errors": "change_benchmarks"}
 DEVICES = ("auto", "cpu", "cuda", "mps")
 ENGINE_ROWS = ("synthetic", "volumes", "contrasts", "t2-discs", "vertebrae", "speed", "sliding-window", "gpu", "nnunet")
+CHANGE_CONDITIONS = ("sub-voxel", "turned", "thick-slices", "noisy", "bias-field", "water", "t2")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -69,6 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_train(commands)
     _add_benchmark_engine(commands)
+    _add_benchmark_change(commands)
 
     report = commands.add_parser("report", help="make reports again from stored results")
     report.add_argument("study", type=Path, metavar="STUDY.toml")
@@ -131,6 +134,24 @@ def _add_benchmark_engine(commands: argparse._SubParsersAction) -> None:
                        help="result.json of pipelines/nnunet_comparison/compare.py")
     bench.add_argument("-o", "--output", type=Path, default=Path("docs/engine_benchmark.md"), metavar="MD",
                        help="page; every disc goes into a .csv beside it (default docs/engine_benchmark.md)")
+
+
+def _add_benchmark_change(commands: argparse._SubParsersAction) -> None:
+    bench = commands.add_parser("benchmark-change", help="measure how well change is measured, on synthetic people")
+    fit = commands.add_parser("fit-errors", help="fit the standard errors of volumes to synthetic people; they are "
+                                                 "written beside the weights")
+    for command in (bench, fit):
+        command.add_argument("--weights", type=Path, metavar="FILE", help="default: the shipped network")
+        command.add_argument("--device", choices=DEVICES, default="cpu")
+    bench.add_argument("--subjects", type=int, default=16, help="synthetic people, three visits each (default 16)")
+    bench.add_argument("--conditions", nargs="+", choices=("all", "none", *CHANGE_CONDITIONS), default=["all"],
+                       metavar="NAME", help=f"further conditions, four people each: all (default), none, or some of "
+                                            f"{', '.join(CHANGE_CONDITIONS)}")
+    bench.add_argument("-o", "--output", type=Path, default=Path("docs/change_benchmark.md"), metavar="MD",
+                       help="page; a .csv of every disc and figures/ go beside it (default docs/change_benchmark.md)")
+    fit.add_argument("--subjects", type=int, default=16,
+                     help="synthetic people with all Dixon contrasts (default 16); a quarter, but four at least, also "
+                          "with water alone and T2 alone")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -21,7 +21,7 @@ from analysis.benchmarks.memory import peak_memory_bytes
 from analysis.benchmarks.placement import place_discs
 from analysis.benchmarks.records import DISCS
 from analysis.benchmarks.scores import level_is_right, score_discs, summarise
-from analysis.benchmarks.targets import BY_NAME, ROWS, Missing, Target, Verdict, judge, not_measured
+from analysis.benchmarks.targets import BY_NAME, ENGINE, Missing, Target, Verdict, judge, not_measured
 from analysis.errors import GeometryError
 from analysis.measure.discs import DiscMeasure
 from analysis.phantom.cohort import DemoPlan
@@ -251,7 +251,7 @@ def test_peak_memory_is_of_the_child_alone():
 
 
 def test_every_row_has_its_name_on_the_command_line():
-    assert tuple(row.name for row in ROWS) == ENGINE_ROWS
+    assert tuple(row.name for row in ENGINE) == ENGINE_ROWS
 
 
 def test_the_page_holds_every_row(tmp_path, monkeypatch, capsys):
@@ -280,8 +280,8 @@ def test_the_page_holds_every_row(tmp_path, monkeypatch, capsys):
     text = page.read_text()
     cells = [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")]
     table = cells[2:]
-    assert [c[1] for c in table] == [t.what for row in ROWS for t in row.targets]
-    assert [c[0] for c in table if c[0]] == [f"{i} {row.name}" for i, row in enumerate(ROWS, start=1)]
+    assert [c[1] for c in table] == [t.what for row in ENGINE for t in row.targets]
+    assert [c[0] for c in table if c[0]] == [f"{i} {row.name}" for i, row in enumerate(ENGINE, start=1)]
     assert table[0][2:5] == ["1.000", ">= 0.950", "yes"]
     assert all(c[2] == "-" and c[4] == "not measured" and c[5] == "left out by --rows" for c in table[3:])
     for told in ("--rows synthetic", "777001", "steps 7", "synthetic anatomies", "machine: "):

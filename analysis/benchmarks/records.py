@@ -7,30 +7,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.benchmarks.targets import BY_NAME, Check
+from analysis.benchmarks.targets import ENGINE, Check
 from analysis.schemas import Col, Table
 from analysis.vocabulary import LEVELS
 
 
-def _number(name: str, meaning: str, unit: str) -> Col:
+def number(name: str, meaning: str, unit: str) -> Col:
+    """A column of numbers that may be missing."""
     return Col(name, "float", meaning, unit, required=False)
 
 
 DISCS = Table("engine_benchmark", "one row a disc that a benchmark of the engine looked at", (
-    Col("row", "str", "which row of the target table", values=tuple(BY_NAME)),
+    Col("row", "str", "which row of the target table", values=tuple(row.name for row in ENGINE)),
     Col("data", "str", "synthetic, or the folder of the real data"),
     Col("contrasts", "str", "what the engine was given, joined by +"),
     Col("subject", "str", "subject or exam"),
     Col("session", "str", "visit; empty where there is one only", required=False),
     Col("level", "str", "disc", values=LEVELS),
-    _number("dice", "against the true or drawn mask", "1"),
-    _number("centre_distance_mm", "of the centres of mass", "mm"),
-    _number("volume_predicted_mm3", "voxel count times voxel volume", "mm3"),
-    _number("volume_reference_mm3", "the same of the true or drawn mask", "mm3"),
-    _number("volume_analytic_mm3", "of the synthetic disc itself", "mm3"),
-    _number("volume_error_percent", "predicted minus reference over reference", "%"),
-    _number("volume_ratio", "predicted over reference", "1"),
-    _number("inside_vertebra_percent", "share of the disc inside vertebral bodies", "%"),
+    number("dice", "against the true or drawn mask", "1"),
+    number("centre_distance_mm", "of the centres of mass", "mm"),
+    number("volume_predicted_mm3", "voxel count times voxel volume", "mm3"),
+    number("volume_reference_mm3", "the same of the true or drawn mask", "mm3"),
+    number("volume_analytic_mm3", "of the synthetic disc itself", "mm3"),
+    number("volume_error_percent", "predicted minus reference over reference", "%"),
+    number("volume_ratio", "predicted over reference", "1"),
+    number("inside_vertebra_percent", "share of the disc inside vertebral bodies", "%"),
     Col("right", "bool", "the level is the right one"),
     Col("reason", "str", "what is wrong; empty when nothing is", required=False),
 ), ("row", "data", "contrasts", "subject", "session", "level"))

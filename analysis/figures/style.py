@@ -133,7 +133,8 @@ def day_ticks(axes: Axes, days: Sequence[float]) -> None:
 
 
 @styled
-def save_figure(figure: Figure, stem: Path, *, data: pd.DataFrame | None = None) -> list[Path]:
+def save_figure(figure: Figure, stem: Path, *, data: pd.DataFrame | None = None,
+                endings: Sequence[str] = ("png", "pdf", "svg")) -> list[Path]:
     """Write a figure as PNG (300 dpi), PDF and SVG, and the table it shows as CSV.
 
     The same figure gives the same bytes: files carry no date and no random identifiers.
@@ -145,6 +146,8 @@ def save_figure(figure: Figure, stem: Path, *, data: pd.DataFrame | None = None)
         Path without ending.
     data : DataFrame, optional
         Rows that the figure shows, written with the columns they have.
+    endings : sequence of str
+        Some of png, pdf, svg.
 
     Returns
     -------
@@ -161,10 +164,10 @@ def save_figure(figure: Figure, stem: Path, *, data: pd.DataFrame | None = None)
         "svg": {"Creator": "bedrest", "Date": None},
     }
     written = []
-    for ending, fixed in metadata.items():
+    for ending in endings:
         path = stem.with_name(f"{stem.name}.{ending}")
         with atomic_path(path) as temporary:
-            figure.savefig(temporary, format=ending, dpi=300, metadata=fixed, facecolor="white")
+            figure.savefig(temporary, format=ending, dpi=300, metadata=metadata[ending], facecolor="white")
         written.append(path)
     if data is not None:
         path = stem.with_name(f"{stem.name}.csv")

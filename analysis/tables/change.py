@@ -80,10 +80,26 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str, confidence_l
     return typed_frame(rows, CHANGE)
 
 
+def change_se_percent(change_percent: float, before: float, after: float) -> float:
+    """Standard error of a change, per cent, from the relative SDs of both volumes: independent, and small.
+
+    Parameters
+    ----------
+    change_percent : of the volume before
+    before, after : SD of a repeated measurement over the volume, 0.01 = 1 %
+    """
+    return (100 + change_percent) * math.hypot(before, after)
+
+
+def half_width(se: float, confidence_level: float = 0.95) -> float:
+    """From a value to either end of its interval, in the unit of `se`: normal errors whose SD is known."""
+    return NormalDist().inv_cdf((1 + confidence_level) / 2) * se
+
+
 def _uncertainty(before: Side, after: Side, change_percent: float, confidence_level: float) -> dict[str, float]:
-    """Standard error and interval of a change in per cent; the two errors are independent, and small."""
-    relative = math.hypot(before.repeat_sd_mm3 / before.volume_mm3, after.repeat_sd_mm3 / after.volume_mm3)
-    se = (100 + change_percent) * relative
-    reach = NormalDist().inv_cdf((1 + confidence_level) / 2) * se
+    """Standard error and interval of a change in per cent."""
+    se = change_se_percent(change_percent, before.repeat_sd_mm3 / before.volume_mm3,
+                           after.repeat_sd_mm3 / after.volume_mm3)
+    reach = half_width(se, confidence_level)
     return {"se_percent": se, "ci_low_percent": change_percent - reach, "ci_high_percent": change_percent + reach,
             "confidence_level": confidence_level}

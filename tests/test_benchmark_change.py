@@ -1,0 +1,411 @@
+"""The change benchmark on made volumes whose errors are known, its page, and the errors fitted to such volumes."""
+
+import json
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.text import Text
+
+from analysis.benchmarks import change_cohort
+from analysis.benchmarks.change_cohort import FURTHER, SEED, STANDARD, T2, averaged, draw_person, measure_person
+from analysis.benchmarks.change_errors import SEED as FIT_SEED
+from analysis.benchmarks.change_errors import asked_of, fit_errors, fit_part
+from analysis.benchmarks.change_records import (
+    BASELINE,
+    CHANGE_DISCS,
+    GROWN,
+    JOINT,
+    REPEAT,
+    SINGLE,
+    VISITS,
+    VOXELS,
+    WAYS,
+    Way,
+)
+from analysis.benchmarks.change_report import UNKNOWN, conditions_table, report_standard
+from analysis.benchmarks.change_scores import summarise_way, within_disc_cv
+from analysis.benchmarks.targets import CHANGE, ENGINE, Verdict, judge
+from analysis.errors import StudyError
+from analysis.figures.change_error import change_ablation
+from analysis.io.files import sha256_of
+from analysis.io.tables import read_table
+from analysis.longitudinal.errors import ErrorModel, ErrorPart, Errors, errors_path, load_errors
+from analysis.longitudinal.joint import JointVolume
+from analysis.models.reliability import measurement_error
+from analysis.segmentation.weights import key_of
+from analysis.tables.frames import typed_frame
+from analysis.types import Grid, LabelMap, Scan, Segmentation, Volume
+from analysis.vocabulary import DIXON, LEVELS, Contrast
+from pipelines import change_benchmarks
+from pipelines.cli import CHANGE_CONDITIONS, build_parser
+
+ALL_DIXON = key_of(DIXON)
+# True and measured volumes of two discs at baseline, repetition, and grown by 3 %.
+TRUE = {"L4-L5": (10_000.0, 10_000.0, 10_300.0), "L5-S1": (8000.0, 8000.0, 8240.0)}
+FOUND = {"L4-L5": (10_100.0, 9999.0, 10_403.0),  # change -1 %, +3 %
+         "L5-S1": (7920.0, 8078.4, 8236.8)}  # change +2 %, +4 %
+HALF_PERCENT = Errors(ErrorPart(0.005), ErrorPart(0.005), 2)
+
+
+def two_discs() -> pd.DataFrame:
+    """One person's two discs, measured alike in every way."""
+    return typed_frame([
+        {"condition": "standard", "contrasts": ALL_DIXON, "subject": "sub-01", "session": session, "level": level,
+         "true_mm3": TRUE[level][v], **{way.column: FOUND[level][v] for way in WAYS}, "softness": 0.1}
+        for level in TRUE for v, session in enumerate(VISITS)], CHANGE_DISCS)
+
+
+def people(rng: np.random.Generator, n: int, *, condition=STANDARD, bias: float = 0.0) -> pd.DataFrame:
+    """Discs whose joint error has a variance of 0.004^2 + (0.05 x softness)^2, whose single one an SD of 0.012."""
+    rows = []
+    for i in range(n):
+        for level in LEVELS:
+            volume, softness = rng.uniform(4000, 12000), 0.08 * math.exp(0.5 * rng.normal())
+            for session in VISITS:
+                true = volume * (1.03 if session == GROWN else 1.0)
+                joint = ErrorPart(0.004, 0.05).sd(softness) * rng.normal()
+                rows.append({
+                    "condition": condition.name, "contrasts": key_of(condition.contrasts), "session": session,
+                    "subject": f"sub-{i + 1:02d}", "level": level, "true_mm3": true,
+                    "voxels_mm3": true * (1 + 0.02 * rng.normal()),
+                    "single_mm3": true * (1 + bias + 0.012 * rng.normal()), "joint_mm3": true * (1 + joint),
+                    "softness": softness})
+    return typed_frame(rows, CHANGE_DISCS)
+
+
+def test_bias_cv_and_change_by_hand():
+    s = summarise_way(two_discs(), JOINT, None)
+    assert (s.n, s.n_missing, s.pairs, s.pairs_missing) == (6, 0, 4, 0)
+    errors = {"L4-L5": (1.0, -0.01, 1.0), "L5-S1": (-1.0, 0.98, -3.2 / 82.40)}
+    assert s.by_level["L4-L5"][0] == pytest.approx(1.99 / 3) and list(s.by_level) == ["L4-L5", "L5-S1"]
+    assert (s.worst_level, s.worst) == ("L4-L5", pytest.approx(1.99 / 3))
+    assert s.bias == pytest.approx(sum(map(sum, errors.values())) / 6)
+    assert s.cv == pytest.approx(100 * (math.exp(math.sqrt((math.log(0.99)**2 + math.log(1.02)**2) / 4)) - 1))
+    # errors of change: -1, +2 at the repetition, 0, +1 when grown: mean 0.5, squared distances sum to 5
+    assert s.change_error == pytest.approx(0.5) and s.change_error_sd == pytest.approx(math.sqrt(5 / 3))
+    # arvd, mm3 of the true baseline: 1 and 103 of 10 000; 78.4 and 3.2 of 8000
+    assert s.arvd == pytest.approx((0.01 + 1.03 + 0.98 + 0.04) / 4)
+    assert math.isnan(s.unchanged) and math.isnan(s.volume_covered)
+
+
+def test_the_cv_is_that_of_the_studys_own_statistics(rng):
+    first, second = rng.uniform(90, 110, 20), rng.uniform(90, 110, 20)
+    theirs = measurement_error([*first, *second], targets=[*range(20), *range(20)]).cv_percent.value
+    assert within_disc_cv(first, second) == pytest.approx(theirs)
+    assert within_disc_cv([*first, np.nan], [*second, 100]) == pytest.approx(theirs)
+    assert math.isnan(within_disc_cv([np.nan], [100]))
+
+
+def test_what_standard_errors_say_by_hand():
+    s = summarise_way(two_discs(), JOINT, HALF_PERCENT)
+    # 1.96 standard errors of change are 1.96 x 0.005 x sqrt(2) x (100 + change): 1.37 at -1 %, 1.41 at +2 %
+    assert s.unchanged == 50 and s.rise == 100
+    assert s.change_covered == 75  # errors -1, +2, 0, +1
+    # 0.98 % of the measured volume: 99, 98, 102, 78, 79, 81 mm3 against errors of 100, 1, 103, 80, 78, 3
+    assert s.volume_covered == 50
+    assert summarise_way(two_discs(), JOINT, replace(HALF_PERCENT, repeat=ErrorPart(0.02))).rise == 0
+    fallen = two_discs()
+    fallen.loc[fallen["session"] == GROWN, "joint_mm3"] *= 0.9
+    assert summarise_way(fallen, JOINT, HALF_PERCENT).rise == 0  # far beyond error, and no rise
+
+
+def test_softness_widens_joint_intervals_alone():
+    soft = Errors(ErrorPart(0.0, 0.1), ErrorPart(0.0, 0.1), 2)  # 0.1 x softness 0.1 = 1 %
+    joint, single = (summarise_way(two_discs(), way, soft) for way in (JOINT, SINGLE))
+    assert (joint.volume_covered, joint.change_covered, joint.unchanged) == (100, 100, 100)
+    assert (single.volume_covered, single.unchanged) == (0, 0)
+
+
+def test_a_disc_that_was_not_found_counts_and_is_told():
+    frame = two_discs()
+    frame.loc[(frame["level"] == "L5-S1") & (frame["session"] == GROWN), "joint_mm3"] = np.nan
+    s = summarise_way(frame, JOINT, HALF_PERCENT)
+    assert (s.n, s.n_missing, s.pairs, s.pairs_missing) == (6, 1, 4, 1)
+    assert (s.rise, s.change_covered, s.volume_covered) == (50, 50, pytest.approx(100 / 3))
+    assert s.change_error == pytest.approx(1 / 3)  # -1, +2, 0
+    notes = {c.what: c.note for c in report_standard(frame, None).checks}
+    assert notes["volume bias, mean over discs"] == "6 volumes, 1 of them missing"
+    assert notes["error of change, SD"] == "4 changes, 1 of them missing"
+    frame.loc[(frame["level"] == "L5-S1") & (frame["session"] == BASELINE), "joint_mm3"] = np.nan
+    assert summarise_way(frame, JOINT, None).pairs_missing == 2
+
+
+def test_nothing_found_meets_nothing():
+    frame = two_discs()
+    frame[[way.column for way in WAYS]] = np.nan
+    part = report_standard(frame, ErrorModel("", {ALL_DIXON: {"joint": HALF_PERCENT}}))
+    assert {c.verdict for c in part.checks} == {Verdict.MISSED}
+    assert "6 volumes, 6 of them missing" in part.detail and "nan" not in part.detail
+
+
+def test_every_row_is_judged_by_the_joint_way():
+    frame = two_discs()
+    frame["voxels_mm3"] = frame["true_mm3"] * 1.5
+    checks = {c.what: c for c in report_standard(frame, None).checks}
+    assert list(checks) == [t.what for row in CHANGE for t in row.targets]
+    worst = checks["volume bias, worst level"]
+    assert (worst.measured, worst.verdict, worst.note) == ("+0.66 %", Verdict.MET, "L4-L5")
+    assert checks["scan-rescan CV of volume"].verdict == Verdict.MISSED
+    assert checks["error of change, mean"].verdict == Verdict.NO_TARGET
+    unknown = [c for c in checks.values() if c.verdict == Verdict.NOT_MEASURED]
+    assert len(unknown) == 4 and {c.note for c in unknown} == {UNKNOWN}
+    model = ErrorModel("", {ALL_DIXON: {"joint": HALF_PERCENT}})
+    known = {c.what: c for c in report_standard(frame, model).checks}
+    assert known["no change, told as none beyond error"].measured == "50.0 %"
+    assert known["+3 %, told as a rise beyond error"].verdict == Verdict.MET
+    assert known["95 % intervals of volume that hold the truth"].verdict == Verdict.MISSED
+
+
+def test_ways_stand_side_by_side():
+    frame = two_discs()
+    frame["voxels_mm3"] = frame["true_mm3"] * 1.5
+    frame.loc[0, "single_mm3"] = np.nan
+    lines = report_standard(frame, ErrorModel("", {ALL_DIXON: {"joint": HALF_PERCENT}})).detail.splitlines()
+    cells = {line.split(" | ")[0].strip("| "): line.strip("| ").split(" | ")[1:] for line in lines if " | " in line}
+    assert cells["number"] == [*(w.words for w in WAYS), "target"]
+    assert cells["volume bias, worst level"][0] == "+50.00 %" and cells["volume bias, worst level"][2] == "+0.66 %"
+    assert cells["+3 %, told as a rise beyond error"] == ["-", "-", "100.0 %", ">= 90.0 %"]
+    assert cells["discs at a visit"][:3] == ["6 volumes", "6 volumes, 1 of them missing", "6 volumes"]
+    assert cells["L4-L5"][0] == "+50.00 (0.00)"
+
+
+def test_both_ends_of_a_target_belong_to_it():
+    names = [t.what for t in next(row for row in CHANGE if row.name == "coverage").targets]
+    for value, verdict in ((89.9, Verdict.MISSED), (90, Verdict.MET), (98, Verdict.MET), (98.1, Verdict.MISSED)):
+        assert {c.verdict for c in judge("coverage", dict.fromkeys(names, value))} == {verdict}
+    assert judge("repeat", {"scan-rescan CV of volume": 0.5})[0].verdict == Verdict.MET
+    assert judge("repeat", {"scan-rescan CV of volume": 0.501})[0].verdict == Verdict.MISSED
+    assert not {row.name for row in CHANGE} & {row.name for row in ENGINE}
+
+
+def test_conditions_are_compared_on_the_same_people(rng):
+    frame = pd.concat([people(rng, 3), people(rng, 2, condition=T2)], ignore_index=True)
+    lines = conditions_table(frame, [("t2", "T2 alone")], people=2).splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines if " | " in line][2:]
+    assert [r[0] for r in rows if len(r) == 6] == ["standard", "T2 alone"]
+    assert all(line.endswith(f"{2 * 3 * len(LEVELS)} volumes |") for line in lines if "probabilities" in line)
+    alone = summarise_way(frame[frame["condition"] == "t2"], VOXELS, None)
+    assert f"T2 alone | voxels counted | {alone.bias:+.2f} % | {alone.cv:.2f} % | {alone.change_error_sd:.2f} %" in (
+        "\n".join(lines))
+
+
+def test_the_fit_finds_floor_and_slope_again(rng):
+    found = fit_errors(people(rng, 400, bias=0.01))
+    assert list(found) == [ALL_DIXON] and list(found[ALL_DIXON]) == ["single", "joint"]
+    single, joint = found[ALL_DIXON]["single"], found[ALL_DIXON]["joint"]
+    for part in (joint.truth, joint.repeat):
+        assert part.floor == pytest.approx(0.004, rel=0.1) and part.slope == pytest.approx(0.05, rel=0.1)
+    # A bias of 1 % belongs to the distance from the truth; of two scans both have it.
+    assert (single.truth.slope, single.repeat.slope) == (0, 0)
+    assert single.truth.floor == pytest.approx(math.hypot(0.01, 0.012), rel=0.03)
+    assert single.repeat.floor == pytest.approx(0.012, rel=0.03)
+    assert single.discs == joint.discs == 400 * len(LEVELS)
+
+
+@pytest.mark.parametrize("way", [JOINT, SINGLE], ids=lambda way: way.method)
+def test_intervals_of_fitted_errors_hold_the_truth_of_other_people(rng, way: Way):
+    errors = fit_errors(people(rng, 100))[ALL_DIXON][way.method]
+    s = summarise_way(people(rng, 100), way, errors)
+    for share in (s.volume_covered, s.change_covered, s.unchanged):
+        assert 93 < share < 97
+    assert s.rise > 80 if way is JOINT else s.rise < 50  # 1.2 % of error hides 3 % of growth
+
+
+def test_floor_and_slope_reach_zero():
+    softness = np.array([0.05, 0.1, 0.2, 0.4])
+    steep = fit_part(0.03 * softness * [1, -1, 1, -1], softness)
+    assert (steep.floor, steep.slope) == (0, 0.03)
+    falling = fit_part(np.array([0.02, -0.02, 0.01, -0.01]), softness)  # less error where softer: no slope
+    assert falling == ErrorPart(float(f"{math.sqrt(2.5e-4):.4g}"), 0.0)
+    assert fit_part(np.zeros(4), softness) == ErrorPart(0.0, 0.0)
+    assert fit_part(np.array([0.01, -0.03]), np.array([0.1, 0.1])).slope == 0
+
+
+def test_errors_need_two_scans_of_a_disc():
+    frame = two_discs()
+    frame.loc[frame["session"] == REPEAT, "joint_mm3"] = np.nan
+    assert list(fit_errors(frame)[ALL_DIXON]) == ["single"]
+
+
+def test_one_contrast_alone_gets_a_quarter_of_the_people():
+    assert [(c.name, n) for c, n in asked_of(32)] == [("standard", 32), ("water", 8), ("t2", 8)]
+    assert [n for _, n in asked_of(8)] == [8, 4, 4] and [n for _, n in asked_of(1)] == [1, 1, 1]
+
+
+def test_averaged_slices_stay_where_they_are(rng):
+    grid = Grid((6, 3, 4), np.array([[0.0, 0, 1.5, -7], [0, 1.25, 0, 2], [-2, 0, 0, 30], [0, 0, 0, 1]]))
+    index = np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), axis=-1)
+    head_mm = (index @ grid.affine_ras_mm[:3, :3].T + grid.affine_ras_mm[:3, 3])[..., 2]
+    thick = averaged(Volume(head_mm.astype(np.float32), grid), 2)
+    assert thick.data.shape == thick.grid.shape == (3, 3, 4) and thick.grid.spacing_mm[0] == 4
+    np.testing.assert_allclose(thick.data[:, 0, 0], thick.grid.affine_ras_mm[2, 3] - 4.0 * np.arange(3))
+    np.testing.assert_allclose(thick.data[0, 0, 0], (head_mm[0, 0, 0] + head_mm[1, 0, 0]) / 2)
+
+
+def test_a_condition_scans_the_same_person_in_another_way(monkeypatch):
+    whole = change_cohort.demo_grid()
+    small = Grid((36, 32, 32), whole.affine_ras_mm @ np.diag([1, 8, 8, 1.0]))
+    monkeypatch.setattr(change_cohort, "demo_grid", lambda: small)
+    visit, spine, scan = next(draw_person(0, SEED))
+    _, same, thick = next(draw_person(0, SEED, replace(T2, slices_averaged=2)))
+    assert visit == BASELINE and spine.volumes_mm3() == same.volumes_mm3()
+    assert set(scan.contrasts) == set(DIXON) and set(thick.contrasts) == {Contrast.T2}
+    assert (scan.grid.shape, thick.grid.shape) == ((36, 32, 32), (18, 32, 32))
+    assert next(draw_person(1, SEED))[1].volumes_mm3() != spine.volumes_mm3()
+
+
+def test_a_disc_that_was_not_found_is_a_row_with_a_reason(monkeypatch):
+    grid = Grid((4, 4, 4), np.eye(4))
+    label = np.zeros(grid.shape, np.int32)
+    label[:2], label[2:] = 1, 2
+    found = Segmentation(LabelMap(label, grid), Volume(np.full(grid.shape, 0.5, np.float32), grid), ())
+    spine = SimpleNamespace(volumes_mm3=lambda: dict.fromkeys(LEVELS, 30.0))
+    scan = Scan({Contrast.WATER: Volume(np.ones(grid.shape, np.float32), grid)})
+    monkeypatch.setattr(change_cohort, "draw_person", lambda *_: iter([(BASELINE, spine, scan)]))
+    monkeypatch.setattr(change_cohort, "segment", lambda *_, **__: found)
+    monkeypatch.setattr(change_cohort, "see", lambda *_: None)
+    monkeypatch.setattr(change_cohort, "joint_volumes", lambda trained, seen, label, device: {
+        1: [JointVolume(1, BASELINE, frozenset({Contrast.WATER}), (28.0, 30.0), 0.2, 1.0)],
+        2: [JointVolume(2, BASELINE, frozenset({Contrast.WATER}), (0.0, 0.0), math.nan, 1.0)]}.get(label, []))
+    rows = measure_person(None, 4, SEED, "cpu").set_index("level")
+    assert len(rows) == len(LEVELS) and set(rows["subject"]) == {"sub-05"} and set(rows["contrasts"]) == {"water"}
+    right = rows.loc["L5-S1"]
+    assert (right["voxels_mm3"], right["single_mm3"], right["joint_mm3"], right["softness"]) == (32, 16, 29, 0.2)
+    assert right["reason"] == ""
+    assert rows.loc["L4-L5", "reason"] == "nothing where the visits meet" and pd.isna(rows.loc["L4-L5", "joint_mm3"])
+    lost = rows.drop(["L5-S1", "L4-L5"])
+    assert set(lost["reason"]) == {"not found"} and lost[[w.column for w in WAYS]].isna().all(axis=None)
+
+
+def texts(figure) -> str:
+    return " ".join(t.get_text() for t in figure.findobj(Text))
+
+
+def test_the_figure_shows_what_was_measured_and_says_synthetic(rng):
+    frame = pd.concat([people(rng, 5), people(rng, 4, condition=T2)], ignore_index=True)
+    figure = change_ablation(frame)
+    told = texts(figure)
+    assert "Synthetic scans of 5 people" in told and all(level in told for level in LEVELS)
+    joint = summarise_way(frame[frame["condition"] == "standard"], JOINT, None)
+    assert f"SD {joint.change_error_sd:.2f}\nn = 70" in told and "n = 35" in told
+    assert all("%" in panel.get_ylabel() for panel in figure.axes)
+    line = next(a for a in figure.axes[0].lines if len(a.get_xdata()) == len(LEVELS) and a.get_marker() == "o")
+    assert np.allclose(line.get_ydata(), [joint.by_level[level][0] for level in LEVELS])
+
+
+def test_the_figure_stands_with_few_rows_and_with_none():
+    frame = two_discs()
+    frame["joint_mm3"] = np.nan
+    assert "Synthetic scans of 1 person" in texts(change_ablation(frame)) and "none" in texts(change_ablation(frame))
+    one = frame[(frame["level"] == "L4-L5") & (frame["session"] != GROWN)]
+    assert "n = 1" in texts(change_ablation(one))
+    for empty in (frame.iloc[:0], frame.assign(single_mm3=np.nan, voxels_mm3=np.nan)):
+        assert "no disc" in texts(change_ablation(empty))
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    """A weights file whose network is never asked: every person is made up, from his index and the seed."""
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(b"weights")
+    asked: list[tuple[str, int, int]] = []
+
+    def measure(trained, index, seed, device, condition):
+        asked.append((condition.name, index, seed))
+        made = people(np.random.default_rng([seed, index]), 1, condition=condition)
+        return made.assign(subject=f"sub-{index + 1:02d}")
+
+    monkeypatch.setattr("analysis.segmentation.weights.load_weights", lambda path: SimpleNamespace(record={"steps": 7}))
+    monkeypatch.setattr(change_cohort, "measure_person", measure)
+    return SimpleNamespace(path=path, asked=asked)
+
+
+def run(*words: str) -> int:
+    args = build_parser().parse_args(words)
+    return getattr(change_benchmarks, args.command.replace("-", "_"))(args)
+
+
+def table_of(page: str) -> list[list[str]]:
+    lines = page[: page.index("\n1. **repeat**")].splitlines()
+    return [[c.strip() for c in line.strip("|").split("|")] for line in lines if line.startswith("| ")][2:]
+
+
+def test_errors_are_fitted_once_and_then_used(tmp_path, weights, capsys):
+    given, page = ("--weights", str(weights.path)), tmp_path / "docs" / "page.md"
+    bench = ("benchmark-change", *given, "--subjects", "12", "--conditions", "noisy", "t2", "-o", str(page))
+    assert run(*bench) == 0
+    before = page.read_text()
+    assert set(weights.asked) == {*(("standard", i, 778_001) for i in range(12)),
+                                  *((c, i, 778_001) for c in ("noisy", "t2") for i in range(4))}
+    table = table_of(before)
+    assert [row[1] for row in table] == [t.what for row in CHANGE for t in row.targets]
+    assert [row[0] for row in table if row[0]] == ["1 repeat", "2 bias", "3 change", "4 coverage"]
+    assert [row[1] for row in table if row[5] == UNKNOWN] == [
+        "no change, told as none beyond error", "+3 %, told as a rise beyond error",
+        "95 % intervals of volume that hold the truth", "95 % intervals of change that hold the truth"]
+    for told in ("seed 778001, 12 people x 3 visits", "--conditions noisy t2", "errors: not known", "SNR 7", "T2 alone",
+                 "synthetic", "(figures/change_ablation.png)", "steps 7"):
+        assert told in before
+    assert "turned" not in before and "4 numbers not measured" in capsys.readouterr().out
+    figures = list((page.parent / "figures").iterdir())
+    assert [f.name for f in figures] == ["change_ablation.png"] and figures[0].read_bytes().startswith(b"\x89PNG")
+    assert len(read_table(page.with_suffix(".csv"), CHANGE_DISCS)) == (12 + 4 + 4) * 3 * len(LEVELS)
+
+    weights.asked.clear()
+    assert run("fit-errors", *given, "--subjects", "12") == 0
+    assert set(weights.asked) == {*(("standard", i, 778_101) for i in range(12)),
+                                  *((c, i, 778_101) for c in ("water", "t2") for i in range(4))}
+    written = errors_path(weights.path).read_bytes()
+    assert run("fit-errors", *given, "--subjects", "12") == 0 and errors_path(weights.path).read_bytes() == written
+    assert set(json.loads(written)["found"]) == {ALL_DIXON, "water", "t2"}
+
+    assert run(*bench) == 0
+    after = table_of(page.read_text())
+    assert not [row for row in after if row[4] == "not measured"] and "weights.errors.json" in page.read_text()
+    errors = load_errors(weights.path, sha256=sha256_of(weights.path)).given(ALL_DIXON, "joint")
+    measured = read_table(page.with_suffix(".csv"), CHANGE_DISCS)
+    joint = summarise_way(measured[measured["condition"] == "standard"], JOINT, errors)
+    assert [row[2] for row in after[-2:]] == [f"{joint.volume_covered:.1f} %", f"{joint.change_covered:.1f} %"]
+    weights.path.write_bytes(b"other weights")
+    assert load_errors(weights.path, sha256="another") is None
+
+
+def test_seeds_are_the_benchmarks_own():
+    assert (SEED, FIT_SEED) == (778_001, 778_101)
+
+
+def test_the_page_without_further_conditions(tmp_path, weights):
+    page = tmp_path / "page.md"
+    assert run("benchmark-change", "--weights", str(weights.path), "--subjects", "1", "--conditions", "none", "-o",
+               str(page)) == 0
+    assert {name for name, *_ in weights.asked} == {"standard"} and "## Other conditions" not in page.read_text()
+
+
+def test_every_condition_has_its_name_on_the_command_line(tmp_path, weights):
+    assert tuple(c.name for c in FURTHER) == CHANGE_CONDITIONS
+    page = tmp_path / "page.md"
+    assert run("benchmark-change", "--weights", str(weights.path), "--subjects", "1", "-o", str(page)) == 0
+    assert {name for name, *_ in weights.asked} == {"standard", *CHANGE_CONDITIONS}
+    assert all(c.words in page.read_text() for c in FURTHER)
+
+
+@pytest.mark.parametrize("words", [("--subjects", "0"), ("--conditions", "none", "noisy"), ("-o", "page.txt")])
+def test_what_makes_no_sense_is_refused(words, weights):
+    with pytest.raises(StudyError):
+        run("benchmark-change", "--weights", str(weights.path), *words)
+    assert not weights.asked
+
+
+@pytest.mark.slow
+def test_one_real_run_of_a_synthetic_person():
+    from analysis.segmentation.weights import load_weights
+
+    frame = measure_person(load_weights(), 0, SEED, "cpu")
+    assert len(frame) == 3 * len(LEVELS) and set(frame["reason"]) == {""}
+    single, joint = (summarise_way(frame, way, None) for way in (SINGLE, JOINT))
+    assert abs(joint.bias) < 3 and joint.cv < 1.5 and joint.change_error_sd < 2
+    assert joint.change_error_sd < single.change_error_sd  # what measuring all visits together is for
