@@ -215,6 +215,19 @@ def test_intervals_of_fitted_errors_hold_the_truth_of_other_people(rng, way: Way
     assert s.rise > 80 if way is JOINT else s.rise < 50  # 1.2 % of error hides 3 % of growth
 
 
+@pytest.mark.parametrize(("n", "own"), [(100, True), (7, False)])
+def test_the_bias_of_each_level_is_kept_apart_from_the_errors(rng, n: int, own: bool):
+    frame = people(rng, n)
+    off = frame["level"].map({level: 0.02 if level == "L5-S1" else 0.0 for level in LEVELS})
+    found = fit_errors(frame.assign(joint_mm3=frame["joint_mm3"] * (1 + off)))[ALL_DIXON]
+    assert found["single"].bias == {} and set(found["joint"].bias) == set(LEVELS)
+    # Few people do not show a level's own bias: each then has that of all levels.
+    assert found["joint"].bias["L5-S1"] == pytest.approx(0.02 if own else 0.02 / 7, abs=0.0015)
+    assert found["joint"].bias["L4-L5"] == pytest.approx(0.0 if own else 0.02 / 7, abs=0.0015)
+    if own:
+        assert found["joint"].truth.sd(0.08) == pytest.approx(math.hypot(0.004, 0.05 * 0.08), rel=0.1)
+
+
 def test_floor_and_slope_reach_zero():
     softness = np.array([0.05, 0.1, 0.2, 0.4])
     steep = fit_part(0.03 * softness * [1, -1, 1, -1], softness)
@@ -268,7 +281,8 @@ def test_a_disc_that_was_not_found_is_a_row_with_a_reason(monkeypatch):
     monkeypatch.setattr(change_cohort, "draw_person", lambda *_: iter([(BASELINE, spine, scan)]))
     monkeypatch.setattr(change_cohort, "segment", lambda *_, **__: found)
     monkeypatch.setattr(change_cohort, "see", lambda *_: None)
-    monkeypatch.setattr(change_cohort, "joint_volumes", lambda trained, seen, label, device: {
+    monkeypatch.setattr(change_cohort, "poses_of", lambda *_: {})
+    monkeypatch.setattr(change_cohort, "joint_volumes", lambda trained, seen, label, **_: {
         1: [JointVolume(1, BASELINE, frozenset({Contrast.WATER}), (28.0, 30.0), 0.2, 1.0)],
         2: [JointVolume(2, BASELINE, frozenset({Contrast.WATER}), (0.0, 0.0), math.nan, 1.0)]}.get(label, []))
     rows = measure_person(None, 4, SEED, "cpu").set_index("level")
@@ -314,7 +328,7 @@ def weights(tmp_path, monkeypatch):
     path.write_bytes(b"weights")
     asked: list[tuple[str, int, int]] = []
 
-    def measure(trained, index, seed, device, condition):
+    def measure(trained, index, seed, device, condition, errors=None):
         asked.append((condition.name, index, seed))
         made = people(np.random.default_rng([seed, index]), 1, condition=condition)
         return made.assign(subject=f"sub-{index + 1:02d}")

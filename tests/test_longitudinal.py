@@ -14,6 +14,7 @@ from analysis.io.masks import write_label_map, write_volume
 from analysis.io.results import StudyResults
 from analysis.io.tables import write_table
 from analysis.longitudinal import joint
+from analysis.longitudinal.errors import ErrorModel, ErrorPart, Errors
 from analysis.longitudinal.joint import SeenVisit, joint_volumes, poses_of
 from analysis.longitudinal.levels import SeenDisc, level_shift, match_levels
 from analysis.longitudinal.poses import Pose, mean_pose, pose_of, rigid, turn_deg
@@ -236,6 +237,18 @@ def test_each_level_keeps_its_calibration() -> None:
     plain, = joint_volumes(trained(), visits, 3, device="cpu")
     more, = joint_volumes(trained(by_level={LEVEL_OF_LABEL[3]: 0.5}), visits, 3, device="cpu")
     assert more.volume_mm3 > 1.02 * plain.volume_mm3
+
+
+def test_volumes_are_freed_from_the_bias_that_is_known() -> None:
+    visits = {"a": visit(Rotation.identity())}
+    errors = Errors(ErrorPart(0.01), ErrorPart(0.005), 9, bias={LEVEL_OF_LABEL[3]: 0.04})
+    plain, = joint_volumes(trained(), visits, 3, device="cpu")
+    right, = joint_volumes(trained(), visits, 3, device="cpu",
+                           errors=ErrorModel("x", {"water": {"joint": errors}}))
+    assert plain.volume_mm3 / right.volume_mm3 == pytest.approx(1.04)
+    other = ErrorModel("x", {"t2": {"joint": errors}})  # another contrast's bias is not this one's
+    same, = joint_volumes(trained(), visits, 3, device="cpu", errors=other)
+    assert same.volume_mm3 == plain.volume_mm3
 
 
 def test_poses_of_a_whole_mask() -> None:
