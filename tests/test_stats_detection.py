@@ -196,11 +196,11 @@ def test_counts_by_group_and_visit_lose_nobody() -> None:
 def test_the_words_hold_limits_and_what_was_not_judged() -> None:
     rows = [change_row(9.0, se=1.09), change_row(0.0, se=2.0, subject="s2"), change_row(9.0, subject="s3")]
     words = limit_words(detections(rows))
-    assert "2 changes of single discs were judged by an error model found on synthetic scans" in words
+    assert "2 change(s) of single discs were judged by an error model found on synthetic scans" in words
     assert "rises above +2.0 to +3.9 % and falls below -2.0 to -3.9 %" in words
-    assert "5 % are expected to lie outside" in words and "1 changes were not judged" in words
+    assert "5 % are expected to lie outside" in words and "1 change(s) were not judged" in words
     own = limit_words(detections(rows, [repeat_row("all", 2.04)]))
-    assert "3 changes" in own and "this study's repeated baseline scans" in own and "not judged" not in own
+    assert "3 change(s)" in own and "this study's repeated baseline scans" in own and "not judged" not in own
     assert "rises above +2.0 % and falls below -2.0 %" in own
 
 
@@ -235,5 +235,5 @@ def test_the_paper_says_how_many_lay_beyond_error() -> None:
                       methods={"joint": 5}, detections=found)
     text = paper_text(records, source="automatic")
     assert "ses-2: 1 rose, 0 fell, 1 within error, 0 not judged; ses-3: 0 rose, 1 fell, 0 within error" in text
-    assert "Of 5 disc volumes 5 were measured from all visits" in text and "error model found on synthetic" in text
+    assert "All 5 disc volumes were measured from all visits" in text and "error model found on synthetic" in text
     assert "against measurement error" not in paper_text(replace(records, detections=found[:0]), source="automatic")

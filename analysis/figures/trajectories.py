@@ -77,7 +77,7 @@ def subject_trajectories(measures: pd.DataFrame, change: pd.DataFrame, *, unit: 
     if rows["low"].notna().any():
         bar = f"{100 * change['confidence_level'].iloc[0]:g} % interval (error model, synthetic)"
         handles.append(Line2D([], [], color=GREY, marker="|", markersize=7, linestyle="", label=bar))
-    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
+    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles) if len(handles) < 5 else 3)
     return figure
 
 

@@ -193,11 +193,11 @@ def limit_words(detections: pd.DataFrame) -> str:
     for limit_from, rows in judged.groupby("limit_from", sort=True):
         outside = 100 * (1 - rows["confidence_level"].iloc[0])
         sentences.append(
-            f"{len(rows)} changes of single discs were judged by {_SAID[LimitFrom(limit_from)]}: beyond error are "
+            f"{len(rows)} change(s) of single discs were judged by {_SAID[LimitFrom(limit_from)]}: beyond error are "
             f"rises above {_span(rows['limit_high_percent'])} % and falls below {_span(rows['limit_low_percent'])} %. "
             f"Of discs that do not change, {outside:.3g} % are expected to lie outside.")
     if lost := len(detections) - len(judged):
-        sentences.append(f"{lost} changes were not judged; detections.csv has the reasons.")
+        sentences.append(f"{lost} change(s) were not judged; detections.csv has the reasons.")
     return " ".join(sentences)
 
 

@@ -89,9 +89,11 @@ def volume_words(methods: Mapping[str, int]) -> str:
     'Of 168 disc volumes 160 were measured from all visits of the subject together, looked at alike, as summed
     probabilities of disc, and 8 by counting the voxels of a mask that no network made.'
     """
+    if len(methods) < 2:
+        return "".join(f"All {n} disc volumes were measured {_MEASURED[VolumeMethod(m)]}." for m, n in methods.items())
     parts = [f"{n}{'' if i else ' were measured'} {_MEASURED[VolumeMethod(m)]}"
              for i, (m, n) in enumerate(methods.items())]
-    return f"Of {sum(methods.values())} disc volumes {', and '.join(parts)}." if parts else ""
+    return f"Of {sum(methods.values())} disc volumes {', and '.join(parts)}."
 
 
 def exact_p(p: float) -> str:
@@ -209,9 +211,9 @@ def _detections(detections: pd.DataFrame) -> str:
 def _recovery(recovery: pd.DataFrame) -> list[str]:
     out = []
     for r in recovery[recovery["level"] == ALL_LEVELS].to_dict("records"):
-        words = {"back": f"back within {r['band_percent']:g} % from {r['back_session']} on",
-                 "not back": f"not back within {r['band_percent']:g} % at the last visit",
-                 "undecided": f"neither shown to be within {r['band_percent']:g} % nor outside it",
+        words = {"back": f"back within {r['band_percent']:.3g} % from {r['back_session']} on",
+                 "not back": f"not back within {r['band_percent']:.3g} % at the last visit",
+                 "undecided": f"neither shown to be within {r['band_percent']:.3g} % nor outside it",
                  "not tested": "recovery not tested"}[r["verdict"]]
         half = "" if pd.isna(r["half_time_days"]) else (
             f" Half-time {r['half_time_days']:.1f} days ({r['half_time_low_days']:.1f} to "
