@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     {"analysis"}, {"analysis.vocabulary", "analysis.errors"}, {"analysis.types", "analysis.settings"},
     {"analysis.schemas"}, {"analysis.io"}, {"analysis.imaging"}, {"analysis.phantom"},
-    {"analysis.segmentation", "analysis.measure"}, {"analysis.tables"}, {"analysis.benchmarks"},
-    {"analysis.models"}, {"analysis.stats"}, {"analysis.figures"},
+    {"analysis.segmentation", "analysis.measure"}, {"analysis.longitudinal"}, {"analysis.tables"},
+    {"analysis.benchmarks"}, {"analysis.models"}, {"analysis.stats"}, {"analysis.figures"},
     {"pipelines"},
 ]
 RANK = {layer: rank for rank, group in enumerate(ORDER) for layer in group}
