@@ -18,10 +18,12 @@ from analysis.vocabulary import (
     NORMALISED_COLUMNS,
     SIGNAL_COLUMNS,
     Contrast,
+    LimitFrom,
     MaskOrigin,
     MaskRole,
     Phase,
     Status,
+    Verdict,
     VolumeMethod,
 )
 
@@ -229,6 +231,21 @@ CHANGE = Table("change", "one row a disc and visit after the reference visit", (
     Col("confidence_level", "float", "level of the interval", "1"),
     _f("change_single_percent", "the same change, each visit measured alone", "%"),
     _STATUS, _REASON,
+), ("subject", "level", "source", "session"))
+
+DETECTIONS = Table("detections", "is a change beyond measurement error, one row for every row of change", (
+    _SUBJECT, _GROUP, _LEVEL, _SOURCE, _REF, _SESSION, _DAY, _PHASE,
+    _f("change_percent", "as in change", "%"),
+    _f("limit_low_percent", "a change below this is a fall beyond error", "%"),
+    _f("limit_high_percent", "a change above this is a rise beyond error", "%", 0),
+    Col("limit_from", "str", "repeated scans of this study: its smallest detectable change, true change from day to "
+        "day included; error model: found on synthetic scans, for want of those", required=False,
+        values=tuple(LimitFrom)),
+    Col("n_repeats", "int", "values behind the limit; empty for the error model", "1", required=False, minimum=0),
+    Col("confidence_level", "float", "share of unchanged discs inside the limits; 0.95 from repeated scans, else as in "
+        "study.toml", "1", required=False),
+    Col("verdict", "str", "rose, fell, within error, or not judged", values=tuple(Verdict)),
+    _STATUS, replace(_REASON, meaning="why a row is not ok, or not judged"),
 ), ("subject", "level", "source", "session"))
 
 ARVD = Table("arvd", "one row a disc and visit with reference masks at both visits", (
@@ -535,7 +552,7 @@ REPEATABILITY = Table("repeatability", "error of repeated measurement, from subj
 
 TABLES: tuple[Table, ...] = (
     SUBJECTS, SESSIONS, SCANS, LEVEL_NAMES, INPUT_PROBLEMS, EDITED_MASKS, SCAN_RECORDS, FINDINGS, MATCHES, JOINT,
-    MEASURES, SPINE_MEASURES, MASK_MEASURES, CHANGE, ARVD, ACCURACY, EDITS, RENAMES, MASK_ACCURACY, CONTRASTS,
-    SENSITIVITY, MODELS, VARIANCES, TERMS, MARGINAL_MEANS, RECOVERY, FLOW, POWER, AGREEMENT, REPEATABILITY, FAILURES,
-    TRUTH, TRAINING_SCANS, TRAINING_FOLDS, TRAINING_CURVES, TRAINING_ACCURACY,
+    MEASURES, SPINE_MEASURES, MASK_MEASURES, CHANGE, DETECTIONS, ARVD, ACCURACY, EDITS, RENAMES, MASK_ACCURACY,
+    CONTRASTS, SENSITIVITY, MODELS, VARIANCES, TERMS, MARGINAL_MEANS, RECOVERY, FLOW, POWER, AGREEMENT, REPEATABILITY,
+    FAILURES, TRUTH, TRAINING_SCANS, TRAINING_FOLDS, TRAINING_CURVES, TRAINING_ACCURACY,
 )

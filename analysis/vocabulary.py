@@ -60,6 +60,22 @@ class Status(StrEnum):
     FAILED = "failed"  # not measured; every value is missing
 
 
+class Verdict(StrEnum):
+    """Is a change of one disc beyond measurement error."""
+
+    ROSE = "rose"
+    FELL = "fell"
+    WITHIN = "within error"
+    NOT_JUDGED = "not judged"
+
+
+class LimitFrom(StrEnum):
+    """What told how far measurement error reaches."""
+
+    REPEATS = "repeated scans of this study"
+    MODEL = "error model"  # found on synthetic scans
+
+
 # Numbered from the bottom up, as in the IVDM3Seg challenge.
 LEVEL_OF_LABEL: Final[dict[int, str]] = {
     1: "L5-S1",

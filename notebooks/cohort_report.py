@@ -21,7 +21,8 @@ from analysis.figures.change import arvd_heat_map, forest
 from analysis.figures.trajectories import cohort_trajectories, group_volumes
 from analysis.io.results import StudyResults
 from analysis.settings import load_study
-from analysis.stats.summary import group_means
+from analysis.stats.detection import DETECTION_COUNTS, detection_counts, limit_words
+from analysis.stats.summary import accuracy_means, accuracy_words, arvd_words, group_means
 from analysis.tables.edits import edit_words
 
 study = load_study(Path(study_toml))
@@ -73,6 +74,18 @@ for family, rows in contrasts[contrasts["source"] == source].groupby("family", s
     display(show.tests(rows))
 
 # %% [markdown]
+# ## Changes beyond measurement error
+# Single discs against how far two measurements of an unchanged disc lie apart. The study's own repeated baseline scans
+# say how far; an error model found on synthetic scans speaks only where there are none. The last column is what chance
+# alone would bring. Every disc is in tables/detections.csv.
+
+# %%
+detections = results.read(schemas.DETECTIONS).query("source == @source")
+display(show.text(limit_words(detections)))
+display(show.table(detection_counts(detections).drop(columns="source"), DETECTION_COUNTS, empty="No change to judge.",
+                   decimals={"false_alarms_expected": 1}))
+
+# %% [markdown]
 # ## Do the answers hang on the model?
 # The same questions asked of other methods, for all discs together: never the primary answer. Then the models, the
 # joint tests of their terms, and recovery: back means that from this visit on, every interval of the group's mean
@@ -92,9 +105,10 @@ for (kind, formula, random), own in models[models["source"] == source].groupby([
 display(show.table(terms[terms["source"] == source].drop(columns=["source", "formula", "df_method"]), schemas.TERMS,
                    decimals={"f": 2, "df_denominator": 1}))
 for band, own in recovery[recovery["source"] == source].groupby("band_method"):
-    display(show.text(f"Recovery, band {own['band_percent'].iloc[0]:g} % ({band}):"))
+    display(show.text(f"Recovery, plus or minus band_percent ({band}):"))
     half = show.intervals(own, "half_time_days", "half_time_low_days", "half_time_high_days")
-    display(show.table(own[["level", "group", "verdict", "back_session"]].assign(**{"half-time (days)": half})))
+    shown = own[["level", "group", "band_percent", "verdict", "back_session"]].assign(**{"half-time (days)": half})
+    display(show.table(shown, schemas.RECOVERY))
     display(show.text(" ".join(f"{r[:1].upper()}{r[1:]}." for r in own["reason"].unique() if r)))
 
 # %% [markdown]
@@ -106,45 +120,31 @@ for band, own in recovery[recovery["source"] == source].groupby("band_method"):
 if accuracy.empty:
     display(show.text("The study has no reference masks: accuracy is not known for these scans."))
 else:
-    by_level = accuracy.groupby("level", sort=False).agg(
-        n=("dice", "count"), mean_dice=("dice", "mean"), lowest_dice=("dice", "min"),
-        MLD_mm=("centre_distance_mm", "mean"), mean_ASSD_mm=("assd_mm", "mean"),
-        mean_volume_error_percent=("volume_error_percent", "mean"), SD_of_it=("volume_error_percent", "std"),
-    )
-    display(show.text(
-        f"All discs: mean Dice {accuracy['dice'].mean():.3f}, MLD {accuracy['centre_distance_mm'].mean():.2f} mm, "
-        f"mean volume error {accuracy['volume_error_percent'].mean():+.1f} %, n = {accuracy['dice'].count()} discs."))
-    display(show.table(by_level.reset_index(), decimals={"mean_dice": 3, "lowest_dice": 3}))
+    display(show.text(accuracy_words(accuracy)))
+    display(show.table(accuracy_means(accuracy), decimals={"mean_dice": 3, "lowest_dice": 3}))
     display(show.picture(volume_agreement(accuracy, agreement)))
 for session in dict.fromkeys(arvd["session"]):
     display(show.text(f"Session {session}:"))
     display(show.picture(arvd_heat_map(arvd, column="arvd", session=session)))
     display(show.picture(arvd_heat_map(arvd, column="signed_change_error", session=session)))
 if len(arvd):
-    display(show.text(
-        f"All discs: mean arvd {100 * arvd['arvd'].mean():.2f} %; signed change error "
-        f"{100 * arvd['signed_change_error'].mean():+.2f} % (SD {100 * arvd['signed_change_error'].std():.2f} %), "
-        f"n = {arvd['arvd'].count()} changes."))
+    display(show.text(arvd_words(arvd)))
     display(show.picture(change_agreement(arvd, agreement)))
 
 # %% [markdown]
 # ## Agreement and repeatability
-# Against reference masks, and from repeated scans at baseline. Intervals respect that discs of a subject belong
-# together.
+# Against reference masks, and from repeated scans at baseline. Intervals know that discs of a subject belong together.
 
 # %%
-limits = {name: show.intervals(agreement, f"{c}_percent", f"{c}_low_percent", f"{c}_high_percent")
-          for name, c in (("bias (%)", "bias"), ("lower limit (%)", "lower_limit"), ("upper limit (%)", "upper_limit"))}
-icc = show.intervals(agreement, "icc_agreement", "icc_agreement_low", "icc_agreement_high")
-display(show.table(agreement[["quantity", "level", "n_subjects", "n_values"]].assign(**limits, **{"ICC(A,1)": icc}),
-                   schemas.AGREEMENT, empty="No reference masks."))
+shown = show.with_limits(agreement, ["quantity", "level", "n_subjects", "n_values"])
+display(show.table(shown, schemas.AGREEMENT, empty="No reference masks."))
 repeats = results.read(schemas.REPEATABILITY)
-display(show.table(repeats[["source", "level", "n_subjects", "n_values", "cv_percent", "sem_mm3", "sdc_percent",
-                            "icc_agreement"]], schemas.REPEATABILITY,
-                   empty="Baseline was scanned once: the method's repeatability in these subjects is not known."))
+shown = show.with_limits(repeats, ["source", "level", "n_subjects", "cv_percent", "sem_mm3", "sdc_percent"])
+display(show.table(shown, schemas.REPEATABILITY, empty="Baseline was scanned once: repeatability in these subjects is "
+                   "not known, and single changes are judged by an error model found on synthetic scans."))
 
 # %% [markdown]
 # ## Method and limits
 # Sentences for a paper: methods_and_results.md. Discs are segmented by a three-dimensional U-Net, the shipped one
 # trained on synthetic images alone (provenance.json has the one used), named by counting upwards from the sacrum, and
-# measured by counting voxels. A single disc's volume scatters by about 1 % from the grid alone. Research use only.
+# measured by summed probabilities, all visits of a person together where they can be. Research use only.

@@ -22,6 +22,7 @@ from analysis.figures.overlays import sagittal_views
 from analysis.figures.trajectories import subject_trajectories
 from analysis.io.results import StudyResults
 from analysis.settings import load_study
+from analysis.tables.change import beyond_own_interval
 from analysis.tables.edits import edit_words
 
 study = load_study(Path(study_toml))
@@ -85,12 +86,19 @@ if len(renames):
 
 # %% [markdown]
 # ## Volumes
-# `volume` is the number of voxels times the volume of a voxel. Change is counted from the reference visit.
+# `volume` is measured by `volume_method`: joint, summed probabilities of disc, every visit of the person looked at
+# alike; single, summed probabilities of this visit alone; voxels, the voxels of a mask that no network made. Change is
+# counted from the reference visit. Its interval rests on an error model found on synthetic scans, and there is none for
+# masks that a person drew or edited; beyond error means that it leaves 0 out. Where baseline was scanned twice, the
+# study's own error judges instead: see the cohort report and tables/detections.csv.
 
 # %%
-wide = ours.merge(
-    our_change[["session", "level", "change_mm3", "change_percent"]], on=["session", "level"], how="left"
-)[["level", "session", "study_day", "volume_mm3", "change_mm3", "change_percent", "status", "reason"]]
+ends = ["change_percent", "ci_low_percent", "ci_high_percent"]
+wide = ours.merge(our_change[["session", "level", "change_mm3", *ends]], on=["session", "level"], how="left")
+wide = wide.assign(**{"change (%), interval (error model, synthetic)": show.intervals(wide, *ends),
+                      "beyond error by the model": beyond_own_interval(wide)})
+wide = wide[["level", "session", "study_day", "volume_mm3", "volume_method", "change_mm3", *wide.columns[-2:],
+             "status", "reason"]]
 wide = wide.sort_values(["level", "study_day"], key=lambda c: c.map(order).fillna(99) if c.name == "level" else c)
 columns = schemas.Table("volumes", "", (*schemas.CHANGE.columns, *schemas.MEASURES.columns), ())
 display(show.table(wide, columns))

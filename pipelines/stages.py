@@ -154,6 +154,7 @@ def statistics(job: Job) -> None:
     from analysis.stats.responses import Choices
     from analysis.stats.sensitivity import Resampling
     from analysis.tables.edits import mask_counts
+    from analysis.tables.measures import method_counts
 
     study, results, wanted = job.study, job.results, job.study.statistics
     subjects = results.read_manifest(schemas.SUBJECTS)
@@ -171,7 +172,8 @@ def statistics(job: Job) -> None:
     for table, frame in found.tables():
         write_table(frame, results.table(table), table)
     own = Records(choices, found.flow, found.models, found.terms, found.contrasts, found.sensitivity, found.recovery,
-                  __version__, study.description, mask_counts(tables.measures))
+                  __version__, study.description, mask_counts(tables.measures), method_counts(tables.measures),
+                  found.detections)
     write_text(results.paper_text, paper_text(own, source="automatic"))
 
 

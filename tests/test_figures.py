@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.container import ErrorbarContainer
 from matplotlib.text import Text
 
 from analysis.figures.change import arvd_heat_map, forest
@@ -114,3 +115,25 @@ def test_tables_escape_and_show_units(contrasts):
     html = table(frame[["level", "estimate_percent", "p", "status", "reason"]], CONTRASTS).data
     assert "estimate (%)" in html and "&lt;script&gt;" in html and "<script>" not in html
     assert f"{frame['estimate_percent'].iloc[0]:.2f}" in html
+
+
+def bars(figure, level: str) -> list[np.ndarray]:
+    """Ends of the error bars of a panel, one array of two points a bar."""
+    panel = next(a for a in figure.axes if a.get_title(loc="left") == level)
+    return [segment for c in panel.containers if isinstance(c, ErrorbarContainer) for segment in c[2][0].get_segments()]
+
+
+def test_intervals_are_drawn_where_there_are_any(measures):
+    mine = measures[measures["subject"] == "s0"].copy()
+    known = (mine["source"] == "automatic") & (mine["level"] != "L5-S1")
+    mine.loc[known, "volume_repeat_sd_mm3"] = 100.0
+    change = change_frame(mine, reference_session="ses-1")
+    figure = subject_trajectories(mine, change, unit="percent")
+    rows = change[(change["level"] == "L4-L5") & (change["source"] == "automatic")]
+    drawn = bars(figure, "L4-L5")
+    assert np.allclose([b[:, 0] for b in drawn], [[60, 60], [74, 74]])  # none at the reference visit, none of reference
+    assert np.allclose([b[:, 1] for b in drawn], rows[["ci_low_percent", "ci_high_percent"]])
+    assert bars(figure, "L5-S1") == [] and "95 % interval" in texts(figure)
+    assert "interval" not in texts(subject_trajectories(mine, change, unit="mm3"))
+    without = change.assign(ci_low_percent=np.nan, ci_high_percent=np.nan)
+    assert "interval" not in texts(subject_trajectories(mine, without, unit="percent"))

@@ -121,7 +121,7 @@ def verdicts(intervals: list[tuple[float, float]], band: Band) -> pd.Series:
     rows = pd.DataFrame([
         {"source": "automatic", "level": "L5-S1", "group": "group a", "session": s, "estimate_percent": sum(i) / 2,
          "ci_low_percent": i[0], "ci_high_percent": i[1]} for s, i in zip(("ses-3", "ses-4"), intervals, strict=True)])
-    return recovery_frame([model], rows, sessions, band=band).iloc[0]
+    return recovery_frame([model], rows, sessions, band=lambda source, level: band).iloc[0]
 
 
 @pytest.mark.parametrize(("intervals", "verdict", "back"), [

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from analysis.benchmarks.change_cohort import STANDARD, T2, WATER, Condition
-from analysis.benchmarks.change_records import JOINT, REPEAT, SINGLE
+from analysis.benchmarks.change_records import JOINT, SINGLE
 from analysis.benchmarks.change_scores import errors_of, pairs_of
 from analysis.longitudinal.errors import ErrorPart, Errors
 from analysis.vocabulary import LEVELS
@@ -38,21 +38,22 @@ def fit_errors(frame: pd.DataFrame) -> dict[str, dict[str, Errors]]:
 
     Notes
     -----
-    Against the truth, every visit counts; against itself, baseline and repetition, as the difference of their ln over
-    the root of 2. A method of which no disc was measured twice has no errors.
+    Against the truth, every visit counts; against itself, each later visit and the baseline, as the difference of
+    their ln, freed from true growth, over the root of 2. A method of which no disc was measured twice has no errors.
     """
     found: dict[str, dict[str, Errors]] = {}
     for contrasts, own in frame.groupby("contrasts", sort=True):
         for way in (SINGLE, JOINT):
             soft = way is JOINT
             pairs = pairs_of(own, way)
-            again = pairs[pairs["session"] == REPEAT].dropna(subset="change_percent")
+            again = pairs.dropna(subset="error_percent")
             if again.empty:
                 continue
             errors = errors_of(own, way).dropna() / 100
             bias = level_bias(errors, own.loc[errors.index]) if way is JOINT else {}
             errors = (1 + errors) / (1 + own.loc[errors.index, "level"].map(bias).fillna(0.0)) - 1
-            ln = np.log(again["after_mm3"] / again["before_mm3"]) / np.sqrt(2)
+            grew = again["true_after_mm3"] / again["true_before_mm3"]
+            ln = np.log(again["after_mm3"] / again["before_mm3"] / grew) / np.sqrt(2)
             # Of two softnesses, the variances are averaged.
             both = np.hypot(again["softness_before"], again["softness_after"]) / np.sqrt(2)
             found.setdefault(str(contrasts), {})[way.method.value] = Errors(

@@ -93,6 +93,14 @@ def intervals(frame: pd.DataFrame, value: str, low: str, high: str) -> list[str]
     return cells
 
 
+def with_limits(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Some columns of `schemas.AGREEMENT` or `REPEATABILITY`, then bias, limits and ICC(A,1) with their intervals."""
+    cells = {f"{c.replace('_', ' ')} (%)": intervals(frame, f"{c}_percent", f"{c}_low_percent", f"{c}_high_percent")
+             for c in ("bias", "lower_limit", "upper_limit")}
+    icc = intervals(frame, "icc_agreement", "icc_agreement_low", "icc_agreement_high")
+    return frame[columns].assign(**cells, **{"ICC(A,1)": icc})
+
+
 def _head(name: str, column: Col | None) -> str:
     if column is None or column.unit in ("", "1"):
         return name.replace("_", " ")

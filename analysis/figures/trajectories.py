@@ -50,9 +50,11 @@ def subject_trajectories(measures: pd.DataFrame, change: pd.DataFrame, *, unit: 
 
     Notes
     -----
-    Flagged discs are hollow; a visit where the disc could not be measured is a cross on the axis.
+    Flagged discs are hollow; a visit where the disc could not be measured is a cross on the axis. Bars are the
+    intervals of `change`, in per cent alone.
     """
-    rows = _with_reference_visit(measures, change) if unit == "percent" else measures.assign(y=measures["volume_mm3"])
+    rows = _with_reference_visit(measures, change) if unit == "percent" else measures.assign(
+        y=measures["volume_mm3"], low=np.nan, high=np.nan)
     if rows["y"].notna().sum() == 0:
         return empty_figure("no measured disc to draw")
     levels = ordered_levels(rows["level"])
@@ -72,7 +74,10 @@ def subject_trajectories(measures: pd.DataFrame, change: pd.DataFrame, *, unit: 
     handles = [Line2D([], [], color=SOURCE_COLOURS[s], linestyle=SOURCE_LINES[s], marker=SOURCE_MARKERS[s],  # type: ignore[arg-type]
                       label=f"{_origins(measures, s)} mask") for s in sources]
     handles += _status_handles(rows)
-    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
+    if rows["low"].notna().any():
+        bar = f"{100 * change['confidence_level'].iloc[0]:g} % interval (error model, synthetic)"
+        handles.append(Line2D([], [], color=GREY, marker="|", markersize=7, linestyle="", label=bar))
+    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles) if len(handles) < 5 else 3)
     return figure
 
 
@@ -84,11 +89,11 @@ def _origins(measures: pd.DataFrame, source: str) -> str:
 
 def _with_reference_visit(measures: pd.DataFrame, change: pd.DataFrame) -> pd.DataFrame:
     """Rows of change with the visit they are counted from put in front of them at 0 %."""
-    columns = ["level", "source", "session", "study_day", "status", "y"]
-    rows = change.assign(y=change["change_percent"])[columns]
+    columns = ["level", "source", "session", "study_day", "status", "y", "low", "high"]
+    rows = change.rename(columns={"change_percent": "y", "ci_low_percent": "low", "ci_high_percent": "high"})[columns]
     references = set(change["reference_session"])
     start = measures[measures["session"].isin(references)]
-    start = start.assign(y=np.where(start["volume_mm3"].notna(), 0.0, np.nan))[columns]
+    start = start.assign(y=np.where(start["volume_mm3"].notna(), 0.0, np.nan), low=np.nan, high=np.nan)[columns]
     return pd.concat([start, rows], ignore_index=True) if len(rows) else start
 
 
@@ -96,6 +101,10 @@ def _draw_line(panel: Axes, rows: pd.DataFrame, source: str) -> None:
     rows = rows.sort_values("study_day")
     colour, marker = SOURCE_COLOURS[source], SOURCE_MARKERS[source]
     panel.plot(rows["study_day"], rows["y"], color=colour, linestyle=SOURCE_LINES[source], zorder=2)
+    sure = rows[rows["low"].notna()]
+    if len(sure):
+        panel.errorbar(sure["study_day"], sure["y"], yerr=[sure["y"] - sure["low"], sure["high"] - sure["y"]],
+                       fmt="none", ecolor=colour, elinewidth=0.6, capsize=1.5, capthick=0.6, zorder=2)
     for status, face in ((Status.OK, colour), (Status.FLAGGED, "white")):
         own = rows[rows["status"] == status]
         panel.plot(own["study_day"], own["y"], marker, color=colour, markerfacecolor=face, zorder=3)

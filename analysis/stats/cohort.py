@@ -9,14 +9,14 @@ import pandas as pd
 from analysis import schemas
 from analysis.schemas import Table
 from analysis.stats.cohort_models import CohortModel, joint_model, level_models
+from analysis.stats.detection import detections_frame, smallest_detectable
 from analysis.stats.estimates import contrasts_frame, marginal_means_frame, models_frame, terms_frame, variances_frame
 from analysis.stats.flow import StudyTables, flow_frame
-from analysis.stats.recovery import band_of, recovery_frame
+from analysis.stats.recovery import Band, band_of, recovery_frame
 from analysis.stats.responses import Choices, observations
 from analysis.stats.secondary import secondary_models, secondary_models_frame
 from analysis.stats.sensitivity import Resampling, sensitivity_frame
 from analysis.stats.validation import agreement_frame, repeatability_frame
-from analysis.vocabulary import ALL_LEVELS
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class CohortTables:
     recovery: pd.DataFrame
     agreement: pd.DataFrame
     repeatability: pd.DataFrame
+    detections: pd.DataFrame
 
     def tables(self) -> list[tuple[Table, pd.DataFrame]]:
         return [(getattr(schemas, f.name.upper()), getattr(self, f.name)) for f in fields(self)]
@@ -57,7 +58,7 @@ class Asked:
 def analyse(
     study: StudyTables, choices: Choices, asked: Asked, *, accuracy: pd.DataFrame, arvd: pd.DataFrame
 ) -> CohortTables:
-    """Models, estimates, sensitivity, recovery, agreement and flow.
+    """Models, estimates, sensitivity, recovery, agreement, detections and flow.
 
     Parameters
     ----------
@@ -82,6 +83,11 @@ def analyse(
     contrasts = contrasts_frame(models, study.subjects)
     seed, level = asked.resampling.seed, choices.confidence_level
     repeatability = repeatability_frame(study.measures, confidence_level=level, seed=seed)
+
+    def band(source: str, disc: str) -> Band:
+        smallest = smallest_detectable(repeatability, source=source, level=disc)
+        return band_of(wanted_percent=asked.recovery_band_percent, smallest_detectable_percent=smallest.high_percent)
+
     return CohortTables(
         flow=flow_frame(study, excluded=asked.excluded),
         models=pd.concat([models_frame(models), secondary_models_frame(secondary)], ignore_index=True),
@@ -90,16 +96,8 @@ def analyse(
         contrasts=contrasts,
         marginal_means=marginal_means_frame(models),
         sensitivity=sensitivity_frame(models, secondary, study, resampling=asked.resampling),
-        recovery=recovery_frame(models, contrasts, study.sessions, band=band_of(
-            wanted_percent=asked.recovery_band_percent,
-            smallest_detectable_percent=smallest_detectable_percent(repeatability))),
+        recovery=recovery_frame(models, contrasts, study.sessions, band=band),
         agreement=agreement_frame(accuracy, arvd, confidence_level=level, seed=seed),
         repeatability=repeatability,
+        detections=detections_frame(study.change, repeatability, confidence_level=level),
     )
-
-
-def smallest_detectable_percent(repeatability: pd.DataFrame) -> float:
-    """Of a single disc by the method's own masks, from repeated baseline scans; NaN when there are none."""
-    own = repeatability[(repeatability["source"] != "reference") & (repeatability["level"] == ALL_LEVELS)]
-    values = own["sdc_percent"].dropna()
-    return float(values.iloc[0]) if len(values) else float("nan")

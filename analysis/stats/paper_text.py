@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from analysis.schemas import DETECTIONS
+from analysis.stats.detection import detection_counts, limit_words
 from analysis.stats.responses import Choices
-from analysis.vocabulary import ALL_LEVELS, MaskOrigin, Status
+from analysis.tables.frames import typed_frame
+from analysis.vocabulary import ALL_LEVELS, MaskOrigin, Status, VolumeMethod
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Records:
     version: str
     description: str
     masks: Mapping[str, int] = field(default_factory=dict)  # visits measured on masks of each origin
+    methods: Mapping[str, int] = field(default_factory=dict)  # discs at visits measured by each VolumeMethod
+    detections: pd.DataFrame = field(default_factory=lambda: typed_frame([], DETECTIONS))
 
 
 def paper_text(records: Records, *, source: str) -> str:
@@ -40,15 +45,16 @@ def paper_text(records: Records, *, source: str) -> str:
     """
     own = {name: frame[frame["source"] == source] for name, frame in (
         ("models", records.models), ("terms", records.terms), ("contrasts", records.contrasts),
-        ("sensitivity", records.sensitivity), ("recovery", records.recovery))}
+        ("sensitivity", records.sensitivity), ("recovery", records.recovery), ("detections", records.detections))}
     masks = " and ".join(records.masks) or source
     parts = [
         "# Methods and results, in sentences", f"*{records.description}*" if records.description else "",
         f"Written by bedrest {records.version} from the tables of this study ({masks} masks); "
         "check it against them before use.",
-        "## Methods", _methods(records, own["models"], own["contrasts"], own["sensitivity"]),
+        "## Methods", "" if source == "reference" else volume_words(records.methods),
+        _methods(records, own["models"], own["contrasts"], own["sensitivity"]),
         "## Results", _flow(records.flow, records.choices), edited_words(records.masks),
-        *_changes(own["contrasts"], records.choices),
+        *_changes(own["contrasts"], records.choices), _detections(own["detections"]),
         _levels_differ(own["terms"]), *_recovery(own["recovery"]), _warnings(own["models"]),
     ]
     return "\n\n".join(p for p in parts if p) + "\n"
@@ -65,6 +71,29 @@ def edited_words(masks: Mapping[str, int]) -> str:
     edited = masks.get(MaskOrigin.EDITED, 0)
     at = f"At {edited} of {sum(masks.values())} measured visits"
     return f"{at} the mask was corrected by hand before it was measured." if edited else ""
+
+
+_MEASURED = {
+    VolumeMethod.JOINT: "from all visits of the subject together, looked at alike, as summed probabilities of disc",
+    VolumeMethod.SINGLE: "from their visit alone, as summed probabilities of disc",
+    VolumeMethod.VOXELS: "by counting the voxels of a mask that no network made",
+}
+
+
+def volume_words(methods: Mapping[str, int]) -> str:
+    """How volumes were measured; empty when none was.
+
+    Examples
+    --------
+    >>> volume_words({"joint": 160, "voxels": 8})  # doctest: +NORMALIZE_WHITESPACE
+    'Of 168 disc volumes 160 were measured from all visits of the subject together, looked at alike, as summed
+    probabilities of disc, and 8 by counting the voxels of a mask that no network made.'
+    """
+    if len(methods) < 2:
+        return "".join(f"All {n} disc volumes were measured {_MEASURED[VolumeMethod(m)]}." for m, n in methods.items())
+    parts = [f"{n}{'' if i else ' were measured'} {_MEASURED[VolumeMethod(m)]}"
+             for i, (m, n) in enumerate(methods.items())]
+    return f"Of {sum(methods.values())} disc volumes {', and '.join(parts)}."
 
 
 def exact_p(p: float) -> str:
@@ -169,12 +198,22 @@ def _levels_differ(terms: pd.DataFrame) -> str:
         f"{exact_p(r['p'])}." for r in rows.to_dict("records"))
 
 
+def _detections(detections: pd.DataFrame) -> str:
+    counts = detection_counts(detections)
+    visits = counts.groupby("session", sort=False)[["rose", "fell", "within_error", "not_judged"]].sum()
+    if visits.empty:
+        return ""
+    said = [f"{v['session']}: {v['rose']} rose, {v['fell']} fell, {v['within_error']} within error, "
+            f"{v['not_judged']} not judged" for v in visits.reset_index().to_dict("records")]
+    return f"Changes of single discs against measurement error: {'; '.join(said)}. {limit_words(detections)}"
+
+
 def _recovery(recovery: pd.DataFrame) -> list[str]:
     out = []
     for r in recovery[recovery["level"] == ALL_LEVELS].to_dict("records"):
-        words = {"back": f"back within {r['band_percent']:g} % from {r['back_session']} on",
-                 "not back": f"not back within {r['band_percent']:g} % at the last visit",
-                 "undecided": f"neither shown to be within {r['band_percent']:g} % nor outside it",
+        words = {"back": f"back within {r['band_percent']:.3g} % from {r['back_session']} on",
+                 "not back": f"not back within {r['band_percent']:.3g} % at the last visit",
+                 "undecided": f"neither shown to be within {r['band_percent']:.3g} % nor outside it",
                  "not tested": "recovery not tested"}[r["verdict"]]
         half = "" if pd.isna(r["half_time_days"]) else (
             f" Half-time {r['half_time_days']:.1f} days ({r['half_time_low_days']:.1f} to "

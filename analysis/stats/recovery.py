@@ -8,6 +8,7 @@ equivalence; Schuirmann 1987). Knows nothing of models beyond their estimates.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +60,8 @@ class Course:
 
 
 def recovery_frame(
-    models: list[CohortModel], contrasts: pd.DataFrame, sessions: pd.DataFrame, *, band: Band
+    models: list[CohortModel], contrasts: pd.DataFrame, sessions: pd.DataFrame, *,
+    band: Callable[[str, str], Band],
 ) -> pd.DataFrame:
     """One row a source, level and group.
 
@@ -68,7 +70,7 @@ def recovery_frame(
     models : as the contrasts were made from
     contrasts : DataFrame, as in `schemas.CONTRASTS`
     sessions : DataFrame, as in `schemas.SESSIONS`; a visit's day is the median over subjects
-    band : Band
+    band : source and level to Band
 
     Returns
     -------
@@ -80,16 +82,17 @@ def recovery_frame(
     in_bed = [s for s in days.index if phases[s] == Phase.BED_REST]
     rows = []
     for model in models if after else []:
+        own_band = band(model.source, model.level)
         for group in model.choices.groups:
             own = contrasts[(contrasts["source"] == model.source) & (contrasts["level"] == model.level)
                             & (contrasts["group"] == group)].set_index("session")
-            verdict = _verdict(own.reindex(after), band)
+            verdict = _verdict(own.reindex(after), own_band)
             back = verdict.get("back_session", "")
             half = _half_time(model, group, in_bed[-1:] + after, days)
             reason = "; ".join(r for r in (str(verdict.pop("reason", "")), str(half.pop("reason", ""))) if r)
             rows.append({
-                "source": model.source, "level": model.level, "group": group, "band_percent": band.percent,
-                "band_method": band.method, "confidence_level": model.choices.confidence_level,
+                "source": model.source, "level": model.level, "group": group, "band_percent": own_band.percent,
+                "band_method": own_band.method, "confidence_level": model.choices.confidence_level,
                 "back_study_day": float(days[back]) if back else math.nan, **verdict, **half,
                 "status": str(Status.FAILED if verdict["verdict"] == "not tested" else Status.OK), "reason": reason,
             })
@@ -190,11 +193,11 @@ def band_of(*, wanted_percent: float | None, smallest_detectable_percent: float)
     Parameters
     ----------
     wanted_percent : from study.toml
-    smallest_detectable_percent : from repeated baseline scans; NaN when there are none
+    smallest_detectable_percent : a rise, see `detection.smallest_detectable`; NaN when there are no repeated scans
     """
     if wanted_percent is not None:
         return Band(wanted_percent, "laid down in study.toml")
     if math.isfinite(smallest_detectable_percent):
         return Band(smallest_detectable_percent, "smallest detectable change of a disc, from repeated baseline scans")
-    return Band(math.nan, "no band: baseline was scanned once and study.toml lays down no recovery_band_percent")
+    return Band(math.nan, "no band: no repeated baseline scans, and study.toml lays down no recovery_band_percent")
 

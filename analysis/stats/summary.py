@@ -1,4 +1,4 @@
-"""Means of volume with their intervals, as measured, before any model. Tests nothing."""
+"""Means of volume with their intervals, and of accuracy, as measured, before any model. Tests nothing."""
 
 from __future__ import annotations
 
@@ -71,3 +71,31 @@ def group_means(measures: pd.DataFrame, *, confidence_level: float = 0.95) -> pd
             }
         )
     return typed_frame(rows, GROUP_MEANS)
+
+
+def accuracy_means(accuracy: pd.DataFrame) -> pd.DataFrame:
+    """Mean agreement with reference masks, one row a level; for reading.
+
+    Parameters
+    ----------
+    accuracy : DataFrame, as in `schemas.ACCURACY`; failed rows count for nothing
+    """
+    return accuracy.groupby("level", sort=False).agg(
+        n=("dice", "count"), mean_dice=("dice", "mean"), lowest_dice=("dice", "min"),
+        MLD_mm=("centre_distance_mm", "mean"), mean_ASSD_mm=("assd_mm", "mean"),
+        mean_volume_error_percent=("volume_error_percent", "mean"), SD_of_it=("volume_error_percent", "std"),
+    ).reset_index()
+
+
+def accuracy_words(accuracy: pd.DataFrame) -> str:
+    """Agreement with reference masks of all discs together, in a sentence."""
+    means = accuracy[["dice", "centre_distance_mm", "volume_error_percent"]].mean()
+    return (f"All discs: mean Dice {means['dice']:.3f}, MLD {means['centre_distance_mm']:.2f} mm, mean volume error "
+            f"{means['volume_error_percent']:+.1f} %, n = {accuracy['dice'].count()} discs.")
+
+
+def arvd_words(arvd: pd.DataFrame) -> str:
+    """arvd of all discs together with the signed error beside it, in a sentence."""
+    signed = 100 * arvd["signed_change_error"]
+    return (f"All discs: mean arvd {100 * arvd['arvd'].mean():.2f} %; signed change error {signed.mean():+.2f} % "
+            f"(SD {signed.std():.2f} %), n = {arvd['arvd'].count()} changes.")

@@ -15,7 +15,7 @@ from analysis.measure.discs import DiscMeasure
 from analysis.measure.spine import LUMBAR_DISCS, SpineMeasure
 from analysis.schemas import ACCURACY, MEASURES, SPINE_MEASURES
 from analysis.tables.frames import text, typed_frame
-from analysis.vocabulary import LEVELS, NORMALISED_COLUMNS, SIGNAL_COLUMNS, Status
+from analysis.vocabulary import LEVELS, NORMALISED_COLUMNS, SIGNAL_COLUMNS, Status, VolumeMethod
 
 _SAGITTAL = ("height_anterior_mm", "height_posterior_mm", "wedge_deg", "area_midsagittal_mm2")
 _NEIGHBOURS = ("bulge_posterior_mm", "canal_width_mm", "intervertebral_length_mm")
@@ -178,3 +178,15 @@ def failed_accuracy(visit: VisitKey, *, reason: str, levels: Iterable[str] = LEV
     levels : the discs that should have been compared
     """
     return accuracy_frame([DiscAgreement(lv, status=Status.FAILED, reason=reason) for lv in levels], visit=visit)
+
+
+def method_counts(measures: pd.DataFrame) -> dict[str, int]:
+    """How many discs at how many visits were measured by which method, reference masks apart; unused ones left out.
+
+    Parameters
+    ----------
+    measures : DataFrame, as in `schemas.MEASURES`; failed discs and those without a level do not count
+    """
+    own = measures[(measures["source"] != "reference") & (measures["status"] != Status.FAILED)
+                   & measures["level"].isin(LEVELS)]
+    return {m.value: n for m in VolumeMethod if (n := int((own["volume_method"] == m).sum()))}
