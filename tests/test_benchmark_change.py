@@ -240,7 +240,7 @@ def test_floor_and_slope_reach_zero():
 
 def test_errors_need_two_scans_of_a_disc():
     frame = two_discs()
-    frame.loc[frame["session"] == REPEAT, "joint_mm3"] = np.nan
+    frame.loc[frame["session"] != BASELINE, "joint_mm3"] = np.nan
     assert list(fit_errors(frame)[ALL_DIXON]) == ["single"]
 
 

@@ -98,6 +98,13 @@ def test_known_effects_lie_inside_their_intervals(found):
     assert set(found.contrasts.loc[found.contrasts["family"] == BETWEEN, "family_size"]) == {21}
 
 
+def test_every_change_has_its_verdict(found, study):
+    key = ["subject", "level", "source", "session"]
+    assert found.detections[key].equals(study.change[key]) and len(found.detections) > 0
+    assert set(found.detections["verdict"]) == {"not judged"}  # one baseline visit, no standard errors
+    assert ("detections", len(study.change)) in [(table.name, len(frame)) for table, frame in found.tables()]
+
+
 def test_the_interval_holds_the_truth_about_as_often_as_it_says():
     # 150 cohorts of 8 with a fifth of the visits missing: outside 88.0-99.3 % is a 1 in 1000 event at 95 %.
     plan = Scenario(8, missing=0.2)
