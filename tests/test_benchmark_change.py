@@ -19,7 +19,6 @@ from analysis.benchmarks.change_records import (
     CHANGE_DISCS,
     GROWN,
     JOINT,
-    REPEAT,
     SINGLE,
     VISITS,
     VOXELS,
