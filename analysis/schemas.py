@@ -70,8 +70,8 @@ class Table:
         columns = {}
         for c in self.columns:
             checks = []
-            if c.values:
-                checks.append(pa.Check.isin(c.values))
+            if c.values:  # typed frames hold a missing text as an empty one
+                checks.append(pa.Check.isin(c.values if c.required else (*c.values, "")))
             if c.minimum is not None:
                 checks.append(pa.Check.ge(c.minimum))
             columns[c.name] = pa.Column(

@@ -7,7 +7,6 @@ import math
 import pandas as pd
 import pytest
 
-from analysis.io.tables import check_rows
 from analysis.measure.agreement import DiscAgreement
 from analysis.measure.discs import DiscMeasure
 from analysis.schemas import ACCURACY, ARVD, CHANGE, FAILURES, FINDINGS, INPUT_PROBLEMS, MEASURES, SCAN_RECORDS
@@ -56,7 +55,7 @@ def test_measures_frame_follows_its_schema() -> None:
     found = measures_frame(
         [good, failed("L4-L5"), disc("L3-L4", 8000)], visit=visit(), source="automatic",
     )
-    assert check_rows(found, MEASURES, where="measures") == []
+    MEASURES.pandera.validate(found)
     assert list(found.columns) == MEASURES.column_names
     assert found["subject"].tolist() == ["01"] * 3  # never the number 1
     first, second, third = found.to_dict("records")
@@ -73,7 +72,7 @@ def test_findings_reach_the_measures() -> None:
     findings = _findings(*((BASE, *row) for row in told)).assign(mean_probability=[0.97, 0.2, 0.8],
                                                                  level_confidence=[0.99, 0.5, 0.99])
     found = with_findings(frame(discs), findings)
-    assert check_rows(found, MEASURES, where="measures") == []
+    MEASURES.pandera.validate(found)
     assert found["status"].tolist() == ["ok", "failed", "flagged"]
     assert found["reason"].tolist() == ["", "no disc", "p; edge"]
     assert found["mean_probability"].tolist() == [0.97, pytest.approx(math.nan, nan_ok=True), 0.8]
@@ -82,7 +81,7 @@ def test_findings_reach_the_measures() -> None:
 
 def test_a_visit_that_failed_whole_keeps_every_row() -> None:
     found = failed_frame(visit(), source="automatic", levels=["L5-S1", "L4-L5"], reason="truncated file")
-    assert check_rows(found, MEASURES, where="measures") == []
+    MEASURES.pandera.validate(found)
     assert found["reason"].tolist() == ["truncated file"] * 2
     assert found["volume_mm3"].isna().all()
     accuracy = failed_accuracy(visit(), reason="other grid")
