@@ -14,7 +14,7 @@ from pipelines.benchmark_pages import check_page, check_subjects, legend, origin
 if TYPE_CHECKING:
     from analysis.benchmarks.change_cohort import Condition
 
-CONDITION_PEOPLE = 4
+CONDITION_PEOPLE = 3
 FIGURE = "change_ablation"
 _HEAD = """# How well change is measured
 

@@ -20,6 +20,7 @@ from analysis.measure.spine_checks import checked
 from analysis.measure.volumes import after_edit
 from analysis.segmentation.weights import chosen_weights
 from analysis.tables.edits import renames_frame
+from analysis.tables.frames import text
 from analysis.tables.joint import with_errors, with_joint
 from analysis.tables.measures import (
     VisitKey,
@@ -90,7 +91,7 @@ def _measure_ours(job: Job, visit: Visit, key, record: pd.Series, found: pd.Data
     images = scan.contrasts if scan is not None and scan.grid.shape == mask.grid.shape else {}
     try:
         measured = checked(measure_discs(mask, levels, images, _tissues_of(job, visit, chosen),
-                                         probability=_probability_of(job, visit, chosen)), mask)
+                                         probability=_probability_of(job, visit, chosen, record)), mask)
     except BedrestError as error:
         return failed(str(error))
     frame = with_findings(measures_frame(measured, visit=key, source="automatic", mask_origin=chosen.origin), found)
@@ -106,14 +107,20 @@ def _tissues_of(job: Job, visit: Visit, chosen: MeasuredMask) -> LabelMap | None
     if job.study.tissues != "all" or chosen.origin == MaskOrigin.GIVEN or chosen.renamed or (
             chosen.mask is None or not path.exists()):
         return None
-    tissues = read_label_map(path, where=visit.where)
+    try:
+        tissues = read_label_map(path, where=visit.where)
+    except BedrestError:
+        return None
     return tissues if tissues.grid.max_corner_distance_mm(chosen.mask.grid) <= SAME_GRID_MM else None
 
 
-def _probability_of(job: Job, visit: Visit, chosen: MeasuredMask) -> Volume | None:
-    """The probability behind the mask, set to the person's word where the mask was edited."""
+def _probability_of(job: Job, visit: Visit, chosen: MeasuredMask, record: pd.Series) -> Volume | None:
+    """The probability behind the mask, set to the person's word where the mask was edited.
+
+    A mask that was given has none, nor has one drawn anew where segmentation failed.
+    """
     automatic = job.results.mask(visit.subject, visit.session)
-    if chosen.origin == MaskOrigin.GIVEN or chosen.mask is None or not automatic.exists():
+    if record["source"] != "automatic" or not text(record["mask_path"]) or chosen.mask is None:
         return None
     probability = read_volume(job.results.probability(visit.subject, visit.session), where=visit.where)
     if chosen.origin != MaskOrigin.EDITED:

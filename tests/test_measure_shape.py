@@ -21,7 +21,7 @@ from scipy.spatial.transform import Rotation
 
 from analysis import schemas
 from analysis.errors import GeometryError
-from analysis.io.masks import write_label_map
+from analysis.io.masks import write_label_map, write_volume
 from analysis.io.results import StudyResults
 from analysis.io.tables import write_table
 from analysis.measure.discs import DiscMeasure, measure_discs
@@ -37,7 +37,7 @@ from analysis.segmentation.neighbours import name_neighbours
 from analysis.settings import Study
 from analysis.tables.frames import typed_frame
 from analysis.tables.measures import VisitKey, measures_frame, spine_frame
-from analysis.types import Grid, LabelMap
+from analysis.types import Grid, LabelMap, Volume
 from analysis.vocabulary import LABEL_OF_LEVEL, LEVEL_OF_LABEL, Status
 from pipelines.jobs import Job
 from pipelines.measuring import measure_subject
@@ -453,15 +453,15 @@ def test_tables_carry_every_shape_measure() -> None:
 
 
 def test_the_spine_is_as_doubtful_as_its_discs() -> None:
-    discs = measures_frame(discs_on_an_arc(), visit=VISIT, source="given")
-    good = spine_frame(measure_spine(discs_on_an_arc()), discs, visit=VISIT, source="given")
+    discs = measures_frame(discs_on_an_arc(), visit=VISIT, source="automatic")
+    good = spine_frame(measure_spine(discs_on_an_arc()), discs, visit=VISIT, source="automatic")
     SPINE_MEASURES.pandera.validate(good)
-    assert good.loc[0, ["subject", "source", "status", "reason"]].tolist() == ["sub-01", "given", "ok", ""]
+    assert good.loc[0, ["subject", "source", "status", "reason"]].tolist() == ["sub-01", "automatic", "ok", ""]
     flagged = discs.assign(status=["ok", "flagged", "ok", "ok", "ok", "flagged"])
-    found = spine_frame(measure_spine(discs_on_an_arc()), flagged, visit=VISIT, source="given").iloc[0]
+    found = spine_frame(measure_spine(discs_on_an_arc()), flagged, visit=VISIT, source="automatic").iloc[0]
     assert (found["status"], found["reason"]) == ("flagged", "flagged: L1-L2, L5-S1")
     assert found["lordosis_deg"] == pytest.approx(40)
-    nothing = spine_frame(SpineMeasure(status=Status.FAILED, reason="no mask"), discs, visit=VISIT, source="given")
+    nothing = spine_frame(SpineMeasure(status=Status.FAILED, reason="no mask"), discs, visit=VISIT, source="automatic")
     assert nothing.loc[0, ["status", "reason"]].tolist() == ["failed", "no mask"]
     assert nothing[["lumbar_length_mm", "lordosis_deg"]].isna().all(axis=None)
 
@@ -475,10 +475,12 @@ def test_the_stage_writes_both_tables(tmp_path: Path, tissues, source: str, ther
     discs, around = segment(grid_of(DIXON_MM, TALL))
     write_label_map(discs, results.mask("01", "ses-1"), names={2: "L4-L5"})
     write_label_map(around, results.tissue_mask("01", "ses-1"), names={2: "L4-L5"})  # left over, where not asked for
+    write_volume(Volume((discs.data > 0).astype(np.float32), discs.grid), results.probability("01", "ses-1"))
     record = {**key, "mask_path": "masks/01_ses-1_discs.nii.gz", "source": source, "status": "ok"}
     rows = {schemas.SUBJECTS: [{"subject": "01", "group": "g"}], schemas.SCANS: [],
             schemas.SESSIONS: [{**key, "study_day": -2.0, "phase": "baseline"}], schemas.SCAN_RECORDS: [record],
-            schemas.FINDINGS: [{**key, "level": "L4-L5", "label": 2, "status": "ok"}], schemas.JOINT: []}
+            schemas.FINDINGS: [{**key, "level": "L4-L5", "label": 2, "status": "ok"}],
+            **{table: [] for table in (schemas.MATCHES, schemas.JOINT, schemas.EDITED_MASKS, schemas.LEVEL_NAMES)}}
     for table, listed in rows.items():
         write_table(typed_frame(listed, table), results.subject_table("01", table), table)
     measure_subject(Job(study, results, "01", "cpu", 1))
@@ -487,7 +489,7 @@ def test_the_stage_writes_both_tables(tmp_path: Path, tissues, source: str, ther
     assert found[["bulge_posterior_mm", "canal_width_mm", "intervertebral_length_mm"]].notna().all() == there
     assert found["status"] == "ok" and (pd.isna(found["reason"]) or found["reason"] == "")
     spine = results.read_subject("01", SPINE_MEASURES).iloc[0]
-    assert (spine["session"], spine["source"], spine["status"], spine["n_discs"]) == ("ses-1", source, "failed", 1)
+    assert (spine["session"], spine["source"], spine["status"], spine["n_discs"]) == ("ses-1", "automatic", "failed", 1)
     assert "no lumbar length without T12-L1, L1-L2, L2-L3, L3-L4, L5-S1" in spine["reason"]
 
 

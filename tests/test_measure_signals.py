@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,6 +35,7 @@ from analysis.segmentation.neighbours import name_neighbours
 from analysis.tables.measures import VisitKey, measures_frame
 from analysis.types import Grid, LabelMap, Volume
 from analysis.vocabulary import LEVEL_OF_LABEL, Contrast, Status
+from pipelines.corrections import MeasuredMask
 from pipelines.jobs import Job, Visit
 from pipelines.measuring import _tissues_of
 
@@ -217,7 +221,7 @@ def test_what_is_missing_is_said_and_nothing_else_is_lost() -> None:
 def test_a_tissue_mask_on_another_grid_is_refused() -> None:
     spine = block_spine()
     other = LabelMap(spine.data, Grid(SHAPE, np.diag([2.1, 1.25, 1.25, 1.0])))
-    with pytest.raises(GeometryError, match="tissue mask"):
+    with pytest.raises(GeometryError, match="tissue map"):
         measure_discs(discs_of(spine), TWO, images_of(spine), tissues=other)
 
 
@@ -281,19 +285,22 @@ def test_strong_fields_cancel_on_a_phantom() -> None:
 
 def test_the_stage_takes_a_tissue_mask_only_on_the_masks_grid(tmp_path: Path) -> None:
     spine = block_spine()
-    job = Job(study=None, results=StudyResults(tmp_path), subject="01", device="cpu", threads=1)  # type: ignore[arg-type]
-    visit = Visit("01", "ses-1", {})
-    assert _tissues_of(job, visit, spine) is None
+    study = SimpleNamespace(tissues="all")
+    job = Job(study=study, results=StudyResults(tmp_path), subject="01", device="cpu", threads=1)  # type: ignore[arg-type]
+    visit, none = Visit("01", "ses-1", {}), pd.DataFrame()
+    chosen = MeasuredMask(spine, "automatic", none, none)
+    assert _tissues_of(job, visit, chosen) is None
     path = job.results.tissue_mask("01", "ses-1")
     path.parent.mkdir()
     write_label_map(spine, path, names={})
-    found = _tissues_of(job, visit, spine)
+    found = _tissues_of(job, visit, chosen)
     assert found is not None and np.array_equal(found.data, spine.data)
     moved = AFFINE.copy()
     moved[2, 3] = 4
-    assert _tissues_of(job, visit, LabelMap(spine.data, Grid(SHAPE, moved))) is None
+    assert _tissues_of(job, visit, replace(chosen, mask=LabelMap(spine.data, Grid(SHAPE, moved)))) is None
+    assert _tissues_of(job, visit, replace(chosen, matched=True)) is None  # numbers no longer tell neighbours
     path.write_bytes(b"no image")
-    assert _tissues_of(job, visit, spine) is None
+    assert _tissues_of(job, visit, chosen) is None
 
 
 @pytest.mark.parametrize("exam", [11, 20, 25])

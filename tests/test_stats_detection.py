@@ -86,15 +86,15 @@ def test_failed_repeats_leave_the_word_to_the_model() -> None:
     assert found["limit_from"] == MODEL
 
 
-def test_the_models_limit_is_of_no_change() -> None:
-    # se 1.1 at a change of +10 %: both volumes together 1 % of a volume, so 1.96 % without change.
+def test_the_models_limit_is_the_interval_of_the_change() -> None:
     found = detections([change_row(10.0, se=1.1), change_row(-1.9, se=0.981, session="ses-3"),
                         change_row(-2.0, se=0.98, session="ses-4")])
-    assert found["limit_high_percent"].tolist() == pytest.approx([1.959964] * 3, rel=1e-6)
-    assert found["limit_low_percent"].tolist() == pytest.approx([-1.959964] * 3, rel=1e-6)
+    high = [1.959964 * se for se in (1.1, 0.981, 0.98)]
+    assert found["limit_high_percent"].tolist() == pytest.approx(high, rel=1e-6)
+    assert found["limit_low_percent"].tolist() == pytest.approx([-h for h in high], rel=1e-6)
     assert found["verdict"].tolist() == ["rose", "within error", "fell"]
     wider = detections([change_row(2.0, se=1.02)], level=0.99).iloc[0]
-    assert wider["limit_high_percent"] == pytest.approx(2.575829, rel=1e-6)
+    assert wider["limit_high_percent"] == pytest.approx(2.575829 * 1.02, rel=1e-6)
     assert (wider["verdict"], wider["confidence_level"]) == ("within error", 0.99)
 
 
@@ -197,7 +197,7 @@ def test_the_words_hold_limits_and_what_was_not_judged() -> None:
     rows = [change_row(9.0, se=1.09), change_row(0.0, se=2.0, subject="s2"), change_row(9.0, subject="s3")]
     words = limit_words(detections(rows))
     assert "2 change(s) of single discs were judged by an error model found on synthetic scans" in words
-    assert "rises above +2.0 to +3.9 % and falls below -2.0 to -3.9 %" in words
+    assert "rises above +2.1 to +3.9 % and falls below -2.1 to -3.9 %" in words
     assert "5 % are expected to lie outside" in words and "1 change(s) were not judged" in words
     own = limit_words(detections(rows, [repeat_row("all", 2.04)]))
     assert "3 change(s)" in own and "this study's repeated baseline scans" in own and "not judged" not in own

@@ -157,7 +157,7 @@ def test_contrasts_not_tried_take_the_worst() -> None:
     model = ErrorModel("abc", {"water": {"single": FIXED}, "fat": {"single": better},
                                "t2": {"joint": Errors(ErrorPart(0.9), ErrorPart(0.9), 9)}})
     assert model.given("water", "single") is FIXED and model.given("fat", "single") is better
-    assert model.given("water+t2", "single") is FIXED  # 2 % from scan to scan is worse than 1 %
+    assert model.given("water+t2", "single") == FIXED  # 2 % from scan to scan is worse than 1 %
     assert model.given("water", "joint") is None  # tried, but not this way
     assert model.given("water", "voxels") is None and model.given("water", "") is None
     assert ErrorModel("abc", {}).given("water", "single") is None

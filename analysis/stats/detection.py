@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import pandas as pd
 
 from analysis.schemas import DETECTIONS, Col, Table
+from analysis.tables.change import half_width
 from analysis.tables.frames import text, typed_frame
 from analysis.vocabulary import ALL_LEVELS, LimitFrom, Status, Verdict
 
@@ -71,21 +71,17 @@ def smallest_detectable(repeatability: pd.DataFrame, *, source: str, level: str)
                  int(chosen["n_values"].iloc[0]))
 
 
-def model_limit(change_percent: float, se_percent: float, *, confidence_level: float) -> Limit:
-    """How far an unchanged disc may seem to change by the error model.
-
-    `se_percent` is that of the change as it was found, (100 + change) times the relative error of both volumes; without
-    any change it would be 100 times that. The interval in `change` is of the former, so the two may part where a change
-    lies within a few hundredths of its limit.
+def model_limit(se_percent: float, *, confidence_level: float) -> Limit:
+    """How far a disc may seem to change by the error model: beyond it, the interval in `change` leaves out 0.
 
     Parameters
     ----------
-    change_percent, se_percent : as in `schemas.CHANGE`; a missing one gives an unknown limit
+    se_percent : as in `schemas.CHANGE`; a missing one gives an unknown limit
     confidence_level : 0 to 1
     """
-    if not (math.isfinite(se_percent) and math.isfinite(change_percent)):
+    if not math.isfinite(se_percent):
         return Limit()
-    reach = NormalDist().inv_cdf((1 + confidence_level) / 2) * 100 * se_percent / (100 + change_percent)
+    reach = half_width(se_percent, confidence_level)
     return Limit(-reach, reach, confidence_level, LimitFrom.MODEL.value)
 
 
@@ -112,7 +108,7 @@ def detections_frame(change: pd.DataFrame, repeatability: pd.DataFrame, *, confi
         if row["status"] == Status.FAILED:
             limit = Limit()
         elif not limit.known:
-            limit = model_limit(row["change_percent"], row["se_percent"], confidence_level=confidence_level)
+            limit = model_limit(row["se_percent"], confidence_level=confidence_level)
             reasons += [] if limit.known else [_no_limit(row)]
         rows.append({
             **{name: row[name] for name in _CHANGE_COLUMNS}, "limit_low_percent": limit.low_percent,
