@@ -40,6 +40,7 @@ from analysis.tables.frames import typed_frame
 from analysis.types import Grid, LabelMap, Scan, Segmentation, Volume
 from analysis.vocabulary import DIXON, LEVELS, Contrast
 from pipelines import change_benchmarks
+from pipelines.change_benchmarks import CONDITION_PEOPLE
 from pipelines.cli import CHANGE_CONDITIONS, build_parser
 
 ALL_DIXON = key_of(DIXON)
@@ -227,6 +228,18 @@ def test_the_bias_of_each_level_is_kept_apart_from_the_errors(rng, n: int, own: 
         assert found["joint"].truth.sd(0.08) == pytest.approx(math.hypot(0.004, 0.05 * 0.08), rel=0.1)
 
 
+def test_errors_of_few_people_are_enlarged():
+    # Every joint volume 1 % too large or too small in turn, level by level: an SD of 1 % whoever is asked.
+    def one(n: int) -> ErrorPart:
+        frame = people(np.random.default_rng(0), n)
+        sign = frame["session"].map({session: 1 if session == BASELINE else -1 for session in VISITS})
+        return fit_errors(frame.assign(single_mm3=frame["true_mm3"] * np.exp(0.01 * sign)))[ALL_DIXON]["single"].repeat
+
+    # ln differs by 0.02 between baseline and either visit, over the root of 2; t of 4 and 40 degrees of freedom
+    assert one(4).floor == pytest.approx(0.02 / math.sqrt(2) * 2.7764 / 1.95996, rel=1e-3)
+    assert one(40).floor == pytest.approx(0.02 / math.sqrt(2) * 2.0211 / 1.95996, rel=1e-3)
+
+
 def test_floor_and_slope_reach_zero():
     softness = np.array([0.05, 0.1, 0.2, 0.4])
     steep = fit_part(0.03 * softness * [1, -1, 1, -1], softness)
@@ -353,7 +366,7 @@ def test_errors_are_fitted_once_and_then_used(tmp_path, weights, capsys):
     assert run(*bench) == 0
     before = page.read_text()
     assert set(weights.asked) == {*(("standard", i, 778_001) for i in range(12)),
-                                  *((c, i, 778_001) for c in ("noisy", "t2") for i in range(4))}
+                                  *((c, i, 778_001) for c in ("noisy", "t2") for i in range(CONDITION_PEOPLE))}
     table = table_of(before)
     assert [row[1] for row in table] == [t.what for row in CHANGE for t in row.targets]
     assert [row[0] for row in table if row[0]] == ["1 repeat", "2 bias", "3 change", "4 coverage"]
@@ -366,7 +379,7 @@ def test_errors_are_fitted_once_and_then_used(tmp_path, weights, capsys):
     assert "turned" not in before and "4 numbers not measured" in capsys.readouterr().out
     figures = list((page.parent / "figures").iterdir())
     assert [f.name for f in figures] == ["change_ablation.png"] and figures[0].read_bytes().startswith(b"\x89PNG")
-    assert len(read_table(page.with_suffix(".csv"), CHANGE_DISCS)) == (12 + 4 + 4) * 3 * len(LEVELS)
+    assert len(read_table(page.with_suffix(".csv"), CHANGE_DISCS)) == (12 + 2 * CONDITION_PEOPLE) * 3 * len(LEVELS)
 
     weights.asked.clear()
     assert run("fit-errors", *given, "--subjects", "12") == 0

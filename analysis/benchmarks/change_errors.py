@@ -1,7 +1,9 @@
 """How far volumes are from the truth and from themselves: the error model of a network, fitted on synthetic people.
 
 Other people than those of the benchmark. Each variance is floor^2 + (slope x softness)^2 (`longitudinal.errors`), of
-errors that are normal around 0: what bias is left counts as error. Real scans have faults that synthetic ones lack.
+errors that are normal around 0: what bias is left counts as error. An SD found on few people may be too small; it is
+enlarged by as much as a t interval with one degree of freedom a person is wider than a normal one, at 95 %. Real scans
+have faults that synthetic ones lack.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
+from scipy.stats import norm, t
 
 from analysis.benchmarks.change_cohort import STANDARD, T2, WATER, Condition
 from analysis.benchmarks.change_records import JOINT, SINGLE
@@ -56,9 +59,11 @@ def fit_errors(frame: pd.DataFrame) -> dict[str, dict[str, Errors]]:
             ln = np.log(again["after_mm3"] / again["before_mm3"] / grew) / np.sqrt(2)
             # Of two softnesses, the variances are averaged.
             both = np.hypot(again["softness_before"], again["softness_after"]) / np.sqrt(2)
+            few = float(t.ppf(0.975, again["subject"].nunique()) / norm.ppf(0.975))
+            softness = own.loc[errors.index, "softness"]
             found.setdefault(str(contrasts), {})[way.method.value] = Errors(
-                truth=fit_part(errors.to_numpy(), own.loc[errors.index, "softness"].to_numpy() if soft else None),
-                repeat=fit_part(ln.to_numpy(), both.to_numpy() if soft else None),
+                truth=fit_part(few * errors.to_numpy(), softness.to_numpy() if soft else None),
+                repeat=fit_part(few * ln.to_numpy(), both.to_numpy() if soft else None),
                 discs=int(own.loc[errors.index, ["subject", "level"]].drop_duplicates().shape[0]), bias=bias)
     return found
 
