@@ -90,6 +90,14 @@ def test_a_rigid_motion_takes_one_pose_to_the_other() -> None:
     assert turn_deg(rigid(a, a)) == pytest.approx(0, abs=1e-6)
 
 
+def test_a_speck_has_a_place_and_no_direction() -> None:
+    share = np.zeros(WORKING.shape)
+    share[10, 20, 30] = 0.6
+    pose = pose_of(share, WORKING.affine_ras_mm)
+    assert pose.centre_mm == pytest.approx([2 * 10 - 39, 1.25 * 20 - 44, 1.25 * 30 - 50])
+    assert np.array_equal(pose.axes, np.eye(3))
+
+
 # Names
 
 
@@ -230,6 +238,17 @@ def test_only_contrasts_that_all_visits_have_are_looked_at() -> None:
     assert looked_at(a=visit(Rotation.identity(), contrasts=("fat",)), b=visit(TURNED)) == {}
     nobody = {"a": visit(Rotation.identity())}
     assert joint_volumes(trained(), nobody, 5, device="cpu") == []
+
+
+def test_a_speck_and_a_narrow_scan_are_no_obstacle() -> None:
+    speck = visit(Rotation.identity())
+    image = np.zeros_like(speck.image)
+    image[:, 18:20, 35:37, 39:41] = 1
+    few = SeenVisit(image, WORKING, speck.contrasts, {3: pose_of(image[0], WORKING.affine_ras_mm)})
+    assert [v.volume_mm3 > 0 for v in joint_volumes(trained(), {"a": few}, 3, device="cpu")] == [True]
+    one_slice = Grid((1, *WORKING.shape[1:]), WORKING.affine_ras_mm)
+    thin = SeenVisit(image[:, 18:19], one_slice, speck.contrasts, speck.poses)
+    assert len(joint_volumes(trained(), {"a": thin, "b": speck}, 3, device="cpu")) == 2
 
 
 def test_each_level_keeps_its_calibration() -> None:

@@ -194,8 +194,8 @@ def _part(to_visit: Affine, shape: tuple[int, ...]) -> tuple[slice, ...]:
     """What of a visit's grid interpolation can reach: a spline forgets what lies farther than SPLINE voxels away."""
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in BOX], indexing="ij")).reshape(3, -1)
     reached = to_visit[:3, :3] @ corners + to_visit[:3, 3:]
-    first = np.clip(np.floor(reached.min(axis=1)) - SPLINE, 0, np.array(shape) - 2).astype(int)
-    last = np.clip(np.ceil(reached.max(axis=1)) + SPLINE, first + 1, np.array(shape) - 1).astype(int)
+    first = np.clip(np.floor(reached.min(axis=1)) - SPLINE, 0, np.maximum(np.array(shape) - 2, 0)).astype(int)
+    last = np.clip(np.ceil(reached.max(axis=1)) + SPLINE, first, np.array(shape) - 1).astype(int)
     return tuple(slice(int(a), int(b) + 1) for a, b in zip(first, last, strict=True))
 
 

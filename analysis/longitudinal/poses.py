@@ -17,6 +17,8 @@ from analysis.types import Affine
 
 Vector = NDArray[np.float64]
 
+FEWEST_VOXELS = 8
+
 
 @dataclass(frozen=True, eq=False)
 class Pose:
@@ -42,12 +44,15 @@ def pose_of(share: NDArray[np.floating], affine_ras_mm: Affine) -> Pose:
 
     Notes
     -----
-    Moments weigh every voxel, so the pose moves by far less than a voxel when the boundary does.
+    Moments weigh every voxel, so the pose moves by far less than a voxel when the boundary does. A few voxels have a
+    place and no direction: theirs is that of the world.
     """
     index = np.argwhere(share > 0)
     weight = share[tuple(index.T)].astype(np.float64)
     points = index @ affine_ras_mm[:3, :3].T + affine_ras_mm[:3, 3]
     centre = np.average(points, axis=0, weights=weight)
+    if len(points) < FEWEST_VOXELS:
+        return Pose(centre, np.eye(3))
     covariance = np.cov((points - centre).T, aweights=weight)
     axes = np.linalg.eigh(covariance)[1]  # from the least spread (normal) to the largest
     normal, plane = axes[:, 0], axes[:, 1:]
