@@ -284,3 +284,12 @@ def test_every_number_of_the_text_comes_from_the_records(found):
     moved = replace(records, contrasts=found.contrasts.assign(estimate_percent=77.7))
     assert "+77.7 %" in paper_text(moved, source="automatic") and "+77.7 %" not in text
     assert "No model could be fitted" in paper_text(records, source="given")
+
+
+def test_people_of_one_size_are_no_obstacle() -> None:
+    # Variances at 0 in few subjects bring Kenward and Roger's formulas to a division by 0.
+    scenario = Scenario(subjects=8, between_sd_percent=0.0, variance_growth=1.0, missing=0.2, levels=2)
+    observations = draw_cohort(scenario, np.random.default_rng(5))
+    models = [*level_models(observations, scenario.choices), joint_model(observations, scenario.choices)]
+    means = marginal_means_frame([m for m in models if m is not None])
+    assert len(means) and means["mean_mm3"].notna().any()

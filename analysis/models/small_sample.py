@@ -13,6 +13,7 @@ Satterthwaite, whose observed information has no inverse there, it is taken as k
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -176,8 +177,13 @@ class SmallSample:
         c1, c2, c3 = g / base, (q - g) / base, (q + 2 - g) / base
         v0, v1, v2 = 1 + c1 * b, 1 - c2 * b, 1 - c3 * b
         v0 = 0.0 if abs(v0) < 1e-10 else v0
-        rho = _ratio(1 - a2 / q, v1) ** 2 * v0 / v2 / q
-        df = 4 + (q + 2) / (q * rho - 1)
+        # Where a denominator is 0, the limit: variances near 0 in few subjects come to such places.
+        if v2 == 0:
+            return 2 * (1 - a2 / q), 4.0
+        rest = _ratio(1 - a2 / q, v1) ** 2 * v0 / v2 - 1
+        if rest == 0:
+            return 1 - a2 / q, math.inf
+        df = 4 + (q + 2) / rest
         return (1.0 if abs(df - 2) < 1e-2 else df * (1 - a2 / q) / (df - 2)), df
 
     # Satterthwaite
