@@ -7,11 +7,26 @@ from html import escape
 from pathlib import Path
 
 from analysis import schemas
-from analysis.errors import NotebookError
+from analysis.errors import NotebookError, StudyError
 from analysis.io.files import write_text
 from analysis.io.results import StudyResults
 from analysis.settings import Study
 from pipelines.notebooks import NOTEBOOKS, run_notebook
+
+
+def stored_results(study: Study) -> StudyResults:
+    """Results of a study that has been run.
+
+    Raises
+    ------
+    StudyError
+        There are none.
+    """
+    results = StudyResults(study.output_dir)
+    if not results.table(schemas.CONTRASTS).is_file():
+        raise StudyError("results of this study", f"no {results.table(schemas.CONTRASTS).name}", str(study.output_dir),
+                         f"Run `bedrest run {study.path}` first.")
+    return results
 
 
 def make_subject_report(study: Study, results: StudyResults, subject: str) -> None:
@@ -48,29 +63,8 @@ def _run(source: Path, parameters: dict[str, object], notebook: Path, html: Path
 
 
 def draw_figures(study: Study, results: StudyResults) -> None:
-    """Cohort figures with the rows they show as CSV beside them."""
-    from analysis.figures.agreement import change_agreement, volume_agreement
-    from analysis.figures.change import arvd_heat_map, forest
-    from analysis.figures.style import save_figure
-    from analysis.figures.trajectories import cohort_trajectories
+    """Publication figures with the rows they show as CSV beside them."""
+    from analysis.figures.publication import save_publication_figures
 
-    change, contrasts = results.read(schemas.CHANGE), results.read(schemas.CONTRASTS)
-    arvd, accuracy = results.read(schemas.ARVD), results.read(schemas.ACCURACY)
-    source = "automatic"
-    if len(change):
-        rows = contrasts[contrasts["source"] == source]
-        save_figure(cohort_trajectories(change, contrasts, source=source), results.figures / "trajectories",
-                    data=change[change["source"] == source])
-        save_figure(forest(contrasts, source=source), results.figures / "change_within_groups", data=rows)
-        if len(study.groups) > 1:
-            save_figure(forest(contrasts, source=source, between=True), results.figures / "change_between_groups",
-                        data=rows)
-    if len(accuracy):
-        agreement = results.read(schemas.AGREEMENT)
-        save_figure(volume_agreement(accuracy, agreement), results.figures / "volume_agreement", data=accuracy)
-        save_figure(change_agreement(arvd, agreement), results.figures / "change_agreement", data=arvd)
-    for session in dict.fromkeys(arvd["session"]):
-        for column in ("arvd", "signed_change_error"):
-            save_figure(arvd_heat_map(arvd, column=column, session=session), results.figures / f"{column}_{session}",
-                        data=arvd[arvd["session"] == session])
+    save_publication_figures(study, results, results.figures)
     write_text(results.figures / "done.txt", "every figure of the stored results is drawn\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -71,6 +72,51 @@ def group_means(measures: pd.DataFrame, *, confidence_level: float = 0.95) -> pd
             }
         )
     return typed_frame(rows, GROUP_MEANS)
+
+
+ABSOLUTE_CHANGE = Table("absolute_change", "mean absolute change of volume, one row a disc level or subject, visit and "
+                        "mask source", (
+    Col("by", "str", "what one row is about", values=("level", "subject")),
+    Col("name", "str", "the level or the subject"),
+    _COLUMN["session"], _COLUMN["source"],
+    Col("n", "int", "discs in the mean", "1", minimum=0),
+    Col("mean_absolute_percent", "float", "mean of the change without its sign", "%", required=False, minimum=0),
+    Col("sd_percent", "float", "its standard deviation over the discs (n - 1)", "%", required=False, minimum=0),
+), ("by", "name", "session", "source"))
+
+
+def absolute_change_means(change: pd.DataFrame) -> pd.DataFrame:
+    """Mean absolute volume change of each level and of each subject, as in Fig. 10 of Li et al. 2018.
+
+    Li X. et al. (2018), Med. Image Anal. 45, 41-54. A change and its error without their sign do not cancel: the mean of
+    an unchanged disc is above 0 by the method's error.
+
+    Parameters
+    ----------
+    change : DataFrame
+        As in `schemas.CHANGE`, of one or both sources. Where a disc and visit have rows of both, it counts only if both
+        are known, so that the means of both are over the same discs.
+
+    Returns
+    -------
+    DataFrame, as in `ABSOLUTE_CHANGE`
+        Levels from top to bottom, then subjects by name; a level or subject without any known change has n = 0.
+    """
+    named = change[change["level"].isin(LEVELS)].assign(percent=change["change_percent"].abs())
+    key = ["subject", "level", "session"]
+    unknown = named.loc[named["percent"].isna(), key].drop_duplicates()
+    usable = named.merge(unknown, on=key, how="left", indicator="lost").query("lost == 'left_only'")
+    days = named.groupby("session")["study_day"].median().sort_values()
+    rows = []
+    for by, names in (("level", LEVELS), ("subject", sorted(set(named["subject"])))):
+        for name, session, source in product(names, days.index, dict.fromkeys(named["source"])):
+            if not ((named[by] == name) & (named["session"] == session) & (named["source"] == source)).any():
+                continue
+            own = usable.loc[(usable[by] == name) & (usable["session"] == session) & (usable["source"] == source),
+                             "percent"]
+            rows.append({"by": by, "name": name, "session": session, "source": source, "n": len(own),
+                         "mean_absolute_percent": own.mean(), "sd_percent": own.std()})
+    return typed_frame(rows, ABSOLUTE_CHANGE)
 
 
 def accuracy_means(accuracy: pd.DataFrame) -> pd.DataFrame:
