@@ -78,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument("study", type=Path, metavar="STUDY.toml")
     report.add_argument("--subject", default=None, metavar="sub-01")
 
-    figures = commands.add_parser("figures", help="write the publication figures: PDF, SVG, PNG at 600 dpi, data as CSV")
+    figures = commands.add_parser("figures", help="write the publication figures as PDF, SVG, PNG and their data")
     figures.add_argument("study", type=Path, metavar="STUDY.toml")
     figures.add_argument("-o", "--output", type=Path, default=None, metavar="DIR",
                          help="default: figures/ in the study's output folder")

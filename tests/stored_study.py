@@ -43,7 +43,8 @@ def measures_of(subjects: int, levels: Sequence[str], *, seed: int = 0) -> pd.Da
     """Automatic and reference volumes of subjects in two groups at two visits; one disc failed."""
     rng, rows = np.random.default_rng(seed), []
     size = np.exp(rng.normal(0, 0.12, subjects))
-    for i, (session, day, phase, swelling), (at, level) in itertools.product(range(subjects), VISITS, enumerate(levels)):
+    places = itertools.product(range(subjects), VISITS, enumerate(levels))
+    for i, (session, day, phase, swelling), (at, level) in places:
         true = size[i] * (6_000 + 1_200 * at) * (1 + swelling / (1 + i % 2) + rng.normal(0, 0.008))
         for source in ("automatic", "reference"):
             lost = (i, session, level, source) == (1, "ses-2", "L4-L5", "automatic")
