@@ -1,4 +1,4 @@
-"""`bedrest verify`: are inputs and results the files that provenance.json lists; with --rerun, does a second run give the
+"""`bedrest verify`: are inputs and results what provenance.json lists; with --rerun, does a second run give the
 same. Changes no result.
 """
 
