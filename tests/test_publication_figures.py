@@ -180,6 +180,16 @@ def test_room_is_really_looked_at(drawn, stored_once):
     assert "clipped: 'beyond the page'" in told and "'one' over 'two'" in told
 
 
+@pytest.mark.parametrize("copies", [6, 7])  # 24 subjects and 28: names below the bars, and none
+def test_many_subjects_have_room(stored_once, copies):
+    change = stored_once[1].read(schemas.CHANGE)
+    many = pd.concat([change.assign(subject=change["subject"] + f"-{k}") for k in range(copies)])
+    figure = absolute_change(absolute_change_means(many))
+    assert room(figure) == []
+    words = " ".join(t.get_text() for t in figure.findobj(Text))
+    assert ("subjects (n = 28)" in words) == (copies == 7) and ("sub-04-5" in words) == (copies == 6)
+
+
 def test_one_visit_fits_one_column(stored_once, tmp_path):
     contrasts = stored_once[1].read(schemas.CONTRASTS)
     figure = forest(contrasts, source="automatic")

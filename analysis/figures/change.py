@@ -28,6 +28,8 @@ from analysis.figures.style import (
 from analysis.vocabulary import ALL_LEVELS
 
 MOST_ROWS_WITH_NUMBERS = 40  # beyond this, figures in the cells print over each other
+MOST_NAMED_BARS = 24  # beyond this, names below the bars do
+FEWEST_BARS = 7  # a panel has room for as many, so that a study of two has no walls
 
 
 @styled
@@ -171,8 +173,8 @@ def absolute_change(means: pd.DataFrame) -> Figure:
             own = means[(means["by"] == by) & (means["session"] == session)]
             _draw_bars(panel, own.set_index(["source", "name"]), listed, sources)
             panel.set_title(f"{session}, by {by}")
-            panel.set_xlim(-0.6, len(listed) - 0.4)
-            shown = listed if len(listed) <= MOST_ROWS_WITH_NUMBERS else []
+            panel.set_xlim(-0.6, max(len(listed), FEWEST_BARS) - 0.4)
+            shown = listed if len(listed) <= MOST_NAMED_BARS else []
             panel.set_xticks(range(len(shown)), shown, rotation=90 if turned and by == "subject" else 0)
             panel.set_xlabel("" if shown else f"{by}s (n = {len(listed)})")
         row[0].set_ylabel("mean absolute\nvolume change (%)")
@@ -183,7 +185,7 @@ def absolute_change(means: pd.DataFrame) -> Figure:
 
 
 def _draw_bars(panel: Axes, rows: pd.DataFrame, names: list[str], sources: list[str]) -> None:
-    width = 0.8 / len(sources)
+    width, cap = 0.8 / len(sources), 1.2 if len(names) <= MOST_NAMED_BARS else 0.0
     for i, source in enumerate(sources):
         for at, name in enumerate(names):
             x = at + (i - (len(sources) - 1) / 2) * width
@@ -196,4 +198,4 @@ def _draw_bars(panel: Axes, rows: pd.DataFrame, names: list[str], sources: list[
             if not pd.isna(row["sd_percent"]):
                 sd = float(row["sd_percent"])
                 panel.errorbar(x, height, yerr=[[min(sd, height)], [sd]], fmt="none", ecolor=BLACK, elinewidth=0.6,
-                               capsize=1.2, capthick=0.6, zorder=3)
+                               capsize=cap, capthick=0.6, zorder=3)
