@@ -75,13 +75,14 @@ def run_notebook(source: Path, *, parameters: Mapping[str, object], notebook: Pa
             nbformat.write(document, prepared)
             papermill.execute_notebook(prepared, temporary, parameters=dict(parameters), progress_bar=False,
                                        kernel_name="python3", log_output=False)
-        except Exception as error:  # a cell, its process, its messages: whatever ends one must not end the others
+            page = _page(nbformat.read(temporary, as_version=4), title, footer)
+        except Exception as error:  # a cell, its process, what it shows: whatever ends one must not end the others
             (temporary if temporary.is_file() else prepared).replace(failed)
             raise NotebookError("a notebook that runs to its end", _in_a_line(error), str(source),
                                 f"Open {failed} to see the failing cell, then run `bedrest report`.") from error
         finally:
             prepared.unlink(missing_ok=True)
-        write_text(html, _page(nbformat.read(temporary, as_version=4), title, footer))
+        write_text(html, page)
     failed.unlink(missing_ok=True)
 
 

@@ -115,7 +115,8 @@ def _program(study: Study) -> dict[str, Any]:
                     "errors_sha256": sha256_of(errors) if errors.is_file() else "",
                     "trained_on": record.get("data", "unknown")},
         # The network draws no random numbers when it is used.
-        "seeds": {"statistics": study.statistics.seed, "training of the network": record.get("seed", "unknown")},
+        "seeds": {"statistics": study.statistics.seed,
+                  "training of the network": record.get("plan", {}).get("seed", "unknown")},
     }
 
 

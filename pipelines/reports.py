@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis import schemas
-from analysis.errors import NotebookError, StudyError
+from analysis.errors import BedrestError, NotebookError, StudyError
 from analysis.io.files import write_text
 from analysis.io.results import StudyResults
 from analysis.io.tables import concat_tables, read_table, write_table
@@ -116,7 +116,7 @@ def _run(study: Study, results: StudyResults, page: str, source: Path, parameter
     try:
         run_notebook(source, parameters=parameters, notebook=notebook, html=html, title=title,
                      footer=_footer(study, results, page))
-    except NotebookError as error:
+    except BedrestError as error:
         reason = str(error)
         _write_failed_page(html, title, error)
         notebook = failed_notebook(notebook)
@@ -130,7 +130,7 @@ def _record(results: StudyResults, page: str, notebook: str, *, reason: str) -> 
                          "status": str(Status.FAILED if reason else Status.OK), "reason": reason}], schemas.REPORTS)
 
 
-def _write_failed_page(html: Path, title: str, error: NotebookError) -> None:
+def _write_failed_page(html: Path, title: str, error: BedrestError) -> None:
     print(f"report failed: {title}: {error}", file=sys.stderr)
     write_text(html, f"<!doctype html><meta charset='utf-8'><title>{escape(title)}</title>"
                      f"<h1>{escape(title)}</h1><p>This report could not be made. {escape(str(error))}</p>")

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from analysis.errors import OutputError
+from analysis.errors import BedrestError, OutputError
 from analysis.io.checksums import WALL_TIMES, FileCheck, Verdict, check_files, compare_results
 from analysis.io.code_state import code_state
 from analysis.io.corrections import find_corrections
@@ -65,10 +65,12 @@ def _inputs(study: Study, record: dict[str, Any]) -> list[FileCheck]:
     listed[str(weights)] = record["weights"]["sha256"]
     if record["weights"].get("errors_sha256"):
         listed[str(errors_path(weights))] = record["weights"]["errors_sha256"]
-    manifest = build_manifest(study)
-    corrections = find_corrections(study, manifest)
-    described = [study.levels_file, *study.notebooks]
-    present = [*manifest.scans["path"], *corrections.edited["path"], *(str(p) for p in described if p is not None)]
+    present = [str(p) for p in (study.levels_file, *study.notebooks) if p is not None]
+    try:
+        manifest = build_manifest(study)
+        present += [*manifest.scans["path"], *find_corrections(study, manifest).edited["path"]]
+    except BedrestError as error:  # what is listed can be told all the same
+        print(f"Files that are new cannot be told: {error}", file=sys.stderr)
     return check_files(listed, study.path.parent, present=present)
 
 

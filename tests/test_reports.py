@@ -3,10 +3,13 @@
 import json
 import re
 
+import pandas as pd
 import pytest
 
 from analysis import schemas
 from analysis.errors import ManifestError, ManyProblems, NotebookError
+from analysis.figures.publication import PublicationFigure
+from analysis.figures.style import empty_figure
 from analysis.io.results import open_study
 from analysis.io.tables import write_table
 from analysis.settings import load_study
@@ -55,6 +58,9 @@ def test_a_failing_page_is_a_row_and_does_not_stop_the_others(stored, no_kernels
     assert list(failed.index) == ["own/bad.html"] and "ValueError: <boom>" in failed["reason"].iloc[0]
     assert failed["notebook"].iloc[0] == "own/bad.failed.ipynb"
     assert "ValueError: &lt;boom&gt;" in (results.output_dir / "own/bad.html").read_text()
+    for page, link in (("subjects/sub-01", "../provenance.json"), ("own/mine", "../provenance.json"),
+                       ("cohort", "provenance.json")):
+        assert f'href="{link}"' in results.page(page).read_text()
     index = results.index_html.read_text()
     assert "Reports that could not be made" in index and "ValueError: &lt;boom&gt;" in index
     assert 'href="own/mine.html"' in index and 'href="own/bad.failed.ipynb"' in index
@@ -132,6 +138,8 @@ def test_thin_notebooks_run_as_plain_python(stored, name, monkeypatch):
     for parameter, value in reports._common(study, results).items():
         source, n = re.subn(rf'^{parameter}: str = "[^"]*"', f"{parameter}: str = {value!r}", source, flags=re.M)
         assert n == 1
+    figures = [PublicationFigure(n, empty_figure(n), pd.DataFrame(), f"Of {n}.") for n in ("one", "two")]
+    monkeypatch.setattr("analysis.figures.publication.publication_figures", lambda *_: figures)
     exec(compile(source, name, "exec"), {})
     if name == "explore":
         axes = shown[-1].axes[0]
@@ -139,7 +147,7 @@ def test_thin_notebooks_run_as_plain_python(stored, name, monkeypatch):
         assert n_drawn == 4 * 2 * 2 - 1 and "(mm³)" in axes.get_ylabel()  # subjects, visits, levels; one disc is lost
     else:
         pictures = [s for s in shown if hasattr(s, "format") and s.format == "png"]
-        assert len(pictures) == 8 and "absolute_change. Mean absolute volume change" in shown[7].data
+        assert len(pictures) == 2 and "two. Of two." in shown[-2].data
 
 
 def test_open_study_finds_tables_by_name(stored):

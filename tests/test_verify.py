@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from analysis import schemas
+from analysis.errors import ManifestError
 from analysis.io.checksums import FileCheck, Verdict, check_files, compare_results
 from analysis.io.files import sha256_of
 from analysis.io.machine import machine_state
@@ -69,6 +70,18 @@ def test_every_harm_is_told_of_its_file_alone(proven, capsys, harm, path, verdic
     status, found = told(capsys, study)
     assert status == 3
     assert {Path(p).name: v for p, v in found.items() if v != "same"} == {Path(path).name: verdict}
+
+
+def test_images_that_are_gone_are_missing_and_the_rest_is_told(proven, capsys, monkeypatch):
+    study, _ = proven
+
+    def gone(_study):
+        raise ManifestError("the folder of images", "no such folder", "bids", "Correct images.root.")
+    monkeypatch.setattr(verify, "build_manifest", gone)
+    (study.path.parent / "image.nii").unlink()
+    status, found = told(capsys, study)
+    assert status == 3
+    assert {Path(p).name: v for p, v in found.items() if v != "same"} == {"image.nii": "missing"}
 
 
 def test_without_provenance_the_remedy_is_named(stored, capsys):
@@ -176,6 +189,7 @@ def test_provenance_says_what_it_promises(proven):
     record = json.loads(results.provenance_json.read_text())
     assert record["study"]["statistics"]["resamples"] == study.statistics.resamples
     assert record["seeds"]["statistics"] == study.statistics.seed
+    assert isinstance(record["seeds"]["training of the network"], int)
     assert {"platform", "python", "cpu", "cores", "cards"} == set(record["machine"])
     assert record["devices"] == ["cpu"] and record["failed"] == 1 and "code" in record
     for name, checksum in record["outputs_sha256"].items():

@@ -158,15 +158,15 @@ def volume_methods(measures: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `level`, `volume_method`, `n` discs, and mean and SD of (other - volume_mm3) over volume_mm3 in per cent, of
-        voxels counted and of this visit's probabilities summed.
+        `level`, `volume_method`, `n` discs, and mean and SD of (other - volume_mm3) over volume_mm3 in per cent: of
+        voxels counted, and of this visit's probabilities summed.
     """
     known = measures[measures["volume_mm3"].notna() & measures["level"].isin(LEVELS)]
     apart = known.assign(**{name: 100 * (known[column] / known["volume_mm3"] - 1)
                             for name, column in (("counted", "volume_voxels_mm3"), ("single", "volume_single_mm3"))})
     means = apart.groupby(["level", "volume_method"], sort=False).agg(
-        n=("volume_mm3", "count"), counted_mean=("counted", "mean"), counted_SD=("counted", "std"),
-        single_mean=("single", "mean"), single_SD=("single", "std")).reset_index()
+        n=("volume_mm3", "count"), **{f"{name}, {what} (%)": (name, how) for name in ("counted", "single")
+                                      for what, how in (("mean", "mean"), ("SD", "std"))}).reset_index()
     return means.sort_values(["level", "volume_method"], key=lambda c: c.map({v: i for i, v in enumerate(LEVELS)})
                              if c.name == "level" else c, ignore_index=True)
 
