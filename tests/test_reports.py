@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections import Counter
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -11,7 +13,7 @@ from analysis.errors import ManifestError, ManyProblems, NotebookError
 from analysis.figures.publication import PublicationFigure
 from analysis.figures.style import empty_figure
 from analysis.io.results import open_study
-from analysis.io.tables import write_table
+from analysis.io.tables import empty_table, write_table
 from analysis.settings import load_study
 from analysis.tables.frames import typed_frame
 from pipelines import reports
@@ -19,6 +21,7 @@ from pipelines.cli import main
 from pipelines.index_page import write_index
 from pipelines.notebooks import NOTEBOOKS, check_notebook
 from pipelines.provenance import write_program
+from pipelines.run import RunOutcome
 
 HEAD = '# %% tags=["parameters"]\noutput_dir: str = ""\nstudy_toml: str = ""\n\n# %%\n'
 
@@ -77,6 +80,24 @@ def test_once_mended_the_page_is_no_longer_named(stored, no_kernels):
     rows = reports.write_reports_table(study, results).set_index("page")
     assert rows.at["own/bad.html", "status"] == "ok" and rows.at["own/bad.html", "notebook"] == "own/bad.ipynb"
     assert rows.at["cohort.html", "status"] == "failed" and "not made" in rows.at["cohort.html", "reason"]
+
+
+@pytest.mark.parametrize(("redone", "runs"), [(Counter(page=1), 1), (Counter(), 0)])
+def test_a_run_whose_page_failed_ends_with_3_and_work_is_noted(stored, monkeypatch, capsys, redone, runs):
+    study, results = stored
+    write_table(empty_table(schemas.FAILURES), results.table(schemas.FAILURES), schemas.FAILURES)
+    found = SimpleNamespace(subjects=results.read_manifest(schemas.SUBJECTS))
+    monkeypatch.setattr("pipelines.run.prepare", lambda *_: (found, []))
+    outcome = RunOutcome(redone, [], True, results.output_dir / "run.log")
+    monkeypatch.setattr("pipelines.run.run_workflow", lambda *_, **__: outcome)
+    for status, expected in (("failed", 3), ("ok", 0)):
+        row = {"page": "own/bad.html", "status": status, "reason": "a cell" if status == "failed" else ""}
+        write_table(typed_frame([row], schemas.REPORTS), results.table(schemas.REPORTS), schemas.REPORTS)
+        assert main(["run", str(study.path), "--device", "cpu"]) == expected
+        assert ("failed: report own/bad.html: a cell" in capsys.readouterr().err) == (status == "failed")
+    noted = results.read_json(results.runs_json, default=[])
+    assert [r["exit_status"] for r in noted] == [3, 0][: 2 * runs]
+    assert results.read_json(results.program_json)["packages"]["numpy"]
 
 
 def test_a_subject_without_its_report_is_marked_in_the_index(stored):
