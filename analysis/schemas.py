@@ -463,6 +463,14 @@ FAILURES = Table("failures", "everything that went wrong or is doubtful, in word
     Col("reason", "str", "what was expected, what was found, where, and the remedy"),
 ), ())
 
+REPORTS = Table("reports", "one row a page of the reports: could it be made", (
+    Col("page", "str", "HTML page, relative to the output folder"),
+    Col("notebook", "str", "the notebook behind it as it ran, relative to the output folder; of a page that failed, "
+                           "the one that was kept; empty when none ran", required=False),
+    _STATUS,
+    Col("reason", "str", "why the page could not be made; empty when it was", required=False),
+), ("page",))
+
 INPUT_PROBLEMS = Table("input_problems", "what the check of a subject's input found", (
     Col("subject", "str", "subject", required=False),
     Col("session", "str", "session; empty when it concerns the whole subject", required=False),
@@ -554,5 +562,5 @@ TABLES: tuple[Table, ...] = (
     SUBJECTS, SESSIONS, SCANS, LEVEL_NAMES, INPUT_PROBLEMS, EDITED_MASKS, SCAN_RECORDS, FINDINGS, MATCHES, JOINT,
     MEASURES, SPINE_MEASURES, MASK_MEASURES, CHANGE, DETECTIONS, ARVD, ACCURACY, EDITS, RENAMES, MASK_ACCURACY,
     CONTRASTS, SENSITIVITY, MODELS, VARIANCES, TERMS, MARGINAL_MEANS, RECOVERY, FLOW, POWER, AGREEMENT, REPEATABILITY,
-    FAILURES, TRUTH, TRAINING_SCANS, TRAINING_FOLDS, TRAINING_CURVES, TRAINING_ACCURACY,
+    FAILURES, REPORTS, TRUTH, TRAINING_SCANS, TRAINING_FOLDS, TRAINING_CURVES, TRAINING_ACCURACY,
 )

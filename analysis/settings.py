@@ -94,6 +94,8 @@ class Study(_Frozen):
                                 "masks/edited in the output folder")
     levels: Path | None = Field(None, description="table of disc names set by hand; relative to study.toml; default: "
                                 "levels.csv beside study.toml, if there is one")
+    notebooks: tuple[Path, ...] = Field((), description="notebooks of your own (.py in percent format, or .ipynb) that "
+                                        "are run as pages own/<name>.html; relative to study.toml")
     statistics: Statistics = Field(default_factory=Statistics)  # type: ignore[arg-type]
     path: Path = Field(Path("study.toml"), exclude=True)
 
@@ -143,7 +145,8 @@ def load_study(path: Path) -> Study:
         study = Study.model_validate({**raw, "path": path})
     except ValidationError as error:
         raise ManyProblems([_problem(e, where) for e in _own_errors(error)]) from error
-    if problems := [*_name_problems(study, where), *_fit_problems(study, where), *_layout_problems(study, where)]:
+    if problems := [*_name_problems(study, where), *_fit_problems(study, where), *_layout_problems(study, where),
+                    *_notebook_problems(study, where)]:
         raise ManyProblems(problems)
     return _absolute(study, path.resolve().parent)
 
@@ -156,6 +159,7 @@ def _absolute(study: Study, base: Path) -> Study:
         "images": study.images.model_copy(update=paths),
         "output": base / study.output.expanduser() if study.output is not None else None,
         **{n: base / p.expanduser() for n in ("weights", "edited", "levels") if (p := getattr(study, n)) is not None},
+        "notebooks": tuple(base / p.expanduser() for p in study.notebooks),
         "path": study.path.resolve(),
     })
 
@@ -202,6 +206,18 @@ def _layout_problems(study: Study, where: str) -> list[Problem]:
         if getattr(images, key) and images.layout != layout:
             problems.append(Problem(where, f"images.{key} only with layout {layout!r}", f"layout {images.layout!r}",
                                     "Remove the key or change the layout."))
+    return problems
+
+
+def _notebook_problems(study: Study, where: str) -> list[Problem]:
+    """Notebooks whose names cannot become pages."""
+    problems, stems = [], [p.stem for p in study.notebooks]
+    for path in study.notebooks:
+        if path.suffix not in (".py", ".ipynb") or not is_safe_name(path.stem):
+            problems.append(Problem(where, "notebooks that end in .py or .ipynb, named by letters, digits, spaces and "
+                                    ". _ + -", repr(str(path)), "Rename it: its name becomes that of a page."))
+    problems += [Problem(where, "notebooks with names of their own", f"{stem!r} more than once", "Rename one of them.")
+                 for stem in dict.fromkeys(stems) if stems.count(stem) > 1]
     return problems
 
 

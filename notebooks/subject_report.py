@@ -133,11 +133,10 @@ if len(arvd):
                        decimals={"arvd": 4, "signed_change_error": 4}))
 
 # %% [markdown]
-# ## Where this comes from
+# ## How each visit was segmented
 
 # %%
 display(show.table(records.drop(columns=["subject", "source"]), schemas.SCAN_RECORDS))
 network = "The shipped network was trained on synthetic images alone." if study.weights is None else (
     f"The network is {study.weights.name}, named in study.toml.")
-display(show.text(f"Research use only. {network} Checksums of every input, output and of the weights are in "
-                  "provenance.json."))
+display(show.text(network))

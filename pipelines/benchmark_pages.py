@@ -50,8 +50,8 @@ def origin(words: Sequence[str], trained: TrainedNetwork, *, weights: Path, draw
     """
     from importlib.metadata import version
 
-    from analysis.benchmarks.engine_speed import cpu_model
     from analysis.io.files import sha256_of
+    from analysis.io.machine import cpu_model
 
     record = ", ".join(f"{k} {v}" for k, v in trained.record.items() if isinstance(v, str | int | float))
     return _ORIGIN.format(

@@ -15,7 +15,8 @@ from analysis.errors import BedrestError
 
 # Commands that do not live in `pipelines.commands`; each loads only when it is asked for.
 MODULE_OF = {"simulate": "planning", "power": "planning", "train": "training", "benchmark-engine": "benchmarks",
-             "benchmark-change": "change_benchmarks", "fit-errors": "change_benchmarks"}
+             "benchmark-change": "change_benchmarks", "fit-errors": "change_benchmarks", "figures": "figures",
+             "verify": "verify"}
 DEVICES = ("auto", "cpu", "cuda", "mps")
 ENGINE_ROWS = ("synthetic", "volumes", "contrasts", "t2-discs", "vertebrae", "speed", "sliding-window", "gpu", "nnunet")
 CHANGE_CONDITIONS = ("sub-voxel", "turned", "thick-slices", "noisy", "bias-field", "water", "t2")
@@ -27,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Segments, names and measures lumbar discs on Dixon or T2 MR, follows them through the visits of "
         "a bed-rest study, and reports what changed. Research use only.",
         epilog="Exit status: 0 all well; 1 the command could not do its work; 3 done, but something failed on the "
-        "way (see tables/failures.csv).",
+        "way (see tables/failures.csv), or `verify` found a difference.",
     )
     parser.add_argument("--version", action="version", version=f"bedrest {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -77,6 +78,13 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument("study", type=Path, metavar="STUDY.toml")
     report.add_argument("--subject", default=None, metavar="sub-01")
 
+    figures = commands.add_parser("figures", help="write the publication figures as PDF, SVG, PNG and their data")
+    figures.add_argument("study", type=Path, metavar="STUDY.toml")
+    figures.add_argument("-o", "--output", type=Path, default=None, metavar="DIR",
+                         help="default: figures/ in the study's output folder")
+
+    _add_verify(commands)
+
     simulate = commands.add_parser("simulate", help="error rates of the statistics on synthetic cohorts of known truth")
     simulate.add_argument("--replicates", type=int, default=2400, help="cohorts a scenario (default 2400)")
     simulate.add_argument("--sizes", action="store_true", help="time and memory by size of the study instead")
@@ -100,6 +108,15 @@ def build_parser() -> argparse.ArgumentParser:
     power.add_argument("--cores", type=int, default=2)
     power.add_argument("-o", "--output", type=Path, default=None, metavar="CSV")
     return parser
+
+
+def _add_verify(commands: argparse._SubParsersAction) -> None:
+    verify = commands.add_parser("verify", help="prove that results are what they claim: checksums of every file")
+    verify.add_argument("study", type=Path, metavar="STUDY.toml")
+    verify.add_argument("--rerun", action="store_true",
+                        help="also run the study again into a temporary folder and compare every table")
+    verify.add_argument("--cores", type=int, default=None, help="of the second run; default: as the first one")
+    verify.add_argument("--device", choices=DEVICES, default=None, help="of the second run; default: as the first one")
 
 
 def _add_train(commands: argparse._SubParsersAction) -> None:

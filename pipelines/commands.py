@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from analysis import schemas
@@ -39,44 +41,62 @@ def demo(args: argparse.Namespace) -> int:
 
 def check(args: argparse.Namespace) -> int:
     """Print every problem of a study."""
+    from analysis.errors import NotebookError
     from analysis.io.corrections import check_edited, find_corrections
     from analysis.io.manifest import build_manifest, check_manifest
+    from analysis.io.results import StudyResults
     from analysis.settings import load_study
+    from pipelines.reports import check_own_notebooks
 
     study = load_study(args.study)
     manifest = build_manifest(study)
     corrections = find_corrections(study, manifest)
     problems = [*check_manifest(study, manifest), *corrections.problems,
                 *check_edited(study, manifest, corrections.edited)]
-    for p in problems:
-        print(f"- {p.problem}")
+    told = [str(p.problem) for p in problems]
+    try:
+        check_own_notebooks(study, StudyResults(study.output_dir))
+    except NotebookError as error:
+        told.append(str(error))
+    for words in told:
+        print(f"- {words}")
     n = f"{len(manifest.subjects)} subjects, {len(manifest.sessions)} visits, {len(manifest.scans)} files"
     if len(corrections.edited) or len(corrections.levels):
         n += f", {len(corrections.edited)} edited masks, {len(corrections.levels)} names set by hand"
-    print(f"{study.name}: {n}; " + (f"{len(problems)} problem(s)" if problems else "no problems"))
-    return COULD_NOT if problems else DONE
+    print(f"{study.name}: {n}; " + (f"{len(told)} problem(s)" if told else "no problems"))
+    return COULD_NOT if told else DONE
 
 
 def run(args: argparse.Namespace) -> int:
     """Everything, resumable."""
+    from analysis.io.code_state import code_state
     from analysis.io.results import StudyResults
     from analysis.segmentation.device import resolve_device
     from analysis.segmentation.weights import chosen_weights
     from analysis.settings import load_study
+    from pipelines.provenance import Run, note_run, write_program
+    from pipelines.reports import check_own_notebooks
     from pipelines.run import prepare, run_workflow
 
     study = load_study(args.study)
     device = resolve_device(args.device or study.device)
     chosen_weights(study.weights)  # a wrong path is told before any image is read
     results = StudyResults(study.output_dir)
+    check_own_notebooks(study, results)
     manifest, problems = prepare(study, results)
     for p in problems:
         print(f"- {p.problem}", file=sys.stderr)
     if manifest.subjects.empty:
         raise StudyError("at least one subject that can be analysed", "none", str(args.study),
                          "See the problems above, or run `bedrest check`.")
+    write_program(results, study)
+    began, clock = datetime.now(UTC), time.monotonic()
     outcome = run_workflow(study, results, manifest, cores=args.cores, device=device)
-    return _tell(outcome, results, problems)
+    status = _tell(outcome, results, problems)
+    if outcome.redone:
+        note_run(results, Run(began.isoformat(timespec="seconds"), round(time.monotonic() - clock, 1), status,
+                              dict(outcome.redone), args.cores, device, code_state()))
+    return status
 
 
 def _tell(outcome, results, problems) -> int:
@@ -98,9 +118,19 @@ def _tell(outcome, results, problems) -> int:
         print(f"failed: {row['stage']} {what}: {row['reason']}", file=sys.stderr)
     if len(failed) > 20:
         print(f"... {len(failed)} failures in all: {results.table(schemas.FAILURES)}", file=sys.stderr)
+    pages = _tell_pages(results)
     flagged = int((failures["status"] == Status.FLAGGED).sum())
     print(f"{len(failed)} failed, {flagged} flagged\nLook at {results.index_html}")
-    return DONE_WITH_FAILURES if len(failed) or problems else DONE
+    return DONE_WITH_FAILURES if len(failed) or problems or pages else DONE
+
+
+def _tell_pages(results) -> int:
+    """Name every page that could not be made; how many there are."""
+    pages = results.read(schemas.REPORTS)
+    failed = pages[pages["status"] == Status.FAILED]
+    for _, row in failed.iterrows():
+        print(f"failed: report {row['page']}: {row['reason']}", file=sys.stderr)
+    return len(failed)
 
 
 def segment(args: argparse.Namespace) -> int:
@@ -190,13 +220,20 @@ def evaluate(args: argparse.Namespace) -> int:
 
 def report(args: argparse.Namespace) -> int:
     """Reports again from stored results."""
-    from analysis.io.results import StudyResults
     from analysis.settings import load_study
     from pipelines.index_page import write_index
-    from pipelines.reports import make_cohort_report, make_subject_report
+    from pipelines.provenance import write_provenance
+    from pipelines.reports import (
+        make_cohort_report,
+        make_page,
+        make_subject_report,
+        stored_results,
+        study_pages,
+        write_reports_table,
+    )
 
     study = load_study(args.study)
-    results = StudyResults(study.output_dir)
+    results = stored_results(study)
     subjects = list(results.read_manifest(schemas.SUBJECTS)["subject"])
     if args.subject is not None and args.subject not in subjects:
         raise StudyError(f"one of {', '.join(subjects)}", args.subject, "--subject", "Check the spelling.")
@@ -206,8 +243,13 @@ def report(args: argparse.Namespace) -> int:
     if args.subject is None:
         make_cohort_report(study, results)
         print(results.cohort_html)
+        for page in study_pages(study):
+            make_page(study, results, page)
+            print(results.page(page))
+    pages = write_reports_table(study, results)
     write_index(results, study)
-    return DONE
+    write_provenance(results, study)
+    return DONE_WITH_FAILURES if (pages["status"] == Status.FAILED).any() else DONE
 
 
 def _refuse_overwrite(output: Path, inputs: list[Path]) -> None:

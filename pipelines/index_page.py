@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader
 from analysis import __version__, schemas
 from analysis.io.files import write_text
 from analysis.io.results import StudyResults
+from analysis.io.tables import empty_table
 from analysis.settings import Session, Study
 from analysis.vocabulary import LEVELS, MaskOrigin, Status
 
@@ -23,6 +24,9 @@ def write_index(results: StudyResults, study: Study) -> None:
     failures = results.read(schemas.FAILURES)
     measures, change = results.read(schemas.MEASURES), results.read(schemas.CHANGE)
     later = [s for s in study.sessions if s.id != study.reference_session]
+    known = results.table(schemas.REPORTS).is_file()
+    reports = results.read(schemas.REPORTS) if known else empty_table(schemas.REPORTS)
+    lost = reports[reports["status"] == Status.FAILED]
     rows = [_row(s, g, results, study, later, (measures, change, failures))
             for s, g in zip(subjects["subject"], subjects["group"], strict=True)]
     problems = results.read_manifest(schemas.INPUT_PROBLEMS)
@@ -34,9 +38,16 @@ def write_index(results: StudyResults, study: Study) -> None:
         study=study, counts=counts, sessions=later, rows=rows, version=__version__,
         tables=sorted(p.stem for p in results.table(schemas.MEASURES).parent.glob("*.csv")),
         figures=sorted(p.name for p in results.figures.glob("*.png")),
+        pages=[(_title(p), quote(p)) for p in reports["page"] if not p.startswith(("subjects/", "cohort"))],
+        lost=[{**r, "link": quote(r["page"]), "kept": quote(r["notebook"])} for r in lost.to_dict("records")],
+        lost_pages=[quote(p) for p in lost["page"]],
         excluded=list(problems.loc[~problems["subject"].isin(subjects["subject"]), "reason"]),
         failures=failures.head(MOST_FAILURES).to_dict("records"), more_failures=max(0, len(failures) - MOST_FAILURES),
     ))
+
+
+def _title(page: str) -> str:
+    return Path(page).stem.replace("_", " ")
 
 
 def _row(subject: str, group: str, results: StudyResults, study: Study, later: list[Session],

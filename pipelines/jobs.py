@@ -26,6 +26,7 @@ class Job:
     subject: str
     device: str
     threads: int
+    page: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Runs a parameterised notebook and makes one self-contained HTML page of it.
 
 Parameters are checked against the notebook's tagged and annotated cell before anything runs: papermill alone would
-only warn. A failed notebook is kept beside the one it should have become. Knows nothing of studies.
+only warn. A notebook runs in a process of its own (its kernel), so whatever it does, the next one starts afresh; a
+failed one is kept beside the one it should have become. Knows nothing of studies.
 """
 
 from __future__ import annotations
@@ -21,34 +22,52 @@ _TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 _SCRIPT = re.compile(r"<script\b.*?</script>", re.DOTALL | re.IGNORECASE)
 
 
-def run_notebook(source: Path, *, parameters: Mapping[str, object], notebook: Path, html: Path, title: str) -> None:
+def failed_notebook(notebook: Path) -> Path:
+    """Where a notebook that failed is kept."""
+    return notebook.with_name(f"{notebook.stem}.failed.ipynb")
+
+
+def check_notebook(source: Path, parameters: Mapping[str, object]) -> None:
+    """Check that a notebook can be read and takes these parameters, without running it.
+
+    Raises
+    ------
+    NotebookError
+        It is missing or not a notebook; or a parameter is unknown, missing or of the wrong type.
+    """
+    _check_parameters(_read(source), parameters, source)
+
+
+def run_notebook(source: Path, *, parameters: Mapping[str, object], notebook: Path, html: Path, title: str,
+                 footer: str = "") -> None:
     """Execute a percent-format notebook and write it with its results, and as HTML without inputs.
 
     Parameters
     ----------
     source : Path
-        The notebook's .py source.
+        The notebook: .py in percent format, or .ipynb.
     parameters : mapping
         Every parameter of the tagged cell, no other; text stays text, so ``01`` never becomes 1.
     notebook, html : Path
         Where results go; neither is touched when the notebook fails.
     title : str
         Title of the page.
+    footer : str
+        HTML that ends the page.
 
     Raises
     ------
     NotebookError
-        A parameter is unknown, missing or of the wrong type; or a cell failed (kept as ``<name>.failed.ipynb``).
+        It is not a notebook; a parameter is unknown, missing or of the wrong type; a cell failed, or the notebook's
+        process died. What ran is kept as ``<name>.failed.ipynb``.
     """
-    import jupytext
     import nbformat
     import papermill
-    from papermill.exceptions import PapermillExecutionError
 
-    document = jupytext.read(source)
+    document = _read(source)
     _check_parameters(document, parameters, source)
     document.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    failed = notebook.with_name(f"{notebook.stem}.failed.ipynb")
+    failed = failed_notebook(notebook)
     notebook.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(notebook) as temporary:
         prepared = temporary.with_name(f".in-{temporary.name}")
@@ -56,14 +75,30 @@ def run_notebook(source: Path, *, parameters: Mapping[str, object], notebook: Pa
             nbformat.write(document, prepared)
             papermill.execute_notebook(prepared, temporary, parameters=dict(parameters), progress_bar=False,
                                        kernel_name="python3", log_output=False)
-        except PapermillExecutionError as error:
-            temporary.replace(failed)
-            raise NotebookError("a notebook that runs to its end", f"{error.ename}: {error.evalue}", str(source),
-                                f"Open {failed} to see the failing cell.") from error
+            page = _page(nbformat.read(temporary, as_version=4), title, footer)
+        except Exception as error:  # a cell, its process, what it shows: whatever ends one must not end the others
+            (temporary if temporary.is_file() else prepared).replace(failed)
+            raise NotebookError("a notebook that runs to its end", _in_a_line(error), str(source),
+                                f"Open {failed} to see the failing cell, then run `bedrest report`.") from error
         finally:
             prepared.unlink(missing_ok=True)
-        write_text(html, _page(nbformat.read(temporary, as_version=4), title))
+        write_text(html, page)
     failed.unlink(missing_ok=True)
+
+
+def _read(source: Path) -> Any:
+    import jupytext
+
+    try:
+        return jupytext.read(source)
+    except Exception as error:  # jupytext and nbformat share no type of error
+        raise NotebookError("a notebook in percent format (.py) or .ipynb", _in_a_line(error), str(source),
+                            "Correct its name in study.toml, or the file.") from error
+
+
+def _in_a_line(error: Exception) -> str:
+    name, words = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", str(error))
+    return f"{name}: {' '.join(str(words).split())}"
 
 
 def _check_parameters(document: Any, parameters: Mapping[str, object], source: Path) -> None:
@@ -89,7 +124,7 @@ def _check_parameters(document: Any, parameters: Mapping[str, object], source: P
                                 f"{parameters[name]!r}", str(source), "Pass the right type.")
 
 
-def _page(document: Any, title: str) -> str:
+def _page(document: Any, title: str, footer: str) -> str:
     """One page: outputs and prose, styles inside, no script and nothing from the network."""
     from jinja2 import Environment, FileSystemLoader
     from nbconvert import HTMLExporter
@@ -100,4 +135,5 @@ def _page(document: Any, title: str) -> str:
     document.cells = shown
     body, _ = exporter.from_notebook_node(document)
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
-    return environment.get_template("report.html.j2").render(title=title, body=_SCRIPT.sub("", body))
+    return environment.get_template("report.html.j2").render(title=title, body=_SCRIPT.sub("", body),
+                                                                   footer=footer)

@@ -1,4 +1,4 @@
-"""Reports and figures of a study from its stored results. A report that fails leaves a page that says so."""
+"""Reports and figures of a study from its stored results. A report that fails leaves a page that says so, and a row."""
 
 from __future__ import annotations
 
@@ -6,71 +6,139 @@ import sys
 from html import escape
 from pathlib import Path
 
+import pandas as pd
+
 from analysis import schemas
-from analysis.errors import NotebookError
+from analysis.errors import BedrestError, NotebookError, StudyError
 from analysis.io.files import write_text
 from analysis.io.results import StudyResults
+from analysis.io.tables import concat_tables, read_table, write_table
 from analysis.settings import Study
-from pipelines.notebooks import NOTEBOOKS, run_notebook
+from analysis.tables.frames import typed_frame
+from analysis.vocabulary import Status
+from pipelines.notebooks import NOTEBOOKS, check_notebook, failed_notebook, run_notebook
 
 
-def make_subject_report(study: Study, results: StudyResults, subject: str) -> None:
-    """Run the subject notebook."""
-    parameters = {"subject": subject, **_common(study, results)}
-    _run(NOTEBOOKS / "subject_report.py", parameters, results.subject_notebook(subject), results.subject_html(subject),
-         title=f"{subject}, {study.name}")
+def stored_results(study: Study) -> StudyResults:
+    """Results of a study that has been run.
+
+    Raises
+    ------
+    StudyError
+        There are none.
+    """
+    results = StudyResults(study.output_dir)
+    if not results.table(schemas.CONTRASTS).is_file():
+        raise StudyError("results of this study", f"no {results.table(schemas.CONTRASTS).name}", str(study.output_dir),
+                         f"Run `bedrest run {study.path}` first.")
+    return results
 
 
-def make_cohort_report(study: Study, results: StudyResults) -> None:
-    """Run the cohort notebook."""
-    _run(NOTEBOOKS / "cohort_report.py", _common(study, results), results.cohort_notebook, results.cohort_html,
-         title=f"{study.name}: cohort report")
+def study_pages(study: Study) -> dict[str, Path]:
+    """Pages of the whole study beside the cohort report, with their notebooks; those of the user's own come last."""
+    ours = {name: NOTEBOOKS / f"{name}.py" for name in ("method_checks", "publication_figures")}
+    return {**ours, **{f"own/{path.stem}": path for path in study.notebooks}}
+
+
+def check_own_notebooks(study: Study, results: StudyResults) -> None:
+    """Check the notebooks that study.toml names, before anything runs.
+
+    Raises
+    ------
+    NotebookError
+        One is missing, or takes other parameters than `output_dir: str` and `study_toml: str`.
+    """
+    for path in study.notebooks:
+        check_notebook(path, _common(study, results))
+
+
+def make_subject_report(study: Study, results: StudyResults, subject: str) -> bool:
+    """Run the subject notebook; False when it failed."""
+    return _run(study, results, f"subjects/{subject}", NOTEBOOKS / "subject_report.py",
+                {"subject": subject, **_common(study, results)}, title=f"{subject}, {study.name}")
+
+
+def make_cohort_report(study: Study, results: StudyResults) -> bool:
+    """Run the cohort notebook; False when it failed."""
+    return _run(study, results, "cohort", NOTEBOOKS / "cohort_report.py", _common(study, results),
+                title=f"{study.name}: cohort report")
+
+
+def make_page(study: Study, results: StudyResults, page: str) -> bool:
+    """Run the notebook of one of `study_pages`; False when it failed."""
+    words = Path(page).name.replace("_", " ")
+    return _run(study, results, page, study_pages(study)[page], _common(study, results), title=f"{study.name}: {words}")
 
 
 def make_training_report(folder: Path) -> Path:
     """Run the training notebook on a folder of `bedrest train`; returns the page."""
-    _run(NOTEBOOKS / "training_report.py", {"folder": str(folder.resolve())}, folder / "report.ipynb",
-         folder / "report.html", title="Training report")
-    return folder / "report.html"
+    page = folder / "report.html"
+    try:
+        run_notebook(NOTEBOOKS / "training_report.py", parameters={"folder": str(folder.resolve())},
+                     notebook=folder / "report.ipynb", html=page, title="Training report")
+    except NotebookError as error:
+        _write_failed_page(page, "Training report", error)
+    return page
+
+
+def write_reports_table(study: Study, results: StudyResults) -> pd.DataFrame:
+    """Gather what became of every page into tables/reports.csv; one that was never made is a failed row."""
+    subjects = list(results.read_manifest(schemas.SUBJECTS)["subject"])
+    names = ["cohort", *study_pages(study), *(f"subjects/{s}" for s in subjects)]
+    rows = []
+    for name in names:
+        path = results.page_record(name)
+        rows.append(read_table(path, schemas.REPORTS) if path.is_file() else
+                    _record(results, name, "", reason="The page was not made: run `bedrest report`."))
+    frame = concat_tables(rows, schemas.REPORTS)
+    write_table(frame, results.table(schemas.REPORTS), schemas.REPORTS)
+    return frame
 
 
 def _common(study: Study, results: StudyResults) -> dict[str, object]:
     return {"output_dir": str(results.output_dir.resolve()), "study_toml": str(study.path)}
 
 
-def _run(source: Path, parameters: dict[str, object], notebook: Path, html: Path, *, title: str) -> None:
+def _footer(study: Study, results: StudyResults, page: str) -> str:
+    from analysis.figures.where_from import where_from
+
+    subjects = results.read_manifest(schemas.SUBJECTS)["subject"]
+    devices = sorted({d for s in subjects for d in results.read_subject(s, schemas.SCAN_RECORDS)["device"] if d})
+    return where_from(results.read_json(results.program_json, default={}), study=study.model_dump(mode="json"),
+                      n_inputs=len(results.read_manifest(schemas.SCANS)), devices=", ".join(devices),
+                      link="../" * page.count("/") + "provenance.json")
+
+
+def _run(study: Study, results: StudyResults, page: str, source: Path, parameters: dict[str, object], *,
+         title: str) -> bool:
+    html = results.page(page)
+    notebook, reason = html.with_suffix(".ipynb"), ""
     try:
-        run_notebook(source, parameters=parameters, notebook=notebook, html=html, title=title)
-    except NotebookError as error:
-        print(f"report failed: {title}: {error}", file=sys.stderr)
-        write_text(html, f"<!doctype html><meta charset='utf-8'><title>{escape(title)}</title>"
-                         f"<h1>{escape(title)}</h1><p>This report could not be made. {escape(str(error))}</p>")
+        run_notebook(source, parameters=parameters, notebook=notebook, html=html, title=title,
+                     footer=_footer(study, results, page))
+    except BedrestError as error:
+        reason = str(error)
+        _write_failed_page(html, title, error)
+        notebook = failed_notebook(notebook)
+    kept = notebook.relative_to(results.output_dir).as_posix() if notebook.is_file() else ""
+    write_table(_record(results, page, kept, reason=reason), results.page_record(page), schemas.REPORTS)
+    return not reason
+
+
+def _record(results: StudyResults, page: str, notebook: str, *, reason: str) -> pd.DataFrame:
+    return typed_frame([{"page": results.page(page).relative_to(results.output_dir).as_posix(), "notebook": notebook,
+                         "status": str(Status.FAILED if reason else Status.OK), "reason": reason}], schemas.REPORTS)
+
+
+def _write_failed_page(html: Path, title: str, error: BedrestError) -> None:
+    print(f"report failed: {title}: {error}", file=sys.stderr)
+    write_text(html, f"<!doctype html><meta charset='utf-8'><title>{escape(title)}</title>"
+                     f"<h1>{escape(title)}</h1><p>This report could not be made. {escape(str(error))}</p>")
 
 
 def draw_figures(study: Study, results: StudyResults) -> None:
-    """Cohort figures with the rows they show as CSV beside them."""
-    from analysis.figures.agreement import change_agreement, volume_agreement
-    from analysis.figures.change import arvd_heat_map, forest
-    from analysis.figures.style import save_figure
-    from analysis.figures.trajectories import cohort_trajectories
+    """Publication figures with the rows they show as CSV beside them."""
+    from analysis.figures.publication import save_publication_figures
 
-    change, contrasts = results.read(schemas.CHANGE), results.read(schemas.CONTRASTS)
-    arvd, accuracy = results.read(schemas.ARVD), results.read(schemas.ACCURACY)
-    source = "automatic"
-    if len(change):
-        rows = contrasts[contrasts["source"] == source]
-        save_figure(cohort_trajectories(change, contrasts, source=source), results.figures / "trajectories",
-                    data=change[change["source"] == source])
-        save_figure(forest(contrasts, source=source), results.figures / "change_within_groups", data=rows)
-        if len(study.groups) > 1:
-            save_figure(forest(contrasts, source=source, between=True), results.figures / "change_between_groups",
-                        data=rows)
-    if len(accuracy):
-        agreement = results.read(schemas.AGREEMENT)
-        save_figure(volume_agreement(accuracy, agreement), results.figures / "volume_agreement", data=accuracy)
-        save_figure(change_agreement(arvd, agreement), results.figures / "change_agreement", data=arvd)
-    for session in dict.fromkeys(arvd["session"]):
-        for column in ("arvd", "signed_change_error"):
-            save_figure(arvd_heat_map(arvd, column=column, session=session), results.figures / f"{column}_{session}",
-                        data=arvd[arvd["session"] == session])
+    save_publication_figures(study, results, results.figures)
     write_text(results.figures / "done.txt", "every figure of the stored results is drawn\n")

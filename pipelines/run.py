@@ -31,6 +31,7 @@ from analysis.io.results import StudyResults
 from analysis.io.tables import write_table
 from analysis.settings import Study
 from pipelines.notebooks import NOTEBOOKS
+from pipelines.reports import study_pages
 
 SNAKEFILE = Path(__file__).parent / "Snakefile"
 _PROGRESS = re.compile(r"^(\d+) of (\d+) steps")
@@ -92,8 +93,9 @@ def _of(manifest: Manifest, frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["subject"].isin(manifest.subjects["subject"])]
 
 
-def run_workflow(study: Study, results: StudyResults, manifest: Manifest, *, cores: int, device: str) -> RunOutcome:
-    """Run everything that is not up to date; one bar for all steps."""
+def run_workflow(study: Study, results: StudyResults, manifest: Manifest, *, cores: int, device: str,
+                 target: str = "") -> RunOutcome:
+    """Run everything that is not up to date, or what one file needs; one bar for all steps."""
     _write_settings(study, results, manifest, cores=cores, device=device)
     log = results.output_dir / "work" / "run.log"
     command = [
@@ -101,6 +103,7 @@ def run_workflow(study: Study, results: StudyResults, manifest: Manifest, *, cor
         "--configfile", str(results.output_dir / "work/config.json"), "--cores", str(cores),
         "--resources", "gpu=1", "--keep-going", "--rerun-incomplete", "--nolock", "--scheduler", "greedy",
         "--rerun-triggers", "mtime", "input", "--nocolor",
+        *([target] if target else []),
     ]
     with locked(results.output_dir), log.open("w") as written:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -166,6 +169,7 @@ def _write_settings(study: Study, results: StudyResults, manifest: Manifest, *, 
             "device": device,
             "weights": str(weights), "threads": max(1, cores // max(len(subjects), 1)),
             "gpu": 0 if device == "cpu" else 1,
+            "pages": {name: str(source) for name, source in study_pages(study).items()},
             "notebooks": {kind: str(NOTEBOOKS / f"{kind}_report.py") for kind in ("subject", "cohort")},
         },
     }

@@ -1,6 +1,7 @@
 """The stages of a study, each a plain command over declared inputs and outputs.
 
-`python -m pipelines.stages NAME STUDY.toml [--subject S] [--device D] [--threads N]`; the Snakefile orders them.
+`python -m pipelines.stages NAME STUDY.toml [--subject S] [--page P] [--device D] [--threads N]`; the Snakefile orders
+them.
 Bad data never raise here: they become rows with status and reason, and other visits go on. Computes nothing itself.
 """
 
@@ -189,6 +190,12 @@ def cohort_report(job: Job) -> None:
     make_cohort_report(job.study, job.results)
 
 
+def page(job: Job) -> None:
+    from pipelines.reports import make_page
+
+    make_page(job.study, job.results, job.page)
+
+
 def figures(job: Job) -> None:
     from pipelines.reports import draw_figures
 
@@ -198,15 +205,17 @@ def figures(job: Job) -> None:
 def index(job: Job) -> None:
     from pipelines.index_page import write_index
     from pipelines.provenance import write_provenance
+    from pipelines.reports import write_reports_table
 
-    write_provenance(job.results, job.study)
+    write_reports_table(job.study, job.results)
     write_index(job.results, job.study)
+    write_provenance(job.results, job.study)
 
 
 STAGES: dict[str, Callable[[Job], None]] = {
     "segment": segment, "follow": follow, "measure": measure, "change": change, "tables": tables,
     "statistics": statistics, "figures": figures, "subject-report": subject_report, "cohort-report": cohort_report,
-    "index": index,
+    "page": page, "index": index,
 }
 
 
@@ -216,11 +225,12 @@ def main() -> int:
     parser.add_argument("study", type=Path)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--subject", default="")
+    parser.add_argument("--page", default="")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     try:
-        job = Job(load_study(args.study), StudyResults(args.output), args.subject, args.device, args.threads)
+        job = Job(load_study(args.study), StudyResults(args.output), args.subject, args.device, args.threads, args.page)
         STAGES[args.stage](job)
     except BedrestError as error:
         print(f"{args.stage} {args.subject}: {error}", file=sys.stderr)

@@ -1,6 +1,7 @@
 """Fixtures that every test may use: a seeded generator and the folder of real data."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,3 +20,23 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set BEDREST_REAL_DATA to their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def stored_once(tmp_path_factory):
+    """A synthetic study with stored results; read it, or copy it by `stored`."""
+    from stored_study import store_study
+
+    return store_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture
+def stored(stored_once, tmp_path):
+    """A copy of it that a test may damage: the study and its results."""
+    from analysis.io.results import StudyResults
+    from analysis.settings import load_study
+
+    study, _ = stored_once
+    shutil.copytree(study.path.parent, tmp_path / "study")
+    study = load_study(tmp_path / "study" / "study.toml")
+    return study, StudyResults(study.output_dir)

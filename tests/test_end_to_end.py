@@ -47,8 +47,8 @@ def table(out: Path, name: str) -> pd.DataFrame:
 def test_every_promised_file_is_there(out):
     names = ["measures", "change", "arvd", "failures", "flow", "models", "variances", "terms", "contrasts",
              "marginal_means", "sensitivity", "recovery", "agreement", "repeatability", "detections"]
-    for path in [*(f"tables/{n}.csv" for n in names), "methods_and_results.md", "cohort.html", "index.html",
-                 "provenance.json",
+    for path in [*(f"tables/{n}.csv" for n in names), "tables/reports.csv", "methods_and_results.md", "cohort.html",
+                 "method_checks.html", "publication_figures.html", "index.html", "provenance.json",
                  *(f"subjects/sub-{i + 1:02d}.html" for i in range(SUBJECTS))]:
         assert (out / path).stat().st_size > 0, path
     for kind in ("discs", "probability"):

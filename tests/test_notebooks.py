@@ -57,3 +57,10 @@ def test_notebooks_are_thin(source):
     text = source.read_text()
     assert len(text.splitlines()) <= 150
     assert not re.search(r"^\s*def |\.to_csv\(|\.savefig\(|write_text\(", text, re.MULTILINE)
+
+
+def test_a_notebook_whose_process_dies_is_kept_and_named(run, tmp_path):
+    with pytest.raises(NotebookError, match="runs to its end") as told:
+        run("# %%\nimport os\n\nos._exit(3)\n", subject="a", n=1)
+    assert "DeadKernel" in str(told.value) and (tmp_path / "out.failed.ipynb").exists()
+    assert not (tmp_path / "out.html").exists() and not list(tmp_path.glob(".*"))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -31,14 +30,6 @@ from analysis.vocabulary import LEVEL_OF_LABEL
 THREADS = 2
 SPEED_SCANS, WINDOW_SCANS, GPU_SCANS = 5, 3, 24
 NNUNET_COMMAND = "python pipelines/nnunet_comparison/compare.py"
-
-
-def cpu_model() -> str:
-    """The processor as the system calls it."""
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines()
-             if line.startswith("model name")] if info.is_file() else []
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def speed(weights: Path, plan: DemoPlan, folder: Path) -> Part:

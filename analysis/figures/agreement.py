@@ -88,7 +88,7 @@ def _limits(panel: Axes, agreement: pd.DataFrame) -> None:
             if not pd.isna(low):
                 panel.axhspan(low, high, color=GREY, alpha=0.15, linewidth=0, zorder=-1)
             panel.axhline(value, color=GREY, linewidth=0.9, linestyle="-" if name == "bias" else "--", zorder=0)
-            panel.annotate(f"{words} {value:+.0f}", (1.0, value), xycoords=("axes fraction", "data"), fontsize=6,
+            panel.annotate(f"{words} {value:+.0f}", (1.0, value), xycoords=("axes fraction", "data"),
                            xytext=(2, 0), textcoords="offset points", va="center", annotation_clip=False)
 
 

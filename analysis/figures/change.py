@@ -17,6 +17,8 @@ from analysis.figures.style import (
     BLACK,
     DOUBLE_MM,
     GREY,
+    SINGLE_MM,
+    SOURCE_COLOURS,
     empty_figure,
     group_styles,
     new_figure,
@@ -26,6 +28,8 @@ from analysis.figures.style import (
 from analysis.vocabulary import ALL_LEVELS
 
 MOST_ROWS_WITH_NUMBERS = 40  # beyond this, figures in the cells print over each other
+MOST_NAMED_BARS = 24  # beyond this, names below the bars do
+FEWEST_BARS = 7  # a panel has room for as many, so that a study of two has no walls
 
 
 @styled
@@ -51,7 +55,7 @@ def forest(contrasts: pd.DataFrame, *, source: str, between: bool = False) -> Fi
     levels = [*ordered_levels(found - {ALL_LEVELS}), *sorted(found & {ALL_LEVELS})]
     sessions, styles = list(dict.fromkeys(rows["session"])), group_styles(rows["group"])
     height = 24 + len(levels) * (3.2 + 2.6 * len(styles))
-    figure = new_figure(width_mm=DOUBLE_MM if len(sessions) > 1 else 120, height_mm=height)
+    figure = new_figure(width_mm=DOUBLE_MM if len(sessions) > 1 else SINGLE_MM, height_mm=height)
     panels = figure.subplots(1, len(sessions), sharex=True, sharey=True, squeeze=False)[0]
     for panel, session in zip(panels, sessions, strict=True):
         own = rows[rows["session"] == session]
@@ -61,7 +65,7 @@ def forest(contrasts: pd.DataFrame, *, source: str, between: bool = False) -> Fi
             if at % 2:
                 panel.axhspan(at - 0.5, at + 0.5, color="#F3F4F6", zorder=-1, linewidth=0)
             for i, (group, look) in enumerate(styles.items()):
-                y = at + (i - (len(styles) - 1) / 2) * 0.28
+                y = at + (i - (len(styles) - 1) / 2) * 0.8 / len(styles)
                 _draw_interval(panel, own[(own["level"] == level) & (own["group"] == group)], y, look=look)
         panel.set_xlabel("difference of change (%)" if between else "volume change (%)")
         panel.spines["left"].set_visible(False)
@@ -83,7 +87,7 @@ def _draw_interval(panel: Axes, rows: pd.DataFrame, y: float, *, look: tuple[str
             panel.plot([row["estimate_percent"]], [y], marker, color=colour)
             label = f"n = {row['n']}"
         panel.annotate(label, (1.0, y), xycoords=("axes fraction", "data"), xytext=(2, 0), annotation_clip=False,
-                       textcoords="offset points", va="center", ha="left", color=colour, fontsize=6)
+                       textcoords="offset points", va="center", ha="left", color=colour)
 
 
 @styled
@@ -107,7 +111,7 @@ def arvd_heat_map(arvd: pd.DataFrame, *, column: Literal["arvd", "signed_change_
     grid = 100 * rows.pivot(index="subject", columns="level", values=column)[levels].sort_index()
     numbers = len(grid) <= MOST_ROWS_WITH_NUMBERS
     height = 26 + len(grid) * 6.0 if numbers else min(30 + len(grid) * 0.9, 220)
-    figure = new_figure(width_mm=120, height_mm=height)
+    figure = new_figure(width_mm=DOUBLE_MM, height_mm=height)
     panel = figure.subplots()
     signed = column == "signed_change_error"
     top = float(np.nanmax(np.abs(grid.to_numpy()))) or 1.0
@@ -138,4 +142,60 @@ def _write_numbers(panel: Axes, grid: pd.DataFrame, image: mpl.image.AxesImage, 
         r, g, b, _ = image.cmap(image.norm(value))
         dark = 0.299 * r + 0.587 * g + 0.114 * b < 0.5
         text = f"{value:+.1f}" if signed else f"{value:.1f}"
-        panel.text(j, i, text, ha="center", va="center", fontsize=6.5, color="white" if dark else BLACK)
+        panel.text(j, i, text, ha="center", va="center", color="white" if dark else BLACK)
+
+
+@styled
+def absolute_change(means: pd.DataFrame) -> Figure:
+    """Mean absolute volume change by level and by subject, a row of panels a visit, a colour a mask source.
+
+    After Fig. 10 of Li et al. 2018, which has one pair of visits.
+
+    Parameters
+    ----------
+    means : DataFrame, from `stats.summary.absolute_change_means`
+
+    Notes
+    -----
+    Thin bars reach one SD over the discs of the mean to either side, 0 at least. A level or subject without any known
+    change keeps its place and is marked with a dash.
+    """
+    known = means[means["n"] > 0]
+    if known.empty:
+        return empty_figure("no change to draw")
+    sessions, sources = list(dict.fromkeys(means["session"])), list(dict.fromkeys(means["source"]))
+    names = {by: list(dict.fromkeys(means.loc[means["by"] == by, "name"])) for by in ("level", "subject")}
+    turned = len(names["subject"]) > 6
+    figure = new_figure(width_mm=DOUBLE_MM, height_mm=14 + len(sessions) * (52 if turned else 44))
+    axes = figure.subplots(len(sessions), 2, squeeze=False, sharey=True)
+    for row, session in zip(axes, sessions, strict=True):
+        for panel, (by, listed) in zip(row, names.items(), strict=True):
+            own = means[(means["by"] == by) & (means["session"] == session)]
+            _draw_bars(panel, own.set_index(["source", "name"]), listed, sources)
+            panel.set_title(f"{session}, by {by}")
+            panel.set_xlim(-0.6, max(len(listed), FEWEST_BARS) - 0.4)
+            shown = listed if len(listed) <= MOST_NAMED_BARS else []
+            panel.set_xticks(range(len(shown)), shown, rotation=90 if turned and by == "subject" else 0)
+            panel.set_xlabel("" if shown else f"{by}s (n = {len(listed)})")
+        row[0].set_ylabel("mean absolute\nvolume change (%)")
+        row[1].tick_params(labelleft=True)
+    handles = [mpl.patches.Patch(color=SOURCE_COLOURS[s], label=f"{s} masks") for s in sources]
+    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
+    return figure
+
+
+def _draw_bars(panel: Axes, rows: pd.DataFrame, names: list[str], sources: list[str]) -> None:
+    width, cap = 0.8 / len(sources), 1.2 if len(names) <= MOST_NAMED_BARS else 0.0
+    for i, source in enumerate(sources):
+        for at, name in enumerate(names):
+            x = at + (i - (len(sources) - 1) / 2) * width
+            row = rows.loc[(source, name)] if (source, name) in rows.index else None
+            if row is None or pd.isna(row["mean_absolute_percent"]):
+                panel.annotate("–", (x, 0), xytext=(0, 2), textcoords="offset points", ha="center", color=GREY)
+                continue
+            height = float(row["mean_absolute_percent"])
+            panel.bar(x, height, width=0.9 * width, color=SOURCE_COLOURS[source], zorder=2)
+            if not pd.isna(row["sd_percent"]):
+                sd = float(row["sd_percent"])
+                panel.errorbar(x, height, yerr=[[min(sd, height)], [sd]], fmt="none", ecolor=BLACK, elinewidth=0.6,
+                               capsize=cap, capthick=0.6, zorder=3)

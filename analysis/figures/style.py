@@ -20,6 +20,7 @@ from analysis.vocabulary import LEVELS
 
 SINGLE_MM: Final = 88.0  # one journal column
 DOUBLE_MM: Final = 180.0  # two journal columns
+PRINT_DPI: Final = 600
 MM_PER_INCH: Final = 25.4
 
 # Okabe & Ito 2008: told apart with every common colour vision deficiency.
@@ -134,8 +135,8 @@ def day_ticks(axes: Axes, days: Sequence[float]) -> None:
 
 @styled
 def save_figure(figure: Figure, stem: Path, *, data: pd.DataFrame | None = None,
-                endings: Sequence[str] = ("png", "pdf", "svg")) -> list[Path]:
-    """Write a figure as PNG (300 dpi), PDF and SVG, and the table it shows as CSV.
+                endings: Sequence[str] = ("png", "pdf", "svg"), dpi: int = 300) -> list[Path]:
+    """Write a figure as PNG, PDF and SVG, and the table it shows as CSV.
 
     The same figure gives the same bytes: files carry no date and no random identifiers.
 
@@ -148,6 +149,8 @@ def save_figure(figure: Figure, stem: Path, *, data: pd.DataFrame | None = None,
         Rows that the figure shows, written with the columns they have.
     endings : sequence of str
         Some of png, pdf, svg.
+    dpi : int
+        Of the PNG; publications want `PRINT_DPI`.
 
     Returns
     -------
@@ -167,7 +170,7 @@ def save_figure(figure: Figure, stem: Path, *, data: pd.DataFrame | None = None,
     for ending in endings:
         path = stem.with_name(f"{stem.name}.{ending}")
         with atomic_path(path) as temporary:
-            figure.savefig(temporary, format=ending, dpi=300, metadata=metadata[ending], facecolor="white")
+            figure.savefig(temporary, format=ending, dpi=dpi, metadata=metadata[ending], facecolor="white")
         written.append(path)
     if data is not None:
         path = stem.with_name(f"{stem.name}.csv")

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from analysis.errors import ManifestError, OutputError
 from analysis.io.tables import read_table
-from analysis.schemas import Table
+from analysis.schemas import TABLES, Table
+from analysis.settings import load_study
+
+# What `bedrest verify` answers for. Slices of the tables and measured masks lie in work/<subject>.
+_OUTPUTS = ("*.html", "*.ipynb", "*.md", "manifest/*", "tables/*", "masks/*", "figures/*", "subjects/*", "own/*",
+            "work/*/*.csv", "work/*/*.nii.gz", "work/*/*.tsv")
+_NOT_OUTPUTS = (("work", "pages"), ("work", "settings"))
 
 
 @dataclass(frozen=True)
@@ -46,19 +56,20 @@ class StudyResults:
     def figures(self) -> Path:
         return self.output_dir / "figures"
 
+    def page(self, name: str) -> Path:
+        """A page by its name, for example method_checks or own/mine."""
+        return self.output_dir / f"{name}.html"
+
+    def page_record(self, name: str) -> Path:
+        """What became of a page: one row of `schemas.REPORTS`."""
+        return self.output_dir / "work" / "pages" / f"{name}.csv"
+
     def subject_html(self, subject: str) -> Path:
         return self.output_dir / "subjects" / f"{subject}.html"
-
-    def subject_notebook(self, subject: str) -> Path:
-        return self.output_dir / "subjects" / f"{subject}.ipynb"
 
     @property
     def cohort_html(self) -> Path:
         return self.output_dir / "cohort.html"
-
-    @property
-    def cohort_notebook(self) -> Path:
-        return self.output_dir / "cohort.ipynb"
 
     @property
     def index_html(self) -> Path:
@@ -72,6 +83,40 @@ class StudyResults:
     def provenance_json(self) -> Path:
         return self.output_dir / "provenance.json"
 
+    @property
+    def program_json(self) -> Path:
+        """What `bedrest run` recorded of the program before it started."""
+        return self.output_dir / "work" / "program.json"
+
+    @property
+    def runs_json(self) -> Path:
+        """Every run that did something, with its time and exit status."""
+        return self.output_dir / "work" / "runs.json"
+
+    def output_files(self) -> list[str]:
+        """Every file of the results that is there now, relative to the output folder; see `_OUTPUTS`."""
+        files = {f for pattern in _OUTPUTS for f in self.output_dir.glob(pattern)}
+        names = (f.relative_to(self.output_dir) for f in files
+                 if f.is_file() and not f.name.startswith(".") and f != self.provenance_json)
+        return sorted(n.as_posix() for n in names if n.parts[:2] not in _NOT_OUTPUTS)
+
+    @staticmethod
+    def read_json(path: Path, *, default: Any = None) -> Any:
+        """A JSON file; `default` where there is none.
+
+        Raises
+        ------
+        OutputError
+            It cannot be read, or there is neither file nor default.
+        """
+        if not path.is_file() and default is not None:
+            return default
+        try:
+            return json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise OutputError("a JSON file that `bedrest run` wrote", str(error), str(path), "Run `bedrest run`.") \
+                from error
+
     def read(self, table: Table) -> pd.DataFrame:
         """A cohort table."""
         return read_table(self.table(table), table)
@@ -83,3 +128,37 @@ class StudyResults:
     def read_manifest(self, table: Table) -> pd.DataFrame:
         """A manifest table as the study was resolved."""
         return read_table(self.manifest_table(table), table)
+
+    def named(self, name: str) -> pd.DataFrame:
+        """A cohort table by its name, for example measures.
+
+        Raises
+        ------
+        ManifestError
+            There is no table of this name.
+        """
+        known = {t.name: t for t in TABLES if self.table(t).is_file()}
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            raise ManifestError(f"a table out of {', '.join(sorted(known)) or 'none: nothing was run'}", repr(name),
+                                str(self.output_dir / "tables"),
+                                f"Did you mean {near[0]!r}?" if near else "Name one of them.")
+        return self.read(known[name])
+
+
+def open_study(study_toml: str | Path, output_dir: str | Path = "") -> StudyResults:
+    """The stored results of a study, for a notebook of one's own: ``open_study("study.toml").named("measures")``.
+
+    Parameters
+    ----------
+    study_toml : path of the study.toml
+    output_dir : path, optional
+        Where the results lie, if they are not where study.toml says: the default folder, reports/<name>, is looked for
+        in the folder that Python was started in.
+
+    Raises
+    ------
+    StudyError, ManyProblems
+        study.toml cannot be used.
+    """
+    return StudyResults(Path(output_dir) if output_dir else load_study(Path(study_toml)).output_dir)

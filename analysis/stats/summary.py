@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -73,6 +74,51 @@ def group_means(measures: pd.DataFrame, *, confidence_level: float = 0.95) -> pd
     return typed_frame(rows, GROUP_MEANS)
 
 
+ABSOLUTE_CHANGE = Table("absolute_change", "mean absolute change of volume, one row a disc level or subject, visit and "
+                        "mask source", (
+    Col("by", "str", "what one row is about", values=("level", "subject")),
+    Col("name", "str", "the level or the subject"),
+    _COLUMN["session"], _COLUMN["source"],
+    Col("n", "int", "discs in the mean", "1", minimum=0),
+    Col("mean_absolute_percent", "float", "mean of the change without its sign", "%", required=False, minimum=0),
+    Col("sd_percent", "float", "its standard deviation over the discs (n - 1)", "%", required=False, minimum=0),
+), ("by", "name", "session", "source"))
+
+
+def absolute_change_means(change: pd.DataFrame) -> pd.DataFrame:
+    """Mean absolute volume change of each level and of each subject, as in Fig. 10 of Li et al. 2018.
+
+    Li X. et al. (2018), Med. Image Anal. 45, 41-54. Without their sign, errors do not cancel: the mean of unchanged
+    discs is above 0 by the method's error.
+
+    Parameters
+    ----------
+    change : DataFrame
+        As in `schemas.CHANGE`, of one or both sources. Where a disc and visit have rows of both, it counts only if both
+        are known, so that the means of both are over the same discs.
+
+    Returns
+    -------
+    DataFrame, as in `ABSOLUTE_CHANGE`
+        Levels from top to bottom, then subjects by name; a level or subject without any known change has n = 0.
+    """
+    named = change[change["level"].isin(LEVELS)].assign(percent=change["change_percent"].abs())
+    key = ["subject", "level", "session"]
+    unknown = named.loc[named["percent"].isna(), key].drop_duplicates()
+    usable = named.merge(unknown, on=key, how="left", indicator="lost").query("lost == 'left_only'")
+    days = named.groupby("session")["study_day"].median().sort_values()
+    rows = []
+    for by, names in (("level", LEVELS), ("subject", sorted(set(named["subject"])))):
+        for name, session, source in product(names, days.index, dict.fromkeys(named["source"])):
+            if not ((named[by] == name) & (named["session"] == session) & (named["source"] == source)).any():
+                continue
+            own = usable.loc[(usable[by] == name) & (usable["session"] == session) & (usable["source"] == source),
+                             "percent"]
+            rows.append({"by": by, "name": name, "session": session, "source": source, "n": len(own),
+                         "mean_absolute_percent": own.mean(), "sd_percent": own.std()})
+    return typed_frame(rows, ABSOLUTE_CHANGE)
+
+
 def accuracy_means(accuracy: pd.DataFrame) -> pd.DataFrame:
     """Mean agreement with reference masks, one row a level; for reading.
 
@@ -99,3 +145,50 @@ def arvd_words(arvd: pd.DataFrame) -> str:
     signed = 100 * arvd["signed_change_error"]
     return (f"All discs: mean arvd {100 * arvd['arvd'].mean():.2f} %; signed change error {signed.mean():+.2f} % "
             f"(SD {signed.std():.2f} %), n = {arvd['arvd'].count()} changes.")
+
+
+def volume_methods(measures: pd.DataFrame) -> pd.DataFrame:
+    """How volumes counted and of single visits lie to `volume_mm3`, one row a level and method; for reading.
+
+    Parameters
+    ----------
+    measures : DataFrame
+        As in `schemas.MEASURES`, of one source; discs without a volume count for nothing.
+
+    Returns
+    -------
+    DataFrame
+        `level`, `volume_method`, `n` discs, and mean and SD of (other - volume_mm3) over volume_mm3 in per cent: of
+        voxels counted, and of this visit's probabilities summed.
+    """
+    known = measures[measures["volume_mm3"].notna() & measures["level"].isin(LEVELS)]
+    apart = known.assign(**{name: 100 * (known[column] / known["volume_mm3"] - 1)
+                            for name, column in (("counted", "volume_voxels_mm3"), ("single", "volume_single_mm3"))})
+    means = apart.groupby(["level", "volume_method"], sort=False).agg(
+        n=("volume_mm3", "count"), **{f"{name}, {what} (%)": (name, how) for name in ("counted", "single")
+                                      for what, how in (("mean", "mean"), ("SD", "std"))}).reset_index()
+    return means.sort_values(["level", "volume_method"], key=lambda c: c.map({v: i for i, v in enumerate(LEVELS)})
+                             if c.name == "level" else c, ignore_index=True)
+
+
+def volume_methods_words(measures: pd.DataFrame) -> str:
+    """How many discs were measured by which method, in a sentence; `measures` of one source."""
+    counts = measures.loc[measures["volume_mm3"].notna(), "volume_method"].value_counts()
+    listed = ", ".join(f"{n} {method}" for method, n in sorted(counts.items()))
+    return f"Discs by volume_method: {listed or 'none was measured'}."
+
+
+def failure_counts(failures: pd.DataFrame) -> pd.DataFrame:
+    """How often each reason was given, the most frequent first; for reading.
+
+    Parameters
+    ----------
+    failures : DataFrame
+        As in `schemas.FAILURES`. A row may give several reasons, parted by "; ": each counts. Numbers in reasons are
+        shown as N, so that cases of one kind are counted together.
+    """
+    each = failures.assign(reason=failures["reason"].str.split("; ")).explode("reason", ignore_index=True)
+    each["reason"] = each["reason"].str.replace(r"(?<![\w-])[-+]?\d+(\.\d+)?", "N", regex=True)
+    counts = each.groupby(["status", "stage", "reason"]).agg(cases=("subject", "size"), subjects=("subject", "nunique"))
+    return counts.reset_index().sort_values(["cases", "status", "reason"], ascending=[False, True, True],
+                                            ignore_index=True)

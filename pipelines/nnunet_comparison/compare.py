@@ -28,12 +28,12 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.benchmarks.engine_speed import cpu_model
 from analysis.benchmarks.scores import DiscScore, score_discs, summarise
 from analysis.errors import BedrestError, StudyError
 from analysis.io.code_state import code_state
 from analysis.io.files import sha256_of, write_text
 from analysis.io.images import read_scan
+from analysis.io.machine import cpu_model
 from analysis.io.manifest import build_manifest
 from analysis.io.masks import read_label_map, write_label_map
 from analysis.settings import load_study

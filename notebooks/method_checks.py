@@ -1,0 +1,94 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     name: python3
+# ---
+
+# %% tags=["parameters"]
+output_dir: str = ""
+study_toml: str = ""
+
+# %%
+from pathlib import Path
+
+from IPython.display import display
+
+from analysis import __version__, schemas
+from analysis.figures import display as show
+from analysis.figures.agreement import change_agreement, volume_agreement
+from analysis.io.results import StudyResults
+from analysis.settings import load_study
+from analysis.stats.detection import DETECTION_COUNTS, detection_counts, limit_words
+from analysis.stats.summary import (
+    accuracy_means,
+    accuracy_words,
+    failure_counts,
+    volume_methods,
+    volume_methods_words,
+)
+
+study = load_study(Path(study_toml))
+results = StudyResults(Path(output_dir))
+measures, change = results.read(schemas.MEASURES), results.read(schemas.CHANGE)
+accuracy, arvd, agreement = (results.read(t) for t in (schemas.ACCURACY, schemas.ARVD, schemas.AGREEMENT))
+display(show.header(f"{study.name}: checks of the method", note=study.description, facts={
+    "subjects": measures["subject"].nunique(), "visits": len(study.sessions),
+    "discs measured": int(measures.query("source == 'automatic'")["volume_mm3"].notna().sum()),
+    "bedrest": __version__}))
+
+# %% [markdown]
+# ## Repeatability
+# From subjects whose baseline was scanned more than once: how far apart two measurements of a disc lie that should not
+# have changed. What truly changed from day to day counts as error here.
+
+# %%
+repeats = results.read(schemas.REPEATABILITY)
+shown = show.with_limits(repeats, ["source", "level", "n_subjects", "cv_percent", "sem_mm3", "sdc_percent"])
+display(show.table(shown, schemas.REPEATABILITY, empty="Baseline was scanned once: repeatability in these subjects is "
+                   "not known, and single changes are judged by an error model found on synthetic scans."))
+
+# %% [markdown]
+# ## Agreement with reference masks
+# Masks drawn by a person (of synthetic studies: the known truth) against the automatic ones.
+
+# %%
+if accuracy.empty:
+    display(show.text("The study has no reference masks: accuracy is not known for these scans."))
+else:
+    display(show.text(accuracy_words(accuracy)))
+    display(show.table(accuracy_means(accuracy), decimals={"mean_dice": 3, "lowest_dice": 3}))
+    display(show.picture(volume_agreement(accuracy, agreement)))
+if len(arvd):
+    display(show.picture(change_agreement(arvd, agreement)))
+shown = show.with_limits(agreement, ["quantity", "level", "n_subjects", "n_values"])
+display(show.table(shown, schemas.AGREEMENT, empty="No reference masks."))
+
+# %% [markdown]
+# ## Volumes counted, summed and joint
+# One disc has up to three volumes: its voxels counted, its probabilities summed in this visit alone, and summed with
+# all visits looked at alike (`volume_mm3` where it says joint). They differ where edges run through voxels; differences
+# that hang on the level or visit deserve a look. Per cent of `volume_mm3`.
+
+# %%
+own = measures[measures["source"] == "automatic"]
+display(show.text(volume_methods_words(own)))
+display(show.table(volume_methods(own), decimals={"n": 0}, empty="No disc was measured."))
+
+# %% [markdown]
+# ## Detections
+# How many discs changed beyond what measurement error explains, and how many would by chance alone.
+
+# %%
+detections = results.read(schemas.DETECTIONS).query("source == 'automatic'")
+display(show.text(limit_words(detections)))
+display(show.table(detection_counts(detections).drop(columns="source"), DETECTION_COUNTS, empty="No change to judge.",
+                   decimals={"false_alarms_expected": 1}))
+
+# %% [markdown]
+# ## Why discs failed or are doubtful
+# Each reason with how often it was given, numbers in it left out. Every single case is in tables/failures.csv.
+
+# %%
+display(show.table(failure_counts(results.read(schemas.FAILURES)), decimals={"cases": 0},
+                   empty="Nothing: every disc of every visit was measured."))

@@ -1,0 +1,35 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     name: python3
+# ---
+
+# %% tags=["parameters"]
+output_dir: str = ""
+study_toml: str = ""
+
+# %%
+from pathlib import Path
+
+from IPython.display import display
+
+from analysis import __version__
+from analysis.figures import display as show
+from analysis.figures.publication import publication_figures
+from analysis.io.results import StudyResults
+from analysis.settings import load_study
+
+study = load_study(Path(study_toml))
+results = StudyResults(Path(output_dir))
+display(show.header(f"{study.name}: publication figures", note=study.description, facts={
+    "groups": ", ".join(study.groups), "reference visit": study.reference_session, "bedrest": __version__}))
+
+# %% [markdown]
+# Every figure as it goes into a paper, with its caption. `bedrest figures` writes them as PDF, SVG and PNG at 600 dpi,
+# one or two journal columns wide, and the rows that each one shows as CSV; figures/ in the output folder has them.
+
+# %%
+for drawn in publication_figures(study, results):
+    display(show.text(f"{drawn.name}. {drawn.caption}"))
+    display(show.picture(drawn.figure))
