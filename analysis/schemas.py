@@ -436,7 +436,7 @@ FLOW = Table("flow", "subjects left at each step, one row a group and visit", (
 ), ("group", "session"))
 
 BASELINE = Table("baseline", "who was studied (Table 1 of a paper), one row a characteristic and group", (
-    Col("characteristic", "str", "column of subjects, one value of sex, or the volume of a disc at the reference visit"),
+    Col("characteristic", "str", "age, height, weight, a sex, or the volume of a disc at the reference visit"),
     Col("unit", "str", "of mean and sd; empty where subjects are counted", required=False),
     Col("group", "str", "study arm, or (all)"),
     Col("n", "int", "subjects with a value", "1", minimum=0),

@@ -8,17 +8,28 @@ from pathlib import Path
 
 from analysis import schemas
 from analysis.errors import NotebookError
-from analysis.io.files import write_text
+from analysis.io.files import write_bytes, write_text
 from analysis.io.results import StudyResults
 from analysis.settings import Study
 from pipelines.notebooks import NOTEBOOKS, run_notebook
 
 
 def make_subject_report(study: Study, results: StudyResults, subject: str) -> None:
-    """Run the subject notebook."""
+    """Thumbnails for the cohort's page, and the subject notebook."""
+    write_thumbnails(results, subject)
     parameters = {"subject": subject, **_common(study, results)}
     _run(NOTEBOOKS / "subject_report.py", parameters, results.subject_notebook(subject), results.subject_html(subject),
          title=f"{subject}, {study.name}")
+
+
+def write_thumbnails(results: StudyResults, subject: str) -> None:
+    """A small picture of each visit that can be shown; the folder is there in any case."""
+    from analysis.figures.load import visit_views
+    from analysis.figures.viewer import thumbnail
+
+    results.thumbnails(subject).mkdir(parents=True, exist_ok=True)
+    for view in visit_views(results, subject):
+        write_bytes(results.thumbnail(subject, view.session), thumbnail(view))
 
 
 def make_cohort_report(study: Study, results: StudyResults) -> None:

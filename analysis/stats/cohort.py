@@ -14,8 +14,8 @@ from analysis.stats.detection import detections_frame, smallest_detectable
 from analysis.stats.estimates import contrasts_frame, marginal_means_frame, models_frame, terms_frame, variances_frame
 from analysis.stats.flow import StudyTables, flow_frame
 from analysis.stats.recovery import Band, band_of, recovery_frame
-from analysis.stats.responses import Choices, observations
 from analysis.stats.residuals import residuals_frame
+from analysis.stats.responses import Choices, observations
 from analysis.stats.secondary import secondary_models, secondary_models_frame
 from analysis.stats.sensitivity import Resampling, sensitivity_frame
 from analysis.stats.validation import agreement_frame, repeatability_frame

@@ -1,0 +1,92 @@
+"""Who is left at each step, as boxes: enrolment at the top, a column a group, a box a visit. Draws the flow table."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+
+from analysis.figures.style import BLACK, DOUBLE_MM, GREY, VERMILION, empty_figure, group_styles, new_figure, styled
+
+_STEPS = (("scanned", "scanned"), ("segmented", "segmented"), ("measured", "measured"),
+          ("passed_qc", "with a disc that passed every check"), ("analysed", "analysed"))
+_BOX_MM, _HEAD_MM, _GAP_MM = 25.0, 11.0, 6.0
+
+
+@styled
+def flow_diagram(flow: pd.DataFrame) -> Figure:
+    """Enrolled subjects by group, then visit by visit those scanned, measured and analysed, after CONSORT.
+
+    Parameters
+    ----------
+    flow : DataFrame, as in `schemas.FLOW`; a group in brackets holds those who were left out before the analysis
+
+    Notes
+    -----
+    Every box counts subjects of its own visit, out of those enrolled: a missed visit does not end a subject's part.
+    Steps where subjects were lost are red.
+    """
+    if flow.empty:
+        return empty_figure("nobody was enrolled")
+    enrolled = flow.groupby("group", sort=False)["enrolled"].max()
+    left_out = [g for g in enrolled.index if g.startswith("(")]
+    groups = [g for g in enrolled.index if g not in left_out]
+    sessions = list(dict.fromkeys(flow["session"]))
+    height = 2 * _HEAD_MM + 3 * _GAP_MM + len(sessions) * (_BOX_MM + _GAP_MM)
+    width = min(DOUBLE_MM, 20 + 80.0 * max(len(groups), 1 + bool(left_out)))
+    figure = new_figure(width_mm=width, height_mm=height)
+    panel = figure.subplots()
+    panel.set(xlim=(0, width), ylim=(height, 0))
+    panel.set_axis_off()
+    at = [width * (i + 0.5) / len(groups) for i in range(len(groups))] if groups else []
+    box_width = min(0.92 * width / max(len(groups), 1), 92.0)
+    middle = width / 2 if not left_out else 0.3 * width
+    _box(panel, middle, _HEAD_MM / 2 + 1, width=0.5 * width, height=_HEAD_MM - 2,
+         lines=[(f"enrolled (n = {int(enrolled.sum())})", BLACK)])
+    for group in left_out:
+        words = f"{group.strip('()')} (n = {int(enrolled[group])})"
+        _box(panel, 0.8 * width, _HEAD_MM / 2 + 1, width=0.36 * width, height=_HEAD_MM - 2, lines=[(words, VERMILION)])
+        _arrow(panel, (middle + 0.25 * width, _HEAD_MM / 2 + 1), (0.62 * width, _HEAD_MM / 2 + 1))
+    styles = group_styles(groups)
+    for x, group in zip(at, groups, strict=True):
+        y = _HEAD_MM + _GAP_MM
+        panel.plot([middle, middle, x, x], [_HEAD_MM, y - _GAP_MM / 2, y - _GAP_MM / 2, y - 1], color=GREY,
+                   linewidth=0.7)
+        _box(panel, x, y + _HEAD_MM / 2 - 1, width=box_width, height=_HEAD_MM - 2, edge=styles[group][0],
+             lines=[(f"{group} (n = {int(enrolled[group])})", BLACK)])
+        y += _HEAD_MM - 1
+        for row in flow[flow["group"] == group].to_dict("records"):
+            _arrow(panel, (x, y - 1), (x, y + _GAP_MM - 1))
+            y += _GAP_MM
+            _box(panel, x, y + _BOX_MM / 2 - 1, width=box_width, height=_BOX_MM - 1, edge=styles[group][0],
+                 lines=_words(row))
+            y += _BOX_MM
+    return figure
+
+
+def _words(row: dict) -> list[tuple[str, str]]:
+    """A line a step with its colour: red where subjects were lost since the step before."""
+    lines, before = [(str(row["session"]), "bold")], int(row["enrolled"])
+    for name, words in _STEPS:
+        count = int(row[name])
+        lost = f" ({before - count} lost)" if count < before else ""
+        lines.append((f"{words}: n = {count}{lost}", VERMILION if lost else BLACK))
+        before = count
+    return [*lines, (f"discs analysed: {row['discs_analysed']} of {row['discs_expected']}", BLACK)]
+
+
+def _box(panel: Axes, x: float, y: float, *, width: float, height: float, lines: list[tuple[str, str]],
+         edge: str = GREY) -> None:
+    panel.add_patch(FancyBboxPatch((x - width / 2, y - height / 2), width, height, facecolor="white", edgecolor=edge,
+                                   boxstyle="round,pad=0,rounding_size=1.2", linewidth=0.9))
+    step = height / (len(lines) + 0.4)
+    for n, (words, look) in enumerate(lines):
+        bold = look == "bold" or len(lines) == 1
+        panel.text(x, y - height / 2 + (n + 0.7) * step, words, ha="center", va="center", fontsize=6.5,
+                   color=BLACK if look == "bold" else look, fontweight="bold" if bold else "normal")
+
+
+def _arrow(panel: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    panel.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": GREY, "linewidth": 0.7,
+                                               "shrinkA": 0, "shrinkB": 0, "mutation_scale": 6})
