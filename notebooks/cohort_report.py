@@ -48,7 +48,7 @@ display(show.header(f"{study.name}: cohort report", note=study.description, fact
 # Subjects at each step, by group and visit. Nobody is dropped in silence.
 
 # %%
-display(show.picture(flow_diagram(flow), "Flow diagram: subjects at each step, by group and visit."))
+display(show.picture(flow_diagram(flow, groups=study.groups, sessions=study.session_ids), "Flow of subjects."))
 display(show.folded("The same as a table", show.table(flow, schemas.FLOW)), show.text(edit_words(edits, change)))
 display(show.table(failures, empty="Nothing failed: every disc of every visit was measured."))
 
@@ -58,7 +58,7 @@ display(show.table(failures, empty="Nothing failed: every disc of every visit wa
 # every visit with the outlines that were measured.
 
 # %%
-display(show.table(baseline_words(results.read(schemas.BASELINE))))
+display(show.table(baseline_words(results.read(schemas.BASELINE), groups=study.groups)))
 display(show.folded("Every subject", show.table(subjects, schemas.SUBJECTS)))
 display(qc_grid(results.read(schemas.QC), results))
 
@@ -120,9 +120,8 @@ for kind in ("quantiles", "fitted"):
 
 # %% [markdown]
 # ## Against the reference masks, and repeatability
-# Intervals know that discs of a subject belong together; the last table is from repeated scans at baseline. arvd et al.
-# 2018, eq. 4) is blind to the sign of change: Vg1 = 100, Vg2 = 110, Vt2 = 90 gives 0. Its signed twin shows what it
-# hides.
+# arvd (Li et al. 2018, eq. 4) is blind to the sign of change: Vg1 = 100, Vg2 = 110, Vt2 = 90 gives 0. Its signed twin
+# shows what it hides. The last table is from repeated baseline scans. Intervals know which discs share a subject.
 
 # %%
 if accuracy.empty:

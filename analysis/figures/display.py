@@ -135,7 +135,7 @@ def with_limits(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
 
 
 def _head(name: str, column: Col | None) -> str:
-    if column is None or column.unit in ("", "1"):
+    if column is None or column.unit in ("", "1", "day"):
         return name.replace("_", " ")
     ending = {"%": "_percent"}.get(column.unit, f"_{column.unit}")
     return f"{name.removesuffix(ending).replace('_', ' ')} ({column.unit})"

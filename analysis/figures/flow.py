@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -9,18 +11,21 @@ from matplotlib.patches import FancyBboxPatch
 
 from analysis.figures.style import BLACK, DOUBLE_MM, GREY, VERMILION, empty_figure, group_styles, new_figure, styled
 
-_STEPS = (("scanned", "scanned"), ("segmented", "segmented"), ("measured", "measured"),
-          ("passed_qc", "with a disc that passed every check"), ("analysed", "analysed"))
-_BOX_MM, _HEAD_MM, _GAP_MM = 25.0, 11.0, 6.0
+# Two lines of steps in a box.
+_STEPS = ((("scanned", "scanned"), ("segmented", "segmented"), ("measured", "measured")),
+          (("passed_qc", "a disc passed QC"), ("analysed", "analysed")))
+_BOX_MM, _HEAD_MM, _GAP_MM = 16.0, 10.0, 5.0
 
 
 @styled
-def flow_diagram(flow: pd.DataFrame) -> Figure:
+def flow_diagram(flow: pd.DataFrame, *, groups: Sequence[str], sessions: Sequence[str]) -> Figure:
     """Enrolled subjects by group, then visit by visit those scanned, measured and analysed, after CONSORT.
 
     Parameters
     ----------
-    flow : DataFrame, as in `schemas.FLOW`; a group in brackets holds those who were left out before the analysis
+    flow : DataFrame, as in `schemas.FLOW`
+        Groups that are not the study's hold those who were left out before the analysis.
+    groups, sessions : in the order of the study
 
     Notes
     -----
@@ -30,10 +35,10 @@ def flow_diagram(flow: pd.DataFrame) -> Figure:
     if flow.empty:
         return empty_figure("nobody was enrolled")
     enrolled = flow.groupby("group", sort=False)["enrolled"].max()
-    left_out = [g for g in enrolled.index if g.startswith("(")]
-    groups = [g for g in enrolled.index if g not in left_out]
-    sessions = list(dict.fromkeys(flow["session"]))
-    height = 2 * _HEAD_MM + 3 * _GAP_MM + len(sessions) * (_BOX_MM + _GAP_MM)
+    left_out = [g for g in enrolled.index if g not in groups]
+    groups = [g for g in groups if g in enrolled.index]
+    sessions = [s for s in sessions if (flow["session"] == s).any()]
+    height = 2 * _HEAD_MM + _GAP_MM + len(sessions) * (_BOX_MM + _GAP_MM)
     width = min(DOUBLE_MM, 20 + 80.0 * max(len(groups), 1 + bool(left_out)))
     figure = new_figure(width_mm=width, height_mm=height)
     panel = figure.subplots()
@@ -56,7 +61,8 @@ def flow_diagram(flow: pd.DataFrame) -> Figure:
         _box(panel, x, y + _HEAD_MM / 2 - 1, width=box_width, height=_HEAD_MM - 2, edge=styles[group][0],
              lines=[(f"{group} (n = {int(enrolled[group])})", BLACK)])
         y += _HEAD_MM - 1
-        for row in flow[flow["group"] == group].to_dict("records"):
+        own = flow[flow["group"] == group].set_index("session", drop=False)
+        for row in own.loc[[s for s in sessions if s in own.index]].to_dict("records"):
             _arrow(panel, (x, y - 1), (x, y + _GAP_MM - 1))
             y += _GAP_MM
             _box(panel, x, y + _BOX_MM / 2 - 1, width=box_width, height=_BOX_MM - 1, edge=styles[group][0],
@@ -66,14 +72,17 @@ def flow_diagram(flow: pd.DataFrame) -> Figure:
 
 
 def _words(row: dict) -> list[tuple[str, str]]:
-    """A line a step with its colour: red where subjects were lost since the step before."""
+    """Lines with their colour: red where subjects were lost since the step before."""
     lines, before = [(str(row["session"]), "bold")], int(row["enrolled"])
-    for name, words in _STEPS:
-        count = int(row[name])
-        lost = f" ({before - count} lost)" if count < before else ""
-        lines.append((f"{words}: n = {count}{lost}", VERMILION if lost else BLACK))
-        before = count
-    return [*lines, (f"discs analysed: {row['discs_analysed']} of {row['discs_expected']}", BLACK)]
+    for steps in _STEPS:
+        said, colour = [], BLACK
+        for name, words in steps:
+            count = int(row[name])
+            said.append(f"{words} {count}" + (f" ({before - count} lost)" if count < before else ""))
+            colour = VERMILION if count < before else colour
+            before = count
+        lines.append((" · ".join(said), colour))
+    return [*lines, (f"discs analysed {row['discs_analysed']} of {row['discs_expected']}", BLACK)]
 
 
 def _box(panel: Axes, x: float, y: float, *, width: float, height: float, lines: list[tuple[str, str]],

@@ -36,9 +36,9 @@ def qc_grid(qc: pd.DataFrame, results: StudyResults) -> HTML:
     """
     if qc.empty:
         return HTML("<p>No subject.</p>")
-    sessions = list(dict.fromkeys(qc["session"]))
-    rows = []
-    for subject, own in qc.groupby("subject", sort=False):
+    sessions = list(qc.groupby("session")["study_day"].median().sort_values(kind="stable").index)
+    qc, rows = qc.sort_values("session", key=lambda s: s.map(sessions.index), kind="stable"), []
+    for subject, own in qc.sort_values("subject", kind="stable").groupby("subject", sort=False):
         report = _link(results.subject_html(str(subject)), results)
         tiles = "".join(_tile(row, report, results) for row in own.to_dict("records"))
         group = f'<span class="small">{escape(own["group"].iloc[0])}</span>'

@@ -65,7 +65,7 @@ def subject_trajectories(measures: pd.DataFrame, change: pd.DataFrame, *, unit: 
         return empty_figure("no measured disc to draw")
     levels = ordered_levels(rows["level"])
     sources = [s for s in SOURCE_COLOURS if s in set(rows["source"])]
-    start = float(rows["study_day"].min())
+    start = float(measures.loc[measures["session"].isin(change["reference_session"]), "study_day"].min())
     figure = new_figure(width_mm=DOUBLE_MM, height_mm=20 + _ROW_MM * -(-len(levels) // _COLUMNS))
     panels = panel_grid(figure, len(levels), columns=_COLUMNS)
     for panel, level in zip(panels, levels, strict=True):
@@ -98,22 +98,23 @@ def _draw_band(panel: Axes, bands: pd.DataFrame | None, level: str, *, start: fl
     if bands is None or not (bands["level"] == level).any():
         return
     own = bands[bands["level"] == level].sort_values("study_day")
-    days = [start, *own["study_day"]]
-    panel.plot(days, [0.0, *own["mean_percent"]], color=BLUE, linewidth=0.8, zorder=1)
-    panel.fill_between(days, [0.0, *own["low_percent"]], [0.0, *own["high_percent"]], color=BLUE, alpha=0.16,
-                       linewidth=0, zorder=0.5)
+    columns = ["study_day", "mean_percent", "low_percent", "high_percent"]
+    days, mean, low, high = np.array(sorted([(start, 0.0, 0.0, 0.0), *own[columns].itertuples(index=False)])).T
+    panel.plot(days, mean, color=BLUE, linewidth=0.8, zorder=1)
+    panel.fill_between(days, low, high, color=BLUE, alpha=0.16, linewidth=0, zorder=0.5)
 
 
 def _draw_limits(panel: Axes, limits: pd.DataFrame | None, level: str, *, start: float) -> None:
-    """Changes inside are within measurement error; from the reference visit on, the first visit's limits."""
+    """Changes inside are within measurement error; from the reference visit on, the next visit's limits."""
     if limits is None:
         return
     own = limits[(limits["level"] == level) & limits["limit_high_percent"].notna()].sort_values("study_day")
     if own.empty:
         return
-    low, high = list(own["limit_low_percent"]), list(own["limit_high_percent"])
-    panel.fill_between([start, *own["study_day"]], [low[0], *low], [high[0], *high], color="#E5E7EB", linewidth=0,
-                       zorder=0)
+    days, low, high = own[["study_day", "limit_low_percent", "limit_high_percent"]].to_numpy(dtype=float).T
+    if days[0] > start:
+        days, low, high = np.r_[start, days], np.r_[low[0], low], np.r_[high[0], high]
+    panel.fill_between(days, low, high, color="#E5E7EB", linewidth=0, zorder=0)
 
 
 def _shade_handles(bands: pd.DataFrame | None, limits: pd.DataFrame | None) -> list[Patch]:

@@ -141,7 +141,7 @@ _STYLE = (
     ".viewer>input:focus-visible~.bar{outline:2px solid #e69f00;outline-offset:3px}"
     ".viewer .toggle{cursor:pointer;text-decoration:underline;color:#0b5cad}"
     ".viewer .frame{display:none}.viewer .visits{display:flex;flex-wrap:wrap;gap:6px}"
-    ".viewer figure{margin:0;flex:0 1 300px;min-width:150px}.viewer figcaption{font-size:.8rem;text-align:center}"
+    ".viewer figure{margin:0;flex:1 1 200px;max-width:300px}.viewer figcaption{font-size:.8rem;text-align:center}"
     ".viewer svg{width:100%;height:auto;display:block;margin:0;background:#000}"
     ".viewer .none{border:1px dashed #b8c4d0;color:#5a6775;padding:40px 8px;text-align:center;margin:0}"
     ".viewer path{fill:none;stroke-width:1.3;vector-effect:non-scaling-stroke}"
@@ -149,7 +149,10 @@ _STYLE = (
     f".viewer .before{{stroke:{BEFORE};stroke-dasharray:3 2}}"
     ".viewer text{fill:#fff;font-size:8px;font-family:inherit;text-anchor:start}"
     ".viewer .lines:not(:checked)~.frames path{display:none}"
-    "@media print{.viewer .bar,.viewer .hint{display:none}.viewer .visits{flex-wrap:nowrap}"
+    "@media(max-width:600px){.viewer figure{flex-basis:105px}.viewer text{font-size:12px}"
+    ".viewer .ticks label:not(:nth-child(5n+1)) span{visibility:hidden}}"
+    "@media print{.viewer .frame{break-inside:avoid}.viewer .bar,.viewer .hint{display:none}"
+    ".viewer .visits{flex-wrap:nowrap}"
     ".viewer figure{min-width:0;break-inside:avoid}}"
 )
 

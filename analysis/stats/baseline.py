@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -49,17 +50,29 @@ def baseline_frame(subjects: pd.DataFrame, measures: pd.DataFrame, choices: Choi
                  for s in sorted(set(sexes) - {""})]
         rows += [{"characteristic": label, "unit": unit, "group": group, **_spread(values[who])}
                  for label, (unit, values) in columns.items()]
-    order = {name: n for n, name in enumerate(dict.fromkeys(str(r["characteristic"]) for r in rows))}
-    return typed_frame(sorted(rows, key=lambda r: order[str(r["characteristic"])]), BASELINE)
+    return typed_frame(rows, BASELINE)
 
 
-def baseline_words(baseline: pd.DataFrame) -> pd.DataFrame:
-    """The table for reading: a row a characteristic, a column a group; mean (SD) or n (%), the missing counted."""
+def baseline_words(baseline: pd.DataFrame, *, groups: Sequence[str]) -> pd.DataFrame:
+    """The table for reading: a row a characteristic, a column a group; mean (SD) or n (%), the missing counted.
+
+    Parameters
+    ----------
+    baseline : DataFrame, as in `schemas.BASELINE`, rows in any order
+    groups : in the order of the study; all together come last
+    """
+    found = set(baseline["characteristic"])
+    first = [label for label in _NUMBERS.values() if label in found]
+    sexes = sorted(c for c in found if c.startswith("sex "))
+    volumes = [f"volume {level}" for level in LEVELS if f"volume {level}" in found]
     columns = {}
-    for group, own in baseline.groupby("group", sort=False):
-        first = own.iloc[0]
-        head = f"{group} (n = {first['n'] + first['n_missing']})"
-        columns[head] = {_name(r): _cell(r) for r in own.to_dict("records")}
+    for group in (*groups, EVERYBODY):
+        own = baseline[baseline["group"] == group].set_index("characteristic", drop=False)
+        if own.empty:
+            continue
+        rows = own.loc[[*first, *sexes, *volumes]].to_dict("records")
+        head = f"{group} (n = {rows[0]['n'] + rows[0]['n_missing']})"
+        columns[head] = {_name(r): _cell(r) for r in rows}
     return pd.DataFrame(columns).rename_axis("characteristic").reset_index()
 
 
