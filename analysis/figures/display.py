@@ -116,7 +116,9 @@ def intervals(frame: pd.DataFrame, value: str, low: str, high: str) -> list[str]
 def recovery(rows: pd.DataFrame) -> HTML:
     """Rows of `schemas.RECOVERY` for reading, what stands in their way below."""
     half = intervals(rows, "half_time_days", "half_time_low_days", "half_time_high_days")
-    shown = rows[["level", "group", "band_percent", "verdict", "back_session"]].assign(**{"half-time (days)": half})
+    shown = rows[["level", "group", "band_percent", "verdict", "back_session"]]
+    if any(half):
+        shown = shown.assign(**{"half-time (days)": half})
     said = " ".join(f"{r[:1].upper()}{r[1:]}." for r in rows["reason"].unique() if isinstance(r, str) and r)
     return HTML((table(shown, RECOVERY).data or "") + (f"<p>{escape(said)}</p>" if said else ""))
 
