@@ -7,6 +7,7 @@ from html import escape
 from io import BytesIO
 
 import pandas as pd
+import PIL.Image
 from IPython.display import HTML, Image
 from matplotlib.figure import Figure
 
@@ -17,6 +18,7 @@ _DECIMALS = {"mm3": 0, "%": 2, "mm": 1, "1": 3, "a.u.": 1, "day": 0, "s": 1, "ye
 
 
 _INTERVAL = "change (%), interval (error model, synthetic)"
+LARGEST_PNG = 300_000  # bytes
 _ENDS = ("estimate", "ci_low", "ci_high")
 
 
@@ -34,10 +36,17 @@ def header(title: str, *, note: str = "", status: str = "", facts: Mapping[str, 
 
 @styled
 def picture(figure: Figure, alt: str = "Figure of stored results.") -> Image:
-    """A figure as it stands in a page; `alt` says what it shows to those who cannot see it."""
+    """A figure as it stands in a page; `alt` says what it shows to those who cannot see it.
+
+    PNG, or JPEG without loss of colour resolution where scans make it large: a page must stay under 5 MB.
+    """
     written = BytesIO()
     figure.savefig(written, format="png", dpi=150, facecolor="white", metadata={"Software": None})
-    return Image(data=written.getvalue(), alt=alt)
+    if written.tell() <= LARGEST_PNG:
+        return Image(data=written.getvalue(), alt=alt)
+    smaller = BytesIO()
+    PIL.Image.open(written).convert("RGB").save(smaller, "JPEG", quality=85, subsampling=0)
+    return Image(data=smaller.getvalue(), format="jpeg", alt=alt)
 
 
 def text(words: str) -> HTML:
