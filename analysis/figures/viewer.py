@@ -150,7 +150,7 @@ _STYLE = (
     ".viewer text{fill:#fff;font-size:8px;font-family:inherit;text-anchor:start}"
     ".viewer .lines:not(:checked)~.frames path{display:none}"
     "@media(max-width:600px){.viewer figure{flex-basis:105px}.viewer text{font-size:12px}"
-    ".viewer .ticks label:not(:nth-child(5n+1)) span{visibility:hidden}}"
+    ".viewer .ticks label:not(:nth-child(10n+1)) span{visibility:hidden}}"
     "@media print{.viewer .frame{break-inside:avoid}.viewer .bar,.viewer .hint{display:none}"
     ".viewer .visits{flex-wrap:nowrap}"
     ".viewer figure{min-width:0;break-inside:avoid}}"
