@@ -435,6 +435,41 @@ FLOW = Table("flow", "subjects left at each step, one row a group and visit", (
     Col("discs_analysed", "int", "of these, discs in the analysis", "1", minimum=0),
 ), ("group", "session"))
 
+BASELINE = Table("baseline", "who was studied (Table 1 of a paper), one row a characteristic and group", (
+    Col("characteristic", "str", "age, height, weight, a sex, or the volume of a disc at the reference visit"),
+    Col("unit", "str", "of mean and sd; empty where subjects are counted", required=False),
+    Col("group", "str", "study arm, or (all)"),
+    Col("n", "int", "subjects with a value", "1", minimum=0),
+    Col("n_missing", "int", "subjects of the group without", "1", minimum=0),
+    Col("mean", "float", "mean, in unit", required=False),
+    Col("sd", "float", "standard deviation (n - 1), in unit", required=False, minimum=0),
+    Col("count", "int", "subjects with this value of sex", "1", required=False, minimum=0),
+    _f("percent", "of the n subjects with a value", "%", 0),
+), ("characteristic", "group"))
+
+RESIDUALS = Table("residuals", "what the primary and joint models leave over, one row an observation", (
+    Col("model", "str", "as in models", values=("primary", "joint")),
+    _SOURCE,
+    Col("model_level", "str", "disc level of the model, or all", values=(*LEVELS, ALL_LEVELS)),
+    _SUBJECT, _SESSION, _LEVEL,
+    Col("fitted_mm3", "float", "volume by the fixed effects alone", "mm3", minimum=0),
+    Col("residual_percent", "float", "100 ln(volume / fitted): people's lasting differences are in it", "%"),
+    Col("residual_scaled", "float", "the subject's residuals over the Cholesky factor of their covariance: independent "
+        "and standard normal if the model is right", "1"),
+), ("model", "source", "model_level", "subject", "session", "level"))
+
+QC_VERDICTS = ("pass", "review", "fail", "missing")
+QC = Table("qc", "one row a subject and planned visit: may its discs be trusted; the method's own masks", (
+    _SUBJECT, _GROUP, _SESSION,
+    Col("study_day", "float", "day of the study; the planned one where the visit is missing", "day"),
+    Col("verdict", "str", "pass: nothing speaks against it; review: a disc is doubtful or lost; fail: nothing could be "
+        "measured; missing: there is no scan", values=QC_VERDICTS),
+    Col("discs_ok", "int", "named discs that no check speaks against", "1", minimum=0),
+    Col("discs_flagged", "int", "named discs measured, but doubtful", "1", minimum=0),
+    Col("discs_failed", "int", "named discs not measured", "1", minimum=0),
+    Col("findings", "str", "every remark on the visit and its discs; empty when there is none", required=False),
+), ("subject", "session"))
+
 POWER = Table("power", "what `bedrest power` prints: one row a planned study and question; synthetic cohorts", (
     Col("question", "str", "change within a group, or difference of change between groups"),
     Col("subjects", "int", "in all groups together", "1", minimum=1),
@@ -561,6 +596,7 @@ REPEATABILITY = Table("repeatability", "error of repeated measurement, from subj
 TABLES: tuple[Table, ...] = (
     SUBJECTS, SESSIONS, SCANS, LEVEL_NAMES, INPUT_PROBLEMS, EDITED_MASKS, SCAN_RECORDS, FINDINGS, MATCHES, JOINT,
     MEASURES, SPINE_MEASURES, MASK_MEASURES, CHANGE, DETECTIONS, ARVD, ACCURACY, EDITS, RENAMES, MASK_ACCURACY,
-    CONTRASTS, SENSITIVITY, MODELS, VARIANCES, TERMS, MARGINAL_MEANS, RECOVERY, FLOW, POWER, AGREEMENT, REPEATABILITY,
-    FAILURES, REPORTS, TRUTH, TRAINING_SCANS, TRAINING_FOLDS, TRAINING_CURVES, TRAINING_ACCURACY,
+    CONTRASTS, SENSITIVITY, MODELS, VARIANCES, TERMS, MARGINAL_MEANS, RECOVERY, FLOW, BASELINE, RESIDUALS, QC, POWER,
+    AGREEMENT, REPEATABILITY, FAILURES, REPORTS, TRUTH, TRAINING_SCANS, TRAINING_FOLDS, TRAINING_CURVES,
+    TRAINING_ACCURACY,
 )

@@ -18,60 +18,68 @@ from analysis import __version__, schemas
 from analysis.figures import display as show
 from analysis.figures.agreement import change_agreement, volume_agreement
 from analysis.figures.change import arvd_heat_map, forest
+from analysis.figures.diagnostics import residual_panels
+from analysis.figures.flow import flow_diagram
+from analysis.figures.qc_grid import qc_grid
 from analysis.figures.trajectories import cohort_trajectories, group_volumes
 from analysis.io.results import StudyResults
 from analysis.settings import load_study
+from analysis.stats.baseline import baseline_words
 from analysis.stats.detection import DETECTION_COUNTS, detection_counts, limit_words
 from analysis.stats.summary import accuracy_means, accuracy_words, arvd_words, group_means
 from analysis.tables.edits import edit_words
 
-study = load_study(Path(study_toml))
+study, source = load_study(Path(study_toml)), "automatic"
 results = StudyResults(Path(output_dir))
 subjects = results.read_manifest(schemas.SUBJECTS)
-measures, change = results.read(schemas.MEASURES), results.read(schemas.CHANGE)
-accuracy, arvd, agreement = (results.read(t) for t in (schemas.ACCURACY, schemas.ARVD, schemas.AGREEMENT))
-contrasts, failures = results.read(schemas.CONTRASTS), results.read(schemas.FAILURES)
-source, edits = "automatic", results.read(schemas.EDITS)
-facts = {"subjects": len(subjects), "groups": ", ".join(study.groups), "reference visit": study.reference_session,
-         "bedrest": __version__}
-display(show.header(f"{study.name}: cohort report", note=study.description, facts=facts))
+flow, measures, change, accuracy, arvd, agreement, failures, edits = map(results.read, (
+    schemas.FLOW, schemas.MEASURES, schemas.CHANGE, schemas.ACCURACY, schemas.ARVD, schemas.AGREEMENT, schemas.FAILURES,
+    schemas.EDITS))
+contrasts, models, terms, recovery, detections, residuals, sensitivity = (
+    rows[rows["source"] == source] for rows in map(results.read, (
+        schemas.CONTRASTS, schemas.MODELS, schemas.TERMS, schemas.RECOVERY, schemas.DETECTIONS, schemas.RESIDUALS,
+        schemas.SENSITIVITY)))
+display(show.header(f"{study.name}: cohort report", note=study.description, facts={
+    "subjects": len(subjects), "groups": ", ".join(study.groups), "reference visit": study.reference_session,
+    "bedrest": __version__}))
 
 # %% [markdown]
 # ## Who was analysed, and what went wrong
-# Subjects at each step, by group and session. Nobody is dropped in silence.
+# Subjects at each step, by group and visit. Nobody is dropped in silence.
 
 # %%
-display(show.table(results.read(schemas.FLOW), schemas.FLOW))
-display(show.text(edit_words(edits, change)))
-display(show.table(subjects, schemas.SUBJECTS))
-display(show.table(failures, empty="Nothing: every disc of every visit was measured."))
+display(show.picture(flow_diagram(flow, groups=study.groups, sessions=study.session_ids), "Flow of subjects."))
+display(show.folded("The same as a table", show.table(flow, schemas.FLOW)), show.text(edit_words(edits, change)))
+display(show.table(failures, empty="Nothing failed: every disc of every visit was measured."))
 
 # %% [markdown]
-# ## Volumes by group
+# ## Who was studied, and may their scans be trusted
+# Volumes are those of the reference visit, by the method's own masks. Below, quality control: the mid-sagittal slice of
+# every visit with the outlines that were measured.
 
 # %%
-display(show.picture(group_volumes(group_means(measures[measures["source"] == source]), source=source)))
+display(show.table(baseline_words(results.read(schemas.BASELINE), groups=study.groups)))
+display(show.folded("Every subject", show.table(subjects, schemas.SUBJECTS)))
+display(qc_grid(results.read(schemas.QC), results))
 
 # %% [markdown]
-# ## Change from the reference visit
+# ## Volumes, and their change from the reference visit
 # Mixed models of 100 ln(volume), REML, an own residual variance for each visit, Kenward-Roger degrees of freedom; the
 # subject is the unit. Single levels have models of their own; `all` is the joint model of every disc. Holm within each
 # family; the family's size is in the table. Every p is exact.
 
 # %%
+means = group_means(measures[measures["source"] == source])
+display(show.picture(group_volumes(means, source=source), "Mean volumes over the study, by disc and group."))
 if change.empty:
     display(show.text("One visit: no change to report."))
 else:
-    display(show.picture(cohort_trajectories(change, contrasts, source=source)))
-    display(show.picture(forest(contrasts, source=source)))
-    if len(study.groups) > 1:
-        display(show.picture(forest(contrasts, source=source, between=True)))
-
-# %%
-for family, rows in contrasts[contrasts["source"] == source].groupby("family", sort=False):
+    display(show.picture(cohort_trajectories(change, contrasts, source=source), "Every subject's changes, by disc."))
+    for between in (False, True)[: len(study.groups)]:
+        display(show.picture(forest(contrasts, source=source, between=between), "Changes with their intervals."))
+for family, rows in contrasts.groupby("family", sort=False):
     done = f"{rows['analysis'].iloc[0]}. Holm over {rows['family_size'].max()} tests"
-    display(show.text(f"{family.capitalize()}: {done}."))
-    display(show.tests(rows))
+    display(show.text(f"{family.capitalize()}: {done}."), show.tests(rows))
 
 # %% [markdown]
 # ## Changes beyond measurement error
@@ -80,10 +88,9 @@ for family, rows in contrasts[contrasts["source"] == source].groupby("family", s
 # alone would bring. Every disc is in tables/detections.csv.
 
 # %%
-detections = results.read(schemas.DETECTIONS).query("source == @source")
+counts = detection_counts(detections).drop(columns="source")
 display(show.text(limit_words(detections)))
-display(show.table(detection_counts(detections).drop(columns="source"), DETECTION_COUNTS, empty="No change to judge.",
-                   decimals={"false_alarms_expected": 1}))
+display(show.table(counts, DETECTION_COUNTS, empty="No change to judge.", decimals={"false_alarms_expected": 1}))
 
 # %% [markdown]
 # ## Do the answers hang on the model?
@@ -92,29 +99,29 @@ display(show.table(detection_counts(detections).drop(columns="source"), DETECTIO
 # change lies inside the band. Not differing from 0 would not show it.
 
 # %%
-rows = results.read(schemas.SENSITIVITY).query("source == @source and level == 'all'")
-for analysis, own in rows.groupby("analysis", sort=False):
-    display(show.text(f"{analysis.capitalize()}:"))
-    display(show.tests(own))
-
-# %%
-models, terms, recovery = (results.read(t) for t in (schemas.MODELS, schemas.TERMS, schemas.RECOVERY))
-for (kind, formula, random), own in models[models["source"] == source].groupby(["model", "formula", "random"]):
-    display(show.text(f"{kind.capitalize()} model: {formula}; {random}."))
-    display(show.table(own.drop(columns=["model", "source", "formula", "random", "df_method"]), schemas.MODELS))
-display(show.table(terms[terms["source"] == source].drop(columns=["source", "formula", "df_method"]), schemas.TERMS,
+for analysis, own in sensitivity[sensitivity["level"] == "all"].groupby("analysis", sort=False):
+    display(show.text(f"{analysis.capitalize()}:"), show.tests(own))
+for (kind, formula, random), own in models.groupby(["model", "formula", "random"]):
+    rows = own.drop(columns=["model", "source", "formula", "random", "df_method"])
+    display(show.text(f"{kind.capitalize()} model: {formula}; {random}."), show.table(rows, schemas.MODELS))
+display(show.table(terms.drop(columns=["source", "formula", "df_method"]), schemas.TERMS,
                    decimals={"f": 2, "df_denominator": 1}))
-for band, own in recovery[recovery["source"] == source].groupby("band_method"):
-    display(show.text(f"Recovery, plus or minus band_percent ({band}):"))
-    half = show.intervals(own, "half_time_days", "half_time_low_days", "half_time_high_days")
-    shown = own[["level", "group", "band_percent", "verdict", "back_session"]].assign(**{"half-time (days)": half})
-    display(show.table(shown, schemas.RECOVERY))
-    display(show.text(" ".join(f"{r[:1].upper()}{r[1:]}." for r in own["reason"].unique() if r)))
+for band, own in recovery.groupby("band_method"):
+    display(show.text(f"Recovery, plus or minus band_percent ({band}):"), show.recovery(own))
 
 # %% [markdown]
-# ## Against the reference masks
+# ## Do the models fit?
+# Residuals of the primary and joint models, scaled by their covariance: standard normal and without pattern if the
+# models are right. Ends that bend away from the line are heavy tails; a trend or a funnel speaks against the model.
+
+# %%
+for kind in ("quantiles", "fitted"):
+    display(show.picture(residual_panels(residuals, source=source, kind=kind), f"Residuals against {kind}, by model."))
+
+# %% [markdown]
+# ## Against the reference masks, and repeatability
 # arvd (Li et al. 2018, eq. 4) is blind to the sign of change: Vg1 = 100, Vg2 = 110, Vt2 = 90 gives 0. Its signed twin
-# shows what it hides.
+# shows what it hides. The last table is from repeated baseline scans. Intervals know which discs share a subject.
 
 # %%
 if accuracy.empty:
@@ -122,20 +129,13 @@ if accuracy.empty:
 else:
     display(show.text(accuracy_words(accuracy)))
     display(show.table(accuracy_means(accuracy), decimals={"mean_dice": 3, "lowest_dice": 3}))
-    display(show.picture(volume_agreement(accuracy, agreement)))
+    display(show.picture(volume_agreement(accuracy, agreement), "Bland-Altman plot of volumes."))
 for session in dict.fromkeys(arvd["session"]):
-    display(show.text(f"Session {session}:"))
-    display(show.picture(arvd_heat_map(arvd, column="arvd", session=session)))
-    display(show.picture(arvd_heat_map(arvd, column="signed_change_error", session=session)))
+    for column in ("arvd", "signed_change_error"):
+        display(show.picture(arvd_heat_map(arvd, column=column, session=session), f"{column}, subject by disc."))
 if len(arvd):
     display(show.text(arvd_words(arvd)))
-    display(show.picture(change_agreement(arvd, agreement)))
-
-# %% [markdown]
-# ## Agreement and repeatability
-# Against reference masks, and from repeated scans at baseline. Intervals know that discs of a subject belong together.
-
-# %%
+    display(show.picture(change_agreement(arvd, agreement), "Bland-Altman plot of changes."))
 shown = show.with_limits(agreement, ["quantity", "level", "n_subjects", "n_values"])
 display(show.table(shown, schemas.AGREEMENT, empty="No reference masks."))
 repeats = results.read(schemas.REPEATABILITY)

@@ -17,30 +17,30 @@ from IPython.display import display
 
 from analysis import __version__, schemas
 from analysis.figures import display as show
-from analysis.figures.load import visit_views
+from analysis.figures.axial import axial_views
+from analysis.figures.load import shown_levels, visit_views
 from analysis.figures.overlays import sagittal_views
-from analysis.figures.trajectories import subject_trajectories
+from analysis.figures.timeline import visit_timeline
+from analysis.figures.trajectories import subject_measures, subject_trajectories
+from analysis.figures.viewer import disc_viewer, slice_viewer
 from analysis.io.results import StudyResults
 from analysis.settings import load_study
-from analysis.tables.change import beyond_own_interval
+from analysis.stats.summary import change_bands
 from analysis.tables.edits import edit_words
 
 study = load_study(Path(study_toml))
 results = StudyResults(Path(output_dir))
 person = results.read_subject(subject, schemas.SUBJECTS).iloc[0]
-sessions = results.read_subject(subject, schemas.SESSIONS)
-records = results.read_subject(subject, schemas.SCAN_RECORDS)
-measures = results.read_subject(subject, schemas.MEASURES)
-change = results.read_subject(subject, schemas.CHANGE)
-arvd = results.read_subject(subject, schemas.ARVD)
-accuracy = results.read_subject(subject, schemas.ACCURACY)
-failures = results.read_subject(subject, schemas.FAILURES)
-edits = results.read_subject(subject, schemas.EDITS)
-renames = results.read_subject(subject, schemas.RENAMES)
+sessions, records, measures, change, arvd, accuracy, failures, edits, renames = (
+    results.read_subject(subject, table) for table in (
+        schemas.SESSIONS, schemas.SCAN_RECORDS, schemas.MEASURES, schemas.CHANGE, schemas.ARVD, schemas.ACCURACY,
+        schemas.FAILURES, schemas.EDITS, schemas.RENAMES))
 ours = measures[measures["source"] != "reference"]
-order = {level: i for i, level in enumerate(schemas.LEVELS)}
 our_change = change[change["source"] != "reference"]
-missing = [s.id for s in study.sessions if s.id not in set(sessions["session"])]
+limits = results.read(schemas.DETECTIONS).query("subject == @subject and source == 'automatic'")
+cohort = results.read(schemas.CHANGE)
+bands = change_bands(cohort[(cohort["group"] == person["group"]) & (cohort["source"] == "automatic")])
+views = visit_views(results, subject)
 status = "failed" if "failed" in set(failures["status"]) else "flagged" if len(failures) else "ok"
 display(show.header(
     f"{subject}", status=status, note=study.description,
@@ -52,19 +52,29 @@ display(show.header(
 # ## Visits
 
 # %%
+display(show.picture(visit_timeline(study.sessions, sessions), "Visits over the study days."))
 masks = ours.drop_duplicates("session")[["session", "mask_origin"]]
 visits = sessions.merge(records[["session", "contrasts", "status", "reason"]], on="session", how="left")
 visits = visits.merge(masks, on="session", how="left")
 display(show.table(visits.drop(columns="subject"), schemas.SESSIONS))
-display(show.text("Missing visits: " + (", ".join(missing) if missing else "none") + "."))
 
 # %% [markdown]
 # ## Images
-# The sagittal slice through the middle of the discs, every visit at the same window and scale. The front of the body
-# is to the left.
+# The slice through the middle of the discs, every visit at the same window and scale, the front of the body to the
+# left. Below, discs in their own planes, seen from the feet: the person's right is on the left.
 
 # %%
-display(show.picture(sagittal_views(visit_views(results, subject))))
+display(show.picture(sagittal_views(views), "Mid-sagittal slice of every visit with outlines of the discs."))
+display(show.picture(axial_views(views, shown_levels(change, ours)), "Discs in their own planes, every visit."))
+
+# %% [markdown]
+# ## Leafing through
+# Every visit at the same distance from the middle of the discs; then every disc in its own plane. Visits are brought
+# together by the middles of their discs, not turned. Green: measured; red, dashed: reference mask.
+
+# %%
+display(slice_viewer(views))
+display(disc_viewer(views))
 
 # %% [markdown]
 # ## What went wrong or is doubtful
@@ -89,30 +99,23 @@ if len(renames):
 # `volume` is measured by `volume_method`: joint, summed probabilities of disc, every visit of the person looked at
 # alike; single, summed probabilities of this visit alone; voxels, the voxels of a mask that no network made. Change is
 # counted from the reference visit. Its interval rests on an error model found on synthetic scans, and there is none for
-# masks that a person drew or edited; beyond error means that it leaves 0 out. Where baseline was scanned twice, the
-# study's own error judges instead: see the cohort report and tables/detections.csv.
+# masks that a person drew or edited. `beyond error` is judged by the study's own repeated baseline scans, where there
+# are any, as in the cohort report. In the figure the blue shade is the group's mean and one SD between its subjects,
+# from the study's tables when this page was made; the grey one holds changes within measurement error.
 
 # %%
-ends = ["change_percent", "ci_low_percent", "ci_high_percent"]
-wide = ours.merge(our_change[["session", "level", "change_mm3", *ends]], on=["session", "level"], how="left")
-wide = wide.assign(**{"change (%), interval (error model, synthetic)": show.intervals(wide, *ends),
-                      "beyond error by the model": beyond_own_interval(wide)})
-wide = wide[["level", "session", "study_day", "volume_mm3", "volume_method", "change_mm3", *wide.columns[-2:],
-             "status", "reason"]]
-wide = wide.sort_values(["level", "study_day"], key=lambda c: c.map(order).fillna(99) if c.name == "level" else c)
-columns = schemas.Table("volumes", "", (*schemas.CHANGE.columns, *schemas.MEASURES.columns), ())
-display(show.table(wide, columns))
-
-# %%
+display(show.volumes(ours, our_change, limits))
 if our_change.empty:
     display(show.text("One visit: no change to report."))
 else:
-    display(show.picture(subject_trajectories(measures, change, unit="percent")))
+    figure = subject_trajectories(measures, change, unit="percent", bands=bands, limits=limits)
+    display(show.picture(figure, "Change of every disc over the study, with the group's spread."))
 
 # %% [markdown]
 # ## Heights, diameters and signals
 
 # %%
+display(show.picture(subject_measures(ours), "Heights, diameters and signals of every disc over the study."))
 shape = ["level", "session", "height_mean_mm", "diameter_ap_mm", "diameter_transverse_mm"]
 signals = [c for c in ours.columns if c.startswith(("signal_", "fat_")) and ours[c].notna().any()]
 display(show.table(ours[[*shape, *signals, "mean_probability"]], schemas.MEASURES))

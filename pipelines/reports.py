@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis import schemas
 from analysis.errors import BedrestError, NotebookError, StudyError
-from analysis.io.files import write_text
+from analysis.io.files import write_bytes, write_text
 from analysis.io.results import StudyResults
 from analysis.io.tables import concat_tables, read_table, write_table
 from analysis.settings import Study
@@ -53,7 +53,8 @@ def check_own_notebooks(study: Study, results: StudyResults) -> None:
 
 
 def make_subject_report(study: Study, results: StudyResults, subject: str) -> bool:
-    """Run the subject notebook; False when it failed."""
+    """Thumbnails for the cohort's page, and the subject notebook; False when it failed."""
+    write_thumbnails(results, subject)
     return _run(study, results, f"subjects/{subject}", NOTEBOOKS / "subject_report.py",
                 {"subject": subject, **_common(study, results)}, title=f"{subject}, {study.name}")
 
@@ -68,6 +69,16 @@ def make_page(study: Study, results: StudyResults, page: str) -> bool:
     """Run the notebook of one of `study_pages`; False when it failed."""
     words = Path(page).name.replace("_", " ")
     return _run(study, results, page, study_pages(study)[page], _common(study, results), title=f"{study.name}: {words}")
+
+
+def write_thumbnails(results: StudyResults, subject: str) -> None:
+    """A small picture of each visit that can be shown; the folder is there in any case."""
+    from analysis.figures.load import visit_views
+    from analysis.figures.viewer import thumbnail
+
+    results.thumbnails(subject).mkdir(parents=True, exist_ok=True)
+    for view in visit_views(results, subject):
+        write_bytes(results.thumbnail(subject, view.session), thumbnail(view))
 
 
 def make_training_report(folder: Path) -> Path:

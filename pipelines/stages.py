@@ -156,6 +156,7 @@ def statistics(job: Job) -> None:
     from analysis.stats.sensitivity import Resampling
     from analysis.tables.edits import mask_counts
     from analysis.tables.measures import method_counts
+    from analysis.tables.qc import qc_frame
 
     study, results, wanted = job.study, job.results, job.study.statistics
     subjects = results.read_manifest(schemas.SUBJECTS)
@@ -170,7 +171,9 @@ def statistics(job: Job) -> None:
     found = analyse(tables, choices,
                     Asked(wanted.recovery_band_percent, Resampling(wanted.resamples, wanted.seed), excluded),
                     accuracy=results.read(schemas.ACCURACY), arvd=results.read(schemas.ARVD))
-    for table, frame in found.tables():
+    qc = qc_frame(subjects=subjects, sessions=tables.sessions, measures=tables.measures,
+                  failures=results.read(schemas.FAILURES), planned={s.id: s.study_day for s in study.sessions})
+    for table, frame in (*found.tables(), (schemas.QC, qc)):
         write_table(frame, results.table(table), table)
     own = Records(choices, found.flow, found.models, found.terms, found.contrasts, found.sensitivity, found.recovery,
                   __version__, study.description, mask_counts(tables.measures), method_counts(tables.measures),

@@ -48,5 +48,10 @@ def test_everybody_has_a_row_and_a_status(page):
     assert "0 of 2" in page and "0 of 14" in page
 
 
+def test_the_status_filter_counts_as_the_rows_do(page):
+    assert '<option value="ok">ok (1)</option>' in page and '<option value="failed">failed (1)</option>' in page
+    assert page.count('data-status="failed"') == 1 and page.count('data-status="ok"') == 1
+
+
 def test_who_was_left_out_is_named(page):
     assert "Left out before the analysis" in page and "s3: unknown group" in page

@@ -25,6 +25,7 @@ from analysis.figures.style import (
     ordered_levels,
     styled,
 )
+from analysis.stats.summary import with_marginal_means
 from analysis.vocabulary import ALL_LEVELS
 
 MOST_ROWS_WITH_NUMBERS = 40  # beyond this, figures in the cells print over each other
@@ -102,33 +103,37 @@ def arvd_heat_map(arvd: pd.DataFrame, *, column: Literal["arvd", "signed_change_
 
     Notes
     -----
-    Values are shown in per cent of the reference volume at the reference visit. A cell without value is hatched.
+    Values are shown in per cent of the reference volume at the reference visit. A cell without value is hatched. Last
+    column and row are means over discs and over subjects; the corner is the mean of all cells.
     """
     rows = arvd[arvd["session"] == session]
     if rows.empty or rows[column].notna().sum() == 0:
         return empty_figure("no subject has reference masks at both visits")
     levels = ordered_levels(rows["level"])
-    grid = 100 * rows.pivot(index="subject", columns="level", values=column)[levels].sort_index()
-    numbers = len(grid) <= MOST_ROWS_WITH_NUMBERS
-    height = 26 + len(grid) * 6.0 if numbers else min(30 + len(grid) * 0.9, 220)
+    cells = 100 * rows.pivot(index="subject", columns="level", values=column)[levels].sort_index()
+    grid = with_marginal_means(cells)
+    numbers = len(cells) <= MOST_ROWS_WITH_NUMBERS
+    height = 32 + len(grid) * 6.0 if numbers else min(36 + len(grid) * 0.9, 220)
     figure = new_figure(width_mm=DOUBLE_MM, height_mm=height)
     panel = figure.subplots()
     signed = column == "signed_change_error"
-    top = float(np.nanmax(np.abs(grid.to_numpy()))) or 1.0
+    top = float(np.nanmax(np.abs(cells.to_numpy()))) or 1.0
     colours = mpl.colormaps["PuOr" if signed else "Blues"].copy()
     low = -top if signed else 0
     image = panel.imshow(grid.to_numpy(), cmap=colours, vmin=low, vmax=top, aspect="auto", zorder=1)
-    panel.add_patch(mpl.patches.Rectangle((-0.5, -0.5), len(levels), len(grid), fill=False, hatch="////", linewidth=0,
+    panel.add_patch(mpl.patches.Rectangle((-0.5, -0.5), len(levels), len(cells), fill=False, hatch="////", linewidth=0,
                                           edgecolor="#C0C4CC", zorder=0))
+    panel.axvline(len(levels) - 0.5, color="white", linewidth=4, zorder=2)  # means stand apart
+    panel.axhline(len(cells) - 0.5, color="white", linewidth=4, zorder=2)
     if numbers:
         _write_numbers(panel, grid, image, signed=signed)
-    panel.set_xticks(range(len(levels)), levels)
-    panel.set_yticks(range(len(grid)) if numbers else [], list(grid.index) if numbers else [])
-    panel.set_ylabel("" if numbers else f"subject (n = {len(grid)})")
+    panel.set_xticks(range(len(levels) + 1), [*levels, "mean"])
+    panel.set_yticks(range(len(grid)) if numbers else [len(cells)], list(grid.index) if numbers else ["mean"])
+    panel.set_ylabel("" if numbers else f"subject (n = {len(cells)})")
     panel.tick_params(length=0)
     panel.spines[:].set_visible(False)
     name = "signed change error" if signed else "arvd"
-    panel.set_title(f"{name}, {session} against {rows['reference_session'].iloc[0]} (n = {len(grid)})")
+    panel.set_title(f"{name}, {session} against {rows['reference_session'].iloc[0]} (n = {len(cells)})")
     figure.colorbar(image, ax=panel, label=f"{name} (% of Vg1)", shrink=0.9, pad=0.02).outline.set_visible(False)
     return figure
 

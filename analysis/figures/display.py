@@ -7,15 +7,18 @@ from html import escape
 from io import BytesIO
 
 import pandas as pd
+import PIL.Image
 from IPython.display import HTML, Image
 from matplotlib.figure import Figure
 
-from analysis.figures.style import styled
-from analysis.schemas import Col, Table
+from analysis.figures.style import ordered_levels, styled
+from analysis.schemas import CHANGE, MEASURES, RECOVERY, Col, Table
 
 _DECIMALS = {"mm3": 0, "%": 2, "mm": 1, "1": 3, "a.u.": 1, "day": 0, "s": 1, "year": 0, "cm": 0, "kg": 0, "min": 0}
 
 
+_INTERVAL = "change (%), interval (error model, synthetic)"
+LARGEST_PNG = 300_000  # bytes
 _ENDS = ("estimate", "ci_low", "ci_high")
 
 
@@ -32,11 +35,18 @@ def header(title: str, *, note: str = "", status: str = "", facts: Mapping[str, 
 
 
 @styled
-def picture(figure: Figure) -> Image:
-    """A figure as it stands in a page."""
+def picture(figure: Figure, alt: str = "Figure of stored results.") -> Image:
+    """A figure as it stands in a page; `alt` says what it shows to those who cannot see it.
+
+    PNG, or JPEG without loss of colour resolution where scans make it large: a page must stay under 5 MB.
+    """
     written = BytesIO()
     figure.savefig(written, format="png", dpi=150, facecolor="white", metadata={"Software": None})
-    return Image(data=written.getvalue())
+    if written.tell() <= LARGEST_PNG:
+        return Image(data=written.getvalue(), alt=alt)
+    smaller = BytesIO()
+    PIL.Image.open(written).convert("RGB").save(smaller, "JPEG", quality=85, subsampling=0)
+    return Image(data=smaller.getvalue(), format="jpeg", alt=alt)
 
 
 def text(words: str) -> HTML:
@@ -84,6 +94,25 @@ def tests(rows: pd.DataFrame, *, empty: str = "None.") -> HTML:
     return HTML(found + remarks)
 
 
+def volumes(measures: pd.DataFrame, change: pd.DataFrame, detections: pd.DataFrame) -> HTML:
+    """One subject's volumes and changes of one mask source, a row a disc and visit; top disc first.
+
+    Parameters
+    ----------
+    measures, change, detections : DataFrame, as in `schemas`
+    """
+    ends = ["change_percent", "ci_low_percent", "ci_high_percent"]
+    keys = ["level", "session"]
+    rows = measures.merge(change[[*keys, "change_mm3", *ends]], on=keys, how="left")
+    rows = rows.merge(detections[[*keys, "verdict"]], on=keys, how="left")
+    rows = rows.assign(**{_INTERVAL: intervals(rows, *ends), "beyond error": rows["verdict"].fillna("")})
+    rank = {level: n for n, level in enumerate(ordered_levels(rows["level"]))}
+    rows = rows.sort_values(["level", "study_day"], key=lambda c: c.map(rank) if c.name == "level" else c)
+    shown = ["level", "session", "study_day", "volume_mm3", "volume_method", "change_mm3", _INTERVAL, "beyond error",
+             "status", "reason"]
+    return table(rows[shown], Table("volumes", "", (*CHANGE.columns, *MEASURES.columns), ()))
+
+
 def intervals(frame: pd.DataFrame, value: str, low: str, high: str) -> list[str]:
     """Numbers with their intervals in brackets, to two decimals; empty where missing."""
     cells = []
@@ -91,6 +120,21 @@ def intervals(frame: pd.DataFrame, value: str, low: str, high: str) -> list[str]
         ends = "" if pd.isna(a) else f" ({a:.2f} to {b:.2f})"
         cells.append("" if pd.isna(v) else f"{v:.2f}{ends}")
     return cells
+
+
+def recovery(rows: pd.DataFrame) -> HTML:
+    """Rows of `schemas.RECOVERY` for reading, what stands in their way below."""
+    half = intervals(rows, "half_time_days", "half_time_low_days", "half_time_high_days")
+    shown = rows[["level", "group", "band_percent", "verdict", "back_session"]]
+    if any(half):
+        shown = shown.assign(**{"half-time (days)": half})
+    said = " ".join(f"{r[:1].upper()}{r[1:]}." for r in rows["reason"].unique() if isinstance(r, str) and r)
+    return HTML((table(shown, RECOVERY).data or "") + (f"<p>{escape(said)}</p>" if said else ""))
+
+
+def folded(summary: str, content: HTML) -> HTML:
+    """Something that opens on a click."""
+    return HTML(f"<details><summary>{escape(summary)}</summary>{content.data}</details>")
 
 
 def with_limits(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
@@ -102,7 +146,7 @@ def with_limits(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
 
 
 def _head(name: str, column: Col | None) -> str:
-    if column is None or column.unit in ("", "1"):
+    if column is None or column.unit in ("", "1", "day"):
         return name.replace("_", " ")
     ending = {"%": "_percent"}.get(column.unit, f"_{column.unit}")
     return f"{name.removesuffix(ending).replace('_', ' ')} ({column.unit})"

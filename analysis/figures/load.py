@@ -14,7 +14,7 @@ from analysis.io.masks import read_label_map
 from analysis.io.results import StudyResults
 from analysis.io.tables import concat_tables
 from analysis.types import LabelMap
-from analysis.vocabulary import Contrast, MaskRole
+from analysis.vocabulary import LEVELS, Contrast, MaskRole
 
 # The contrast in which discs are seen best comes first.
 PREFERRED = (Contrast.WATER, Contrast.T2, Contrast.OPPOSED, Contrast.IN_PHASE, Contrast.FAT)
@@ -53,8 +53,25 @@ def visit_views(results: StudyResults, subject: str) -> list[VisitView]:
             continue  # the stage that met it first has told of it
         if image.grid.shape == mask.grid.shape:
             title = f"{session}, day {day:g} ({contrast}{', edited' if session in edited else ''})"
-            views.append(VisitView(title, image, mask, _reference(paths, mask, session), before))
+            views.append(VisitView(title, image, mask, _reference(paths, mask, session), before, str(session)))
     return views
+
+
+def shown_levels(change: pd.DataFrame, measures: pd.DataFrame) -> dict[str, str]:
+    """Discs worth a picture of their own, with the reason in words: L4-L5, the one that changed most, and L5-S1.
+
+    Parameters
+    ----------
+    change, measures : DataFrame, one subject's rows as in `schemas`; of the method's own masks
+    """
+    usable = change[(change["source"] != "reference") & change["change_percent"].notna() & change["level"].isin(LEVELS)]
+    shown = {}
+    if len(usable):
+        most = usable.loc[usable["change_percent"].abs().idxmax()]
+        shown[most["level"]] = f"changed most: {most['change_percent']:+.1f} % at {most['session']}"
+    measured = set(measures.loc[measures["volume_mm3"].notna(), "level"])
+    shown |= {level: shown.get(level, "") for level in ("L4-L5", "L5-S1") if level in measured}
+    return {level: shown[level] for level in LEVELS if level in shown}
 
 
 def held_out_views(results: StudyResults, tested: pd.DataFrame) -> list[VisitView]:

@@ -31,6 +31,7 @@ class VisitView:
     ----------
     reference : mask drawn by a person to judge by
     before : the automatic mask, where a person corrected it
+    session : identifier of the visit
     """
 
     title: str
@@ -38,6 +39,7 @@ class VisitView:
     mask: LabelMap
     reference: LabelMap | None = None
     before: LabelMap | None = None
+    session: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,12 +9,15 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from analysis.figures.style import (
     BLACK,
+    BLUE,
     DOUBLE_MM,
     GREY,
     SOURCE_COLOURS,
@@ -39,7 +42,8 @@ _ROW_MM = 40.0
 
 
 @styled
-def subject_trajectories(measures: pd.DataFrame, change: pd.DataFrame, *, unit: Unit) -> Figure:
+def subject_trajectories(measures: pd.DataFrame, change: pd.DataFrame, *, unit: Unit,
+                         bands: pd.DataFrame | None = None, limits: pd.DataFrame | None = None) -> Figure:
     """Each disc of one subject over the study, a panel a level, a line a mask source.
 
     Parameters
@@ -47,6 +51,8 @@ def subject_trajectories(measures: pd.DataFrame, change: pd.DataFrame, *, unit: 
     measures, change : DataFrame, one subject's rows as in `schemas.MEASURES` and `schemas.CHANGE`
     unit : percent
         Change since the reference visit, 0 at that visit; mm3: the volumes themselves.
+    bands : DataFrame, as in `stats.summary.CHANGE_BANDS`, of the subject's group and one source; in per cent alone
+    limits : DataFrame, one subject's rows as in `schemas.DETECTIONS`, of one source; in per cent alone
 
     Notes
     -----
@@ -59,26 +65,68 @@ def subject_trajectories(measures: pd.DataFrame, change: pd.DataFrame, *, unit: 
         return empty_figure("no measured disc to draw")
     levels = ordered_levels(rows["level"])
     sources = [s for s in SOURCE_COLOURS if s in set(rows["source"])]
-    figure = new_figure(width_mm=DOUBLE_MM, height_mm=14 + _ROW_MM * -(-len(levels) // _COLUMNS))
+    start = float(measures.loc[measures["session"].isin(change["reference_session"]), "study_day"].min())
+    figure = new_figure(width_mm=DOUBLE_MM, height_mm=20 + _ROW_MM * -(-len(levels) // _COLUMNS))
     panels = panel_grid(figure, len(levels), columns=_COLUMNS)
     for panel, level in zip(panels, levels, strict=True):
         panel.set_title(level)
         if unit == "percent":
             panel.axhline(0, color=GREY, linewidth=0.6, zorder=0)
+            _draw_limits(panel, limits, level, start=start)
+            _draw_band(panel, bands, level, start=start)
         for source in sources:
             _draw_line(panel, rows[(rows["level"] == level) & (rows["source"] == source)], source)
         day_ticks(panel, list(rows["study_day"]))
     words = "volume change since reference visit (%)" if unit == "percent" else "disc volume (mm³)"
     figure.supylabel(words, fontsize=7)
     figure.supxlabel(DAY_LABEL, fontsize=7)
-    handles = [Line2D([], [], color=SOURCE_COLOURS[s], linestyle=SOURCE_LINES[s], marker=SOURCE_MARKERS[s],  # type: ignore[arg-type]
-                      label=f"{_origins(measures, s)} mask") for s in sources]
+    handles: list[Artist] = [
+        Line2D([], [], color=SOURCE_COLOURS[s], linestyle=SOURCE_LINES[s], marker=SOURCE_MARKERS[s],  # type: ignore[arg-type]
+               label=f"{_origins(measures, s)} mask") for s in sources]
     handles += _status_handles(rows)
     if rows["low"].notna().any():
         bar = f"{100 * change['confidence_level'].iloc[0]:g} % interval (error model, synthetic)"
         handles.append(Line2D([], [], color=GREY, marker="|", markersize=7, linestyle="", label=bar))
-    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles) if len(handles) < 5 else 3)
+    if unit == "percent":
+        handles += _shade_handles(bands, limits)
+    figure.legend(handles=handles, loc="outside upper right", ncols=min(len(handles), 3))
     return figure
+
+
+def _draw_band(panel: Axes, bands: pd.DataFrame | None, level: str, *, start: float) -> None:
+    """The group's mean and one SD either way, from 0 at the reference visit."""
+    if bands is None or not (bands["level"] == level).any():
+        return
+    own = bands[bands["level"] == level].sort_values("study_day")
+    columns = ["study_day", "mean_percent", "low_percent", "high_percent"]
+    days, mean, low, high = np.array(sorted([(start, 0.0, 0.0, 0.0), *own[columns].itertuples(index=False)])).T
+    panel.plot(days, mean, color=BLUE, linewidth=0.8, zorder=1)
+    panel.fill_between(days, low, high, color=BLUE, alpha=0.16, linewidth=0, zorder=0.5)
+
+
+def _draw_limits(panel: Axes, limits: pd.DataFrame | None, level: str, *, start: float) -> None:
+    """Changes inside are within measurement error; from the reference visit on, the next visit's limits."""
+    if limits is None:
+        return
+    own = limits[(limits["level"] == level) & limits["limit_high_percent"].notna()].sort_values("study_day")
+    if own.empty:
+        return
+    days, low, high = own[["study_day", "limit_low_percent", "limit_high_percent"]].to_numpy(dtype=float).T
+    if days[0] > start:
+        days, low, high = np.r_[start, days], np.r_[low[0], low], np.r_[high[0], high]
+    panel.fill_between(days, low, high, color="#E5E7EB", linewidth=0, zorder=0)
+
+
+def _shade_handles(bands: pd.DataFrame | None, limits: pd.DataFrame | None) -> list[Patch]:
+    handles = []
+    if bands is not None and len(bands):
+        n = int(bands["n"].max())
+        handles.append(Patch(color=BLUE, alpha=0.3, linewidth=0,
+                             label=f"{bands['group'].iloc[0]}, mean and ± 1 SD (n ≤ {n})"))
+    known = [w for w in limits["limit_from"] if isinstance(w, str) and w] if limits is not None else []
+    if known:
+        handles.append(Patch(color="#E5E7EB", linewidth=0, label=f"within error ({known[0]})"))
+    return handles
 
 
 def _origins(measures: pd.DataFrame, source: str) -> str:

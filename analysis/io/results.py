@@ -52,6 +52,13 @@ class StudyResults:
         """The mask as it was measured; there only where a person corrected it or its names."""
         return self.subject_dir(subject) / f"{session}_measured.nii.gz"
 
+    def thumbnails(self, subject: str) -> Path:
+        """Folder of a subject's thumbnails."""
+        return self.output_dir / "thumbnails" / subject
+
+    def thumbnail(self, subject: str, session: str) -> Path:
+        return self.thumbnails(subject) / f"{session}.webp"
+
     @property
     def figures(self) -> Path:
         return self.output_dir / "figures"

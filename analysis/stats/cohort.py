@@ -8,11 +8,13 @@ import pandas as pd
 
 from analysis import schemas
 from analysis.schemas import Table
+from analysis.stats.baseline import baseline_frame
 from analysis.stats.cohort_models import CohortModel, joint_model, level_models
 from analysis.stats.detection import detections_frame, smallest_detectable
 from analysis.stats.estimates import contrasts_frame, marginal_means_frame, models_frame, terms_frame, variances_frame
 from analysis.stats.flow import StudyTables, flow_frame
 from analysis.stats.recovery import Band, band_of, recovery_frame
+from analysis.stats.residuals import residuals_frame
 from analysis.stats.responses import Choices, observations
 from analysis.stats.secondary import secondary_models, secondary_models_frame
 from analysis.stats.sensitivity import Resampling, sensitivity_frame
@@ -24,6 +26,7 @@ class CohortTables:
     """Every statistical table of a study; a field is named as its table in `schemas`."""
 
     flow: pd.DataFrame
+    baseline: pd.DataFrame
     models: pd.DataFrame
     variances: pd.DataFrame
     terms: pd.DataFrame
@@ -34,6 +37,7 @@ class CohortTables:
     agreement: pd.DataFrame
     repeatability: pd.DataFrame
     detections: pd.DataFrame
+    residuals: pd.DataFrame
 
     def tables(self) -> list[tuple[Table, pd.DataFrame]]:
         return [(getattr(schemas, f.name.upper()), getattr(self, f.name)) for f in fields(self)]
@@ -90,6 +94,7 @@ def analyse(
 
     return CohortTables(
         flow=flow_frame(study, excluded=asked.excluded),
+        baseline=baseline_frame(study.subjects, study.measures, choices),
         models=pd.concat([models_frame(models), secondary_models_frame(secondary)], ignore_index=True),
         variances=variances_frame(models),
         terms=terms_frame(models),
@@ -100,4 +105,5 @@ def analyse(
         agreement=agreement_frame(accuracy, arvd, confidence_level=level, seed=seed),
         repeatability=repeatability,
         detections=detections_frame(study.change, repeatability, confidence_level=level),
+        residuals=residuals_frame(models),
     )

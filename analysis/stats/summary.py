@@ -119,6 +119,46 @@ def absolute_change_means(change: pd.DataFrame) -> pd.DataFrame:
     return typed_frame(rows, ABSOLUTE_CHANGE)
 
 
+CHANGE_BANDS = Table("change_bands", "spread of a group's changes at a visit, one row a level and mask source", (
+    *(_COLUMN[c] for c in ("source", "group", "session", "study_day", "level")),
+    Col("n", "int", "subjects with a change", "1", minimum=0),
+    Col("mean_percent", "float", "mean change", "%"),
+    Col("low_percent", "float", "mean minus one SD between subjects; empty below n = 2", "%", required=False),
+    Col("high_percent", "float", "mean plus one SD", "%", required=False),
+), ("source", "group", "session", "level"))
+
+
+def change_bands(change: pd.DataFrame) -> pd.DataFrame:
+    """Mean change and one SD either way, by source, group, session and level: how a group's discs spread.
+
+    Parameters
+    ----------
+    change : DataFrame, as in `schemas.CHANGE`; failed rows are left out
+
+    Returns
+    -------
+    DataFrame, as in `CHANGE_BANDS`; `study_day` is the median of the group
+    """
+    usable = change[(change["status"] != Status.FAILED) & change["change_percent"].notna()]
+    rows = []
+    for (source, group, session, level), own in usable.groupby(["source", "group", "session", "level"], sort=False):
+        mean, sd = own["change_percent"].mean(), own["change_percent"].std(ddof=1)
+        rows.append({"source": source, "group": group, "session": session,
+                     "study_day": float(own["study_day"].median()), "level": level, "n": len(own),
+                     "mean_percent": mean, "low_percent": mean - sd, "high_percent": mean + sd})
+    return typed_frame(rows, CHANGE_BANDS)
+
+
+def with_marginal_means(grid: pd.DataFrame) -> pd.DataFrame:
+    """A grid of subjects by discs with a last column and a last row `mean`; missing cells count for nothing.
+
+    The corner is the mean of all cells, not of the means: a subject with few discs weighs little.
+    """
+    framed = grid.assign(mean=grid.mean(axis=1))
+    framed.loc["mean"] = [*grid.mean(axis=0), float(np.nanmean(grid.to_numpy()))]
+    return framed
+
+
 def accuracy_means(accuracy: pd.DataFrame) -> pd.DataFrame:
     """Mean agreement with reference masks, one row a level; for reading.
 
