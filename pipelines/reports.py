@@ -77,7 +77,11 @@ def write_thumbnails(results: StudyResults, subject: str) -> None:
     from analysis.figures.viewer import thumbnail
 
     results.thumbnails(subject).mkdir(parents=True, exist_ok=True)
-    for view in visit_views(results, subject):
+    try:
+        views = visit_views(results, subject)
+    except BedrestError:  # the subject's page tells why
+        return
+    for view in views:
         write_bytes(results.thumbnail(subject, view.session), thumbnail(view))
 
 
@@ -114,7 +118,8 @@ def _footer(study: Study, results: StudyResults, page: str) -> str:
     from analysis.figures.where_from import where_from
 
     subjects = results.read_manifest(schemas.SUBJECTS)["subject"]
-    devices = sorted({d for s in subjects for d in results.read_subject(s, schemas.SCAN_RECORDS)["device"] if d})
+    records = [p for s in subjects if (p := results.subject_table(s, schemas.SCAN_RECORDS)).is_file()]
+    devices = sorted({d for p in records for d in read_table(p, schemas.SCAN_RECORDS)["device"] if d})
     return where_from(results.read_json(results.program_json, default={}), study=study.model_dump(mode="json"),
                       n_inputs=len(results.read_manifest(schemas.SCANS)), devices=", ".join(devices),
                       link="../" * page.count("/") + "provenance.json")

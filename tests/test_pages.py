@@ -189,7 +189,7 @@ def test_a_subjects_page_stands_alone_and_fits_a_phone(study, subject_page):
     seen, source = subject_page.seen, subject_page.source
     assert seen["broken"] == 0 and seen["pictures"] > 3 * 21  # three visits in every slice, and the figures
     assert seen["width"] <= 400
-    assert subject_page.links == [] and not re.search(r"<script|url\(\s*['\"]?https?:", source)
+    assert subject_page.links == ["../provenance.json"] and not re.search(r"<script|url\(\s*['\"]?https?:", source)
     assert not re.search("Traceback|could not be made|Error:", source)
     assert len(source.encode()) < 5e6
     assert source.count("<h1") == 1 and "no description has been provided" not in source.lower()
