@@ -118,6 +118,9 @@ TISSUE_OF_LABEL: Final[dict[int, str]] = {
 SACRUM_LABEL: Final = 10
 CANAL_LABEL: Final = 20
 VERTEBRA_ABOVE_DISC: Final[dict[int, int]] = {label: SACRUM_LABEL + label for label in LEVEL_OF_LABEL}
+# Disc -> the bone below and the bone above it; below L5-S1 lies the sacrum.
+BONES_OF_DISC: Final[dict[int, tuple[int, int]]] = {
+    label: (VERTEBRA_ABOVE_DISC.get(label - 1, SACRUM_LABEL), above) for label, above in VERTEBRA_ABOVE_DISC.items()}
 
 SIGNAL_COLUMNS: Final[dict[Contrast, str]] = {c: f"signal_{c.value}" for c in Contrast}
 NORMALISED_COLUMNS: Final[dict[Contrast, str]] = {c: f"{name}_normalised" for c, name in SIGNAL_COLUMNS.items()}

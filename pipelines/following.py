@@ -21,7 +21,7 @@ from analysis.segmentation.device import resolve_device
 from analysis.segmentation.weights import chosen_weights, load_weights
 from analysis.tables.joint import joint_frame, matches_frame
 from analysis.vocabulary import LABEL_OF_LEVEL, LEVEL_OF_LABEL
-from pipelines.jobs import Job, Visit, images_of, use_threads, visits_of, write_slice
+from pipelines.jobs import Job, Visit, images_of, is_ours, use_threads, visits_of, write_slice
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,22 +40,23 @@ class _Segmented:
 
 def follow_subject(job: Job) -> None:
     """Write which names were changed and the joint volumes; no rows of those for one visit, or not asked for."""
-    segmented = {v.session: found for v in visits_of(job) if (found := _read(job, v))}
-    matches = match_levels({s: _discs(job, found) for s, found in segmented.items()})
+    records = job.results.read_subject(job.subject, schemas.SCAN_RECORDS).set_index("session")
+    findings = job.results.read_subject(job.subject, schemas.FINDINGS)
+    segmented = {v.session: found for v in visits_of(job) if (found := _read(job, v, records.loc[v.session]))}
+    discs = {s: _discs(found, findings[findings["session"] == s]) for s, found in segmented.items()}
+    matches = match_levels(discs)
     write_slice(job, matches_frame(matches, subject=job.subject), schemas.MATCHES)
     for m in matches:
-        own = {d.name: d.label for d in _discs(job, segmented[m.session])}
+        own = {d.name: d.label for d in discs[m.session]}
         to = {own[found]: LABEL_OF_LEVEL[level] for found, level in m.names.items() if level in LABEL_OF_LEVEL}
         segmented[m.session] = segmented[m.session].renamed(to)
     together = job.study.visits == "together" and len(segmented) > 1
     write_slice(job, _joint(job, segmented) if together else empty_table(schemas.JOINT), schemas.JOINT)
 
 
-def _read(job: Job, visit: Visit) -> _Segmented | None:
+def _read(job: Job, visit: Visit, record: pd.Series) -> _Segmented | None:
     """None where there is no mask of our own; where a file cannot be read, measuring tells."""
-    records = job.results.read_subject(job.subject, schemas.SCAN_RECORDS).set_index("session")
-    record = records.loc[visit.session]
-    if record["source"] != "automatic" or not isinstance(record["mask_path"], str) or not record["mask_path"]:
+    if not is_ours(record):
         return None
     try:
         discs = read_label_map(job.results.output_dir / record["mask_path"], where=visit.where)
@@ -65,9 +66,8 @@ def _read(job: Job, visit: Visit) -> _Segmented | None:
     return _Segmented(visit, poses_of(discs, probability), volumes_from_probability(probability, discs))
 
 
-def _discs(job: Job, found: _Segmented) -> list[SeenDisc]:
-    findings = job.results.read_subject(job.subject, schemas.FINDINGS)
-    own = findings[findings["session"] == found.visit.session].set_index("label")
+def _discs(found: _Segmented, findings: pd.DataFrame) -> list[SeenDisc]:
+    own = findings.set_index("label")
     return [SeenDisc(k, own.loc[k, "level"], float(own.loc[k, "level_confidence"]), found.poses[k],
                      found.volumes_mm3[k]) for k in sorted(found.poses) if k in own.index]
 

@@ -13,6 +13,7 @@ from analysis.io.images import read_scan
 from analysis.io.results import StudyResults
 from analysis.io.tables import concat_tables, write_table
 from analysis.settings import Study
+from analysis.tables.frames import text
 from analysis.types import Scan
 from analysis.vocabulary import Contrast, MaskRole
 
@@ -55,6 +56,16 @@ def visits_of(job: Job) -> list[Visit]:
         paths = {c: Path(p) for c, p in zip(rows["contrast"], rows["path"], strict=True)}
         out.append(Visit(job.subject, session, paths))
     return out
+
+
+def is_ours(record: pd.Series) -> bool:
+    """Did segmentation make a mask of this visit itself: only then there is a probability behind it.
+
+    Parameters
+    ----------
+    record : the visit's row of `schemas.SCAN_RECORDS`
+    """
+    return record["source"] == "automatic" and bool(text(record["mask_path"]))
 
 
 def like(visit: Visit) -> Path | None:

@@ -20,7 +20,6 @@ from analysis.measure.spine_checks import checked
 from analysis.measure.volumes import after_edit
 from analysis.segmentation.weights import chosen_weights
 from analysis.tables.edits import renames_frame
-from analysis.tables.frames import text
 from analysis.tables.joint import with_errors, with_joint
 from analysis.tables.measures import (
     VisitKey,
@@ -34,7 +33,7 @@ from analysis.tables.measures import (
 from analysis.types import LabelMap, Volume
 from analysis.vocabulary import LEVEL_OF_LABEL, MaskOrigin, MaskRole
 from pipelines.corrections import Corrections, MeasuredMask, corrections_of, keep, measured_mask
-from pipelines.jobs import Job, Visit, images_of, like, visits_of, write_slice
+from pipelines.jobs import Job, Visit, images_of, is_ours, like, visits_of, write_slice
 
 
 def measure_subject(job: Job) -> None:
@@ -120,7 +119,7 @@ def _probability_of(job: Job, visit: Visit, chosen: MeasuredMask, record: pd.Ser
     A mask that was given has none, nor has one drawn anew where segmentation failed.
     """
     automatic = job.results.mask(visit.subject, visit.session)
-    if record["source"] != "automatic" or not text(record["mask_path"]) or chosen.mask is None:
+    if chosen.mask is None or not is_ours(record):
         return None
     probability = read_volume(job.results.probability(visit.subject, visit.session), where=visit.where)
     if chosen.origin != MaskOrigin.EDITED:

@@ -21,6 +21,7 @@ from analysis.imaging.orientation import turn_to_ras
 from analysis.imaging.resample import grid_with_spacing
 from analysis.longitudinal.errors import ErrorModel
 from analysis.longitudinal.poses import Pose, mean_pose, pose_of, rigid, turn_deg
+from analysis.measure.volumes import REACH_MM
 from analysis.phantom.tissues import Structure
 from analysis.segmentation.forward import forward
 from analysis.segmentation.network import WORKING_SPACING_MM
@@ -34,7 +35,6 @@ BOX = (36, 64, 64)  # voxels around a disc: 72 x 80 x 80 mm, what the network ne
 LOOKS: tuple[tuple[tuple[float, float, float], bool], ...] = (
     ((0.0, 0.0, 0.0), False), ((1.5, 4.5, 8.25), True), ((-0.75, -3.75, 4.5), False), ((-1.25, 8.25, -4.25), True))
 SPLINE = 10
-REACH_MM = 4.0  # beyond the discs of the mean probability, within which probabilities are summed
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from analysis.measure.bones import Bone, Bones, largest_piece
 from analysis.measure.geometry import centre_of_mass_mm
 from analysis.measure.sagittal import Band, Part, SagittalProfile
 from analysis.types import LabelMap
-from analysis.vocabulary import CANAL_LABEL, LABEL_OF_LEVEL, SACRUM_LABEL, TISSUE_OF_LABEL, VERTEBRA_ABOVE_DISC
+from analysis.vocabulary import BONES_OF_DISC, CANAL_LABEL, LABEL_OF_LEVEL, SACRUM_LABEL, TISSUE_OF_LABEL
 
 Float = NDArray[np.floating]
 
@@ -92,8 +92,7 @@ def measure_neighbours(
     if level not in LABEL_OF_LEVEL or not profile.measured:
         return NeighbourMeasure(doubts=("no bulge, canal width and intervertebral length: the disc has no name or "
                                         "no mid-sagittal section",))
-    above = bones[VERTEBRA_ABOVE_DISC[LABEL_OF_LEVEL[level]]]
-    below = bones[VERTEBRA_ABOVE_DISC.get(LABEL_OF_LEVEL[level] - 1, SACRUM_LABEL)]
+    below, above = (bones[label] for label in BONES_OF_DISC[LABEL_OF_LEVEL[level]])
     doubts: list[str] = []
 
     def told(what: str, measure: Callable[[], float]) -> float:

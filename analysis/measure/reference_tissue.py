@@ -41,9 +41,8 @@ from scipy.ndimage import binary_erosion
 
 from analysis.measure.geometry import Box
 from analysis.types import Grid, LabelMap, Volume
-from analysis.vocabulary import DIXON, LABEL_OF_LEVEL, TISSUE_OF_LABEL, Contrast
+from analysis.vocabulary import BONES_OF_DISC, CANAL_LABEL, DIXON, LABEL_OF_LEVEL, TISSUE_OF_LABEL, Contrast
 
-CANAL = 20
 REACH_MM = 40.0  # from the disc's centre: both neighbours whole, the canal beside it, the top of the sacrum
 FEWEST_VOXELS = 20  # a median of 20 at the noise of a Dixon scan (SNR 14) is good to 2 %
 
@@ -66,7 +65,7 @@ def reference_signals(level: str, centre_mm: tuple[float, float, float], images:
     if not np.isfinite(centre_mm).all():
         return {}, ["the disc's position is not known, nor what lies beside it"]
     near = _Surroundings(tissues, np.array(centre_mm))
-    bodies = [9 + LABEL_OF_LEVEL[level], 10 + LABEL_OF_LEVEL[level]]
+    bodies = list(BONES_OF_DISC[LABEL_OF_LEVEL[level]])
     found: dict[Contrast, float] = {}
     reasons: list[str] = []
     if dixon := [c for c in DIXON if c in images]:
@@ -121,7 +120,7 @@ class _Surroundings:
         slope = self._slope_per_mm(image, bodies)
         if slope is None:
             return math.nan, "no vertebra beside the disc to tell the slope of the field by"
-        return self.signal_of(image / np.exp(self.offset_mm @ slope), [CANAL])
+        return self.signal_of(image / np.exp(self.offset_mm @ slope), [CANAL_LABEL])
 
     def _slope_per_mm(self, image: NDArray[np.float32], bodies: list[int]) -> NDArray[np.float64] | None:
         """(3,) relative slope of the field, world axes, inside bodies that may differ in signal from each other."""

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from analysis.schemas import JOINT, MATCHES
+from analysis.segmentation.weights import key_of
 from analysis.tables.frames import typed_frame
-from analysis.vocabulary import LEVEL_OF_LABEL, Contrast, MaskOrigin, Status, VolumeMethod
+from analysis.vocabulary import LEVEL_OF_LABEL, MaskOrigin, Status, VolumeMethod
 
 if TYPE_CHECKING:
     from analysis.longitudinal.errors import ErrorModel
@@ -34,7 +35,7 @@ def joint_frame(volumes: Iterable[JointVolume], *, subject: str, single_mm3: Map
     """
     rows = [{
         "subject": subject, "session": v.session, "level": LEVEL_OF_LABEL[v.label],
-        "contrasts": "+".join(c for c in Contrast if c in v.contrasts), "looks": len(v.looks_mm3),
+        "contrasts": key_of(v.contrasts), "looks": len(v.looks_mm3),
         "volume_mm3": v.volume_mm3, "volume_single_mm3": single_mm3[v.session].get(v.label),
         "looks_sd_percent": 100 * v.looks_sd_mm3 / v.volume_mm3, "softness": v.softness, "turn_deg": v.turn_deg,
     } for v in volumes]
