@@ -17,7 +17,7 @@ from IPython.display import display
 from analysis import __version__, schemas
 from analysis.figures import display as show
 from analysis.figures.agreement import change_agreement, volume_agreement
-from analysis.figures.change import arvd_heat_map, forest
+from analysis.figures.change import absolute_change, arvd_heat_map, forest
 from analysis.figures.diagnostics import residual_panels
 from analysis.figures.flow import flow_diagram
 from analysis.figures.qc_grid import qc_grid
@@ -26,7 +26,7 @@ from analysis.io.results import StudyResults
 from analysis.settings import load_study
 from analysis.stats.baseline import baseline_words
 from analysis.stats.detection import DETECTION_COUNTS, detection_counts, limit_words
-from analysis.stats.summary import accuracy_means, accuracy_words, arvd_words, group_means
+from analysis.stats.summary import absolute_change_means, accuracy_means, accuracy_words, arvd_words, group_means
 from analysis.tables.edits import edit_words
 
 study, source = load_study(Path(study_toml)), "automatic"
@@ -77,6 +77,7 @@ else:
     display(show.picture(cohort_trajectories(change, contrasts, source=source), "Every subject's changes, by disc."))
     for between in (False, True)[: len(study.groups)]:
         display(show.picture(forest(contrasts, source=source, between=between), "Changes with their intervals."))
+    display(show.picture(absolute_change(absolute_change_means(change)), "Changes without sign, by disc and subject."))
 for family, rows in contrasts.groupby("family", sort=False):
     done = f"{rows['analysis'].iloc[0]}. Holm over {rows['family_size'].max()} tests"
     display(show.text(f"{family.capitalize()}: {done}."), show.tests(rows))
@@ -119,9 +120,10 @@ for kind in ("quantiles", "fitted"):
     display(show.picture(residual_panels(residuals, source=source, kind=kind), f"Residuals against {kind}, by model."))
 
 # %% [markdown]
-# ## Against the reference masks, and repeatability
+# ## Against the reference masks
 # arvd (Li et al. 2018, eq. 4) is blind to the sign of change: Vg1 = 100, Vg2 = 110, Vt2 = 90 gives 0. Its signed twin
-# shows what it hides. The last table is from repeated baseline scans. Intervals know which discs share a subject.
+# shows what it hides. Intervals know which discs share a subject. Repeatability, and what failed for which reasons:
+# [checks of the method](method_checks.html).
 
 # %%
 if accuracy.empty:
@@ -138,13 +140,11 @@ if len(arvd):
     display(show.picture(change_agreement(arvd, agreement), "Bland-Altman plot of changes."))
 shown = show.with_limits(agreement, ["quantity", "level", "n_subjects", "n_values"])
 display(show.table(shown, schemas.AGREEMENT, empty="No reference masks."))
-repeats = results.read(schemas.REPEATABILITY)
-shown = show.with_limits(repeats, ["source", "level", "n_subjects", "cv_percent", "sem_mm3", "sdc_percent"])
-display(show.table(shown, schemas.REPEATABILITY, empty="Baseline was scanned once: repeatability in these subjects is "
-                   "not known, and single changes are judged by an error model found on synthetic scans."))
 
 # %% [markdown]
-# ## Method and limits
-# Sentences for a paper: methods_and_results.md. Discs are segmented by a three-dimensional U-Net, the shipped one
-# trained on synthetic images alone (provenance.json has the one used), named by counting upwards from the sacrum, and
-# measured by summed probabilities, all visits of a person together where they can be. Research use only.
+# ## Sentences for a paper
+# Written from the tables; to copy from methods_and_results.md. Discs are segmented by a three-dimensional U-Net, the
+# shipped one trained on synthetic images alone (named below), and named by counting upwards from the sacrum.
+
+# %%
+display(show.sentences(results.paper_text.read_text(encoding="utf-8")))

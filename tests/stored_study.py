@@ -14,6 +14,8 @@ from analysis.settings import Study, load_study
 from analysis.stats.cohort_models import level_models
 from analysis.stats.detection import detections_frame
 from analysis.stats.estimates import contrasts_frame
+from analysis.stats.flow import StudyTables, flow_frame
+from analysis.stats.residuals import residuals_frame
 from analysis.stats.responses import Choices, observations
 from analysis.stats.validation import agreement_frame
 from analysis.tables.arvd import arvd_frame
@@ -89,7 +91,10 @@ def store_study(folder: Path, *, subjects: int = 4, levels: Sequence[str] = LEVE
     failed = measures[measures["status"] == "failed"].assign(stage="segment")
     choices = Choices(GROUPS, study.session_ids, "ses-1", (), "compound_symmetry", 0.95)
     data = observations(measures, source="automatic", subjects=people, sessions=visits, choices=choices)
-    found = ((schemas.CONTRASTS, contrasts_frame(level_models(data, choices), people)),
+    models = level_models(data, choices)
+    tables = StudyTables(people, visits, records, measures, change)
+    found = ((schemas.CONTRASTS, contrasts_frame(models, people)), (schemas.RESIDUALS, residuals_frame(models)),
+             (schemas.FLOW, flow_frame(tables)),
              (schemas.AGREEMENT, agreement_frame(accuracy, arvd, confidence_level=0.95, seed=0)),
              (schemas.REPEATABILITY, empty_table(schemas.REPEATABILITY)),
              (schemas.DETECTIONS, detections_frame(change, empty_table(schemas.REPEATABILITY), confidence_level=0.95)))

@@ -21,12 +21,14 @@ from analysis.io.results import StudyResults
 from analysis.stats.summary import absolute_change_means
 from pipelines.cli import main
 
-TABLE_OF = {"trajectories": schemas.CHANGE, "change_within_groups": schemas.CONTRASTS,
+TABLE_OF = {"flow": schemas.FLOW, "residuals_quantiles": schemas.RESIDUALS, "residuals_fitted": schemas.RESIDUALS,
+            "trajectories": schemas.CHANGE, "change_within_groups": schemas.CONTRASTS,
             "change_between_groups": schemas.CONTRASTS, "volume_agreement": schemas.ACCURACY,
             "change_agreement": schemas.ARVD}
-NAMES = ["trajectories", "change_within_groups", "change_between_groups", "absolute_change", "volume_agreement",
-         "change_agreement", "arvd_ses-2", "signed_change_error_ses-2"]
-IN_FULL = ("trajectories", "absolute_change", "arvd_ses-2")  # the others are saved alike; drawing takes its time
+NAMES = ["flow", "volumes", "trajectories", "change_within_groups", "change_between_groups", "absolute_change",
+         "residuals_quantiles", "residuals_fitted", "volume_agreement", "change_agreement", "arvd_ses-2",
+         "signed_change_error_ses-2"]
+IN_FULL = ("flow", "trajectories", "absolute_change", "arvd_ses-2")  # the others are saved alike; drawing takes its time
 POINTS_PER_MM = 72 / 25.4
 
 
@@ -93,6 +95,17 @@ def test_data_beside_a_figure_are_rows_of_the_table(stored_once, folder, name):
         assert len(shown) == (whole["source"] == "automatic").sum()
     if name == "volume_agreement":
         assert len(shown) == (whole["volume_predicted_mm3"] != "").sum()
+
+
+def test_volumes_are_the_means_of_measures(stored_once, folder):
+    measures = pd.read_csv(stored_once[1].table(schemas.MEASURES), dtype={"subject": str})
+    shown = pd.read_csv(folder / "volumes.csv").query("n > 0")
+    own = measures[(measures["source"] == "automatic") & (measures["status"] != "failed")]
+    key = ["group", "session", "level"]
+    volumes = own.groupby(key)["volume_mm3"]
+    found = shown.set_index(key)
+    assert found["mean_mm3"].to_dict() == pytest.approx(volumes.mean().to_dict(), rel=1e-12)
+    assert found["n"].to_dict() == volumes.count().to_dict()
 
 
 def test_heat_maps_share_the_rows_of_their_visit(stored_once, folder):
@@ -166,7 +179,7 @@ def test_every_word_has_room_and_axes_have_units(drawn, name):
     assert room(figure) == []
     assert "n = " in caption and "Synthetic study" in caption
     words = " ".join(t.get_text() for t in figure.findobj(Text))
-    assert re.search(r"\((%|mm³|% of Vg1)\)", words)
+    assert name == "flow" or re.search(r"\((1|%|mm³|% of Vg1)\)", words)
     assert {t.get_fontsize() for t in _boxes(figure)} <= {7, 8, 9}
     assert round(25.4 * figure.get_figwidth()) in (88, 180)
 

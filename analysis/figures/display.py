@@ -8,7 +8,7 @@ from io import BytesIO
 
 import pandas as pd
 import PIL.Image
-from IPython.display import HTML, Image
+from IPython.display import HTML, Image, Markdown
 from matplotlib.figure import Figure
 
 from analysis.figures.style import ordered_levels, styled
@@ -52,6 +52,12 @@ def picture(figure: Figure, alt: str = "Figure of stored results.") -> Image:
 def text(words: str) -> HTML:
     """One escaped paragraph."""
     return HTML(f"<p>{escape(words)}</p>")
+
+
+def sentences(document: str) -> Markdown:
+    """A Markdown document as part of a page: its title left out, its sections one step down."""
+    _, _, body = document.partition("\n## ")
+    return Markdown(f"## {body}".replace("## ", "### "))
 
 
 def table(frame: pd.DataFrame, schema: Table | None = None, *, empty: str = "None.",

@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from analysis.figures.style import BLACK, DOUBLE_MM, GREY, VERMILION, empty_figure, group_styles, new_figure, styled
+from analysis.figures.style import BLACK, DOUBLE_MM, GREY, SINGLE_MM, VERMILION, empty_figure, group_styles, new_figure, styled
 
-# Two lines of steps in a box.
-_STEPS = ((("scanned", "scanned"), ("segmented", "segmented"), ("measured", "measured")),
-          (("passed_qc", "a disc passed QC"), ("analysed", "analysed")))
-_BOX_MM, _HEAD_MM, _GAP_MM = 16.0, 10.0, 5.0
+_STEPS = (("scanned", "scanned"), ("segmented", "segmented"), ("measured", "measured"),
+          ("passed_qc", "a disc passed QC"), ("analysed", "analysed"))
+_BROAD_MM = 62.0  # a box this wide holds three steps in a line, a narrower one holds one
+_LINE_MM, _HEAD_MM, _GAP_MM = 3.7, 10.0, 5.0
 
 
 @styled
@@ -38,14 +38,16 @@ def flow_diagram(flow: pd.DataFrame, *, groups: Sequence[str], sessions: Sequenc
     left_out = [g for g in enrolled.index if g not in groups]
     groups = [g for g in groups if g in enrolled.index]
     sessions = [s for s in sessions if (flow["session"] == s).any()]
-    height = 2 * _HEAD_MM + _GAP_MM + len(sessions) * (_BOX_MM + _GAP_MM)
-    width = min(DOUBLE_MM, 20 + 80.0 * max(len(groups), 1 + bool(left_out)))
+    width = SINGLE_MM if len(groups) < 2 and not left_out else DOUBLE_MM
+    box_width = min(0.92 * width / max(len(groups), 1), 92.0)
+    in_lines = (_STEPS[:3], _STEPS[3:]) if box_width >= _BROAD_MM else tuple((s,) for s in _STEPS)
+    box_height = (len(in_lines) + 2.4) * _LINE_MM
+    height = 2 * _HEAD_MM + _GAP_MM + len(sessions) * (box_height + _GAP_MM)
     figure = new_figure(width_mm=width, height_mm=height)
     panel = figure.subplots()
     panel.set(xlim=(0, width), ylim=(height, 0))
     panel.set_axis_off()
     at = [width * (i + 0.5) / len(groups) for i in range(len(groups))] if groups else []
-    box_width = min(0.92 * width / max(len(groups), 1), 92.0)
     middle = width / 2 if not left_out else 0.3 * width
     _box(panel, middle, _HEAD_MM / 2 + 1, width=0.5 * width, height=_HEAD_MM - 2,
          lines=[(f"enrolled (n = {int(enrolled.sum())})", BLACK)])
@@ -65,16 +67,16 @@ def flow_diagram(flow: pd.DataFrame, *, groups: Sequence[str], sessions: Sequenc
         for row in own.loc[[s for s in sessions if s in own.index]].to_dict("records"):
             _arrow(panel, (x, y - 1), (x, y + _GAP_MM - 1))
             y += _GAP_MM
-            _box(panel, x, y + _BOX_MM / 2 - 1, width=box_width, height=_BOX_MM - 1, edge=styles[group][0],
-                 lines=_words(row))
-            y += _BOX_MM
+            _box(panel, x, y + box_height / 2 - 1, width=box_width, height=box_height - 1, edge=styles[group][0],
+                 lines=_words(row, in_lines))
+            y += box_height
     return figure
 
 
-def _words(row: dict) -> list[tuple[str, str]]:
+def _words(row: dict, in_lines: Sequence[Sequence[tuple[str, str]]]) -> list[tuple[str, str]]:
     """Lines with their colour: red where subjects were lost since the step before."""
     lines, before = [(str(row["session"]), "bold")], int(row["enrolled"])
-    for steps in _STEPS:
+    for steps in in_lines:
         said, colour = [], BLACK
         for name, words in steps:
             count = int(row[name])
@@ -92,7 +94,7 @@ def _box(panel: Axes, x: float, y: float, *, width: float, height: float, lines:
     step = height / (len(lines) + 0.4)
     for n, (words, look) in enumerate(lines):
         bold = look == "bold" or len(lines) == 1
-        panel.text(x, y - height / 2 + (n + 0.7) * step, words, ha="center", va="center", fontsize=6.5,
+        panel.text(x, y - height / 2 + (n + 0.7) * step, words, ha="center", va="center", fontsize=7,
                    color=BLACK if look == "bold" else look, fontweight="bold" if bold else "normal")
 
 

@@ -15,12 +15,14 @@ from matplotlib.figure import Figure
 from analysis import schemas
 from analysis.figures.agreement import change_agreement, volume_agreement
 from analysis.figures.change import absolute_change, arvd_heat_map, forest
+from analysis.figures.diagnostics import residual_panels
+from analysis.figures.flow import flow_diagram
 from analysis.figures.style import PRINT_DPI, save_figure
-from analysis.figures.trajectories import cohort_trajectories
+from analysis.figures.trajectories import cohort_trajectories, group_volumes
 from analysis.io.files import write_text
 from analysis.io.results import StudyResults
 from analysis.settings import Study
-from analysis.stats.summary import absolute_change_means
+from analysis.stats.summary import absolute_change_means, group_means
 
 SOURCE = "automatic"  # the method's own series
 
@@ -54,7 +56,8 @@ def publication_figures(study: Study, results: StudyResults) -> Iterator[Publica
         A stored table is missing or departs from its schema.
     """
     told = f" {study.description}" if study.description else ""
-    for drawn in (*_of_change(study, results), *_against_reference(results)):
+    for drawn in (*_of_people(study, results), *_of_change(study, results), *_of_models(results),
+                  *_against_reference(results)):
         yield PublicationFigure(drawn.name, drawn.figure, drawn.data, drawn.caption + told)
 
 
@@ -76,6 +79,19 @@ def save_publication_figures(study: Study, results: StudyResults, folder: Path) 
         captions.append(f"**{drawn.name}**: {drawn.caption}\n")
     write_text(folder / "captions.md", "\n".join(captions))
     return [*written, folder / "captions.md"]
+
+
+def _of_people(study: Study, results: StudyResults) -> Iterator[PublicationFigure]:
+    flow, measures = results.read(schemas.FLOW), results.read(schemas.MEASURES)
+    yield PublicationFigure("flow", flow_diagram(flow, groups=study.groups, sessions=study.session_ids), flow,
+                            "Flow of subjects: those enrolled, and at each visit those scanned, measured and analysed, "
+                            f"n = {flow.groupby('group')['enrolled'].max().sum()}.")
+    means = group_means(measures[measures["source"] == SOURCE])
+    if (means["n"] > 0).any():
+        n = measures.loc[measures["volume_mm3"].notna(), "subject"].nunique()
+        yield PublicationFigure("volumes", group_volumes(means, source=SOURCE), means,
+                                f"Mean disc volume (mm³) by group and visit, n = {n} subjects; bars are "
+                                f"{100 * means['confidence_level'].iloc[0]:g} % t intervals of the mean.")
 
 
 def _of_change(study: Study, results: StudyResults) -> Iterator[PublicationFigure]:
@@ -103,6 +119,16 @@ def _of_change(study: Study, results: StudyResults) -> Iterator[PublicationFigur
                                 f"Mean absolute volume change {since} (%) of each level and each subject, {sources} "
                                 f"masks, n = {discs} changes of discs; thin bars are one SD over discs. A change that "
                                 "one of two sources lacks counts in neither.")
+
+
+def _of_models(results: StudyResults) -> Iterator[PublicationFigure]:
+    residuals = results.read(schemas.RESIDUALS)
+    rows = residuals[residuals["source"] == SOURCE]
+    for kind, words in (("quantiles", "against normal quantiles"), ("fitted", "against fitted volume")):
+        if len(rows):
+            yield PublicationFigure(f"residuals_{kind}", residual_panels(residuals, source=SOURCE, kind=kind), rows,  # type: ignore[arg-type]
+                                    f"Scaled residuals of the mixed models {words}, n = {rows['subject'].nunique()} "
+                                    "subjects.")
 
 
 def _against_reference(results: StudyResults) -> Iterator[PublicationFigure]:
