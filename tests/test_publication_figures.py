@@ -28,7 +28,7 @@ TABLE_OF = {"flow": schemas.FLOW, "residuals_quantiles": schemas.RESIDUALS, "res
 NAMES = ["flow", "volumes", "trajectories", "change_within_groups", "change_between_groups", "absolute_change",
          "residuals_quantiles", "residuals_fitted", "volume_agreement", "change_agreement", "arvd_ses-2",
          "signed_change_error_ses-2"]
-IN_FULL = ("flow", "trajectories", "absolute_change", "arvd_ses-2")  # the others are saved alike; drawing takes its time
+IN_FULL = ("flow", "trajectories", "absolute_change", "arvd_ses-2")  # the others are saved alike
 POINTS_PER_MM = 72 / 25.4
 
 
