@@ -9,7 +9,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from analysis.figures.style import BLACK, DOUBLE_MM, GREY, SINGLE_MM, VERMILION, empty_figure, group_styles, new_figure, styled
+from analysis.figures.style import (
+    BLACK,
+    DOUBLE_MM,
+    GREY,
+    SINGLE_MM,
+    VERMILION,
+    empty_figure,
+    group_styles,
+    new_figure,
+    styled,
+)
 
 _STEPS = (("scanned", "scanned"), ("segmented", "segmented"), ("measured", "measured"),
           ("passed_qc", "a disc passed QC"), ("analysed", "analysed"))
