@@ -121,6 +121,11 @@ class Study(_Frozen):
     def session_ids(self) -> tuple[str, ...]:
         return tuple(s.id for s in self.sessions)
 
+    @property
+    def reference_day(self) -> float:
+        """Planned study day of the reference visit."""
+        return next(s.study_day for s in self.sessions if s.id == self.reference_session)
+
 
 def load_study(path: Path) -> Study:
     """Read a study.toml.

@@ -26,7 +26,7 @@ from analysis.io.results import StudyResults
 from analysis.settings import load_study
 from analysis.stats.baseline import baseline_words
 from analysis.stats.detection import DETECTION_COUNTS, detection_counts, limit_words
-from analysis.stats.summary import absolute_change_means, accuracy_means, accuracy_words, arvd_words, group_means
+from analysis.stats.summary import absolute_change_means, accuracy_words, arvd_words, group_means
 from analysis.tables.edits import edit_words
 
 study, source = load_study(Path(study_toml)), "automatic"
@@ -42,6 +42,13 @@ contrasts, models, terms, recovery, detections, residuals, sensitivity = (
 display(show.header(f"{study.name}: cohort report", note=study.description, facts={
     "subjects": len(subjects), "groups": ", ".join(study.groups), "reference visit": study.reference_session,
     "bedrest": __version__}))
+
+# %% [markdown]
+# ## In short
+# Change of all discs together since the reference visit, from the joint mixed model; single levels are below.
+
+# %%
+display(show.families(contrasts[contrasts["level"] == "all"], empty="No change of all discs together could be tested."))
 
 # %% [markdown]
 # ## Who was analysed, and what went wrong
@@ -64,9 +71,8 @@ display(qc_grid(results.read(schemas.QC), results))
 
 # %% [markdown]
 # ## Volumes, and their change from the reference visit
-# Mixed models of 100 ln(volume), REML, an own residual variance for each visit, Kenward-Roger degrees of freedom; the
-# subject is the unit. Single levels have models of their own; `all` is the joint model of every disc. Holm within each
-# family; the family's size is in the table. Every p is exact.
+# Each level by its own mixed model of 100 ln(volume): REML, an own residual variance for each visit, Kenward-Roger
+# degrees of freedom; the subject is the unit. Every p is exact.
 
 # %%
 means = group_means(measures[measures["source"] == source])
@@ -74,13 +80,12 @@ display(show.picture(group_volumes(means, source=source), "Mean volumes over the
 if change.empty:
     display(show.text("One visit: no change to report."))
 else:
-    display(show.picture(cohort_trajectories(change, contrasts, source=source), "Every subject's changes, by disc."))
+    figure = cohort_trajectories(change, contrasts, source=source, start=study.reference_day)
+    display(show.picture(figure, "Every subject's changes, by disc."))
     for between in (False, True)[: len(study.groups)]:
         display(show.picture(forest(contrasts, source=source, between=between), "Changes with their intervals."))
     display(show.picture(absolute_change(absolute_change_means(change)), "Changes without sign, by disc and subject."))
-for family, rows in contrasts.groupby("family", sort=False):
-    done = f"{rows['analysis'].iloc[0]}. Holm over {rows['family_size'].max()} tests"
-    display(show.text(f"{family.capitalize()}: {done}."), show.tests(rows))
+display(show.families(contrasts[contrasts["level"] != "all"]))
 
 # %% [markdown]
 # ## Changes beyond measurement error
@@ -89,22 +94,21 @@ for family, rows in contrasts.groupby("family", sort=False):
 # alone would bring. Every disc is in tables/detections.csv.
 
 # %%
-counts = detection_counts(detections).drop(columns="source")
 display(show.text(limit_words(detections)))
-display(show.table(counts, DETECTION_COUNTS, empty="No change to judge.", decimals={"false_alarms_expected": 1}))
+display(show.table(detection_counts(detections).drop(columns="source"), DETECTION_COUNTS,
+                   empty="No change to judge.", decimals={"false_alarms_expected": 1}))
 
 # %% [markdown]
 # ## Do the answers hang on the model?
 # The same questions asked of other methods, for all discs together: never the primary answer. Then the models, the
-# joint tests of their terms, and recovery: back means that from this visit on, every interval of the group's mean
-# change lies inside the band. Not differing from 0 would not show it.
+# joint tests of their terms, and recovery. Back: from this visit on, every interval of the group's mean change lies
+# inside the band; not differing from 0 would not show it.
 
 # %%
-for analysis, own in sensitivity[sensitivity["level"] == "all"].groupby("analysis", sort=False):
-    display(show.text(f"{analysis.capitalize()}:"), show.tests(own))
+display(show.families(sensitivity[sensitivity["level"] == "all"], by="analysis"))
 for (kind, formula, random), own in models.groupby(["model", "formula", "random"]):
     rows = own.drop(columns=["model", "source", "formula", "random", "df_method"])
-    display(show.text(f"{kind.capitalize()} model: {formula}; {random}."), show.table(rows, schemas.MODELS))
+    display(show.text(f"{show.sentence(kind)} model: {formula}; {random}."), show.table(rows, schemas.MODELS))
 display(show.table(terms.drop(columns=["source", "formula", "df_method"]), schemas.TERMS,
                    decimals={"f": 2, "df_denominator": 1}))
 for band, own in recovery.groupby("band_method"):
@@ -122,15 +126,14 @@ for kind in ("quantiles", "fitted"):
 # %% [markdown]
 # ## Against the reference masks
 # arvd (Li et al. 2018, eq. 4) is blind to the sign of change: Vg1 = 100, Vg2 = 110, Vt2 = 90 gives 0. Its signed twin
-# shows what it hides. Intervals know which discs share a subject. Repeatability, and what failed for which reasons:
-# [checks of the method](method_checks.html).
+# shows what it hides. Intervals know which discs share a subject. Agreement level by level, repeatability and reasons
+# for failure: [checks of the method](method_checks.html).
 
 # %%
 if accuracy.empty:
     display(show.text("The study has no reference masks: accuracy is not known for these scans."))
 else:
     display(show.text(accuracy_words(accuracy)))
-    display(show.table(accuracy_means(accuracy), decimals={"mean_dice": 3, "lowest_dice": 3}))
     display(show.picture(volume_agreement(accuracy, agreement), "Bland-Altman plot of volumes."))
 for session in dict.fromkeys(arvd["session"]):
     for column in ("arvd", "signed_change_error"):
@@ -138,8 +141,6 @@ for session in dict.fromkeys(arvd["session"]):
 if len(arvd):
     display(show.text(arvd_words(arvd)))
     display(show.picture(change_agreement(arvd, agreement), "Bland-Altman plot of changes."))
-shown = show.with_limits(agreement, ["quantity", "level", "n_subjects", "n_values"])
-display(show.table(shown, schemas.AGREEMENT, empty="No reference masks."))
 
 # %% [markdown]
 # ## Sentences for a paper

@@ -25,6 +25,7 @@ from analysis.figures.trajectories import subject_measures, subject_trajectories
 from analysis.figures.viewer import disc_viewer, slice_viewer
 from analysis.io.results import StudyResults
 from analysis.settings import load_study
+from analysis.stats.detection import DETECTION_COUNTS, visit_changes
 from analysis.stats.summary import change_bands
 from analysis.tables.edits import edit_words
 
@@ -42,11 +43,17 @@ cohort = results.read(schemas.CHANGE)
 bands = change_bands(cohort[(cohort["group"] == person["group"]) & (cohort["source"] == "automatic")])
 views = visit_views(results, subject)
 status = "failed" if "failed" in set(failures["status"]) else "flagged" if len(failures) else "ok"
-display(show.header(
-    f"{subject}", status=status, note=study.description,
-    facts={"study": study.name, "group": person["group"], "reference visit": study.reference_session,
-           "bedrest": __version__},
-))
+display(show.header(subject, status=status, note=study.description, facts={
+    "study": study.name, "group": person["group"], "reference visit": study.reference_session, "bedrest": __version__}))
+
+# %% [markdown]
+# ## In short
+# Changes since the reference visit, all discs of a visit together. Rose and fell: beyond measurement error.
+
+# %%
+display(show.table(visit_changes(limits), DETECTION_COUNTS, empty="No visit to compare with the reference visit."))
+display(show.text(f"{len(failures)} finding(s) of failure or doubt: see below." if len(failures) else
+                  "No disc failed or is doubtful."))
 
 # %% [markdown]
 # ## Visits
@@ -140,6 +147,3 @@ if len(arvd):
 
 # %%
 display(show.table(records.drop(columns=["subject", "source"]), schemas.SCAN_RECORDS))
-network = "The shipped network was trained on synthetic images alone." if study.weights is None else (
-    f"The network is {study.weights.name}, named in study.toml.")
-display(show.text(network))

@@ -86,7 +86,7 @@ def test_forest_states_n_and_unit(contrasts):
 
 
 def test_cohort_figure_names_its_groups_with_n(change, contrasts):
-    words = texts(cohort_trajectories(change, contrasts, source="automatic"))
+    words = texts(cohort_trajectories(change, contrasts, source="automatic", start=-3.0))
     assert "rest (n = 4)" in words and "exercise (n = 4)" in words
 
 

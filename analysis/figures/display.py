@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from analysis.figures.style import ordered_levels, styled
 from analysis.schemas import CHANGE, MEASURES, RECOVERY, Col, Table
+from analysis.vocabulary import Status
 
 _DECIMALS = {"mm3": 0, "%": 2, "mm": 1, "1": 3, "a.u.": 1, "day": 0, "s": 1, "year": 0, "cm": 0, "kg": 0, "min": 0}
 
@@ -54,6 +55,11 @@ def text(words: str) -> HTML:
     return HTML(f"<p>{escape(words)}</p>")
 
 
+def sentence(words: str) -> str:
+    """Words as a sentence begins, the rest as it is: names keep their capitals."""
+    return words[:1].upper() + words[1:]
+
+
 def sentences(document: str) -> Markdown:
     """A Markdown document as part of a page: its title left out, its sections one step down."""
     _, _, body = document.partition("\n## ")
@@ -85,6 +91,8 @@ def tests(rows: pd.DataFrame, *, empty: str = "None.") -> HTML:
     """Rows of `schemas.CONTRASTS` or `SENSITIVITY` for reading: estimate and interval in one cell, reasons below."""
     if rows.empty:
         return text(empty)
+    if (rows["status"] == Status.FAILED).all():
+        return text(f"Not done: {'; '.join(dict.fromkeys(rows['reason'].fillna('')))}.")
     shown = pd.DataFrame({
         "level": rows["level"], "group": rows["group"], "session": rows["session"], "n": rows["n_pairs"],
         "missing": rows["n_missing"], "change (%)": intervals(rows, *(f"{n}_percent" for n in _ENDS)),
@@ -98,6 +106,15 @@ def tests(rows: pd.DataFrame, *, empty: str = "None.") -> HTML:
     found = table(shown.drop(columns=empty_columns), decimals={"t": 2, "df": 1}).data or ""
     remarks = f"<details><summary>{len(notes)} remark(s)</summary><ul>{listed}</ul></details>" if notes else ""
     return HTML(found + remarks)
+
+
+def families(rows: pd.DataFrame, *, by: str = "family", empty: str = "Nothing was tested.") -> HTML:
+    """Rows as for `tests`, a table for each family (or what `by` names), the size of Holm's family in its head."""
+    parts = []
+    for name, own in rows.groupby(by, sort=False):
+        head = f"{sentence(str(name))}, Holm over {own['family_size'].max()} tests:"
+        parts.append(f"{text(head).data}{tests(own).data}")
+    return HTML("".join(parts)) if parts else text(empty)
 
 
 def volumes(measures: pd.DataFrame, change: pd.DataFrame, detections: pd.DataFrame) -> HTML:
@@ -134,7 +151,7 @@ def recovery(rows: pd.DataFrame) -> HTML:
     shown = rows[["level", "group", "band_percent", "verdict", "back_session"]]
     if any(half):
         shown = shown.assign(**{"half-time (days)": half})
-    said = " ".join(f"{r[:1].upper()}{r[1:]}." for r in rows["reason"].unique() if isinstance(r, str) and r)
+    said = " ".join(f"{sentence(r)}." for r in rows["reason"].unique() if isinstance(r, str) and r)
     return HTML((table(shown, RECOVERY).data or "") + (f"<p>{escape(said)}</p>" if said else ""))
 
 

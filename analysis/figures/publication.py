@@ -101,7 +101,8 @@ def _of_change(study: Study, results: StudyResults) -> Iterator[PublicationFigur
     if len(own):
         n = own.loc[own["change_percent"].notna(), "subject"].nunique()
         level = f"{100 * study.statistics.confidence_level:g} % intervals"
-        yield PublicationFigure("trajectories", cohort_trajectories(change, contrasts, source=SOURCE), own,
+        figure = cohort_trajectories(change, contrasts, source=SOURCE, start=study.reference_day)
+        yield PublicationFigure("trajectories", figure, own,
                                 f"Volume change of each disc {since} (%), n = {n} subjects; thin lines are subjects, "
                                 f"thick ones estimates of the mixed model with {level}.")
         for between, name, what in ((False, "change_within_groups", "Volume change within groups"),

@@ -178,8 +178,8 @@ def subject_measures(measures: pd.DataFrame) -> Figure:
     measures : DataFrame
         One subject's rows of one mask source, as in `schemas.MEASURES`. Measures without any value get no panel.
     """
-    shown = [c for c in MEASURES.columns if c.name.startswith(("height_", "diameter_", "signal_", "fat_"))
-             and measures[c.name].notna().any()]
+    shown = [c for kind in ("height_", "diameter_", "signal_", "fat_") for c in MEASURES.columns
+             if c.name.startswith(kind) and measures[c.name].notna().any()]
     if not shown:
         return empty_figure("no measured disc to draw")
     levels = ordered_levels(measures["level"])
@@ -187,9 +187,9 @@ def subject_measures(measures: pd.DataFrame) -> Figure:
     figure = new_figure(width_mm=DOUBLE_MM, height_mm=16 + 42 * rows)
     axes = figure.subplots(rows, min(_COLUMNS, len(shown)), squeeze=False).ravel().tolist()
     for panel, column in zip(axes, shown, strict=False):
-        name = column.name.removesuffix("_mm").replace("signal_", "signal, ").replace("_", " ")
-        panel.set_title(name.replace(" ap", " AP"))
-        panel.set_ylabel(column.unit)
+        name = column.name.removesuffix("_mm").removeprefix("signal_").replace("_normalised", ", normalised")
+        panel.set_title(name.replace("_ap", " AP").replace("_", " "))
+        panel.set_ylabel({"1": "ratio", "a.u.": "signal (a.u.)"}.get(column.unit, column.unit))
         panel.set_xlabel(DAY_LABEL)
         for level in levels:
             own = measures[measures["level"] == level].sort_values("study_day")
@@ -204,7 +204,7 @@ def subject_measures(measures: pd.DataFrame) -> Figure:
 
 
 @styled
-def cohort_trajectories(change: pd.DataFrame, contrasts: pd.DataFrame, *, source: str) -> Figure:
+def cohort_trajectories(change: pd.DataFrame, contrasts: pd.DataFrame, *, source: str, start: float) -> Figure:
     """Every subject's discs in per cent of change, a panel a level, with the group means of the contrasts table.
 
     Parameters
@@ -213,6 +213,7 @@ def cohort_trajectories(change: pd.DataFrame, contrasts: pd.DataFrame, *, source
     contrasts : DataFrame
         As in `schemas.CONTRASTS`; means and intervals are taken from the tests within groups, never computed.
     source : whose masks
+    start : study day of the reference visit, where every change is 0
     """
     rows = change[(change["source"] == source) & change["change_percent"].notna()]
     if rows.empty:
@@ -221,7 +222,7 @@ def cohort_trajectories(change: pd.DataFrame, contrasts: pd.DataFrame, *, source
     figure = new_figure(width_mm=DOUBLE_MM, height_mm=16 + _ROW_MM * -(-len(levels) // _COLUMNS))
     panels = panel_grid(figure, len(levels), columns=_COLUMNS)
     days = rows.groupby("session")["study_day"].median()
-    offsets = _offsets(len(styles), float(days.max() - days.min()))
+    offsets = _offsets(len(styles), float(days.max() - min(start, days.min())))
     for panel, level in zip(panels, levels, strict=True):
         panel.set_title(level)
         panel.axhline(0, color=GREY, linewidth=0.6, zorder=0)
@@ -229,13 +230,16 @@ def cohort_trajectories(change: pd.DataFrame, contrasts: pd.DataFrame, *, source
             mine = rows[(rows["level"] == level) & (rows["group"] == group)]
             for _, line in mine.groupby("subject", sort=False):
                 line = line.sort_values("study_day")
-                panel.plot(line["study_day"] + offset, line["change_percent"], color=colour, alpha=0.3,
-                           linewidth=0.7, marker=".", markersize=2.5)
+                panel.plot([start, *(line["study_day"] + offset)], [0, *line["change_percent"]], color=colour,
+                           alpha=0.3, linewidth=0.7, marker=".", markersize=2.5)
             means = contrasts[(contrasts["source"] == source) & (contrasts["level"] == level)
                               & (contrasts["group"] == group) & contrasts["estimate_percent"].notna()]
             means = means.assign(study_day=means["session"].map(days)).sort_values("study_day")
             _draw_means(panel, means["study_day"] + offset, means, colour=colour, marker=marker)
-        day_ticks(panel, list(days))
+            if len(means):
+                first = (means["study_day"].iloc[0] + offset, means["estimate_percent"].iloc[0])
+                panel.plot([start, first[0]], [0, first[1]], color=colour, linewidth=1.4, zorder=3)
+        day_ticks(panel, [start, *days])
         panel.margins(x=0.12)
     figure.supylabel("volume change since reference visit (%)", fontsize=7)
     figure.supxlabel(DAY_LABEL, fontsize=7)

@@ -133,7 +133,7 @@ def _viewer(key: str, frames: Sequence[_Frame], *, first: int, bar: str) -> HTML
 
 
 _STYLE = (
-    ".viewer{position:relative}.viewer>input{position:absolute;opacity:0;top:0}"
+    ".viewer{position:relative;margin:8px 0 26px}.viewer>input{position:absolute;opacity:0;top:0}"
     ".viewer .bar{display:flex;gap:2px;flex-wrap:wrap;max-width:760px}"
     ".viewer .bar label{flex:1 1 0;min-width:13px;padding:5px 0;text-align:center;background:#dde4eb;cursor:pointer;"
     "font-size:.8rem;border-radius:3px;white-space:nowrap}.viewer .bar:not(.ticks) label{min-width:64px}"
@@ -151,9 +151,6 @@ _STYLE = (
     ".viewer .lines:not(:checked)~.frames path{display:none}"
     "@media(max-width:600px){.viewer figure{flex-basis:105px}.viewer text{font-size:12px}"
     ".viewer .ticks label:not(:nth-child(10n+1)) span{visibility:hidden}}"
-    "@media print{.viewer .frame{break-inside:avoid}.viewer .bar,.viewer .hint{display:none}"
-    ".viewer .visits{flex-wrap:nowrap}"
-    ".viewer figure{min-width:0;break-inside:avoid}}"
 )
 
 

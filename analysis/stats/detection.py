@@ -177,6 +177,27 @@ def detection_counts(detections: pd.DataFrame) -> pd.DataFrame:
     return typed_frame(rows, DETECTION_COUNTS)
 
 
+def visit_changes(detections: pd.DataFrame) -> pd.DataFrame:
+    """One subject's changes visit by visit, its discs together; for reading.
+
+    Parameters
+    ----------
+    detections : DataFrame
+        One subject's rows as in `schemas.DETECTIONS`, of one source.
+
+    Returns
+    -------
+    DataFrame
+        `session`, `study_day`; discs with a change, their mean, smallest and largest change in per cent; how many rose,
+        fell, stayed within error, were not judged.
+    """
+    found = detections.groupby("session", sort=False)["change_percent"].agg(**{
+        "discs compared": "count", "mean change (%)": "mean", "smallest (%)": "min", "largest (%)": "max"})
+    counts = detection_counts(detections).drop(columns=["source", "group", "false_alarms_expected"])
+    return counts[["session", "study_day"]].merge(found, on="session").merge(counts.drop(columns="study_day"),
+                                                                             on="session")
+
+
 def limit_words(detections: pd.DataFrame) -> str:
     """Where the limits come from and what they let through, in sentences; every number is a stored one.
 

@@ -166,11 +166,11 @@ def accuracy_means(accuracy: pd.DataFrame) -> pd.DataFrame:
     ----------
     accuracy : DataFrame, as in `schemas.ACCURACY`; failed rows count for nothing
     """
-    return accuracy.groupby("level", sort=False).agg(
-        n=("dice", "count"), mean_dice=("dice", "mean"), lowest_dice=("dice", "min"),
-        MLD_mm=("centre_distance_mm", "mean"), mean_ASSD_mm=("assd_mm", "mean"),
-        mean_volume_error_percent=("volume_error_percent", "mean"), SD_of_it=("volume_error_percent", "std"),
-    ).reset_index()
+    return accuracy.groupby("level", sort=False).agg(**{
+        "n": ("dice", "count"), "mean Dice": ("dice", "mean"), "lowest Dice": ("dice", "min"),
+        "MLD (mm)": ("centre_distance_mm", "mean"), "mean ASSD (mm)": ("assd_mm", "mean"),
+        "mean volume error (%)": ("volume_error_percent", "mean"), "its SD (%)": ("volume_error_percent", "std"),
+    }).reset_index()
 
 
 def accuracy_words(accuracy: pd.DataFrame) -> str:
