@@ -89,9 +89,8 @@ display(show.families(contrasts[contrasts["level"] != "all"]))
 
 # %% [markdown]
 # ## Changes beyond measurement error
-# Single discs against how far two measurements of an unchanged disc lie apart. The study's own repeated baseline scans
-# say how far; an error model found on synthetic scans speaks only where there are none. The last column is what chance
-# alone would bring. Every disc is in tables/detections.csv.
+# Single discs against how far two measurements of an unchanged disc lie apart; every one is in tables/detections.csv. The
+# last column is what chance alone would bring.
 
 # %%
 display(show.text(limit_words(detections)))

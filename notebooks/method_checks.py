@@ -57,7 +57,7 @@ if accuracy.empty:
     display(show.text("The study has no reference masks: accuracy is not known for these scans."))
 else:
     display(show.text(accuracy_words(accuracy)))
-    display(show.table(accuracy_means(accuracy), decimals={"mean volume error (%)": 1, "its SD (%)": 1}))
+    display(show.table(accuracy_means(accuracy)))
     display(show.picture(volume_agreement(accuracy, agreement)))
 if len(arvd):
     display(show.picture(change_agreement(arvd, agreement)))

@@ -112,7 +112,8 @@ def families(rows: pd.DataFrame, *, by: str = "family", empty: str = "Nothing wa
     """Rows as for `tests`, a table for each family (or what `by` names), the size of Holm's family in its head."""
     parts = []
     for name, own in rows.groupby(by, sort=False):
-        head = f"{sentence(str(name))}, Holm over {own['family_size'].max()} tests:"
+        size = own["family_size"].max()
+        head = f"{sentence(str(name))}{f', Holm over {size} tests' if size else ''}:"
         parts.append(f"{text(head).data}{tests(own).data}")
     return HTML("".join(parts)) if parts else text(empty)
 
@@ -189,7 +190,8 @@ def _cell(value: object, name: str, column: Col | None, decimals: Mapping[str, i
     number = float(value)  # type: ignore[arg-type]
     if name in ("p", "p_holm"):
         return f'<td class="number">{_p(number)}</td>'
-    places = decimals.get(name, _DECIMALS.get(column.unit if column else "1", 2))
+    unit = column.unit if column else name.rpartition("(")[2].removesuffix(")") if name.endswith(")") else "1"
+    places = decimals.get(name, _DECIMALS.get(unit, 2))
     if (column is not None and column.dtype == "int") or pd.api.types.is_integer_dtype(values):
         places = 0
     return f'<td class="number">{number:.{places}f}</td>'
