@@ -89,7 +89,7 @@ display(show.families(contrasts[contrasts["level"] != "all"]))
 
 # %% [markdown]
 # ## Changes beyond measurement error
-# Single discs against how far two measurements of an unchanged disc lie apart; every one is in tables/detections.csv. The
+# Single discs against how far two measurements of an unchanged disc lie apart; each is in tables/detections.csv. The
 # last column is what chance alone would bring.
 
 # %%
