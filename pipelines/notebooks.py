@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -19,6 +20,9 @@ from analysis.io.files import atomic_path, write_text
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 _TYPES = {"str": str, "int": int, "float": float, "bool": bool}
+# jsonschema, which nbformat imports, would build a grammar of web addresses, a second for every page: none has any.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+_KERNEL = ["--IPKernelApp.log_level=ERROR"]  # it warns of TCP without encryption, which stays on this machine
 _SCRIPT = re.compile(r"<script\b.*?</script>", re.DOTALL | re.IGNORECASE)
 
 
@@ -74,7 +78,7 @@ def run_notebook(source: Path, *, parameters: Mapping[str, object], notebook: Pa
         try:
             nbformat.write(document, prepared)
             papermill.execute_notebook(prepared, temporary, parameters=dict(parameters), progress_bar=False,
-                                       kernel_name="python3", log_output=False)
+                                       kernel_name="python3", log_output=False, extra_arguments=_KERNEL)
             page = _page(nbformat.read(temporary, as_version=4), title, footer)
         except Exception as error:  # a cell, its process, what it shows: whatever ends one must not end the others
             (temporary if temporary.is_file() else prepared).replace(failed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from pathlib import Path
 
@@ -54,9 +55,12 @@ def check_own_notebooks(study: Study, results: StudyResults) -> None:
 
 def make_subject_report(study: Study, results: StudyResults, subject: str) -> bool:
     """Thumbnails for the cohort's page, and the subject notebook; False when it failed."""
-    write_thumbnails(results, subject)
-    return _run(study, results, f"subjects/{subject}", NOTEBOOKS / "subject_report.py",
-                {"subject": subject, **_common(study, results)}, title=f"{subject}, {study.name}")
+    with ThreadPoolExecutor(1) as beside:  # while the notebook's own process works
+        thumbnails = beside.submit(write_thumbnails, results, subject)
+        made = _run(study, results, f"subjects/{subject}", NOTEBOOKS / "subject_report.py",
+                    {"subject": subject, **_common(study, results)}, title=f"{subject}, {study.name}")
+        thumbnails.result()
+    return made
 
 
 def make_cohort_report(study: Study, results: StudyResults) -> bool:
