@@ -77,6 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="make reports again from stored results")
     report.add_argument("study", type=Path, metavar="STUDY.toml")
     report.add_argument("--subject", default=None, metavar="sub-01")
+    report.add_argument("--cores", type=int, default=2, help="pages at a time (default 2)")
 
     figures = commands.add_parser("figures", help="write the publication figures as PDF, SVG, PNG and their data")
     figures.add_argument("study", type=Path, metavar="STUDY.toml")

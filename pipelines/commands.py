@@ -223,32 +223,14 @@ def report(args: argparse.Namespace) -> int:
     from analysis.settings import load_study
     from pipelines.index_page import write_index
     from pipelines.provenance import write_provenance
-    from pipelines.reports import (
-        make_cohort_report,
-        make_page,
-        make_subject_report,
-        stored_results,
-        study_pages,
-        write_reports_table,
-    )
+    from pipelines.reports import make_reports, stored_results
 
     study = load_study(args.study)
     results = stored_results(study)
-    subjects = list(results.read_manifest(schemas.SUBJECTS)["subject"])
-    if args.subject is not None and args.subject not in subjects:
-        raise StudyError(f"one of {', '.join(subjects)}", args.subject, "--subject", "Check the spelling.")
-    for subject in [args.subject] if args.subject else subjects:
-        make_subject_report(study, results, subject)
-        print(results.subject_html(subject))
-    if args.subject is None:
-        make_cohort_report(study, results)
-        print(results.cohort_html)
-        for page in study_pages(study):
-            make_page(study, results, page)
-            print(results.page(page))
-    pages = write_reports_table(study, results)
+    pages = make_reports(study, results, subject=args.subject, cores=args.cores)
     write_index(results, study)
     write_provenance(results, study)
+    print(f"Look at {results.index_html if args.subject is None else results.subject_html(args.subject)}")
     return DONE_WITH_FAILURES if (pages["status"] == Status.FAILED).any() else DONE
 
 

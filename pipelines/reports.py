@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from html import escape
 from pathlib import Path
 
 import pandas as pd
+from tqdm import tqdm
 
 from analysis import schemas
 from analysis.errors import BedrestError, NotebookError, StudyError
@@ -51,6 +53,30 @@ def check_own_notebooks(study: Study, results: StudyResults) -> None:
     """
     for path in study.notebooks:
         check_notebook(path, _common(study, results))
+
+
+def make_reports(study: Study, results: StudyResults, *, subject: str | None, cores: int) -> pd.DataFrame:
+    """Make the page of one subject, or every page, `cores` at a time; returns what became of them.
+
+    Raises
+    ------
+    StudyError
+        There is no such subject, or no core.
+    """
+    subjects = list(results.read_manifest(schemas.SUBJECTS)["subject"])
+    if subject is not None and subject not in subjects:
+        raise StudyError(f"one of {', '.join(subjects)}", subject, "--subject", "Check the spelling.")
+    if cores < 1:
+        raise StudyError("at least one core", str(cores), "--cores", "Give a positive number.")
+    each = [partial(make_subject_report, study, results, s) for s in ([subject] if subject else subjects)]
+    whole = [partial(make_cohort_report, study, results),
+             *(partial(make_page, study, results, page) for page in study_pages(study))]
+    jobs = each if subject else [*each, *whole]
+    with ThreadPoolExecutor(cores) as pool:  # a notebook has a process of its own
+        waiting = as_completed([pool.submit(job) for job in jobs])
+        for made in tqdm(waiting, total=len(jobs), desc="reports", unit="page"):
+            made.result()
+    return write_reports_table(study, results)
 
 
 def make_subject_report(study: Study, results: StudyResults, subject: str) -> bool:
