@@ -22,7 +22,9 @@ NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 _TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 # jsonschema, which nbformat imports, would build a grammar of web addresses, a second for every page: none has any.
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
-_KERNEL = ["--IPKernelApp.log_level=ERROR"]  # it warns of TCP without encryption, which stays on this machine
+# A kernel's own log says nothing of the notebook: that TCP is not encrypted, which never leaves this machine, and that
+# it was told to stop. What fails in a cell comes back as an exception.
+_KERNEL = ["--IPKernelApp.log_level=CRITICAL"]
 _SCRIPT = re.compile(r"<script\b.*?</script>", re.DOTALL | re.IGNORECASE)
 
 
