@@ -105,10 +105,8 @@ display(show.table(detection_counts(detections).drop(columns="source"), DETECTIO
 
 # %%
 display(show.families(sensitivity[sensitivity["level"] == "all"], by="analysis"))
-for (kind, formula, random), own in models.groupby(["model", "formula", "random"]):
-    rows = own.drop(columns=["model", "source", "formula", "random", "df_method"])
-    display(show.text(f"{show.sentence(kind)} model: {formula}; {random}."), show.table(rows, schemas.MODELS))
-display(show.table(terms.drop(columns=["source", "formula", "df_method"]), schemas.TERMS,
+display(show.models(models))
+display(show.table(terms.drop(columns=["source", "formula", "df_method"]), schemas.TERMS, empty="No term was tested.",
                    decimals={"f": 2, "df_denominator": 1}))
 for band, own in recovery.groupby("band_method"):
     display(show.text(f"Recovery, plus or minus band_percent ({band}):"), show.recovery(own))

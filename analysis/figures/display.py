@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from html import escape
 from io import BytesIO
@@ -12,13 +13,14 @@ from IPython.display import HTML, Image, Markdown
 from matplotlib.figure import Figure
 
 from analysis.figures.style import ordered_levels, styled
-from analysis.schemas import CHANGE, MEASURES, RECOVERY, Col, Table
+from analysis.schemas import CHANGE, MEASURES, MODELS, RECOVERY, Col, Table
 from analysis.vocabulary import Status
 
 _DECIMALS = {"mm3": 0, "%": 2, "mm": 1, "1": 3, "a.u.": 1, "day": 0, "s": 1, "year": 0, "cm": 0, "kg": 0, "min": 0}
 
 
 _INTERVAL = "change (%), interval (error model, synthetic)"
+_INTERVAL_CELL = re.compile(r"[-\d.]+ \([-\d.]+ to [-\d.]+\)$")
 LARGEST_PNG = 300_000  # bytes
 _ENDS = ("estimate", "ci_low", "ci_high")
 
@@ -92,7 +94,7 @@ def tests(rows: pd.DataFrame, *, empty: str = "None.") -> HTML:
     if rows.empty:
         return text(empty)
     if (rows["status"] == Status.FAILED).all():
-        return text(f"Not done: {'; '.join(dict.fromkeys(rows['reason'].fillna('')))}.")
+        return _not_done(rows)
     shown = pd.DataFrame({
         "level": rows["level"], "group": rows["group"], "session": rows["session"], "n": rows["n_pairs"],
         "missing": rows["n_missing"], "change (%)": intervals(rows, *(f"{n}_percent" for n in _ENDS)),
@@ -116,6 +118,20 @@ def families(rows: pd.DataFrame, *, by: str = "family", empty: str = "Nothing wa
         head = f"{sentence(str(name))}{f', Holm over {size} tests' if size else ''}:"
         parts.append(f"{text(head).data}{tests(own).data}")
     return HTML("".join(parts)) if parts else text(empty)
+
+
+def models(rows: pd.DataFrame) -> HTML:
+    """Rows of `schemas.MODELS` for reading, a table for each kind of model."""
+    parts = []
+    for (kind, formula, random), own in rows.groupby(["model", "formula", "random"]):
+        shown = own.drop(columns=["model", "source", "formula", "random", "df_method"])
+        parts += [text(f"{sentence(kind)} model: {formula}{f'; {random}' if random else ''}."),
+                  _not_done(own) if (own["status"] == Status.FAILED).all() else table(shown, MODELS)]
+    return HTML("".join(p.data or "" for p in parts))
+
+
+def _not_done(rows: pd.DataFrame) -> HTML:
+    return text(f"Not done: {'; '.join(dict.fromkeys(rows['reason'].fillna('')))}.")
 
 
 def volumes(measures: pd.DataFrame, change: pd.DataFrame, detections: pd.DataFrame) -> HTML:
@@ -183,7 +199,8 @@ def _cell(value: object, name: str, column: Col | None, decimals: Mapping[str, i
         return f"<td>{'yes' if value else 'no'}</td>"
     numeric = pd.api.types.is_numeric_dtype(values)
     if not numeric:
-        kind = " class='key'" if name in ("level", "session", "subject", "group") or " to " in str(value) else ""
+        whole = name in ("level", "session", "subject", "group") or _INTERVAL_CELL.match(str(value))
+        kind = " class='key'" if whole else " class='words'" if len(str(value)) > 40 else ""
         return f"<td{kind}>{escape(str(value))}</td>"
     if pd.isna(value):
         return '<td class="number">&ndash;</td>'

@@ -188,7 +188,7 @@ def subject_measures(measures: pd.DataFrame) -> Figure:
     axes = figure.subplots(rows, min(_COLUMNS, len(shown)), squeeze=False).ravel().tolist()
     for panel, column in zip(axes, shown, strict=False):
         name = column.name.removesuffix("_mm").removeprefix("signal_").replace("_normalised", ", relative")
-        panel.set_title(name.replace("_ap", " AP").replace("_", " "))
+        panel.set_title(name.replace("_ap", " AP").replace("_", " ").replace("t2", "T2"))
         panel.set_ylabel({"1": "ratio", "a.u.": "signal (a.u.)"}.get(column.unit, column.unit))
         panel.set_xlabel(DAY_LABEL)
         for level in levels:
