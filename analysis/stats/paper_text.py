@@ -224,8 +224,9 @@ def _recovery(recovery: pd.DataFrame) -> list[str]:
 
 
 def _warnings(models: pd.DataFrame) -> str:
-    notes = [f"{r['model']} model, {r['level']}: {r['reason']}" for r in models.to_dict("records")
-             if r["status"] != Status.OK]
+    doubtful = models[models["status"] != Status.OK]
+    notes = [f"{' and '.join(f'{kind} model, ' + ', '.join(own['level']) for kind, own in rows.groupby('model'))}: "
+             f"{reason}" for reason, rows in doubtful.groupby("reason", sort=False)]
     return "Notes on the fits: " + "; ".join(notes) + "." if notes else ""
 
 
