@@ -17,6 +17,7 @@ from analysis.stats.detection import (
     detections_frame,
     limit_words,
     smallest_detectable,
+    visit_changes,
 )
 from analysis.stats.paper_text import Records, paper_text, volume_words
 from analysis.stats.recovery import band_of
@@ -191,6 +192,18 @@ def test_counts_by_group_and_visit_lose_nobody() -> None:
     assert counts[columns].to_numpy().tolist() == [
         ["rest", "ses-0", 1, 0, 0, 0], ["rest", "ses-2", 1, 1, 1, 1], ["exercise", "ses-2", 1, 0, 0, 0]]
     assert counts["false_alarms_expected"].tolist() == pytest.approx([0.05, 0.15, 0.05])
+
+
+def test_one_subjects_visits_in_a_row_each() -> None:
+    rows = [change_row(9.0, se=1.0), change_row(-3.0, se=1.0, level="L5-S1"), change_row(0.5, se=1.0, level="L3-L4"),
+            change_row(math.nan, status="failed", reason="why", level="L2-L3"),
+            change_row(1.0, se=1.0, session="ses-0", study_day=-5.0)]
+    found = visit_changes(detections(rows)).set_index("session")
+    assert list(found.index) == ["ses-0", "ses-2"]
+    assert found.loc["ses-2"].to_dict() == pytest.approx({
+        "study_day": 60.0, "discs compared": 3, "mean change (%)": 6.5 / 3, "smallest (%)": -3, "largest (%)": 9,
+        "rose": 1, "fell": 1, "within_error": 1, "not_judged": 1})
+    assert visit_changes(detections(rows).head(0)).empty
 
 
 def test_the_words_hold_limits_and_what_was_not_judged() -> None:
