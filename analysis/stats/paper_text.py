@@ -224,9 +224,12 @@ def _recovery(recovery: pd.DataFrame) -> list[str]:
 
 
 def _warnings(models: pd.DataFrame) -> str:
-    doubtful = models[models["status"] != Status.OK]
-    notes = [f"{' and '.join(f'{kind} model, ' + ', '.join(own['level']) for kind, own in rows.groupby('model'))}: "
-             f"{reason}" for reason, rows in doubtful.groupby("reason", sort=False)]
+    kinds: dict[str, dict[str, list[str]]] = {}
+    for r in models.to_dict("records"):
+        if r["status"] != Status.OK:
+            kinds.setdefault(r["reason"], {}).setdefault(r["model"], []).append(r["level"])
+    notes = [f"{' and '.join(f'{kind} model, ' + ', '.join(levels) for kind, levels in found.items())}: {reason}"
+             for reason, found in kinds.items()]
     return "Notes on the fits: " + "; ".join(notes) + "." if notes else ""
 
 
