@@ -20,7 +20,7 @@ _STYLE = (
     "background:#000}.qc .tile.none{background:#f4f6f8;color:#5a6775;padding:22px 6px;min-width:64px;font-size:.74rem}"
     ".qc .pass{border-color:#00735c}.qc .review{border-color:#e69f00}.qc .fail{border-color:#b3261e}"
     ".qc .missing{border-color:#b8c4d0;border-style:dashed}.qc .word{font-size:.72rem;color:#1d2733}"
-    ".qc th.who{white-space:nowrap;vertical-align:middle}.qc-box{max-height:820px;overflow:auto}"
+    ".qc th.who{white-space:nowrap;vertical-align:middle}.qc-box{max-height:1640px;overflow:auto}"
     "@media print{.qc-box{max-height:none;overflow:visible}}"
 )
 
