@@ -9,7 +9,7 @@ from matplotlib.text import Text
 from analysis.figures.axial import axial_views
 from analysis.figures.change import arvd_heat_map, forest
 from analysis.figures.diagnostics import residual_panels
-from analysis.figures.display import table
+from analysis.figures.display import families, models, sentences, table
 from analysis.figures.flow import flow_diagram
 from analysis.figures.overlays import VisitView, sagittal_views
 from analysis.figures.planes import cut_image, cut_outlines, disc_plane, regions_of, sagittal_planes
@@ -83,6 +83,24 @@ def test_a_visit_that_failed_is_marked(measures):
 def test_forest_states_n_and_unit(contrasts):
     figure = forest(contrasts, source="automatic")
     assert "n = 4" in texts(figure) and "volume change (%)" in texts(figure)
+
+
+def test_tests_are_shown_with_their_intervals_and_what_was_not_done_as_a_sentence(contrasts):
+    shown = families(contrasts).data
+    fitted = contrasts[contrasts["estimate_percent"].notna()]
+    assert len(fitted) and shown.count("<table>") == contrasts["family"].nunique()
+    for row in fitted.itertuples():
+        assert f"{row.estimate_percent:.2f} ({row.ci_low_percent:.2f} to {row.ci_high_percent:.2f})" in shown
+    refused = families(contrasts.assign(status="failed", reason="too few subjects")).data
+    assert "Not done: too few subjects." in refused and "<table>" not in refused
+    assert families(contrasts.head(0), empty="Nothing <b>.").data == "<p>Nothing &lt;b&gt;.</p>"
+    lost = pd.DataFrame([{"model": "primary", "formula": "y ~ x", "random": "", "status": "failed", "reason": "too few"}])
+    assert models(lost).data == "<p>Primary model: y ~ x.</p><p>Not done: too few.</p>"
+
+
+def test_a_documents_sections_go_one_step_down():
+    shown = sentences("# Title\n\n*Note*\n\n## Methods\n\nWords.\n\n## Results\n").data
+    assert shown == "### Methods\n\nWords.\n\n### Results\n"
 
 
 def test_cohort_figure_names_its_groups_with_n(change, contrasts):
