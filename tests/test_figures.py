@@ -16,7 +16,7 @@ from analysis.figures.planes import cut_image, cut_outlines, disc_plane, regions
 from analysis.figures.style import save_figure
 from analysis.figures.timeline import visit_timeline
 from analysis.figures.trajectories import cohort_trajectories, subject_trajectories
-from analysis.schemas import CONTRASTS, MEASURES
+from analysis.schemas import CONTRASTS, MEASURES, MODELS
 from analysis.settings import Session
 from analysis.stats.cohort_models import joint_model, level_models
 from analysis.stats.estimates import contrasts_frame
@@ -24,6 +24,7 @@ from analysis.stats.responses import Choices, observations
 from analysis.stats.summary import change_bands
 from analysis.tables.arvd import arvd_frame
 from analysis.tables.change import change_frame
+from analysis.tables.frames import typed_frame
 from analysis.types import Grid, LabelMap, Volume
 from analysis.vocabulary import LEVELS
 
@@ -94,7 +95,8 @@ def test_tests_are_shown_with_their_intervals_and_what_was_not_done_as_a_sentenc
     refused = families(contrasts.assign(status="failed", reason="too few subjects")).data
     assert "Not done: too few subjects." in refused and "<table>" not in refused
     assert families(contrasts.head(0), empty="Nothing <b>.").data == "<p>Nothing &lt;b&gt;.</p>"
-    lost = pd.DataFrame([{"model": "primary", "formula": "y ~ x", "random": "", "status": "failed", "reason": "too few"}])
+    lost = typed_frame([{"model": "primary", "source": "automatic", "level": "all", "formula": "y ~ x", "random": "",
+                         "status": "failed", "reason": "too few"}], MODELS)
     assert models(lost).data == "<p>Primary model: y ~ x.</p><p>Not done: too few.</p>"
 
 
