@@ -31,5 +31,4 @@ display(show.header(f"{study.name}: publication figures", note=study.description
 
 # %%
 for drawn in publication_figures(study, results):
-    display(show.text(f"{drawn.name}. {drawn.caption}"))
-    display(show.picture(drawn.figure))
+    display(show.captioned(drawn.figure, drawn.name, drawn.caption))

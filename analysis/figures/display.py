@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Mapping
 from html import escape
 from io import BytesIO
@@ -50,6 +51,14 @@ def picture(figure: Figure, alt: str = "Figure of stored results.") -> Image:
     smaller = BytesIO()
     PIL.Image.open(written).convert("RGB").save(smaller, "JPEG", quality=85, subsampling=0)
     return Image(data=smaller.getvalue(), format="jpeg", alt=alt)
+
+
+def captioned(figure: Figure, name: str, caption: str) -> HTML:
+    """A figure with its caption below, which stay together on paper."""
+    image = picture(figure)
+    data = b64encode(image.data).decode()
+    return HTML(f'<figure class="drawn"><div><img src="data:image/{image.format};base64,{data}" alt="{escape(caption)}">'
+                f"</div><figcaption><strong>{escape(name)}</strong> {escape(caption)}</figcaption></figure>")
 
 
 def text(words: str) -> HTML:
