@@ -56,9 +56,9 @@ def picture(figure: Figure, alt: str = "Figure of stored results.") -> Image:
 def captioned(figure: Figure, name: str, caption: str) -> HTML:
     """A figure with its caption below, which stay together on paper."""
     image = picture(figure)
-    data = b64encode(image.data).decode()
-    return HTML(f'<figure class="drawn"><div><img src="data:image/{image.format};base64,{data}" alt="{escape(caption)}">'
-                f"</div><figcaption><strong>{escape(name)}</strong> {escape(caption)}</figcaption></figure>")
+    source = f"data:image/{image.format};base64,{b64encode(image.data).decode()}"
+    return HTML(f'<figure class="drawn"><div><img src="{source}" alt="{escape(caption)}"></div>'
+                f"<figcaption><strong>{escape(name)}</strong> {escape(caption)}</figcaption></figure>")
 
 
 def text(words: str) -> HTML:
