@@ -16,7 +16,7 @@ from analysis.errors import BedrestError
 # Commands that do not live in `pipelines.commands`; each loads only when it is asked for.
 MODULE_OF = {"simulate": "planning", "power": "planning", "train": "training", "benchmark-engine": "benchmarks",
              "benchmark-change": "change_benchmarks", "fit-errors": "change_benchmarks", "figures": "figures",
-             "verify": "verify"}
+             "verify": "verify", "export-bids": "export"}
 DEVICES = ("auto", "cpu", "cuda", "mps")
 ENGINE_ROWS = ("synthetic", "volumes", "contrasts", "t2-discs", "vertebrae", "speed", "sliding-window", "gpu", "nnunet")
 CHANGE_CONDITIONS = ("sub-voxel", "turned", "thick-slices", "noisy", "bias-field", "water", "t2")
@@ -85,6 +85,11 @@ def build_parser() -> argparse.ArgumentParser:
                          help="default: figures/ in the study's output folder")
 
     _add_verify(commands)
+
+    export = commands.add_parser("export-bids", help="write the masks of a study as a BIDS derivatives dataset")
+    export.add_argument("study", type=Path, metavar="STUDY.toml")
+    export.add_argument("-o", "--output", type=Path, required=True, metavar="DIR",
+                        help="an empty folder, or one that is not there; best <BIDS dataset>/derivatives/bedrest")
 
     simulate = commands.add_parser("simulate", help="error rates of the statistics on synthetic cohorts of known truth")
     simulate.add_argument("--replicates", type=int, default=2400, help="cohorts a scenario (default 2400)")

@@ -136,7 +136,8 @@ def _tell_pages(results) -> int:
 def segment(args: argparse.Namespace) -> int:
     """One scan -> one mask in the scan's own grid."""
     from analysis.io.images import read_scan
-    from analysis.io.masks import write_label_map, write_volume
+    from analysis.io.label_files import write_label_files
+    from analysis.io.masks import label_table_path, write_label_map, write_volume
     from analysis.segmentation.device import resolve_device
     from analysis.segmentation.engine import segment as run_engine
     from analysis.segmentation.weights import chosen_weights, load_weights
@@ -153,6 +154,7 @@ def segment(args: argparse.Namespace) -> int:
     like = next(iter(paths.values()))
     names = {**(TISSUE_OF_LABEL if result.tissues else LEVEL_OF_LABEL), **{f.label: f.name for f in result.findings}}
     write_label_map(result.tissues or result.discs, args.output, names=names, like=like)
+    write_label_files(label_table_path(args.output).with_suffix(""), names)
     if args.probabilities:
         write_volume(result.disc_probability, args.probabilities, like=like)
     for warning in result.warnings:

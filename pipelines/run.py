@@ -26,6 +26,7 @@ from analysis import schemas
 from analysis.errors import OutputError
 from analysis.io.corrections import find_corrections
 from analysis.io.files import sha256_of, write_if_changed
+from analysis.io.label_files import ALL_LABELS, write_label_files
 from analysis.io.manifest import InputProblem, Manifest, build_manifest, check_manifest
 from analysis.io.results import StudyResults
 from analysis.io.tables import write_table
@@ -66,6 +67,7 @@ def prepare(study: Study, results: StudyResults) -> tuple[Manifest, list[InputPr
 
     What an edited mask holds is told by the stage that measures it.
     """
+    write_label_files(results.label_files, ALL_LABELS)
     manifest = build_manifest(study)
     corrections = find_corrections(study, manifest)
     problems = [*check_manifest(study, manifest), *corrections.problems]
