@@ -116,7 +116,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_verify(commands: argparse._SubParsersAction) -> None:
+def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verify = commands.add_parser("verify", help="prove that results are what they claim: checksums of every file")
     verify.add_argument("study", type=Path, metavar="STUDY.toml")
     verify.add_argument("--rerun", action="store_true",
@@ -125,7 +125,7 @@ def _add_verify(commands: argparse._SubParsersAction) -> None:
     verify.add_argument("--device", choices=DEVICES, default=None, help="of the second run; default: as the first one")
 
 
-def _add_train(commands: argparse._SubParsersAction) -> None:
+def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     train = commands.add_parser("train", help="train the network on the study's own labelled scans")
     train.add_argument("study", type=Path, metavar="STUDY.toml")
     train.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
@@ -144,7 +144,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     train.add_argument("--threads", type=int, default=None, help="default: every core")
 
 
-def _add_benchmark_engine(commands: argparse._SubParsersAction) -> None:
+def _add_benchmark_engine(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     bench = commands.add_parser("benchmark-engine", help="measure the engine against its targets")
     bench.add_argument("--weights", type=Path, metavar="FILE", help="default: the shipped network")
     bench.add_argument("--device", choices=DEVICES, default="auto")
@@ -159,7 +159,7 @@ def _add_benchmark_engine(commands: argparse._SubParsersAction) -> None:
                        help="page; every disc goes into a .csv beside it (default docs/engine_benchmark.md)")
 
 
-def _add_benchmark_change(commands: argparse._SubParsersAction) -> None:
+def _add_benchmark_change(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     bench = commands.add_parser("benchmark-change", help="measure how well change is measured, on synthetic people")
     fit = commands.add_parser("fit-errors", help="fit the standard errors of volumes to synthetic people; they are "
                                                  "written beside the weights")
@@ -181,7 +181,7 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     module = import_module(f"pipelines.{MODULE_OF.get(args.command, 'commands')}")
     try:
-        return getattr(module, args.command.replace("-", "_"))(args)
+        return int(getattr(module, args.command.replace("-", "_"))(args))
     except BedrestError as error:
         print(f"bedrest {args.command}: {error}", file=sys.stderr)
         return 1

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import TextIO
 
 import pandas as pd
 from tqdm import tqdm
@@ -115,7 +116,7 @@ def run_workflow(study: Study, results: StudyResults, manifest: Manifest, *, cor
     return RunOutcome(redone, reasons, process.returncode == 0, log)
 
 
-def _follow(process: subprocess.Popen[str], log) -> tuple[Counter[str], list[str]]:
+def _follow(process: subprocess.Popen[str], log: TextIO) -> tuple[Counter[str], list[str]]:
     """Read Snakemake's words: count jobs, keep reasons, move the bar."""
     redone: Counter[str] = Counter()
     reasons: list[str] = []
