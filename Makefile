@@ -4,7 +4,7 @@ VENV := .venv
 DEMO ?= demo
 CORES ?= 2
 
-.PHONY: install demo test test-all train lint clean
+.PHONY: install demo test test-all train lint docs clean
 install: $(VENV)/.installed
 
 # The lock decides every version; torch first and alone, so that pip never meets an unpinned one.
@@ -30,6 +30,10 @@ train: install
 lint: install
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+
+docs: install
+	$(VENV)/bin/python -m sphinx -q -W --keep-going -c docs . build/docs
+	@echo "Look at build/docs/index.html"
 
 clean:
 	rm -rf $(DEMO) reports/demo

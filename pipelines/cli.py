@@ -16,7 +16,7 @@ from analysis.errors import BedrestError
 # Commands that do not live in `pipelines.commands`; each loads only when it is asked for.
 MODULE_OF = {"simulate": "planning", "power": "planning", "train": "training", "benchmark-engine": "benchmarks",
              "benchmark-change": "change_benchmarks", "fit-errors": "change_benchmarks", "figures": "figures",
-             "verify": "verify"}
+             "verify": "verify", "export-bids": "export"}
 DEVICES = ("auto", "cpu", "cuda", "mps")
 ENGINE_ROWS = ("synthetic", "volumes", "contrasts", "t2-discs", "vertebrae", "speed", "sliding-window", "gpu", "nnunet")
 CHANGE_CONDITIONS = ("sub-voxel", "turned", "thick-slices", "noisy", "bias-field", "water", "t2")
@@ -86,6 +86,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_verify(commands)
 
+    export = commands.add_parser("export-bids", help="write the masks of a study as a BIDS derivatives dataset")
+    export.add_argument("study", type=Path, metavar="STUDY.toml")
+    export.add_argument("-o", "--output", type=Path, required=True, metavar="DIR",
+                        help="an empty folder, or one that is not there; best <BIDS dataset>/derivatives/bedrest")
+
     simulate = commands.add_parser("simulate", help="error rates of the statistics on synthetic cohorts of known truth")
     simulate.add_argument("--replicates", type=int, default=2400, help="cohorts a scenario (default 2400)")
     simulate.add_argument("--sizes", action="store_true", help="time and memory by size of the study instead")
@@ -111,7 +116,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_verify(commands: argparse._SubParsersAction) -> None:
+def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verify = commands.add_parser("verify", help="prove that results are what they claim: checksums of every file")
     verify.add_argument("study", type=Path, metavar="STUDY.toml")
     verify.add_argument("--rerun", action="store_true",
@@ -120,7 +125,7 @@ def _add_verify(commands: argparse._SubParsersAction) -> None:
     verify.add_argument("--device", choices=DEVICES, default=None, help="of the second run; default: as the first one")
 
 
-def _add_train(commands: argparse._SubParsersAction) -> None:
+def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     train = commands.add_parser("train", help="train the network on the study's own labelled scans")
     train.add_argument("study", type=Path, metavar="STUDY.toml")
     train.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
@@ -139,7 +144,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     train.add_argument("--threads", type=int, default=None, help="default: every core")
 
 
-def _add_benchmark_engine(commands: argparse._SubParsersAction) -> None:
+def _add_benchmark_engine(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     bench = commands.add_parser("benchmark-engine", help="measure the engine against its targets")
     bench.add_argument("--weights", type=Path, metavar="FILE", help="default: the shipped network")
     bench.add_argument("--device", choices=DEVICES, default="auto")
@@ -154,7 +159,7 @@ def _add_benchmark_engine(commands: argparse._SubParsersAction) -> None:
                        help="page; every disc goes into a .csv beside it (default docs/engine_benchmark.md)")
 
 
-def _add_benchmark_change(commands: argparse._SubParsersAction) -> None:
+def _add_benchmark_change(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     bench = commands.add_parser("benchmark-change", help="measure how well change is measured, on synthetic people")
     fit = commands.add_parser("fit-errors", help="fit the standard errors of volumes to synthetic people; they are "
                                                  "written beside the weights")
@@ -176,7 +181,7 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     module = import_module(f"pipelines.{MODULE_OF.get(args.command, 'commands')}")
     try:
-        return getattr(module, args.command.replace("-", "_"))(args)
+        return int(getattr(module, args.command.replace("-", "_"))(args))
     except BedrestError as error:
         print(f"bedrest {args.command}: {error}", file=sys.stderr)
         return 1

@@ -8,10 +8,18 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from analysis import schemas
 from analysis.errors import ImageError, StudyError
 from analysis.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, Contrast, Status
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.io.manifest import InputProblem
+    from analysis.io.results import StudyResults
+    from pipelines.run import RunOutcome
 
 DONE, COULD_NOT, DONE_WITH_FAILURES = 0, 1, 3
 
@@ -99,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     return status
 
 
-def _tell(outcome, results, problems) -> int:
+def _tell(outcome: RunOutcome, results: StudyResults, problems: list[InputProblem]) -> int:
     if not outcome.finished:
         tail = "\n".join(outcome.log.read_text(errors="replace").splitlines()[-15:])
         print(f"A stage broke down; what was computed is kept. The end of {outcome.log}:\n{tail}", file=sys.stderr)
@@ -124,7 +132,7 @@ def _tell(outcome, results, problems) -> int:
     return DONE_WITH_FAILURES if len(failed) or problems or pages else DONE
 
 
-def _tell_pages(results) -> int:
+def _tell_pages(results: StudyResults) -> int:
     """Name every page that could not be made; how many there are."""
     pages = results.read(schemas.REPORTS)
     failed = pages[pages["status"] == Status.FAILED]
@@ -136,7 +144,8 @@ def _tell_pages(results) -> int:
 def segment(args: argparse.Namespace) -> int:
     """One scan -> one mask in the scan's own grid."""
     from analysis.io.images import read_scan
-    from analysis.io.masks import write_label_map, write_volume
+    from analysis.io.label_files import write_label_files
+    from analysis.io.masks import label_table_path, write_label_map, write_volume
     from analysis.segmentation.device import resolve_device
     from analysis.segmentation.engine import segment as run_engine
     from analysis.segmentation.weights import chosen_weights, load_weights
@@ -153,6 +162,7 @@ def segment(args: argparse.Namespace) -> int:
     like = next(iter(paths.values()))
     names = {**(TISSUE_OF_LABEL if result.tissues else LEVEL_OF_LABEL), **{f.label: f.name for f in result.findings}}
     write_label_map(result.tissues or result.discs, args.output, names=names, like=like)
+    write_label_files(label_table_path(args.output).with_suffix(""), names)
     if args.probabilities:
         write_volume(result.disc_probability, args.probabilities, like=like)
     for warning in result.warnings:
@@ -240,7 +250,7 @@ def _refuse_overwrite(output: Path, inputs: list[Path]) -> None:
                          "Choose another name with -o.")
 
 
-def _tell_rows(frame, output: Path) -> int:
+def _tell_rows(frame: pd.DataFrame, output: Path) -> int:
     bad = frame[frame["status"] != Status.OK]
     for _, row in bad.iterrows():
         print(f"{row['status']}: {row['level']}: {row['reason']}", file=sys.stderr)

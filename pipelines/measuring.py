@@ -70,7 +70,7 @@ def measure_subject(job: Job) -> None:
     write_slice(job, renames_frame(asked.levels, absent), schemas.RENAMES)
 
 
-def _measure_ours(job: Job, visit: Visit, key, record: pd.Series, found: pd.DataFrame,
+def _measure_ours(job: Job, visit: Visit, key: VisitKey, record: pd.Series, found: pd.DataFrame,
                   asked: Corrections) -> tuple[MeasuredMask, pd.DataFrame, pd.DataFrame]:
     scan = images_of(visit)
     chosen = measured_mask(job.results, asked, visit=key, record=record, found=found,
@@ -127,7 +127,7 @@ def _probability_of(job: Job, visit: Visit, chosen: MeasuredMask, record: pd.Ser
     return after_edit(probability, read_label_map(automatic, where=visit.where), chosen.mask)
 
 
-def _measure_reference(visit: Visit, key, ours: LabelMap | None
+def _measure_reference(visit: Visit, key: VisitKey, ours: LabelMap | None
                        ) -> tuple[list[pd.DataFrame], list[pd.DataFrame], list[pd.DataFrame]]:
     path = visit.paths.get(MaskRole.REFERENCE)
     if path is None:

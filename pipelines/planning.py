@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator
+from typing import Any
 
 from analysis import __version__
 from analysis.errors import StudyError
@@ -88,7 +89,7 @@ def _sizes(seed: int) -> Iterator[str]:
         yield f"| {subjects} x 6 x 7 | {len(study.measures)} | {seconds[0]:.1f} s | {peak:.0f} MiB |"
 
 
-def _line(row: dict) -> str:
+def _line(row: dict[str, Any]) -> str:
     from analysis.stats.error_rates import QUESTIONS
 
     rates = ["-" if row[q] != row[q] else f"{row[q]:.1f} %" for q in QUESTIONS]

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import TextIO
 
 import pandas as pd
 from tqdm import tqdm
@@ -26,6 +27,7 @@ from analysis import schemas
 from analysis.errors import OutputError
 from analysis.io.corrections import find_corrections
 from analysis.io.files import sha256_of, write_if_changed
+from analysis.io.label_files import ALL_LABELS, write_label_files
 from analysis.io.manifest import InputProblem, Manifest, build_manifest, check_manifest
 from analysis.io.results import StudyResults
 from analysis.io.tables import write_table
@@ -66,6 +68,7 @@ def prepare(study: Study, results: StudyResults) -> tuple[Manifest, list[InputPr
 
     What an edited mask holds is told by the stage that measures it.
     """
+    write_label_files(results.label_files, ALL_LABELS)
     manifest = build_manifest(study)
     corrections = find_corrections(study, manifest)
     problems = [*check_manifest(study, manifest), *corrections.problems]
@@ -113,7 +116,7 @@ def run_workflow(study: Study, results: StudyResults, manifest: Manifest, *, cor
     return RunOutcome(redone, reasons, process.returncode == 0, log)
 
 
-def _follow(process: subprocess.Popen[str], log) -> tuple[Counter[str], list[str]]:
+def _follow(process: subprocess.Popen[str], log: TextIO) -> tuple[Counter[str], list[str]]:
     """Read Snakemake's words: count jobs, keep reasons, move the bar."""
     redone: Counter[str] = Counter()
     reasons: list[str] = []

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,9 @@ from analysis.settings import load_study
 from analysis.types import DiscFinding, LabelMap, Scan
 from analysis.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, MaskRole, Status
 from pipelines.jobs import Job, Visit, like, use_threads, visits_of, write_slice
+
+if TYPE_CHECKING:
+    from analysis.segmentation.weights import TrainedNetwork
 
 
 def segment(job: Job) -> None:
@@ -53,8 +57,8 @@ def _read_visit(visit: Visit) -> LabelMap | Scan:
     return read_scan(visit.contrasts(), where=visit.where)
 
 
-def _segment_visit(job: Job, visit: Visit, contents: Callable[[], LabelMap | Scan], trained,
-                   device: str) -> tuple[dict, list[dict]]:
+def _segment_visit(job: Job, visit: Visit, contents: Callable[[], LabelMap | Scan], trained: TrainedNetwork,
+                   device: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     from analysis.segmentation.engine import segment as run_engine
 
     key = {"subject": visit.subject, "session": visit.session}

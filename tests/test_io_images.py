@@ -224,7 +224,8 @@ def test_masks_lie_where_their_scan_lies(tmp_path, rng, affine, codes, highest):
         assert not written.header[name].item().strip(b"\0")
     lines = label_table_path(target).read_text().splitlines()
     assert label_table_path(target).name == "m.tsv"
-    assert lines[:2] == ["index\tname", "1\tL5-S1"] and lines[-1] == "101\tunnamed-1"
+    assert lines[:2] == ["index\tname\tcolor", "1\tL5-S1\t#D55E00"]
+    assert lines[-1] == "101\tunnamed-1\t#6B7280"
 
 
 def test_masks_have_nifti_names(tmp_path):

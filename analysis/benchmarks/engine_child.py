@@ -96,7 +96,7 @@ def timed(trained: TrainedNetwork, scans: Iterable[Scan], device: str) -> tuple[
     return seconds, masks
 
 
-def speed(trained: TrainedNetwork, paths: list[Path]) -> tuple[dict, list[LabelMap]]:
+def speed(trained: TrainedNetwork, paths: list[Path]) -> tuple[dict[str, Any], list[LabelMap]]:
     """One scan after the other on the CPU, each read when its turn comes."""
     clock = NetworkClock((trained.network, trained.locator), "cpu")
     seconds, masks = timed(trained, map(read_saved_scan, paths), "cpu")
@@ -104,7 +104,7 @@ def speed(trained: TrainedNetwork, paths: list[Path]) -> tuple[dict, list[LabelM
             "peak_memory_bytes": peak_memory_bytes()}, masks
 
 
-def windows(trained: TrainedNetwork, paths: list[Path]) -> tuple[dict, list[LabelMap]]:
+def windows(trained: TrainedNetwork, paths: list[Path]) -> tuple[dict[str, Any], list[LabelMap]]:
     """The same network in sliding windows over whole scans, and ours again, in turns."""
     sliding = replace(trained, network=SlidingWindows(trained.network), locator=Everywhere())
     ours: list[float] = []
@@ -118,7 +118,7 @@ def windows(trained: TrainedNetwork, paths: list[Path]) -> tuple[dict, list[Labe
     return {"ours": ours, "theirs": theirs}, masks
 
 
-def gpu(trained: TrainedNetwork, paths: list[Path]) -> tuple[dict, list[LabelMap]]:
+def gpu(trained: TrainedNetwork, paths: list[Path]) -> tuple[dict[str, Any], list[LabelMap]]:
     """Networks alone and whole scans on CUDA, after one scan to warm up."""
     scans = [read_saved_scan(p) for p in paths]
     segment(trained, scans[0], device="cuda")
@@ -128,7 +128,7 @@ def gpu(trained: TrainedNetwork, paths: list[Path]) -> tuple[dict, list[LabelMap
             "network_seconds": clock.seconds / len(scans), "name": torch.cuda.get_device_name()}, masks
 
 
-TASKS: dict[str, Callable[[TrainedNetwork, list[Path]], tuple[dict, list[LabelMap]]]] = {
+TASKS: dict[str, Callable[[TrainedNetwork, list[Path]], tuple[dict[str, Any], list[LabelMap]]]] = {
     "speed": speed, "windows": windows, "gpu": gpu}
 
 

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -123,7 +124,7 @@ def _save(visits: Iterable[SyntheticVisit], folder: Path) -> None:
         save_scan(visit.dixon, folder / f"scan-{i:02d}.npz")
 
 
-def _child(task: str, weights: Path, folder: Path) -> dict:
+def _child(task: str, weights: Path, folder: Path) -> dict[str, Any]:
     """Run a task of `engine_child`; what it measured.
 
     Raises
@@ -138,7 +139,8 @@ def _child(task: str, weights: Path, folder: Path) -> dict:
         last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
         raise OutputError("a timed run that ends well", last, f"engine_child {task}",
                           "Leave the row out with --rows, or free some memory.")
-    return json.loads((folder / f"{task}.json").read_text())
+    result: dict[str, Any] = json.loads((folder / f"{task}.json").read_text())
+    return result
 
 
 def _dice(folder: Path, task: str, visits: list[SyntheticVisit]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -83,7 +84,7 @@ def flow_diagram(flow: pd.DataFrame, *, groups: Sequence[str], sessions: Sequenc
     return figure
 
 
-def _words(row: dict, in_lines: Sequence[Sequence[tuple[str, str]]]) -> list[tuple[str, str]]:
+def _words(row: dict[str, Any], in_lines: Sequence[Sequence[tuple[str, str]]]) -> list[tuple[str, str]]:
     """Lines with their colour: red where subjects were lost since the step before."""
     lines, before = [(str(row["session"]), "bold")], int(row["enrolled"])
     for steps in in_lines:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -46,10 +47,10 @@ class VisitView:
 class _Plane:
     """A sagittal plane: arrays (front-back, foot-head) and the millimetres they span from the mask's centre."""
 
-    image: NDArray
-    mask: NDArray
-    reference: NDArray | None
-    before: NDArray | None
+    image: NDArray[Any]
+    mask: NDArray[Any]
+    reference: NDArray[Any] | None
+    before: NDArray[Any] | None
     extent_mm: tuple[float, float, float, float]
 
 

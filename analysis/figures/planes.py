@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +65,9 @@ class Plane:
 
 def cut_image(volume: Volume, plane: Plane) -> NDArray[np.float32]:
     """(rows, columns) intensities, linear between voxels, 0 outside the image."""
-    return map_coordinates(volume.data, _indices(volume.grid.affine_ras_mm, plane), order=1, output=np.float32)
+    result: NDArray[np.float32] = map_coordinates(volume.data, _indices(volume.grid.affine_ras_mm, plane), order=1,
+                                                  output=np.float32)
+    return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +137,7 @@ def disc_plane(view: VisitView, level: str) -> Plane | None:
     return Plane(np.array(shape.centre_mm), -shape.axes[:, 0], shape.axes[:, 1], (-across, across, -along, along))
 
 
-def window_of(images: Sequence[NDArray]) -> tuple[float, float]:
+def window_of(images: Sequence[NDArray[Any]]) -> tuple[float, float]:
     """Darkest and brightest intensity to show, the same for every visit."""
     shown = np.concatenate([i[i > 0].ravel() for i in images]) if images else np.empty(0)
     low, high = np.percentile(shown, [1, 99.5]) if shown.size else (0.0, 1.0)
@@ -149,7 +152,8 @@ def level_name(label: int) -> str:
 def _indices(affine_ras_mm: NDArray[np.float64], plane: Plane) -> NDArray[np.float64]:
     inverse = np.linalg.inv(affine_ras_mm)
     points = plane.points_mm()
-    return np.einsum("ij,jrc->irc", inverse[:3, :3], points) + inverse[:3, 3, None, None]
+    result: NDArray[np.float64] = np.einsum("ij,jrc->irc", inverse[:3, :3], points) + inverse[:3, 3, None, None]
+    return result
 
 
 def _disc_centres(mask: LabelMap) -> dict[int, NDArray[np.float64]]:

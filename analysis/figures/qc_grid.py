@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from html import escape
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
@@ -51,7 +52,7 @@ def qc_grid(qc: pd.DataFrame, results: StudyResults) -> HTML:
                 f"<th></th>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>")
 
 
-def _tile(row: dict, report: str, results: StudyResults) -> str:
+def _tile(row: dict[str, Any], report: str, results: StudyResults) -> str:
     verdict, path = row["verdict"], results.thumbnail(row["subject"], row["session"])
     said = row["findings"] if isinstance(row["findings"], str) else ""
     title = escape(f"{row['subject']} {row['session']}: {verdict}. {said}".strip(), quote=True)

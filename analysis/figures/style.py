@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.io.files import atomic_path, write_text
-from analysis.vocabulary import LEVELS
+from analysis.vocabulary import LEVEL_COLOURS, LEVELS
 
 SINGLE_MM: Final = 88.0  # one journal column
 DOUBLE_MM: Final = 180.0  # two journal columns
@@ -32,7 +32,6 @@ GROUP_MARKERS: Final = ("o", "s", "D", "^", "v", "P")
 SOURCE_COLOURS: Final = {"automatic": GREEN, "reference": VERMILION}
 SOURCE_LINES: Final = {"automatic": "-", "reference": "--"}
 SOURCE_MARKERS: Final = {"automatic": "o", "reference": "s"}
-LEVEL_COLOURS: Final = dict(zip(LEVELS, (BLACK, PURPLE, BLUE, SKY, GREEN, ORANGE, VERMILION), strict=True))
 LEVEL_MARKERS: Final = dict(zip(LEVELS, ("o", "s", "D", "^", "v", "P", "X"), strict=True))
 
 # DejaVu Sans comes with matplotlib, so a figure looks the same on every machine.

@@ -76,7 +76,7 @@ def _words(row: Mapping[str, object] | None) -> str:
         return "not scanned"
     time, minutes = row.get("scan_time"), row.get("minutes_supine")
     said = [time] if isinstance(time, str) and time else []
-    said += [f"{float(str(minutes)):g} min supine"] if minutes is not None and not pd.isna(minutes) else []  # type: ignore[call-overload]
+    said += [f"{float(str(minutes)):g} min supine"] if minutes is not None and not pd.isna(minutes) else []
     return ", ".join(map(str, said))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from IPython.display import HTML
@@ -188,7 +189,7 @@ def _name(label: int, lines: list[NDArray[np.float64]]) -> str:
     return f'<text x="{spots[:, 0].max() + 4:.0f}" y="{spots[:, 1].mean() + 3:.0f}">{escape(level_name(label))}</text>'
 
 
-def _bytes(image: NDArray, window: tuple[float, float]) -> NDArray[np.uint8]:
+def _bytes(image: NDArray[Any], window: tuple[float, float]) -> NDArray[np.uint8]:
     low, high = window
     return np.round(255 * np.clip((image - low) / (high - low), 0, 1)).astype(np.uint8)
 

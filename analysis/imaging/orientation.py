@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -25,15 +26,17 @@ class Turn:
     turned: Grid
     _to_ras: NDArray[np.float64]
 
-    def apply(self, data: NDArray) -> NDArray:
+    def apply(self, data: NDArray[Any]) -> NDArray[Any]:
         """Array in stored order -> array in RAS+ order (a view where possible)."""
-        return nib.orientations.apply_orientation(data, self._to_ras)
+        result: NDArray[Any] = nib.orientations.apply_orientation(data, self._to_ras)
+        return result
 
-    def undo(self, data: NDArray) -> NDArray:
+    def undo(self, data: NDArray[Any]) -> NDArray[Any]:
         """Array in RAS+ order -> array in stored order."""
         ras = nib.orientations.axcodes2ornt(("R", "A", "S"))
         stored = nib.orientations.axcodes2ornt(nib.orientations.aff2axcodes(self.stored.affine_ras_mm))
-        return nib.orientations.apply_orientation(data, nib.orientations.ornt_transform(ras, stored))
+        result: NDArray[Any] = nib.orientations.apply_orientation(data, nib.orientations.ornt_transform(ras, stored))
+        return result
 
 
 def turn_to_ras(grid: Grid) -> Turn:

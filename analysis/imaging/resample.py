@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -26,7 +28,7 @@ def grid_with_spacing(grid: Grid, spacing_mm: tuple[float, float, float]) -> Gri
     return Grid((int(shape[0]), int(shape[1]), int(shape[2])), affine)
 
 
-def resample(data: NDArray, source: Grid, target: Grid, *, order: int) -> NDArray:
+def resample(data: NDArray[Any], source: Grid, target: Grid, *, order: int) -> NDArray[Any]:
     """Values of `data` at the voxel centres of `target`; smoothed first where the target is coarser (order 1).
 
     Parameters
@@ -43,6 +45,7 @@ def resample(data: NDArray, source: Grid, target: Grid, *, order: int) -> NDArra
         sigma = 0.5 * np.sqrt(coarser**2 - 1)
         if sigma.max() > 0.05:
             data = ndimage.gaussian_filter(data, sigma)
-    return ndimage.affine_transform(
+    result: NDArray[Any] = ndimage.affine_transform(
         data, matrix[:3, :3], offset=matrix[:3, 3], output_shape=target.shape, order=order, mode="nearest"
     )
+    return result

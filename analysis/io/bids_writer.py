@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.io.files import atomic_path, write_text
+from analysis.io.label_files import bids_label_table
 from analysis.types import LabelMap, Scan, Volume
-from analysis.vocabulary import Contrast
+from analysis.vocabulary import LEVEL_OF_LABEL, Contrast
 
 # contrast -> (file name ending, sidecar); echo times of a 1.5 T Dixon pair
 _BIDS: dict[Contrast, tuple[str, dict[str, object]]] = {
@@ -23,6 +24,17 @@ _BIDS: dict[Contrast, tuple[str, dict[str, object]]] = {
     Contrast.WATER: ("rec-water_T1w", {"ImageType": ["DERIVED", "PRIMARY", "WATER"]}),
     Contrast.FAT: ("rec-fat_T1w", {"ImageType": ["DERIVED", "PRIMARY", "FAT"]}),
     Contrast.T2: ("T2w", {}),
+}
+
+# What validators want to know of columns that BIDS does not define.
+COLUMN_MEANINGS: dict[str, dict[str, object]] = {
+    "group": {"Description": "Arm of the study"},
+    "height": {"Description": "Standing height", "Units": "cm"},
+    "weight": {"Description": "Body mass", "Units": "kg"},
+    "study_day": {"Description": "Day of the study; day 1 is the first day in bed", "Units": "day"},
+    "phase": {"Description": "Phase of the study",
+              "Levels": {"baseline": "before bed rest", "bed_rest": "in bed", "recovery": "up again"}},
+    "minutes_supine": {"Description": "Time lying down before the scan", "Units": "min"},
 }
 
 
@@ -38,16 +50,34 @@ def write_scan(root: Path, subject: str, session: str, *, scan: Scan) -> None:
 
 
 def write_reference_mask(derivatives: Path, subject: str, session: str, *, mask: LabelMap) -> None:
-    """Write a truth mask as ``desc-truth_dseg`` below a derivatives folder."""
+    """Write a truth mask as ``desc-truth_dseg`` below a derivatives folder; `write_truth_dataset` names its labels."""
     folder = derivatives / subject / session / "anat"
     folder.mkdir(parents=True, exist_ok=True)
     _write_nifti(mask, folder / f"{subject}_{session}_desc-truth_dseg.nii.gz", np.uint8)
 
 
+def write_truth_dataset(derivatives: Path, *, description: Mapping[str, object], readme: str) -> None:
+    """Write what all truth masks of a derivatives folder share: label table and sidecar are inherited by each."""
+    _write_json(derivatives / "dataset_description.json", description)
+    write_text(derivatives / "README", readme)
+    write_text(derivatives / "desc-truth_dseg.tsv", bids_label_table(LEVEL_OF_LABEL))
+    _write_json(derivatives / "desc-truth_dseg.json",
+                {"Description": "Discs of a synthetic spine, painted from its analytic shape.", "Manual": False})
+
+
 def write_dataset_files(root: Path, *, description: Mapping[str, object], readme: str, participants: pd.DataFrame,
-                        sessions: Mapping[str, pd.DataFrame]) -> None:
-    """Write dataset_description.json, README, participants.tsv and one sessions.tsv a subject."""
-    write_text(root / "dataset_description.json", json.dumps(description, indent=1) + "\n")
+                        sessions: Mapping[str, pd.DataFrame], meanings: Mapping[str, object]) -> None:
+    """Write dataset_description.json, README, participants.tsv and one sessions.tsv a subject, with their sidecars.
+
+    Parameters
+    ----------
+    meanings : mapping
+        Column -> its description; what no table has is left out.
+    """
+    visits = next(iter(sessions.values()), pd.DataFrame())
+    for name, table in (("participants", participants), ("sessions", visits)):
+        _write_json(root / f"{name}.json", {c: meanings[c] for c in table.columns if c in meanings})
+    _write_json(root / "dataset_description.json", description)
     write_text(root / "README", readme)
     write_text(root / "participants.tsv", participants.to_csv(sep="\t", index=False, na_rep="n/a"))
     for subject, table in sessions.items():
@@ -55,10 +85,15 @@ def write_dataset_files(root: Path, *, description: Mapping[str, object], readme
         write_text(root / subject / f"{subject}_sessions.tsv", text)
 
 
+def _write_json(path: Path, content: Mapping[str, object]) -> None:
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
 def _write_nifti(image: Volume | LabelMap, path: Path, dtype: type) -> None:
     data: np.ndarray = np.round(image.data).astype(dtype)
     nifti = nib.Nifti1Image(data, image.grid.affine_ras_mm)
     nifti.header.set_xyzt_units("mm")
+    nifti.header.set_intent("label" if isinstance(image, LabelMap) else "none")
     nifti.set_sform(image.grid.affine_ras_mm, code=1)
     nifti.set_qform(image.grid.affine_ras_mm, code=1)
     with atomic_path(path) as temporary:

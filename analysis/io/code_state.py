@@ -9,6 +9,8 @@ from pathlib import Path
 def code_state() -> dict[str, object]:
     """Commit and whether the tree differs from it; empty where the package is not a checkout."""
     root = Path(__file__).parents[2]
+    if not (root / ".git").exists():  # installed: a repository around it is not ours
+        return {}
     try:
         commit = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True)
         status = subprocess.run(["git", "-C", str(root), "status", "--porcelain"], capture_output=True, text=True)

@@ -1,7 +1,8 @@
-"""Prints the generated pages of data_manifest/: the column dictionary, or the JSON schema of study.toml.
+"""Prints the generated pages of data_manifest/: the column dictionary, or study.toml as JSON schema or page.
 
     python -m analysis.io.columns_page > data_manifest/columns.md
     python -m analysis.io.columns_page --study-schema > data_manifest/study.schema.json
+    python -m analysis.io.columns_page --study-keys > data_manifest/study_keys.md
 
 Each says nothing that `schemas.py` and `settings.py` do not say.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 from analysis.schemas import LEVEL_NAMES, SCANS, SESSIONS, SUBJECTS, TABLES, Col, Table
 from analysis.settings import Study
@@ -21,6 +23,13 @@ Generated from `analysis/schemas.py` by `python -m analysis.io.columns_page`; ed
 CSV, UTF-8, comma-separated, point in decimal numbers. An empty cell is a missing value. Identifiers are text: `01`
 stays `01`. *May be empty*: the column stands there, a value may be missing. *May be absent*: the whole column may be
 left out.
+"""
+
+_KEYS_HEAD = """# Every key of study.toml
+
+Generated from `analysis/settings.py` by `python -m analysis.io.columns_page --study-keys`; edit there. The same as JSON
+schema, for editors that complete and check TOML: `data_manifest/study.schema.json`. Examples stand in
+[Describing a study](README.md).
 """
 
 
@@ -37,6 +46,48 @@ def study_schema() -> str:
     schema = Study.model_json_schema()
     schema["properties"].pop("path")  # where the file lies is not written in it
     return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}, indent=1) + "\n"
+
+
+def study_keys() -> str:
+    """Every key of study.toml with what it may hold, as Markdown."""
+    schema = json.loads(study_schema())
+    parts = {"top level": schema, **{title: schema["$defs"][name] for title, name in (
+        ("[images]", "Images"), ("[statistics]", "Statistics"), ("[[sessions]]", "Session"))}}
+    return _KEYS_HEAD + "".join(_keys(title, part) for title, part in parts.items())
+
+
+def _keys(title: str, part: dict[str, Any]) -> str:
+    needed = part.get("required", [])
+    rows = "".join(f"| `{key}` | {_kind(what)} | {_default(what, key in needed)} | {_meaning(what)} |\n"
+                   for key, what in part["properties"].items())
+    return f"\n## {title}\n\n| key | holds | when left out | meaning |\n| --- | --- | --- | --- |\n{rows}"
+
+
+def _meaning(what: dict[str, Any]) -> str:
+    return str(what.get("description", "-")).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _kind(what: dict[str, Any]) -> str:
+    if "enum" in what:
+        return "one of " + ", ".join(f"`{v}`" for v in what["enum"])
+    if "anyOf" in what:
+        return " or ".join(_kind(w) for w in what["anyOf"] if w.get("type") != "null")
+    if "$ref" in what:
+        name = what["$ref"].rsplit("/", 1)[-1]
+        return "a section of its own, see below" if name in ("Images", "Statistics", "Session") else f"a {name.lower()}"
+    if what.get("type") == "array":
+        return "a list: " + _kind(what.get("items", {}))
+    if what.get("format") == "path":
+        return "a path"
+    return {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false",
+            "object": "a table"}.get(what.get("type", ""), "anything")
+
+
+def _default(what: dict[str, Any], needed: bool) -> str:
+    if needed:
+        return "must be given"
+    value = what.get("default")
+    return "-" if value is None or value == [] or value == {} or isinstance(value, dict) else f"`{json.dumps(value)}`"
 
 
 def _section(table: Table) -> str:
@@ -56,4 +107,5 @@ def _row(column: Col) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(study_schema() if "--study-schema" in sys.argv[1:] else columns_page())
+    PAGES = {"--study-schema": study_schema, "--study-keys": study_keys}
+    sys.stdout.write(next((PAGES[word] for word in sys.argv[1:] if word in PAGES), columns_page)())

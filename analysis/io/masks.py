@@ -12,6 +12,7 @@ import numpy as np
 from analysis.errors import ImageError
 from analysis.io.files import atomic_path, write_text
 from analysis.io.images import load_nifti
+from analysis.io.label_files import bids_label_table
 from analysis.types import Grid, LabelMap, Volume
 
 
@@ -48,7 +49,7 @@ def write_label_map(label_map: LabelMap, path: Path, *, names: Mapping[int, str]
     path : Path
         Ending .nii or .nii.gz.
     names : mapping of label number to name
-        Written as columns ``index`` and ``name``.
+        Written as columns ``index``, ``name`` and ``color``.
     like : Path, optional
         The scan the mask belongs to: its coordinate codes are kept, its free-text header fields are not.
 
@@ -61,9 +62,8 @@ def write_label_map(label_map: LabelMap, path: Path, *, names: Mapping[int, str]
     """
     highest = int(label_map.data.max(initial=0))
     dtype = np.uint8 if highest < 2**8 else np.uint16 if highest < 2**16 else np.int32
-    _write(label_map.data.astype(dtype), label_map.grid, path, like)
-    rows = "".join(f"{index}\t{name}\n" for index, name in sorted(names.items()))
-    write_text(label_table_path(path), "index\tname\n" + rows)
+    _write(label_map.data.astype(dtype), label_map.grid, path, like, intent="label")
+    write_text(label_table_path(path), bids_label_table(names))
 
 
 def write_volume(volume: Volume, path: Path, *, like: Path | None = None, dtype: type = np.float32) -> None:
@@ -77,11 +77,13 @@ def write_volume(volume: Volume, path: Path, *, like: Path | None = None, dtype:
     _write(volume.data, volume.grid, path, like, dtype=dtype)
 
 
-def _write(data: np.ndarray, grid: Grid, path: Path, like: Path | None, *, dtype: type | None = None) -> None:
+def _write(data: np.ndarray, grid: Grid, path: Path, like: Path | None, *, dtype: type | None = None,
+           intent: str = "none") -> None:
     if not path.name.endswith((".nii", ".nii.gz")):
         raise ImageError("a file name ending in .nii or .nii.gz", path.name, str(path), "Choose another name.")
     image = nib.Nifti1Image(data, grid.affine_ras_mm)
     image.set_data_dtype(dtype or data.dtype)
+    image.header.set_intent(intent)
     s_code, q_code, unit = _coordinate_codes(like)
     image.header.set_xyzt_units(unit)
     image.set_sform(grid.affine_ras_mm, code=s_code)

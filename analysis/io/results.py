@@ -48,6 +48,11 @@ class StudyResults:
     def probability(self, subject: str, session: str) -> Path:
         return self.output_dir / "masks" / f"{subject}_{session}_probability.nii.gz"
 
+    @property
+    def label_files(self) -> Path:
+        """Stem of the colour tables for ITK-SNAP and 3D Slicer, which hold for every mask of the study."""
+        return self.output_dir / "masks" / "labels"
+
     def measured_mask(self, subject: str, session: str) -> Path:
         """The mask as it was measured; there only where a person corrected it or its names."""
         return self.subject_dir(subject) / f"{session}_measured.nii.gz"

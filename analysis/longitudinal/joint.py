@@ -162,7 +162,9 @@ def joint_volumes(trained: TrainedNetwork, visits: Mapping[str, SeenVisit], labe
 
 def _mean_directions(grids: Sequence[Grid]) -> NDArray[np.float64]:
     """(3, 3) mean of the scans' axes."""
-    return Rotation.from_matrix(np.array([g.affine_ras_mm[:3, :3] / g.spacing_mm for g in grids])).mean().as_matrix()
+    axes = np.array([g.affine_ras_mm[:3, :3] / g.spacing_mm for g in grids])
+    mean: NDArray[np.float64] = Rotation.from_matrix(axes).mean().as_matrix()
+    return mean
 
 
 def _box_grid(middle: Pose, directions: NDArray[np.float64], shift: tuple[float, float, float]) -> Grid:
@@ -187,7 +189,8 @@ def _look(trained: TrainedNetwork, visit: SeenVisit, motion: Affine, grid: Grid,
         image = np.ascontiguousarray(image[:, ::-1])
     scores = forward(trained.network, image, device)
     disc = calibrated(scores.data, trained.calibration.given(contrasts))[Structure.DISC]
-    return disc[::-1] if mirrored else disc
+    result: NDArray[np.float32] = disc[::-1] if mirrored else disc
+    return result
 
 
 def _part(to_visit: Affine, shape: tuple[int, ...]) -> tuple[slice, ...]:
@@ -209,4 +212,5 @@ def _region(probability: NDArray[np.float32], grid: Grid, centre_mm: NDArray[np.
     near = [np.linalg.norm((np.argwhere(discs == k).mean(axis=0) - centre[:3]) * grid.spacing_mm)
             if sizes[k] > 20 else float("inf") for k in range(1, n + 1)]
     wide = expand_labels(discs, REACH_MM, spacing=tuple(grid.spacing_mm))
-    return wide == 1 + near.index(min(near))
+    result: NDArray[np.bool_] = wide == 1 + near.index(min(near))
+    return result

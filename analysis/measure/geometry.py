@@ -72,7 +72,8 @@ def centre_of_mass_mm(mask: NDArray[np.bool_], box: Box, affine_ras_mm: Affine) 
     affine_ras_mm : (4, 4) of the whole array
     """
     index = np.argwhere(mask).mean(axis=0) + [s.start for s in box]
-    return affine_ras_mm[:3, :3] @ index + affine_ras_mm[:3, 3]
+    result: NDArray[np.float64] = affine_ras_mm[:3, :3] @ index + affine_ras_mm[:3, 3]
+    return result
 
 
 def disc_geometry(mask: NDArray[np.bool_], box: Box, affine_ras_mm: Affine) -> DiscGeometry:

@@ -98,7 +98,9 @@ class _Surroundings:
 
     def inside(self, label: int) -> NDArray[np.bool_]:
         """A tissue near the disc, eroded by one voxel."""
-        return binary_erosion(self.labels == label) & (np.linalg.norm(self.offset_mm, axis=-1) <= REACH_MM)
+        near = np.linalg.norm(self.offset_mm, axis=-1) <= REACH_MM
+        result: NDArray[np.bool_] = binary_erosion(self.labels == label) & near
+        return result
 
     def signal_of(self, image: NDArray[np.float32] | None, labels: list[int]) -> tuple[float, str]:
         """Mean of the tissues' medians; NaN and why where one of them is missing."""

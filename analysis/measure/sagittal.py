@@ -105,7 +105,8 @@ class Band:
 
     def world_mm(self, y_mm: float, z_mm: float) -> Float:
         """(3,) the world point at y to the front and z to the head of the section's centre."""
-        return self.centre_mm + y_mm * self.axes[:, 1] + z_mm * self.axes[:, 2]
+        result: Float = self.centre_mm + y_mm * self.axes[:, 1] + z_mm * self.axes[:, 2]
+        return result
 
 
 @dataclass(frozen=True)

@@ -207,7 +207,8 @@ def proportional_bias(
 
 def _residuals(y: np.ndarray, x: np.ndarray) -> np.ndarray:
     centred = x - x.mean()
-    return y - y.mean() - centred * float(centred @ y) / float(centred @ centred)
+    result: np.ndarray = y - y.mean() - centred * float(centred @ y) / float(centred @ centred)
+    return result
 
 
 def pitman_morgan(first: ArrayLike, second: ArrayLike) -> VarianceTest:

@@ -39,7 +39,7 @@ class Term:
 
     @property
     def q(self) -> int:
-        return self.z.shape[1]
+        return int(self.z.shape[1])
 
 
 def random_term(name: str, group: Sequence[object], z: np.ndarray | None = None) -> Term:
@@ -251,14 +251,16 @@ class HeterogeneousCompoundSymmetry:
         return -1.0 / max(1, len(self.names_of_visits) - 1)
 
     def key(self, rows: np.ndarray) -> bytes:
-        return self.visits[rows].tobytes()
+        return bytes(self.visits[rows].tobytes())
 
     def components(self, rows: np.ndarray) -> np.ndarray:
-        return self.visits[rows]
+        result: np.ndarray = self.visits[rows]
+        return result
 
     def value(self, phi: np.ndarray, components: np.ndarray) -> np.ndarray:
         sd, rho = phi[components], phi[-1]
-        return np.outer(sd, sd) * (rho + (1 - rho) * np.eye(sd.size))
+        result: np.ndarray = np.outer(sd, sd) * (rho + (1 - rho) * np.eye(sd.size))
+        return result
 
     def derivatives(self, phi: np.ndarray, components: np.ndarray) -> np.ndarray:
         sd, rho, m = phi[components], phi[-1], components.size

@@ -77,7 +77,8 @@ class Design:
         """Weights over the full set of columns -> over the fitted ones; None when the data cannot tell."""
         if np.abs(weights - self.row_space @ weights).max() > 1e-8:
             return None
-        return weights[self.kept]
+        result: np.ndarray | None = weights[self.kept]
+        return result
 
     def _mean(self, cell: Mapping[str, str]) -> np.ndarray:
         chosen = np.ones(len(self.grid), dtype=bool)
@@ -85,7 +86,8 @@ class Design:
             chosen &= (self.grid[name] == value).to_numpy()
         if not chosen.any():
             raise ModelError("a cell of the model", str(dict(cell)), "marginal mean", "Check the spelling.")
-        return self.grid_x[chosen].mean(axis=0)
+        result: np.ndarray = self.grid_x[chosen].mean(axis=0)
+        return result
 
 
 def make_design(formula: str, data: pd.DataFrame, *, factors: Mapping[str, Sequence[str]]) -> Design:

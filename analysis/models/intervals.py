@@ -74,7 +74,7 @@ class Clusters:
     @property
     def n(self) -> int:
         """Number of subjects."""
-        return self.weights.shape[1]
+        return int(self.weights.shape[1])
 
     @property
     def repeated(self) -> bool:

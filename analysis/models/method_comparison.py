@@ -154,7 +154,8 @@ def _slopes(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     tiny_x, tiny_y = (1e-12 * float(np.abs(v).max(initial=0.0)) for v in (x, y))
     vertical = np.abs(dx) <= tiny_x
     kept = ~(vertical & (np.abs(dy) <= tiny_y)) & (np.abs(dx + dy) > tiny_x + tiny_y)
-    return np.where(vertical, np.inf, dy / np.where(vertical, 1.0, dx))[kept]
+    result: np.ndarray = np.where(vertical, np.inf, dy / np.where(vertical, 1.0, dx))[kept]
+    return result
 
 
 def _shifted_median(slopes: np.ndarray) -> float:

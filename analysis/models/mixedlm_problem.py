@@ -44,7 +44,7 @@ class MixedProblem:
     def shift(self) -> float:
         """What to add to a restricted log-likelihood to have it in the caller's units."""
         n, p = self.x.shape
-        return float(np.linalg.slogdet(self.x_back)[1]) - (n - p) * math.log(self.y_unit)
+        return float(np.linalg.slogdet(self.x_back)[1] - (n - p) * math.log(self.y_unit))
 
     @property
     def n_subjects(self) -> int:
@@ -119,7 +119,8 @@ def _orthogonal(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _indicators(codes: np.ndarray) -> np.ndarray:
-    return (codes[:, None] == np.unique(codes)).astype(np.float64)
+    result: np.ndarray = (codes[:, None] == np.unique(codes)).astype(np.float64)
+    return result
 
 
 def solve(problem: MixedProblem, random: np.ndarray, components: np.ndarray, residual: float) -> Solution:

@@ -240,7 +240,8 @@ def _ratio_bounds(f: float, df1: float, df2: float, k: int, upper: float) -> Bou
 def _resampled(value: float, samples: np.ndarray, k: int, clusters: Clusters, confidence_level: float) -> Bounds:
     """Interval on the scale z = ln((1 + (k - 1) r) / (1 - r)) / 2 (Fisher), and back."""
     def z(r: np.ndarray | float) -> np.ndarray:
-        return 0.5 * np.log((1 + (k - 1) * np.asarray(r)) / (1 - np.asarray(r)))
+        result: np.ndarray = 0.5 * np.log((1 + (k - 1) * np.asarray(r)) / (1 - np.asarray(r)))
+        return result
 
     low, high = clusters.bootstrap_interval(float(z(value)), z(samples), confidence_level=confidence_level)
     return _from_z(low, k), _from_z(high, k)

@@ -9,6 +9,7 @@ memory grow with the number of layouts rather than of subjects.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -161,7 +162,8 @@ def information_by_theta(fit: Fit) -> tuple[np.ndarray, np.ndarray]:
 
     def gradient(theta: np.ndarray) -> np.ndarray:
         phi = fit.structure.rescaled(fit.structure.natural(theta), fit.scale)
-        return (units * fit.structure.jacobian(theta)).T @ _deviance(phi, fit.structure, fit.layouts)[1]
+        result: np.ndarray = (units * fit.structure.jacobian(theta)).T @ _deviance(phi, fit.structure, fit.layouts)[1]
+        return result
 
     hessian = np.empty((free.size, free.size))
     for n, k in enumerate(free):
@@ -277,7 +279,8 @@ def _optimise(structure: Covariance, layouts: tuple[Layout, ...], share: float) 
     return theta, value, gradient
 
 
-def _newton_step(objective, theta: np.ndarray, value: float, gradient: np.ndarray, *, free: np.ndarray):
+def _newton_step(objective: Callable[[np.ndarray], tuple[float, np.ndarray]], theta: np.ndarray, value: float,
+                 gradient: np.ndarray, *, free: np.ndarray) -> tuple[np.ndarray, float, np.ndarray] | None:
     """One safeguarded Newton step with a Hessian by differences of the gradient; None when nothing is gained."""
     at = np.flatnonzero(free)
     hessian = np.empty((at.size, at.size))

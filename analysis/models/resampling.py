@@ -87,7 +87,8 @@ def permutation_test(
     floor = 1e-12 * float(np.ptp(np.concatenate([x, y])))
 
     def size_of_welch(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
-        return np.round(np.abs(_welch(a, b, axis=axis, floor=floor)), _DECIMALS)
+        result: np.ndarray = np.round(np.abs(_welch(a, b, axis=axis, floor=floor)), _DECIMALS)
+        return result
 
     possible = math.comb(n, x.size)
     found = _permute((x, y), size_of_welch, kind="independent", possible=possible, drawn=n_permutations, rng=rng)
@@ -127,7 +128,8 @@ def sign_flip_test(
     unit = float(np.abs(x).max())
 
     def size_of_mean(a: np.ndarray, axis: int = -1) -> np.ndarray:
-        return np.round(np.abs(a.mean(axis=axis)) / unit, _DECIMALS)
+        result: np.ndarray = np.round(np.abs(a.mean(axis=axis)) / unit, _DECIMALS)
+        return result
 
     possible = 2**x.size
     found = _permute((x,), size_of_mean, kind="samples", possible=possible, drawn=n_permutations, rng=rng)
@@ -167,4 +169,5 @@ def _counted(
 def _welch(x: np.ndarray, y: np.ndarray, *, axis: int, floor: float) -> np.ndarray:
     # The floor keeps t finite where an assignment leaves no variance within groups; scipy cannot compare infinities.
     variance = x.var(axis=axis, ddof=1) / x.shape[axis] + y.var(axis=axis, ddof=1) / y.shape[axis]
-    return (x.mean(axis=axis) - y.mean(axis=axis)) / np.maximum(np.sqrt(variance), floor)
+    result: np.ndarray = (x.mean(axis=axis) - y.mean(axis=axis)) / np.maximum(np.sqrt(variance), floor)
+    return result

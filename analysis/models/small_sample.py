@@ -192,7 +192,8 @@ class SmallSample:
     def _parameter_covariance(self) -> np.ndarray:
         """Of the natural parameters, shape (K, K), from the observed information of the free ones."""
         information, jacobian = information_by_theta(self.fit)
-        return jacobian @ np.linalg.pinv(information, rcond=1e-12, hermitian=True) @ jacobian.T
+        result: np.ndarray = jacobian @ np.linalg.pinv(information, rcond=1e-12, hermitian=True) @ jacobian.T
+        return result
 
     @cached_property
     def _covariance_slopes(self) -> np.ndarray:
@@ -204,7 +205,8 @@ class SmallSample:
             pieces = fit.structure.derivatives(fit.phi, lay.components)
             counted = ax * lay.counts[:, None, None]
             slopes += np.einsum("bmp,kmn,bnq->kpq", counted, pieces, ax, optimize=True)
-        return fit.covariance @ slopes @ fit.covariance
+        result: np.ndarray = fit.covariance @ slopes @ fit.covariance
+        return result
 
     def _satterthwaite_df(self, row: np.ndarray) -> float:
         variance = float(row @ self.fit.covariance @ row)

@@ -13,7 +13,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.io.bids_writer import write_dataset_files, write_reference_mask, write_scan
+from analysis.io.bids_writer import (
+    COLUMN_MEANINGS,
+    write_dataset_files,
+    write_reference_mask,
+    write_scan,
+    write_truth_dataset,
+)
 from analysis.io.files import write_text
 from analysis.io.tables import write_table
 from analysis.phantom.anatomy import Spine, draw_spine
@@ -149,16 +155,23 @@ def write_study_files(plan: DemoPlan, folder: Path, truth: pd.DataFrame) -> None
         for s in subjects
     }
     readme = ("Synthetic Dixon scans of a bed-rest study, made by `bedrest demo`. No person was scanned.\n"
-              "True volumes: ../truth.csv\n")
+              "Water and fat are reconstructions of a T1w, opposed- and in-phase the two echoes of a MEGRE.\n"
+              "True masks: derivatives/truth; true volumes: ../truth.csv\n")
     write_dataset_files(
         folder / "bids",
         description={"Name": "Synthetic bed-rest demo cohort", "BIDSVersion": "1.11.0", "DatasetType": "raw",
-                     "License": "CC0", "GeneratedBy": [{"Name": "bedrest demo"}]},
-        readme=readme, participants=participants, sessions=sessions,
+                     "License": "CC0", "Authors": ["The bedrest developers"],
+                     "GeneratedBy": [{"Name": "bedrest demo"}]},
+        readme=readme, participants=participants, sessions=sessions, meanings=COLUMN_MEANINGS,
     )
-    write_text(folder / "bids/derivatives/truth/dataset_description.json",
-               '{"Name": "Truth of the demo cohort", "BIDSVersion": "1.11.0", "DatasetType": "derivative", '
-               '"GeneratedBy": [{"Name": "bedrest demo"}]}\n')
+    write_truth_dataset(
+        folder / "bids/derivatives/truth",
+        description={"Name": "Truth of the demo cohort", "BIDSVersion": "1.11.0", "DatasetType": "derivative",
+                     "License": "CC0", "Authors": ["The bedrest developers"],
+                     "GeneratedBy": [{"Name": "bedrest demo"}]},
+        readme="True discs of the synthetic demo cohort, painted from the analytic shapes that its scans were "
+               "rendered from.\nNo person was scanned. Labels: desc-truth_dseg.tsv\n",
+    )
     write_table(truth, folder / "truth.csv", TRUTH)
     write_text(folder / "study.toml", _study_toml(visits))
 

@@ -6,6 +6,7 @@ Knows nothing of subjects and files.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,10 +39,11 @@ class Artefacts:
     texture: float = 0.04
 
 
-def block_mean(fine: NDArray) -> Float:
+def block_mean(fine: NDArray[Any]) -> Float:
     """Mean over the FINE**3 sub-voxels of each voxel: shape (2I, 2J, 2K) -> (I, J, K)."""
     i, j, k = (n // FINE for n in fine.shape)
-    return fine.reshape(i, FINE, j, FINE, k, FINE).mean(axis=(1, 3, 5), dtype=np.float32)
+    result: Float = fine.reshape(i, FINE, j, FINE, k, FINE).mean(axis=(1, 3, 5), dtype=np.float32)
+    return result
 
 
 def smooth_field(shape: tuple[int, ...], rng: np.random.Generator, *, knots: int = 4) -> Float:
@@ -50,14 +52,16 @@ def smooth_field(shape: tuple[int, ...], rng: np.random.Generator, *, knots: int
     field = ndimage.zoom(coarse, [n / knots for n in shape], order=2, mode="nearest", grid_mode=True)
     field = field[tuple(slice(0, n) for n in shape)].astype(np.float32)
     field -= field.mean()
-    return field / max(float(np.abs(field).max()), 1e-6)
+    result: Float = field / max(float(np.abs(field).max()), 1e-6)
+    return result
 
 
 def rician(signal: Float, sigma: float, rng: np.random.Generator) -> Float:
     """Magnitude of the signal with complex Gaussian noise of standard deviation `sigma` in each part."""
     real = signal + sigma * rng.standard_normal(signal.shape, dtype=np.float32)
     imaginary = sigma * rng.standard_normal(signal.shape, dtype=np.float32)
-    return np.hypot(real, imaginary)
+    result: Float = np.hypot(real, imaginary)
+    return result
 
 
 def dixon_signals(water: Float, fat: Float) -> dict[Contrast, Float]:
@@ -88,7 +92,8 @@ def render_t2(painting: Painting, rng: np.random.Generator, artefacts: Artefacts
 
 def _texture(grid: Grid, rng: np.random.Generator, artefacts: Artefacts) -> Float:
     noise = ndimage.gaussian_filter(rng.standard_normal(grid.shape, dtype=np.float32), 1.0)
-    return 1 + artefacts.texture * noise / float(noise.std())
+    result: Float = 1 + artefacts.texture * noise / float(noise.std())
+    return result
 
 
 def demo_grid() -> Grid:

@@ -6,6 +6,7 @@ Painted on voxels along the spine's centre line; no measure depends on it. Knows
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,15 +63,15 @@ def paint_surroundings(spine: Spine, frames: tuple[Frame, ...], grid: Grid, rng:
     return out
 
 
-def _paint_tube(out: Labels, tissue: Tissue, x: NDArray, y: NDArray, half_mm: tuple[float, float], *,
-                where: NDArray | None = None) -> None:
+def _paint_tube(out: Labels, tissue: Tissue, x: NDArray[Any], y: NDArray[Any], half_mm: tuple[float, float], *,
+                where: NDArray[Any] | None = None) -> None:
     inside = (x / half_mm[0]) ** 2 + (y / half_mm[1]) ** 2 <= 1
     if where is not None:
         inside &= where
     out[inside] = tissue
 
 
-def _paint_organs(out: Labels, x: NDArray, y: NDArray, zs: NDArray, at: dict[str, NDArray],
+def _paint_organs(out: Labels, x: NDArray[Any], y: NDArray[Any], zs: NDArray[Any], at: dict[str, NDArray[Any]],
                   rng: np.random.Generator) -> None:
     """Bowel with its content, bladder, great vessels: before the spine."""
     front = at["depth"]
@@ -88,8 +89,8 @@ def _paint_organs(out: Labels, x: NDArray, y: NDArray, zs: NDArray, at: dict[str
                     (rng.uniform(6, 9), rng.uniform(6, 9)))
 
 
-def _paint_arches(out: Labels, x: NDArray, y: NDArray, zs: NDArray, centres: NDArray, canal_y: NDArray,
-                  at: dict[str, NDArray]) -> None:
+def _paint_arches(out: Labels, x: NDArray[Any], y: NDArray[Any], zs: NDArray[Any], centres: NDArray[Any],
+                  canal_y: NDArray[Any], at: dict[str, NDArray[Any]]) -> None:
     """Spinous and transverse processes and pedicles, marrow in a dark rim, one set a vertebra."""
     for low, high in pairwise(centres):
         z_mid = (low[2] + high[2]) / 2

@@ -5,6 +5,8 @@ Knows nothing of tissues.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -46,7 +48,8 @@ def scanned(signal: Float, gain: Float, rng: np.random.Generator, *, slice_mm: f
     image = normalise(signal) * rng.uniform(0.65, 1.5)
     if rng.random() < 0.3:
         image = image ** rng.uniform(0.75, 1.3)
-    return np.minimum(image, CEILING).astype(np.float32)
+    result: Float = np.minimum(image, CEILING).astype(np.float32)
+    return result
 
 
 def _acquisition(n: int, wanted: int, slice_mm: float, voxel_mm: float, acquired_mm: float,
@@ -67,13 +70,14 @@ def _acquisition(n: int, wanted: int, slice_mm: float, voxel_mm: float, acquired
     return _boxes(centres, acquired_mm, n, slice_mm), back.astype(np.float32)
 
 
-def _boxes(centres_mm: NDArray, width_mm: float, n: int, slice_mm: float) -> Float:
+def _boxes(centres_mm: NDArray[Any], width_mm: float, n: int, slice_mm: float) -> Float:
     """Share of each fine slice in boxes around `centres_mm`, rows summing to 1."""
     edges = np.arange(n + 1) * slice_mm
     low = np.maximum(edges[:-1], centres_mm[:, None] - width_mm / 2)
     high = np.minimum(edges[1:], centres_mm[:, None] + width_mm / 2)
     weights = np.maximum(high - low, 0)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    result: Float = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return result
 
 
 def _texture(shape: tuple[int, ...], rng: np.random.Generator) -> Float:

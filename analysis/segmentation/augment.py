@@ -128,7 +128,8 @@ def draw_patch(scan: LabelledScan, rng: np.random.Generator, how: Augmentation) 
 
 
 def _sampled(channel: NDArray[np.floating], at: NDArray[np.float64]) -> Float:
-    return ndimage.map_coordinates(channel.astype(np.float32), at, order=1, mode="nearest", output=np.float32)
+    result: Float = ndimage.map_coordinates(channel.astype(np.float32), at, order=1, mode="nearest", output=np.float32)
+    return result
 
 
 def _kept(channels: tuple[int, ...], rng: np.random.Generator, how: Augmentation) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 from analysis.errors import StudyError
 
@@ -31,7 +32,7 @@ def resolve_device(wanted: str) -> str:
     return wanted
 
 
-def mixed_precision(device: str) -> AbstractContextManager:
+def mixed_precision(device: str) -> AbstractContextManager[Any]:
     """Autocast to bfloat16 where that is fast and right: on CUDA cards that have it. Elsewhere nothing changes.
 
     CPUs without bfloat16 units compute it about 40 times slower than float32.

@@ -13,7 +13,7 @@ Pair = tuple[NDArray[np.float32], NDArray[np.float32]]  # image (C, I, J, K), ta
 Draw = Callable[[np.random.Generator], Pair]
 
 
-class _Draws(IterableDataset):
+class _Draws(IterableDataset[Pair]):
     """What is drawn follows from the seed and the worker."""
 
     def __init__(self, draw: Draw, seed: tuple[int, ...]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from skimage.segmentation import expand_labels
@@ -57,7 +59,7 @@ def _neighbours(probabilities: Probabilities, discs: NDArray[np.int32], part: Gr
     return name_neighbours(fine.argmax(axis=0).astype(np.uint8), discs, part)
 
 
-def _whole(data: NDArray, box: Box, probabilities: Probabilities) -> NDArray:
+def _whole(data: NDArray[Any], box: Box, probabilities: Probabilities) -> NDArray[Any]:
     """A part on the scan's turned grid -> the whole of the scan as stored, zero elsewhere."""
     out = np.zeros(probabilities.turn.turned.shape, data.dtype)
     out[box] = data

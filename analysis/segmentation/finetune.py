@@ -247,7 +247,8 @@ def claim_folder(folder: Path, start: Start, plan: FineTuningPlan) -> None:
 
 def _asked(start: Start, plan: FineTuningPlan) -> dict[str, Any]:
     asked = {"inputs_sha256": dict(start.inputs_sha256), "started_from": start.sha256, "plan": asdict(plan)}
-    return json.loads(json.dumps(asked))  # tuples become lists, as when read back
+    result: dict[str, Any] = json.loads(json.dumps(asked))  # tuples become lists, as when read back
+    return result
 
 
 def refuse_other_training(folder: Path, start: Start, plan: FineTuningPlan) -> None:

@@ -81,4 +81,5 @@ def _run(network: torch.nn.Module, image: NDArray[np.float32], device: str, *, w
 
             scores = sliding_window_inference(tensor, TILE, 1, network, overlap=0.25, mode="gaussian",
                                               sw_device=device, device="cpu")
-    return scores[0, :, : shape[0], : shape[1], : shape[2]].float().cpu()
+    result: torch.Tensor = scores[0, :, : shape[0], : shape[1], : shape[2]].float().cpu()
+    return result

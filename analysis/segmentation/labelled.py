@@ -130,14 +130,16 @@ def training_target(discs: Float, prediction: Float, spacing_head_mm: float) -> 
     sure = total < 1e-9  # nothing but disc, says the network: no proportion to keep
     others = np.where(sure, np.eye(len(others), dtype=np.float32)[Structure.BACKGROUND][:, None, None, None],
                       others / np.where(sure, 1, total))
-    return np.insert(others * (1 - share), Structure.DISC, share, axis=0).astype(np.float32)
+    result: Float = np.insert(others * (1 - share), Structure.DISC, share, axis=0).astype(np.float32)
+    return result
 
 
 def near_labels(discs: NDArray[np.floating], spacing_head_mm: float) -> NDArray[np.bool_]:
     """Slices across the body axis, (1, 1, K), between the lowest and highest labelled voxel, `BEYOND_MM` added."""
     labelled = np.flatnonzero((discs >= 0.5).any(axis=(0, 1)))
     k, beyond = np.arange(discs.shape[2]), BEYOND_MM / spacing_head_mm
-    return ((k >= labelled[0] - beyond) & (k <= labelled[-1] + beyond))[None, None]
+    result: NDArray[np.bool_] = ((k >= labelled[0] - beyond) & (k <= labelled[-1] + beyond))[None, None]
+    return result
 
 
 def disc_dice(network: nn.Module, scan: LabelledScan, device: str) -> float:

@@ -64,7 +64,7 @@ def _name_bodies(points_mm: NDArray[np.float64], disc_mm: dict[int, NDArray[np.f
     middles = [(low + high) / 2 for low, high in pairwise(ends)]
     labels = np.arange(every[0] - 1, every[-1] + 1) + 10
     distance, nearest = KDTree(np.array(middles)).query(points_mm)
-    out = labels[nearest].astype(np.int32)
+    out: Labels = labels[nearest].astype(np.int32)
     # Bone beyond the reach of the outermost bodies, and bone below L5-S1 that is not sacrum, has no name.
     reach = np.linalg.norm(line[1:] - line[:-1], axis=1).mean()
     out[(distance > 1.5 * reach) | (out <= SACRUM) | (out > 10 + max(LEVEL_OF_LABEL))] = UNNAMED_VERTEBRA

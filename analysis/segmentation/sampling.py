@@ -7,6 +7,7 @@ Synthetic throughout: no scan of a person goes in. Knows nothing of the network.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,11 +135,12 @@ def structure_shares(tissue: NDArray[np.uint8]) -> Float:
     return np.stack([_means(structure == s) for s in Structure])
 
 
-def _means(fine: NDArray, *, fine_slices: bool = False) -> Float:
+def _means(fine: NDArray[Any], *, fine_slices: bool = False) -> Float:
     """Mean over sub-voxels: of the whole voxel, or in the plane alone, which keeps FINE sub-slices a voxel."""
     i, j, k = fine.shape[0], fine.shape[1] // FINE, fine.shape[2] // FINE
     plane = fine.reshape(i, j, FINE, k, FINE).mean(axis=(2, 4), dtype=np.float32)
-    return plane if fine_slices else plane.reshape(i // FINE, FINE, j, k).mean(axis=1)
+    result: Float = plane if fine_slices else plane.reshape(i // FINE, FINE, j, k).mean(axis=1)
+    return result
 
 
 def _tables(rng: np.random.Generator, sampling: Sampling) -> dict[Contrast, Float]:

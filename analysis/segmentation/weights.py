@@ -120,7 +120,8 @@ def training_record(path: Path) -> dict[str, Any]:
 
     try:
         with safe_open(path, framework="numpy") as file:
-            return json.loads((file.metadata() or {})["record"])
+            result: dict[str, Any] = json.loads((file.metadata() or {})["record"])
+            return result
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise WeightsError("a weights file made by this toolkit", str(error).splitlines()[0], str(path),
                            "Check the path.") from error

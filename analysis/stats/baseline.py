@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -91,11 +92,11 @@ def _spread(values: pd.Series) -> dict[str, object]:
             "sd": float(values.std(ddof=1)) if n > 1 else math.nan}
 
 
-def _name(row: dict) -> str:
+def _name(row: dict[str, Any]) -> str:
     return f"{row['characteristic']} ({row['unit']}), mean (SD)" if row["unit"] else f"{row['characteristic']}, n (%)"
 
 
-def _cell(row: dict) -> str:
+def _cell(row: dict[str, Any]) -> str:
     lost = f"; {row['n_missing']} missing" if row["n_missing"] else ""
     if not row["n"]:
         return "not known"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -131,7 +132,7 @@ def _verdict(change_percent: float, limit: Limit) -> Verdict:
     return Verdict.FELL if change_percent < limit.low_percent else Verdict.WITHIN
 
 
-def _no_limit(row: dict) -> str:
+def _no_limit(row: dict[str, Any]) -> str:
     masks = " and ".join(dict.fromkeys(text(row[c]) or "unknown" for c in ("mask_origin_reference", "mask_origin")))
     return f"no limit: no repeated baseline scans, and no standard error of this change ({masks} masks)"
 

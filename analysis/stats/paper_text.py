@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
@@ -166,7 +167,7 @@ def _changes(contrasts: pd.DataFrame, choices: Choices) -> list[str]:
     return [p for p in out if p]
 
 
-def _one_change(row: dict) -> str:
+def _one_change(row: dict[str, Any]) -> str:
     what = ("the changes of all discs differed by" if " - " in row["group"] else "the volume of all discs changed by")
     group = row["group"].replace(" - ", " minus ")
     where = f"{group[:1].upper()}{group[1:]}, {row['reference_session']} to {row['session']}"

@@ -180,7 +180,7 @@ def half_time(course: Course, *, confidence_level: float) -> dict[str, object]:
             "half_time_low_days": 0.0 if math.isnan(ends[0]) else math.exp(ends[0])}
 
 
-def _crossing(misfit, inside: float, end: float, limit: float) -> float:
+def _crossing(misfit: Callable[[float], float], inside: float, end: float, limit: float) -> float:
     """Where the misfit passes the limit between the best value and an end; NaN when it does not."""
     if misfit(end) <= limit:
         return math.nan

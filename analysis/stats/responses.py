@@ -114,12 +114,14 @@ def _covariate(name: str, frame: pd.DataFrame, subjects: pd.DataFrame, sessions:
 
 def _as_number(name: str, values: pd.Series) -> np.ndarray:
     if name in TEXT_COVARIATES:  # two values: a half either way, so that 0 stays the middle
-        return values.map({"F": -0.5, "M": 0.5}).to_numpy(dtype=np.float64)
+        sexes: np.ndarray = values.map({"F": -0.5, "M": 0.5}).to_numpy(dtype=np.float64)
+        return sexes
     numbers = pd.to_numeric(values, errors="coerce")
     if (numbers.isna() & values.notna() & (values.astype(str) != "")).any():
         raise StudyError("numbers", repr(values[numbers.isna() & values.notna()].iloc[0]), f"covariate {name}",
                          "Only numbers and sex can be covariates.")
-    return numbers.to_numpy(dtype=np.float64)
+    result: np.ndarray = numbers.to_numpy(dtype=np.float64)
+    return result
 
 
 def _numeric(table: pd.DataFrame) -> Sequence[str]:

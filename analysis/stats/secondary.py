@@ -18,7 +18,7 @@ from analysis.errors import ModelError
 from analysis.models.covariance import LinearCovariance, random_term, residual_terms
 from analysis.models.mixedlm import MixedFit, fit_mixedlm
 from analysis.models.reml import fit_reml
-from analysis.models.small_sample import contrast_of
+from analysis.models.small_sample import Contrast, contrast_of
 from analysis.schemas import MODELS, SENSITIVITY
 from analysis.stats.cohort_models import CohortModel
 from analysis.stats.estimates import contrast_row
@@ -79,7 +79,7 @@ def _row(
     model, fit = secondary.primary, secondary.fit
     df = model.frame["subject"].nunique() - model.frame["group"].nunique()
 
-    def test(weights: np.ndarray):
+    def test(weights: np.ndarray) -> Contrast:
         assert fit is not None
         return contrast_of(float(weights @ fit.estimates), float(np.sqrt(weights @ fit.covariance @ weights)), df)
 

@@ -8,6 +8,7 @@ Computes nothing itself: the numbers are made in `analysis.models`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -137,7 +138,7 @@ def _place(level: str) -> int:
 def _agreement_row(quantity: str, rows: pd.DataFrame, *, rng: np.random.Generator, confidence_level: float) -> Row:
     own = rows[rows["usable"]]
     clusters = Clusters.of(own["subject"].to_numpy(), rng=rng)
-    at: dict = {"clusters": clusters, "confidence_level": confidence_level}
+    at: dict[str, Any] = {"clusters": clusters, "confidence_level": confidence_level}
     row: Row = {"n_subjects": clusters.n, "n_values": len(own), "n_failed": len(rows) - len(own),
                 "method": SEVERAL_A_SUBJECT if clusters.repeated else ONE_A_SUBJECT}
     mm3, percent = (limits_of_agreement(own[f"difference_{u}"].to_numpy(), **at) for u in ("mm3", "percent"))
@@ -165,7 +166,7 @@ def _repeatability_row(rows: pd.DataFrame, *, rng: np.random.Generator, confiden
     own = rows[rows["usable"]]
     discs = [d["volume_mm3"].to_numpy() for _, d in own.groupby(["subject", "level"])]
     owners = np.array([subject for (subject, _), _ in own.groupby(["subject", "level"])])
-    at: dict = {"clusters": Clusters.of(owners, rng=rng), "confidence_level": confidence_level}
+    at: dict[str, Any] = {"clusters": Clusters.of(owners, rng=rng), "confidence_level": confidence_level}
     values = Clusters.of(own["subject"].to_numpy(), rng=rng)
     row: Row = {"n_subjects": values.n, "n_values": len(own), "n_left_out": len(rows) - len(own),
                 "method": SEVERAL_A_SUBJECT if at["clusters"].repeated else ONE_A_SUBJECT}
