@@ -69,20 +69,29 @@ def check(args: argparse.Namespace) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Everything, resumable."""
-    from analysis.io.code_state import code_state
     from analysis.io.results import StudyResults
     from analysis.segmentation.device import resolve_device
     from analysis.segmentation.weights import chosen_weights
     from analysis.settings import load_study
-    from pipelines.provenance import Run, note_run, write_program
+    from pipelines.locks import locked
     from pipelines.reports import check_own_notebooks
-    from pipelines.run import prepare, run_workflow
 
     study = load_study(args.study)
     device = resolve_device(args.device or study.device)
     chosen_weights(study.weights)  # a wrong path is told before any image is read
     results = StudyResults(study.output_dir)
     check_own_notebooks(study, results)
+    with locked(study.output_dir) as lock:
+        return _run(args, study, results, device, lock)
+
+
+def _run(args: argparse.Namespace, study, results, device: str, lock: int) -> int:
+    from analysis.io.code_state import code_state
+    from analysis.io.files import remove_leftovers
+    from pipelines.provenance import Run, note_run, write_program
+    from pipelines.run import prepare, run_workflow
+
+    remove_leftovers(study.output_dir, spare=study.edited_dir)
     manifest, problems = prepare(study, results)
     for p in problems:
         print(f"- {p.problem}", file=sys.stderr)
@@ -91,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
                          "See the problems above, or run `bedrest check`.")
     write_program(results, study)
     began, clock = datetime.now(UTC), time.monotonic()
-    outcome = run_workflow(study, results, manifest, cores=args.cores, device=device)
+    outcome = run_workflow(study, results, manifest, cores=args.cores, device=device, lock=lock)
     status = _tell(outcome, results, problems)
     if outcome.redone:
         note_run(results, Run(began.isoformat(timespec="seconds"), round(time.monotonic() - clock, 1), status,
@@ -101,8 +110,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _tell(outcome, results, problems) -> int:
     if not outcome.finished:
-        tail = "\n".join(outcome.log.read_text(errors="replace").splitlines()[-15:])
-        print(f"A stage broke down; what was computed is kept. The end of {outcome.log}:\n{tail}", file=sys.stderr)
+        print("A stage broke down; what was computed is kept.", *outcome.errors, f"All that was said: {outcome.log}",
+              sep="\n", file=sys.stderr)
         return COULD_NOT
     if outcome.redone:
         print("Computed: " + ", ".join(f"{rule} x{n}" for rule, n in outcome.redone.items()))
@@ -222,14 +231,18 @@ def report(args: argparse.Namespace) -> int:
     """Reports again from stored results."""
     from analysis.settings import load_study
     from pipelines.index_page import write_index
+    from pipelines.locks import locked
     from pipelines.provenance import write_provenance
+    from pipelines.records import renew
     from pipelines.reports import make_reports, stored_results
 
     study = load_study(args.study)
     results = stored_results(study)
-    pages = make_reports(study, results, subject=args.subject, cores=args.cores)
-    write_index(results, study)
-    write_provenance(results, study)
+    with locked(study.output_dir):
+        pages = make_reports(study, results, subject=args.subject, cores=args.cores)
+        write_index(results, study)
+        write_provenance(results, study)
+        renew(results, "subject_report", "cohort_report", "page", "index")
     print(f"Look at {results.index_html if args.subject is None else results.subject_html(args.subject)}")
     return DONE_WITH_FAILURES if (pages["status"] == Status.FAILED).any() else DONE
 

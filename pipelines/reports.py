@@ -187,4 +187,3 @@ def draw_figures(study: Study, results: StudyResults) -> None:
     from analysis.figures.publication import save_publication_figures
 
     save_publication_figures(study, results, results.figures)
-    write_text(results.figures / "done.txt", "every figure of the stored results is drawn\n")

@@ -1,7 +1,7 @@
 """The stages of a study, each a plain command over declared inputs and outputs.
 
-`python -m pipelines.stages NAME STUDY.toml [--subject S] [--page P] [--device D] [--threads N]`; the Snakefile orders
-them.
+`python -m pipelines.stages NAME STUDY.toml [--subject S] [--page P] [--device D] [--threads N] [--record R]`; the
+Snakefile orders them. With --record, the names of what is read come on standard input, and the record is written last.
 Bad data never raise here: they become rows with status and reason, and other visits go on. Computes nothing itself.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import schemas
-from analysis.errors import BedrestError
+from analysis.errors import BedrestError, StudyError
 from analysis.io.images import read_scan
 from analysis.io.masks import read_label_map, write_label_map, write_volume
 from analysis.io.read_ahead import read_ahead
@@ -27,6 +27,8 @@ from analysis.settings import load_study
 from analysis.types import DiscFinding, LabelMap, Scan
 from analysis.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, MaskRole, Status
 from pipelines.jobs import Job, Visit, like, use_threads, visits_of, write_slice
+from pipelines.locks import at_work
+from pipelines.records import checksum, recorded
 
 
 def segment(job: Job) -> None:
@@ -215,9 +217,10 @@ def index(job: Job) -> None:
     write_provenance(job.results, job.study)
 
 
+STAGE_BROKE = "stage broke down: "
 STAGES: dict[str, Callable[[Job], None]] = {
     "segment": segment, "follow": follow, "measure": measure, "change": change, "tables": tables,
-    "statistics": statistics, "figures": figures, "subject-report": subject_report, "cohort-report": cohort_report,
+    "statistics": statistics, "figures": figures, "subject_report": subject_report, "cohort_report": cohort_report,
     "page": page, "index": index,
 }
 
@@ -231,12 +234,22 @@ def main() -> int:
     parser.add_argument("--page", default="")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--record", type=Path, default=None, help="where to write down what was read and written")
+    parser.add_argument("--study-sha256", default="", help="refuse another study.toml than the run began with")
     args = parser.parse_args()
     try:
-        job = Job(load_study(args.study), StudyResults(args.output), args.subject, args.device, args.threads, args.page)
-        STAGES[args.stage](job)
+        if args.study_sha256 and checksum(args.study) != args.study_sha256:
+            raise StudyError("the study.toml that the run began with", "another one, or none", str(args.study),
+                             "Run again.")
+        results = StudyResults(args.output)
+        job = Job(load_study(args.study), results, args.subject, args.device, args.threads, args.page)
+        if args.record is None:
+            STAGES[args.stage](job)
+            return 0
+        with at_work(args.output), recorded(results, args.record, sys.stdin.read().splitlines()):
+            STAGES[args.stage](job)
     except BedrestError as error:
-        print(f"{args.stage} {args.subject}: {error}", file=sys.stderr)
+        print(f"{STAGE_BROKE}{args.stage} {args.subject or args.page}: {error}", file=sys.stderr)
         return 1
     return 0
 
