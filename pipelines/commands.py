@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from analysis import schemas
-from analysis.errors import ImageError, StudyError
+from analysis.errors import ImageError, OutputError, StudyError
 from analysis.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, Contrast, Status
 
 DONE, COULD_NOT, DONE_WITH_FAILURES = 0, 1, 3
@@ -41,23 +41,27 @@ def demo(args: argparse.Namespace) -> int:
 
 def check(args: argparse.Namespace) -> int:
     """Print every problem of a study."""
-    from analysis.errors import NotebookError
     from analysis.io.corrections import check_edited, find_corrections
     from analysis.io.manifest import build_manifest, check_manifest
-    from analysis.io.results import StudyResults
     from analysis.settings import load_study
-    from pipelines.reports import check_own_notebooks
+    from pipelines.checks import manifest_problems, space_problem, study_problems
+    from pipelines.locks import locked
 
     study = load_study(args.study)
-    manifest = build_manifest(study)
+    manifest = build_manifest(study, None)
     corrections = find_corrections(study, manifest)
-    problems = [*check_manifest(study, manifest), *corrections.problems,
+    problems = [*check_manifest(study, manifest, whole=args.full), *corrections.problems,
                 *check_edited(study, manifest, corrections.edited)]
     told = [str(p.problem) for p in problems]
-    try:
-        check_own_notebooks(study, StudyResults(study.output_dir))
-    except NotebookError as error:
-        told.append(str(error))
+    told += map(str, (*study_problems(study), *manifest_problems(study, manifest)))
+    if (space := space_problem(study, manifest)) is not None:
+        told.append(str(space))
+    if (study.output_dir / ".lock").is_file():
+        try:
+            with locked(study.output_dir, to_read=True):
+                pass
+        except OutputError as error:
+            told.append(str(error))
     for words in told:
         print(f"- {words}")
     n = f"{len(manifest.subjects)} subjects, {len(manifest.sessions)} visits, {len(manifest.scans)} files"
@@ -71,16 +75,14 @@ def run(args: argparse.Namespace) -> int:
     """Everything, resumable."""
     from analysis.io.results import StudyResults
     from analysis.segmentation.device import resolve_device
-    from analysis.segmentation.weights import chosen_weights
     from analysis.settings import load_study
+    from pipelines.checks import stop_at, study_problems
     from pipelines.locks import locked
-    from pipelines.reports import check_own_notebooks
 
     study = load_study(args.study)
+    stop_at(study_problems(study, device=args.device))  # before any image is read
     device = resolve_device(args.device or study.device)
-    chosen_weights(study.weights)  # a wrong path is told before any image is read
     results = StudyResults(study.output_dir)
-    check_own_notebooks(study, results)
     with locked(study.output_dir) as lock:
         return _run(args, study, results, device, lock)
 
@@ -88,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace, study, results, device: str, lock: int) -> int:
     from analysis.io.code_state import code_state
     from analysis.io.files import remove_leftovers
+    from pipelines.checks import manifest_problems, stop_at
     from pipelines.provenance import Run, note_run, write_program
     from pipelines.run import prepare, run_workflow
 
@@ -98,6 +101,7 @@ def _run(args: argparse.Namespace, study, results, device: str, lock: int) -> in
     if manifest.subjects.empty:
         raise StudyError("at least one subject that can be analysed", "none", str(args.study),
                          "See the problems above, or run `bedrest check`.")
+    stop_at(manifest_problems(study, manifest))
     write_program(results, study)
     began, clock = datetime.now(UTC), time.monotonic()
     outcome = run_workflow(study, results, manifest, cores=args.cores, device=device, lock=lock)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import schemas
-from analysis.io.files import sha256_of, write_text, written
+from analysis.io.files import files_written, sha256_of, write_text
 from analysis.io.results import StudyResults
 
 RECORDS = Path("work/_records")  # no subject is called so
@@ -88,11 +88,12 @@ def recorded(results: StudyResults, record: Path, reads: Iterable[str]) -> Itera
     folder, reads = results.output_dir, list(reads)
     # What the run saw when it began is in the list of scans; whatever differs at the end was not surely what was read.
     before = {name: content(folder, name, _as_listed(folder, name)) for name in reads}
-    yield
+    with files_written() as wrote:
+        yield
     after = {name: content(folder, name) for name in reads}
     read = {name: {part: value if before[name].get(part) == value else _WHILE for part, value in parts.items()}
             for name, parts in after.items()}
-    made = {_inside(folder, path): checksum(path) for path in written()}
+    made = {_inside(folder, path): checksum(path) for path in sorted(wrote)}
     made = {name: value for name, value in made.items() if name and folder / name != results.provenance_json}
     _write(folder / record, read, made)
 

@@ -19,7 +19,7 @@ import pandas as pd
 from analysis import schemas
 from analysis.errors import BedrestError, StudyError
 from analysis.io.images import read_scan
-from analysis.io.masks import read_label_map, write_label_map, write_volume
+from analysis.io.masks import label_table_path, read_label_map, write_label_map, write_volume
 from analysis.io.read_ahead import read_ahead
 from analysis.io.results import StudyResults
 from analysis.io.tables import concat_tables, empty_table, read_table, write_table
@@ -89,6 +89,9 @@ def _segment_visit(job: Job, visit: Visit, contents: Callable[[], LabelMap | Sca
         if not any(f.status != Status.FAILED for f in found):
             record |= {"status": Status.FAILED, "reason": found[0].reason if found else "the mask is empty"}
     except BedrestError as error:
+        maps = (target, job.results.tissue_mask(visit.subject, visit.session))
+        for left in (*maps, *map(label_table_path, maps), job.results.probability(visit.subject, visit.session)):
+            left.unlink(missing_ok=True)  # of other images than those of now
         return record | {"status": Status.FAILED, "reason": str(error)}, []
     return record, [{**key, "level": f.name, "label": f.label, "mean_probability": f.mean_probability,
                      "level_confidence": f.level_confidence, "status": f.status, "reason": f.reason} for f in found]

@@ -26,7 +26,7 @@ _IN_WORDS = {
     errno.EEXIST: ("a folder", "a file of that name", "Move the file away or choose another output folder."),
 }
 _TEMPORARY = re.compile(r"(\.in-)?\.tmp-\d+-.")
-_written: set[Path] = set()
+_noting: list[set[Path]] = []
 
 
 def output_error(error: OSError, path: Path) -> OutputError:
@@ -52,7 +52,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(path)
-        _written.add(path)
+        _note(path)
     except OSError as error:
         raise output_error(error, path) from error
     finally:
@@ -60,9 +60,20 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def written() -> list[Path]:
-    """Every file that this process wrote so far."""
-    return sorted(_written)
+@contextmanager
+def files_written() -> Iterator[set[Path]]:
+    """Every file that this process writes, in any thread, while the block lasts."""
+    found: set[Path] = set()
+    _noting.append(found)
+    try:
+        yield found
+    finally:
+        _noting[:] = [other for other in _noting if other is not found]
+
+
+def _note(path: Path) -> None:
+    for found in _noting:
+        found.add(path)
 
 
 def remove_leftovers(folder: Path, *, spare: Path) -> list[Path]:
@@ -89,7 +100,7 @@ def write_if_changed(path: Path, content: str | bytes) -> bool:
     """Write only what is new, so that nothing that depends on the file looks stale; True when written."""
     new = content.encode() if isinstance(content, str) else content
     if path.is_file() and path.read_bytes() == new:
-        _written.add(path)
+        _note(path)
         return False
     write_bytes(path, new)
     return True

@@ -27,14 +27,15 @@ __all__ = ["InputProblem", "Manifest", "build_manifest", "check_manifest"]
 _FIND: dict[str, Callable[[Study], Found]] = {"bids": find_bids, "ivdm3seg": find_ivdm3seg, "csv": find_csv}
 
 
-def build_manifest(study: Study, checksum: Callable[[Path], str] = sha256_of) -> Manifest:
+def build_manifest(study: Study, checksum: Callable[[Path], str] | None = sha256_of) -> Manifest:
     """Resolve a study.
 
     Parameters
     ----------
     study : Study
     checksum : function of a path
-        Gives a file's SHA-256, or raises OSError or gives nothing where it cannot be read.
+        Gives a file's SHA-256, or raises OSError or gives nothing where it cannot be read. None: files are read only
+        where a checksum was written down for them.
 
     Returns
     -------
@@ -145,13 +146,13 @@ def _sessions(study: Study, subjects: pd.DataFrame, visits: pd.DataFrame, scans:
 
 
 def _with_checksums(scans: pd.DataFrame,
-                    checksum: Callable[[Path], str]) -> tuple[pd.DataFrame, list[InputProblem]]:
+                    checksum: Callable[[Path], str] | None) -> tuple[pd.DataFrame, list[InputProblem]]:
     """Checksum of every file that can be read; one that was written down and does not fit is told."""
     sums, problems = [], []
     for row in scans.to_dict("records"):
         path, given = Path(row["path"]), str(row.get("sha256") or "").lower()
         try:
-            actual = checksum(path)
+            actual = (checksum or sha256_of)(path) if checksum or given else ""
         except OSError:
             actual = ""  # check_manifest tells of files that cannot be read
         if given and actual and given != actual:
