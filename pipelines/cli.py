@@ -41,6 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="validate a study and print every problem")
     check.add_argument("study", type=Path, metavar="STUDY.toml")
+    check.add_argument("--full", action="store_true",
+                       help="read every image whole; default: its header, and that the file is not cut off")
 
     run = commands.add_parser("run", help="do everything that is not up to date")
     run.add_argument("study", type=Path, metavar="STUDY.toml")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis import schemas
-from analysis.errors import ImageError, StudyError
+from analysis.errors import ImageError, OutputError, StudyError
 from analysis.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, Contrast, Status
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from analysis.io.manifest import InputProblem
     from analysis.io.results import StudyResults
+    from analysis.settings import Study
     from pipelines.run import RunOutcome
 
 DONE, COULD_NOT, DONE_WITH_FAILURES = 0, 1, 3
@@ -49,23 +50,27 @@ def demo(args: argparse.Namespace) -> int:
 
 def check(args: argparse.Namespace) -> int:
     """Print every problem of a study."""
-    from analysis.errors import NotebookError
     from analysis.io.corrections import check_edited, find_corrections
     from analysis.io.manifest import build_manifest, check_manifest
-    from analysis.io.results import StudyResults
     from analysis.settings import load_study
-    from pipelines.reports import check_own_notebooks
+    from pipelines.checks import manifest_problems, space_problem, study_problems
+    from pipelines.locks import locked
 
     study = load_study(args.study)
-    manifest = build_manifest(study)
+    manifest = build_manifest(study, None)
     corrections = find_corrections(study, manifest)
-    problems = [*check_manifest(study, manifest), *corrections.problems,
+    problems = [*check_manifest(study, manifest, whole=args.full), *corrections.problems,
                 *check_edited(study, manifest, corrections.edited)]
     told = [str(p.problem) for p in problems]
-    try:
-        check_own_notebooks(study, StudyResults(study.output_dir))
-    except NotebookError as error:
-        told.append(str(error))
+    told += map(str, (*study_problems(study), *manifest_problems(study, manifest)))
+    if (space := space_problem(study, manifest)) is not None:
+        told.append(str(space))
+    if (study.output_dir / ".lock").is_file():
+        try:
+            with locked(study.output_dir, to_read=True):
+                pass
+        except OutputError as error:
+            told.append(str(error))
     for words in told:
         print(f"- {words}")
     n = f"{len(manifest.subjects)} subjects, {len(manifest.sessions)} visits, {len(manifest.scans)} files"
@@ -77,29 +82,38 @@ def check(args: argparse.Namespace) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Everything, resumable."""
-    from analysis.io.code_state import code_state
     from analysis.io.results import StudyResults
     from analysis.segmentation.device import resolve_device
-    from analysis.segmentation.weights import chosen_weights
     from analysis.settings import load_study
-    from pipelines.provenance import Run, note_run, write_program
-    from pipelines.reports import check_own_notebooks
-    from pipelines.run import prepare, run_workflow
+    from pipelines.checks import stop_at, study_problems
+    from pipelines.locks import locked
 
     study = load_study(args.study)
+    stop_at(study_problems(study, device=args.device))  # before any image is read
     device = resolve_device(args.device or study.device)
-    chosen_weights(study.weights)  # a wrong path is told before any image is read
     results = StudyResults(study.output_dir)
-    check_own_notebooks(study, results)
+    with locked(study.output_dir) as lock:
+        return _run(args, study, results, device, lock)
+
+
+def _run(args: argparse.Namespace, study: Study, results: StudyResults, device: str, lock: int) -> int:
+    from analysis.io.code_state import code_state
+    from analysis.io.files import remove_leftovers
+    from pipelines.checks import manifest_problems, stop_at
+    from pipelines.provenance import Run, note_run, write_program
+    from pipelines.run import prepare, run_workflow
+
+    remove_leftovers(study.output_dir, spare=study.edited_dir)
     manifest, problems = prepare(study, results)
     for p in problems:
         print(f"- {p.problem}", file=sys.stderr)
     if manifest.subjects.empty:
         raise StudyError("at least one subject that can be analysed", "none", str(args.study),
                          "See the problems above, or run `bedrest check`.")
+    stop_at(manifest_problems(study, manifest))
     write_program(results, study)
     began, clock = datetime.now(UTC), time.monotonic()
-    outcome = run_workflow(study, results, manifest, cores=args.cores, device=device)
+    outcome = run_workflow(study, results, manifest, cores=args.cores, device=device, lock=lock)
     status = _tell(outcome, results, problems)
     if outcome.redone:
         note_run(results, Run(began.isoformat(timespec="seconds"), round(time.monotonic() - clock, 1), status,
@@ -109,8 +123,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _tell(outcome: RunOutcome, results: StudyResults, problems: list[InputProblem]) -> int:
     if not outcome.finished:
-        tail = "\n".join(outcome.log.read_text(errors="replace").splitlines()[-15:])
-        print(f"A stage broke down; what was computed is kept. The end of {outcome.log}:\n{tail}", file=sys.stderr)
+        print("A stage broke down; what was computed is kept.", *outcome.errors, f"All that was said: {outcome.log}",
+              sep="\n", file=sys.stderr)
         return COULD_NOT
     if outcome.redone:
         print("Computed: " + ", ".join(f"{rule} x{n}" for rule, n in outcome.redone.items()))
@@ -232,14 +246,18 @@ def report(args: argparse.Namespace) -> int:
     """Reports again from stored results."""
     from analysis.settings import load_study
     from pipelines.index_page import write_index
+    from pipelines.locks import locked
     from pipelines.provenance import write_provenance
+    from pipelines.records import renew
     from pipelines.reports import make_reports, stored_results
 
     study = load_study(args.study)
     results = stored_results(study)
-    pages = make_reports(study, results, subject=args.subject, cores=args.cores)
-    write_index(results, study)
-    write_provenance(results, study)
+    with locked(study.output_dir):
+        pages = make_reports(study, results, subject=args.subject, cores=args.cores)
+        write_index(results, study)
+        write_provenance(results, study)
+        renew(results, "subject_report", "cohort_report", "page", "index")
     print(f"Look at {results.index_html if args.subject is None else results.subject_html(args.subject)}")
     return DONE_WITH_FAILURES if (pages["status"] == Status.FAILED).any() else DONE
 

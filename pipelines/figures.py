@@ -11,16 +11,20 @@ def figures(args: argparse.Namespace) -> int:
     from analysis.figures.publication import save_publication_figures
     from analysis.settings import load_study
     from pipelines.index_page import write_index
+    from pipelines.locks import locked
     from pipelines.provenance import write_provenance
+    from pipelines.records import renew
     from pipelines.reports import draw_figures, stored_results
 
     study = load_study(args.study)
     results = stored_results(study)
     folder: Path = args.output or results.figures
     if folder.resolve() == results.figures.resolve():
-        draw_figures(study, results)
-        write_index(results, study)
-        write_provenance(results, study)
+        with locked(study.output_dir):
+            draw_figures(study, results)
+            write_index(results, study)
+            write_provenance(results, study)
+            renew(results, "figures", "index")
     else:
         save_publication_figures(study, results, folder)
     names = sorted(p.stem for p in folder.glob("*.pdf"))

@@ -43,16 +43,15 @@ def study_pages(study: Study) -> dict[str, Path]:
     return {**ours, **{f"own/{path.stem}": path for path in study.notebooks}}
 
 
-def check_own_notebooks(study: Study, results: StudyResults) -> None:
-    """Check the notebooks that study.toml names, before anything runs.
+def check_own_notebook(path: Path, study: Study, results: StudyResults) -> None:
+    """Check a notebook that study.toml names, before anything runs.
 
     Raises
     ------
     NotebookError
-        One is missing, or takes other parameters than `output_dir: str` and `study_toml: str`.
+        It is missing, or takes other parameters than `output_dir: str` and `study_toml: str`.
     """
-    for path in study.notebooks:
-        check_notebook(path, _common(study, results))
+    check_notebook(path, _common(study, results))
 
 
 def make_reports(study: Study, results: StudyResults, *, subject: str | None, cores: int) -> pd.DataFrame:
@@ -187,4 +186,3 @@ def draw_figures(study: Study, results: StudyResults) -> None:
     from analysis.figures.publication import save_publication_figures
 
     save_publication_figures(study, results, results.figures)
-    write_text(results.figures / "done.txt", "every figure of the stored results is drawn\n")

@@ -1,19 +1,17 @@
 """`bedrest run`: resolves the study, writes the manifest slices, hands the order of work to Snakemake.
 
-Resumes by declared inputs and outputs; says what was redone and why. Computes nothing itself.
+Content decides what is done again (`pipelines.records`); says what was redone and why. Computes nothing itself.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
 import subprocess
 import sys
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter, deque
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -24,22 +22,24 @@ from tqdm import tqdm
 
 import analysis
 from analysis import schemas
-from analysis.errors import OutputError
 from analysis.io.corrections import find_corrections
-from analysis.io.files import sha256_of, write_if_changed
+from analysis.io.files import Checksums, output_error, sha256_of, write_if_changed
 from analysis.io.label_files import ALL_LABELS, write_label_files
 from analysis.io.manifest import InputProblem, Manifest, build_manifest, check_manifest
 from analysis.io.results import StudyResults
 from analysis.io.tables import write_table
 from analysis.settings import Study
 from pipelines.notebooks import NOTEBOOKS
+from pipelines.provenance import inputs
+from pipelines.records import RECORDS, checksum, name_of, outdated
 from pipelines.reports import study_pages
+from pipelines.stages import STAGE_BROKE
 
 SNAKEFILE = Path(__file__).parent / "Snakefile"
 _PROGRESS = re.compile(r"^(\d+) of (\d+) steps")
 _RULE = re.compile(r"^(?:local)?rule (\w+):")
-_REASON = re.compile(r"^\s+reason: (.*)")
-_WILDCARD = re.compile(r"^\s+wildcards: (.*)")
+_RECORD = re.compile(rf"^\s+output: ({RECORDS}/.*?\.json)(?:, |$)")
+_BROKE = re.compile(rf"^{re.escape(STAGE_BROKE)}(.*)")
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,19 @@ class RunOutcome:
     redone : Counter of str
         Rule name -> how many times it ran.
     reasons : list of str
-        One line a job, with Snakemake's reason.
+        One line a job: the step, and why it was done again.
     finished : bool
-        False when a stage broke down; `log` tells why.
+        False when a stage broke down.
     log : Path
+    errors : tuple of str
+        What stages that broke down said; where none did, the end of the log.
     """
 
     redone: Counter[str]
     reasons: list[str]
     finished: bool
     log: Path
+    errors: tuple[str, ...] = ()
 
 
 def prepare(study: Study, results: StudyResults) -> tuple[Manifest, list[InputProblem]]:
@@ -69,9 +72,11 @@ def prepare(study: Study, results: StudyResults) -> tuple[Manifest, list[InputPr
     What an edited mask holds is told by the stage that measures it.
     """
     write_label_files(results.label_files, ALL_LABELS)
-    manifest = build_manifest(study)
-    corrections = find_corrections(study, manifest)
-    problems = [*check_manifest(study, manifest), *corrections.problems]
+    checksums = Checksums(results.checksums_json)
+    manifest = build_manifest(study, checksums)
+    corrections = find_corrections(study, manifest, checksums)
+    checksums.save()
+    problems = [*check_manifest(study, manifest, whole=False), *corrections.problems]
     excluded = {p.subject for p in problems if p.subject and p.excludes_subject}
     kept = Manifest(*(t[~t["subject"].isin(excluded)] for t in (manifest.subjects, manifest.sessions, manifest.scans)))
     for frame, table in ((kept.subjects, schemas.SUBJECTS), (kept.sessions, schemas.SESSIONS),
@@ -97,51 +102,70 @@ def _of(manifest: Manifest, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def run_workflow(study: Study, results: StudyResults, manifest: Manifest, *, cores: int, device: str,
-                 target: str = "") -> RunOutcome:
-    """Run everything that is not up to date, or what one file needs; one bar for all steps."""
+                 target: str = "", lock: int | None = None) -> RunOutcome:
+    """Run everything that is not up to date, or what one record needs; one bar for all steps.
+
+    Parameters
+    ----------
+    study, results, manifest : as prepared
+    cores, device : to work with
+    target : record to stop at; default: everything
+    lock : descriptor of the output folder's lock, which Snakemake then holds, too: should this process be killed
+        alone, its steps would still be at work
+    """
     _write_settings(study, results, manifest, cores=cores, device=device)
     log = results.output_dir / "work" / "run.log"
     command = [
         sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(results.output_dir),
         "--configfile", str(results.output_dir / "work/config.json"), "--cores", str(cores),
-        "--resources", "gpu=1", "--keep-going", "--rerun-incomplete", "--nolock", "--scheduler", "greedy",
-        "--rerun-triggers", "mtime", "input", "--nocolor",
-        *([target] if target else []),
+        # Records decide, not Snakemake's own marks: a step that was killed has none, one that has it did end.
+        "--resources", "gpu=1", "--keep-going", "--ignore-incomplete", "--drop-metadata", "--nolock",
+        "--scheduler", "greedy", "--nocolor", *([target] if target else []),
     ]
-    with locked(results.output_dir), log.open("w") as written:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                                   env={**os.environ, "PYTHONWARNINGS": "ignore"})
-        redone, reasons = _follow(process, written)
-        process.wait()
-    return RunOutcome(redone, reasons, process.returncode == 0, log)
+    checksums = Checksums(results.checksums_json)
+    reasons = outdated(results, checksums)
+    checksums.save()
+    try:
+        with log.open("w") as written:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                       errors="replace", env={**os.environ, "PYTHONWARNINGS": "ignore"},
+                                       pass_fds=[] if lock is None else [lock])
+            redone, told, errors = _follow(process, written, reasons)
+            process.wait()
+    except OSError as error:
+        raise output_error(error, log) from error
+    return RunOutcome(redone, told, process.returncode == 0, log, errors)
 
 
-def _follow(process: subprocess.Popen[str], log: TextIO) -> tuple[Counter[str], list[str]]:
-    """Read Snakemake's words: count jobs, keep reasons, move the bar."""
+def _follow(process: subprocess.Popen[str], log: TextIO, reasons: dict[str, str]
+            ) -> tuple[Counter[str], list[str], tuple[str, ...]]:
+    """Read Snakemake's words: count jobs, keep reasons and errors, move the bar."""
     redone: Counter[str] = Counter()
-    reasons: list[str] = []
-    rule = reason = ""
+    told: list[str] = []
+    errors: dict[str, None] = {}
+    tail: deque[str] = deque(maxlen=15)
+    rule = ""
     bar: tqdm | None = None
     assert process.stdout is not None
     for line in process.stdout:
-        log.write(line)
+        tail.append(line.rstrip())
+        with suppress(OSError):  # a full disk: what is said here matters more than the log of it
+            log.write(line)
         if found := _RULE.match(line):
-            rule, reason = found[1], ""
+            rule = found[1]
             if rule != "all":
                 redone[rule] += 1
-        elif found := _REASON.match(line):
-            reason = found[1].strip()
-            if rule != "all":
-                reasons.append(f"{rule}: {reason}")
-        elif (found := _WILDCARD.match(line)) and reasons and reason:
-            reasons[-1] = f"{rule} {found[1].split('=')[-1]}: {reason}"
+        elif found := _RECORD.match(line):
+            told.append(f"{name_of(Path(found[1]))}: {reasons.get(found[1], 'not made yet')}")
+        elif found := _BROKE.match(line):
+            errors[found[1]] = None
         elif found := _PROGRESS.match(line):
             bar = bar or tqdm(total=int(found[2]), desc="study", unit="step")
             bar.set_postfix_str(rule)
             bar.update(int(found[1]) - bar.n)
     if bar is not None:
         bar.close()
-    return redone, reasons
+    return redone, told, tuple(errors or tail)
 
 
 def _write_settings(study: Study, results: StudyResults, manifest: Manifest, *, cores: int, device: str) -> None:
@@ -151,9 +175,8 @@ def _write_settings(study: Study, results: StudyResults, manifest: Manifest, *, 
 
     weights = chosen_weights(study.weights)
     subjects = list(manifest.subjects["subject"])
-    files = {s: sorted(p for p in manifest.scans.loc[manifest.scans["subject"] == s, "path"] if Path(p).is_file())
-             for s in subjects}
-    edited = {s: list(results.read_subject(s, schemas.EDITED_MASKS)["path"]) for s in subjects}
+    pages = study_pages(study)
+    notebooks = {"subject": NOTEBOOKS / "subject_report.py", "cohort": NOTEBOOKS / "cohort_report.py", **pages}
     work = results.output_dir / "work"
     settings = {
         "settings/change.json": {"reference_session": study.reference_session,
@@ -161,42 +184,27 @@ def _write_settings(study: Study, results: StudyResults, manifest: Manifest, *, 
         "settings/statistics.json": {**study.statistics.model_dump(), "groups": study.groups,
                                      "sessions": study.session_ids, "description": study.description,
                                      "program": _fingerprint("models", "stats")},
-        # A copied file may be older than the results and yet be another: its bytes count, too.
-        "settings/segmentation.json": {"weights_sha256": sha256_of(weights), "tissues": study.tissues,
+        "settings/segmentation.json": {"weights": sha256_of(weights), "tissues": study.tissues,
                                        "program": _fingerprint("segmentation", "imaging")},
-        "settings/follow.json": {"visits": study.visits, "errors_sha256": _sha256_if_there(errors_path(weights)),
+        "settings/follow.json": {"visits": study.visits, "errors": checksum(errors_path(weights)),
                                  "program": _fingerprint("longitudinal")},
-        "settings/report.json": {"name": study.name, "description": study.description},
+        "settings/measure.json": {"program": _fingerprint("measure", "tables")},
+        "settings/report.json": {"name": study.name, "description": study.description,
+                                 "program": _fingerprint("figures")},
+        "settings/study_files.json": inputs(results, study)["study_files_sha256"],
+        **{f"settings/notebooks/{page}.json": {"notebook": checksum(path)} for page, path in notebooks.items()},
         "config.json": {
-            "subjects": files, "edited": edited, "python": sys.executable, "study": str(study.path.resolve()),
-            "device": device,
-            "weights": str(weights), "threads": max(1, cores // max(len(subjects), 1)),
+            "subjects": subjects, "pages": list(pages), "python": sys.executable, "device": device,
+            "study": str(study.path.resolve()), "study_sha256": sha256_of(study.path),
+            "threads": max(1, cores // max(len(subjects), 1)),
             "gpu": 0 if device == "cpu" else 1,
-            "pages": {name: str(source) for name, source in study_pages(study).items()},
-            "notebooks": {kind: str(NOTEBOOKS / f"{kind}_report.py") for kind in ("subject", "cohort")},
         },
     }
     for name, content in settings.items():
         write_if_changed(work / name, json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
-def _sha256_if_there(path: Path) -> str:
-    return sha256_of(path) if path.is_file() else ""
-
-
 def _fingerprint(*packages: str) -> str:
     """Changes when the source of these parts of `analysis` does: a new version's statistics are not the old one's."""
     files = sorted(f for p in packages for f in (Path(analysis.__file__).parent / p).glob("*.py"))
     return sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep two runs apart; the system lifts the lock when the process ends, however it ends."""
-    with (folder / ".lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputError("an output folder that no other run is using", "another run at work", str(folder),
-                              "Wait for it to end, or choose another output folder.") from error
-        yield

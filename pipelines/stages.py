@@ -1,7 +1,7 @@
 """The stages of a study, each a plain command over declared inputs and outputs.
 
-`python -m pipelines.stages NAME STUDY.toml [--subject S] [--page P] [--device D] [--threads N]`; the Snakefile orders
-them.
+`python -m pipelines.stages NAME STUDY.toml [--subject S] [--page P] [--device D] [--threads N] [--record R]`; the
+Snakefile orders them. With --record, the names of what is read come on standard input, and the record is written last.
 Bad data never raise here: they become rows with status and reason, and other visits go on. Computes nothing itself.
 """
 
@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 
 from analysis import schemas
-from analysis.errors import BedrestError
+from analysis.errors import BedrestError, StudyError
 from analysis.io.images import read_scan
-from analysis.io.masks import read_label_map, write_label_map, write_volume
+from analysis.io.masks import label_table_path, read_label_map, write_label_map, write_volume
 from analysis.io.read_ahead import read_ahead
 from analysis.io.results import StudyResults
 from analysis.io.tables import concat_tables, empty_table, read_table, write_table
@@ -28,6 +28,8 @@ from analysis.settings import load_study
 from analysis.types import DiscFinding, LabelMap, Scan
 from analysis.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, MaskRole, Status
 from pipelines.jobs import Job, Visit, like, use_threads, visits_of, write_slice
+from pipelines.locks import at_work
+from pipelines.records import checksum, recorded
 
 if TYPE_CHECKING:
     from analysis.segmentation.weights import TrainedNetwork
@@ -91,6 +93,9 @@ def _segment_visit(job: Job, visit: Visit, contents: Callable[[], LabelMap | Sca
         if not any(f.status != Status.FAILED for f in found):
             record |= {"status": Status.FAILED, "reason": found[0].reason if found else "the mask is empty"}
     except BedrestError as error:
+        maps = (target, job.results.tissue_mask(visit.subject, visit.session))
+        for left in (*maps, *map(label_table_path, maps), job.results.probability(visit.subject, visit.session)):
+            left.unlink(missing_ok=True)  # of other images than those of now
         return record | {"status": Status.FAILED, "reason": str(error)}, []
     return record, [{**key, "level": f.name, "label": f.label, "mean_probability": f.mean_probability,
                      "level_confidence": f.level_confidence, "status": f.status, "reason": f.reason} for f in found]
@@ -219,9 +224,10 @@ def index(job: Job) -> None:
     write_provenance(job.results, job.study)
 
 
+STAGE_BROKE = "stage broke down: "
 STAGES: dict[str, Callable[[Job], None]] = {
     "segment": segment, "follow": follow, "measure": measure, "change": change, "tables": tables,
-    "statistics": statistics, "figures": figures, "subject-report": subject_report, "cohort-report": cohort_report,
+    "statistics": statistics, "figures": figures, "subject_report": subject_report, "cohort_report": cohort_report,
     "page": page, "index": index,
 }
 
@@ -235,12 +241,22 @@ def main() -> int:
     parser.add_argument("--page", default="")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--record", type=Path, default=None, help="where to write down what was read and written")
+    parser.add_argument("--study-sha256", default="", help="refuse another study.toml than the run began with")
     args = parser.parse_args()
     try:
-        job = Job(load_study(args.study), StudyResults(args.output), args.subject, args.device, args.threads, args.page)
-        STAGES[args.stage](job)
+        if args.study_sha256 and checksum(args.study) != args.study_sha256:
+            raise StudyError("the study.toml that the run began with", "another one, or none", str(args.study),
+                             "Run again.")
+        results = StudyResults(args.output)
+        job = Job(load_study(args.study), results, args.subject, args.device, args.threads, args.page)
+        if args.record is None:
+            STAGES[args.stage](job)
+            return 0
+        with at_work(args.output), recorded(results, args.record, sys.stdin.read().splitlines()):
+            STAGES[args.stage](job)
     except BedrestError as error:
-        print(f"{args.stage} {args.subject}: {error}", file=sys.stderr)
+        print(f"{STAGE_BROKE}{args.stage} {args.subject or args.page}: {error}", file=sys.stderr)
         return 1
     return 0
 

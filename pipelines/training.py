@@ -56,7 +56,7 @@ def train(args: argparse.Namespace) -> int:
     from analysis.segmentation.augment import Pool
     from analysis.segmentation.finetune import claim_folder, make_folds, refuse_other_training, run_fold, start_from
     from analysis.segmentation.weights import chosen_weights, load_weights
-    from pipelines.run import locked
+    from pipelines.locks import locked
 
     study, plan = load_study(args.study), _plan(args)
     machine = _machine(args, study.device)

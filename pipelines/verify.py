@@ -22,10 +22,12 @@ from analysis.io.files import output_error, sha256_of
 from analysis.io.manifest import build_manifest
 from analysis.io.results import StudyResults
 from analysis.settings import Study, load_study
+from pipelines.locks import locked
+from pipelines.records import RECORDS
 
 DONE, DIFFERENT = 0, 3
 _LISTS = ("inputs_sha256", "corrections_sha256", "study_files_sha256")
-_SECOND_RUN = "figures/done.txt"  # everything but pages stands before it
+_SECOND_RUN = f"{RECORDS}/figures.json"  # everything but pages stands before it
 
 
 def verify(args: argparse.Namespace) -> int:
@@ -35,6 +37,11 @@ def verify(args: argparse.Namespace) -> int:
     if not results.provenance_json.is_file():
         raise OutputError("a provenance.json to verify", "none", str(results.output_dir),
                           f"Run `bedrest run {args.study}` first.")
+    with locked(results.output_dir, to_read=True):
+        return _verify(study, results, args)
+
+
+def _verify(study: Study, results: StudyResults, args: argparse.Namespace) -> int:
     record = results.read_json(results.provenance_json)
     print(f"{results.provenance_json}: sha256 {sha256_of(results.provenance_json)}")
     _tell_program(record)
@@ -99,8 +106,7 @@ def _rerun(study: Study, results: StudyResults, record: dict[str, Any], *, cores
         manifest, _ = prepare(study, again)
         outcome = run_workflow(study, again, manifest, cores=cores, device=device, target=_SECOND_RUN)
         if not outcome.finished:
-            tail = "\n".join(outcome.log.read_text(errors="replace").splitlines()[-15:])
-            print(f"The second run broke down; the end of its log:\n{tail}", file=sys.stderr)
+            print("The second run broke down.", *outcome.errors, sep="\n", file=sys.stderr)
             return False
         left_out = ", ".join(f"{column} in {name}" for name, column in WALL_TIMES)
         print(f"Second run: {device}, {cores} cores. Not compared, as they are wall times: {left_out}; nor "
@@ -111,8 +117,11 @@ def _rerun(study: Study, results: StudyResults, record: dict[str, Any], *, cores
 @contextmanager
 def _temporary_folder(beside: Path) -> Iterator[Path]:
     """A new folder beside another, removed with all it holds however the block ends."""
+    prefix = f".verify-{beside.name}-"
+    for left in beside.parent.glob(f"{prefix}*"):  # of one that was killed
+        shutil.rmtree(left, ignore_errors=True)
     try:
-        folder = Path(tempfile.mkdtemp(prefix=f".verify-{beside.name}-", dir=beside.parent))
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=beside.parent))
     except OSError as error:
         raise output_error(error, beside.parent) from error
     try:

@@ -461,7 +461,7 @@ def test_check_tells_of_edited_masks_and_names_before_a_run(tmp_path, capsys):
     moved = AFFINE.copy()
     moved[0, 3] = 5
     saved(tmp_path / "out/masks/edited/B_ses-2_discs.nii.gz", np.minimum(data, 1), moved)
-    assert commands.check(Namespace(study=study.path)) == 1
+    assert commands.check(Namespace(study=study.path, full=False)) == 1
     told = capsys.readouterr().out
     for words in ("'L5_S1'", "Did you mean 'L5-S1'?", "B ses-1, edited mask", "found 9", "B ses-2, edited mask",
                   "corners up to 5.0 mm", "2 edited masks, 1 names set by hand"):
@@ -484,8 +484,7 @@ def spine(swelling: float) -> np.ndarray:
     return labels
 
 
-@pytest.fixture
-def folder(tmp_path) -> Path:
+def write_study(tmp_path: Path) -> Path:
     """A study of two subjects and two visits whose masks are given, so that no network has to run."""
     rows = ["subject,session,contrast,path"]
     for n, subject in enumerate(("A", "B")):
@@ -501,6 +500,11 @@ def folder(tmp_path) -> Path:
         '[[sessions]]\nid = "ses-1"\nstudy_day = -3\nphase = "baseline"\n'
         '[[sessions]]\nid = "ses-2"\nstudy_day = 60\nphase = "bed_rest"\n')
     return tmp_path
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    return write_study(tmp_path)
 
 
 def run(folder: Path) -> str:

@@ -129,7 +129,7 @@ def test_a_missing_notebook_and_names_that_cannot_be_pages(stored):
     text = study.path.read_text()
     study.path.write_text('notebooks = ["absent.py"]\n' + text)
     with pytest.raises(NotebookError, match=r"absent\.py"):
-        reports.check_own_notebooks(load_study(study.path), results)
+        reports.check_own_notebook(load_study(study.path).notebooks[0], study, results)
     for listed, words in (('["a.txt"]', "end in .py or .ipynb"), ('["x/a.py", "y/a.ipynb"]', "'a' more than once"),
                           ('["{a}.py"]', "Rename it")):
         study.path.write_text(f"notebooks = {listed}\n{text}")

@@ -5,6 +5,7 @@ Knows nothing of what is measured.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pandas as pd
 
 from analysis.errors import BedrestError, Problem
 from analysis.io.edited import find_edited, read_edited
+from analysis.io.files import sha256_of
 from analysis.io.images import read_volume
 from analysis.io.levels_file import read_levels
 from analysis.io.manifest_types import InputProblem, Manifest
@@ -39,15 +41,15 @@ class Corrections:
     problems: tuple[InputProblem, ...]
 
 
-def find_corrections(study: Study, manifest: Manifest) -> Corrections:
-    """Edited masks and levels.csv of a study.
+def find_corrections(study: Study, manifest: Manifest, checksum: Callable[[Path], str] = sha256_of) -> Corrections:
+    """Edited masks and levels.csv of a study; `checksum` as in `build_manifest`.
 
     Raises
     ------
     ManifestError, ManyProblems
         A folder or file that study.toml names is missing, or levels.csv has wrong columns.
     """
-    edited, problems = find_edited(study, manifest.sessions)
+    edited, problems = find_edited(study, manifest.sessions, checksum)
     levels, more = read_levels(study, manifest.sessions)
     return Corrections(edited, levels, (*problems, *more))
 

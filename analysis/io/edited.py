@@ -5,6 +5,7 @@ Reads only: nothing in the toolkit writes or removes them. Knows nothing of what
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -28,7 +29,8 @@ _IMAGES = (*_ENDINGS, ".nrrd", ".mha", ".mhd", ".mgz", ".img")
 _MOST_UNNAMED = 50
 
 
-def find_edited(study: Study, visits: pd.DataFrame) -> tuple[pd.DataFrame, list[InputProblem]]:
+def find_edited(study: Study, visits: pd.DataFrame,
+                checksum: Callable[[Path], str] = sha256_of) -> tuple[pd.DataFrame, list[InputProblem]]:
     """Edited masks of a study, and files beside them that belong to no visit.
 
     Parameters
@@ -36,6 +38,8 @@ def find_edited(study: Study, visits: pd.DataFrame) -> tuple[pd.DataFrame, list[
     study : Study
     visits : DataFrame
         Columns subject and session: every visit that a mask may be of.
+    checksum : function of a path
+        As in `manifest.build_manifest`.
 
     Returns
     -------
@@ -70,7 +74,7 @@ def find_edited(study: Study, visits: pd.DataFrame) -> tuple[pd.DataFrame, list[
                 "Keep one of them in the folder."), excludes_subject=True))
         else:
             rows[visit] = path.absolute()
-    frame = pd.DataFrame([(*visit, str(p), _checksum(p)) for visit, p in rows.items()],
+    frame = pd.DataFrame([(*visit, str(p), _checksum(p, checksum)) for visit, p in rows.items()],
                          columns=EDITED_MASKS.column_names, dtype="str")
     return typed(frame, EDITED_MASKS), problems
 
@@ -131,8 +135,8 @@ def _stranger(path: Path, stems: list[str]) -> Problem:
     return Problem(str(path), "<subject>_<session>_discs.nii.gz (or .nii) of a visit of the study", path.name, remedy)
 
 
-def _checksum(path: Path) -> str:
+def _checksum(path: Path, checksum: Callable[[Path], str]) -> str:
     try:
-        return sha256_of(path)
+        return checksum(path)
     except OSError:
         return ""  # read_edited tells of files that cannot be read

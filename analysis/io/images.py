@@ -92,8 +92,45 @@ def check_image(path: Path, *, where: str) -> list[Problem]:
     return []
 
 
+def read_grid(path: Path, *, where: str) -> Grid:
+    """Grid of an image or mask from its header alone, where the file is as long as the header promises.
+
+    A compressed file ends with the length of what was compressed; where that does not fit, the file is read whole.
+
+    Raises
+    ------
+    ImageError, GeometryError
+        The file is missing, cut off, or not one 3-D image. What its voxels hold is not looked at.
+    """
+    at = f"{where} ({path})"
+    image, grid = _open_one(path, at)
+    voxels = int(np.prod(image.shape, dtype=np.int64))
+    promised = int(image.header["vox_offset"]) + voxels * image.get_data_dtype().itemsize
+    size = path.stat().st_size
+    if path.name.endswith(".gz"):
+        with path.open("rb") as file:
+            file.seek(max(0, size - 4))
+            fits = int.from_bytes(file.read(4), "little") == promised % 2**32
+    else:
+        fits = size >= promised
+    if not fits:
+        load_nifti(path, at, dtype=np.float32)
+    return grid
+
+
 def load_nifti(path: Path, at: str, *, dtype: type = np.float64) -> tuple[np.ndarray, Grid]:
     """Scaled values and grid of a NIfTI file holding one 3-D image; values unchecked."""
+    image, grid = _open_one(path, at)
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is caught as not finite
+            return np.asarray(image.dataobj).astype(dtype, copy=False).reshape(grid.shape), grid
+    except (OSError, EOFError, ValueError, MemoryError, zlib.error) as error:
+        raise ImageError(f"{grid.shape} voxels", f"a file that ends early or is damaged ({_brief(error)})", at,
+                         "Copy or export the file again.") from error
+
+
+def _open_one(path: Path, at: str) -> tuple[nib.Nifti1Image, Grid]:
+    """A file that holds one 3-D image of numbers, its voxels not yet read."""
     image = _open(path, at)
     shape = image.shape
     while len(shape) > 3 and shape[-1] == 1:  # one volume, as some programs save it
@@ -105,13 +142,7 @@ def load_nifti(path: Path, at: str, *, dtype: type = np.float64) -> tuple[np.nda
     if image.get_data_dtype().fields is not None or image.get_data_dtype().kind == "c":
         raise ImageError("one number a voxel", f"values of type {image.get_data_dtype()} (colour or complex)", at,
                          "Export a grey-scale image.")
-    grid = Grid((int(shape[0]), int(shape[1]), int(shape[2])), _affine(image, path, at))
-    try:
-        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is caught as not finite
-            return np.asarray(image.dataobj).astype(dtype, copy=False).reshape(shape), grid
-    except (OSError, EOFError, ValueError, MemoryError, zlib.error) as error:
-        raise ImageError(f"{shape} voxels", f"a file that ends early or is damaged ({_brief(error)})", at,
-                         "Copy or export the file again.") from error
+    return image, Grid((int(shape[0]), int(shape[1]), int(shape[2])), _affine(image, path, at))
 
 
 def _open(path: Path, at: str) -> nib.Nifti1Image:

@@ -27,8 +27,15 @@ __all__ = ["InputProblem", "Manifest", "build_manifest", "check_manifest"]
 _FIND: dict[str, Callable[[Study], Found]] = {"bids": find_bids, "ivdm3seg": find_ivdm3seg, "csv": find_csv}
 
 
-def build_manifest(study: Study) -> Manifest:
+def build_manifest(study: Study, checksum: Callable[[Path], str] | None = sha256_of) -> Manifest:
     """Resolve a study.
+
+    Parameters
+    ----------
+    study : Study
+    checksum : function of a path
+        Gives a file's SHA-256, or raises OSError or gives nothing where it cannot be read. None: files are read only
+        where a checksum was written down for them.
 
     Returns
     -------
@@ -56,7 +63,7 @@ def build_manifest(study: Study) -> Manifest:
     problems += more
     excluded = {p.subject for p in problems if p.excludes_subject}
     problems += [p for p in _duplicates(scans) if p.subject not in excluded]
-    scans, more = _with_checksums(scans)
+    scans, more = _with_checksums(scans, checksum)
     return Manifest(subjects, _sessions(study, subjects, visits, scans), typed(scans, SCANS), (*problems, *more))
 
 
@@ -138,13 +145,14 @@ def _sessions(study: Study, subjects: pd.DataFrame, visits: pd.DataFrame, scans:
     return typed(frame, SESSIONS).sort_values(["subject", "study_day"], ignore_index=True)
 
 
-def _with_checksums(scans: pd.DataFrame) -> tuple[pd.DataFrame, list[InputProblem]]:
+def _with_checksums(scans: pd.DataFrame,
+                    checksum: Callable[[Path], str] | None) -> tuple[pd.DataFrame, list[InputProblem]]:
     """Checksum of every file that can be read; one that was written down and does not fit is told."""
     sums, problems = [], []
     for row in scans.to_dict("records"):
         path, given = Path(row["path"]), str(row.get("sha256") or "").lower()
         try:
-            actual = sha256_of(path)
+            actual = (checksum or sha256_of)(path) if checksum or given else ""
         except OSError:
             actual = ""  # check_manifest tells of files that cannot be read
         if given and actual and given != actual:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.errors import BedrestError, Problem
 from analysis.io.files import output_error
-from analysis.io.images import read_volume, require_same_grid
+from analysis.io.images import read_grid, read_volume, require_same_grid
 from analysis.io.manifest_types import InputProblem, Manifest
 from analysis.io.masks import read_label_map
 from analysis.settings import Study
@@ -20,15 +20,15 @@ from analysis.vocabulary import Contrast, MaskRole
 _ORDER = (*Contrast, *MaskRole)
 
 
-def check_manifest(study: Study, manifest: Manifest, *, read_images: bool = True) -> list[InputProblem]:
+def check_manifest(study: Study, manifest: Manifest, *, whole: bool = True) -> list[InputProblem]:
     """Everything that speaks against running this study as it is.
 
     Parameters
     ----------
     study : Study
     manifest : Manifest
-    read_images : bool
-        Read every image whole; otherwise only see that it is there.
+    whole : bool
+        Read every image whole; otherwise its header, and see that the file is not cut off.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def check_manifest(study: Study, manifest: Manifest, *, read_images: bool = True
         for session in dict.fromkeys(visits):
             scans = manifest.scans
             rows = scans[(scans["subject"] == subject) & (scans["session"] == session)]
-            found = _visit_problems(study, rows, f"{subject} {session}", read_images=read_images)
+            found = _visit_problems(study, rows, f"{subject} {session}", whole=whole)
             problems += [InputProblem(subject, session, p) for p in found]
     return sorted(problems, key=lambda p: (p.subject, p.session))
 
@@ -82,7 +82,7 @@ def unwritable(folder: Path) -> Problem | None:
     return None
 
 
-def _visit_problems(study: Study, rows: pd.DataFrame, visit: str, *, read_images: bool) -> list[Problem]:
+def _visit_problems(study: Study, rows: pd.DataFrame, visit: str, *, whole: bool) -> list[Problem]:
     """What is wrong with one visit's files, the images first, then what is missing, then how they fit."""
     problems: list[Problem] = []
     present = set(rows["contrast"])
@@ -97,7 +97,7 @@ def _visit_problems(study: Study, rows: pd.DataFrame, visit: str, *, read_images
     grids: dict[str, tuple[Grid, str]] = {}
     for contrast in _ORDER:
         for path in rows.loc[rows["contrast"] == contrast, "path"]:
-            found, grid = _file_problems(Path(path), contrast, f"{visit} {contrast.value}", read_images=read_images)
+            found, grid = _file_problems(Path(path), contrast, f"{visit} {contrast.value}", whole=whole)
             problems += found
             if grid is not None:
                 grids.setdefault(contrast.value, (grid, path))
@@ -105,13 +105,13 @@ def _visit_problems(study: Study, rows: pd.DataFrame, visit: str, *, read_images
 
 
 def _file_problems(path: Path, contrast: Contrast | MaskRole, where: str, *,
-                   read_images: bool) -> tuple[list[Problem], Grid | None]:
+                   whole: bool) -> tuple[list[Problem], Grid | None]:
     if not path.is_file():
         return [Problem(f"{where} ({path})", "an image file", "a folder" if path.is_dir() else "no such file",
                         "Correct the path, or restore the file.")], None
-    if not read_images:
-        return [], None
     try:
+        if not whole:
+            return [], read_grid(path, where=where)
         if isinstance(contrast, Contrast):
             return [], read_volume(path, where=where).grid
         mask = read_label_map(path, where=where)

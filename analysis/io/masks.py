@@ -8,6 +8,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
 
 from analysis.errors import ImageError
 from analysis.io.files import atomic_path, write_text
@@ -100,6 +101,10 @@ def _coordinate_codes(like: Path | None) -> tuple[int, int, str]:
     """Sform code, qform code and spatial unit to write; at least one code says that the affine is meant."""
     if like is None:
         return 1, 1, "mm"
-    header: Any = nib.load(like).header
+    try:
+        header: Any = nib.load(like).header
+    except (OSError, EOFError, ValueError, ImageFileError) as error:
+        raise ImageError("the scan that the mask belongs to", "none that can be read", str(like),
+                         "It was there a moment ago: restore it, then run again.") from error
     s_code, q_code = int(header["sform_code"]), int(header["qform_code"])
     return (s_code if s_code or q_code else 1), q_code, header.get_xyzt_units()[0]

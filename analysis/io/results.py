@@ -101,6 +101,11 @@ class StudyResults:
         return self.output_dir / "work" / "program.json"
 
     @property
+    def checksums_json(self) -> Path:
+        """Checksums of files that need not be read again: see `files.Checksums`."""
+        return self.output_dir / "work" / "checksums.json"
+
+    @property
     def runs_json(self) -> Path:
         """Every run that did something, with its time and exit status."""
         return self.output_dir / "work" / "runs.json"

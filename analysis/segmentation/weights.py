@@ -127,6 +127,34 @@ def training_record(path: Path) -> dict[str, Any]:
                            "Check the path.") from error
 
 
+def check_weights(path: Path) -> None:
+    """Check that a weights file is whole and was made for this program, without loading any network.
+
+    Raises
+    ------
+    WeightsError
+        It is not.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            _require_agreed(file.metadata() or {})
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise _unusable(path, error) from error
+
+
+def _require_agreed(header: Mapping[str, str]) -> None:
+    for key, wanted in _AGREED.items():
+        if header[key] != wanted:
+            raise ValueError(f"{key} {header[key]}; this program uses {wanted}")
+
+
+def _unusable(path: Path, error: Exception) -> WeightsError:
+    return WeightsError("a weights file made by this toolkit", str(error).splitlines()[0], str(path),
+                        "Reinstall the package, or train again with `make train`.")
+
+
 def save_weights(path: Path, trained: TrainedNetwork) -> None:
     """Write both networks with architecture, spacings, label map, intensity rule, calibration and training record."""
     from safetensors.torch import save_file
@@ -169,9 +197,7 @@ def load_weights(path: Path = SHIPPED) -> TrainedNetwork:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
-        for key, wanted in _AGREED.items():
-            if header[key] != wanted:
-                raise ValueError(f"{key} {header[key]}; this program uses {wanted}")
+        _require_agreed(header)
         architecture, locator_architecture = (
             Architecture(tuple(json.loads(header[key])["filters"])) for key in ("architecture", "locator_architecture"))
         network, locator = build_network(architecture), build_network(locator_architecture)
@@ -185,8 +211,5 @@ def load_weights(path: Path = SHIPPED) -> TrainedNetwork:
                               Calibration.read(json.loads(header["calibration"])),
                               json.loads(header["record"]), path)
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise WeightsError(
-            "a weights file made by this toolkit", str(error).splitlines()[0], str(path),
-            "Reinstall the package, or train again with `make train`.",
-        ) from error
+        raise _unusable(path, error) from error
 

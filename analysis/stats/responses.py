@@ -96,6 +96,12 @@ def observations(
     return Observations(source, frame, int((~usable).sum()), int((~complete).sum()))
 
 
+def check_covariates(names: Sequence[str], subjects: pd.DataFrame, sessions: pd.DataFrame) -> None:
+    """Raise where `observations` would, before there are any."""
+    for name in names:
+        _covariate(name, sessions[["subject", "session"]], subjects, sessions)
+
+
 def used_sessions(data: Observations, choices: Choices, *, at_least: int) -> tuple[str, ...]:
     """Visits with enough subjects to have a variance of their own, in the study's order."""
     n = data.frame.groupby("session")["subject"].nunique()
