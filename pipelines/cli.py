@@ -55,6 +55,8 @@ def build_parser() -> argparse.ArgumentParser:
     segment.add_argument("--tissues", choices=("discs", "all"), default="discs",
                          help="all: also vertebral bodies, sacrum and spinal canal")
     segment.add_argument("--probabilities", type=Path, metavar="FILE", help="also write the probability of disc")
+    segment.add_argument("--resample", action="store_true",
+                         help="bring contrasts on other grids onto that of the first instead of refusing them")
     segment.add_argument("--weights", type=Path, metavar="FILE", help="default: the shipped network")
 
     measure = commands.add_parser("measure", help="measure the discs of a mask made by anyone")

@@ -160,6 +160,7 @@ def _write_settings(study: Study, results: StudyResults, manifest: Manifest, *, 
                                      "program": _fingerprint("models", "stats")},
         # A copied file may be older than the results and yet be another: its bytes count, too.
         "settings/segmentation.json": {"weights_sha256": sha256_of(weights), "tissues": study.tissues,
+                                       "resample": study.images.resample,
                                        "program": _fingerprint("segmentation", "imaging")},
         "settings/follow.json": {"visits": study.visits, "errors_sha256": _sha256_if_there(errors_path(weights)),
                                  "program": _fingerprint("longitudinal")},
