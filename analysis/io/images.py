@@ -21,6 +21,8 @@ LEAST_SHARED = 0.5  # of a grid: an image that shows less of it was taken of ano
 SAME_HEADER_MM = 1.0  # sform and qform farther apart than this contradict each other
 SAME_SPACING = 0.005  # pixdim and affine may differ by this share: more would show in volumes
 MOST_VOXELS = 400_000_000
+ON_REQUEST = ("Check both headers; if both were taken of one place without moving, write resample = true under "
+              "[images] in study.toml (bedrest segment: --resample).")
 
 
 def read_volume(path: Path, *, where: str) -> Volume:
@@ -103,16 +105,14 @@ def same_grid(one: Grid, other: Grid) -> bool:
     return one.max_corner_distance_mm(other) <= SAME_GRID_MM
 
 
-def require_same_grid(one: Grid, other: Grid, *, where: str, names: tuple[str, str]) -> None:
+def require_same_grid(one: Grid, other: Grid, *, where: str, names: tuple[str, str], remedy: str = ON_REQUEST) -> None:
     """Raise GeometryError unless two grids agree in shape and, to 0.1 mm, in every corner."""
     if same_grid(one, other):
         return
     distance = one.max_corner_distance_mm(other)
     found = f"shapes {one.shape} and {other.shape}" if one.shape != other.shape else (
         f"corners up to {distance:.1f} mm apart")
-    raise GeometryError(f"{names[0]} and {names[1]} on one grid", found, where,
-                        "Check both headers; if both were taken of one place without moving, write resample = true "
-                        "under [images] in study.toml.")
+    raise GeometryError(f"{names[0]} and {names[1]} on one grid", found, where, remedy)
 
 
 def require_shared(grid: Grid, other: Grid, *, where: str, onto: str) -> NDArray[np.bool_]:
