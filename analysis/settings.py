@@ -46,6 +46,8 @@ class Images(_Frozen):
     subjects_csv: Path | None = Field(None, description="subjects table; needed for layout csv")
     sessions_csv: Path | None = Field(None, description="sessions table; optional")
     scans_csv: Path | None = Field(None, description="scans table; needed for layout csv")
+    resample: bool = Field(False, description="contrasts of a visit on different grids are resampled onto the grid of "
+                           "the first (water, fat, in_phase, opposed, t2); default: such a visit is refused")
     pairs: dict[str, tuple[str, str]] = Field(
         default_factory=dict, description="IVDM3Seg only: scan folder -> [subject, session]"
     )

@@ -55,6 +55,17 @@ class Grid:
         gap = (self.affine_ras_mm - other.affine_ras_mm) @ corners
         return float(np.linalg.norm(gap[:3], axis=0).max())
 
+    def outside(self, other: Grid) -> NDArray[np.bool_]:
+        """(I, J, K) which voxel centres of this grid lie outside the field of view of another one."""
+        to_other = np.linalg.inv(other.affine_ras_mm) @ self.affine_ras_mm
+        i, j, k = np.ogrid[tuple(slice(0, n) for n in self.shape)]
+        out = np.zeros(self.shape, dtype=bool)
+        for axis, n in enumerate(other.shape):
+            a, b, c, start = to_other[axis]
+            place = (a * i + start) + b * j + c * k
+            out |= (place < -0.5 - 1e-6) | (place > n - 0.5 + 1e-6)
+        return out
+
 
 @dataclass(frozen=True, eq=False)
 class Volume:
@@ -74,9 +85,20 @@ class LabelMap:
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """All contrasts of one subject at one session, on one grid."""
+    """All contrasts of one subject at one session, on one grid.
+
+    Attributes
+    ----------
+    contrasts : contrast to Volume
+    unseen : contrast to bool, (I, J, K)
+        Voxels that a resampled contrast did not reach, where its value is 0; contrasts that reached all have none.
+    notes : tuple of str
+        What is to be known of how the scan came about, in words.
+    """
 
     contrasts: Mapping[Contrast, Volume]
+    unseen: Mapping[Contrast, NDArray[np.bool_]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def grid(self) -> Grid:

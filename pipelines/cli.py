@@ -16,7 +16,7 @@ from analysis.errors import BedrestError
 # Commands that do not live in `pipelines.commands`; each loads only when it is asked for.
 MODULE_OF = {"simulate": "planning", "power": "planning", "train": "training", "benchmark-engine": "benchmarks",
              "benchmark-change": "change_benchmarks", "fit-errors": "change_benchmarks", "figures": "figures",
-             "verify": "verify", "export-bids": "export"}
+             "verify": "verify", "export-bids": "export", "import-dicom": "importing"}
 DEVICES = ("auto", "cpu", "cuda", "mps")
 ENGINE_ROWS = ("synthetic", "volumes", "contrasts", "t2-discs", "vertebrae", "speed", "sliding-window", "gpu", "nnunet")
 CHANGE_CONDITIONS = ("sub-voxel", "turned", "thick-slices", "noisy", "bias-field", "water", "t2")
@@ -39,6 +39,8 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--sessions", type=int, default=3)
     demo.add_argument("--seed", type=int, default=0)
 
+    _add_import_dicom(commands)
+
     check = commands.add_parser("check", help="validate a study and print every problem")
     check.add_argument("study", type=Path, metavar="STUDY.toml")
     check.add_argument("--full", action="store_true",
@@ -57,6 +59,8 @@ def build_parser() -> argparse.ArgumentParser:
     segment.add_argument("--tissues", choices=("discs", "all"), default="discs",
                          help="all: also vertebral bodies, sacrum and spinal canal")
     segment.add_argument("--probabilities", type=Path, metavar="FILE", help="also write the probability of disc")
+    segment.add_argument("--resample", action="store_true",
+                         help="bring contrasts on other grids onto that of the first instead of refusing them")
     segment.add_argument("--weights", type=Path, metavar="FILE", help="default: the shipped network")
 
     measure = commands.add_parser("measure", help="measure the discs of a mask made by anyone")
@@ -116,6 +120,17 @@ def build_parser() -> argparse.ArgumentParser:
     power.add_argument("--cores", type=int, default=2)
     power.add_argument("-o", "--output", type=Path, default=None, metavar="CSV")
     return parser
+
+
+def _add_import_dicom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    dicom = commands.add_parser("import-dicom", help="one examination's DICOM folder -> one visit of a BIDS dataset")
+    dicom.add_argument("folder", type=Path, metavar="DICOM_DIR")
+    dicom.add_argument("-o", "--output", type=Path, required=True, metavar="BIDS_DIR")
+    dicom.add_argument("--subject", required=True, metavar="sub-01",
+                       help="the study's own identifier, not the header's")
+    dicom.add_argument("--session", required=True, metavar="ses-1")
+    dicom.add_argument("--set", action="append", default=[], metavar="IMAGE=CONTRAST",
+                       help="what an image is that the headers do not tell, as 7=water; may be given again")
 
 
 def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

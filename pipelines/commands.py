@@ -157,12 +157,12 @@ def _tell_pages(results: StudyResults) -> int:
 
 def segment(args: argparse.Namespace) -> int:
     """One scan -> one mask in the scan's own grid."""
-    from analysis.io.images import read_scan
     from analysis.io.label_files import write_label_files
     from analysis.io.masks import label_table_path, write_label_map, write_volume
     from analysis.segmentation.device import resolve_device
     from analysis.segmentation.engine import segment as run_engine
     from analysis.segmentation.weights import chosen_weights, load_weights
+    from pipelines.jobs import Visit, scan_of
 
     paths = {c: getattr(args, c.value) for c in Contrast if getattr(args, c.value)}
     if not paths:
@@ -170,7 +170,7 @@ def segment(args: argparse.Namespace) -> int:
                          "Give --water, --fat, --in-phase, --opposed or --t2.")
     for output in filter(None, (args.output, args.probabilities)):
         _refuse_overwrite(output, list(paths.values()))
-    scan = read_scan(paths, where="scan")
+    scan = scan_of(Visit("scan", "", {c.value: p for c, p in paths.items()}), resample=args.resample)
     result = run_engine(load_weights(chosen_weights(args.weights)), scan, device=resolve_device(args.device),
                         tissues=args.tissues == "all")
     like = next(iter(paths.values()))
@@ -179,7 +179,7 @@ def segment(args: argparse.Namespace) -> int:
     write_label_files(label_table_path(args.output).with_suffix(""), names)
     if args.probabilities:
         write_volume(result.disc_probability, args.probabilities, like=like)
-    for warning in result.warnings:
+    for warning in (*scan.notes, *result.warnings):
         print(f"warning: {warning}", file=sys.stderr)
     print(f"{'level':10s} {'status':8s} p_disc p_level reason")
     for f in result.findings:

@@ -78,6 +78,6 @@ def _joint(job: Job, segmented: dict[str, _Segmented]) -> pd.DataFrame:
     weights = chosen_weights(job.study.weights)
     trained, errors = load_weights(weights), load_errors(weights, sha256=sha256_of(weights))
     seen = {s: see(scan, found.poses) for s, found in segmented.items()
-            if (scan := images_of(found.visit)) is not None}
+            if (scan := images_of(found.visit, resample=job.study.images.resample)) is not None}
     volumes = [v for label in LEVEL_OF_LABEL for v in joint_volumes(trained, seen, label, device=device, errors=errors)]
     return joint_frame(volumes, subject=job.subject, single_mm3={s: f.volumes_mm3 for s, f in segmented.items()})

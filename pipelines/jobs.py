@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from analysis import schemas
 from analysis.errors import BedrestError
-from analysis.io.images import read_scan
+from analysis.imaging.common_grid import scan_on_one_grid
+from analysis.io.images import header_notes, read_contrasts, read_scan
 from analysis.io.results import StudyResults
 from analysis.io.tables import concat_tables, write_table
 from analysis.settings import Study
 from analysis.tables.frames import text
-from analysis.types import Scan
+from analysis.types import Grid, Scan
 from analysis.vocabulary import Contrast, MaskRole
 
 
@@ -40,7 +41,7 @@ class Visit:
 
     @property
     def where(self) -> str:
-        return f"{self.subject} {self.session}"
+        return f"{self.subject} {self.session}".strip()
 
     def contrasts(self) -> dict[Contrast, Path]:
         return {c: self.paths[c] for c in Contrast if c in self.paths}
@@ -73,10 +74,32 @@ def like(visit: Visit) -> Path | None:
     return visit.paths.get(MaskRole.MASK) or next(iter(visit.contrasts().values()), None)
 
 
-def images_of(visit: Visit) -> Scan | None:
-    """The visit's scan; None where it cannot be read, which segmentation has already told."""
+def scan_of(visit: Visit, *, resample: bool, target: Grid | None = None) -> Scan:
+    """The visit's scan, on one grid: that of its files, or where the study asks for it the first contrast's.
+
+    Parameters
+    ----------
+    visit : Visit
+    resample : bool
+        As in `settings.Images`.
+    target : Grid, optional
+        Resample onto this one.
+
+    Raises
+    ------
+    ImageError, GeometryError
+        A file cannot be used, or the files do not fit each other.
+    """
+    if not resample:
+        return read_scan(visit.contrasts(), where=visit.where)
+    scan = scan_on_one_grid(read_contrasts(visit.contrasts(), where=visit.where), where=visit.where, target=target)
+    return replace(scan, notes=(*header_notes(visit.contrasts(), where=visit.where), *scan.notes))
+
+
+def images_of(visit: Visit, *, resample: bool, target: Grid | None = None) -> Scan | None:
+    """As `scan_of`; None where it cannot be had, which segmentation has already told."""
     try:
-        return read_scan(visit.contrasts(), where=visit.where) if visit.contrasts() else None
+        return scan_of(visit, resample=resample, target=target) if visit.contrasts() else None
     except BedrestError:
         return None
 

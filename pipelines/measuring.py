@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from analysis import schemas
 from analysis.errors import BedrestError
+from analysis.imaging.common_grid import contrasts_at, labels_on
 from analysis.io.files import sha256_of
-from analysis.io.images import SAME_GRID_MM, read_volume
+from analysis.io.images import read_volume, require_same_grid, same_grid
 from analysis.io.masks import read_label_map
 from analysis.io.tables import concat_tables, empty_table
 from analysis.longitudinal.errors import load_errors
-from analysis.measure.agreement import compare_masks, name_binary_reference
+from analysis.measure.agreement import DiscAgreement, compare_masks, name_binary_reference
 from analysis.measure.discs import measure_discs
 from analysis.measure.spine import measure_spine
 from analysis.measure.spine_checks import checked
@@ -29,11 +31,14 @@ from analysis.tables.measures import (
     measures_frame,
     spine_frame,
     with_findings,
+    without_signals,
 )
 from analysis.types import LabelMap, Volume
 from analysis.vocabulary import LEVEL_OF_LABEL, MaskOrigin, MaskRole
 from pipelines.corrections import Corrections, MeasuredMask, corrections_of, keep, measured_mask
 from pipelines.jobs import Job, Visit, images_of, is_ours, like, visits_of, write_slice
+
+MOVED_REFERENCE = "the reference mask lay on another grid and was moved to ours by nearest neighbour"
 
 
 def measure_subject(job: Job) -> None:
@@ -54,7 +59,7 @@ def measure_subject(job: Job) -> None:
         edits.append(chosen.edits)
         if chosen.absent is not None:
             absent[visit.session] = chosen.absent
-        frames, own_spines, agreement = _measure_reference(visit, key, chosen.mask)
+        frames, own_spines, agreement = _measure_reference(visit, key, chosen.mask, resample=job.study.images.resample)
         measures += frames
         spines += own_spines
         accuracies += agreement
@@ -72,7 +77,8 @@ def measure_subject(job: Job) -> None:
 
 def _measure_ours(job: Job, visit: Visit, key: VisitKey, record: pd.Series, found: pd.DataFrame,
                   asked: Corrections) -> tuple[MeasuredMask, pd.DataFrame, pd.DataFrame]:
-    scan = images_of(visit)
+    resample = job.study.images.resample
+    scan = images_of(visit, resample=resample)
     chosen = measured_mask(job.results, asked, visit=key, record=record, found=found,
                            grid=scan.grid if scan is not None else None)
     keep(job.results, chosen, visit=key, like=like(visit))
@@ -87,13 +93,16 @@ def _measure_ours(job: Job, visit: Visit, key: VisitKey, record: pd.Series, foun
         return failed(chosen.reason)
     levels = {int(label): level for label, level in zip(found["label"], found["level"], strict=True)}
     levels = levels or dict(LEVEL_OF_LABEL)
-    images = scan.contrasts if scan is not None and scan.grid.shape == mask.grid.shape else {}
+    if resample and scan is not None and not same_grid(scan.grid, mask.grid):
+        scan = images_of(visit, resample=True, target=mask.grid)
+    images, left_out = contrasts_at(scan, mask) if scan is not None else ({}, "")
     try:
         measured = checked(measure_discs(mask, levels, images, _tissues_of(job, visit, chosen),
                                          probability=_probability_of(job, visit, chosen, record)), mask)
     except BedrestError as error:
         return failed(str(error))
-    frame = with_findings(measures_frame(measured, visit=key, source="automatic", mask_origin=chosen.origin), found)
+    frame = measures_frame(measured, visit=key, source="automatic", mask_origin=chosen.origin)
+    frame = with_findings(without_signals(frame, left_out), found)
     return chosen, frame, spine_frame(measure_spine(measured), frame, visit=key, source="automatic")
 
 
@@ -110,7 +119,7 @@ def _tissues_of(job: Job, visit: Visit, chosen: MeasuredMask) -> LabelMap | None
         tissues = read_label_map(path, where=visit.where)
     except BedrestError:
         return None
-    return tissues if tissues.grid.max_corner_distance_mm(chosen.mask.grid) <= SAME_GRID_MM else None
+    return tissues if same_grid(tissues.grid, chosen.mask.grid) else None
 
 
 def _probability_of(job: Job, visit: Visit, chosen: MeasuredMask, record: pd.Series) -> Volume | None:
@@ -127,7 +136,7 @@ def _probability_of(job: Job, visit: Visit, chosen: MeasuredMask, record: pd.Ser
     return after_edit(probability, read_label_map(automatic, where=visit.where), chosen.mask)
 
 
-def _measure_reference(visit: Visit, key: VisitKey, ours: LabelMap | None
+def _measure_reference(visit: Visit, key: VisitKey, ours: LabelMap | None, *, resample: bool
                        ) -> tuple[list[pd.DataFrame], list[pd.DataFrame], list[pd.DataFrame]]:
     path = visit.paths.get(MaskRole.REFERENCE)
     if path is None:
@@ -136,14 +145,30 @@ def _measure_reference(visit: Visit, key: VisitKey, ours: LabelMap | None
         reference = read_reference(path, where=visit.where)
         levels = {k: v for k, v in LEVEL_OF_LABEL.items() if (reference.data == k).any()}
         measured = checked(measure_discs(reference, levels, {}), reference)
-        frame = measures_frame(measured, visit=key, source="reference")
-        spine = spine_frame(measure_spine(measured), frame, visit=key, source="reference")
-        if ours is None:
-            return [frame], [spine], []
-        agreement = compare_masks(ours, reference, levels=levels, reference_levels=levels)
-        return [frame], [spine], [accuracy_frame(agreement, visit=key)]
     except BedrestError as error:
         return [], [], [failed_accuracy(key, reason=str(error))]
+    frame = measures_frame(measured, visit=key, source="reference")
+    spine = spine_frame(measure_spine(measured), frame, visit=key, source="reference")
+    if ours is None:
+        return [frame], [spine], []
+    try:
+        agreement = _agreement(ours, reference, levels, where=visit.where, resample=resample)
+    except BedrestError as error:  # it has its own grid, and was measured in it
+        return [frame], [spine], [failed_accuracy(key, reason=str(error), levels=levels.values())]
+    return [frame], [spine], [accuracy_frame(agreement, visit=key)]
+
+
+def _agreement(ours: LabelMap, reference: LabelMap, levels: dict[int, str], *, where: str,
+               resample: bool) -> list[DiscAgreement]:
+    """Agreement on the grid of our mask; a reference on another grid is moved there where the study asks for it."""
+    at = f"{where} {MaskRole.REFERENCE}"
+    if not resample:
+        require_same_grid(ours.grid, reference.grid, where=at, names=("the scan", "the reference mask"))
+        return compare_masks(ours, reference, levels=levels, reference_levels=levels)
+    found = compare_masks(ours, labels_on(reference, ours.grid, where=at), levels=levels, reference_levels=levels)
+    if same_grid(ours.grid, reference.grid):
+        return found
+    return [replace(a, reason="; ".join(r for r in (a.reason, MOVED_REFERENCE) if r)) for a in found]
 
 
 def read_reference(path: Path, *, where: str) -> LabelMap:

@@ -11,6 +11,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,6 @@ import pandas as pd
 
 from analysis import schemas
 from analysis.errors import BedrestError, StudyError
-from analysis.io.images import read_scan
 from analysis.io.masks import label_table_path, read_label_map, write_label_map, write_volume
 from analysis.io.read_ahead import read_ahead
 from analysis.io.results import StudyResults
@@ -27,7 +27,7 @@ from analysis.io.tables import concat_tables, empty_table, read_table, write_tab
 from analysis.settings import load_study
 from analysis.types import DiscFinding, LabelMap, Scan
 from analysis.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, MaskRole, Status
-from pipelines.jobs import Job, Visit, like, use_threads, visits_of, write_slice
+from pipelines.jobs import Job, Visit, like, scan_of, use_threads, visits_of, write_slice
 from pipelines.locks import at_work
 from pipelines.records import checksum, recorded
 
@@ -44,7 +44,8 @@ def segment(job: Job) -> None:
     use_threads(device, job.threads)
     trained = load_weights(chosen_weights(job.study.weights))
     records, findings = [], []
-    for visit, contents in read_ahead(visits_of(job), _read_visit):
+    read = partial(_read_visit, resample=job.study.images.resample)
+    for visit, contents in read_ahead(visits_of(job), read):
         record, found = _segment_visit(job, visit, contents, trained, device)
         records.append(record)
         findings += found
@@ -52,11 +53,11 @@ def segment(job: Job) -> None:
     write_slice(job, pd.DataFrame(findings), schemas.FINDINGS)
 
 
-def _read_visit(visit: Visit) -> LabelMap | Scan:
+def _read_visit(visit: Visit, *, resample: bool) -> LabelMap | Scan:
     """The mask that was given, or the scan to segment."""
     if given := visit.paths.get(MaskRole.MASK):
         return read_label_map(given, where=visit.where)
-    return read_scan(visit.contrasts(), where=visit.where)
+    return scan_of(visit, resample=resample)
 
 
 def _segment_visit(job: Job, visit: Visit, contents: Callable[[], LabelMap | Scan], trained: TrainedNetwork,
@@ -80,7 +81,7 @@ def _segment_visit(job: Job, visit: Visit, contents: Callable[[], LabelMap | Sca
             result = run_engine(trained, content, device=device, tissues=job.study.tissues == "all")
             discs, found = result.discs, list(result.findings)
             record |= {"contrasts": "+".join(visit.contrasts()), "device": device,
-                       "warnings": " | ".join(result.warnings)}
+                       "warnings": " | ".join((*content.notes, *result.warnings))}
             write_volume(result.disc_probability, job.results.probability(visit.subject, visit.session), like=header,
                          dtype=np.int16)
             if result.tissues is not None:

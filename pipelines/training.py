@@ -18,14 +18,13 @@ import pandas as pd
 from analysis import schemas
 from analysis.errors import BedrestError, ManyProblems, Problem, StudyError
 from analysis.io.files import sha256_of, write_bytes, write_text
-from analysis.io.images import read_scan
 from analysis.io.manifest import Manifest, build_manifest
 from analysis.io.masks import read_label_map, write_label_map
 from analysis.io.results import StudyResults
 from analysis.io.tables import concat_tables, read_table, write_table
 from analysis.settings import load_study
 from analysis.vocabulary import LEVEL_OF_LABEL, MaskRole, Status
-from pipelines.jobs import Visit
+from pipelines.jobs import Visit, scan_of
 from pipelines.measuring import read_reference
 
 if TYPE_CHECKING:
@@ -45,6 +44,7 @@ class Training:
     plan: FineTuningPlan
     machine: Machine
     results: StudyResults
+    resample: bool = False  # as in `settings.Images`
 
     @property
     def folder(self) -> Path:
@@ -66,7 +66,8 @@ def train(args: argparse.Namespace) -> int:
     visits = labelled_visits(manifest, where=str(args.study))
     start = start_from(load_weights(chosen_weights(args.start)), _checksums(manifest, visits))
     folds = make_folds((v.subject for v in visits), plan)
-    training = Training(visits, folds, start, plan, machine, StudyResults(args.output))
+    training = Training(visits, folds, start, plan, machine, StudyResults(args.output),
+                        study.images.resample)
     refuse_other_training(args.output, start, plan)
     args.output.mkdir(parents=True, exist_ok=True)
     with locked(args.output):
@@ -158,8 +159,8 @@ def _label(training: Training) -> list[LabelledScan]:
     scans, rows, problems = [], [], []
     for v in tqdm(training.visits, desc="labelled scans", unit="scan"):
         try:
-            scan, mask = read_scan(v.contrasts(), where=v.where), read_label_map(v.paths[MaskRole.REFERENCE],
-                                                                                 where=v.where)
+            scan = scan_of(v, resample=training.resample)
+            mask = read_label_map(v.paths[MaskRole.REFERENCE], where=v.where)
             scans.append(label_scan(scan, mask, training.start.trained, training.machine.device,
                                     subject=v.subject, session=v.session))
             rows.append((v.subject, v.session, list(v.contrasts()), pd.unique(mask.data.ravel()).tolist()))
@@ -209,7 +210,7 @@ def _compare(training: Training, visit: Visit, network: TrainedNetwork, *, keep:
 
     key = VisitKey(visit.subject, "", visit.session, float("nan"), "")
     try:
-        found = segment(network, read_scan(visit.contrasts(), where=visit.where), device=training.machine.device)
+        found = segment(network, scan_of(visit, resample=training.resample), device=training.machine.device)
         if keep:
             names = {**LEVEL_OF_LABEL, **{f.label: f.name for f in found.findings}}
             write_label_map(found.discs, training.results.mask(visit.subject, visit.session), names=names,

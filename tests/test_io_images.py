@@ -94,6 +94,21 @@ def singular_affine(folder, rng):
     return patch_header(path, 312, path.read_bytes()[296:312])
 
 
+def negative_spacing(folder, rng):
+    return patch_header(save(folder / "i.nii", noise(rng)), 84, struct.pack("<f", -1.25))
+
+
+def other_spacing(folder, rng):
+    """The affine says 2 mm, pixdim 2.2 mm: a volume would be wrong by 10 % in one of the two."""
+    return patch_header(save(folder / "i.nii", noise(rng), q_code=0), 80, struct.pack("<f", 2.2))
+
+
+def turned_header(folder, rng):
+    flipped = PLAIN @ np.diag([-1.0, 1, 1, 1])
+    flipped[0, 3] = 10
+    return save(folder / "i.nii", noise(rng), q_affine=flipped)
+
+
 def two_headers(folder, rng):
     moved = PLAIN.copy()
     moved[0, 3] = 12
@@ -117,7 +132,10 @@ BAD = [
     (nan_spacing, GeometryError, "nan", "Repair the header"),
     (in_metres, GeometryError, "the unit meter", "Convert"),
     (singular_affine, GeometryError, "singular", "Repair the header"),
+    (negative_spacing, GeometryError, "[2.0, -1.25, 1.25] mm", "Repair the header"),
+    (other_spacing, GeometryError, "2 x 1.25 x 1.25 mm in the affine, 2.2 x 1.25 x 1.25 mm in pixdim", "which one"),
     (two_headers, GeometryError, "corners up to 12.0 mm apart", "which one is right"),
+    (turned_header, GeometryError, "corners up to 10.0 mm apart", "which one is right"),
 ]
 
 
@@ -150,6 +168,32 @@ def test_sform_goes_before_qform(tmp_path, rng):
     nudged[2, 3] = 0.5
     volume = read_volume(save(tmp_path / "i.nii", noise(rng), q_affine=nudged), where="x")
     np.testing.assert_allclose(volume.grid.affine_ras_mm, PLAIN)
+
+
+def test_what_a_header_leaves_open_is_noted_on_the_scan(tmp_path, rng):
+    """Up to 1 mm between sform and qform is read as nibabel does, and said; above 0.1 mm it could show."""
+    nudged, hardly = PLAIN.copy(), PLAIN.copy()
+    nudged[2, 3], hardly[2, 3] = 0.5, 0.05
+    paths = {Contrast.WATER: save(tmp_path / "w.nii", noise(rng), q_affine=nudged),
+             Contrast.FAT: save(tmp_path / "f.nii", noise(rng), q_affine=hardly),
+             Contrast.T2: save(tmp_path / "t.nii", noise(rng))}
+    assert read_scan(paths, where="A 1").notes == (
+        "water: sform and qform lie up to 0.5 mm apart; the sform was taken",)
+    bare = save(tmp_path / "bare.nii", noise(rng), s_code=0, q_code=0)
+    scan = read_scan({Contrast.T2: bare}, where="A 1")
+    assert scan.notes == ("t2: the header does not tell how the image lies; its axes were taken to run to the left, "
+                          "the front and the head",)
+    assert nib.aff2axcodes(scan.grid.affine_ras_mm) == ("L", "A", "S")
+
+
+def test_left_handed_and_flipped_affines_are_read_as_they_are(tmp_path, rng):
+    left = np.array([[0, 0, -2, 5.0], [1.25, 0, 0, 1], [0, 1.25, 0, 2], [0, 0, 0, 1]])
+    assert np.linalg.det(left[:3, :3]) < 0
+    data = noise(rng)
+    volume = read_volume(save(tmp_path / "i.nii", data, left), where="x")
+    np.testing.assert_array_equal(volume.data, data)
+    np.testing.assert_allclose(volume.grid.affine_ras_mm, left, atol=1e-5)
+    assert volume.grid.voxel_volume_mm3 == pytest.approx(3.125)
 
 
 def test_slope_and_intercept_are_applied(tmp_path, rng):

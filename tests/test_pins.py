@@ -16,7 +16,8 @@ def _normal(pin: str) -> tuple[str, str]:
 
 def _pyproject() -> dict[str, str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return dict(map(_normal, project["dependencies"] + project["optional-dependencies"]["dev"]))
+    extras = [pin for pins in project["optional-dependencies"].values() for pin in pins]
+    return dict(map(_normal, project["dependencies"] + extras))
 
 
 def test_the_lock_holds_every_direct_dependency_at_its_pin():

@@ -9,11 +9,13 @@ import pandas as pd
 from analysis import schemas
 from analysis.errors import BedrestError
 from analysis.figures.overlays import VisitView
-from analysis.io.images import read_volume
+from analysis.imaging.common_grid import labels_on
+from analysis.imaging.resample import resample
+from analysis.io.images import read_volume, same_grid
 from analysis.io.masks import read_label_map
 from analysis.io.results import StudyResults
 from analysis.io.tables import concat_tables
-from analysis.types import LabelMap
+from analysis.types import LabelMap, Volume
 from analysis.vocabulary import LEVELS, Contrast, MaskRole
 
 # The contrast in which discs are seen best comes first.
@@ -51,9 +53,9 @@ def visit_views(results: StudyResults, subject: str) -> list[VisitView]:
             before = read_label_map(automatic, where=session) if session in edited and automatic else None
         except BedrestError:
             continue  # the stage that met it first has told of it
-        if image.grid.shape == mask.grid.shape:
-            title = f"{session}, day {day:g} ({contrast}{', edited' if session in edited else ''})"
-            views.append(VisitView(title, image, mask, _reference(paths, mask, session), before, str(session)))
+        title = f"{session}, day {day:g} ({contrast}{', edited' if session in edited else ''})"
+        views.append(VisitView(title, _shown_on(image, mask), mask, _reference(paths, mask, session), before,
+                               str(session)))
     return views
 
 
@@ -90,8 +92,16 @@ def held_out_views(results: StudyResults, tested: pd.DataFrame) -> list[VisitVie
         path = results.mask(str(row.subject), str(row.session))
         if path.exists():
             image, mask = read_volume(paths[contrast], where=where), read_label_map(path, where=where)
-            views.append(VisitView(f"{where} ({contrast})", image, mask, _reference(paths, mask, where)))
+            views.append(VisitView(f"{where} ({contrast})", _shown_on(image, mask), mask,
+                                   _reference(paths, mask, where)))
     return views
+
+
+def _shown_on(image: Volume, mask: LabelMap) -> Volume:
+    """The image where the mask lies: resampled, for the eye alone, where the study's files lie on different grids."""
+    if same_grid(image.grid, mask.grid):
+        return image
+    return Volume(resample(image.data, image.grid, mask.grid, order=1), mask.grid)
 
 
 def _reference(paths: dict[str, Path], mask: LabelMap, session: str) -> LabelMap | None:
@@ -99,7 +109,6 @@ def _reference(paths: dict[str, Path], mask: LabelMap, session: str) -> LabelMap
     if path is None:
         return None
     try:
-        reference = read_label_map(path, where=session)
+        return labels_on(read_label_map(path, where=session), mask.grid, where=session)
     except BedrestError:
         return None
-    return reference if reference.grid.shape == mask.grid.shape else None

@@ -1,4 +1,4 @@
-"""Moves volumes between grids that share their axes' directions. Intensities linearly, labels by nearest neighbour."""
+"""Moves volumes between grids. Intensities linearly, labels by nearest neighbour."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def resample(data: NDArray[Any], source: Grid, target: Grid, *, order: int) -> N
         return data
     matrix = np.linalg.inv(source.affine_ras_mm) @ target.affine_ras_mm
     if order > 0:
-        coarser = np.maximum(np.abs(np.diag(matrix)[:3]), 1.0)
+        # along each axis of the source, the longest step that the target takes in voxels
+        coarser = np.maximum(np.abs(matrix[:3, :3]).max(axis=1), 1.0)
         sigma = 0.5 * np.sqrt(coarser**2 - 1)
         if sigma.max() > 0.05:
             data = ndimage.gaussian_filter(data, sigma)

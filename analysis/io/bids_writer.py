@@ -36,17 +36,34 @@ COLUMN_MEANINGS: dict[str, dict[str, object]] = {
               "Levels": {"baseline": "before bed rest", "bed_rest": "in bed", "recovery": "up again"}},
     "minutes_supine": {"Description": "Time lying down before the scan", "Units": "min"},
 }
+SMALL = 100.0  # images that reach no higher would be coarse as whole numbers
 
 
 def write_scan(root: Path, subject: str, session: str, *, scan: Scan) -> None:
     """Write every contrast of a scan to ``root/subject/session/anat`` with its sidecar."""
-    folder = root / subject / session / "anat"
-    folder.mkdir(parents=True, exist_ok=True)
     for contrast, volume in scan.contrasts.items():
-        ending, sidecar = _BIDS[contrast]
-        stem = f"{subject}_{session}_{ending}"
-        _write_nifti(volume, folder / f"{stem}.nii.gz", np.int16)
-        write_text(folder / f"{stem}.json", json.dumps({**sidecar, "Manufacturer": "synthetic"}, indent=1) + "\n")
+        write_contrast(root, subject, session, contrast, volume, sidecar={"Manufacturer": "synthetic"})
+
+
+def contrast_path(root: Path, subject: str, session: str, contrast: Contrast) -> Path:
+    """Where a contrast of a visit lies."""
+    return root / subject / session / "anat" / f"{subject}_{session}_{_BIDS[contrast][0]}.nii.gz"
+
+
+def write_contrast(root: Path, subject: str, session: str, contrast: Contrast, volume: Volume, *,
+                   sidecar: Mapping[str, object]) -> None:
+    """Write one contrast of a visit with its sidecar; as whole numbers where that loses nothing that was measured.
+
+    Parameters
+    ----------
+    sidecar : mapping
+        Goes before what a contrast's sidecar holds by itself.
+    """
+    path = contrast_path(root, subject, session, contrast)
+    highest = float(np.abs(volume.data).max(initial=0))
+    _write_nifti(volume, path, np.int16 if SMALL < highest < 2**15 else np.float32)
+    content = json.dumps({**_BIDS[contrast][1], **sidecar}, indent=1)
+    write_text(path.with_name(path.name.removesuffix(".nii.gz") + ".json"), content + "\n")
 
 
 def write_reference_mask(derivatives: Path, subject: str, session: str, *, mask: LabelMap) -> None:
@@ -90,7 +107,7 @@ def _write_json(path: Path, content: Mapping[str, object]) -> None:
 
 
 def _write_nifti(image: Volume | LabelMap, path: Path, dtype: type) -> None:
-    data: np.ndarray = np.round(image.data).astype(dtype)
+    data: np.ndarray = (np.round(image.data) if np.issubdtype(dtype, np.integer) else image.data).astype(dtype)
     nifti = nib.Nifti1Image(data, image.grid.affine_ras_mm)
     nifti.header.set_xyzt_units("mm")
     nifti.header.set_intent("label" if isinstance(image, LabelMap) else "none")

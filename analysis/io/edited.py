@@ -103,7 +103,8 @@ def read_edited(path: Path, *, before: LabelMap | None, grid: Grid | None, where
     mask = read_label_map(path, where=f"{where}, edited mask")
     scan = before.grid if before is not None else grid
     if scan is not None:
-        require_same_grid(scan, mask.grid, where=at, names=("the scan", "the edited mask"))
+        require_same_grid(scan, mask.grid, where=at, names=("the scan", "the edited mask"),
+                          remedy="Save it again on the grid of the automatic mask: see docs/manual_correction.md.")
     found = set(np.unique(mask.data).tolist()) - {0}
     if not found:
         raise ImageError("at least one labelled voxel", "an empty mask", at,

@@ -10,14 +10,19 @@ import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
 
 from analysis.errors import BedrestError, GeometryError, ImageError, Problem
 from analysis.types import Grid, Scan, Volume
 from analysis.vocabulary import Contrast
 
 SAME_GRID_MM = 0.1  # corners nearer than this are one grid
+LEAST_SHARED = 0.5  # of a grid: an image that shows less of it was taken of another place
 SAME_HEADER_MM = 1.0  # sform and qform farther apart than this contradict each other
+SAME_SPACING = 0.005  # pixdim and affine may differ by this share: more would show in volumes
 MOST_VOXELS = 400_000_000
+ON_REQUEST = ("Check both headers; if both were taken of one place without moving, write resample = true under "
+              "[images] in study.toml (bedrest segment: --resample).")
 
 
 def read_volume(path: Path, *, where: str) -> Volume:
@@ -62,25 +67,80 @@ def read_scan(paths: Mapping[Contrast, Path], *, where: str) -> Scan:
     GeometryError
         Two contrasts lie on different grids.
     """
-    if not paths:
-        raise ImageError("at least one contrast", "none", where, "Name the visit's image files in the scans table.")
-    volumes = {c: read_volume(p, where=f"{where} {c}") for c, p in paths.items()}
+    volumes = read_contrasts(paths, where=where)
     first = next(iter(volumes))
     for contrast, volume in volumes.items():
         names = (str(paths[first]), str(paths[contrast]))
         require_same_grid(volumes[first].grid, volume.grid, where=where, names=names)
-    return Scan(volumes)
+    return Scan(volumes, notes=header_notes(paths, where=where))
 
 
-def require_same_grid(one: Grid, other: Grid, *, where: str, names: tuple[str, str]) -> None:
+def read_contrasts(paths: Mapping[Contrast, Path], *, where: str) -> dict[Contrast, Volume]:
+    """Read all contrasts of a visit, each on its own grid; errors as `read_scan`, but for the last."""
+    if not paths:
+        raise ImageError("at least one contrast", "none", where, "Name the visit's image files in the scans table.")
+    return {c: read_volume(p, where=f"{where} {c}") for c, p in paths.items()}
+
+
+def header_notes(paths: Mapping[Contrast, Path], *, where: str) -> tuple[str, ...]:
+    """What the headers of images that can be read leave open, in words.
+
+    NIfTI tells the place of an image twice, as sform and as qform. As nibabel does, the sform is taken where there is
+    one, else the qform, else the axes as left, front, head. Two that contradict each other are refused on reading.
+    """
+    notes = []
+    for contrast, path in paths.items():
+        image = _open(path, f"{where} {contrast} ({path})")
+        apart = _header_distance_mm(image)
+        if apart is None and not int(image.header["sform_code"]) and not int(image.header["qform_code"]):
+            notes.append(f"{contrast}: the header does not tell how the image lies; its axes were taken to run to the "
+                         "left, the front and the head")
+        elif apart is not None and apart > SAME_GRID_MM:
+            notes.append(f"{contrast}: sform and qform lie up to {apart:.1f} mm apart; the sform was taken")
+    return tuple(notes)
+
+
+def same_grid(one: Grid, other: Grid) -> bool:
+    """Whether two grids agree in shape and, to 0.1 mm, in every corner."""
+    return one.max_corner_distance_mm(other) <= SAME_GRID_MM
+
+
+def require_same_grid(one: Grid, other: Grid, *, where: str, names: tuple[str, str], remedy: str = ON_REQUEST) -> None:
     """Raise GeometryError unless two grids agree in shape and, to 0.1 mm, in every corner."""
-    distance = one.max_corner_distance_mm(other)
-    if distance <= SAME_GRID_MM:
+    if same_grid(one, other):
         return
+    distance = one.max_corner_distance_mm(other)
     found = f"shapes {one.shape} and {other.shape}" if one.shape != other.shape else (
         f"corners up to {distance:.1f} mm apart")
-    raise GeometryError(f"{names[0]} and {names[1]} on one grid", found, where,
-                        "Check both headers; resample one image onto the other if the pictures do match.")
+    raise GeometryError(f"{names[0]} and {names[1]} on one grid", found, where, remedy)
+
+
+def require_shared(grid: Grid, other: Grid, *, where: str, onto: str) -> NDArray[np.bool_]:
+    """Which voxels of a grid an image on another grid does not show.
+
+    Parameters
+    ----------
+    grid, other : Grid
+        The one that is kept, and that of the image.
+    where, onto : str
+        The image, and what lies on the grid that is kept, for messages.
+
+    Returns
+    -------
+    (I, J, K) bool
+
+    Raises
+    ------
+    GeometryError
+        They are more than half of the grid.
+    """
+    outside = grid.outside(other)
+    shared = 1 - float(outside.mean())
+    if shared < LEAST_SHARED:
+        raise GeometryError(f"an image that shows at least {100 * LEAST_SHARED:.0f} % of the grid of {onto}",
+                            f"{100 * shared:.0f} %", where,
+                            "Check that both were taken of one place, and that both headers tell where.")
+    return outside
 
 
 def check_image(path: Path, *, where: str) -> list[Problem]:
@@ -182,15 +242,30 @@ def _affine(image: nib.Nifti1Image, path: Path, at: str) -> np.ndarray:
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
         raise GeometryError("an affine that can be inverted", "a singular or non-finite one", at,
                             "Repair the header (sform, qform) or export the image again.")
-    sform, s_code = header.get_sform(coded=True)
-    qform, q_code = header.get_qform(coded=True)
-    if s_code and q_code and sform is not None and qform is not None:
-        three = (image.shape[0], image.shape[1], image.shape[2])
-        apart = Grid(three, np.asarray(sform)).max_corner_distance_mm(Grid(three, np.asarray(qform)))
-        if apart > SAME_HEADER_MM:
-            raise GeometryError("sform and qform that agree", f"corners up to {apart:.1f} mm apart", at,
-                                "Find out which one is right and copy it over the other.")
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    if (np.abs(spacing / zooms - 1) > SAME_SPACING).any():
+        raise GeometryError("an affine with the voxel sizes of pixdim",
+                            f"{_mm(spacing)} in the affine, {_mm(zooms)} in pixdim", at,
+                            "Find out which one is right and correct the other, or export again.")
+    apart = _header_distance_mm(image)
+    if apart is not None and apart > SAME_HEADER_MM:
+        raise GeometryError("sform and qform that agree", f"corners up to {apart:.1f} mm apart", at,
+                            "Find out which one is right and copy it over the other.")
     return affine
+
+
+def _header_distance_mm(image: nib.Nifti1Image) -> float | None:
+    """How far sform and qform lie apart at the corners; None where the header does not have both."""
+    sform, s_code = image.header.get_sform(coded=True)
+    qform, q_code = image.header.get_qform(coded=True)
+    if not s_code or not q_code or sform is None or qform is None:
+        return None
+    three = (image.shape[0], image.shape[1], image.shape[2])
+    return Grid(three, np.asarray(sform)).max_corner_distance_mm(Grid(three, np.asarray(qform)))
+
+
+def _mm(values: np.ndarray) -> str:
+    return " x ".join(f"{v:.4g}" for v in values) + " mm"
 
 
 def _brief(error: BaseException) -> str:

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import errno
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from analysis.errors import BedrestError, Problem
 from analysis.io.files import output_error
-from analysis.io.images import read_grid, read_volume, require_same_grid
+from analysis.io.images import read_grid, read_volume, require_same_grid, require_shared
 from analysis.io.manifest_types import InputProblem, Manifest
-from analysis.io.masks import read_label_map
+from analysis.io.masks import read_label_map, require_inside
 from analysis.settings import Study
-from analysis.types import Grid
+from analysis.types import Grid, LabelMap
 from analysis.vocabulary import Contrast, MaskRole
 
 _ORDER = (*Contrast, *MaskRole)
+
+
+@dataclass(frozen=True, eq=False)
+class _Placed:
+    """Where a file lies in the world, and what it labels if it is a mask that labels something."""
+
+    grid: Grid
+    mask: LabelMap | None = None
 
 
 def check_manifest(study: Study, manifest: Manifest, *, whole: bool = True) -> list[InputProblem]:
@@ -94,43 +103,49 @@ def _visit_problems(study: Study, rows: pd.DataFrame, visit: str, *, whole: bool
                     "Add the file, or take the contrast out of contrasts in study.toml.")
             for contrast in study.contrasts if contrast not in present
         ]
-    grids: dict[str, tuple[Grid, str]] = {}
+    images: dict[str, tuple[_Placed, str]] = {}
     for contrast in _ORDER:
         for path in rows.loc[rows["contrast"] == contrast, "path"]:
-            found, grid = _file_problems(Path(path), contrast, f"{visit} {contrast.value}", whole=whole)
+            found, image = _file_problems(Path(path), contrast, f"{visit} {contrast.value}", whole=whole)
             problems += found
-            if grid is not None:
-                grids.setdefault(contrast.value, (grid, path))
-    return [*problems, *_grid_problems(grids, visit)]
+            if image is not None:
+                images.setdefault(contrast.value, (image, path))
+    return [*problems, *_grid_problems(images, visit, resample=study.images.resample)]
 
 
 def _file_problems(path: Path, contrast: Contrast | MaskRole, where: str, *,
-                   whole: bool) -> tuple[list[Problem], Grid | None]:
+                   whole: bool) -> tuple[list[Problem], _Placed | None]:
     if not path.is_file():
         return [Problem(f"{where} ({path})", "an image file", "a folder" if path.is_dir() else "no such file",
                         "Correct the path, or restore the file.")], None
     try:
         if not whole:
-            return [], read_grid(path, where=where)
+            return [], _Placed(read_grid(path, where=where))
         if isinstance(contrast, Contrast):
-            return [], read_volume(path, where=where).grid
+            return [], _Placed(read_volume(path, where=where).grid)
         mask = read_label_map(path, where=where)
     except BedrestError as error:
         return [Problem(error.where, error.expected, error.found, error.remedy)], None
     if not mask.data.any():
         return [Problem(f"{where} ({path})", "at least one labelled voxel", "an empty mask",
-                        "Check that the right file was exported.")], mask.grid
-    return [], mask.grid
+                        "Check that the right file was exported.")], _Placed(mask.grid)
+    return [], _Placed(mask.grid, mask)
 
 
-def _grid_problems(grids: dict[str, tuple[Grid, str]], visit: str) -> list[Problem]:
-    """Files that do not lie on the grid of the visit's first file."""
+def _grid_problems(images: dict[str, tuple[_Placed, str]], visit: str, *, resample: bool) -> list[Problem]:
+    """Files that do not lie on the grid of the visit's first file, or cannot be brought there."""
     problems = []
-    names = list(grids)
+    names = list(images)
     for name in names[1:]:
-        (first, first_path), (grid, path) = grids[names[0]], grids[name]
+        (first, first_path), (image, path) = images[names[0]], images[name]
+        where = f"{visit} {name} ({path})"
         try:
-            require_same_grid(first, grid, where=f"{visit} {name} ({path})", names=(first_path, path))
+            if not resample:
+                require_same_grid(first.grid, image.grid, where=where, names=(first_path, path))
+            elif image.mask is not None:
+                require_inside(image.mask, first.grid, where=where)
+            else:
+                require_shared(first.grid, image.grid, where=where, onto=names[0])
         except BedrestError as error:
             problems.append(Problem(error.where, error.expected, error.found, error.remedy))
     return problems

@@ -10,11 +10,13 @@ import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 
-from analysis.errors import ImageError
+from analysis.errors import GeometryError, ImageError
 from analysis.io.files import atomic_path, write_text
 from analysis.io.images import load_nifti
 from analysis.io.label_files import bids_label_table
 from analysis.types import Grid, LabelMap, Volume
+
+MOST_LOST = 0.01  # of the labelled voxels outside a scan: the mask belongs to another place
 
 
 def read_label_map(path: Path, *, where: str) -> LabelMap:
@@ -34,6 +36,15 @@ def read_label_map(path: Path, *, where: str) -> LabelMap:
         raise ImageError("whole numbers from 0 up", f"{int((~whole).sum())} voxels with other values", at,
                          "A mask must not be interpolated: resample it with nearest neighbour.")
     return LabelMap(data.astype(np.int32), grid)
+
+
+def require_inside(mask: LabelMap, grid: Grid, *, where: str) -> None:
+    """Raise GeometryError where more than 1 % of what a mask labels lies outside the field of view of a grid."""
+    labelled = mask.data != 0
+    lost = float(mask.grid.outside(grid)[labelled].mean()) if labelled.any() else 0.0
+    if lost > MOST_LOST:
+        raise GeometryError("a mask whose discs lie in the scan", f"{100 * lost:.0f} % of its labelled voxels outside "
+                            "it", where, "Check that mask and scan belong together, and that both headers tell where.")
 
 
 def label_table_path(mask: Path) -> Path:

@@ -95,6 +95,21 @@ def failed_frame(visit: VisitKey, *, source: str, levels: Iterable[str], reason:
     return measures_frame(lost, visit=visit, source=source, mask_origin=mask_origin)
 
 
+def without_signals(measures: pd.DataFrame, reason: str) -> pd.DataFrame:
+    """Measures of a visit with the reason why contrasts that it has gave no signals; unchanged without a reason.
+
+    Parameters
+    ----------
+    measures : DataFrame, as in `schemas.MEASURES`
+    reason : str
+    """
+    if not reason:
+        return measures
+    measured = measures["status"] != Status.FAILED
+    said = [f"{own}; {reason}" if text(own) else reason for own in measures["signals_reason"]]
+    return measures.assign(signals_reason=measures["signals_reason"].where(~measured, pd.Series(said, measures.index)))
+
+
 def spine_frame(spine: SpineMeasure, discs: pd.DataFrame, *, visit: VisitKey, source: str) -> pd.DataFrame:
     """One visit's row of `schemas.SPINE_MEASURES`.
 
