@@ -8,16 +8,14 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
 
 from analysis.errors import BedrestError, GeometryError, ImageError, Problem
+from analysis.io.image_limits import refuse_unreadable
 from analysis.types import Grid, Scan, Volume
 from analysis.vocabulary import Contrast
 
 SAME_GRID_MM = 0.1  # corners nearer than this are one grid
 SAME_HEADER_MM = 1.0  # sform and qform farther apart than this contradict each other
-MOST_VOXELS = 400_000_000
 
 
 def read_volume(path: Path, *, where: str) -> Volume:
@@ -100,8 +98,6 @@ def load_nifti(path: Path, at: str, *, dtype: type = np.float64) -> tuple[np.nda
         shape = shape[:-1]
     if len(shape) != 3 or min(shape) < 2:
         raise ImageError("one 3-D image", f"shape {image.shape}", at, "Give one volume, not a slice or a series.")
-    if int(np.prod(shape, dtype=np.int64)) > MOST_VOXELS:
-        raise ImageError(f"at most {MOST_VOXELS:,} voxels", f"shape {shape}", at, "Check the header or crop the image.")
     if image.get_data_dtype().fields is not None or image.get_data_dtype().kind == "c":
         raise ImageError("one number a voxel", f"values of type {image.get_data_dtype()} (colour or complex)", at,
                          "Export a grey-scale image.")
@@ -109,21 +105,18 @@ def load_nifti(path: Path, at: str, *, dtype: type = np.float64) -> tuple[np.nda
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is caught as not finite
             return np.asarray(image.dataobj).astype(dtype, copy=False).reshape(shape), grid
-    except (OSError, EOFError, ValueError, MemoryError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error) as error:
         raise ImageError(f"{shape} voxels", f"a file that ends early or is damaged ({_brief(error)})", at,
                          "Copy or export the file again.") from error
 
 
 def _open(path: Path, at: str) -> nib.Nifti1Image:
+    refuse_unreadable(path, at)
     # nibabel repairs doubtful headers and says so on stderr; we look at the raw header ourselves.
     with nib.imageglobals.LoggingOutputSuppressor():
         try:
             image = nib.load(path)
-        except FileNotFoundError as error:
-            raise ImageError("an image file", "no such file", at, "Check the path in the manifest.") from error
-        except PermissionError as error:
-            raise ImageError("an image file that may be read", "no permission", at, "Ask for access.") from error
-        except (ImageFileError, OSError, EOFError, ValueError, zlib.error, HeaderDataError) as error:
+        except Exception as error:  # nibabel and its readers of header extensions share no type of error
             raise ImageError("a NIfTI image", _brief(error), at,
                              "Export the file again; it may be cut off or of another format.") from error
     if not isinstance(image, nib.Nifti1Image | nib.Nifti2Image):
@@ -144,7 +137,10 @@ def _affine(image: nib.Nifti1Image, path: Path, at: str) -> np.ndarray:
     if not np.isfinite(zooms).all() or (zooms <= 0).any():
         raise GeometryError("positive voxel sizes", f"{zooms.tolist()} mm", at,
                             "Repair the header (pixdim) or export the image again.")
-    unit = header.get_xyzt_units()[0]
+    try:
+        unit = header.get_xyzt_units()[0]
+    except KeyError:
+        unit = f"of the unknown code {int(header['xyzt_units'])}"
     if unit not in ("mm", "unknown"):
         raise GeometryError("voxel sizes in mm", f"the unit {unit}", at, "Convert the header to mm (xyzt_units).")
     affine = np.asarray(image.affine, dtype=np.float64)

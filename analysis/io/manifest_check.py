@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.errors import BedrestError, Problem
-from analysis.io.files import output_error
+from analysis.io.files import no_plain_file, output_error
 from analysis.io.images import read_volume, require_same_grid
 from analysis.io.manifest_types import InputProblem, Manifest
 from analysis.io.masks import read_label_map
@@ -106,9 +106,8 @@ def _visit_problems(study: Study, rows: pd.DataFrame, visit: str, *, read_images
 
 def _file_problems(path: Path, contrast: Contrast | MaskRole, where: str, *,
                    read_images: bool) -> tuple[list[Problem], Grid | None]:
-    if not path.is_file():
-        return [Problem(f"{where} ({path})", "an image file", "a folder" if path.is_dir() else "no such file",
-                        "Correct the path, or restore the file.")], None
+    if why := no_plain_file(path):
+        return [Problem(f"{where} ({path})", "an image file", why, "Correct the path, or restore the file.")], None
     if not read_images:
         return [], None
     try:
