@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-SECONDS = 20  # for one case
+SECONDS, WAITING = 20, 120  # of processor and of waiting, for one case
 EXTRA_BYTES = 1_500_000_000  # above what the libraries take once loaded
 KINDS = ("image", "table", "study", "image", "study_toml", "text_table", "study", "image", "table", "weights")
 
@@ -72,8 +72,9 @@ def _one(number: int, seed: int, base: Path) -> Case:
     turn = number // len(KINDS) + number % len(KINDS)
     module = {"image": fuzz_images.MAKERS, "study": fuzz_studies.LAYOUTS}.get(kind)
     name = list(module)[turn % len(module)] if module else kind
-    begun = time.monotonic()
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    begun = time.process_time()
+    signal.setitimer(signal.ITIMER_REAL, WAITING)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         act = (fuzz_images.make(name, folder, out, rng) if kind == "image" else
                fuzz_studies.make(name, folder, out, rng) if kind == "study" else
@@ -102,7 +103,8 @@ def _one(number: int, seed: int, base: Path) -> Case:
         outcome, detail = "traceback", traceback.format_exc()[-2500:]
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-    return Case(number, kind, name, outcome, detail[:2500], round(time.monotonic() - begun, 2))
+        signal.setitimer(signal.ITIMER_PROF, 0)
+    return Case(number, kind, name, outcome, detail[:2500], round(time.process_time() - begun, 2))
 
 
 def worker(seed: int, first: int, last: int) -> None:
@@ -129,6 +131,7 @@ def worker(seed: int, first: int, last: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**30, 2**30))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGALRM, _late)
+    signal.signal(signal.SIGPROF, _late)
     try:
         for number in range(first, last):
             case = _one(number, seed, base)
@@ -152,7 +155,7 @@ def cases(seed: int, first: int, last: int) -> Iterator[Case]:
             assert process.stdout is not None
             rest = b""
             while at < last:
-                ready, _, _ = select.select([process.stdout], [], [], 60 if rest or at > first else 180)
+                ready, _, _ = select.select([process.stdout], [], [], WAITING + 60)
                 read = os.read(process.stdout.fileno(), 65536) if ready else b""
                 if not read:
                     outcome = "crash" if ready else "hang"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.spatialimages import HeaderDataError
 
 from analysis.errors import BedrestError, GeometryError, ImageError, Problem
 from analysis.io.image_limits import refuse_unreadable
@@ -132,15 +133,21 @@ def _raw_zooms(image: nib.Nifti1Image, path: Path) -> np.ndarray:
 
 
 def _affine(image: nib.Nifti1Image, path: Path, at: str) -> np.ndarray:
+    try:
+        with np.errstate(all="ignore"):  # what overflows is caught as not finite
+            return _told_affine(image, path, at)
+    except (ValueError, KeyError, HeaderDataError, np.linalg.LinAlgError) as error:
+        raise GeometryError("a header that tells where the image lies", f"codes or numbers without a meaning "
+                            f"({_brief(error)})", at, "Export the image again.") from error
+
+
+def _told_affine(image: nib.Nifti1Image, path: Path, at: str) -> np.ndarray:
     header = image.header
     zooms = _raw_zooms(image, path)
     if not np.isfinite(zooms).all() or (zooms <= 0).any():
         raise GeometryError("positive voxel sizes", f"{zooms.tolist()} mm", at,
                             "Repair the header (pixdim) or export the image again.")
-    try:
-        unit = header.get_xyzt_units()[0]
-    except KeyError:
-        unit = f"of the unknown code {int(header['xyzt_units'])}"
+    unit = header.get_xyzt_units()[0]
     if unit not in ("mm", "unknown"):
         raise GeometryError("voxel sizes in mm", f"the unit {unit}", at, "Convert the header to mm (xyzt_units).")
     affine = np.asarray(image.affine, dtype=np.float64)
