@@ -111,7 +111,8 @@ class ManyProblems(BedrestError):
 
     def __str__(self) -> str:
         more = len(self.problems) - MOST_PROBLEMS
-        return "\n".join([*(f"- {p}" for p in self.problems[:MOST_PROBLEMS]), *([f"- and {more} more"] if more > 0 else [])])
+        lines = [f"- {p}" for p in self.problems[:MOST_PROBLEMS]]
+        return "\n".join([*lines, f"- and {more} more"] if more > 0 else lines)
 
 
 class NotebookError(BedrestError):

@@ -37,7 +37,8 @@ class Session(_Frozen):
     """A planned visit."""
 
     id: str = Field(description="session identifier, as in the dataset")
-    study_day: float = Field(allow_inf_nan=False, ge=-100_000, le=100_000, description="day 1 is the first day in bed; negative before")
+    study_day: float = Field(allow_inf_nan=False, ge=-100_000, le=100_000,
+                             description="day 1 is the first day in bed; negative before")
     phase: Phase = Field(description="baseline, bed_rest or recovery")
 
 
@@ -156,8 +157,8 @@ def load_study(path: Path) -> Study:
         study = Study.model_validate({**raw, "path": path})
     except ValidationError as error:
         raise ManyProblems([_problem(e, where) for e in _own_errors(error)]) from error
-    if problems := [*_path_problems(study, where), *_name_problems(study, where), *_fit_problems(study, where), *_layout_problems(study, where),
-                    *_notebook_problems(study, where)]:
+    if problems := [*_path_problems(study, where), *_name_problems(study, where), *_fit_problems(study, where),
+                    *_layout_problems(study, where), *_notebook_problems(study, where)]:
         raise ManyProblems(problems)
     return _absolute(study, path.resolve().parent)
 
@@ -197,8 +198,8 @@ def _name_problems(study: Study, where: str) -> list[Problem]:
     """Names that become file or folder names, and those of groups, which stand in tables."""
     names = {"name": study.name, **{f"sessions.{i}.id": s.id for i, s in enumerate(study.sessions)}}
     problems = [
-        Problem(where, f"{key} of at most {_LONGEST_NAME} letters, digits, spaces and . _ + - that starts with a letter "
-                "or digit", repr(name), "Choose another name: it becomes part of a path.")
+        Problem(where, f"{key} of at most {_LONGEST_NAME} letters, digits, spaces and . _ + - that starts with a "
+                "letter or digit", repr(name), "Choose another name: it becomes part of a path.")
         for key, name in names.items() if not is_safe_name(name)
     ]
     return problems + [

@@ -113,7 +113,8 @@ def dimensions(folder: Path, rng: Rng) -> Path:
 def huge_nifti2(folder: Path, rng: Rng) -> Path:
     """NIfTI-2 has 64-bit dimensions: their product overflows."""
     raw = bytearray(nifti(rng, second=True))
-    struct.pack_into("<8q", raw, 16, 3, *(int(v) for v in rng.choice([2**16, 2**31, 2**32, 2**62, 5, -4], 3)), 1, 1, 1, 1)
+    three = (int(v) for v in rng.choice([2**16, 2**31, 2**32, 2**62, 5, -4], 3))
+    struct.pack_into("<8q", raw, 16, 3, *three, 1, 1, 1, 1)
     return _put(folder, bytes(raw), rng)
 
 
@@ -255,7 +256,8 @@ def other_formats(folder: Path, rng: Rng) -> Path:
         if rng.random() < 0.4:
             (folder / str(rng.choice(["i.img", "i.hdr"]))).unlink()
         return folder / str(rng.choice(["i.img", "i.hdr"]))
-    name = folder / str(rng.choice(["i.nii", "i.nii.gz", "i.mgz", "i.mnc", "i.dcm", "i", "i.NII", "i.nii.bz2", "i.nii.zst"]))
+    name = folder / str(rng.choice(["i.nii", "i.nii.gz", "i.mgz", "i.mnc", "i.dcm", "i", "i.NII", "i.nii.bz2",
+                                    "i.nii.zst"]))
     if how == 3:
         nib.save(nib.MGHImage(data, np.eye(4)), folder / "x.mgz")
         shutil.move(folder / "x.mgz", name)

@@ -24,6 +24,16 @@ EXTRA_BYTES = 1_500_000_000  # above what the libraries take once loaded
 KINDS = ("image", "table", "study", "image", "study_toml", "text_table", "study", "image", "table", "weights")
 
 
+def _goes_on() -> None:
+    while True:
+        pass
+
+
+# What a reader must not do, to see that it would be noticed: the cases of a seed below 0, from the folder `cwd`.
+FAULTS = (lambda: {}["x"], _goes_on, lambda: bytearray(3 * EXTRA_BYTES), lambda: Path("../home/x").write_text("x"),
+          lambda: os._exit(3), lambda: None)
+
+
 @dataclass(frozen=True)
 class Case:
     """One case and its outcome: `value`, `refused`, or else what went wrong."""
@@ -74,9 +84,10 @@ def _one(number: int, seed: int, base: Path) -> Case:
     name = list(module)[turn % len(module)] if module else kind
     begun = time.process_time()
     signal.setitimer(signal.ITIMER_REAL, WAITING)
-    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS if seed >= 0 else 1)
     try:
-        act = (fuzz_images.make(name, folder, out, rng) if kind == "image" else
+        act = (FAULTS[number] if seed < 0 else
+               fuzz_images.make(name, folder, out, rng) if kind == "image" else
                fuzz_studies.make(name, folder, out, rng) if kind == "study" else
                fuzz_texts.MAKERS[kind](folder, out, rng))
         before = _files(base, out)
@@ -92,7 +103,8 @@ def _one(number: int, seed: int, base: Path) -> Case:
                 outcome = "a refusal of endless length"
         after = _files(base, out)
         if after != before:
-            outcome, detail = "a file outside the output folder", str(sorted(set(after.items()) ^ set(before.items()))[:3])
+            outcome = "a file outside the output folder"
+            detail = str(sorted(set(after.items()) ^ set(before.items()))[:3])
         if (out / "was_run").exists():
             outcome = "code of the file was run"
     except Late:
@@ -162,7 +174,8 @@ def cases(seed: int, first: int, last: int) -> Iterator[Case]:
                     process.kill()
                     process.wait()
                     told.seek(0)
-                    yield Case(at, KINDS[at % len(KINDS)], "", outcome, f"{process.returncode}: {told.read()[-1500:]}", 0)
+                    detail = f"{process.returncode}: {told.read()[-1500:]}"
+                    yield Case(at, KINDS[at % len(KINDS)], "", outcome, detail, 0)
                     at += 1
                     break
                 *lines, rest = (rest + read).split(b"\n")
@@ -192,4 +205,5 @@ if __name__ == "__main__":
         for bad in everything:
             if bad.outcome not in ("value", "refused"):
                 print(f"--- {bad.number} {bad.kind} {bad.name}: {bad.outcome} ({bad.seconds} s)\n{bad.detail}\n")
-        print(counts(everything), f"\nslowest: {sorted(((c.seconds, c.kind, c.name, c.number) for c in everything))[-5:]}")
+        slowest = sorted((c.seconds, c.kind, c.name, c.number) for c in everything)[-5:]
+        print(counts(everything), f"\nslowest: {slowest}")

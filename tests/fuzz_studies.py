@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,10 +18,11 @@ from pipelines.run import prepare
 
 Act = Callable[[], object]
 Rng = np.random.Generator
-HOSTILE = ("../../escape", "..", "sub/../..", "/tmp/escape", "a\nb", "=1+1", "@x", "-rf", "x" * 120, "x" * 240, "NA", "nan",
-           "<script>alert(1)</script>", "a b", "é", "e\u0301", "$(touch x)", "a'b\"c", ".hidden", "CON", "a.", "a ", "{w}",
-           "a\tb", "%2e%2e", "\udce9", "A;B", "01")
-SESSIONS = '[[sessions]]\nid = "ses-1"\nstudy_day = -3\nphase = "baseline"\n[[sessions]]\nid = "ses-2"\nstudy_day = 60\nphase = "bed_rest"\n'
+HOSTILE = ("../../escape", "..", "sub/../..", "/tmp/escape", "a\nb", "=1+1", "@x", "-rf", "x" * 120, "x" * 240, "NA",
+           "nan", "<script>alert(1)</script>", "a b", "é", "e\u0301", "$(touch x)", "a'b\"c", ".hidden", "CON", "a.",
+           "a ", "{w}", "a\tb", "%2e%2e", "\udce9", "A;B", "01")
+SESSIONS = ('[[sessions]]\nid = "ses-1"\nstudy_day = -3\nphase = "baseline"\n'
+            '[[sessions]]\nid = "ses-2"\nstudy_day = 60\nphase = "bed_rest"\n')
 
 
 def _toml(folder: Path, images: str, rng: Rng) -> None:
@@ -65,11 +65,12 @@ def bids(folder: Path, rng: Rng) -> None:
             anat = _folder(root / subject / session / "anat")
             if anat is None:
                 continue
-            for ending in rng.choice(["rec-water_T1w", "echo-1_MEGRE", "T2w", "dseg", "x_-_y-", "rec-water_T1w_T1w"], 2):
+            for ending in rng.choice(["rec-water_T1w", "echo-1_MEGRE", "T2w", "dseg", "x_-_y-", "rec-fat_T1w_T1w"], 2):
                 stem = f"{subject}_{session}_{ending}"[:200]
                 _image(anat / f"{stem}.nii", rng)
                 sidecar = rng.choice(["{}", "[]", "null", "{", '{"ImageType": {"a": 1}}', '{"ImageType": [null, 1]}',
-                                      '{"ImageType": "IP"}', "[" * 5000, '"\\ud800"', "1e999", '{"DixonPhase": ["OP"]}'])
+                                      '{"ImageType": "IP"}', "[" * 5000, '"\\ud800"', "1e999",
+                                      '{"DixonPhase": ["OP"]}'])
                 with contextlib.suppress(OSError):
                     (anat / f"{stem}.json").write_text(str(sidecar))
         if rng.random() < 0.5 and (root / subject).is_dir():
@@ -79,11 +80,13 @@ def bids(folder: Path, rng: Rng) -> None:
             (root / subject / f"{subject}_sessions.tsv").write_bytes(text.encode("utf-8", "surrogatepass"))
     root.mkdir(exist_ok=True)
     if rng.random() < 0.7:
-        rows = [["participant_id", "group", "age", str(rng.choice(CELLS))], ["sub-01", "control", "3", str(rng.choice(CELLS))],
-                [_name("sub-02", rng), str(rng.choice(CELLS)), str(rng.choice(CELLS)), "x"]]
-        (root / "participants.tsv").write_bytes("\n".join("\t".join(r) for r in rows).encode("utf-8", "surrogatepass"))
+        cells = [str(c) for c in rng.choice(CELLS, 4)]
+        rows = [["participant_id", "group", "age", cells[0]], ["sub-01", "control", "3", cells[1]],
+                [_name("sub-02", rng), cells[2], cells[3], "x"]]
+        text = "\n".join("\t".join(r) for r in rows)
+        (root / "participants.tsv").write_bytes(text.encode("utf-8", "surrogatepass"))
     if rng.random() < 0.2:
-        os.symlink("..", root / "sub-loop")
+        (root / "sub-loop").symlink_to("..")
     _toml(folder, 'layout = "bids"\nroot = "bids"\nderivatives = "bids"', rng)
 
 
@@ -126,7 +129,7 @@ def corrected(folder: Path, rng: Rng) -> None:
     csv(folder, rng)
     edited = folder / "out" / "masks" / "edited"
     edited.mkdir(parents=True)
-    for name in rng.choice(["A_ses-1_discs.nii", "A_ses-1_discs.nii.gz", "B_ses-2_discs.nii", "x.nrrd", "..nii", "A.img"], 2):
+    for name in rng.choice(["A_ses-1_discs.nii", "A_ses-1_discs.nii.gz", "B_ses-2_discs.nii", "x.nrrd", "..nii"], 2):
         _image(edited / str(name), rng)
     (folder / "levels.csv").write_bytes(table_bytes("levels", rng))
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pytest
 
 from analysis.io.results import StudyResults
+from analysis.segmentation import weights
 from analysis.settings import Study, load_study
 from analysis.vocabulary import LEVEL_OF_LABEL
 from pipelines import stages
@@ -22,9 +24,10 @@ PLANTED = "DOE^JANE 19700101"  # what a header may hold of a person
 EVIL = "<script>alert(1)</script>\"'&"
 STYLE = "</style></title><img src=x onerror=alert(2)><a href=\"javascript:alert(3)\">x</a>[y](https://evil.example)*b*"
 GROUPS = (f"{EVIL} one", f"$x^2$ {STYLE}"[:99])
-SUBJECTS = ("Kowalski-04", "Meyer-11", "Okafor-27", "Rossi-35", "Tanaka-42")
+SUBJECTS = ("Kowalski-04", "Meyer-11", "Okafor-27", "Rossi-35")
 LOST = "Rossi-35"  # whose second visit cannot be read
-SESSIONS = '[[sessions]]\nid = "ses-1"\nstudy_day = -3\nphase = "baseline"\n[[sessions]]\nid = "ses-2"\nstudy_day = 60\nphase = "bed_rest"\n'
+SESSIONS = ('[[sessions]]\nid = "ses-1"\nstudy_day = -3\nphase = "baseline"\n'
+            '[[sessions]]\nid = "ses-2"\nstudy_day = 60\nphase = "bed_rest"\n')
 SHAPE, AFFINE = (16, 40, 90), np.diag([3.0, 1.5, 2.0, 1.0])
 
 
@@ -79,6 +82,12 @@ def write_given_study(folder: Path, *, masks: bool = True) -> Study:
 def run_stages(study: Study) -> StudyResults:
     """Every stage but those that make pages and figures."""
     results = StudyResults(study.output_dir)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weights, "load_weights", lambda *_: None)  # masks are given: a second for each subject saved
+        return _run_stages(study, results)
+
+
+def _run_stages(study: Study, results: StudyResults) -> StudyResults:
     manifest, _ = prepare(study, results)
     write_program(results, study)
     for subject in manifest.subjects["subject"]:

@@ -10,7 +10,7 @@ import math
 import struct
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -48,10 +48,11 @@ def refuse_unreadable(path: Path, at: str) -> None:
     except PermissionError as error:
         raise ImageError("an image file that may be read", "no permission", at, "Ask for access.") from error
     except (OSError, EOFError, ValueError, zlib.error, HeaderDataError) as error:
-        raise ImageError("a NIfTI image", f"a damaged file ({str(error) or type(error).__name__})", at, _EXPORT) from error
+        words = str(error) or type(error).__name__
+        raise ImageError("a NIfTI image", f"a damaged file ({words})", at, _EXPORT) from error
 
 
-def _refuse(file: IO[bytes], path: Path, at: str) -> None:
+def _refuse(file: Any, path: Path, at: str) -> None:
     start = file.read(540)
     if not start:
         raise ImageError("a NIfTI image", "Empty file", at, _EXPORT)
@@ -85,7 +86,7 @@ def _header(start: bytes) -> nib.Nifti1Header | None:
     return None
 
 
-def _refuse_extensions(file: IO[bytes], read: bytes, at_byte: int, before: int, endianness: str, at: str) -> None:
+def _refuse_extensions(file: Any, read: bytes, at_byte: int, before: int, endianness: str, at: str) -> None:
     """Hold the sizes that extensions declare against the room there is for them."""
     if not read or not read[0]:
         return
