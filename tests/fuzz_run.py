@@ -75,7 +75,7 @@ def _one(number: int, seed: int, base: Path) -> Case:
 
     from analysis.errors import BedrestError
 
-    rng, kind = np.random.default_rng((seed, number)), KINDS[number % len(KINDS)]
+    rng, kind = np.random.default_rng((abs(seed), number)), KINDS[number % len(KINDS)]
     folder = base / "a" / "b" / str(number)
     out = folder / "out"
     folder.mkdir(parents=True)

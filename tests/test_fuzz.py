@@ -59,7 +59,7 @@ def test_thousands_of_broken_inputs_give_a_value_or_our_own_words():
     assert len(found) == SLOW and failures(found) == ""
     slowest = max(c.seconds for c in found)
     words, _, _ = PAGE.read_text().partition("## Counts")
-    PAGE.write_text(f"{words}## Counts\nSeed 7, {SLOW:,} cases, as the last run of the slow test wrote them; the slowest "
+    PAGE.write_text(f"{words}## Counts\nSeed 7, {SLOW:,} cases, written by the last run of the slow test; the slowest "
                     f"case took {slowest:.1f} s of processor.\n\n{counts(found)}\n")
 
 
@@ -149,7 +149,8 @@ def test_what_is_no_plain_file_is_told_and_never_opened(tmp_path):
     (tmp_path / "loop.nii").symlink_to("loop.nii")
     (tmp_path / "zero.nii").symlink_to("/dev/zero")
     for name, words in (("pipe.nii", "a pipe"), ("loop.nii", "no such file"), ("zero.nii", "device"),
-                        ("x" * 300, "too long"), (".", "a folder"), ("none", "no such file"), ("a\0b", "no file can have")):
+                        ("x" * 300, "too long"), (".", "a folder"), ("none", "no such file"),
+                        ("a\0b", "no file can have")):
         assert words in no_plain_file(tmp_path / name)
         with pytest.raises(ImageError):
             read_volume(tmp_path / name, where="case")

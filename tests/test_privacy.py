@@ -292,6 +292,9 @@ def test_a_whole_run_reaches_nothing_beyond_this_machine_and_copies_no_header(tm
     for path in files(study.output_dir):
         for content in readings(path):
             assert not any(mark in content for mark in MARKS), path
+    for path in files(tmp_path):  # the home of this user is here, with its caches and histories
+        if not path.is_relative_to(study.path.parent) and path.name != "seen.txt":
+            assert not [s for s in SUBJECTS if s.encode() in path.read_bytes()], path
     assert EVIL not in (study.output_dir / "index.html").read_text()
     before = {p: p.stat().st_mtime_ns for p in (study.output_dir / "tables").iterdir()}
     again = guarded(tmp_path, "run", str(study.path), "--device", "cpu", cwd=tmp_path)
