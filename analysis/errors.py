@@ -7,6 +7,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MOST_SHOWN = 3000  # characters of each part of a message
+MOST_PROBLEMS = 500
+
+
+def shown(words: str) -> str:
+    """Words that may hold what stands in a file, as they may be printed and stored: on one line, of bounded length.
+
+    Control characters, line ends, marks that turn the direction of writing and bytes that are no text are spelt out, so
+    that a file's name can neither steer a terminal nor begin a line of its own.
+
+    Examples
+    --------
+    >>> print(shown("a\\x1b[31m\\nb"))
+    a\\x1b[31m\\nb
+    """
+    cut = words if len(words) <= MOST_SHOWN else f"{words[:MOST_SHOWN]}... ({len(words)} characters)"
+    return cut if cut.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
+
 
 class BedrestError(Exception):
     """Base of every error a user can cause or meet; the command line prints it without a traceback.
@@ -23,7 +41,7 @@ class BedrestError(Exception):
 
     def __init__(self, expected: str, found: str, where: str, remedy: str) -> None:
         self.expected, self.found, self.where, self.remedy = expected, found, where, remedy
-        super().__init__(f"{where}: expected {expected}, found {found}. {remedy}")
+        super().__init__(_sentence(where, expected, found, remedy))
 
 
 class StudyError(BedrestError):
@@ -70,7 +88,11 @@ class Problem:
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.where}: expected {self.expected}, found {self.found}. {self.remedy}"
+        return _sentence(self.where, self.expected, self.found, self.remedy)
+
+
+def _sentence(where: str, expected: str, found: str, remedy: str) -> str:
+    return f"{shown(where)}: expected {shown(expected)}, found {shown(found)}. {shown(remedy)}"
 
 
 class ManyProblems(BedrestError):
@@ -88,7 +110,9 @@ class ManyProblems(BedrestError):
         super().__init__(first.expected, first.found, first.where, first.remedy)
 
     def __str__(self) -> str:
-        return "\n".join(f"- {p}" for p in self.problems)
+        more = len(self.problems) - MOST_PROBLEMS
+        lines = [f"- {p}" for p in self.problems[:MOST_PROBLEMS]]
+        return "\n".join([*lines, f"- and {more} more"] if more > 0 else lines)
 
 
 class NotebookError(BedrestError):

@@ -137,6 +137,10 @@ LEVEL_NAMES = Table("levels", "names of discs set by hand: levels.csv", (
     Col("level", "str", "what it should be; exclude = do not measure it", values=(*LEVELS, EXCLUDE)),
 ), ("subject", "session", "found"))
 
+PSEUDONYMS = Table("pseudonyms", "the key of `bedrest share`: who is who; it stays with the study", (
+    _SUBJECT, Col("pseudonym", "str", "the name in what is handed on; drawn by chance, the same in every copy"),
+), ("subject",))
+
 RENAMES = Table("renames", "one row a name set by hand and visit: what came of it", (
     _SUBJECT, replace(LEVEL_NAMES.columns[1], optional=False), *LEVEL_NAMES.columns[2:], _STATUS, _REASON,
 ), ("subject", "session", "found"))
@@ -594,8 +598,8 @@ REPEATABILITY = Table("repeatability", "error of repeated measurement, from subj
 ), ("source", "level"))
 
 TABLES: tuple[Table, ...] = (
-    SUBJECTS, SESSIONS, SCANS, LEVEL_NAMES, INPUT_PROBLEMS, EDITED_MASKS, SCAN_RECORDS, FINDINGS, MATCHES, JOINT,
-    MEASURES, SPINE_MEASURES, MASK_MEASURES, CHANGE, DETECTIONS, ARVD, ACCURACY, EDITS, RENAMES, MASK_ACCURACY,
+    SUBJECTS, SESSIONS, SCANS, LEVEL_NAMES, INPUT_PROBLEMS, EDITED_MASKS, PSEUDONYMS, SCAN_RECORDS, FINDINGS, MATCHES,
+    JOINT, MEASURES, SPINE_MEASURES, MASK_MEASURES, CHANGE, DETECTIONS, ARVD, ACCURACY, EDITS, RENAMES, MASK_ACCURACY,
     CONTRASTS, SENSITIVITY, MODELS, VARIANCES, TERMS, MARGINAL_MEANS, RECOVERY, FLOW, BASELINE, RESIDUALS, QC, POWER,
     AGREEMENT, REPEATABILITY, FAILURES, REPORTS, TRUTH, TRAINING_SCANS, TRAINING_FOLDS, TRAINING_CURVES,
     TRAINING_ACCURACY,

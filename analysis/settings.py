@@ -5,6 +5,7 @@ Knows nothing of images and tables.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from difflib import get_close_matches
@@ -14,15 +15,18 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from analysis.errors import ManyProblems, Problem, StudyError
-from analysis.vocabulary import Contrast, Phase
+from analysis.vocabulary import FORMULA_STARTS, MISSING_WORDS, Contrast, Phase
 
-_SAFE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9 ._+-]*$")
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]*")
+_LONGEST_NAME = 100  # two of them and an ending make a file name, which may have 255 bytes
+_LONGEST_PATH = 4000
 _HELP = "data_manifest/README.md has an example."
 
 
 def is_safe_name(text: str) -> bool:
-    """May this text name a file or folder on every system?"""
-    return bool(_SAFE.match(text)) and not text.endswith((".", " "))
+    """May this text name a file or folder on every system, and stand in a table?"""
+    return (bool(_SAFE.fullmatch(text)) and not text.endswith((".", " ")) and len(text) <= _LONGEST_NAME
+            and text not in MISSING_WORDS)
 
 
 class _Frozen(BaseModel):
@@ -33,7 +37,8 @@ class Session(_Frozen):
     """A planned visit."""
 
     id: str = Field(description="session identifier, as in the dataset")
-    study_day: float = Field(allow_inf_nan=False, description="day 1 is the first day in bed; negative before")
+    study_day: float = Field(allow_inf_nan=False, ge=-100_000, le=100_000,
+                             description="day 1 is the first day in bed; negative before")
     phase: Phase = Field(description="baseline, bed_rest or recovery")
 
 
@@ -68,8 +73,8 @@ class Statistics(_Frozen):
         None, gt=0, description="a group's change within plus or minus this counts as none; default: the smallest "
         "detectable change of the method, where baseline was scanned twice"
     )
-    resamples: int = Field(2000, ge=200, description="of bootstrap and permutation")
-    seed: int = Field(0, description="of every random number in the statistics")
+    resamples: int = Field(2000, ge=200, le=1_000_000, description="of bootstrap and permutation")
+    seed: int = Field(0, ge=0, lt=2**63, description="of every random number in the statistics")
 
 
 class Study(_Frozen):
@@ -141,10 +146,12 @@ def load_study(path: Path) -> Study:
     """
     where = str(path)
     try:
+        if not path.is_file():  # a pipe would wait for ever
+            raise StudyError("a study.toml", "no such file", where, f"Check the path; {_HELP}")
         raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise StudyError("a study.toml", "no such file", where, f"Check the path; {_HELP}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except RecursionError as error:
+        raise StudyError("valid TOML in UTF-8", "lists within lists without end", where, _HELP) from error
+    except (ValueError, OSError) as error:  # what is no TOML, no UTF-8 or no number
         raise StudyError("valid TOML in UTF-8", str(error), where, f"Correct the line named; {_HELP}") from error
     if "path" in raw:
         raise ManyProblems([_unknown(("path",), where)])
@@ -152,8 +159,8 @@ def load_study(path: Path) -> Study:
         study = Study.model_validate({**raw, "path": path})
     except ValidationError as error:
         raise ManyProblems([_problem(e, where) for e in _own_errors(error)]) from error
-    if problems := [*_name_problems(study, where), *_fit_problems(study, where), *_layout_problems(study, where),
-                    *_notebook_problems(study, where)]:
+    if problems := [*_path_problems(study, where), *_name_problems(study, where), *_fit_problems(study, where),
+                    *_layout_problems(study, where), *_notebook_problems(study, where)]:
         raise ManyProblems(problems)
     return _absolute(study, path.resolve().parent)
 
@@ -171,13 +178,38 @@ def _absolute(study: Study, base: Path) -> Study:
     })
 
 
+def _path_problems(study: Study, where: str) -> list[Problem]:
+    """Paths that no file can have."""
+    images = {f"images.{n}": getattr(study.images, n)
+              for n in ("root", "derivatives", "subjects_csv", "sessions_csv", "scans_csv")}
+    own = {n: getattr(study, n) for n in ("output", "weights", "edited", "levels")}
+    given = {**images, **own, **{f"notebooks.{i}": p for i, p in enumerate(study.notebooks)}}
+    return [Problem(where, f"{key} that is a path", repr(str(path))[:200], "Correct the path.")
+            for key, path in given.items() if path is not None and not _is_path(path)]
+
+
+def _is_path(path: Path) -> bool:
+    try:
+        whole = os.fsencode(path.expanduser())
+    except (RuntimeError, ValueError):  # nobody of this name has a home
+        return False
+    return b"\0" not in whole and len(whole) <= _LONGEST_PATH and all(len(n) < 256 for n in whole.split(b"/"))
+
+
 def _name_problems(study: Study, where: str) -> list[Problem]:
-    """Names that become file or folder names."""
+    """Names that become file or folder names, and those of groups, which stand in tables."""
     names = {"name": study.name, **{f"sessions.{i}.id": s.id for i, s in enumerate(study.sessions)}}
-    return [
-        Problem(where, f"{key} of letters, digits, spaces and . _ + - that starts with a letter or digit", repr(name),
-                "Choose another name: it becomes part of a path.")
+    problems = [
+        Problem(where, f"{key} of at most {_LONGEST_NAME} letters, digits, spaces and . _ + - that starts with a "
+                "letter or digit", repr(name), "Choose another name: it becomes part of a path.")
         for key, name in names.items() if not is_safe_name(name)
+    ]
+    return problems + [
+        Problem(where, f"groups.{i} that a table can hold: 1 to {_LONGEST_NAME} characters on one line, no "
+                "= + - @ in front, no space at an end", repr(name), "Choose another name for the group.")
+        for i, name in enumerate(study.groups)
+        if name in MISSING_WORDS or name != name.strip() or name.startswith((*FORMULA_STARTS, "'"))
+        or not name.isprintable() or len(name) > _LONGEST_NAME
     ]
 
 

@@ -16,7 +16,8 @@ from analysis.errors import BedrestError
 # Commands that do not live in `pipelines.commands`; each loads only when it is asked for.
 MODULE_OF = {"simulate": "planning", "power": "planning", "train": "training", "benchmark-engine": "benchmarks",
              "benchmark-change": "change_benchmarks", "fit-errors": "change_benchmarks", "figures": "figures",
-             "verify": "verify", "export-bids": "export", "import-dicom": "importing"}
+             "verify": "verify", "export-bids": "export", "import-dicom": "importing",
+             "share": "share"}
 DEVICES = ("auto", "cpu", "cuda", "mps")
 ENGINE_ROWS = ("synthetic", "volumes", "contrasts", "t2-discs", "vertebrae", "speed", "sliding-window", "gpu", "nnunet")
 CHANGE_CONDITIONS = ("sub-voxel", "turned", "thick-slices", "noisy", "bias-field", "water", "t2")
@@ -96,6 +97,10 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("study", type=Path, metavar="STUDY.toml")
     export.add_argument("-o", "--output", type=Path, required=True, metavar="DIR",
                         help="an empty folder, or one that is not there; best <BIDS dataset>/derivatives/bedrest")
+    share = commands.add_parser("share", help="copy reports, tables and figures under pseudonyms, to hand them on")
+    share.add_argument("study", type=Path, metavar="STUDY.toml")
+    share.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="a folder that is not there yet")
+    share.add_argument("--cores", type=int, default=2, help="pages at a time (default 2)")
 
     simulate = commands.add_parser("simulate", help="error rates of the statistics on synthetic cohorts of known truth")
     simulate.add_argument("--replicates", type=int, default=2400, help="cohorts a scenario (default 2400)")

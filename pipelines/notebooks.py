@@ -25,7 +25,8 @@ sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 # A kernel's own log says nothing of the notebook: that TCP is not encrypted, which never leaves this machine, and that
 # it was told to stop. What fails in a cell comes back as an exception.
 _KERNEL = ["--IPKernelApp.log_level=CRITICAL"]
-_SCRIPT = re.compile(r"<script\b.*?</script>", re.DOTALL | re.IGNORECASE)
+_SCRIPT = re.compile(r"<script\b.*?</script\s*>", re.DOTALL | re.IGNORECASE)
+_SCRIPT_TAG = re.compile(r"<(?=/?\s*script)", re.IGNORECASE)
 
 
 def failed_notebook(notebook: Path) -> Path:
@@ -131,7 +132,10 @@ def _check_parameters(document: Any, parameters: Mapping[str, object], source: P
 
 
 def _page(document: Any, title: str, footer: str) -> str:
-    """One page: outputs and prose, styles inside, no script and nothing from the network."""
+    """One page: outputs and prose, styles inside, no script and nothing from the network.
+
+    Scripts are taken out, and the page's own policy (in the template) forbids a browser to run or fetch what is left.
+    """
     from jinja2 import Environment, FileSystemLoader
     from nbconvert import HTMLExporter
 
@@ -141,5 +145,10 @@ def _page(document: Any, title: str, footer: str) -> str:
     document.cells = shown
     body, _ = exporter.from_notebook_node(document)
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
-    return environment.get_template("report.html.j2").render(title=title, body=_SCRIPT.sub("", body),
+    return environment.get_template("report.html.j2").render(title=title, body=_without_scripts(body),
                                                                    footer=footer)
+
+
+def _without_scripts(body: str) -> str:
+    """What stays of tags that were cut apart, or put together by the cutting, is shown as text."""
+    return _SCRIPT_TAG.sub("&lt;", _SCRIPT.sub("", body))

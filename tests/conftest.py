@@ -30,6 +30,15 @@ def stored_once(tmp_path_factory):
     return store_study(tmp_path_factory.mktemp("study"))
 
 
+@pytest.fixture(scope="session")
+def given(tmp_path_factory):
+    """A synthetic study with hostile words and planted headers, run but for the pages; read it, or copy it."""
+    from hostile_study import run_stages, write_hostile_study
+
+    study = write_hostile_study(tmp_path_factory.mktemp("given") / "study of jane")
+    return study, run_stages(study)
+
+
 @pytest.fixture
 def stored(stored_once, tmp_path):
     """A copy of it that a test may damage: the study and its results."""

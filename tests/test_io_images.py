@@ -118,7 +118,7 @@ def two_headers(folder, rng):
 BAD = [
     (lambda f, r: f / "absent.nii", ImageError, "no such file", "manifest"),
     (not_an_image, ImageError, "a NIfTI image", "Export"),
-    (another_format, ImageError, "MGHImage", "Convert"),
+    (another_format, ImageError, "i.mgz", "Convert"),
     (truncated_gzip, ImageError, "ends early", "again"),
     (cut_off_in_the_header, ImageError, "a NIfTI image", "cut off"),
     (empty_file, ImageError, "Empty file", "again"),

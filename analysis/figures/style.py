@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.io.cells import without_formulas
 from analysis.io.files import atomic_path, write_text
 from analysis.vocabulary import LEVEL_COLOURS, LEVELS
 
@@ -61,6 +62,7 @@ RC: Final[dict[str, Any]] = {
     "lines.markersize": 3.5,
     "pdf.fonttype": 42,  # embedded as text, not outlines
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a group called "$5" is no formula
     "svg.hashsalt": "bedrest",  # else element ids differ between runs
 }
 
@@ -173,6 +175,6 @@ def save_figure(figure: Figure, stem: Path, *, data: pd.DataFrame | None = None,
         written.append(path)
     if data is not None:
         path = stem.with_name(f"{stem.name}.csv")
-        write_text(path, data.to_csv(index=False, float_format="%.15g", lineterminator="\n"))
+        write_text(path, without_formulas(data).to_csv(index=False, float_format="%.15g", lineterminator="\n"))
         written.append(path)
     return written

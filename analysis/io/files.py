@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -36,6 +37,30 @@ def output_error(error: OSError, path: Path) -> OutputError:
         error.errno or 0, ("a file that can be written", error.strerror or str(error), "Check the output folder.")
     )
     return OutputError(expected, found, str(path), remedy)
+
+
+def no_plain_file(path: Path) -> str:
+    """Why nothing can be read from a path, in words; empty where a plain file lies there.
+
+    Asked before a file is opened: a pipe would wait for ever and a device never end.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "no such file"
+    except PermissionError:
+        return "no permission"
+    except OSError as error:  # a loop of links, a name that is too long
+        return f"no such file ({error.strerror})"
+    except ValueError as error:  # a NUL, or characters that the system has no bytes for
+        return f"a name that no file can have ({error})"
+    return "" if stat.S_ISREG(mode) else "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+
+
+def require_plain_file(path: Path) -> None:
+    """Raise OSError unless a plain file lies there."""
+    if why := no_plain_file(path):
+        raise FileNotFoundError(why) if why.startswith("no such file") else OSError(why)
 
 
 @contextmanager
@@ -93,13 +118,13 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text whole or not at all."""
-    write_bytes(path, text.encode())
+    """Write a UTF-8 text whole or not at all; what is no text (a file name of stray bytes) is spelt out."""
+    write_bytes(path, _encoded(text))
 
 
 def write_if_changed(path: Path, content: str | bytes) -> bool:
     """Write only what is new, so that nothing that depends on the file looks stale; True when written."""
-    new = content.encode() if isinstance(content, str) else content
+    new = _encoded(content) if isinstance(content, str) else content
     if path.is_file() and path.read_bytes() == new:
         _note(path)
         return False
@@ -107,8 +132,13 @@ def write_if_changed(path: Path, content: str | bytes) -> bool:
     return True
 
 
+def _encoded(text: str) -> bytes:
+    return text.encode(errors="backslashreplace")
+
+
 def sha256_of(path: Path) -> str:
-    """Checksum of a file's bytes, hexadecimal."""
+    """Checksum of a plain file's bytes, hexadecimal; OSError where there is none."""
+    require_plain_file(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

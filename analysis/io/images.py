@@ -8,11 +8,11 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from analysis.errors import BedrestError, GeometryError, ImageError, Problem
+from analysis.io.image_limits import refuse_unreadable
 from analysis.types import Grid, Scan, Volume
 from analysis.vocabulary import Contrast
 
@@ -20,7 +20,6 @@ SAME_GRID_MM = 0.1  # corners nearer than this are one grid
 LEAST_SHARED = 0.5  # of a grid: an image that shows less of it was taken of another place
 SAME_HEADER_MM = 1.0  # sform and qform farther apart than this contradict each other
 SAME_SPACING = 0.005  # pixdim and affine may differ by this share: more would show in volumes
-MOST_VOXELS = 400_000_000
 ON_REQUEST = ("Check both headers; if both were taken of one place without moving, write resample = true under "
               "[images] in study.toml (bedrest segment: --resample).")
 
@@ -184,7 +183,7 @@ def load_nifti(path: Path, at: str, *, dtype: type = np.float64) -> tuple[np.nda
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is caught as not finite
             return np.asarray(image.dataobj).astype(dtype, copy=False).reshape(grid.shape), grid
-    except (OSError, EOFError, ValueError, MemoryError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error) as error:
         raise ImageError(f"{grid.shape} voxels", f"a file that ends early or is damaged ({_brief(error)})", at,
                          "Copy or export the file again.") from error
 
@@ -197,8 +196,6 @@ def _open_one(path: Path, at: str) -> tuple[nib.Nifti1Image, Grid]:
         shape = shape[:-1]
     if len(shape) != 3 or min(shape) < 2:
         raise ImageError("one 3-D image", f"shape {image.shape}", at, "Give one volume, not a slice or a series.")
-    if int(np.prod(shape, dtype=np.int64)) > MOST_VOXELS:
-        raise ImageError(f"at most {MOST_VOXELS:,} voxels", f"shape {shape}", at, "Check the header or crop the image.")
     if image.get_data_dtype().fields is not None or image.get_data_dtype().kind == "c":
         raise ImageError("one number a voxel", f"values of type {image.get_data_dtype()} (colour or complex)", at,
                          "Export a grey-scale image.")
@@ -206,15 +203,12 @@ def _open_one(path: Path, at: str) -> tuple[nib.Nifti1Image, Grid]:
 
 
 def _open(path: Path, at: str) -> nib.Nifti1Image:
+    refuse_unreadable(path, at)
     # nibabel repairs doubtful headers and says so on stderr; we look at the raw header ourselves.
     with nib.imageglobals.LoggingOutputSuppressor():
         try:
             image = nib.load(path)
-        except FileNotFoundError as error:
-            raise ImageError("an image file", "no such file", at, "Check the path in the manifest.") from error
-        except PermissionError as error:
-            raise ImageError("an image file that may be read", "no permission", at, "Ask for access.") from error
-        except (ImageFileError, OSError, EOFError, ValueError, zlib.error, HeaderDataError) as error:
+        except Exception as error:  # nibabel and its readers of header extensions share no type of error
             raise ImageError("a NIfTI image", _brief(error), at,
                              "Export the file again; it may be cut off or of another format.") from error
     if not isinstance(image, nib.Nifti1Image | nib.Nifti2Image):
@@ -230,6 +224,15 @@ def _raw_zooms(image: nib.Nifti1Image, path: Path) -> np.ndarray:
 
 
 def _affine(image: nib.Nifti1Image, path: Path, at: str) -> np.ndarray:
+    try:
+        with np.errstate(all="ignore"):  # what overflows is caught as not finite
+            return _told_affine(image, path, at)
+    except (ValueError, KeyError, HeaderDataError, np.linalg.LinAlgError) as error:
+        raise GeometryError("a header that tells where the image lies", f"codes or numbers without a meaning "
+                            f"({_brief(error)})", at, "Export the image again.") from error
+
+
+def _told_affine(image: nib.Nifti1Image, path: Path, at: str) -> np.ndarray:
     header = image.header
     zooms = _raw_zooms(image, path)
     if not np.isfinite(zooms).all() or (zooms <= 0).any():

@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.errors import Problem
+from analysis.io.files import require_plain_file
 from analysis.io.manifest_csv import INPUT_SESSIONS, INPUT_SUBJECTS, load_renamed
 from analysis.io.manifest_types import Found, InputProblem, scan_rows
 from analysis.io.tables import read_text
@@ -107,8 +108,9 @@ def contrast_of(path: Path) -> Contrast | None:
 def _said_by_sidecar(path: Path) -> Contrast | None:
     sidecar = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
     try:
+        require_plain_file(sidecar)
         content = json.loads(sidecar.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(content, dict):
         return None

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.errors import BedrestError, Problem
-from analysis.io.files import output_error
+from analysis.io.files import no_plain_file, output_error
 from analysis.io.images import read_grid, read_volume, require_same_grid, require_shared
 from analysis.io.manifest_types import InputProblem, Manifest
 from analysis.io.masks import read_label_map, require_inside
@@ -115,9 +115,8 @@ def _visit_problems(study: Study, rows: pd.DataFrame, visit: str, *, whole: bool
 
 def _file_problems(path: Path, contrast: Contrast | MaskRole, where: str, *,
                    whole: bool) -> tuple[list[Problem], _Placed | None]:
-    if not path.is_file():
-        return [Problem(f"{where} ({path})", "an image file", "a folder" if path.is_dir() else "no such file",
-                        "Correct the path, or restore the file.")], None
+    if why := no_plain_file(path):
+        return [Problem(f"{where} ({path})", "an image file", why, "Correct the path, or restore the file.")], None
     try:
         if not whole:
             return [], _Placed(read_grid(path, where=where))

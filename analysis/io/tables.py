@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from analysis.errors import ManifestError, ManyProblems, Problem
-from analysis.io.files import write_if_changed, write_text
+from analysis.io.cells import as_meant, without_formulas
+from analysis.io.files import require_plain_file, write_if_changed, write_text
 from analysis.schemas import Col, Table
-from analysis.vocabulary import LEVELS
+from analysis.vocabulary import LEVELS, MISSING_WORDS
 
 if TYPE_CHECKING:
     import pandera.errors
 
 _PANDAS = {"str": "str", "int": "Int64", "float": "float64", "bool": "bool"}
 _LEVEL_RANK = {level: i for i, level in enumerate(LEVELS)}
-_MISSING = ("", "n/a", "N/A", "NA", "NaN", "nan")
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,10 @@ def read_text(path: Path, name: str) -> TextTable:
     """
     remedy = "Save it as CSV, UTF-8, comma-separated, with a header row."
     try:
+        require_plain_file(path)
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
-            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
+            rows = [(reader.line_num, [as_meant(cell.strip()) for cell in row]) for row in reader if any(row)]
     except FileNotFoundError as error:
         raise ManifestError(f"the table {name}", "no such file", str(path), "Check the path.") from error
     except (csv.Error, UnicodeDecodeError, OSError) as error:
@@ -86,7 +87,7 @@ def read_text(path: Path, name: str) -> TextTable:
                  for column in dict.fromkeys(header) if header.count(column) > 1]
     if problems:
         raise ManyProblems(problems)
-    cells = [["" if c in _MISSING else c for c in row] + [""] * (len(header) - len(row)) for _, row in body]
+    cells = [["" if c in MISSING_WORDS else c for c in row] + [""] * (len(header) - len(row)) for _, row in body]
     return TextTable(pd.DataFrame(cells, columns=header, dtype="str"), tuple(line for line, _ in body), path)
 
 
@@ -269,7 +270,7 @@ def write_table(frame: pd.DataFrame, path: Path, table: Table, *, only_if_change
         frame = frame.sort_values(list(table.key), kind="stable",
                                   key=lambda c: c.map(lambda v: _LEVEL_RANK.get(v, 99)) if c.name == "level" else c)
     # Fifteen digits carry a double through text and back for every purpose here, and hide its last-bit noise.
-    text = frame.to_csv(index=False, float_format="%.15g", lineterminator="\n")
+    text = without_formulas(frame).to_csv(index=False, float_format="%.15g", lineterminator="\n")
     (write_if_changed if only_if_changed else write_text)(path, text)
 
 

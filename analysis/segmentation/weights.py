@@ -120,10 +120,12 @@ def training_record(path: Path) -> dict[str, Any]:
 
     try:
         with safe_open(path, framework="numpy") as file:
-            result: dict[str, Any] = json.loads((file.metadata() or {})["record"])
-            return result
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise WeightsError("a weights file made by this toolkit", str(error).splitlines()[0], str(path),
+            record: dict[str, Any] = json.loads((file.metadata() or {})["record"])
+        if not isinstance(record, dict) or not isinstance(record.get("plan", {}), dict):
+            raise ValueError("a training record of another kind")
+        return record
+    except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
+        raise WeightsError("a weights file made by this toolkit", _brief(error), str(path),
                            "Check the path.") from error
 
 
@@ -151,8 +153,20 @@ def _require_agreed(header: Mapping[str, str]) -> None:
 
 
 def _unusable(path: Path, error: Exception) -> WeightsError:
-    return WeightsError("a weights file made by this toolkit", str(error).splitlines()[0], str(path),
+    return WeightsError("a weights file made by this toolkit", _brief(error), str(path),
                         "Reinstall the package, or train again with `make train`.")
+
+
+def _brief(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0][:300] or type(error).__name__
+
+
+def _architecture(text: str) -> Architecture:
+    """From its JSON; sizes that no such network has are refused before memory is taken for them."""
+    filters = tuple(json.loads(text)["filters"])
+    if not 2 <= len(filters) <= 8 or not all(type(n) is int and 1 <= n <= 1024 for n in filters):
+        raise ValueError(f"layers of {str(filters)[:80]} filters")
+    return Architecture(filters)
 
 
 def save_weights(path: Path, trained: TrainedNetwork) -> None:
@@ -198,8 +212,8 @@ def load_weights(path: Path = SHIPPED) -> TrainedNetwork:
             header = file.metadata() or {}
             stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
         _require_agreed(header)
-        architecture, locator_architecture = (
-            Architecture(tuple(json.loads(header[key])["filters"])) for key in ("architecture", "locator_architecture"))
+        architecture, locator_architecture = (_architecture(header[key])
+                                              for key in ("architecture", "locator_architecture"))
         network, locator = build_network(architecture), build_network(locator_architecture)
         tensors = {**_tensors(network, "segmenter"), **_tensors(locator, "locator")}
         if set(tensors) != set(stored):
@@ -210,6 +224,7 @@ def load_weights(path: Path = SHIPPED) -> TrainedNetwork:
         return TrainedNetwork(network.eval(), locator.eval(), architecture, locator_architecture,
                               Calibration.read(json.loads(header["calibration"])),
                               json.loads(header["record"]), path)
-    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+    except (OSError, SafetensorError, LookupError, ValueError, TypeError, AttributeError, RuntimeError,
+            MemoryError) as error:  # RecursionError is a RuntimeError
         raise _unusable(path, error) from error
 

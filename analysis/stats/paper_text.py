@@ -5,8 +5,9 @@ Knows nothing of models or of files.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -44,6 +45,7 @@ def paper_text(records: Records, *, source: str) -> str:
     records : Records
     source : automatic or reference
     """
+    records = _without_marks(records)
     own = {name: frame[frame["source"] == source] for name, frame in (
         ("models", records.models), ("terms", records.terms), ("contrasts", records.contrasts),
         ("sensitivity", records.sensitivity), ("recovery", records.recovery), ("detections", records.detections))}
@@ -59,6 +61,30 @@ def paper_text(records: Records, *, source: str) -> str:
         _levels_differ(own["terms"]), *_recovery(own["recovery"]), _warnings(own["models"]),
     ]
     return "\n\n".join(p for p in parts if p) + "\n"
+
+
+_MARKS = re.compile(r"[&<>*`\[\]\\|~$]|(?<![^\W_])_|_(?![^\W_])|(?<=:)/|^[#+\-!]")
+
+
+def plain(words: str) -> str:
+    """Words that came from a file, so that Markdown shows them as they are: no markup, no link, no HTML, one line.
+
+    Examples
+    --------
+    >>> plain("<b>A</b> *b* bed_rest + 5 %")
+    '&#60;b&#62;A&#60;/b&#62; &#42;b&#42; bed_rest + 5 %'
+    """
+    return _MARKS.sub(lambda m: f"&#{ord(m[0])};", " ".join(words.split()))
+
+
+def _without_marks(records: Records) -> Records:
+    """The records with every text that a person may have written as `plain` text."""
+    frames = {name: frame.assign(**{c: [plain(v) if isinstance(v, str) else v for v in frame[c]]
+                                    for c in ("group", "reason") if c in frame.columns})
+              for name, frame in vars(records).items() if isinstance(frame, pd.DataFrame)}
+    choices = replace(records.choices, groups=tuple(map(plain, records.choices.groups)),
+                      covariates=tuple(map(plain, records.choices.covariates)))
+    return replace(records, **frames, choices=choices, description=plain(records.description))
 
 
 def edited_words(masks: Mapping[str, int]) -> str:
