@@ -28,7 +28,8 @@ from analysis.io.corrections import find_corrections
 from analysis.io.files import sha256_of, write_if_changed
 from analysis.io.manifest import InputProblem, Manifest, build_manifest, check_manifest
 from analysis.io.results import StudyResults
-from analysis.io.tables import write_table
+from analysis.io.tables import write_parts, write_table
+from analysis.schemas import Table
 from analysis.settings import Study
 from pipelines.notebooks import NOTEBOOKS
 from pipelines.reports import study_pages
@@ -74,18 +75,17 @@ def prepare(study: Study, results: StudyResults) -> tuple[Manifest, list[InputPr
     for frame, table in ((kept.subjects, schemas.SUBJECTS), (kept.sessions, schemas.SESSIONS),
                          (kept.scans, schemas.SCANS), (_of(kept, corrections.edited), schemas.EDITED_MASKS),
                          (_of(kept, corrections.levels), schemas.LEVEL_NAMES)):
-        write_table(frame, results.manifest_table(table), table, only_if_changed=True)
-        for subject in kept.subjects["subject"]:
-            write_table(frame[frame["subject"] == subject], results.subject_table(subject, table), table,
-                        only_if_changed=True)
+        _write_whole_and_parts(results, kept, frame, table)
     table = schemas.INPUT_PROBLEMS
     rows = pd.DataFrame([{"subject": p.subject, "session": p.session, "reason": str(p.problem)} for p in problems],
                         columns=table.column_names)
-    write_table(rows, results.manifest_table(table), table, only_if_changed=True)
-    for subject in kept.subjects["subject"]:
-        write_table(rows[rows["subject"] == subject], results.subject_table(subject, table), table,
-                    only_if_changed=True)
+    _write_whole_and_parts(results, kept, rows, table)
     return kept, problems
+
+
+def _write_whole_and_parts(results: StudyResults, manifest: Manifest, frame: pd.DataFrame, table: Table) -> None:
+    write_table(frame, results.manifest_table(table), table, only_if_changed=True)
+    write_parts(frame, {s: results.subject_table(s, table) for s in manifest.subjects["subject"]}, table)
 
 
 def _of(manifest: Manifest, frame: pd.DataFrame) -> pd.DataFrame:
@@ -148,9 +148,10 @@ def _write_settings(study: Study, results: StudyResults, manifest: Manifest, *, 
 
     weights = chosen_weights(study.weights)
     subjects = list(manifest.subjects["subject"])
-    files = {s: sorted(p for p in manifest.scans.loc[manifest.scans["subject"] == s, "path"] if Path(p).is_file())
-             for s in subjects}
-    edited = {s: list(results.read_subject(s, schemas.EDITED_MASKS)["path"]) for s in subjects}
+    scans = manifest.scans.groupby("subject")["path"].apply(list)
+    files = {s: sorted(p for p in scans.get(s, []) if Path(p).is_file()) for s in subjects}
+    corrected = results.read_manifest(schemas.EDITED_MASKS).groupby("subject")["path"].apply(list)
+    edited = {s: corrected.get(s, []) for s in subjects}
     work = results.output_dir / "work"
     settings = {
         "settings/change.json": {"reference_session": study.reference_session,

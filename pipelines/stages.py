@@ -139,7 +139,7 @@ def tables(job: Job) -> None:
     subjects = list(job.results.read_manifest(schemas.SUBJECTS)["subject"])
     for table in (schemas.MEASURES, schemas.SPINE_MEASURES, schemas.CHANGE, schemas.ARVD, schemas.ACCURACY,
                   schemas.EDITS, schemas.FAILURES):
-        frames = [job.results.read_subject(s, table) for s in subjects]
+        frames = [job.results.read_subjects(subjects, table)]
         if table is schemas.FAILURES:
             frames.insert(0, excluded_frame(job.results.read_manifest(schemas.INPUT_PROBLEMS), analysed=subjects))
         write_table(concat_tables(frames, table), job.results.table(table), table)
@@ -162,10 +162,9 @@ def statistics(job: Job) -> None:
     subjects = results.read_manifest(schemas.SUBJECTS)
     problems = results.read_manifest(schemas.INPUT_PROBLEMS)
     excluded = tuple(sorted(set(problems["subject"]) - set(subjects["subject"]) - {""}))
-    records = [results.read_subject(s, schemas.SCAN_RECORDS) for s in subjects["subject"]]
     tables = StudyTables(subjects, results.read_manifest(schemas.SESSIONS),
-                         concat_tables(records, schemas.SCAN_RECORDS), results.read(schemas.MEASURES),
-                         results.read(schemas.CHANGE))
+                         results.read_subjects(subjects["subject"], schemas.SCAN_RECORDS),
+                         results.read(schemas.MEASURES), results.read(schemas.CHANGE))
     choices = Choices(study.groups, study.session_ids, study.reference_session, wanted.covariates, wanted.covariance,
                       wanted.confidence_level)
     found = analyse(tables, choices,

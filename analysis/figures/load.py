@@ -12,7 +12,6 @@ from analysis.figures.overlays import VisitView
 from analysis.io.images import read_volume
 from analysis.io.masks import read_label_map
 from analysis.io.results import StudyResults
-from analysis.io.tables import concat_tables
 from analysis.types import LabelMap
 from analysis.vocabulary import LEVELS, Contrast, MaskRole
 
@@ -22,8 +21,7 @@ PREFERRED = (Contrast.WATER, Contrast.T2, Contrast.OPPOSED, Contrast.IN_PHASE, C
 
 def every_subject(results: StudyResults, table: schemas.Table) -> pd.DataFrame:
     """The slices of all subjects as one table."""
-    subjects = results.read_manifest(schemas.SUBJECTS)["subject"]
-    return concat_tables([results.read_subject(s, table) for s in subjects], table)
+    return results.read_subjects(results.read_manifest(schemas.SUBJECTS)["subject"], table)
 
 
 def visit_views(results: StudyResults, subject: str) -> list[VisitView]:

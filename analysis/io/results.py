@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.errors import ManifestError, OutputError
-from analysis.io.tables import read_table
+from analysis.io.tables import read_table, read_tables
 from analysis.schemas import TABLES, Table
 from analysis.settings import load_study
 
@@ -131,6 +132,10 @@ class StudyResults:
     def read_subject(self, subject: str, table: Table) -> pd.DataFrame:
         """One subject's slice of a table."""
         return read_table(self.subject_table(subject, table), table)
+
+    def read_subjects(self, subjects: Iterable[str], table: Table) -> pd.DataFrame:
+        """The slices of many subjects as one table."""
+        return read_tables([self.subject_table(s, table) for s in subjects], table)
 
     def read_manifest(self, table: Table) -> pd.DataFrame:
         """A manifest table as the study was resolved."""

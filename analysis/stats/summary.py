@@ -109,13 +109,14 @@ def absolute_change_means(change: pd.DataFrame) -> pd.DataFrame:
     days = named.groupby("session")["study_day"].median().sort_values()
     rows = []
     for by, names in (("level", LEVELS), ("subject", sorted(set(named["subject"])))):
+        there = set(named.groupby([by, "session", "source"]).groups)
+        own = usable.groupby([by, "session", "source"])["percent"].agg(["size", "mean", "std"]).to_dict("index")
         for name, session, source in product(names, days.index, dict.fromkeys(named["source"])):
-            if not ((named[by] == name) & (named["session"] == session) & (named["source"] == source)).any():
+            if (name, session, source) not in there:
                 continue
-            own = usable.loc[(usable[by] == name) & (usable["session"] == session) & (usable["source"] == source),
-                             "percent"]
-            rows.append({"by": by, "name": name, "session": session, "source": source, "n": len(own),
-                         "mean_absolute_percent": own.mean(), "sd_percent": own.std()})
+            found = own.get((name, session, source), {"size": 0, "mean": math.nan, "std": math.nan})
+            rows.append({"by": by, "name": name, "session": session, "source": source, "n": found["size"],
+                         "mean_absolute_percent": found["mean"], "sd_percent": found["std"]})
     return typed_frame(rows, ABSOLUTE_CHANGE)
 
 
