@@ -76,10 +76,15 @@ def run(args: argparse.Namespace) -> int:
     from analysis.settings import load_study
     from pipelines.provenance import Run, note_run, write_program
     from pipelines.reports import check_own_notebooks
-    from pipelines.run import prepare, run_workflow
+    from pipelines.run import Spread, find_profile, prepare, run_workflow
 
+    if args.batch < 1 or args.cores < 1:
+        raise StudyError("at least one core, and one subject a job", f"{args.cores} and {args.batch}",
+                         "--cores, --batch", "Give positive numbers.")
     study = load_study(args.study)
-    device = resolve_device(args.device or study.device)
+    spread = Spread(find_profile(args.profile) if args.profile else None, args.batch, args.log_json)
+    wanted = args.device or study.device
+    device = wanted if spread.profile else resolve_device(wanted)  # a cluster's nodes decide for themselves
     chosen_weights(study.weights)  # a wrong path is told before any image is read
     results = StudyResults(study.output_dir)
     check_own_notebooks(study, results)
@@ -91,22 +96,22 @@ def run(args: argparse.Namespace) -> int:
                          "See the problems above, or run `bedrest check`.")
     write_program(results, study)
     began, clock = datetime.now(UTC), time.monotonic()
-    outcome = run_workflow(study, results, manifest, cores=args.cores, device=device)
-    status = _tell(outcome, results, problems)
+    outcome = run_workflow(study, results, manifest, cores=args.cores, device=device, spread=spread)
+    status = _tell(outcome, results, problems, batch=args.batch)
     if outcome.redone:
         note_run(results, Run(began.isoformat(timespec="seconds"), round(time.monotonic() - clock, 1), status,
                               dict(outcome.redone), args.cores, device, code_state()))
     return status
 
 
-def _tell(outcome, results, problems) -> int:
+def _tell(outcome, results, problems, *, batch: int) -> int:
     if not outcome.finished:
         tail = "\n".join(outcome.log.read_text(errors="replace").splitlines()[-15:])
         print(f"A stage broke down; what was computed is kept. The end of {outcome.log}:\n{tail}", file=sys.stderr)
         return COULD_NOT
     if outcome.redone:
         print("Computed: " + ", ".join(f"{rule} x{n}" for rule, n in outcome.redone.items()))
-        everything = outcome.redone.get("segment") == len(results.read_manifest(schemas.SUBJECTS))
+        everything = outcome.redone.get("segment", 0) * batch >= len(results.read_manifest(schemas.SUBJECTS))
         for line in [] if everything else outcome.reasons:
             print(f"  {line}")
     else:

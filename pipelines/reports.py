@@ -20,6 +20,7 @@ from analysis.settings import Study
 from analysis.tables.frames import typed_frame
 from analysis.vocabulary import Status
 from pipelines.notebooks import NOTEBOOKS, check_notebook, failed_notebook, run_notebook
+from pipelines.progress import quiet
 
 
 def stored_results(study: Study) -> StudyResults:
@@ -74,7 +75,7 @@ def make_reports(study: Study, results: StudyResults, *, subject: str | None, co
     jobs = each if subject else [*each, *whole]
     with ThreadPoolExecutor(cores) as pool:  # a notebook has a process of its own
         waiting = as_completed([pool.submit(job) for job in jobs])
-        for made in tqdm(waiting, total=len(jobs), desc="reports", unit="page"):
+        for made in tqdm(waiting, total=len(jobs), desc="reports", unit="page", disable=quiet()):
             made.result()
     return write_reports_table(study, results)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 import subprocess
 import sys
 from collections import Counter
@@ -19,26 +18,39 @@ from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
-from tqdm import tqdm
 
 import analysis
 from analysis import schemas
-from analysis.errors import OutputError
+from analysis.errors import OutputError, StudyError
 from analysis.io.corrections import find_corrections
-from analysis.io.files import sha256_of, write_if_changed
+from analysis.io.files import output_error, sha256_of, write_if_changed
 from analysis.io.manifest import InputProblem, Manifest, build_manifest, check_manifest
 from analysis.io.results import StudyResults
 from analysis.io.tables import write_parts, write_table
 from analysis.schemas import Table
 from analysis.settings import Study
 from pipelines.notebooks import NOTEBOOKS
+from pipelines.progress import JsonLog, shown_here, watch
 from pipelines.reports import study_pages
 
 SNAKEFILE = Path(__file__).parent / "Snakefile"
-_PROGRESS = re.compile(r"^(\d+) of (\d+) steps")
-_RULE = re.compile(r"^(?:local)?rule (\w+):")
-_REASON = re.compile(r"^\s+reason: (.*)")
-_WILDCARD = re.compile(r"^\s+wildcards: (.*)")
+PROFILES = Path(__file__).parent / "profiles"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How a run's work is spread and told of.
+
+    Attributes
+    ----------
+    profile : folder of a Snakemake profile, for a cluster; None: this machine
+    batch : subjects that share a process, and so the loading of the network
+    log_json : file that gets every event as a line of JSON
+    """
+
+    profile: Path | None = None
+    batch: int = 1
+    log_json: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -94,55 +106,74 @@ def _of(manifest: Manifest, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def run_workflow(study: Study, results: StudyResults, manifest: Manifest, *, cores: int, device: str,
-                 target: str = "") -> RunOutcome:
-    """Run everything that is not up to date, or what one file needs; one bar for all steps."""
-    _write_settings(study, results, manifest, cores=cores, device=device)
+                 target: str = "", spread: Spread | None = None) -> RunOutcome:
+    """Run everything that is not up to date, or what one file needs.
+
+    Parameters
+    ----------
+    study, results, manifest : the study as `prepare` resolved it
+    cores : in all; with a profile, of a job that runs the network
+    device : where the network runs
+    target : a file relative to the output folder; empty for everything
+    spread : how the work is spread and told of; None: one subject a job on this machine
+
+    Raises
+    ------
+    OutputError
+        Another run is using the output folder, or the JSON log cannot be written.
+    """
+    spread = spread or Spread()
+    batches = _write_settings(study, results, manifest, cores=cores, device=device, spread=spread)
     log = results.output_dir / "work" / "run.log"
-    command = [
-        sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(results.output_dir),
-        "--configfile", str(results.output_dir / "work/config.json"), "--cores", str(cores),
-        "--resources", "gpu=1", "--keep-going", "--rerun-incomplete", "--nolock", "--scheduler", "greedy",
-        "--rerun-triggers", "mtime", "input", "--nocolor",
-        *([target] if target else []),
-    ]
-    with locked(results.output_dir), log.open("w") as written:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                                   env={**os.environ, "PYTHONWARNINGS": "ignore"})
-        redone, reasons = _follow(process, written)
-        process.wait()
+    command = snakemake_command(results.output_dir, cores=cores, profile=spread.profile) + ([target] if target else [])
+    with locked(results.output_dir), log.open("w") as written, _json_log(spread.log_json) as more:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              env={**os.environ, "PYTHONWARNINGS": "ignore"}) as process:
+            assert process.stdout is not None
+            redone, reasons = watch(process.stdout, log=written, shown=[shown_here(), *more], batches=batches)
     return RunOutcome(redone, reasons, process.returncode == 0, log)
 
 
-def _follow(process: subprocess.Popen[str], log) -> tuple[Counter[str], list[str]]:
-    """Read Snakemake's words: count jobs, keep reasons, move the bar."""
-    redone: Counter[str] = Counter()
-    reasons: list[str] = []
-    rule = reason = ""
-    bar: tqdm | None = None
-    assert process.stdout is not None
-    for line in process.stdout:
-        log.write(line)
-        if found := _RULE.match(line):
-            rule, reason = found[1], ""
-            if rule != "all":
-                redone[rule] += 1
-        elif found := _REASON.match(line):
-            reason = found[1].strip()
-            if rule != "all":
-                reasons.append(f"{rule}: {reason}")
-        elif (found := _WILDCARD.match(line)) and reasons and reason:
-            reasons[-1] = f"{rule} {found[1].split('=')[-1]}: {reason}"
-        elif found := _PROGRESS.match(line):
-            bar = bar or tqdm(total=int(found[2]), desc="study", unit="step")
-            bar.set_postfix_str(rule)
-            bar.update(int(found[1]) - bar.n)
-    if bar is not None:
-        bar.close()
-    return redone, reasons
+def snakemake_command(folder: Path, *, cores: int, profile: Path | None = None) -> list[str]:
+    """The command that runs the workflow in an output folder: on this machine, or where a profile says."""
+    where = ["--profile", str(profile)] if profile else ["--cores", str(cores), "--resources", "gpu=1"]
+    return [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(folder),
+            "--configfile", str(folder / "work/config.json"), *where, "--keep-going", "--rerun-incomplete", "--nolock",
+            "--scheduler", "greedy", "--rerun-triggers", "mtime", "input", "--nocolor"]
 
 
-def _write_settings(study: Study, results: StudyResults, manifest: Manifest, *, cores: int, device: str) -> None:
-    """What each stage depends on besides files, as small files that change only when it does."""
+def find_profile(name: str) -> Path:
+    """Folder of a Snakemake profile: one that is shipped, by its name, or any folder with a config.yaml.
+
+    Raises
+    ------
+    StudyError
+        There is none.
+    """
+    for folder in (PROFILES / name, Path(name)):
+        if (folder / "config.yaml").is_file():
+            return folder.resolve()
+    shipped = ", ".join(sorted(p.name for p in PROFILES.iterdir()))
+    raise StudyError(f"{shipped}, or a folder with a config.yaml", repr(name), "--profile",
+                     "Correct the name, or copy a shipped profile and change it: docs/clusters.md.")
+
+
+@contextmanager
+def _json_log(path: Path | None) -> Iterator[list[JsonLog]]:
+    if path is None:
+        yield []
+        return
+    try:
+        file = path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise output_error(error, path) from error
+    with file:
+        yield [JsonLog(file)]
+
+
+def _write_settings(study: Study, results: StudyResults, manifest: Manifest, *, cores: int, device: str,
+                    spread: Spread) -> list[list[str]]:
+    """What each stage depends on besides files, as small files that change only when it does; returns the batches."""
     from analysis.longitudinal.errors import errors_path
     from analysis.segmentation.weights import chosen_weights
 
@@ -152,6 +183,7 @@ def _write_settings(study: Study, results: StudyResults, manifest: Manifest, *, 
     files = {s: sorted(p for p in scans.get(s, []) if Path(p).is_file()) for s in subjects}
     corrected = results.read_manifest(schemas.EDITED_MASKS).groupby("subject")["path"].apply(list)
     edited = {s: corrected.get(s, []) for s in subjects}
+    batches = [subjects[i:i + spread.batch] for i in range(0, len(subjects), spread.batch)]
     work = results.output_dir / "work"
     settings = {
         "settings/change.json": {"reference_session": study.reference_session,
@@ -168,7 +200,8 @@ def _write_settings(study: Study, results: StudyResults, manifest: Manifest, *, 
         "config.json": {
             "subjects": files, "edited": edited, "python": sys.executable, "study": str(study.path.resolve()),
             "device": device,
-            "weights": str(weights), "threads": max(1, cores // max(len(subjects), 1)),
+            "weights": str(weights), "batches": batches if spread.batch > 1 else [],
+            "threads": cores if spread.profile else max(1, cores // max(len(batches), 1)),
             "gpu": 0 if device == "cpu" else 1,
             "pages": {name: str(source) for name, source in study_pages(study).items()},
             "notebooks": {kind: str(NOTEBOOKS / f"{kind}_report.py") for kind in ("subject", "cohort")},
@@ -176,6 +209,7 @@ def _write_settings(study: Study, results: StudyResults, manifest: Manifest, *, 
     }
     for name, content in settings.items():
         write_if_changed(work / name, json.dumps(content, indent=1, sort_keys=True) + "\n")
+    return batches
 
 
 def _sha256_if_there(path: Path) -> str:

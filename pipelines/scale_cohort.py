@@ -54,7 +54,8 @@ def scenario_of(subjects: int) -> Scenario:
     return Scenario(subjects, levels=7, missing=0.05)
 
 
-def write_inputs(folder: Path, scenario: Scenario, drawn: dict[schemas.Table, pd.DataFrame]) -> Study:
+def write_inputs(folder: Path, scenario: Scenario, drawn: dict[schemas.Table, pd.DataFrame], *,
+                 sample: int = SAMPLE) -> Study:
     """study.toml, its three tables and one image a visit.
 
     Parameters
@@ -62,6 +63,7 @@ def write_inputs(folder: Path, scenario: Scenario, drawn: dict[schemas.Table, pd
     folder : Path
     scenario : Scenario
     drawn : from `stats.simulated_results.draw_results`
+    sample : subjects with images of full size
     """
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
@@ -79,7 +81,7 @@ def write_inputs(folder: Path, scenario: Scenario, drawn: dict[schemas.Table, pd
             nib.save(nib.Nifti1Image(rng.integers(1, 500, (4, 4, 4), dtype=np.int16), np.eye(4)), temporary)
         rows.append({"subject": subject, "session": session, "contrast": "water", "path": path.name})
     scans = pd.DataFrame(rows)
-    _write_sample(folder, subjects["subject"].head(SAMPLE), scans)
+    _write_sample(folder, subjects["subject"].head(sample), scans)
     write_table(scans, folder / "scans.csv", schemas.SCANS)
     return load_study(folder / "study.toml")
 
@@ -88,7 +90,7 @@ def _write_sample(folder: Path, subjects: pd.Series, scans: pd.DataFrame) -> Non
     """Phantoms in place of a few subjects' images, with their true masks as if they had been segmented."""
     results = StudyResults(folder / "out")
     for index, subject in enumerate(subjects):
-        for drawn in draw_subject(index, DemoPlan(SAMPLE, VISITS), Artefacts()):
+        for drawn in draw_subject(index, DemoPlan(len(subjects), VISITS), Artefacts()):
             session = drawn.visit.session
             at = (scans["subject"] == subject) & (scans["session"] == session)
             if not at.any():  # a visit that did not take place

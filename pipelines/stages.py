@@ -1,7 +1,7 @@
 """The stages of a study, each a plain command over declared inputs and outputs.
 
-`python -m pipelines.stages NAME STUDY.toml [--subject S] [--page P] [--device D] [--threads N]`; the Snakefile orders
-them.
+`python -m pipelines.stages NAME STUDY.toml [--subject S ...] [--page P] [--device D] [--threads N]`; the Snakefile
+orders them.
 Bad data never raise here: they become rows with status and reason, and other visits go on. Computes nothing itself.
 """
 
@@ -26,17 +26,17 @@ from analysis.io.tables import concat_tables, empty_table, read_table, write_tab
 from analysis.settings import load_study
 from analysis.types import DiscFinding, LabelMap, Scan
 from analysis.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, MaskRole, Status
-from pipelines.jobs import Job, Visit, like, use_threads, visits_of, write_slice
+from pipelines.jobs import Job, Visit, like, loaded_weights, use_threads, visits_of, write_slice
 
 
 def segment(job: Job) -> None:
-    """Every visit of a subject -> masks, scan records, findings. The weights are loaded once."""
+    """Every visit of a subject -> masks, scan records, findings. The weights are loaded once a process."""
     from analysis.segmentation.device import resolve_device
-    from analysis.segmentation.weights import chosen_weights, load_weights
+    from analysis.segmentation.weights import chosen_weights
 
     device = resolve_device(job.device)
     use_threads(device, job.threads)
-    trained = load_weights(chosen_weights(job.study.weights))
+    trained = loaded_weights(chosen_weights(job.study.weights))
     records, findings = [], []
     for visit, contents in read_ahead(visits_of(job), _read_visit):
         record, found = _segment_visit(job, visit, contents, trained, device)
@@ -226,16 +226,18 @@ def main() -> int:
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("study", type=Path)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--subject", default="")
+    parser.add_argument("--subject", nargs="+", default=[""], help="several share what the process has loaded")
     parser.add_argument("--page", default="")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
+    subject = ""
     try:
-        job = Job(load_study(args.study), StudyResults(args.output), args.subject, args.device, args.threads, args.page)
-        STAGES[args.stage](job)
+        study, results = load_study(args.study), StudyResults(args.output)
+        for subject in args.subject:
+            STAGES[args.stage](Job(study, results, subject, args.device, args.threads, args.page))
     except BedrestError as error:
-        print(f"{args.stage} {args.subject}: {error}", file=sys.stderr)
+        print(f"{args.stage} {subject}: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -48,7 +48,8 @@ class Measured:
     output: str
 
 
-def measure_command(command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Measured:
+def measure_command(command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
+                    ) -> Measured:
     """Run a command to its end; its memory is looked at every 20 ms, in /proc: 0 where there is none."""
     begun, peak = time.monotonic(), 0
     with tempfile.TemporaryFile("w+") as printed:

@@ -51,9 +51,9 @@ def draw_results(scenario: Scenario, rng: np.random.Generator) -> dict[Table, pd
     change = change_frame(measures, reference_session=scenario.sessions[0])
     arvd = arvd_frame(measures, reference_session=scenario.sessions[0])
     accuracy = _accuracy(measures, rng)
+    seen = study.scan_records[["subject", "session", "source", "status"]].to_dict("records")
     records = typed_frame(({**row, "mask_path": f"masks/{row['subject']}_{row['session']}_discs.nii.gz",
-                            "contrasts": "water", "device": "cpu", "seconds": SCAN_SECONDS}
-                           for row in study.scan_records[["subject", "session", "source", "status"]].to_dict("records")),
+                            "contrasts": "water", "device": "cpu", "seconds": SCAN_SECONDS} for row in seen),
                           SCAN_RECORDS)
     return {
         SUBJECTS: study.subjects, SESSIONS: study.sessions, SCAN_RECORDS: records, MEASURES: measures, CHANGE: change,
