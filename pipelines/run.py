@@ -126,11 +126,11 @@ def run_workflow(study: Study, results: StudyResults, manifest: Manifest, *, cor
     batches = _write_settings(study, results, manifest, cores=cores, device=device, spread=spread)
     log = results.output_dir / "work" / "run.log"
     command = snakemake_command(results.output_dir, cores=cores, profile=spread.profile) + ([target] if target else [])
-    with locked(results.output_dir), log.open("w") as written, _json_log(spread.log_json) as more:
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                              env={**os.environ, "PYTHONWARNINGS": "ignore"}) as process:
-            assert process.stdout is not None
-            redone, reasons = watch(process.stdout, log=written, shown=[shown_here(), *more], batches=batches)
+    with (locked(results.output_dir), log.open("w") as written, _json_log(spread.log_json) as more,
+          subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                           env={**os.environ, "PYTHONWARNINGS": "ignore"}) as process):
+        assert process.stdout is not None
+        redone, reasons = watch(process.stdout, log=written, shown=[shown_here(), *more], batches=batches)
     return RunOutcome(redone, reasons, process.returncode == 0, log)
 
 
