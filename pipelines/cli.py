@@ -16,7 +16,7 @@ from analysis.errors import BedrestError
 # Commands that do not live in `pipelines.commands`; each loads only when it is asked for.
 MODULE_OF = {"simulate": "planning", "power": "planning", "train": "training", "benchmark-engine": "benchmarks",
              "benchmark-change": "change_benchmarks", "fit-errors": "change_benchmarks", "figures": "figures",
-             "verify": "verify"}
+             "verify": "verify", "benchmark-scale": "scale_benchmark"}
 DEVICES = ("auto", "cpu", "cuda", "mps")
 ENGINE_ROWS = ("synthetic", "volumes", "contrasts", "t2-discs", "vertebrae", "speed", "sliding-window", "gpu", "nnunet")
 CHANGE_CONDITIONS = ("sub-voxel", "turned", "thick-slices", "noisy", "bias-field", "water", "t2")
@@ -78,6 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_benchmark_engine(commands)
     _add_benchmark_change(commands)
+    _add_benchmark_scale(commands)
 
     report = commands.add_parser("report", help="make reports again from stored results")
     report.add_argument("study", type=Path, metavar="STUDY.toml")
@@ -175,6 +176,16 @@ def _add_benchmark_change(commands: argparse._SubParsersAction) -> None:
     fit.add_argument("--subjects", type=int, default=16,
                      help="synthetic people with all Dixon contrasts (default 16); a quarter, but four at least, also "
                           "with water alone and T2 alone")
+
+
+def _add_benchmark_scale(commands: argparse._SubParsersAction) -> None:
+    bench = commands.add_parser("benchmark-scale", help="measure how time and memory grow with the size of a study")
+    bench.add_argument("--subjects", type=int, nargs="+", default=[10, 100, 1000], metavar="N",
+                       help="sizes of the synthetic studies, four visits each (default 10 100 1000)")
+    bench.add_argument("--folder", type=Path, default=None, metavar="DIR", help="for what is made on the way and "
+                       "removed (default: the system's)")
+    bench.add_argument("-o", "--output", type=Path, default=Path("docs/scale.md"), metavar="MD",
+                       help="page; .csv and figures/ go beside it (default docs/scale.md)")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -123,7 +123,7 @@ def run_workflow(study: Study, results: StudyResults, manifest: Manifest, *, cor
         Another run is using the output folder, or the JSON log cannot be written.
     """
     spread = spread or Spread()
-    batches = _write_settings(study, results, manifest, cores=cores, device=device, spread=spread)
+    batches = write_settings(study, results, manifest, cores=cores, device=device, spread=spread)
     log = results.output_dir / "work" / "run.log"
     command = snakemake_command(results.output_dir, cores=cores, profile=spread.profile) + ([target] if target else [])
     with (locked(results.output_dir), log.open("w") as written, _json_log(spread.log_json) as more,
@@ -171,7 +171,7 @@ def _json_log(path: Path | None) -> Iterator[list[JsonLog]]:
         yield [JsonLog(file)]
 
 
-def _write_settings(study: Study, results: StudyResults, manifest: Manifest, *, cores: int, device: str,
+def write_settings(study: Study, results: StudyResults, manifest: Manifest, *, cores: int, device: str,
                     spread: Spread) -> list[list[str]]:
     """What each stage depends on besides files, as small files that change only when it does; returns the batches."""
     from analysis.longitudinal.errors import errors_path

@@ -6,15 +6,17 @@ network is never run: what it would have left is drawn. Everything is synthetic.
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from analysis import schemas
 from analysis.io.bids_writer import write_scan
-from analysis.io.files import atomic_path, write_text
+from analysis.io.files import atomic_path, write_bytes, write_text
 from analysis.io.masks import write_label_map
 from analysis.io.results import StudyResults
 from analysis.io.tables import empty_table, write_parts, write_table
@@ -107,3 +109,17 @@ def write_slices(results: StudyResults, drawn: dict[schemas.Table, pd.DataFrame]
     subjects = drawn[schemas.SUBJECTS]["subject"]
     for table in (*_SLICES, *_EMPTY_SLICES):
         write_parts(drawn.get(table, empty_table(table)), {s: results.subject_table(s, table) for s in subjects}, table)
+
+
+def write_pages(results: StudyResults, drawn: dict[schemas.Table, pd.DataFrame], *, made: int = SAMPLE) -> None:
+    """Stand-ins for the pages and thumbnails of all subjects but the first `made`."""
+    subjects = list(drawn[schemas.SUBJECTS]["subject"])[made:]
+    standing, picture = set(subjects), BytesIO()
+    Image.effect_noise((64, 96), 60).save(picture, "WEBP", quality=60)
+    for subject, session in drawn[schemas.SESSIONS][["subject", "session"]].itertuples(index=False):
+        if subject in standing:
+            write_bytes(results.thumbnail(subject, session), picture.getvalue())
+    for subject in subjects:
+        write_text(results.subject_html(subject), "<!doctype html><title>stands for a page</title>")
+        row = {"page": f"subjects/{subject}.html", "notebook": "", "status": "ok", "reason": ""}
+        write_table(pd.DataFrame([row]), results.page_record(f"subjects/{subject}"), schemas.REPORTS)

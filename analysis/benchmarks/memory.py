@@ -37,12 +37,14 @@ class Measured:
     Attributes
     ----------
     seconds : wall time
+    cpu_seconds : processor time of the command and of its children: the same however busy the machine is
     peak_bytes : most memory that it and its children held together; what they share counts for each of them
     status : exit status
     output : what it printed, both streams
     """
 
     seconds: float
+    cpu_seconds: float
     peak_bytes: int
     status: int
     output: str
@@ -51,7 +53,7 @@ class Measured:
 def measure_command(command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
                     ) -> Measured:
     """Run a command to its end; its memory is looked at every 20 ms, in /proc: 0 where there is none."""
-    begun, peak = time.monotonic(), 0
+    begun, before, peak = time.monotonic(), _children_cpu_seconds(), 0
     with tempfile.TemporaryFile("w+") as printed:
         process = subprocess.Popen(command, stdout=printed, stderr=subprocess.STDOUT, env=env, cwd=cwd)
         while process.poll() is None:
@@ -59,7 +61,12 @@ def measure_command(command: Sequence[str], *, env: Mapping[str, str] | None = N
             time.sleep(_LOOK_SECONDS)
         seconds = time.monotonic() - begun
         printed.seek(0)
-        return Measured(seconds, peak, process.returncode, printed.read())
+        return Measured(seconds, _children_cpu_seconds() - before, peak, process.returncode, printed.read())
+
+
+def _children_cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _family(pid: int) -> list[int]:
