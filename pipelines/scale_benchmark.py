@@ -91,8 +91,9 @@ def _measure_size(folder: Path, subjects: int) -> Iterator[dict[str, Any]]:
     for name, words in _STAGES.items():
         yield stage(name, "pipelines.stages", words[0], toml, "--output", str(out), *words[1:])
     for subject in drawn_sample(drawn):
-        stage("one subject's page", "pipelines.stages", "subject-report", toml, "--output", str(out), "--subject",
-              subject)
+        page = stage("one subject's page", "pipelines.stages", "subject-report", toml, "--output", str(out),
+                     "--subject", subject)
+    yield page
     write_pages(results, drawn)
     for part in ("reports", "index", "provenance"):
         yield stage(part, "pipelines.scale_tasks", part, toml)

@@ -154,6 +154,7 @@ def statistics(job: Job) -> None:
     from analysis.stats.paper_text import Records, paper_text
     from analysis.stats.responses import Choices
     from analysis.stats.sensitivity import Resampling
+    from analysis.stats.summary import change_bands
     from analysis.tables.edits import mask_counts
     from analysis.tables.measures import method_counts
     from analysis.tables.qc import qc_frame
@@ -172,7 +173,8 @@ def statistics(job: Job) -> None:
                     accuracy=results.read(schemas.ACCURACY), arvd=results.read(schemas.ARVD))
     qc = qc_frame(subjects=subjects, sessions=tables.sessions, measures=tables.measures,
                   failures=results.read(schemas.FAILURES), planned={s.id: s.study_day for s in study.sessions})
-    for table, frame in (*found.tables(), (schemas.QC, qc)):
+    bands = change_bands(tables.change)
+    for table, frame in (*found.tables(), (schemas.QC, qc), (schemas.CHANGE_BANDS, bands)):
         write_table(frame, results.table(table), table)
     own = Records(choices, found.flow, found.models, found.terms, found.contrasts, found.sensitivity, found.recovery,
                   __version__, study.description, mask_counts(tables.measures), method_counts(tables.measures),

@@ -53,7 +53,7 @@ def subject_trajectories(measures: pd.DataFrame, change: pd.DataFrame, *, unit: 
     measures, change : DataFrame, one subject's rows as in `schemas.MEASURES` and `schemas.CHANGE`
     unit : percent
         Change since the reference visit, 0 at that visit; mm3: the volumes themselves.
-    bands : DataFrame, as in `stats.summary.CHANGE_BANDS`, of the subject's group and one source; in per cent alone
+    bands : DataFrame, as in `schemas.CHANGE_BANDS`, of the subject's group and one source; in per cent alone
     limits : DataFrame, one subject's rows as in `schemas.DETECTIONS`, of one source; in per cent alone
 
     Notes

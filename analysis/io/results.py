@@ -125,9 +125,9 @@ class StudyResults:
             raise OutputError("a JSON file that `bedrest run` wrote", str(error), str(path), "Run `bedrest run`.") \
                 from error
 
-    def read(self, table: Table) -> pd.DataFrame:
-        """A cohort table."""
-        return read_table(self.table(table), table)
+    def read(self, table: Table, *, subject: str = "") -> pd.DataFrame:
+        """A cohort table; where a subject is named, that subject's rows, and no others are checked."""
+        return read_table(self.table(table), table, subject=subject)
 
     def read_subject(self, subject: str, table: Table) -> pd.DataFrame:
         """One subject's slice of a table."""

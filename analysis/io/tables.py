@@ -247,8 +247,8 @@ def _problems_of(error: pandera.errors.SchemaErrors, frame: pd.DataFrame, table:
     return list(problems.values())
 
 
-def read_table(path: Path, table: Table) -> pd.DataFrame:
-    """Read a CSV (or TSV by its ending) by its schema; identifiers stay text.
+def read_table(path: Path, table: Table, *, subject: str = "") -> pd.DataFrame:
+    """Read a CSV (or TSV by its ending) by its schema; identifiers stay text. `subject`: this one's rows alone.
 
     Raises
     ------
@@ -257,7 +257,11 @@ def read_table(path: Path, table: Table) -> pd.DataFrame:
     ManyProblems
         Rows or columns depart from the schema.
     """
-    frame, problems = convert(read_text(path, table.name), table)
+    header, body = _rows_of(path, table.name)
+    if subject and "subject" in header:
+        at = header.index("subject")
+        body = [(line, row) for line, row in body if row[at] == subject]
+    frame, problems = convert(_text_table(header, body, path), table)
     if problems:
         raise ManyProblems([p.problem for p in problems])
     return frame

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.schemas import MEASURES, Col, Table
+from analysis.schemas import CHANGE_BANDS, MEASURES, Col, Table
 from analysis.tables.frames import typed_frame
 from analysis.vocabulary import LEVELS, Status
 
@@ -120,15 +120,6 @@ def absolute_change_means(change: pd.DataFrame) -> pd.DataFrame:
     return typed_frame(rows, ABSOLUTE_CHANGE)
 
 
-CHANGE_BANDS = Table("change_bands", "spread of a group's changes at a visit, one row a level and mask source", (
-    *(_COLUMN[c] for c in ("source", "group", "session", "study_day", "level")),
-    Col("n", "int", "subjects with a change", "1", minimum=0),
-    Col("mean_percent", "float", "mean change", "%"),
-    Col("low_percent", "float", "mean minus one SD between subjects; empty below n = 2", "%", required=False),
-    Col("high_percent", "float", "mean plus one SD", "%", required=False),
-), ("source", "group", "session", "level"))
-
-
 def change_bands(change: pd.DataFrame) -> pd.DataFrame:
     """Mean change and one SD either way, by source, group, session and level: how a group's discs spread.
 
@@ -138,7 +129,7 @@ def change_bands(change: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame, as in `CHANGE_BANDS`; `study_day` is the median of the group
+    DataFrame, as in `schemas.CHANGE_BANDS`; `study_day` is the median of the group
     """
     usable = change[(change["status"] != Status.FAILED) & change["change_percent"].notna()]
     rows = []
