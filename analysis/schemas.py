@@ -597,9 +597,18 @@ REPEATABILITY = Table("repeatability", "error of repeated measurement, from subj
     _CONFIDENCE, Col("method", "str", "where the intervals come from"), _STATUS, _REASON,
 ), ("source", "level"))
 
+CHANGE_BANDS = Table("change_bands", "spread of a group's changes at a visit, one row a level and mask source", (
+    _SOURCE, _GROUP, _SESSION, _DAY, _LEVEL,
+    Col("n", "int", "subjects with a change", "1", minimum=0),
+    Col("mean_percent", "float", "mean change", "%"),
+    _f("low_percent", "mean minus one SD between subjects; empty below n = 2", "%"),
+    _f("high_percent", "mean plus one SD", "%"),
+), ("source", "group", "session", "level"))
+
 TABLES: tuple[Table, ...] = (
     SUBJECTS, SESSIONS, SCANS, LEVEL_NAMES, INPUT_PROBLEMS, EDITED_MASKS, PSEUDONYMS, SCAN_RECORDS, FINDINGS, MATCHES,
-    JOINT, MEASURES, SPINE_MEASURES, MASK_MEASURES, CHANGE, DETECTIONS, ARVD, ACCURACY, EDITS, RENAMES, MASK_ACCURACY,
+    JOINT, MEASURES, SPINE_MEASURES, MASK_MEASURES, CHANGE, CHANGE_BANDS, DETECTIONS, ARVD, ACCURACY, EDITS, RENAMES,
+    MASK_ACCURACY,
     CONTRASTS, SENSITIVITY, MODELS, VARIANCES, TERMS, MARGINAL_MEANS, RECOVERY, FLOW, BASELINE, RESIDUALS, QC, POWER,
     AGREEMENT, REPEATABILITY, FAILURES, REPORTS, TRUTH, TRAINING_SCANS, TRAINING_FOLDS, TRAINING_CURVES,
     TRAINING_ACCURACY,

@@ -57,7 +57,8 @@ display(show.families(contrasts[contrasts["level"] == "all"], empty="No change o
 # %%
 display(show.picture(flow_diagram(flow, groups=study.groups, sessions=study.session_ids), "Flow of subjects."))
 display(show.folded("The same as a table", show.table(flow, schemas.FLOW)), show.text(edit_words(edits, change)))
-display(show.table(failures, empty="Nothing failed: every disc of every visit was measured."))
+display(show.table(failures, empty="Nothing failed: every disc of every visit was measured.",
+                   whole="tables/failures.csv"))
 
 # %% [markdown]
 # ## Who was studied, and may their scans be trusted
@@ -66,7 +67,7 @@ display(show.table(failures, empty="Nothing failed: every disc of every visit wa
 
 # %%
 display(show.table(baseline_words(results.read(schemas.BASELINE), groups=study.groups)))
-display(show.folded("Every subject", show.table(subjects, schemas.SUBJECTS)))
+display(show.folded("Every subject", show.table(subjects, schemas.SUBJECTS, whole="manifest/subjects.csv")))
 display(qc_grid(results.read(schemas.QC), results))
 
 # %% [markdown]

@@ -26,7 +26,6 @@ from analysis.figures.viewer import disc_viewer, slice_viewer
 from analysis.io.results import StudyResults
 from analysis.settings import load_study
 from analysis.stats.detection import DETECTION_COUNTS, visit_changes
-from analysis.stats.summary import change_bands
 from analysis.tables.edits import edit_words
 
 study = load_study(Path(study_toml))
@@ -38,9 +37,8 @@ sessions, records, measures, change, arvd, accuracy, failures, edits, renames = 
         schemas.FAILURES, schemas.EDITS, schemas.RENAMES))
 ours = measures[measures["source"] != "reference"]
 our_change = change[change["source"] != "reference"]
-limits = results.read(schemas.DETECTIONS).query("subject == @subject and source == 'automatic'")
-cohort = results.read(schemas.CHANGE)
-bands = change_bands(cohort[(cohort["group"] == person["group"]) & (cohort["source"] == "automatic")])
+limits = results.read(schemas.DETECTIONS, subject=subject).query("source == 'automatic'")
+bands = results.read(schemas.CHANGE_BANDS).query("group == @person['group'] and source == 'automatic'")
 views = visit_views(results, subject)
 status = "failed" if "failed" in set(failures["status"]) else "flagged" if len(failures) else "ok"
 display(show.header(subject, status=status, note=study.description, facts={

@@ -17,7 +17,7 @@ from analysis.errors import BedrestError
 MODULE_OF = {"simulate": "planning", "power": "planning", "train": "training", "benchmark-engine": "benchmarks",
              "benchmark-change": "change_benchmarks", "fit-errors": "change_benchmarks", "figures": "figures",
              "verify": "verify", "export-bids": "export", "import-dicom": "importing",
-             "share": "share"}
+             "share": "share", "benchmark-scale": "scale_benchmark"}
 DEVICES = ("auto", "cpu", "cuda", "mps")
 ENGINE_ROWS = ("synthetic", "volumes", "contrasts", "t2-discs", "vertebrae", "speed", "sliding-window", "gpu", "nnunet")
 CHANGE_CONDITIONS = ("sub-voxel", "turned", "thick-slices", "noisy", "bias-field", "water", "t2")
@@ -51,6 +51,11 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("study", type=Path, metavar="STUDY.toml")
     run.add_argument("--cores", type=int, default=2)
     run.add_argument("--device", choices=DEVICES, default=None, help="default: what study.toml says")
+    run.add_argument("--profile", default=None, metavar="NAME_OR_DIR",
+                     help="run on a cluster: slurm, kubernetes, or a folder with a Snakemake profile of your own")
+    run.add_argument("--batch", type=int, default=1, metavar="N",
+                     help="subjects that share the loading of the network; a new scan redoes its batch (default 1)")
+    run.add_argument("--log-json", type=Path, default=None, metavar="FILE", help="also write every event, one a line")
 
     segment = commands.add_parser("segment", help="segment one scan from any set of contrasts")
     for flag in ("water", "fat", "in-phase", "opposed", "t2"):
@@ -80,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_benchmark_engine(commands)
     _add_benchmark_change(commands)
+    _add_benchmark_scale(commands)
 
     report = commands.add_parser("report", help="make reports again from stored results")
     report.add_argument("study", type=Path, metavar="STUDY.toml")
@@ -197,6 +203,16 @@ def _add_benchmark_change(commands: argparse._SubParsersAction[argparse.Argument
     fit.add_argument("--subjects", type=int, default=16,
                      help="synthetic people with all Dixon contrasts (default 16); a quarter, but four at least, also "
                           "with water alone and T2 alone")
+
+
+def _add_benchmark_scale(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    bench = commands.add_parser("benchmark-scale", help="measure how time and memory grow with the size of a study")
+    bench.add_argument("--subjects", type=int, nargs="+", default=[10, 100, 1000], metavar="N",
+                       help="sizes of the synthetic studies, four visits each (default 10 100 1000)")
+    bench.add_argument("--folder", type=Path, default=None, metavar="DIR", help="for what is made on the way and "
+                       "removed (default: the system's)")
+    bench.add_argument("-o", "--output", type=Path, default=Path("docs/scale.md"), metavar="MD",
+                       help="page; .csv and figures/ go beside it (default docs/scale.md)")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from analysis.io.manifest import InputProblem
     from analysis.io.results import StudyResults
     from analysis.settings import Study
-    from pipelines.run import RunOutcome
+    from pipelines.run import RunOutcome, Spread
 
 DONE, COULD_NOT, DONE_WITH_FAILURES = 0, 1, 3
 
@@ -87,16 +87,23 @@ def run(args: argparse.Namespace) -> int:
     from analysis.settings import load_study
     from pipelines.checks import stop_at, study_problems
     from pipelines.locks import locked
+    from pipelines.run import Spread, find_profile
 
+    if args.batch < 1 or args.cores < 1:
+        raise StudyError("at least one core, and one subject a job", f"{args.cores} and {args.batch}",
+                         "--cores, --batch", "Give positive numbers.")
     study = load_study(args.study)
-    stop_at(study_problems(study, device=args.device))  # before any image is read
-    device = resolve_device(args.device or study.device)
+    spread = Spread(find_profile(args.profile) if args.profile else None, args.batch, args.log_json)
+    wanted = args.device or study.device
+    stop_at(study_problems(study, device="auto" if spread.profile else wanted))  # before any image is read
+    device = wanted if spread.profile else resolve_device(wanted)  # a cluster's nodes decide for themselves
     results = StudyResults(study.output_dir)
     with locked(study.output_dir) as lock:
-        return _run(args, study, results, device, lock)
+        return _run(args, study, results, device, spread, lock)
 
 
-def _run(args: argparse.Namespace, study: Study, results: StudyResults, device: str, lock: int) -> int:
+def _run(args: argparse.Namespace, study: Study, results: StudyResults, device: str, spread: Spread,
+         lock: int) -> int:
     from analysis.io.code_state import code_state
     from analysis.io.files import remove_leftovers
     from pipelines.checks import manifest_problems, stop_at
@@ -113,22 +120,22 @@ def _run(args: argparse.Namespace, study: Study, results: StudyResults, device: 
     stop_at(manifest_problems(study, manifest))
     write_program(results, study)
     began, clock = datetime.now(UTC), time.monotonic()
-    outcome = run_workflow(study, results, manifest, cores=args.cores, device=device, lock=lock)
-    status = _tell(outcome, results, problems)
+    outcome = run_workflow(study, results, manifest, cores=args.cores, device=device, spread=spread, lock=lock)
+    status = _tell(outcome, results, problems, batch=args.batch)
     if outcome.redone:
         note_run(results, Run(began.isoformat(timespec="seconds"), round(time.monotonic() - clock, 1), status,
                               dict(outcome.redone), args.cores, device, code_state()))
     return status
 
 
-def _tell(outcome: RunOutcome, results: StudyResults, problems: list[InputProblem]) -> int:
+def _tell(outcome: RunOutcome, results: StudyResults, problems: list[InputProblem], *, batch: int) -> int:
     if not outcome.finished:
         print("A stage broke down; what was computed is kept.", *outcome.errors, f"All that was said: {outcome.log}",
               sep="\n", file=sys.stderr)
         return COULD_NOT
     if outcome.redone:
         print("Computed: " + ", ".join(f"{rule} x{n}" for rule, n in outcome.redone.items()))
-        everything = outcome.redone.get("segment") == len(results.read_manifest(schemas.SUBJECTS))
+        everything = outcome.redone.get("segment", 0) * batch >= len(results.read_manifest(schemas.SUBJECTS))
         for line in [] if everything else outcome.reasons:
             print(f"  {line}")
     else:

@@ -18,10 +18,10 @@ from analysis.longitudinal.levels import SeenDisc, match_levels
 from analysis.longitudinal.poses import Pose
 from analysis.measure.volumes import volumes_from_probability
 from analysis.segmentation.device import resolve_device
-from analysis.segmentation.weights import chosen_weights, load_weights
+from analysis.segmentation.weights import chosen_weights
 from analysis.tables.joint import joint_frame, matches_frame
 from analysis.vocabulary import LABEL_OF_LEVEL, LEVEL_OF_LABEL
-from pipelines.jobs import Job, Visit, images_of, is_ours, use_threads, visits_of, write_slice
+from pipelines.jobs import Job, Visit, images_of, is_ours, loaded_weights, use_threads, visits_of, write_slice
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ def _joint(job: Job, segmented: dict[str, _Segmented]) -> pd.DataFrame:
     device = resolve_device(job.device)
     use_threads(device, job.threads)
     weights = chosen_weights(job.study.weights)
-    trained, errors = load_weights(weights), load_errors(weights, sha256=sha256_of(weights))
+    trained, errors = loaded_weights(weights), load_errors(weights, sha256=sha256_of(weights))
     seen = {s: see(scan, found.poses) for s, found in segmented.items()
             if (scan := images_of(found.visit, resample=job.study.images.resample)) is not None}
     volumes = [v for label in LEVEL_OF_LABEL for v in joint_volumes(trained, seen, label, device=device, errors=errors)]

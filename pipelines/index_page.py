@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -27,7 +28,8 @@ def write_index(results: StudyResults, study: Study) -> None:
     known = results.table(schemas.REPORTS).is_file()
     reports = results.read(schemas.REPORTS) if known else empty_table(schemas.REPORTS)
     lost = reports[reports["status"] == Status.FAILED]
-    rows = [_row(s, g, results, study, later, (measures, change, failures))
+    own = [_by_subject(t) for t in (measures, change, failures)]
+    rows = [_row(s, g, results, study, later, [t(s) for t in own])
             for s, g in zip(subjects["subject"], subjects["group"], strict=True)]
     problems = results.read_manifest(schemas.INPUT_PROBLEMS)
     counts = {"subjects": len(rows), "visits": len(results.read_manifest(schemas.SESSIONS)),
@@ -46,13 +48,19 @@ def write_index(results: StudyResults, study: Study) -> None:
     ))
 
 
+def _by_subject(table: pd.DataFrame) -> Callable[[str], pd.DataFrame]:
+    """A subject's rows of a table, which is searched once for all."""
+    at = table.groupby("subject").indices
+    return lambda subject: table.iloc[at[subject]] if subject in at else table.iloc[:0]
+
+
 def _title(page: str) -> str:
     return Path(page).stem.replace("_", " ")
 
 
 def _row(subject: str, group: str, results: StudyResults, study: Study, later: list[Session],
-         tables: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]) -> dict[str, object]:
-    measures, change, failures = (t[t["subject"] == subject] for t in tables)
+         tables: list[pd.DataFrame]) -> dict[str, object]:
+    measures, change, failures = tables
     ours = measures[(measures["source"] != "reference") & measures["level"].isin(LEVELS)]
     measured = ours[ours["status"] != Status.FAILED]
     said = set(failures["status"])

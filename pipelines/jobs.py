@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -17,6 +19,9 @@ from analysis.settings import Study
 from analysis.tables.frames import text
 from analysis.types import Grid, Scan
 from analysis.vocabulary import Contrast, MaskRole
+
+if TYPE_CHECKING:
+    from analysis.segmentation.weights import TrainedNetwork
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,14 @@ def use_threads(device: str, threads: int) -> None:
         import torch
 
         torch.set_num_threads(threads)
+
+
+@cache
+def loaded_weights(path: Path) -> TrainedNetwork:
+    """A trained network, loaded once for all subjects of a process; it is used and never changed."""
+    from analysis.segmentation.weights import load_weights
+
+    return load_weights(path)
 
 
 def write_slice(job: Job, frame: pd.DataFrame, table: schemas.Table) -> None:

@@ -70,7 +70,7 @@ def note_run(results: StudyResults, run: Run) -> None:
 def write_provenance(results: StudyResults, study: Study) -> None:
     """Write provenance.json from what is stored; paths of outputs are relative to the output folder."""
     subjects = results.read_manifest(schemas.SUBJECTS)["subject"]
-    records = [results.read_subject(s, schemas.SCAN_RECORDS) for s in subjects]
+    records = results.read_subjects(subjects, schemas.SCAN_RECORDS)
     failures = results.read(schemas.FAILURES)
     pages = results.read(schemas.REPORTS) if results.table(schemas.REPORTS).is_file() else None
     content = {
@@ -78,9 +78,9 @@ def write_provenance(results: StudyResults, study: Study) -> None:
         "study": json.loads(study.model_dump_json()),
         **inputs(results, study),
         "outputs_sha256": {name: sha256_of(results.output_dir / name) for name in results.output_files()},
-        "segmentation_seconds": {f"{r.subject} {r.session}": r.seconds for t in records for r in t.itertuples()
+        "segmentation_seconds": {f"{r.subject} {r.session}": r.seconds for r in records.itertuples()
                                  if r.seconds == r.seconds},
-        "devices": sorted({d for t in records for d in t["device"] if d}),
+        "devices": sorted(set(records["device"]) - {""}),
         "failed": int((failures["status"] == Status.FAILED).sum()),
         "flagged": int((failures["status"] == Status.FLAGGED).sum()),
         "pages_failed": [] if pages is None else list(pages.loc[pages["status"] == Status.FAILED, "page"]),

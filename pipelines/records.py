@@ -76,6 +76,12 @@ def _kind(row: dict[str, str]) -> str:
     return kind if kind.endswith("mask") else f"{kind} image"
 
 
+def about(subject: str, reads: Iterable[str], *, of: Iterable[str]) -> list[str]:
+    """Of what a step for several subjects reads, what is not another one's."""
+    others = {*of} - {subject}
+    return [name for name in reads if not others & {Path(name).parts[1], Path(name).stem}]
+
+
 @contextmanager
 def recorded(results: StudyResults, record: Path, reads: Iterable[str]) -> Iterator[None]:
     """Write down what a step read and, when it ended well, every file that this process wrote.

@@ -15,11 +15,12 @@ from analysis import schemas
 from analysis.errors import BedrestError, NotebookError, StudyError
 from analysis.io.files import write_bytes, write_text
 from analysis.io.results import StudyResults
-from analysis.io.tables import concat_tables, read_table, write_table
+from analysis.io.tables import concat_tables, read_tables, write_table
 from analysis.settings import Study
 from analysis.tables.frames import typed_frame
 from analysis.vocabulary import Status
 from pipelines.notebooks import NOTEBOOKS, check_notebook, failed_notebook, run_notebook
+from pipelines.progress import quiet
 
 
 def stored_results(study: Study) -> StudyResults:
@@ -73,7 +74,7 @@ def make_reports(study: Study, results: StudyResults, *, subject: str | None, co
     jobs = each if subject else [*each, *whole]
     with ThreadPoolExecutor(cores) as pool:  # a notebook has a process of its own
         waiting = as_completed([pool.submit(job) for job in jobs])
-        for made in tqdm(waiting, total=len(jobs), desc="reports", unit="page"):
+        for made in tqdm(waiting, total=len(jobs), desc="reports", unit="page", disable=quiet()):
             made.result()
     return write_reports_table(study, results)
 
@@ -129,12 +130,10 @@ def write_reports_table(study: Study, results: StudyResults) -> pd.DataFrame:
     """Gather what became of every page into tables/reports.csv; one that was never made is a failed row."""
     subjects = list(results.read_manifest(schemas.SUBJECTS)["subject"])
     names = ["cohort", *study_pages(study), *(f"subjects/{s}" for s in subjects)]
-    rows = []
-    for name in names:
-        path = results.page_record(name)
-        rows.append(read_table(path, schemas.REPORTS) if path.is_file() else
-                    _record(results, name, "", reason="The page was not made: run `bedrest report`."))
-    frame = concat_tables(rows, schemas.REPORTS)
+    made = [path for name in names if (path := results.page_record(name)).is_file()]
+    lost = [_record(results, name, "", reason="The page was not made: run `bedrest report`.")
+            for name in names if not results.page_record(name).is_file()]
+    frame = concat_tables([read_tables(made, schemas.REPORTS), *lost], schemas.REPORTS)
     write_table(frame, results.table(schemas.REPORTS), schemas.REPORTS)
     return frame
 
@@ -143,12 +142,12 @@ def _common(study: Study, results: StudyResults) -> dict[str, object]:
     return {"output_dir": str(results.output_dir.resolve()), "study_toml": str(study.path)}
 
 
-def _footer(study: Study, results: StudyResults, page: str) -> str:
+def _footer(study: Study, results: StudyResults, page: str, subject: str) -> str:
     from analysis.figures.where_from import where_from
 
-    subjects = results.read_manifest(schemas.SUBJECTS)["subject"]
-    records = [p for s in subjects if (p := results.subject_table(s, schemas.SCAN_RECORDS)).is_file()]
-    devices = sorted({d for p in records for d in read_table(p, schemas.SCAN_RECORDS)["device"] if d})
+    subjects = [subject] if subject else results.read_manifest(schemas.SUBJECTS)["subject"]
+    there = [s for s in subjects if results.subject_table(s, schemas.SCAN_RECORDS).is_file()]
+    devices = sorted(set(results.read_subjects(there, schemas.SCAN_RECORDS)["device"]) - {""})
     return where_from(results.read_json(results.program_json, default={}), study=study.model_dump(mode="json"),
                       n_inputs=len(results.read_manifest(schemas.SCANS)), devices=", ".join(devices),
                       link="../" * page.count("/") + "provenance.json")
@@ -160,7 +159,7 @@ def _run(study: Study, results: StudyResults, page: str, source: Path, parameter
     notebook, reason = html.with_suffix(".ipynb"), ""
     try:
         run_notebook(source, parameters=parameters, notebook=notebook, html=html, title=title,
-                     footer=_footer(study, results, page))
+                     footer=_footer(study, results, page, str(parameters.get("subject", ""))))
     except BedrestError as error:
         reason = str(error)
         _write_failed_page(html, title, error)

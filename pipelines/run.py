@@ -7,39 +7,52 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
-from collections import Counter, deque
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TextIO
 
 import pandas as pd
-from tqdm import tqdm
 
 import analysis
 from analysis import schemas
+from analysis.errors import StudyError
 from analysis.io.corrections import find_corrections
 from analysis.io.files import Checksums, output_error, sha256_of, write_if_changed
 from analysis.io.label_files import ALL_LABELS, write_label_files
 from analysis.io.manifest import InputProblem, Manifest, build_manifest, check_manifest
 from analysis.io.results import StudyResults
-from analysis.io.tables import write_table
+from analysis.io.tables import write_parts, write_table
+from analysis.schemas import Table
 from analysis.settings import Study
 from pipelines.notebooks import NOTEBOOKS
+from pipelines.progress import JsonLog, shown_here, watch
 from pipelines.provenance import inputs
-from pipelines.records import RECORDS, checksum, name_of, outdated
+from pipelines.records import RECORDS, checksum, outdated
 from pipelines.reports import study_pages
-from pipelines.stages import STAGE_BROKE
 
 SNAKEFILE = Path(__file__).parent / "Snakefile"
-_PROGRESS = re.compile(r"^(\d+) of (\d+) steps")
-_RULE = re.compile(r"^(?:local)?rule (\w+):")
-_RECORD = re.compile(rf"^\s+output: ({RECORDS}/.*?\.json)(?:, |$)")
-_BROKE = re.compile(rf"^{re.escape(STAGE_BROKE)}(.*)")
+PROFILES = Path(__file__).parent / "profiles"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How a run's work is spread and told of.
+
+    Attributes
+    ----------
+    profile : folder of a Snakemake profile, for a cluster; None: this machine
+    batch : subjects that share a process, and so the loading of the network
+    log_json : file that gets every event as a line of JSON
+    """
+
+    profile: Path | None = None
+    batch: int = 1
+    log_json: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -82,18 +95,17 @@ def prepare(study: Study, results: StudyResults) -> tuple[Manifest, list[InputPr
     for frame, table in ((kept.subjects, schemas.SUBJECTS), (kept.sessions, schemas.SESSIONS),
                          (kept.scans, schemas.SCANS), (_of(kept, corrections.edited), schemas.EDITED_MASKS),
                          (_of(kept, corrections.levels), schemas.LEVEL_NAMES)):
-        write_table(frame, results.manifest_table(table), table, only_if_changed=True)
-        for subject in kept.subjects["subject"]:
-            write_table(frame[frame["subject"] == subject], results.subject_table(subject, table), table,
-                        only_if_changed=True)
+        _write_whole_and_parts(results, kept, frame, table)
     table = schemas.INPUT_PROBLEMS
     rows = pd.DataFrame([{"subject": p.subject, "session": p.session, "reason": str(p.problem)} for p in problems],
                         columns=table.column_names)
-    write_table(rows, results.manifest_table(table), table, only_if_changed=True)
-    for subject in kept.subjects["subject"]:
-        write_table(rows[rows["subject"] == subject], results.subject_table(subject, table), table,
-                    only_if_changed=True)
+    _write_whole_and_parts(results, kept, rows, table)
     return kept, problems
+
+
+def _write_whole_and_parts(results: StudyResults, manifest: Manifest, frame: pd.DataFrame, table: Table) -> None:
+    write_table(frame, results.manifest_table(table), table, only_if_changed=True)
+    write_parts(frame, {s: results.subject_table(s, table) for s in manifest.subjects["subject"]}, table)
 
 
 def _of(manifest: Manifest, frame: pd.DataFrame) -> pd.DataFrame:
@@ -102,80 +114,89 @@ def _of(manifest: Manifest, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def run_workflow(study: Study, results: StudyResults, manifest: Manifest, *, cores: int, device: str,
-                 target: str = "", lock: int | None = None) -> RunOutcome:
-    """Run everything that is not up to date, or what one record needs; one bar for all steps.
+                 target: str = "", spread: Spread | None = None, lock: int | None = None) -> RunOutcome:
+    """Run everything that is not up to date, or what one record needs.
 
     Parameters
     ----------
-    study, results, manifest : as prepared
-    cores, device : to work with
-    target : record to stop at; default: everything
+    study, results, manifest : the study as `prepare` resolved it
+    cores : in all; with a profile, of a job that runs the network
+    device : where the network runs
+    target : record to stop at; empty for everything
+    spread : how the work is spread and told of; None: one subject a job on this machine
     lock : descriptor of the output folder's lock, which Snakemake then holds, too: should this process be killed
         alone, its steps would still be at work
+
+    Raises
+    ------
+    OutputError
+        A log cannot be written.
     """
-    _write_settings(study, results, manifest, cores=cores, device=device)
-    log = results.output_dir / "work" / "run.log"
-    command = [
-        sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(results.output_dir),
-        "--configfile", str(results.output_dir / "work/config.json"), "--cores", str(cores),
-        # Records decide, not Snakemake's own marks: a step that was killed has none, one that has it did end.
-        "--resources", "gpu=1", "--keep-going", "--ignore-incomplete", "--drop-metadata", "--nolock",
-        "--scheduler", "greedy", "--nocolor", *([target] if target else []),
-    ]
+    spread = spread or Spread()
+    write_settings(study, results)
     checksums = Checksums(results.checksums_json)
     reasons = outdated(results, checksums)
     checksums.save()
+    batches = write_config(study, results, manifest, cores=cores, device=device, spread=spread)
+    log = results.output_dir / "work" / "run.log"
+    command = snakemake_command(results.output_dir, cores=cores, profile=spread.profile) + ([target] if target else [])
     try:
-        with log.open("w") as written:
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                                       errors="replace", env={**os.environ, "PYTHONWARNINGS": "ignore"},
-                                       pass_fds=[] if lock is None else [lock])
-            redone, told, errors = _follow(process, written, reasons)
-            process.wait()
+        with (log.open("w") as written, _json_log(spread.log_json) as more,
+              subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+                               env={**os.environ, "PYTHONWARNINGS": "ignore"},
+                               pass_fds=[] if lock is None else [lock]) as process):
+            assert process.stdout is not None
+            redone, told, errors = watch(process.stdout, log=written, shown=[shown_here(), *more], batches=batches,
+                                         reasons=reasons)
     except OSError as error:
         raise output_error(error, log) from error
     return RunOutcome(redone, told, process.returncode == 0, log, errors)
 
 
-def _follow(process: subprocess.Popen[str], log: TextIO, reasons: dict[str, str]
-            ) -> tuple[Counter[str], list[str], tuple[str, ...]]:
-    """Read Snakemake's words: count jobs, keep reasons and errors, move the bar."""
-    redone: Counter[str] = Counter()
-    told: list[str] = []
-    errors: dict[str, None] = {}
-    tail: deque[str] = deque(maxlen=15)
-    rule = ""
-    bar: tqdm | None = None
-    assert process.stdout is not None
-    for line in process.stdout:
-        tail.append(line.rstrip())
-        with suppress(OSError):  # a full disk: what is said here matters more than the log of it
-            log.write(line)
-        if found := _RULE.match(line):
-            rule = found[1]
-            if rule != "all":
-                redone[rule] += 1
-        elif found := _RECORD.match(line):
-            told.append(f"{name_of(Path(found[1]))}: {reasons.get(found[1], 'not made yet')}")
-        elif found := _BROKE.match(line):
-            errors[found[1]] = None
-        elif found := _PROGRESS.match(line):
-            bar = bar or tqdm(total=int(found[2]), desc="study", unit="step")
-            bar.set_postfix_str(rule)
-            bar.update(int(found[1]) - bar.n)
-    if bar is not None:
-        bar.close()
-    return redone, told, tuple(errors or tail)
+def snakemake_command(folder: Path, *, cores: int, profile: Path | None = None) -> list[str]:
+    """The command that runs the workflow in an output folder: on this machine, or where a profile says."""
+    where = ["--profile", str(profile)] if profile else ["--cores", str(cores), "--resources", "gpu=1"]
+    return [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(folder),
+            "--configfile", str(folder / "work/config.json"), *where,
+            # Records decide, not Snakemake's own marks: a step that was killed has none, one that has it did end.
+            "--keep-going", "--ignore-incomplete", "--drop-metadata", "--nolock", "--scheduler", "greedy", "--nocolor"]
 
 
-def _write_settings(study: Study, results: StudyResults, manifest: Manifest, *, cores: int, device: str) -> None:
+def find_profile(name: str) -> Path:
+    """Folder of a Snakemake profile: one that is shipped, by its name, or any folder with a config.yaml.
+
+    Raises
+    ------
+    StudyError
+        There is none.
+    """
+    for folder in (PROFILES / name, Path(name)):
+        if (folder / "config.yaml").is_file():
+            return folder.resolve()
+    shipped = ", ".join(sorted(p.name for p in PROFILES.iterdir()))
+    raise StudyError(f"{shipped}, or a folder with a config.yaml", repr(name), "--profile",
+                     "Correct the name, or copy a shipped profile and change it: docs/clusters.md.")
+
+
+@contextmanager
+def _json_log(path: Path | None) -> Iterator[list[JsonLog]]:
+    if path is None:
+        yield []
+        return
+    try:
+        file = path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise output_error(error, path) from error
+    with file:
+        yield [JsonLog(file)]
+
+
+def write_settings(study: Study, results: StudyResults) -> None:
     """What each stage depends on besides files, as small files that change only when it does."""
     from analysis.longitudinal.errors import errors_path
     from analysis.segmentation.weights import chosen_weights
 
-    weights = chosen_weights(study.weights)
-    subjects = list(manifest.subjects["subject"])
-    pages = study_pages(study)
+    weights, pages = chosen_weights(study.weights), study_pages(study)
     notebooks = {"subject": NOTEBOOKS / "subject_report.py", "cohort": NOTEBOOKS / "cohort_report.py", **pages}
     work = results.output_dir / "work"
     settings = {
@@ -194,15 +215,27 @@ def _write_settings(study: Study, results: StudyResults, manifest: Manifest, *, 
                                  "program": _fingerprint("figures")},
         "settings/study_files.json": inputs(results, study)["study_files_sha256"],
         **{f"settings/notebooks/{page}.json": {"notebook": checksum(path)} for page, path in notebooks.items()},
-        "config.json": {
-            "subjects": subjects, "pages": list(pages), "python": sys.executable, "device": device,
-            "study": str(study.path.resolve()), "study_sha256": sha256_of(study.path),
-            "threads": max(1, cores // max(len(subjects), 1)),
-            "gpu": 0 if device == "cpu" else 1,
-        },
     }
     for name, content in settings.items():
         write_if_changed(work / name, json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def write_config(study: Study, results: StudyResults, manifest: Manifest, *, cores: int, device: str,
+                 spread: Spread) -> dict[str, list[list[str]]]:
+    """What the Snakefile is told; returns the batches of each step: subjects whose record is not there."""
+    subjects = list(manifest.subjects["subject"])
+    batches: dict[str, list[list[str]]] = {}
+    for step in ("segment", "follow") if spread.batch > 1 else ():
+        waiting = [s for s in subjects if not (results.output_dir / RECORDS / step / f"{s}.json").is_file()]
+        batches[step] = [waiting[i:i + spread.batch] for i in range(0, len(waiting), spread.batch)]
+    at_once = max(1, -(-len(subjects) // spread.batch))
+    config = {
+        "subjects": subjects, "pages": list(study_pages(study)), "python": sys.executable, "device": device,
+        "study": str(study.path.resolve()), "study_sha256": sha256_of(study.path), "batches": batches,
+        "threads": cores if spread.profile else max(1, cores // at_once), "gpu": 0 if device == "cpu" else 1,
+    }
+    write_if_changed(results.output_dir / "work" / "config.json", json.dumps(config, indent=1, sort_keys=True) + "\n")
+    return batches
 
 
 def _fingerprint(*packages: str) -> str:

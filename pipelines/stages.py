@@ -1,7 +1,8 @@
 """The stages of a study, each a plain command over declared inputs and outputs.
 
-`python -m pipelines.stages NAME STUDY.toml [--subject S] [--page P] [--device D] [--threads N] [--record R]`; the
-Snakefile orders them. With --record, the names of what is read come on standard input, and the record is written last.
+`python -m pipelines.stages NAME STUDY.toml [--subject S ...] [--page P] [--device D] [--threads N] [--record R ...]`;
+the Snakefile orders them. With --record, one for each subject, the names of what is read come on standard input, and
+the record is written last.
 Bad data never raise here: they become rows with status and reason, and other visits go on. Computes nothing itself.
 """
 
@@ -27,22 +28,22 @@ from analysis.io.tables import concat_tables, empty_table, read_table, write_tab
 from analysis.settings import load_study
 from analysis.types import DiscFinding, LabelMap, Scan
 from analysis.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, MaskRole, Status
-from pipelines.jobs import Job, Visit, like, scan_of, use_threads, visits_of, write_slice
+from pipelines.jobs import Job, Visit, like, loaded_weights, scan_of, use_threads, visits_of, write_slice
 from pipelines.locks import at_work
-from pipelines.records import checksum, recorded
+from pipelines.records import about, checksum, recorded
 
 if TYPE_CHECKING:
     from analysis.segmentation.weights import TrainedNetwork
 
 
 def segment(job: Job) -> None:
-    """Every visit of a subject -> masks, scan records, findings. The weights are loaded once."""
+    """Every visit of a subject -> masks, scan records, findings. The weights are loaded once a process."""
     from analysis.segmentation.device import resolve_device
-    from analysis.segmentation.weights import chosen_weights, load_weights
+    from analysis.segmentation.weights import chosen_weights
 
     device = resolve_device(job.device)
     use_threads(device, job.threads)
-    trained = load_weights(chosen_weights(job.study.weights))
+    trained = loaded_weights(chosen_weights(job.study.weights))
     records, findings = [], []
     read = partial(_read_visit, resample=job.study.images.resample)
     for visit, contents in read_ahead(visits_of(job), read):
@@ -149,7 +150,7 @@ def tables(job: Job) -> None:
     subjects = list(job.results.read_manifest(schemas.SUBJECTS)["subject"])
     for table in (schemas.MEASURES, schemas.SPINE_MEASURES, schemas.CHANGE, schemas.ARVD, schemas.ACCURACY,
                   schemas.EDITS, schemas.FAILURES):
-        frames = [job.results.read_subject(s, table) for s in subjects]
+        frames = [job.results.read_subjects(subjects, table)]
         if table is schemas.FAILURES:
             frames.insert(0, excluded_frame(job.results.read_manifest(schemas.INPUT_PROBLEMS), analysed=subjects))
         write_table(concat_tables(frames, table), job.results.table(table), table)
@@ -164,6 +165,7 @@ def statistics(job: Job) -> None:
     from analysis.stats.paper_text import Records, paper_text
     from analysis.stats.responses import Choices
     from analysis.stats.sensitivity import Resampling
+    from analysis.stats.summary import change_bands
     from analysis.tables.edits import mask_counts
     from analysis.tables.measures import method_counts
     from analysis.tables.qc import qc_frame
@@ -172,10 +174,9 @@ def statistics(job: Job) -> None:
     subjects = results.read_manifest(schemas.SUBJECTS)
     problems = results.read_manifest(schemas.INPUT_PROBLEMS)
     excluded = tuple(sorted(set(problems["subject"]) - set(subjects["subject"]) - {""}))
-    records = [results.read_subject(s, schemas.SCAN_RECORDS) for s in subjects["subject"]]
     tables = StudyTables(subjects, results.read_manifest(schemas.SESSIONS),
-                         concat_tables(records, schemas.SCAN_RECORDS), results.read(schemas.MEASURES),
-                         results.read(schemas.CHANGE))
+                         results.read_subjects(subjects["subject"], schemas.SCAN_RECORDS),
+                         results.read(schemas.MEASURES), results.read(schemas.CHANGE))
     choices = Choices(study.groups, study.session_ids, study.reference_session, wanted.covariates, wanted.covariance,
                       wanted.confidence_level)
     found = analyse(tables, choices,
@@ -183,7 +184,8 @@ def statistics(job: Job) -> None:
                     accuracy=results.read(schemas.ACCURACY), arvd=results.read(schemas.ARVD))
     qc = qc_frame(subjects=subjects, sessions=tables.sessions, measures=tables.measures,
                   failures=results.read(schemas.FAILURES), planned={s.id: s.study_day for s in study.sessions})
-    for table, frame in (*found.tables(), (schemas.QC, qc)):
+    bands = change_bands(tables.change)
+    for table, frame in (*found.tables(), (schemas.QC, qc), (schemas.CHANGE_BANDS, bands)):
         write_table(frame, results.table(table), table)
     own = Records(choices, found.flow, found.models, found.terms, found.contrasts, found.sensitivity, found.recovery,
                   __version__, study.description, mask_counts(tables.measures), method_counts(tables.measures),
@@ -238,26 +240,30 @@ def main() -> int:
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("study", type=Path)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--subject", default="")
+    parser.add_argument("--subject", nargs="+", default=[""], help="several share what the process has loaded")
     parser.add_argument("--page", default="")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--record", type=Path, default=None, help="where to write down what was read and written")
+    parser.add_argument("--record", type=Path, nargs="+", default=[],
+                        help="where to write down what was read and written, one for each subject")
     parser.add_argument("--study-sha256", default="", help="refuse another study.toml than the run began with")
     args = parser.parse_args()
+    subject = ""
     try:
         if args.study_sha256 and checksum(args.study) != args.study_sha256:
             raise StudyError("the study.toml that the run began with", "another one, or none", str(args.study),
                              "Run again.")
-        results = StudyResults(args.output)
-        job = Job(load_study(args.study), results, args.subject, args.device, args.threads, args.page)
-        if args.record is None:
-            STAGES[args.stage](job)
-            return 0
-        with at_work(args.output), recorded(results, args.record, sys.stdin.read().splitlines()):
-            STAGES[args.stage](job)
+        study, results = load_study(args.study), StudyResults(args.output)
+        reads = sys.stdin.read().splitlines() if args.record else []
+        for subject, record in zip(args.subject, args.record or [None] * len(args.subject), strict=True):
+            job = Job(study, results, subject, args.device, args.threads, args.page)
+            if record is None:
+                STAGES[args.stage](job)
+                continue
+            with at_work(args.output), recorded(results, record, about(subject, reads, of=args.subject)):
+                STAGES[args.stage](job)
     except BedrestError as error:
-        print(f"{STAGE_BROKE}{args.stage} {args.subject or args.page}: {error}", file=sys.stderr)
+        print(f"{STAGE_BROKE}{args.stage} {subject or args.page}: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -10,7 +10,7 @@ from analysis.io.files import Checksums
 from analysis.io.results import StudyResults
 from analysis.settings import load_study
 from pipelines.records import outdated
-from pipelines.run import _write_settings, prepare
+from pipelines.run import prepare, write_settings
 
 # `bedrest run` as far as the cohort tables: no statistics, no pages.
 TO_TABLES = """
@@ -62,8 +62,8 @@ def to_be_done(folder: Path) -> dict[str, str]:
     """What a run would do again, and why: step -> reason."""
     study = load_study(folder / "study.toml")
     results = StudyResults(study.output_dir)
-    manifest, _ = prepare(study, results)
-    _write_settings(study, results, manifest, cores=2, device="cpu")
+    prepare(study, results)
+    write_settings(study, results)
     checksums = Checksums(results.checksums_json)
     found = outdated(results, checksums)
     checksums.save()

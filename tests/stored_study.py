@@ -17,6 +17,7 @@ from analysis.stats.estimates import contrasts_frame
 from analysis.stats.flow import StudyTables, flow_frame
 from analysis.stats.residuals import residuals_frame
 from analysis.stats.responses import Choices, observations
+from analysis.stats.summary import change_bands
 from analysis.stats.validation import agreement_frame
 from analysis.tables.arvd import arvd_frame
 from analysis.tables.change import change_frame
@@ -97,6 +98,7 @@ def store_study(folder: Path, *, subjects: int = 4, levels: Sequence[str] = LEVE
              (schemas.FLOW, flow_frame(tables)),
              (schemas.AGREEMENT, agreement_frame(accuracy, arvd, confidence_level=0.95, seed=0)),
              (schemas.REPEATABILITY, empty_table(schemas.REPEATABILITY)),
+             (schemas.CHANGE_BANDS, change_bands(change)),
              (schemas.DETECTIONS, detections_frame(change, empty_table(schemas.REPEATABILITY), confidence_level=0.95)))
     for table, frame in ((schemas.SUBJECTS, people), (schemas.SESSIONS, visits), (schemas.SCANS, scans),
                          *((t, empty_table(t)) for t in (schemas.INPUT_PROBLEMS, schemas.EDITED_MASKS,

@@ -20,6 +20,7 @@ from analysis.io.results import StudyResults
 from analysis.io.tables import empty_table, write_table
 from analysis.settings import Study, load_study
 from analysis.stats.detection import detections_frame
+from analysis.stats.summary import change_bands
 from analysis.tables.change import change_frame
 from analysis.tables.qc import qc_frame
 from analysis.types import Grid, LabelMap
@@ -139,6 +140,7 @@ def frames(folder: Path, results: StudyResults) -> dict[schemas.Table, pd.DataFr
         schemas.SUBJECTS: subjects, schemas.SESSIONS: pd.DataFrame(visits), schemas.SCANS: pd.DataFrame(scans),
         schemas.SCAN_RECORDS: pd.DataFrame(records), schemas.MEASURES: measured, schemas.CHANGE: change,
         schemas.FAILURES: failures,
+        schemas.CHANGE_BANDS: change_bands(change),
         schemas.DETECTIONS: detections_frame(change, empty_table(schemas.REPEATABILITY), confidence_level=0.95),
         schemas.QC: qc_frame(subjects=subjects, sessions=pd.DataFrame(visits), measures=measured, failures=failures,
                              planned={v[0]: v[1] for v in VISITS}),
@@ -157,7 +159,8 @@ def study(tmp_path_factory) -> tuple[Study, StudyResults, dict[schemas.Table, pd
     held = frames(folder, results)
     for table in (schemas.SUBJECTS, schemas.SESSIONS, schemas.SCANS, schemas.INPUT_PROBLEMS):
         write_table(held.get(table, empty_table(table)), results.manifest_table(table), table)
-    for table in (schemas.MEASURES, schemas.CHANGE, schemas.FAILURES, schemas.DETECTIONS, schemas.QC):
+    for table in (schemas.MEASURES, schemas.CHANGE, schemas.FAILURES, schemas.DETECTIONS, schemas.QC,
+                  schemas.CHANGE_BANDS):
         write_table(held[table], results.table(table), table)
     for table in (schemas.SUBJECTS, schemas.SESSIONS, schemas.SCANS, schemas.SCAN_RECORDS, schemas.MEASURES,
                   schemas.CHANGE, schemas.FAILURES, schemas.ARVD, schemas.ACCURACY, schemas.EDITS, schemas.RENAMES,

@@ -1,10 +1,18 @@
-"""How much memory this process has held at most. Imports nothing heavy, so that asking costs nothing."""
+"""How much memory a process has held at most, and how long it took. Imports nothing heavy: asking costs nothing."""
 
 from __future__ import annotations
 
 import resource
+import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+
+_LOOK_SECONDS = 0.02
 
 
 def peak_memory_bytes() -> int:
@@ -20,3 +28,58 @@ def peak_memory_bytes() -> int:
             return 1024 * int(kb)
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else 1024 * most
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a command took.
+
+    Attributes
+    ----------
+    seconds : wall time
+    cpu_seconds : processor time of the command and of its children: the same however busy the machine is
+    peak_bytes : most memory that it and its children held together; what they share counts for each of them
+    status : exit status
+    output : what it printed, both streams
+    """
+
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+    status: int
+    output: str
+
+
+def measure_command(command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
+                    ) -> Measured:
+    """Run a command to its end; its memory is looked at every 20 ms, in /proc: 0 where there is none."""
+    begun, before, peak = time.monotonic(), _children_cpu_seconds(), 0
+    with tempfile.TemporaryFile("w+") as printed:
+        process = subprocess.Popen(command, stdout=printed, stderr=subprocess.STDOUT, env=env, cwd=cwd)
+        while process.poll() is None:
+            peak = max(peak, sum(map(_resident_bytes, _family(process.pid))))
+            time.sleep(_LOOK_SECONDS)
+        seconds = time.monotonic() - begun
+        printed.seek(0)
+        return Measured(seconds, _children_cpu_seconds() - before, peak, process.returncode, printed.read())
+
+
+def _children_cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _family(pid: int) -> list[int]:
+    """A process and all that descend from it."""
+    children: list[int] = []
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # ended meanwhile
+            children += map(int, file.read_text().split())
+    return [pid, *(one for child in children for one in _family(child))]
+
+
+def _resident_bytes(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+    except (OSError, IndexError):
+        return 0

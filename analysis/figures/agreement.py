@@ -16,6 +16,7 @@ from analysis.figures.style import (
     level_style,
     new_figure,
     ordered_levels,
+    points_style,
     styled,
 )
 from analysis.vocabulary import ALL_LEVELS
@@ -96,7 +97,8 @@ def _points(panel: Axes, x: pd.Series, y: pd.Series, levels: pd.Series) -> None:
     for level in ordered_levels(levels):
         colour, marker = level_style(level)
         own = levels == level
-        panel.plot(x[own], y[own], marker, color=colour, markerfacecolor="none", markeredgewidth=0.8)
+        panel.plot(x[own], y[own], marker, color=colour, markerfacecolor="none", markeredgewidth=0.8,
+                   **points_style(len(x)))
     panel.grid(color=GREY, alpha=0.15, linewidth=0.5)
     panel.margins(0.08)
     panel.xaxis.set_major_locator(MaxNLocator(5))

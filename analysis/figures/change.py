@@ -30,6 +30,7 @@ from analysis.vocabulary import ALL_LEVELS
 
 MOST_ROWS_WITH_NUMBERS = 40  # beyond this, figures in the cells print over each other
 MOST_NAMED_BARS = 24  # beyond this, names below the bars do
+MOST_BARS = 120  # beyond this, bars are thinner than the lines of a journal
 FEWEST_BARS = 7  # a panel has room for as many, so that a study of two has no walls
 
 
@@ -163,7 +164,8 @@ def absolute_change(means: pd.DataFrame) -> Figure:
     Notes
     -----
     Thin bars reach one SD over the discs of the mean to either side, 0 at least. A level or subject without any known
-    change keeps its place and is marked with a dash.
+    change keeps its place and is marked with a dash. More than `MOST_BARS` subjects are points in the order of their
+    means, one SD a pale band; those without a mean are dashes at the end.
     """
     known = means[means["n"] > 0]
     if known.empty:
@@ -176,8 +178,9 @@ def absolute_change(means: pd.DataFrame) -> Figure:
     for row, session in zip(axes, sessions, strict=True):
         for panel, (by, listed) in zip(row, names.items(), strict=True):
             own = means[(means["by"] == by) & (means["session"] == session)]
-            _draw_bars(panel, own.set_index(["source", "name"]), listed, sources)
-            panel.set_title(f"{session}, by {by}")
+            many = len(listed) > MOST_BARS
+            (_draw_crowd if many else _draw_bars)(panel, own.set_index(["source", "name"]), listed, sources)
+            panel.set_title(f"{session}, by {by}{', in order of size' if many else ''}")
             panel.set_xlim(-0.6, max(len(listed), FEWEST_BARS) - 0.4)
             shown = listed if len(listed) <= MOST_NAMED_BARS else []
             panel.set_xticks(range(len(shown)), shown, rotation=90 if turned and by == "subject" else 0)
@@ -187,6 +190,19 @@ def absolute_change(means: pd.DataFrame) -> Figure:
     handles = [mpl.patches.Patch(color=SOURCE_COLOURS[s], label=f"{s} masks") for s in sources]
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
     return figure
+
+
+def _draw_crowd(panel: Axes, rows: pd.DataFrame, names: list[str], sources: list[str]) -> None:
+    """Means as points in the order of the first source's, one SD as a pale band; who has none stands at the end."""
+    order = rows.loc[sources[0], "mean_absolute_percent"].reindex(names).sort_values().index
+    for source in sources:
+        own = rows.loc[source].reindex(order)
+        mean, sd = own["mean_absolute_percent"].to_numpy(dtype=float), own["sd_percent"].to_numpy(dtype=float)
+        x, colour = np.arange(len(order)), SOURCE_COLOURS[source]
+        panel.fill_between(x, np.maximum(mean - sd, 0), mean + sd, color=colour, alpha=0.15, linewidth=0, zorder=1)
+        panel.plot(x, mean, ".", color=colour, markersize=1.5, zorder=2)
+        lost = x[np.isnan(mean)]
+        panel.plot(lost, np.zeros(len(lost)), "|", color=GREY, markersize=3)
 
 
 def _draw_bars(panel: Axes, rows: pd.DataFrame, names: list[str], sources: list[str]) -> None:

@@ -10,7 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
-from analysis.figures.style import BLUE, DOUBLE_MM, GREY, empty_figure, new_figure, ordered_levels, styled
+from analysis.figures.style import (
+    BLUE,
+    DOUBLE_MM,
+    GREY,
+    empty_figure,
+    new_figure,
+    ordered_levels,
+    points_style,
+    styled,
+)
 from analysis.vocabulary import ALL_LEVELS
 
 _COLUMNS = 4
@@ -57,4 +66,6 @@ def _draw(panel: Axes, rows: pd.DataFrame, *, kind: str) -> None:
         for height, style in ((0, "-"), (-1.96, ":"), (1.96, ":")):
             panel.axhline(height, color=GREY, linewidth=0.7, linestyle=style, zorder=1)
         panel.locator_params(axis="x", nbins=3)
-    panel.plot(x, values, "o", color=BLUE, markersize=2, alpha=0.6, markeredgewidth=0, zorder=2)
+    look = points_style(values.size)
+    panel.plot(x, values, "o", color=BLUE, markersize=2, markeredgewidth=0, zorder=2,
+               **(look | {"alpha": min(0.6, look["alpha"])}))

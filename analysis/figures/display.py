@@ -22,6 +22,7 @@ _DECIMALS = {"mm3": 0, "%": 2, "mm": 1, "1": 3, "a.u.": 1, "day": 0, "s": 1, "ye
 
 _INTERVAL = "change (%), interval (error model, synthetic)"
 _INTERVAL_CELL = re.compile(r"[-\d.]+ \([-\d.]+ to [-\d.]+\)$")
+MOST_ROWS = 200  # of a table whose file is linked
 LARGEST_PNG = 300_000  # bytes
 _ENDS = ("estimate", "ci_low", "ci_high")
 
@@ -78,10 +79,20 @@ def sentences(document: str) -> Markdown:
 
 
 def table(frame: pd.DataFrame, schema: Table | None = None, *, empty: str = "None.",
-          decimals: Mapping[str, int] | None = None) -> HTML:
-    """A frame as an HTML table: units in the head, numbers rounded by unit and set right, missing shown as a dash."""
+          decimals: Mapping[str, int] | None = None, whole: str = "") -> HTML:
+    """A frame as an HTML table: units in the head, numbers rounded by unit and set right, missing shown as a dash.
+
+    Where `whole` names the file that holds all rows, no more than `MOST_ROWS` are shown, failed ones before others,
+    and a link leads to the rest.
+    """
     if frame.empty:
         return text(empty)
+    if whole and len(frame) > MOST_ROWS:
+        judged = "status" in frame
+        rows = frame.sort_values("status", key=lambda s: s != Status.FAILED, kind="stable") if judged else frame
+        told = f"Shown are {MOST_ROWS} of {len(frame)} rows{', failed ones first' if judged else ''}; all: "
+        cut = table(rows.head(MOST_ROWS), schema, decimals=decimals)
+        return HTML(f'<p>{escape(told)}<a href="{escape(whole, quote=True)}">{escape(whole)}</a>.</p>{cut.data}')
     if "reason" in frame.columns and (frame["reason"].fillna("") == "").all():
         frame = frame.drop(columns="reason")
     columns = {c.name: c for c in schema.columns} if schema else {}

@@ -14,7 +14,6 @@ from analysis.imaging.resample import resample
 from analysis.io.images import read_volume, same_grid
 from analysis.io.masks import read_label_map
 from analysis.io.results import StudyResults
-from analysis.io.tables import concat_tables
 from analysis.types import LabelMap, Volume
 from analysis.vocabulary import LEVELS, Contrast, MaskRole
 
@@ -24,8 +23,7 @@ PREFERRED = (Contrast.WATER, Contrast.T2, Contrast.OPPOSED, Contrast.IN_PHASE, C
 
 def every_subject(results: StudyResults, table: schemas.Table) -> pd.DataFrame:
     """The slices of all subjects as one table."""
-    subjects = results.read_manifest(schemas.SUBJECTS)["subject"]
-    return concat_tables([results.read_subject(s, table) for s in subjects], table)
+    return results.read_subjects(results.read_manifest(schemas.SUBJECTS)["subject"], table)
 
 
 def visit_views(results: StudyResults, subject: str) -> list[VisitView]:

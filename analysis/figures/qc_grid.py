@@ -1,6 +1,7 @@
 """Every visit of every subject as a small picture with its verdict, linked to the subject's report.
 
-Pictures are files beside the page, loaded when they come into view, so that a page of 500 subjects opens at once.
+Pictures are files beside the page, loaded when they come into view. Of more than `MOST_SUBJECTS` those are shown that
+want a look, so that a page of a thousand opens as fast as one of a hundred.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from IPython.display import HTML
 
 from analysis.io.results import StudyResults
 
+MOST_SUBJECTS = 200
+_TO_LOOK_AT = ("fail", "review", "missing")  # the gravest first
 _STYLE = (
     ".qc img{width:64px;height:auto;margin:0 auto;display:block}.qc td{padding:3px 4px;text-align:center}"
     ".qc a{text-decoration:none;display:inline-block}.qc .tile{border:3px solid;border-radius:4px;display:block;"
@@ -38,18 +41,31 @@ def qc_grid(qc: pd.DataFrame, results: StudyResults) -> HTML:
     if qc.empty:
         return HTML("<p>No subject.</p>")
     sessions = list(qc.groupby("session")["study_day"].median().sort_values(kind="stable").index)
-    qc, rows = qc.sort_values("session", key=lambda s: s.map(sessions.index), kind="stable"), []
-    for subject, own in qc.sort_values("subject", kind="stable").groupby("subject", sort=False):
+    counts = qc["verdict"].value_counts()
+    shown, cut = _cut(qc.sort_values("session", key=lambda s: s.map(sessions.index), kind="stable"))
+    rows = []
+    for subject, own in shown.groupby("subject"):
         report = _link(results.subject_html(str(subject)), results)
         tiles = "".join(_tile(row, report, results) for row in own.to_dict("records"))
         group = f'<span class="small">{escape(own["group"].iloc[0])}</span>'
         rows.append(f'<tr><th class="who"><a href="{report}">{escape(str(subject))}</a><br>{group}</th>{tiles}</tr>')
-    counts = qc["verdict"].value_counts()
     words = ", ".join(f"{counts.get(v, 0)} {v}" for v in ("pass", "review", "fail", "missing"))
     heads = "".join(f"<th>{escape(s)}</th>" for s in sessions)
     return HTML(f'<style>{_STYLE}</style><p>{words}. Each picture opens its subject\'s report; the same as a table: '
-                f'<a href="tables/qc.csv">qc.csv</a>.</p><div class="table-wrap qc-box"><table class="qc"><thead><tr>'
-                f"<th></th>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>")
+                f'<a href="tables/qc.csv">qc.csv</a>.{cut}</p><div class="table-wrap qc-box"><table class="qc"><thead>'
+                f"<tr><th></th>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>")
+
+
+def _cut(qc: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Rows of the subjects that are shown, and words for those that are not: who wants a look goes first."""
+    grave = {verdict: rank for rank, verdict in enumerate(_TO_LOOK_AT)}
+    ranks = qc["verdict"].map(lambda v: grave.get(v, len(grave)))
+    worst = ranks.groupby(qc["subject"]).min().sort_values(kind="stable")
+    if len(worst) <= MOST_SUBJECTS:
+        return qc, ""
+    words = (f" Shown are {MOST_SUBJECTS} of {len(worst)} subjects, those with a visit to look at before others; all "
+             'are on the <a href="index.html">index</a>.')
+    return qc[qc["subject"].isin(worst.index[:MOST_SUBJECTS])], words
 
 
 def _tile(row: dict[str, Any], report: str, results: StudyResults) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -33,6 +34,7 @@ GROUP_MARKERS: Final = ("o", "s", "D", "^", "v", "P")
 SOURCE_COLOURS: Final = {"automatic": GREEN, "reference": VERMILION}
 SOURCE_LINES: Final = {"automatic": "-", "reference": "--"}
 SOURCE_MARKERS: Final = {"automatic": "o", "reference": "s"}
+MANY_POINTS: Final = 3000  # a panel with more is drawn as pixels in PDF and SVG too, else a file takes minutes to open
 LEVEL_MARKERS: Final = dict(zip(LEVELS, ("o", "s", "D", "^", "v", "P", "X"), strict=True))
 
 # DejaVu Sans comes with matplotlib, so a figure looks the same on every machine.
@@ -122,6 +124,11 @@ def panel_grid(figure: Figure, n: int, *, columns: int) -> list[Axes]:
     for i in range(max(n - columns, 0), n):
         axes[i].tick_params(labelbottom=True)
     return axes[:n]
+
+
+def points_style(n: int) -> dict[str, Any]:
+    """How to draw `n` points of one panel so that a crowd of them shows where it is dense."""
+    return {"rasterized": n > MANY_POINTS, "alpha": float(np.clip(200 / max(n, 1), 0.1, 1.0))}
 
 
 def day_ticks(axes: Axes, days: Sequence[float]) -> None:

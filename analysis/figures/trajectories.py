@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -39,6 +40,7 @@ Unit = Literal["percent", "mm3"]
 DAY_LABEL = "study day"
 _COLUMNS = 4
 _ROW_MM = 40.0
+MOST_PEOPLE_WITH_POINTS = 100  # in a group; beyond this, lines hide each other
 
 
 @styled
@@ -51,7 +53,7 @@ def subject_trajectories(measures: pd.DataFrame, change: pd.DataFrame, *, unit: 
     measures, change : DataFrame, one subject's rows as in `schemas.MEASURES` and `schemas.CHANGE`
     unit : percent
         Change since the reference visit, 0 at that visit; mm3: the volumes themselves.
-    bands : DataFrame, as in `stats.summary.CHANGE_BANDS`, of the subject's group and one source; in per cent alone
+    bands : DataFrame, as in `schemas.CHANGE_BANDS`, of the subject's group and one source; in per cent alone
     limits : DataFrame, one subject's rows as in `schemas.DETECTIONS`, of one source; in per cent alone
 
     Notes
@@ -228,10 +230,7 @@ def cohort_trajectories(change: pd.DataFrame, contrasts: pd.DataFrame, *, source
         panel.axhline(0, color=GREY, linewidth=0.6, zorder=0)
         for (group, (colour, marker)), offset in zip(styles.items(), offsets, strict=True):
             mine = rows[(rows["level"] == level) & (rows["group"] == group)]
-            for _, line in mine.groupby("subject", sort=False):
-                line = line.sort_values("study_day")
-                panel.plot([start, *(line["study_day"] + offset)], [0, *line["change_percent"]], color=colour,
-                           alpha=0.3, linewidth=0.7, marker=".", markersize=2.5)
+            _draw_people(panel, mine, colour=colour, start=start, offset=offset)
             means = contrasts[(contrasts["source"] == source) & (contrasts["level"] == level)
                               & (contrasts["group"] == group) & contrasts["estimate_percent"].notna()]
             means = means.assign(study_day=means["session"].map(days)).sort_values("study_day")
@@ -247,6 +246,20 @@ def cohort_trajectories(change: pd.DataFrame, contrasts: pd.DataFrame, *, source
     handles = [Line2D([], [], color=c, marker=m, label=f"{g} (n = {n.get(g, 0)})") for g, (c, m) in styles.items()]
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
     return figure
+
+
+def _draw_people(panel: Axes, rows: pd.DataFrame, *, colour: str, start: float, offset: float) -> None:
+    """A line a subject from 0 at the reference visit; a crowd of them paler, without points, and as pixels."""
+    own = rows.sort_values("study_day", kind="stable")
+    lines = [np.column_stack([[start, *(line["study_day"] + offset)], [0, *line["change_percent"]]])
+             for _, line in own.groupby("subject", sort=False)]
+    crowd = len(lines) > MOST_PEOPLE_WITH_POINTS
+    panel.add_collection(LineCollection(lines, colors=colour, linewidths=0.4 if crowd else 0.7, rasterized=crowd,
+                                        alpha=max(0.03, 0.3 * MOST_PEOPLE_WITH_POINTS / len(lines)) if crowd else 0.3))
+    panel.autoscale_view()
+    if not crowd:
+        points = np.concatenate(lines) if lines else np.empty((0, 2))
+        panel.plot(*points.T, ".", color=colour, alpha=0.3, markersize=2.5)
 
 
 def _draw_means(panel: Axes, x: pd.Series, means: pd.DataFrame, *, colour: str, marker: str) -> None:

@@ -45,16 +45,17 @@ def check_manifest(study: Study, manifest: Manifest, *, whole: bool = True) -> l
         Study-wide ones first, then subject by subject.
     """
     problems = [*_study_problems(study, manifest), *manifest.problems]
+    sessions = manifest.sessions.groupby("subject")["session"].unique()
+    files = dict(list(manifest.scans.groupby(["subject", "session"])))
     for subject in manifest.subjects["subject"]:
-        visits = manifest.sessions.loc[manifest.sessions["subject"] == subject, "session"]
-        if study.reference_session not in set(visits):
+        visits = list(sessions.get(subject, []))
+        if study.reference_session not in visits:
             problems.append(InputProblem(subject, "", Problem(
                 subject, f"a visit {study.reference_session}, which change is counted from",
                 f"visits {', '.join(visits)}" if len(visits) else "no visit",
                 f"Add it, or choose another reference_session in {study.path}; without it there is no change.")))
         for session in dict.fromkeys(visits):
-            scans = manifest.scans
-            rows = scans[(scans["subject"] == subject) & (scans["session"] == session)]
+            rows = files.get((subject, session), manifest.scans.iloc[:0])
             found = _visit_problems(study, rows, f"{subject} {session}", whole=whole)
             problems += [InputProblem(subject, session, p) for p in found]
     return sorted(problems, key=lambda p: (p.subject, p.session))

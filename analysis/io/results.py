@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.errors import ManifestError, OutputError
-from analysis.io.tables import read_table
+from analysis.io.tables import read_table, read_tables
 from analysis.schemas import TABLES, Table
 from analysis.settings import load_study
 
@@ -134,13 +135,17 @@ class StudyResults:
             raise OutputError("a JSON file that `bedrest run` wrote", str(error), str(path), "Run `bedrest run`.") \
                 from error
 
-    def read(self, table: Table) -> pd.DataFrame:
-        """A cohort table."""
-        return read_table(self.table(table), table)
+    def read(self, table: Table, *, subject: str = "") -> pd.DataFrame:
+        """A cohort table; where a subject is named, that subject's rows, and no others are checked."""
+        return read_table(self.table(table), table, subject=subject)
 
     def read_subject(self, subject: str, table: Table) -> pd.DataFrame:
         """One subject's slice of a table."""
         return read_table(self.subject_table(subject, table), table)
+
+    def read_subjects(self, subjects: Iterable[str], table: Table) -> pd.DataFrame:
+        """The slices of many subjects as one table."""
+        return read_tables([self.subject_table(s, table) for s in subjects], table)
 
     def read_manifest(self, table: Table) -> pd.DataFrame:
         """A manifest table as the study was resolved."""

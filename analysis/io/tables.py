@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -65,6 +65,12 @@ def read_text(path: Path, name: str) -> TextTable:
     ManyProblems
         A row is longer than the header, or a column stands twice.
     """
+    header, body = _rows_of(path, name)
+    return _text_table(header, body, path)
+
+
+def _rows_of(path: Path, name: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Header of a table file, and each row's line and cells; a missing cell is empty."""
     remedy = "Save it as CSV, UTF-8, comma-separated, with a header row."
     try:
         require_plain_file(path)
@@ -87,8 +93,13 @@ def read_text(path: Path, name: str) -> TextTable:
                  for column in dict.fromkeys(header) if header.count(column) > 1]
     if problems:
         raise ManyProblems(problems)
-    cells = [["" if c in MISSING_WORDS else c for c in row] + [""] * (len(header) - len(row)) for _, row in body]
-    return TextTable(pd.DataFrame(cells, columns=header, dtype="str"), tuple(line for line, _ in body), path)
+    return header, [(line, ["" if c in MISSING_WORDS else c for c in row] + [""] * (len(header) - len(row)))
+                    for line, row in body]
+
+
+def _text_table(header: list[str], body: list[tuple[int, list[str]]], path: Path) -> TextTable:
+    frame = pd.DataFrame([row for _, row in body], columns=header, dtype="str")
+    return TextTable(frame, tuple(line for line, _ in body), path)
 
 
 def convert(text: TextTable, table: Table) -> tuple[pd.DataFrame, list[RowProblem]]:
@@ -237,8 +248,8 @@ def _problems_of(error: pandera.errors.SchemaErrors, frame: pd.DataFrame, table:
     return list(problems.values())
 
 
-def read_table(path: Path, table: Table) -> pd.DataFrame:
-    """Read a CSV (or TSV by its ending) by its schema; identifiers stay text.
+def read_table(path: Path, table: Table, *, subject: str = "") -> pd.DataFrame:
+    """Read a CSV (or TSV by its ending) by its schema; identifiers stay text. `subject`: this one's rows alone.
 
     Raises
     ------
@@ -247,10 +258,34 @@ def read_table(path: Path, table: Table) -> pd.DataFrame:
     ManyProblems
         Rows or columns depart from the schema.
     """
-    frame, problems = convert(read_text(path, table.name), table)
+    header, body = _rows_of(path, table.name)
+    if subject and "subject" in header:
+        at = header.index("subject")
+        body = [(line, row) for line, row in body if row[at] == subject]
+    frame, problems = convert(_text_table(header, body, path), table)
     if problems:
         raise ManyProblems([p.problem for p in problems])
     return frame
+
+
+def read_tables(paths: Sequence[Path], table: Table) -> pd.DataFrame:
+    """Rows of many files of one table; checked all at once, since a check costs more than a small file's rows.
+
+    Raises
+    ------
+    ManifestError
+        A file is missing or not a table.
+    ManyProblems
+        Rows or columns depart from the schema; told of the first file that does.
+    """
+    read = [_rows_of(path, table.name) for path in paths]
+    headers = {tuple(header) for header, _ in read}
+    if len(headers) == 1:
+        rows = [row for _, body in read for row in body]
+        frame, problems = convert(_text_table(list(headers.pop()), rows, paths[0]), table)
+        if not problems:
+            return frame
+    return concat_tables([read_table(path, table) for path in paths], table)  # files that differ, or a fault to place
 
 
 def write_table(frame: pd.DataFrame, path: Path, table: Table, *, only_if_changed: bool = False) -> None:
@@ -263,15 +298,45 @@ def write_table(frame: pd.DataFrame, path: Path, table: Table, *, only_if_change
     OutputError
         The file cannot be written.
     """
+    text = _csv_of(_checked(frame, table, path))
+    (write_if_changed if only_if_changed else write_text)(path, text)
+
+
+def write_parts(frame: pd.DataFrame, paths: Mapping[str, Path], table: Table) -> None:
+    """Write each subject's rows as a table of its own, only where it changed; checked once, as a whole.
+
+    Parameters
+    ----------
+    frame : DataFrame with a column subject
+    paths : subject -> file; one without rows gets a table without rows
+
+    Raises
+    ------
+    ManyProblems, OutputError
+        As `write_table`.
+    """
+    if not paths:
+        return
+    frame = _checked(frame, table, next(iter(paths.values())).parent)
+    rows = frame.groupby("subject", sort=False).indices
+    for subject, path in paths.items():
+        write_if_changed(path, _csv_of(frame.iloc[rows[subject]] if subject in rows else frame.iloc[:0]))
+
+
+def _checked(frame: pd.DataFrame, table: Table, path: Path) -> pd.DataFrame:
+    """The frame as it is written: typed, without a fault, in the order of its key."""
     frame = typed(frame, table)
     if problems := check_rows(frame, table, where=f"table {table.name}, to be written to {path}"):
         raise ManyProblems([p.problem for p in problems])
     if table.key:
         frame = frame.sort_values(list(table.key), kind="stable",
                                   key=lambda c: c.map(lambda v: _LEVEL_RANK.get(v, 99)) if c.name == "level" else c)
+    return frame
+
+
+def _csv_of(frame: pd.DataFrame) -> str:
     # Fifteen digits carry a double through text and back for every purpose here, and hide its last-bit noise.
-    text = without_formulas(frame).to_csv(index=False, float_format="%.15g", lineterminator="\n")
-    (write_if_changed if only_if_changed else write_text)(path, text)
+    return str(without_formulas(frame).to_csv(index=False, float_format="%.15g", lineterminator="\n"))
 
 
 def concat_tables(frames: Iterable[pd.DataFrame], table: Table) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.schemas import MEASURES, Col, Table
+from analysis.schemas import CHANGE_BANDS, MEASURES, Col, Table
 from analysis.tables.frames import typed_frame
 from analysis.vocabulary import LEVELS, Status
 
@@ -109,23 +109,15 @@ def absolute_change_means(change: pd.DataFrame) -> pd.DataFrame:
     days = named.groupby("session")["study_day"].median().sort_values()
     rows = []
     for by, names in (("level", LEVELS), ("subject", sorted(set(named["subject"])))):
+        there = set(named.groupby([by, "session", "source"]).groups)
+        own = usable.groupby([by, "session", "source"])["percent"].agg(["size", "mean", "std"]).to_dict("index")
         for name, session, source in product(names, days.index, dict.fromkeys(named["source"])):
-            if not ((named[by] == name) & (named["session"] == session) & (named["source"] == source)).any():
+            if (name, session, source) not in there:
                 continue
-            own = usable.loc[(usable[by] == name) & (usable["session"] == session) & (usable["source"] == source),
-                             "percent"]
-            rows.append({"by": by, "name": name, "session": session, "source": source, "n": len(own),
-                         "mean_absolute_percent": own.mean(), "sd_percent": own.std()})
+            found = own.get((name, session, source), {"size": 0, "mean": math.nan, "std": math.nan})
+            rows.append({"by": by, "name": name, "session": session, "source": source, "n": found["size"],
+                         "mean_absolute_percent": found["mean"], "sd_percent": found["std"]})
     return typed_frame(rows, ABSOLUTE_CHANGE)
-
-
-CHANGE_BANDS = Table("change_bands", "spread of a group's changes at a visit, one row a level and mask source", (
-    *(_COLUMN[c] for c in ("source", "group", "session", "study_day", "level")),
-    Col("n", "int", "subjects with a change", "1", minimum=0),
-    Col("mean_percent", "float", "mean change", "%"),
-    Col("low_percent", "float", "mean minus one SD between subjects; empty below n = 2", "%", required=False),
-    Col("high_percent", "float", "mean plus one SD", "%", required=False),
-), ("source", "group", "session", "level"))
 
 
 def change_bands(change: pd.DataFrame) -> pd.DataFrame:
@@ -137,7 +129,7 @@ def change_bands(change: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame, as in `CHANGE_BANDS`; `study_day` is the median of the group
+    DataFrame, as in `schemas.CHANGE_BANDS`; `study_day` is the median of the group
     """
     usable = change[(change["status"] != Status.FAILED) & change["change_percent"].notna()]
     rows = []

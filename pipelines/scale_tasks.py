@@ -1,0 +1,125 @@
+"""What `benchmark-scale` runs in processes of their own, so that each is measured alone.
+
+`python -m pipelines.scale_tasks prepare|reports|index|provenance STUDY.toml`: parts of a run that are no command of
+their own. `... timed STAGE STUDY.toml ...`: a stage as `pipelines.stages` takes it; prints as JSON how much processor
+time its parts took.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from functools import wraps
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+# Parts of a stage: (module, function, what it is called). The network at work and notebooks are no overhead.
+NETWORK, NOTEBOOK, LOADING = "network at work", "notebook at work", "loading torch, MONAI and the weights"
+_PARTS = {
+    "segment": (("analysis.segmentation.engine", "segment", NETWORK),
+                ("pipelines.jobs", "use_threads", LOADING), ("pipelines.jobs", "loaded_weights", LOADING)),
+    "follow": (("pipelines.following", "see", NETWORK), ("pipelines.following", "joint_volumes", NETWORK),
+               ("pipelines.following", "use_threads", LOADING), ("pipelines.following", "loaded_weights", LOADING)),
+    "subject-report": (("papermill", "execute_notebook", NOTEBOOK),
+                       ("pipelines.reports", "write_thumbnails", "thumbnails"),
+                       ("pipelines.notebooks", "_page", "the page's HTML")),
+    "measure": (("pipelines.measuring", "measure_discs", "measuring discs"),
+                ("pipelines.measuring", "compare_masks", "comparing with reference masks")),
+}
+_MODULES = {"follow": "pipelines.following", "measure": "pipelines.measuring", "subject-report": "pipelines.reports"}
+IMPORTS, REST = "starting Python and imports", "the rest"
+
+
+def prepare(study_toml: Path) -> None:
+    """What `bedrest run` does before the workflow starts."""
+    from analysis.io.results import StudyResults
+    from analysis.settings import load_study
+    from pipelines.provenance import write_program
+    from pipelines.run import Spread, write_config, write_settings
+    from pipelines.run import prepare as resolve
+
+    study = load_study(study_toml)
+    results = StudyResults(study.output_dir)
+    manifest, _ = resolve(study, results)
+    write_program(results, study)
+    write_settings(study, results)
+    write_config(study, results, manifest, cores=2, device="cpu", spread=Spread())
+
+
+def _index_part(name: str, study_toml: Path) -> None:
+    from analysis.io.results import StudyResults
+    from analysis.settings import load_study
+    from pipelines.index_page import write_index
+    from pipelines.provenance import write_provenance
+    from pipelines.reports import write_reports_table
+
+    study = load_study(study_toml)
+    results = StudyResults(study.output_dir)
+    if name == "reports":
+        write_reports_table(study, results)
+    elif name == "index":
+        write_index(results, study)
+    else:
+        write_provenance(results, study)
+
+
+def timed(words: list[str]) -> int:
+    """Run a stage and print the processor seconds of its parts, children's counted."""
+    spent: defaultdict[str, float] = defaultdict(float)
+    stages = import_module("pipelines.stages")
+    if words[0] in _MODULES:
+        import_module(_MODULES[words[0]])
+    spent[IMPORTS] = _cpu()
+    for name, function, part in _PARTS.get(words[0], ()):
+        module_ = import_module(name)
+        wrapped = _timed(getattr(module_, function), spent, part)
+        for holder in (module_, stages):
+            if hasattr(holder, function):
+                setattr(holder, function, wrapped)
+    sys.argv = ["stages", *words]
+    status = stages.main()
+    spent[REST] = _cpu() - sum(spent.values())
+    print(json.dumps(spent))
+    return int(status)
+
+
+def _cpu() -> float:
+    """Processor seconds of this process and of its children that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
+
+
+def _timed(do: Callable[..., Any], spent: defaultdict[str, float], part: str) -> Callable[..., Any]:
+    @wraps(do)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        # A notebook and thumbnails work side by side: each counts its own thread, and the notebook its process.
+        def now() -> float:
+            children = resource.getrusage(resource.RUSAGE_CHILDREN)
+            return time.thread_time() + (children.ru_utime + children.ru_stime) * (part == NOTEBOOK)
+
+        begun = now()
+        try:
+            return do(*args, **kwargs)
+        finally:
+            spent[part] += now() - begun
+
+    return wrapped
+
+
+def main() -> int:
+    if sys.argv[1] == "timed":
+        return timed(sys.argv[2:])
+    if sys.argv[1] == "prepare":
+        prepare(Path(sys.argv[2]))
+    else:
+        _index_part(sys.argv[1], Path(sys.argv[2]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
