@@ -26,12 +26,13 @@ from pipelines.locks import locked
 from pipelines import commands
 from analysis.errors import BedrestError
 pipelines.run.run_workflow = partial(pipelines.run.run_workflow, target="work/_records/tables.json")
-commands._tell = lambda outcome, *_: print(*outcome.redone, *outcome.reasons, *outcome.errors, sep="\\n") or (
+commands._tell = lambda outcome, *_, **__: print(*outcome.redone, *outcome.reasons, *outcome.errors, sep="\\n") or (
     0 if outcome.finished else 1)
 try:
     study = load_study(Path("study.toml"))
     with locked(study.output_dir) as lock:
-        sys.exit(_run(Namespace(cores=2, study=study.path), study, StudyResults(study.output_dir), "cpu", lock))
+        sys.exit(_run(Namespace(cores=2, study=study.path, batch=1), study, StudyResults(study.output_dir),
+                      "cpu", pipelines.run.Spread(), lock))
 except BedrestError as error:
     sys.exit(f"error: {error}")
 """

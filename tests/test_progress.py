@@ -48,7 +48,7 @@ localrule change:
     reason: Input files updated by another job: work/s2/measures.csv
     wildcards: subject=s2
 Select jobs to execute...
-change s2: a readable table, found none (work/s2/measures.csv). Run again.
+stage broke down: change s2: a readable table, found none (work/s2/measures.csv). Run again.
 [Sat Nov 21 23:48:48 2026]
 Error in rule change:
     message: None
@@ -94,7 +94,7 @@ def test_a_batch_is_its_stage_with_the_names_of_its_subjects():
     text = ("Job stats:\nsegment_batch_0  1\nsegment_batch_1  1\ntotal  2\n\n"
             "localrule segment_batch_1:\n    jobid: 3\n    reason: Missing output files: x\n\n"
             "Finished jobid: 3 (Rule: segment_batch_1)\n")
-    assert told(text, batches=[["a"], ["b", "c"]]) == [
+    assert told(text, batches={"segment": [["a"], ["b", "c"]]}) == [
         ("planned", "segment", ""), ("started", "segment", "b c"), ("finished", "segment", "b c")]
     planned = next(events(text.splitlines()))
     assert planned.jobs == 2
@@ -102,11 +102,21 @@ def test_a_batch_is_its_stage_with_the_names_of_its_subjects():
 
 def test_the_log_is_a_copy_and_reasons_name_stage_and_subject():
     log = io.StringIO()
-    redone, reasons = watch(lines(), log=log, shown=[])
+    redone, reasons, errors = watch(lines(), log=log, shown=[])
+    assert errors == ("change s2: a readable table, found none (work/s2/measures.csv). Run again.",)
     assert log.getvalue() == TOLD
     assert redone == {"segment": 2, "change": 1, "page": 1}
     assert reasons[0] == "segment s 1: Missing output files: work/s 1/scan_records.csv"
     assert reasons[-1] == "page method_checks: Missing output files: method_checks.html"
+
+
+def test_a_job_that_makes_records_says_why_they_had_gone():
+    text = ("localrule segment_batch_0:\n    output: work/_records/segment/a.json, work/_records/segment/b.json\n"
+            "    jobid: 3\n    reason: Missing output files: x\n\nWhat else was said.\n")
+    said = watch(lines(text), log=io.StringIO(), shown=[], batches={"segment": [["a", "b"]]},
+                 reasons={"work/_records/segment/a.json": "a ses-1: water image changed"})
+    assert said[1] == ["segment a b: a ses-1: water image changed; not made yet"]
+    assert said[2][-1] == "What else was said."  # nothing broke down that a stage knew of
 
 
 def test_the_json_log_has_one_object_a_line_with_the_stages_own_words_for_a_failure():
