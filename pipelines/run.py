@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 import analysis
 from analysis import schemas
+from analysis.errors import OutputError
 from analysis.io.corrections import find_corrections
 from analysis.io.files import Checksums, output_error, sha256_of, write_if_changed
 from analysis.io.manifest import InputProblem, Manifest, build_manifest, check_manifest
@@ -131,6 +132,9 @@ def run_workflow(study: Study, results: StudyResults, manifest: Manifest, *, cor
             process.wait()
     except OSError as error:
         raise output_error(error, log) from error
+    if not log.is_file():
+        raise OutputError("an output folder that stays there", "none: it was removed while the run worked",
+                          str(results.output_dir), "Run again.")
     return RunOutcome(redone, told, process.returncode == 0, log, errors)
 
 
@@ -152,7 +156,7 @@ def _follow(process: subprocess.Popen[str], log, reasons: dict[str, str]
             rule = found[1]
             if rule != "all":
                 redone[rule] += 1
-        elif found := _RECORD.match(line):
+        elif (found := _RECORD.match(line)) and sum(redone.values()) > len(told):  # Snakemake repeats it with an error
             told.append(f"{name_of(Path(found[1]))}: {reasons.get(found[1], 'not made yet')}")
         elif found := _BROKE.match(line):
             errors[found[1]] = None
