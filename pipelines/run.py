@@ -20,7 +20,7 @@ import pandas as pd
 
 import analysis
 from analysis import schemas
-from analysis.errors import StudyError
+from analysis.errors import OutputError, StudyError
 from analysis.io.corrections import find_corrections
 from analysis.io.files import Checksums, output_error, sha256_of, write_if_changed
 from analysis.io.label_files import ALL_LABELS, write_label_files
@@ -150,6 +150,9 @@ def run_workflow(study: Study, results: StudyResults, manifest: Manifest, *, cor
                                          reasons=reasons)
     except OSError as error:
         raise output_error(error, log) from error
+    if not log.is_file():
+        raise OutputError("an output folder that stays there", "none: it was removed while the run worked",
+                          str(results.output_dir), "Run again.")
     return RunOutcome(redone, told, process.returncode == 0, log, errors)
 
 

@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from given_study import copied, finish, start
+from given_study import copied, differing, finish, finish_here, start, to_be_done
 from test_edited_masks import write_study
 
 from analysis.errors import OutputError
-from analysis.io.checksums import Verdict, compare_results
 from analysis.io.files import sha256_of
 from analysis.io.results import StudyResults
 from pipelines.cli import main
@@ -37,9 +36,11 @@ def undisturbed(study: Path, to: Path, *, whole: bool) -> tuple[Path, float]:
     return to, time.monotonic() - began
 
 
-def killed(folder: Path, seconds: float, *, whole: bool) -> bool:
-    """Start a run and kill all of its processes at once after so many seconds; False when it ended before."""
+def killed(folder: Path, seconds: float, *, whole: bool, after_steps: int = 0) -> bool:
+    """Start a run and kill all of its processes at once, so long after so many steps; False: it ended before."""
     process = start(folder, whole=whole)
+    while steps_done(folder) < after_steps and process.poll() is None:
+        time.sleep(0.02)
     with suppress(subprocess.TimeoutExpired):
         process.communicate(timeout=seconds)
         return False
@@ -56,7 +57,7 @@ def killed(folder: Path, seconds: float, *, whole: bool) -> bool:
 def assert_same(folder: Path, reference: Path) -> None:
     """Every table, slice, figure's data and sentence, and every mask; no file too many, none under a temporary name."""
     ours, theirs = StudyResults(folder / "out"), StudyResults(reference / "out")
-    assert [c for c in compare_results(theirs.output_dir, ours.output_dir) if c.verdict is not Verdict.SAME] == []
+    assert differing(ours.output_dir, theirs.output_dir) == []
     assert ours.output_files() == theirs.output_files()
     for name in ours.output_files():
         if name.startswith("masks/") or name.endswith(("_measured.nii.gz", ".pdf", ".svg", ".png", "index.html")):
@@ -68,18 +69,19 @@ def steps_done(folder: Path) -> int:
     return len(list((folder / "out/work/_records").rglob("*.json")))
 
 
-def test_two_kills_in_a_row_and_the_run_after_them(study, tmp_path):
-    reference, length = undisturbed(study, tmp_path / "reference", whole=False)
-    folder = copied(study, tmp_path / "killed")
+def test_two_kills_in_a_row_and_the_run_after_them(study, tmp_path, monkeypatch):
+    reference, folder = copied(study, tmp_path / "reference"), copied(study, tmp_path / "killed")
+    finish_here(reference, monkeypatch)
     rng = np.random.default_rng(7)
-    assert killed(folder, float(rng.uniform(0.3, 0.6)) * length, whole=False)
+    assert killed(folder, float(rng.uniform(0, 2)), after_steps=1, whole=False)
     left = folder / "out/tables/.tmp-99999-measures.csv"  # as one that was killed while it wrote would leave it
     left.parent.mkdir(parents=True, exist_ok=True)
     left.write_text("half a tab")
-    assert killed(folder, float(rng.uniform(0.1, 0.3)) * length, whole=False)
-    finish(folder)
+    assert killed(folder, float(rng.uniform(0, 2)), after_steps=5, whole=False)
+    assert 5 <= steps_done(folder) < steps_done(reference)
+    assert "segment" not in finish(folder)  # what had ended is kept
     assert_same(folder, reference)
-    assert "Nothing" in finish(folder) or steps_done(folder) == steps_done(reference)
+    assert to_be_done(folder) == {}
 
 
 @pytest.mark.slow

@@ -5,15 +5,18 @@ import time
 from pathlib import Path
 
 import pytest
-from given_study import copied, finish, to_be_done
+from given_study import copied, differing, finish_here, jobs, to_be_done
 from test_edited_masks import SPINE, saved, spine, write_study
 
-from analysis.io.checksums import Verdict, compare_results
 from analysis.io.files import Checksums, atomic_path, remove_leftovers, sha256_of
 from analysis.io.results import StudyResults
 from pipelines.records import outdated, recorded, renew
 
 A_ALL = {"segment/A", "follow/A", "measure/A", "change/A", "tables"}
+COHORT = {"change/A", "change/B", "tables"}
+MEASURED = COHORT | {"measure/A", "measure/B"}
+FOLLOWED = MEASURED | {"follow/A", "follow/B"}
+EVERYTHING = FOLLOWED | {"segment/A", "segment/B"}
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +24,8 @@ def finished(tmp_path_factory) -> Path:
     """Two subjects, two visits, run as far as the cohort tables."""
     folder = tmp_path_factory.mktemp("given")
     write_study(folder)
-    said = finish(folder)
-    assert "segment A: not made yet" in said
+    with pytest.MonkeyPatch.context() as patch:
+        assert set(finish_here(folder, patch)) == EVERYTHING
     return folder
 
 
@@ -35,15 +38,14 @@ def test_a_copy_with_new_times_elsewhere_is_up_to_date(again):
     assert to_be_done(again) == {}
 
 
-def test_touched_scans_tables_masks_and_settings_are_what_they_were(again):
+def test_touched_scans_tables_masks_and_settings_are_what_they_were(again, monkeypatch):
     path = saved(again / "out/masks/edited/A_ses-2_discs.nii.gz", spine(1.05), SPINE)
     assert set(to_be_done(again)) == {"measure/A", "change/A", "tables"}
-    folder = copied(again, again.parent / "before")
-    finish(folder)
-    assert to_be_done(folder) == {}
-    for touched in (path, *folder.glob("*"), *folder.glob("out/*/*"), *folder.glob("out/*/*/*")):
+    assert set(finish_here(again, monkeypatch)) == {"measure/A", "change/A", "tables"}
+    assert to_be_done(again) == {}
+    for touched in (path, *again.glob("*"), *again.glob("out/*/*"), *again.glob("out/*/*/*")):
         touched.touch()
-    assert to_be_done(folder) == {}
+    assert to_be_done(again) == {} and jobs(again) == []
 
 
 def test_another_scan_with_an_older_time_and_the_same_size_is_seen(again):
@@ -72,17 +74,11 @@ def test_a_new_visit_and_a_lost_file_are_told_by_their_name(again):
     assert found["segment/B"] == "B ses-2: water image is gone"
 
 
-COHORT = {"change/A", "change/B", "tables"}
-MEASURED = COHORT | {"measure/A", "measure/B"}
-FOLLOWED = MEASURED | {"follow/A", "follow/B"}
-EVERYTHING = FOLLOWED | {"segment/A", "segment/B"}
-
-
 @pytest.mark.parametrize(("old", "new", "steps", "reason"), [
     ("resamples = 200", "resamples = 300", set(), ""),  # of the statistics, which were not run here
     ("resamples = 200", "resamples = 200\nconfidence_level = 0.9", COHORT, "confidence_level changed"),
     ('output = "out"', 'output = "out"\nvisits = "alone"', FOLLOWED, "visits changed"),
-    ('output = "out"', 'output = "out"\ntissues = "all"', EVERYTHING, "tissues changed"),
+    ('output = "out"', 'output = "out"\ntissues = "discs"', EVERYTHING, "tissues changed"),
     ("study_day = 60", "study_day = 61", EVERYTHING, "visits changed"),
     ('name = "s"', '# a word\nname = "s"', set(), ""),
 ])
@@ -116,15 +112,13 @@ def test_a_result_that_was_deleted_or_edited_is_made_again(again, name, step, de
     assert ("segment/A" in found) == (step == "segment/A") and "tables" in found
 
 
-def test_results_made_again_are_the_same_bytes(finished, again):
+def test_results_made_again_are_the_same_bytes(finished, again, monkeypatch):
     (again / "out/tables/change.csv").write_text("mine\n")
     (again / "out/work/B/measures.csv").unlink()
     (again / "out/work/_records/follow/A.json").write_text("{")
-    said = finish(again)
-    assert "measure B: work/B/measures.csv is missing" in said and "follow A: its record is damaged" in said
-    assert "segment" not in said
-    differ = [c for c in compare_results(finished / "out", again / "out") if c.verdict is not Verdict.SAME]
-    assert differ == []
+    assert set(finish_here(again, monkeypatch)) == FOLLOWED - {"follow/B"}
+    assert to_be_done(again) == {}
+    assert differing(again / "out", finished / "out") == []
 
 
 def test_a_file_that_changes_while_it_is_read_is_read_again_next_time(tmp_path):
