@@ -25,6 +25,7 @@ sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 # A kernel's own log says nothing of the notebook: that TCP is not encrypted, which never leaves this machine, and that
 # it was told to stop. What fails in a cell comes back as an exception.
 _KERNEL = ["--IPKernelApp.log_level=CRITICAL"]
+_WAIT_S = 300  # a machine that is busy answers late
 _SCRIPT = re.compile(r"<script\b.*?</script\s*>", re.DOTALL | re.IGNORECASE)
 _SCRIPT_TAG = re.compile(r"<(?=/?\s*script)", re.IGNORECASE)
 
@@ -81,7 +82,8 @@ def run_notebook(source: Path, *, parameters: Mapping[str, object], notebook: Pa
         try:
             nbformat.write(document, prepared)
             papermill.execute_notebook(prepared, temporary, parameters=dict(parameters), progress_bar=False,
-                                       kernel_name="python3", log_output=False, extra_arguments=_KERNEL)
+                                       kernel_name="python3", log_output=False, extra_arguments=_KERNEL,
+                                       start_timeout=_WAIT_S, iopub_timeout=_WAIT_S)
             page = _page(nbformat.read(temporary, as_version=4), title, footer)
         except Exception as error:  # a cell, its process, what it shows: whatever ends one must not end the others
             (temporary if temporary.is_file() else prepared).replace(failed)

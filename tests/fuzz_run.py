@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-SECONDS, WAITING = 20, 120  # of processor and of waiting, for one case
+SECONDS, WAITING = 20, 240  # of processor and of waiting, for one case
+STARTING = 900  # seconds for a worker to load the libraries, at worst
 EXTRA_BYTES = 1_500_000_000  # above what the libraries take once loaded
 KINDS = ("image", "table", "study", "image", "study_toml", "text_table", "study", "image", "table", "weights")
 
@@ -164,10 +165,11 @@ def cases(seed: int, first: int, last: int) -> Iterator[Case]:
                "PYTHONWARNINGS": "ignore"}
         with tempfile.TemporaryFile("w+") as told:
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=told, env=env)
+            started = False
             assert process.stdout is not None
             rest = b""
             while at < last:
-                ready, _, _ = select.select([process.stdout], [], [], WAITING + 60)
+                ready, _, _ = select.select([process.stdout], [], [], WAITING + 60 if started else STARTING)
                 read = os.read(process.stdout.fileno(), 65536) if ready else b""
                 if not read:
                     outcome = "crash" if ready else "hang"
@@ -178,11 +180,13 @@ def cases(seed: int, first: int, last: int) -> Iterator[Case]:
                     yield Case(at, KINDS[at % len(KINDS)], "", outcome, detail, 0)
                     at += 1
                     break
+                started = True
                 *lines, rest = (rest + read).split(b"\n")
                 for line in lines:
                     if line.startswith(b"CASE "):
                         yield Case(**json.loads(line[5:]))
                         at += 1
+            process.stdout.close()
             process.wait()
 
 

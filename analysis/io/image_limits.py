@@ -47,7 +47,7 @@ def refuse_unreadable(path: Path, at: str) -> None:
             _refuse(file, path, at)
     except PermissionError as error:
         raise ImageError("an image file that may be read", "no permission", at, "Ask for access.") from error
-    except (OSError, EOFError, ValueError, zlib.error, HeaderDataError) as error:
+    except (OSError, EOFError, ValueError, LookupError, zlib.error, HeaderDataError) as error:
         words = str(error) or type(error).__name__
         raise ImageError("a NIfTI image", f"a damaged file ({words})", at, _EXPORT) from error
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.errors import Problem
-from analysis.io.files import require_plain_file
+from analysis.io.files import no_plain_file, require_plain_file
 from analysis.io.manifest_csv import INPUT_SESSIONS, INPUT_SUBJECTS, load_renamed
 from analysis.io.manifest_types import Found, InputProblem, scan_rows
 from analysis.io.tables import read_text
@@ -49,7 +49,7 @@ def find_bids(study: Study) -> Found:
             images = [(p, contrast_of(p)) for p in _images(anat)]
             rows += [(folder.name, session, c.value, str(p.absolute())) for p, c in images if c is not None]
         table = folder / f"{folder.name}_sessions.tsv"
-        if table.is_file():
+        if not no_plain_file(table):
             frame, problems = load_renamed(read_text(table, SESSIONS.name), INPUT_SESSIONS, {"session_id": "session"},
                                            subject=folder.name)
             visits.append(frame.assign(session=[_prefixed("ses-", s) for s in frame["session"]]))

@@ -136,7 +136,8 @@ def find_leaks(folder: Path, hidden: Pseudonyms) -> list[Problem]:
     quotes, in links, and as all that a cell or heading holds.
     """
     sure = [n.lower() for n in hidden.names if not hidden.is_common(n)]
-    anywhere = [*(n for n in sure if len(n) >= _LONG), *(f.lower() for f in hidden.folders)]
+    anywhere = [n for n in sure if len(n) >= _LONG]
+    folders = re.compile("|".join(rf"{re.escape(f)}(?![A-Za-z0-9])" for f in hidden.folders) or r"(?!)")
     words = [rf"(?<![a-z0-9])(?:{'|'.join(re.escape(n) for n in sure)})(?![a-z0-9])"] if sure else []
     if common := "|".join(re.escape(n.lower()) for n in hidden.names if hidden.is_common(n)):
         visit = "|".join(re.escape(s.lower()) for s in hidden.sessions)
@@ -146,23 +147,28 @@ def find_leaks(folder: Path, hidden: Pseudonyms) -> list[Problem]:
     pattern, problems = re.compile("|".join(words) or r"(?!)"), []
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = path.relative_to(folder).as_posix()
-        found = _first_leak(path, name.lower(), anywhere, pattern) or _named_in_column(path, hidden)
+        found = _first_leak(path, name, anywhere, pattern, folders) or _named_in_column(path, hidden)
         if found:
             problems.append(Problem(name, "no name of a subject and no path of the study", repr(found),
                                     "Nothing was handed on. Is it a word of study.toml? Then write that otherwise."))
     return problems
 
 
-def _first_leak(path: Path, name: str, anywhere: list[str], pattern: re.Pattern[str]) -> str:
+def _first_leak(path: Path, name: str, anywhere: list[str], words: re.Pattern[str], folders: re.Pattern[str]) -> str:
+    """What is found first: a long name anywhere, a word that is a name, a path; in any spelling but for paths."""
+    raw = path.read_bytes().decode("latin-1")
     for text in (name, *_texts(path)):
-        if found := next((w for w in anywhere if w in text), "") or ((m := pattern.search(text)) and m[0]) or "":
-            return found
-    raw = path.read_bytes().lower()
-    return next((w for w in anywhere if w.encode() in raw), "")
+        lower = text.lower()
+        found = next((w for w in anywhere if w in lower), "") or words.search(lower) or folders.search(text)
+        if found:
+            return found if isinstance(found, str) else found[0]
+    lower = raw.lower()
+    place = folders.search(raw)
+    return next((w for w in anywhere if w in lower), "") or (place[0] if place else "")
 
 
 def _texts(path: Path) -> Iterator[str]:
-    """What a file says to those who read it, in lower case; nothing of a picture."""
+    """What a file says to those who read it; nothing of a picture."""
     raw = path.read_bytes()
     if path.suffix == ".pdf":
         for stream in _PDF_STREAM.findall(raw):
@@ -171,9 +177,9 @@ def _texts(path: Path) -> Iterator[str]:
             except zlib.error:
                 continue
             if content.isascii():  # fonts and pictures are not
-                yield content.decode().lower()
+                yield content.decode()
     elif path.suffix not in _PICTURES:
-        text = _DATA.sub("data:", raw.decode("utf-8", "replace")).lower()
+        text = _DATA.sub("data:", raw.decode("utf-8", "replace"))
         yield text
         yield unquote(html.unescape(text))
 
