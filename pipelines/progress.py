@@ -180,7 +180,8 @@ def events(lines: Iterable[str], *, batches: Sequence[Sequence[str]] = ()) -> It
     """
     jobs: dict[str, tuple[Event, float]] = {}
     planned: Counter[str] = Counter()
-    rule, told, failing, counting, last_words = "", {}, "", False, ""
+    told: dict[str, str] = {}
+    rule, failing, counting, last_words = "", "", False, ""
     for line in lines:
         if rule and not line.startswith("    "):
             if rule != _WHOLE:

@@ -11,7 +11,6 @@ import json
 import resource
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable
 from functools import wraps
 from importlib import import_module
@@ -68,7 +67,7 @@ def _index_part(name: str, study_toml: Path) -> None:
 
 def timed(words: list[str]) -> int:
     """Run a stage and print the processor seconds of its parts, children's counted."""
-    spent: Counter[str] = Counter()
+    spent: dict[str, float] = {}
     stages = import_module("pipelines.stages")
     if words[0] in _MODULES:
         import_module(_MODULES[words[0]])
@@ -92,7 +91,7 @@ def _cpu() -> float:
     return sum(u.ru_utime + u.ru_stime for u in used)
 
 
-def _timed(do: Callable, spent: Counter[str], part: str) -> Callable:
+def _timed(do: Callable, spent: dict[str, float], part: str) -> Callable:
     @wraps(do)
     def wrapped(*args, **kwargs):
         # A notebook and thumbnails work side by side: each counts its own thread, and the notebook its process.
@@ -104,7 +103,7 @@ def _timed(do: Callable, spent: Counter[str], part: str) -> Callable:
         try:
             return do(*args, **kwargs)
         finally:
-            spent[part] += now() - begun
+            spent[part] = spent.get(part, 0.0) + now() - begun
 
     return wrapped
 
