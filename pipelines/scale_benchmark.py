@@ -45,8 +45,8 @@ def benchmark_scale(args: argparse.Namespace) -> int:
     from pipelines.scale_page import page_text
 
     sizes = sorted(set(args.subjects))
-    if args.output.suffix != ".md" or len(sizes) < 3 or sizes[0] < 3:
-        raise StudyError("a page ending in .md and three sizes or more, of three subjects at least",
+    if args.output.suffix != ".md" or len(sizes) < 3 or sizes[0] < 8:
+        raise StudyError("a page ending in .md and three sizes or more, of eight subjects at least",
                          f"{args.output.name} and {', '.join(map(str, sizes))}", "--output, --subjects",
                          "Correct them.")
     rows, pages = [], []

@@ -29,7 +29,7 @@ from analysis.types import LabelMap
 from analysis.vocabulary import LEVEL_OF_LABEL, Contrast
 
 VISITS = 4
-SAMPLE = 2  # subjects with images of full size
+SAMPLE = 1  # subjects with images of full size
 _TOML = """name = "scale"
 description = "Synthetic study: no person was scanned."
 groups = [{groups}]

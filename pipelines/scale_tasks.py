@@ -11,7 +11,6 @@ import json
 import resource
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from functools import wraps
 from importlib import import_module
@@ -70,7 +69,7 @@ def _index_part(name: str, study_toml: Path) -> None:
 
 def timed(words: list[str]) -> int:
     """Run a stage and print the processor seconds of its parts, children's counted."""
-    spent: defaultdict[str, float] = defaultdict(float)
+    spent: dict[str, float] = {}
     stages = import_module("pipelines.stages")
     if words[0] in _MODULES:
         import_module(_MODULES[words[0]])
@@ -94,7 +93,7 @@ def _cpu() -> float:
     return sum(u.ru_utime + u.ru_stime for u in used)
 
 
-def _timed(do: Callable[..., Any], spent: defaultdict[str, float], part: str) -> Callable[..., Any]:
+def _timed(do: Callable[..., Any], spent: dict[str, float], part: str) -> Callable[..., Any]:
     @wraps(do)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         # A notebook and thumbnails work side by side: each counts its own thread, and the notebook its process.
@@ -106,7 +105,7 @@ def _timed(do: Callable[..., Any], spent: defaultdict[str, float], part: str) ->
         try:
             return do(*args, **kwargs)
         finally:
-            spent[part] += now() - begun
+            spent[part] = spent.get(part, 0.0) + now() - begun
 
     return wrapped
 
