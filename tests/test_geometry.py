@@ -4,6 +4,7 @@ Real functions on real files: read, segment, name, measure. All images are synth
 """
 
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import nibabel as nib
@@ -131,7 +132,7 @@ def through(folder: Path, scan: Scan, *, ending: str = ".nii", dtype: type | Non
     named = {f.label: f.name for f in result.findings}
     discs = measure_discs(result.discs, named, {}, probability=result.disc_probability)
     frame = pd.DataFrame({"level": [d.level for d in discs], "volume_mm3": [d.volume_mm3 for d in discs],
-                          "status": [str(f.status) for f in result.findings]})
+                          "status": [str(f.status) for f in result.findings], "doubts": [d.reason for d in discs]})
     return frame.set_index("level")
 
 
@@ -180,10 +181,29 @@ def test_all_48_orders_look_the_same_to_the_network(rng):
 
 
 @pytest.mark.slow
-def test_all_48_orders_through_the_network(drawn, straight, tmp_path):
-    largest = max(deviation(through(tmp_path / o.name, reordered(drawn[0], o)), straight) for o in ORDERS)
-    print(f"largest deviation of a volume over 48 orders: {100 * largest:.6f} %")
-    assert largest <= SAME
+def test_all_48_orders_through_the_engine(drawn, tmp_path, monkeypatch, capsys):
+    """Read, segment, name and measure in every order. The network is asked once for each input that differs: two in
+    all, one coarse and one fine, since every order gives it the same bytes.
+    """
+    from analysis.segmentation import predict
+
+    answers: dict[bytes, object] = {}
+    ask = predict.forward
+
+    def remembered(network, image, device):
+        key = sha256(np.ascontiguousarray(image).tobytes() + str(image.shape).encode()).digest()
+        if key not in answers:
+            answers[key] = ask(network, image, device)
+        return answers[key]
+
+    monkeypatch.setattr(predict, "forward", remembered)
+    water = Scan({Contrast.WATER: drawn[0].contrasts[Contrast.WATER]})
+    wanted = through(tmp_path / "straight", water)
+    assert list(wanted.index) == list(LEVEL_OF_LABEL.values()) and wanted["volume_mm3"].notna().all()
+    largest = max(deviation(through(tmp_path / "order", reordered(water, o)), wanted) for o in ORDERS)
+    with capsys.disabled():
+        print(f"\nlargest deviation of a volume over 48 orders: {100 * largest:.7f} %")
+    assert largest <= SAME and len(answers) == 2
 
 
 @pytest.mark.slow
@@ -193,6 +213,25 @@ def test_oblique_worlds_through_the_network(drawn, straight, tmp_path, axis, deg
     angles = tuple(float(degrees) if a == axis else 0.0 for a in range(3))
     scan = Scan({c: Volume(v.data, turned(v.grid, angles)) for c, v in drawn[0].contrasts.items()})
     assert deviation(through(tmp_path, scan), straight) <= SAME
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("degrees", [(5, 5, 5), (10, 0, 0), (0, 10, 0), (0, 0, 10), (0, 0, 25), (25, 0, 0), (-25, 0, 0),
+                                     (0, 25, 0)])
+def test_the_same_spine_scanned_on_turned_grids(tmp_path, capsys, degrees):
+    """Another scan, not the same voxels: single visits differ as repeated scans do. What is measured without a doubt is
+    named right and within 7 %; beyond that discs are flagged, or not named, with a reason.
+    """
+    wanted, found = (through(tmp_path / str(n), rendered(turn)[0]) for n, turn in enumerate(((0, 0, 0), degrees)))
+    if "L5-S1" not in found.index[found["status"] != "failed"]:
+        assert (found["status"] != "ok").all()
+        return
+    sure = found.index[(found["doubts"] == "") & (found["status"] == "ok")]
+    error = (found.loc[sure, "volume_mm3"] / wanted.loc[sure, "volume_mm3"] - 1).abs()
+    with capsys.disabled():
+        print(f"\ngrid turned by {degrees}: {len(sure)} discs without a doubt, largest difference "
+              f"{100 * error.max():.1f} %")
+    assert error.max() <= 0.07
 
 
 # --- other grids of one world ------------------------------------------------------------------------------------
