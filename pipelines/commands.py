@@ -65,12 +65,11 @@ def check(args: argparse.Namespace) -> int:
     told += map(str, (*study_problems(study), *manifest_problems(study, manifest)))
     if (space := space_problem(study, manifest)) is not None:
         told.append(str(space))
-    if (study.output_dir / ".lock").is_file():
-        try:
-            with locked(study.output_dir, to_read=True):
-                pass
-        except OutputError as error:
-            told.append(str(error))
+    try:
+        with locked(study.output_dir, to_read=True):
+            pass
+    except OutputError as error:
+        told.append(str(error))
     for words in told:
         print(f"- {words}")
     n = f"{len(manifest.subjects)} subjects, {len(manifest.sessions)} visits, {len(manifest.scans)} files"

@@ -22,7 +22,7 @@ def locked(folder: Path, *, to_read: bool = False) -> Iterator[int]:
     Parameters
     ----------
     folder : the output folder, made if it is not there
-    to_read : only keep others from writing; a folder that may not be written needs no lock for that
+    to_read : only keep others from writing; where nobody ever wrote, nothing is changed and no lock is taken
 
     Returns
     -------
@@ -34,14 +34,15 @@ def locked(folder: Path, *, to_read: bool = False) -> Iterator[int]:
     OutputError
         Another command is at work there, or the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = (folder / ".lock").open("a")
-    except OSError as error:
-        if not to_read:
-            raise output_error(error, folder) from error
+    lock = folder / ".lock"
+    if to_read and not lock.is_file():
         yield -1
         return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = lock.open("r" if to_read else "a")
+    except OSError as error:
+        raise output_error(error, folder) from error
     with handle:
         _take(handle.fileno(), fcntl.LOCK_SH if to_read else fcntl.LOCK_EX, folder, "another command at work")
         if not to_read and (stages := folder / _AT_WORK).exists():

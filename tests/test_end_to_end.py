@@ -141,13 +141,22 @@ def test_a_second_run_recomputes_nothing_and_says_so(demo, out):
     assert before == {p: p.stat().st_mtime_ns for p in (out / "tables").iterdir()}
 
 
-def test_touching_one_scan_redoes_that_subject_and_what_depends_on_it_only(demo, out):
+def test_a_touched_scan_is_what_it_was_and_another_one_redoes_that_subject_only(demo, out):
     reports = {p.name: p.stat().st_mtime_ns for p in (out / "subjects").glob("*.html")}
     measures = (out / "tables" / "measures.csv").read_bytes()
-    (demo / "demo/bids/sub-02/ses-1/anat/sub-02_ses-1_rec-fat_T1w.nii.gz").touch()
+    scan = demo / "demo/bids/sub-02/ses-1/anat/sub-02_ses-1_rec-fat_T1w.nii.gz"
+    scan.touch()
+    assert "Nothing to do" in bedrest("run", "demo/study.toml", cwd=demo).stdout
+    raw = bytearray(scan.read_bytes())
+    raw[9] ^= 1  # in the header of gzip: another file of the same voxels
+    scan.write_bytes(raw)
+    os.utime(scan, (0, 0))  # older than every result
     again = bedrest("run", "demo/study.toml", cwd=demo)
     assert again.returncode == 0, again.stderr
-    assert "segment x1" in again.stdout and "sub-02" in again.stdout
+    assert "segment x1" in again.stdout and "subject_report x1" in again.stdout
+    assert "segment sub-02: sub-02 ses-1: fat image changed\n" in again.stdout
+    assert "follow sub-02: sub-02 ses-1: fat image changed\n" in again.stdout
+    assert "tables: after change sub-02\n" in again.stdout
     changed = {p.name for p in (out / "subjects").glob("*.html") if p.stat().st_mtime_ns != reports[p.name]}
     assert changed == {"sub-02.html"}
     assert (out / "tables" / "measures.csv").read_bytes() == measures

@@ -140,6 +140,10 @@ def test_check_tells_that_another_command_is_at_work(stored, capsys):
 
 
 def test_readers_share_and_a_lock_that_a_killed_process_left_never_blocks(tmp_path):
+    with locked(tmp_path, to_read=True) as none:
+        assert none == -1 and not list(tmp_path.iterdir())
+    with locked(tmp_path):
+        pass
     with locked(tmp_path, to_read=True), locked(tmp_path, to_read=True), pytest.raises(OutputError, match="at work"), \
             locked(tmp_path):
         pass

@@ -33,6 +33,12 @@ def test_a_damaged_file_is_told_and_others_go_on(bids):
     assert [p.subject for p in check_manifest(bids, build_manifest(bids), whole=False)] == ["sub-02"]
 
 
+def test_a_whole_file_is_not_read_for_its_header(bids, monkeypatch):
+    manifest = build_manifest(bids)
+    monkeypatch.setattr("analysis.io.images.load_nifti", lambda *_, **__: pytest.fail("the voxels were read"))
+    assert check_manifest(bids, manifest, whole=False) == []
+
+
 def test_contrasts_and_masks_on_other_grids(bids):
     root = bids.images.root
     image(anat(root, "sub-01", "ses-1") / "sub-01_ses-1_rec-fat_T1w.nii.gz", shift_mm=2)

@@ -124,7 +124,7 @@ def test_a_second_run_may_differ_in_wall_times_only(proven, capsys, monkeypatch)
     assert rerun(monkeypatch, capsys, study, run)[0] == 0
     assert {p: p.stat().st_mtime_ns for p in results.output_dir.rglob("*")} == before
     assert not run.asked["folder"].exists() and run.asked["folder"].parent == results.output_dir.parent
-    assert run.asked["target"] == "figures/done.txt"
+    assert run.asked["target"] == "work/_records/figures.json"
 
 
 def one_digit(again):

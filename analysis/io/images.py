@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -164,7 +165,8 @@ def read_grid(path: Path, *, where: str) -> Grid:
     at = f"{where} ({path})"
     image, grid = _open_one(path, at)
     voxels = int(np.prod(image.shape, dtype=np.int64))
-    promised = int(image.header["vox_offset"]) + voxels * image.get_data_dtype().itemsize
+    stored: Any = image.dataobj  # the header in memory has forgotten where the voxels begin
+    promised = stored.offset + voxels * image.get_data_dtype().itemsize
     size = path.stat().st_size
     if path.name.endswith(".gz"):
         with path.open("rb") as file:
