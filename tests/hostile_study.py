@@ -45,11 +45,11 @@ def planted_image(data: np.ndarray, path: Path) -> Path:
     return path
 
 
-def write_given_study(folder: Path, *, masks: bool = True) -> Study:
+def write_hostile_study(folder: Path, *, masks: bool = True) -> Study:
     """study.toml, three tables and the files they name."""
     rng = np.random.default_rng(5)
     rows, people, visits = [], [], []
-    images = folder / "images of the study"
+    images = folder / "images {of} the study"
     images.mkdir(parents=True)
     for i, subject in enumerate(SUBJECTS):
         people.append([subject, GROUPS[i % 2], str(30 + i), EVIL, f"=cmd|{i}"])
@@ -74,7 +74,7 @@ def write_given_study(folder: Path, *, masks: bool = True) -> Study:
     (folder / "study.toml").write_text(
         f'name = "hostile"\ndescription = {json.dumps(EVIL + STYLE)}\ngroups = {json.dumps(GROUPS)}\n'
         f'reference_session = "ses-1"\noutput = "out"\n[statistics]\nresamples = 200\n[images]\nlayout = "csv"\n'
-        f'root = "images of the study"\nsubjects_csv = "subjects.csv"\nsessions_csv = "sessions.csv"\n'
+        f'root = "images {{of}} the study"\nsubjects_csv = "subjects.csv"\nsessions_csv = "sessions.csv"\n'
         f'scans_csv = "scans.csv"\n{SESSIONS}')
     return load_study(folder / "study.toml")
 

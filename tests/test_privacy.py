@@ -279,7 +279,7 @@ def test_checking_a_hostile_study_reaches_nothing_beyond_this_machine(tmp_path):
 @pytest.mark.slow
 def test_a_whole_run_reaches_nothing_beyond_this_machine_and_copies_no_header(tmp_path):
     """The network segments what it can of these boxes; Snakemake, kernels and every page are real."""
-    study = write_hostile_study(tmp_path / "study", masks=False)
+    study = write_hostile_study(tmp_path / "a {study} of jane", masks=False)
     ran = guarded(tmp_path, "run", str(study.path), "--device", "cpu", cwd=tmp_path)
     assert ran.returncode == 3 and "Traceback" not in ran.stdout + ran.stderr, ran.stdout + ran.stderr
     others = ["share", "-o", str(tmp_path / "others")]
