@@ -86,14 +86,14 @@ def test_two_kills_in_a_row_and_the_run_after_them(study, tmp_path, monkeypatch)
 
 @pytest.mark.slow
 def test_thirty_kills_at_any_moment(study, tmp_path):
-    """Moments are uniform over what is left of the run; up to four kills before one is let go to its end."""
+    """Moments are uniform over what is left of the run; up to six kills before one is let go to its end."""
     reference, length = undisturbed(study, tmp_path / "reference", whole=True)
     rng = np.random.default_rng(2026)
     kills = trials = 0
     print(f"\nundisturbed run: {length:.0f} s, {steps_done(reference)} steps")
     while kills < KILLS:
         trials += 1
-        folder, last = copied(study, tmp_path / f"trial-{trials}"), int(rng.integers(1, 5))
+        folder, last = copied(study, tmp_path / f"trial-{trials}"), int(rng.integers(1, 7))
         for _ in range(min(last, KILLS - kills)):
             done = steps_done(folder)
             seconds = float(rng.uniform(0, 1)) * length * (1 - done / (steps_done(reference) + 1))
