@@ -25,7 +25,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # Stages of the whole study; those of one subject cost the same whatever the study's size.
 _STAGES: dict[str, list[str]] = {
     "tables": ["tables"], "statistics": ["statistics"], "figures": ["figures"],
-    "cohort report": ["cohort-report"], "method checks": ["page", "--page", "method_checks"],
+    "cohort report": ["cohort_report"], "method checks": ["page", "--page", "method_checks"],
     "publication figures": ["page", "--page", "publication_figures"],
 }
 _PROBE = """<script>addEventListener("load", () => setTimeout(() => { document.title = JSON.stringify({
@@ -75,7 +75,7 @@ def _measure_size(folder: Path, subjects: int) -> Iterator[dict[str, Any]]:
     from analysis.io.results import StudyResults
     from analysis.stats.simulated_results import draw_results
     from pipelines.run import snakemake_command
-    from pipelines.scale_cohort import scenario_of, write_inputs, write_pages, write_slices
+    from pipelines.scale_cohort import scenario_of, stand_in, write_inputs, write_pages, write_slices
 
     scenario = scenario_of(subjects)
     drawn = draw_results(scenario, np.random.default_rng(SEED))
@@ -91,16 +91,18 @@ def _measure_size(folder: Path, subjects: int) -> Iterator[dict[str, Any]]:
     for name, words in _STAGES.items():
         yield stage(name, "pipelines.stages", words[0], toml, "--output", str(out), *words[1:])
     for subject in drawn_sample(drawn):
-        page = stage("one subject's page", "pipelines.stages", "subject-report", toml, "--output", str(out),
+        page = stage("one subject's page", "pipelines.stages", "subject_report", toml, "--output", str(out),
                      "--subject", subject)
     yield page
     write_pages(results, drawn)
     for part in ("reports", "index", "provenance"):
         yield stage(part, "pipelines.scale_tasks", part, toml)
-    command = snakemake_command(out, cores=2)[1:]
-    # Outputs are there: touching them makes every job pass the scheduler without any work of its own.
-    yield _measure("workflow: every job", [sys.executable, *command, "--touch", "--forceall"], subjects)
-    yield _measure("workflow: nothing to do", [sys.executable, *command], subjects)
+    stand_in(out)
+    command = snakemake_command(out, cores=2)
+    yield _measure("workflow: every job", command, subjects)
+    subprocess.run([sys.executable, "-m", "pipelines.scale_tasks", "records", toml], check=True)
+    yield stage("what changed", "pipelines.scale_tasks", "changes", toml)
+    yield _measure("workflow: nothing to do", command, subjects)
 
 
 def drawn_sample(drawn: dict[Any, Any]) -> list[str]:
@@ -165,7 +167,7 @@ def _measure_scan(folder: Path) -> tuple[list[dict[str, Any]], dict[str, float]]
     prepared = _measure("prepare, four scans of full size", task, 1)
     rows.append({"stage": "prepare", "part": "all of it, start of Python included", "scans": plan.sessions,
                  "cpu_seconds": prepared["cpu_seconds"], "counted": True})
-    for stage in ("segment", "follow", "measure", "change", "tables", "statistics", "subject-report"):
+    for stage in ("segment", "follow", "measure", "change", "tables", "statistics", "subject_report"):
         words = [stage, str(toml), "--output", str(results.output_dir)]
         if stage not in ("tables", "statistics"):
             words += ["--subject", "sub-01", "--device", "cpu"]

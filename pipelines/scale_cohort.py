@@ -6,6 +6,7 @@ network is never run: what it would have left is drawn. Everything is synthetic.
 
 from __future__ import annotations
 
+import json
 from io import BytesIO
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from PIL import Image
 
 from analysis import schemas
 from analysis.io.bids_writer import write_scan
-from analysis.io.files import atomic_path, write_bytes, write_text
+from analysis.io.files import Checksums, atomic_path, write_bytes, write_text
 from analysis.io.masks import write_label_map
 from analysis.io.results import StudyResults
 from analysis.io.tables import empty_table, write_parts, write_table
@@ -27,6 +28,7 @@ from analysis.settings import Study, load_study
 from analysis.stats.simulated_cohorts import Scenario
 from analysis.types import LabelMap
 from analysis.vocabulary import LEVEL_OF_LABEL, Contrast
+from pipelines.records import RECORDS, content
 
 VISITS = 4
 SAMPLE = 1  # subjects with images of full size
@@ -46,6 +48,16 @@ scans_csv = "scans.csv"
 recovery_band_percent = 2
 {sessions}"""
 _BLOCK = '[[sessions]]\nid = "{session}"\nstudy_day = {study_day:g}\nphase = "{phase}"\n'
+# In place of Python: the names on standard input become the record; what statistics declare besides is there, too.
+_STAND_IN = """#!/bin/sh
+while [ $# -gt 0 ]; do
+  [ "$1" = --record ] && cat > "$2"
+  shift
+done
+[ -e tables/detections.csv ] || : > tables/detections.csv
+"""
+_ORDER = ("segment", "follow", "measure", "change", "tables", "statistics", "figures", "subject_report",
+          "cohort_report", "page", "index")  # a record tells of those it builds on
 _SLICES = (schemas.SCAN_RECORDS, schemas.MEASURES, schemas.SPINE_MEASURES, schemas.CHANGE, schemas.ARVD,
            schemas.ACCURACY, schemas.FAILURES)
 _EMPTY_SLICES = (schemas.FINDINGS, schemas.MATCHES, schemas.JOINT, schemas.EDITS, schemas.RENAMES)
@@ -109,6 +121,39 @@ def write_slices(results: StudyResults, drawn: dict[schemas.Table, pd.DataFrame]
     subjects = drawn[schemas.SUBJECTS]["subject"]
     for table in (*_SLICES, *_EMPTY_SLICES):
         write_parts(drawn.get(table, empty_table(table)), {s: results.subject_table(s, table) for s in subjects}, table)
+
+
+def stand_in(folder: Path) -> None:
+    """Have Snakemake start, in place of every stage, a shell that writes the names of what it reads as its record.
+
+    Parameters
+    ----------
+    folder : output folder whose work/config.json is there
+    """
+    program, config = folder / "work" / "stand_in.sh", folder / "work" / "config.json"
+    write_text(program, _STAND_IN)
+    program.chmod(0o700)
+    write_text(config, json.dumps({**json.loads(config.read_text()), "python": str(program)}))
+
+
+def write_records(results: StudyResults) -> None:
+    """Make real records of those: what is read by content, and with `measure` and a page the files they leave.
+
+    Parameters
+    ----------
+    results : StudyResults, with a record of names from `stand_in` for each step
+    """
+    folder = results.output_dir
+    read = Checksums(results.checksums_json)
+    for path in sorted((folder / RECORDS).rglob("*.json"), key=lambda p: _ORDER.index(p.relative_to(
+            folder / RECORDS).with_suffix("").parts[0])):
+        subject = path.stem
+        left = {"measure": [results.subject_table(subject, t) for t in (*_SLICES, *_EMPTY_SLICES)],
+                "subject_report": [results.subject_html(subject)]}.get(path.parent.name, [])
+        write_text(path, json.dumps({
+            "reads": {name: content(folder, name, read) for name in path.read_text().splitlines()},
+            "writes": {p.relative_to(folder).as_posix(): read(p) for p in left}}))
+    read.save()
 
 
 def write_pages(results: StudyResults, drawn: dict[schemas.Table, pd.DataFrame], *, made: int = SAMPLE) -> None:

@@ -40,7 +40,9 @@ _GROWTH = """
 largest. Up to {linear:g} times as much counts as linear. {verdict}
 Most memory: {memory:.0f} MB ({stage}, {subjects:,} subjects); {allowed} 2 GB.
 
-`workflow: every job` is Snakemake's own cost: the plan of all jobs and its book-keeping, with jobs that do nothing.
+`workflow: every job` is Snakemake's own cost: the plan of all jobs, its book-keeping and a shell for each, with stages
+that do nothing. `what changed` is what a run does first: it holds every file against the records of what was read and
+written. `workflow: nothing to do` is Snakemake's cost where all records are there.
 """
 
 
@@ -121,7 +123,7 @@ def _estimate(parts: pd.DataFrame, measured: pd.DataFrame, sizes: Mapping[str, f
     network, rest = float(a_scan.get(True, math.nan)), float(a_scan.get(False, math.nan))
     notebook = float((parts["cpu_seconds"] / parts["scans"])[parts["part"] == NOTEBOOK].sum())
     largest = measured[measured["subjects"] == measured["subjects"].max()]
-    cohort = largest[~largest["stage"].isin(("prepare", PAGE_STAGE, "workflow: nothing to do"))]
+    cohort = largest[~largest["stage"].isin(("prepare", PAGE_STAGE, "what changed", "workflow: nothing to do"))]
     alone = float(cohort["cpu_seconds"].sum()) / (largest["subjects"].max() * VISITS)
     hours = SCANS / 3600
     rows = [[kind, f"{size / 1e6:.2f}", f"{size * SCANS / GB:,.0f}"] for kind, size in sizes.items()]

@@ -1,8 +1,8 @@
 """What `benchmark-scale` runs in processes of their own, so that each is measured alone.
 
-`python -m pipelines.scale_tasks prepare|reports|index|provenance STUDY.toml`: parts of a run that are no command of
-their own. `... timed STAGE STUDY.toml ...`: a stage as `pipelines.stages` takes it; prints as JSON how much processor
-time its parts took.
+`python -m pipelines.scale_tasks prepare|records|changes|reports|index|provenance STUDY.toml`: parts of a run that are
+no command of their own. `... timed STAGE STUDY.toml ...`: a stage as `pipelines.stages` takes it; prints as JSON how
+much processor time its parts took.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _PARTS = {
                 ("pipelines.jobs", "use_threads", LOADING), ("pipelines.jobs", "loaded_weights", LOADING)),
     "follow": (("pipelines.following", "see", NETWORK), ("pipelines.following", "joint_volumes", NETWORK),
                ("pipelines.following", "use_threads", LOADING), ("pipelines.following", "loaded_weights", LOADING)),
-    "subject-report": (("papermill", "execute_notebook", NOTEBOOK),
+    "subject_report": (("papermill", "execute_notebook", NOTEBOOK),
                        ("pipelines.reports", "write_thumbnails", "thumbnails"),
                        ("pipelines.notebooks", "_page", "the page's HTML")),
     "measure": (("pipelines.measuring", "measure_discs", "measuring discs"),
                 ("pipelines.measuring", "compare_masks", "comparing with reference masks")),
 }
-_MODULES = {"follow": "pipelines.following", "measure": "pipelines.measuring", "subject-report": "pipelines.reports"}
+_MODULES = {"follow": "pipelines.following", "measure": "pipelines.measuring", "subject_report": "pipelines.reports"}
 IMPORTS, REST = "starting Python and imports", "the rest"
 
 
@@ -48,6 +48,26 @@ def prepare(study_toml: Path) -> None:
     write_program(results, study)
     write_settings(study, results)
     write_config(study, results, manifest, cores=2, device="cpu", spread=Spread())
+
+
+def _records_part(task: str, study_toml: Path) -> None:
+    """Make real records of stand-ins, or find what changed since they were written, which is nothing."""
+    from analysis.errors import OutputError
+    from analysis.io.files import Checksums
+    from analysis.io.results import StudyResults
+    from analysis.settings import load_study
+    from pipelines.records import outdated
+    from pipelines.scale_cohort import write_records
+
+    results = StudyResults(load_study(study_toml).output_dir)
+    if task == "records":
+        write_records(results)
+        return
+    checksums = Checksums(results.checksums_json)
+    if found := outdated(results, checksums):
+        raise OutputError("records that fit the files", str(next(iter(found.items()))), str(results.output_dir),
+                          "This is a fault of the program.")
+    checksums.save()
 
 
 def _index_part(name: str, study_toml: Path) -> None:
@@ -113,10 +133,13 @@ def _timed(do: Callable[..., Any], spent: dict[str, float], part: str) -> Callab
 def main() -> int:
     if sys.argv[1] == "timed":
         return timed(sys.argv[2:])
-    if sys.argv[1] == "prepare":
-        prepare(Path(sys.argv[2]))
+    task, study_toml = sys.argv[1], Path(sys.argv[2])
+    if task == "prepare":
+        prepare(study_toml)
+    elif task in ("records", "changes"):
+        _records_part(task, study_toml)
     else:
-        _index_part(sys.argv[1], Path(sys.argv[2]))
+        _index_part(task, study_toml)
     return 0
 
 
