@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     {"analysis"}, {"analysis.vocabulary", "analysis.errors"}, {"analysis.types", "analysis.settings"},
     {"analysis.schemas"}, {"analysis.io"}, {"analysis.imaging"}, {"analysis.phantom"},
-    {"analysis.segmentation", "analysis.measure"}, {"analysis.longitudinal"}, {"analysis.tables"},
+    {"analysis.segmentation", "analysis.measure"}, {"analysis.longitudinal"}, {"analysis.methods"}, {"analysis.tables"},
     {"analysis.benchmarks"}, {"analysis.models"}, {"analysis.stats"}, {"analysis.figures"},
     {"pipelines"},
 ]

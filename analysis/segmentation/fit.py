@@ -43,6 +43,8 @@ class FitPlan:
         Steps between two validations; 0 = never.
     patience : int
         Validations without a better score before training stops early.
+    steps : int
+        At most so many; 0 = as many as there is time for.
     """
 
     minutes: float
@@ -51,6 +53,40 @@ class FitPlan:
     average_decay: float = 0.995
     validate_every: int = 0
     patience: int = 10
+    steps: int = 0
+
+    def share(self, progress: Progress) -> float:
+        """Part of the budget that is used, 0 to 1."""
+        by_steps = progress.step / self.steps if self.steps else 0.0
+        return min(max(by_steps, progress.seconds / (self.minutes * 60)), 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """Loss, optimiser and learning rate of a training other than ours.
+
+    Attributes
+    ----------
+    loss : function of scores, target and the share of the budget used
+    optimiser : function of the parameters
+    rate : function of the step and of the share of the budget used
+    clip : float, largest norm of the gradient
+    """
+
+    loss: Callable[[Tensor, Tensor, float], Tensor]
+    optimiser: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+    rate: Callable[[int, float], float]
+    clip: float = math.inf
+
+
+def own_recipe(plan: FitPlan) -> Recipe:
+    """AdamW with a short warm-up and a cosine, cross entropy plus Dice."""
+
+    def rate(step: int, share: float) -> float:
+        return plan.peak_rate * min(1, (step + 1) / 60) * (0.5 + 0.5 * math.cos(math.pi * share)) + 1e-5
+
+    return Recipe(lambda scores, target, share: loss_of(scores, target),
+                  lambda parameters: torch.optim.AdamW(parameters, lr=plan.peak_rate, weight_decay=1e-4), rate, 5.0)
 
 
 @dataclass(eq=False)
@@ -88,22 +124,27 @@ def loss_of(scores: Tensor, target: Tensor) -> Tensor:
 
 
 def fit(network: nn.Module, batches: Callable[[int], Iterable[tuple[Tensor, Tensor]]], plan: FitPlan, checkpoint: Path,
-        *, validate: Callable[[nn.Module], float] | None = None, title: str = "training") -> tuple[nn.Module, Progress]:
+        *, validate: Callable[[nn.Module], float] | None = None, title: str = "training",
+        recipe: Recipe | None = None) -> tuple[nn.Module, Progress]:
     """Train `network` and return the moving average of its weights: the best validated one, or the last.
 
     Parameters
     ----------
     batches : function of the step to start from
-        Gives endless (image, target) pairs, (B, C, I, J, K) and (B, S, I, J, K).
+        Gives endless (image, target) pairs, (B, C, ...) and, with `own_recipe`, (B, S, ...).
     checkpoint : Path
         Written every two minutes and at the end; where it exists, training goes on from it.
     validate : function of a network in evaluation mode, optional
         Higher is better. Without it there is no early stopping.
+    recipe : Recipe, optional
+        Default: `own_recipe`.
     """
-    device = torch.device(plan.device)
-    network = network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    device, recipe = torch.device(plan.device), recipe or own_recipe(plan)
+    network = network.to(device)
+    if not any(p.ndim == 4 for p in network.parameters()):  # no layer in two dimensions
+        network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     average = AveragedModel(network, avg_fn=partial(_averaged, plan.average_decay), use_buffers=True)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=plan.peak_rate, weight_decay=1e-4)
+    optimiser = recipe.optimiser(network.parameters())
     progress, best = Progress(), None
     parts: dict[str, Any] = {"network": network, "average": average, "optimiser": optimiser}
     if checkpoint.exists():
@@ -114,18 +155,18 @@ def fit(network: nn.Module, batches: Callable[[int], Iterable[tuple[Tensor, Tens
     begun, last_saved, recent = time.monotonic() - progress.seconds, time.monotonic(), []
     bar = tqdm(total=round(plan.minutes * 60), initial=round(progress.seconds), unit="s", desc=title, mininterval=5)
     # A budget already used up draws no batch: asking for one would start the workers.
-    for image, target in batches(progress.step) if progress.seconds < plan.minutes * 60 else ():
-        share = min(progress.seconds / (plan.minutes * 60), 1.0)
+    for image, target in batches(progress.step) if plan.share(progress) < 1 else ():
+        share = plan.share(progress)
         for group in optimiser.param_groups:
-            warm_up = min(1, (progress.step + 1) / 60)
-            group["lr"] = plan.peak_rate * warm_up * (0.5 + 0.5 * math.cos(math.pi * share)) + 1e-5
+            group["lr"] = recipe.rate(progress.step, share)
         network.train()
         with mixed_precision(plan.device):
-            scores = network(image.to(device, memory_format=torch.channels_last_3d))
-        loss = loss_of(scores.float(), target.to(device))
+            scores = network(image.to(device, memory_format=torch.channels_last_3d if image.ndim == 5
+                                      else torch.preserve_format))
+        loss = recipe.loss(scores.float(), target.to(device), share)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
         optimiser.step()
         average.update_parameters(network)
         recent.append(float(loss.detach()))
@@ -144,7 +185,7 @@ def fit(network: nn.Module, batches: Callable[[int], Iterable[tuple[Tensor, Tens
                         **({"loss": progress.curve[-1][2]} if progress.curve else {}),
                         **({"dice": progress.validations[-1][2]} if progress.validations else {}))
         bar.update(round(progress.seconds) - bar.n)
-        done = progress.seconds >= plan.minutes * 60 or _stale(progress, plan)
+        done = plan.share(progress) >= 1 or _stale(progress, plan)
         if done or time.monotonic() - last_saved > SAVE_EVERY_S:
             _save(checkpoint, {**{n: p.state_dict() for n, p in parts.items()}, "progress": vars(progress),
                                "best": best})

@@ -1,0 +1,113 @@
+"""Published methods behind one interface: what every one of them must do, whatever the paper. All synthetic."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from toy_cases import dice, toy_cases
+
+from analysis.errors import ImageError, StudyError
+from analysis.methods.method import IGNORED, Choices, Trained, with_contrasts
+from analysis.methods.registry import METHODS, build_method
+from analysis.methods.training import Budget, load_trained, stage_records, train_method
+from analysis.vocabulary import DIXON, Contrast
+
+# Enough steps for seven bright boxes, with few feature maps and one pair a step.
+TOY = {"fcn-baseline": (40, 8), "msfcn": (40, 16), "msfcn-a": (40, 16), "fcn3d": (60, 4), "fcn2d": (60, 16)}
+
+
+def toy_method(name):
+    steps, width = TOY[name]
+    method = build_method(name, Choices(contrasts=DIXON, width=width))
+    return steps, replace(method, stages=tuple(replace(s, batch=1, rate=lambda step, share: 3e-3)
+                                               for s in method.stages))
+
+
+@pytest.mark.parametrize("name", TOY)
+def test_it_learns_two_scans_and_names_their_discs(name, rng, tmp_path):
+    cases = toy_cases(rng)
+    steps, method = toy_method(name)
+    trained = train_method(method, cases, Budget(60, steps=steps), tmp_path)
+    for case in cases:
+        found = method.predict(trained, with_contrasts(case, method.contrasts), "cpu")
+        assert found.labels.shape == found.probability.shape == case.labels.shape
+        assert 0 <= found.probability.min() and found.probability.max() <= 1
+        assert dice(found.labels, case.labels) > 0.8
+        assert ((found.labels == case.labels)[(case.labels > 0) & (found.labels > 0)]).mean() > 0.95
+    again = method.predict(load_trained(method, tmp_path), with_contrasts(cases[0], method.contrasts), "cpu")
+    before = method.predict(trained, with_contrasts(cases[0], method.contrasts), "cpu")
+    np.testing.assert_array_equal(again.labels, before.labels)
+    assert [r.steps for r in stage_records(method, tmp_path)] == [steps] * len(method.stages)
+
+
+@pytest.mark.parametrize("name", TOY)
+def test_gradient_reaches_every_weight(name, rng):
+    cases = toy_cases(rng)
+    _, method = toy_method(name)
+    trained = Trained({}, {"mean": np.zeros(4, np.float32), "sd": np.ones(4, np.float32), **method.learn(cases)})
+    for stage in method.stages:
+        torch.manual_seed(0)
+        network = stage.build()
+        image, target = stage.draw(cases, trained, rng)
+        scores = network(torch.from_numpy(np.ascontiguousarray(image))[None])
+        assert scores.shape[0] == 1 and scores.shape[2:] == target.shape
+        loss = stage.loss(scores, torch.from_numpy(np.ascontiguousarray(target))[None], 0.9)
+        loss.backward()
+        without = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+        assert without == [], stage.name
+        trained = Trained({**trained.networks, stage.name: network.eval()}, trained.learnt)
+
+
+@pytest.mark.parametrize("name", TOY)
+def test_a_voxel_that_is_ignored_has_no_loss(name, rng):
+    _, method = toy_method(name)
+    for stage in method.stages:
+        scores = torch.from_numpy(rng.normal(size=(1, _scores(stage), 6, 6, 6)).astype(np.float32))
+        target = torch.from_numpy(rng.integers(0, 2, (1, 6, 6, 6)).astype(np.int16))
+        target[0, 0] = IGNORED
+        other = scores.clone()
+        other[:, :, 0] += 5
+        assert stage.loss(scores, target, 0.9) == pytest.approx(float(stage.loss(other, target, 0.9)))
+
+
+def _scores(stage):
+    network = stage.build()
+    last = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Conv3d
+                                                       | torch.nn.ConvTranspose2d)][-1]
+    return last.out_channels
+
+
+def test_training_goes_on_where_it_stopped_and_a_finished_stage_is_kept(rng, tmp_path):
+    cases = toy_cases(rng)
+    _, method = toy_method("fcn-baseline")
+    train_method(method, cases, Budget(60, steps=3), tmp_path)
+    weights = (tmp_path / "segment.safetensors").read_bytes()
+    train_method(method, cases, Budget(60, steps=30), tmp_path)
+    assert (tmp_path / "segment.safetensors").read_bytes() == weights
+    assert not (tmp_path / "segment.pt").exists()
+
+
+def test_the_same_seed_gives_the_same_weights(rng, tmp_path):
+    cases = toy_cases(rng)
+    _, method = toy_method("fcn-baseline")
+    for name in ("one", "two"):
+        train_method(method, cases, Budget(60, steps=3), tmp_path / name)
+    one, two = ((tmp_path / n / "segment.safetensors").read_bytes() for n in ("one", "two"))
+    assert one == two
+
+
+def test_unknown_names_and_choices_are_refused():
+    with pytest.raises(StudyError, match="msfcn"):
+        build_method("msfnc")
+    with pytest.raises(StudyError, match="voxel_dropout"):
+        build_method("fcn3d", Choices(voxel_dropout=0.01))
+    assert set(TOY) <= set(METHODS)
+
+
+def test_a_missing_contrast_is_told(rng):
+    case = toy_cases(rng)[0]
+    with pytest.raises(ImageError, match="no t2"):
+        with_contrasts(case, (Contrast.WATER, Contrast.T2))
+    swapped = with_contrasts(case, (Contrast.OPPOSED, Contrast.WATER))
+    np.testing.assert_array_equal(swapped.image, case.image[[3, 0]])
