@@ -8,7 +8,7 @@ import torch
 from toy_cases import dice, toy_cases
 
 from analysis.errors import ImageError, StudyError
-from analysis.methods.method import IGNORED, Choices, Trained, with_contrasts
+from analysis.methods.method import IGNORED, Choices, Trained, prepared, with_contrasts
 from analysis.methods.registry import METHODS, build_method
 from analysis.methods.training import Budget, load_trained, stage_records, train_method
 from analysis.vocabulary import DIXON, Contrast
@@ -49,7 +49,7 @@ def test_gradient_reaches_every_weight(name, rng):
     for stage in method.stages:
         torch.manual_seed(0)
         network = stage.build()
-        image, target = stage.draw(cases, trained, rng)
+        image, target = stage.draw(cases, prepared(stage, cases, trained, "cpu"), rng)
         scores = network(torch.from_numpy(np.ascontiguousarray(image))[None])
         assert scores.shape[0] == 1 and scores.shape[2:] == target.shape
         loss = stage.loss(scores, torch.from_numpy(np.ascontiguousarray(target))[None], 0.9)
