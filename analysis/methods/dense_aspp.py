@@ -95,7 +95,7 @@ class DenseASPP2D(nn.Module):
         return scores[:, :, :height, :width]
 
 
-class AnyWidthVNet(VNet):  # type: ignore[misc]
+class AnyWidthVNet(VNet):
     """V-Net (Milletari et al. 2016) without drop-out, as published: (B, C, I, J, K) -> (B, classes, I, J, K), any size.
 
     MONAI's has 16 features at the start and takes 1, 2, 4, 8 or 16 contrasts; this one takes any number of either, the
@@ -120,5 +120,5 @@ class AnyWidthVNet(VNet):  # type: ignore[misc]
     def forward(self, image: Tensor) -> Tensor:
         i, j, k = image.shape[2:]
         wide = functional.pad(image, (0, (-k) % 16, 0, (-j) % 16, 0, (-i) % 16), mode="replicate")
-        result: Tensor = super().forward(wide)[:, :, :i, :j, :k]
-        return result
+        scores: Tensor = super().forward(wide)  # type: ignore[no-untyped-call]
+        return scores[:, :, :i, :j, :k]

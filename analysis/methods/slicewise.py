@@ -27,8 +27,10 @@ def slicewise_probability(network: nn.Module, image: Float, device: str, *, axis
     """
     slices = np.moveaxis(image, axis + 1, 0)
     network = network.to(device).eval()
+    parts = []
     with torch.inference_mode():
-        parts = [probability_of_disc(network(torch.from_numpy(np.ascontiguousarray(slices[at : at + AT_ONCE])).to(device)))
-                 .float().cpu() for at in range(0, len(slices), AT_ONCE)]
-    result: Float = np.ascontiguousarray(np.moveaxis(torch.cat(parts).numpy(), 0, axis))
+        for at in range(0, len(slices), AT_ONCE):
+            seen = torch.from_numpy(np.ascontiguousarray(slices[at : at + AT_ONCE])).to(device)
+            parts.append(probability_of_disc(network(seen).float()).cpu().numpy())
+    result: Float = np.ascontiguousarray(np.moveaxis(np.concatenate(parts), 0, axis))
     return result
