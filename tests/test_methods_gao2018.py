@@ -64,7 +64,7 @@ def test_the_localiser_has_eight_channels_and_takes_any_number_of_contrasts():
     network = AnyWidthVNet(3, 8, 2)
     assert network(torch.zeros(1, 3, 20, 33, 18)).shape == (1, 8, 20, 33, 18)
     _, _, localise = build_method("dense-aspp2d", Choices(width=8)).stages
-    assert localise.build()(torch.zeros(1, 4, 16, 16, 16)).shape[1] == 8
+    assert localise.build()(torch.zeros(1, 4, 16, 16, 32)).shape[1] == 8
 
 
 def test_the_region_holds_every_disc_and_what_lies_between_them():
