@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.benchmarks.scores import score_discs
 from analysis.measure.agreement import mean_sd
@@ -169,13 +170,13 @@ def summarise_arvd(values: Iterable[float]) -> ArvdSummary:
     return ArvdSummary(len(given), float(np.mean(given)), float(np.median(given)), float(np.max(given)))
 
 
-def _values(frame: pd.DataFrame, column: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _values(frame: pd.DataFrame, column: str) -> NDArray[np.float64]:
     if column not in frame:
         return np.full(len(frame), math.nan)
-    return frame[column].to_numpy(dtype=np.float64, na_value=math.nan)
+    return np.asarray(frame[column], dtype=np.float64)
 
 
-def _present(values: np.ndarray[Any, np.dtype[np.float64]]) -> list[float]:
+def _present(values: NDArray[np.float64]) -> list[float]:
     return [float(v) for v in values if not math.isnan(v)]
 
 
