@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from analysis.types import LabelMap
 
 RECORD = "benchmark.json"  # of a protocol's folder: what the page of all protocols reads
-_NOT_PAIRED = ("no two folders are paired (images.pairs in study.toml): if some hold scans of one person, that person "
-               "may stand on both sides of the split")
+_NOT_PAIRED = ("not paired in study.toml (images.pairs): {folders}. Where two of these folders hold scans of one "
+               "person, that person may stand on both sides of the split")
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,8 +97,6 @@ def benchmark(args: argparse.Namespace) -> int:
 def _settings(args: argparse.Namespace) -> Settings:
     import os
 
-    import torch
-
     from analysis.benchmarks.method_runs import Settings
     from analysis.methods.training import Budget
     from analysis.segmentation.device import resolve_device
@@ -109,7 +107,6 @@ def _settings(args: argparse.Namespace) -> Settings:
         if not right:
             raise StudyError(expected, str(getattr(args, name)), f"--{name}", "Correct it.")
     device, cores = resolve_device(args.device or load_study(args.study).device), os.cpu_count() or 1
-    torch.set_num_threads(cores)
     encoder: Path | None = args.encoder_weights
     if encoder is not None and not encoder.is_file():
         raise StudyError("a file with weights of a ResNet-50", "no such file", str(encoder), "Correct the path.")
@@ -191,8 +188,9 @@ def _tell_plan(asked: Benchmark) -> None:
 
 def _warnings(asked: Benchmark) -> list[str]:
     """What the page must say of the data."""
-    unpaired = asked.study.images.layout == "ivdm3seg" and not asked.study.images.pairs
-    return [f"{str(asked.study.path)!r}: {_NOT_PAIRED}"] if unpaired else []
+    paired = {subject for subject, _ in asked.study.images.pairs.values()}
+    alone = sorted({v.key[0] for v in asked.visits} - paired) if asked.study.images.layout == "ivdm3seg" else []
+    return [_NOT_PAIRED.format(folders=", ".join(alone))] if alone else []
 
 
 def _run(run: FoldRun) -> str:

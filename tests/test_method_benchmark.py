@@ -205,7 +205,7 @@ def test_a_folder_in_the_layout_of_the_challenge_needs_no_other_code(tmp_path, c
 def test_unpaired_folders_of_the_challenge_are_warned_of(tmp_path, capsys, no_report):
     path = write_ivdm3seg(tmp_path / "challenge", pairs=False)
     assert bench(path, tmp_path / "out", "--methods", "fcn3d") == 0
-    assert "no two folders are paired" in (tmp_path / "out" / "comparison.md").read_text()
+    assert "not paired in study.toml (images.pairs): 01, 02, 03, 04" in (tmp_path / "out" / "comparison.md").read_text()
     assert bench(path, tmp_path / "out", "--protocol", "li2018-two-stage") == 1
     assert "images.pairs" in capsys.readouterr().err
 
@@ -238,7 +238,8 @@ def test_only_a_study_that_says_so_is_synthetic(tmp_path):
     assert says_synthetic(plain)
     (tmp_path / "a" / "dataset_description.json").write_text("{damaged")
     assert not says_synthetic(plain)
-    assert says_synthetic(study_of(tmp_path / "b", 'layout = "csv"\nroot = "."', head='description = "A synthetic one"'))
+    told = study_of(tmp_path / "b", 'layout = "csv"\nroot = "."', head='description = "A synthetic one"')
+    assert says_synthetic(told)
 
 
 # One row

@@ -266,7 +266,8 @@ _GEORGIEV = Protocol(
                   (_MEAN_DICE,)),
      DiscsTable("table_2", "Georgiev and Asenov 2018, Table 2: Dice by disc, ensemble", "ensemble",
                 (0.898695, 0.925335, 0.937724, 0.929478, 0.916675, 0.907566, 0.893001), 0.915)),
-    notes=("One training of three planes and their fusion serves all four rows; the budget is that of all together.",
+    notes=("One training of three planes and their fusion serves all four rows; the budget is that of all together. "
+           "The fusion learns from subjects that the planes did not learn from.",
            "The paper's four folds: --folds 4."))
 
 PROTOCOLS: dict[str, Protocol] = {p.name: p for p in (
