@@ -1,4 +1,4 @@
-"""U-Nets of Wang et al. 2020: that of Cicek et al. 2016 in 3D, the one of Table II for patches, the one of Fig. 2 in 2D.
+"""U-Nets of Wang et al. 2020: that of Cicek et al. 2016 in 3D, that of Table II for patches, that of Fig. 2 in 2D.
 
 Knows nothing of scans. Where text, tables and figures of the paper do not agree:
 
@@ -13,6 +13,7 @@ Knows nothing of scans. Where text, tables and figures of the paper do not agree
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from monai.networks.blocks import Convolution
@@ -27,8 +28,9 @@ DROPOUT = 0.2
 class UNet3D(nn.Module):
     """Cicek et al. 2016, padded: (B, C, I, J, K) -> (B, outputs, I, J, K), each axis of 8 voxels at least.
 
-    Three poolings, batch norm before every ReLU, feature maps doubled before each pooling. 19,069,955 parameters with
-    three contrasts, three outputs and width 1.
+    Three poolings, batch norm before every ReLU, feature maps doubled before each pooling. With three contrasts, three
+    outputs and width 1 it has the 19,069,955 parameters that they give, batch norm and the biases of the
+    up-convolutions not counted.
 
     Parameters
     ----------
@@ -42,7 +44,7 @@ class UNet3D(nn.Module):
         features = [max(n // width, 2) for n in (32, 64, 128, 256, 512)]
         self.down = nn.ModuleList()
         last = contrasts
-        for few, many in zip(features[:-1], features[1:], strict=True):
+        for few, many in pairwise(features):
             self.down.append(nn.Sequential(Convolution(3, last, few, **how), Convolution(3, few, many, **how)))
             last = many
         self.pool = nn.MaxPool3d(2)

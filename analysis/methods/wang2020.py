@@ -1,15 +1,16 @@
 """Wang et al. 2020: two-stage multi-modal 3D U-Net, the 3D U-Net that it is compared with, and a 2D U-Net by planes.
 
-Arrays of the paper are 36 x 256 x 256 with slices of 256 x 256 along x: x is right here, and y and z are taken for front
-and head, as then the box of 35 x 35 x 25 voxels is 70 x 44 x 31 mm, which a disc and no second one fills.
+Arrays of the paper are 36 x 256 x 256 with slices of 256 x 256 along x, so x is right-left. It does not say which of y
+and z is which: they are taken for front and head, our second and third axis, so that the box of 35 x 35 x 25 voxels is
+70 x 44 x 31 mm to the right, front and head, which a tilted disc fits and two do not.
 
 Otherwise than published, or chosen where the paper is silent:
 
 - Learning rate 1e-3. With the paper's 1e-5 nothing is learnt in less than its 10,000 epochs.
 - Intensities are brought to mean 0 and standard deviation 1 over all contrasts together, which is how the paper's
   remark on normalisation reads; zero padding comes after it.
-- 3D U-Net: trained on 32 x 64 x 64 voxels, the size that Li et al. 2018 (Table 5) cropped for it, half of them about a
-  voxel of a disc; a whole image in one pass where there is memory for it.
+- 3D U-Net, also as the localising network: trained on 32 x 64 x 64 voxels, the size that Li et al. 2018 (Table 5)
+  cropped for it, half of them about a voxel of a disc; a whole image in one pass where there is memory for it.
 - Patches for training lie about the reference discs' centres, moved by the translation of the augmentation.
 - Table II has one output a contrast, each a mask of disc: the loss is over all of them, the probability is their mean.
 - 2D U-Net: half of the slices of a batch have a disc. The threshold, half of the maximum (127.5 of 255), is 0.5.
