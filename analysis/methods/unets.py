@@ -13,6 +13,7 @@ Knows nothing of scans. Where text, tables and figures of the paper do not agree
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -40,15 +41,15 @@ class UNet3D(nn.Module):
 
     def __init__(self, contrasts: int, outputs: int, width: int) -> None:
         super().__init__()
-        how = {"act": "RELU", "norm": "BATCH"}
+        convolution = partial(Convolution, 3, act="RELU", norm="BATCH")
         features = [max(n // width, 2) for n in (32, 64, 128, 256, 512)]
         self.down = nn.ModuleList()
         last = contrasts
         for few, many in pairwise(features):
-            self.down.append(nn.Sequential(Convolution(3, last, few, **how), Convolution(3, few, many, **how)))
+            self.down.append(nn.Sequential(convolution(last, few), convolution(few, many)))
             last = many
         self.pool = nn.MaxPool3d(2)
-        self.up = nn.ModuleList(UpCat(3, below, own, own, **how, bias=True, halves=False)
+        self.up = nn.ModuleList(UpCat(3, below, own, own, act="RELU", norm="BATCH", bias=True, halves=False)
                                 for below, own in zip(features[:1:-1], features[-2:0:-1], strict=True))
         self.scores = nn.Conv3d(features[1], outputs, 1)
 

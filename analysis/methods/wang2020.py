@@ -88,7 +88,8 @@ def padded(box: NDArray[np.generic], size: Sequence[int]) -> NDArray[Any]:
 def unpadded(padded_box: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
     """What `padded` laid zeros about."""
     start = [(n - m) // 2 for m, n in zip(size, padded_box.shape[-len(size):], strict=True)]
-    return padded_box[(..., *(slice(a, a + m) for a, m in zip(start, size, strict=True)))]
+    inside: tuple[Any, ...] = tuple(slice(a, a + m) for a, m in zip(start, size, strict=True))
+    return padded_box[(..., *inside)]
 
 
 def put_back(whole: Float, box: Float, start: Sequence[int]) -> None:
@@ -196,7 +197,7 @@ def two_stage_unet3d(choices: Choices) -> Method:
 
 def side_of(cases: Sequence[Case]) -> int:
     """Side of the square that every slice is padded to: that of the longest axis of all images, 256 as published."""
-    longest = max(n for case in cases for n in case.labels.shape)
+    longest: int = max(n for case in cases for n in case.labels.shape)
     return longest + (-longest) % _POOLED
 
 
