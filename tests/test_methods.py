@@ -14,7 +14,7 @@ from analysis.methods.training import Budget, load_trained, stage_records, train
 from analysis.vocabulary import DIXON, Contrast
 
 # Enough steps for seven bright boxes, with few feature maps and one pair a step.
-TOY = {"fcn-baseline": (30, 16), "msfcn": (30, 16), "msfcn-a": (30, 16), "fcn3d": (60, 8), "fcn2d": (200, 16),
+TOY = {"fcn-baseline": (40, 8), "msfcn": (40, 8), "msfcn-a": (40, 8), "fcn3d": (60, 8), "fcn2d": (200, 16),
        "dense-aspp2d": (32, 8), "triplanar-resnet": (50, 16)}
 SHAPES = {"dense-aspp2d": (26, 40, 96), "triplanar-resnet": (28, 40, 104)}
 SHAPE = (24, 40, 104)  # of the others
