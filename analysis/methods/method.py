@@ -164,7 +164,8 @@ class Choices:
     voxel_dropout : float
         Share of voxels of one contrast that are set to 0 in a training pair; 0: none (Li et al. 2018).
     gaussian_start : bool
-        Kernels drawn with a standard deviation of 0.01 instead of PyTorch's own start (Li 2018, Chen 2016).
+        Kernels drawn with a standard deviation of 0.01, as in Li 2018 and Chen 2016, instead of He's start: from there
+        networks of many layers without normalisation take thousands of steps to begin learning.
     planes : tuple of str
         Of those of a method that works plane by plane: x, y, z; empty: all.
     encoder_weights : Path, optional
