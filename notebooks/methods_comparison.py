@@ -12,7 +12,7 @@ folder: str = ""
 import json
 from pathlib import Path
 
-from IPython.display import display
+from IPython.display import Markdown, display
 
 from analysis.benchmarks import method_records as records
 from analysis.benchmarks.method_page import SYNTHETIC, origin_lines
@@ -29,7 +29,7 @@ note = "Research use only." + (f" {SYNTHETIC}" if len(synthetic) == len(done) el
                                f" Synthetic scans: {', '.join(synthetic)}." if synthetic else "")
 display(show.header("Published methods compared", note=note, facts={
     "studies": ", ".join(sorted({r["study"] for r in done.values()})), "protocols": len(done),
-    "rows that failed": sum(r["failed"] for r in done.values())}))
+    "trainings that failed": sum(r["failed"] for r in done.values())}))
 
 # %% [markdown]
 # ## With what it was made
@@ -37,9 +37,10 @@ display(show.header("Published methods compared", note=note, facts={
 
 # %%
 for record in done.values():
-    display(show.text(f"{record['title']} ({record['protocol']}): {'; '.join(origin_lines(record))}."))
-    for words in record["notes"]:
-        display(show.text(words))
+    display(Markdown(f"### {record['title']}: {record['protocol']}"))
+    display(show.text(f"{'; '.join(origin_lines(record))}.".replace("`", "")))
+    if record["notes"]:
+        display(show.text(" ".join(f"{words.removesuffix('.')}." for words in record["notes"]).replace("`", "")))
 
 # %% [markdown]
 # ## Tables in the papers' own shape
@@ -49,7 +50,7 @@ for record in done.values():
 # %%
 for where, record in done.items():
     for told in record["tables"]:
-        display(show.text(f"{told['title']}{' - synthetic scans' if record['synthetic'] else ''}"))
+        display(Markdown(f"### {told['title']}{'; synthetic scans' if record['synthetic'] else ''}"))
         display(show.table(read_text(where / f"{told['name']}.csv", told["name"]).frame))
         display(show.text(told["note"]))
 
@@ -60,7 +61,7 @@ for where, record in done.items():
 
 # %%
 for where, record in done.items():
-    display(show.text(record["title"]))
+    display(Markdown(f"### {record['title']}"))
     display(show.picture(discs_by_method(tables[where]["discs"], record["rows"]),
                          alt=f"{record['title']}: Dice and signed volume error of every disc, by method."))
 
@@ -72,7 +73,7 @@ for where, record in done.items():
 # %%
 moved = {where: record for where, record in done.items() if len(tables[where]["changes"])}
 for where, record in moved.items():
-    display(show.text(record["title"]))
+    display(Markdown(f"### {record['title']}"))
     display(show.picture(change_errors(tables[where]["changes"], record["rows"]),
                          alt=f"{record['title']}: error of change over change, by method."))
 if not moved:
@@ -83,7 +84,7 @@ if not moved:
 
 # %%
 for where, record in done.items():
-    display(show.text(record["title"]))
+    display(Markdown(f"### {record['title']}"))
     display(show.table(tables[where]["scores"].drop(columns="row"), records.METHOD_SCORES,
                        decimals={"mld_mm": 2, "sd_mm": 2, "maad_mm": 2, "maad_sd_mm": 2}))
 
@@ -94,7 +95,7 @@ for where, record in done.items():
 
 # %%
 for where, record in done.items():
-    display(show.text(record["title"]))
+    display(Markdown(f"### {record['title']}"))
     display(show.picture(method_curves(tables[where]["curves"], record["rows"]),
                          alt=f"{record['title']}: training loss over time."))
 
@@ -104,7 +105,7 @@ for where, record in done.items():
 # %%
 for where, record in done.items():
     trainings = tables[where]["trainings"]
-    display(show.text(record["title"]))
+    display(Markdown(f"### {record['title']}"))
     display(show.table(trainings.drop(columns=["row", "trained_on", "tested_on"]), records.METHOD_TRAININGS,
                        decimals={"minutes": 2}))
     visits = tables[where]["visits"]

@@ -232,13 +232,14 @@ def test_what_cannot_be_asked_for_is_told(study, tmp_path, capsys, more, told):
 
 
 def test_only_a_study_that_says_so_is_synthetic(tmp_path):
-    plain = study_of(tmp_path / "a", 'layout = "csv"\nroot = "."')
+    plain = study_of(tmp_path / "a", 'layout = "ivdm3seg"\nroot = "."', groups='["all"]')
     assert not says_synthetic(plain)
     (tmp_path / "a" / "dataset_description.json").write_text('{"Name": "Synthetic bed-rest demo cohort"}')
     assert says_synthetic(plain)
     (tmp_path / "a" / "dataset_description.json").write_text("{damaged")
     assert not says_synthetic(plain)
-    told = study_of(tmp_path / "b", 'layout = "csv"\nroot = "."', head='description = "A synthetic one"')
+    told = study_of(tmp_path / "b", 'layout = "ivdm3seg"\nroot = "."', groups='["all"]',
+                    head='description = "A synthetic one"')
     assert says_synthetic(told)
 
 

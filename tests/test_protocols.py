@@ -7,7 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.benchmarks.method_records import METHOD_CHANGES, METHOD_DISCS, METHOD_SCORES, METHOD_TRAININGS
+from analysis.benchmarks.method_records import (
+    METHOD_CHANGES,
+    METHOD_CURVES,
+    METHOD_DISCS,
+    METHOD_SCORES,
+    METHOD_TRAININGS,
+)
 from analysis.benchmarks.method_scores import (
     MethodScore,
     change_rows,
@@ -20,6 +26,7 @@ from analysis.benchmarks.method_tables import LEVELS, Outcome, paper_tables, sco
 from analysis.benchmarks.protocols import OWN_ENGINE, PROTOCOLS, ArvdTable, DiscsTable, ScansTable, protocol_of
 from analysis.benchmarks.splits import by_subject, by_visit
 from analysis.errors import StudyError
+from analysis.figures.methods import change_errors, discs_by_method, method_curves
 from analysis.measure.surfaces import mesh_hausdorff_mm, surface_distances
 from analysis.methods.method import SPACING_MM
 from analysis.methods.registry import METHODS
@@ -312,3 +319,27 @@ def test_a_failed_row_says_why_and_shows_no_numbers():
     row = dict(zip(table.header, table.rows[1], strict=True))
     assert row["training, ours"] == "failed: no t2 | at all" and row["MLD ± SD (mm), ours"] == "-"
     assert row["MLD ± SD (mm), published"] == "0.91 ± 0.58" and r"no t2 \| at all" in table.markdown()
+
+
+# Figures
+
+
+def test_figures_show_every_disc_once_and_say_when_there_is_none():
+    outcome = outcome_of("li2018-ablation")
+    titles = {r.name: r.title for r in outcome.protocol.rows}
+    left, right = discs_by_method(outcome.discs, titles).axes
+    assert [t.get_text() for t in left.get_yticklabels()] == list(titles.values())
+    # One collection a method and level; 28 discs a row, one of them lost: at Dice 0, and without a volume error.
+    assert [sum(len(c.get_offsets()) for c in panel.collections) for panel in (left, right)] == [5 * 28, 5 * 27]
+    panels = change_errors(outcome.changes, titles).axes[:5]
+    assert [len(p.collections[0].get_offsets()) for p in panels] == [13] * 5  # two people, seven discs, one lost
+    middle, error = panels[0].collections[0].get_offsets()[0]
+    assert (middle, error) == (pytest.approx(10.15), pytest.approx(0.3))  # drawn 10 %, automatic 10.3 %
+    curves = typed_frame([{"row": "msfcn", "fold": "holdout", "stage": "segment", "step": 50 * i, "minutes": i,
+                           "loss": 1 / i} for i in (1, 2)], METHOD_CURVES)
+    (panel,) = (a for a in method_curves(curves, titles).axes if a.lines)
+    assert panel.get_title(loc="left") == "MsFCN" and panel.lines[0].get_xydata().tolist() == [[1, 1], [2, 0.5]]
+    for figure, told in ((discs_by_method(outcome.discs.iloc[:0], titles), "no row"),
+                         (change_errors(NO_CHANGE, titles), "no disc"),
+                         (method_curves(curves.iloc[:0], titles), "before its first")):
+        assert told in figure.texts[0].get_text() and not figure.axes

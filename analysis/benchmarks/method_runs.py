@@ -209,13 +209,14 @@ def run_row(run: FoldRun) -> None:
             lost.append(" ".join(visit.key))
             own = failed_rows(visit.reference, reason=f"{type(error).__name__}: {error}")
         else:
+            seconds += time.monotonic() - begun
             own = disc_rows(found, visit.reference)
-        seconds += time.monotonic() - begun
         rows += [{"row": run.row.name, "fold": run.split.name, "subject": visit.key[0], "session": visit.key[1], **r}
                  for r in own]
     write_table(typed_frame(rows, METHOD_DISCS), run.folder / _DISCS, METHOD_DISCS)
     write_table(typed_frame(curves, METHOD_CURVES), run.folder / _CURVES, METHOD_CURVES)
-    told |= {"seconds_per_scan": round(seconds / len(run.split.testing), 2),
+    tested = len(run.split.testing) - len(lost)
+    told |= {"seconds_per_scan": round(seconds / tested, 2) if tested else None,
              "status": str(Status.FLAGGED if lost else Status.OK),
              "reason": f"no result for {', '.join(lost)}: see discs.csv" if lost else ""}
     write_text(run.folder / RESULT, json.dumps(told, indent=1) + "\n")

@@ -153,9 +153,12 @@ def _training(outcome: Outcome, row: str, **wanted: str) -> str:
     failed = own[own["status"] == Status.FAILED]
     if len(failed):
         return f"failed: {failed['reason'].iloc[0]}"
-    words = [f"{ended}, {steps} steps" if steps and "as asked" not in ended else ended
-             for ended, steps in zip(own["ended"], own["steps"], strict=True)]
-    return "; ".join(dict.fromkeys(words)) if words else "not run"
+    if own.empty:
+        return "not run"
+    ended, steps = "; ".join(dict.fromkeys(own["ended"])), sorted(set(own["steps"]), key=lambda s: (len(s), s))
+    if "as asked" in ended or steps == [""]:
+        return ended
+    return f"{ended}, {steps[0]} steps" if len(steps) == 1 else f"{ended}, from {steps[0]} to {steps[-1]} steps"
 
 
 def _notes(outcome: Outcome, *more: str, published: bool = True) -> str:

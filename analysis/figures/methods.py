@@ -18,12 +18,12 @@ from analysis.figures.style import (
     BLACK,
     DOUBLE_MM,
     GREY,
-    SINGLE_MM,
     empty_figure,
     group_styles,
     level_style,
     new_figure,
     ordered_levels,
+    panel_grid,
     styled,
 )
 
@@ -97,10 +97,9 @@ def change_errors(changes: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     if not rows:
         return empty_figure("no disc was found at two visits")
     columns = min(len(rows), 3)
-    lines = -(-len(rows) // columns)
-    figure = new_figure(width_mm=SINGLE_MM if columns == 1 else DOUBLE_MM, height_mm=14 + 62 * lines)
-    panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).ravel().tolist()
-    for panel, row in zip(panels, rows, strict=False):
+    figure = new_figure(width_mm=DOUBLE_MM, height_mm=16 + 62 * -(-len(rows) // columns))
+    panels = panel_grid(figure, len(rows), columns=columns)
+    for panel, row in zip(panels, rows, strict=True):
         own = known[known["row"] == row]
         drawn = 100 * (own["vg2_mm3"] - own["vg1_mm3"]) / own["vg1_mm3"]
         middle = drawn + own["change_error_percent"] / 2
@@ -116,12 +115,18 @@ def change_errors(changes: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         panel.annotate(f"mean {mean:.1f}, SD {sd:.1f}, n = {len(own)}", (0.02, 0.98), xycoords="axes fraction",
                        va="top", fontsize=6)
         panel.margins(y=0.2)
-    for unused in panels[len(rows):]:
-        unused.set_axis_off()
-    figure.supxlabel("mean of drawn and automatic change (%)", fontsize=7)
-    figure.supylabel("automatic − drawn change (%)", fontsize=7)
+    _outer_labels(panels, columns, x="mean of drawn and\nautomatic change (%)", y="automatic − drawn change (%)")
     _legend(figure, known["level"])
     return figure
+
+
+def _outer_labels(panels: list[Axes], columns: int, *, x: str, y: str) -> None:
+    """Labels at the lowest panel of each column and at the first of each line."""
+    for i, panel in enumerate(panels):
+        if i + columns >= len(panels):
+            panel.set_xlabel(x)
+        if i % columns == 0:
+            panel.set_ylabel(y)
 
 
 @styled
@@ -150,8 +155,7 @@ def method_curves(curves: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         panel.set_title(titles[row])
     for unused in panels[len(rows):]:
         unused.set_axis_off()
-    figure.supxlabel("time (min)", fontsize=7)
-    figure.supylabel("mean training loss", fontsize=7)
+    _outer_labels(panels[: len(rows)], columns, x="time (min)", y="mean training loss")
     figure.legend(handles=[Line2D([], [], color=c, label=stage) for stage, (c, _) in styles.items()],
                   loc="outside lower center", ncols=min(len(styles), 8))
     return figure
