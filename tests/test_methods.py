@@ -14,17 +14,20 @@ from analysis.methods.training import Budget, load_trained, stage_records, train
 from analysis.vocabulary import DIXON, Contrast
 
 # Enough steps for seven bright boxes, with few feature maps and one pair a step.
-TOY = {"fcn-baseline": (40, 8), "msfcn": (40, 16), "msfcn-a": (40, 16), "fcn3d": (60, 4), "fcn2d": (60, 16)}
+TOY = {"fcn-baseline": (40, 8), "msfcn": (40, 16), "msfcn-a": (40, 16), "fcn3d": (60, 4), "fcn2d": (60, 16),
+       "unet3d": (30, 16), "two-stage-unet3d": (80, 8), "unet2d": (50, 32)}
+LONG = {"unet3d", "two-stage-unet3d"}  # on smaller crops they are quick: test_methods_wang2020
 
 
 def toy_method(name):
     steps, width = TOY[name]
     method = build_method(name, Choices(contrasts=DIXON, width=width))
-    return steps, replace(method, stages=tuple(replace(s, batch=1, rate=lambda step, share: 3e-3)
+    # Two pairs a step: PyTorch on the CPU takes a single image with few feature maps the slow way, ten times as long.
+    return steps, replace(method, stages=tuple(replace(s, batch=2, rate=lambda step, share: 3e-3)
                                                for s in method.stages))
 
 
-@pytest.mark.parametrize("name", TOY)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in TOY])
 def test_it_learns_two_scans_and_names_their_discs(name, rng, tmp_path):
     cases = toy_cases(rng)
     steps, method = toy_method(name)

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from toy_cases import toy_case, toy_cases
+from toy_cases import dice, toy_case, toy_cases
 
 from analysis.errors import StudyError
 from analysis.methods import wang2020
 from analysis.methods.elastic import Deformations, draw_warp, elastic_field, sampled, warped
-from analysis.methods.method import SPACING_MM, Choices, Trained
+from analysis.methods.method import SPACING_MM, Choices, Trained, constant
 from analysis.methods.registry import build_method
+from analysis.methods.training import Budget, train_method
 from analysis.methods.unets import PatchUNet, SliceUNet, UNet3D
 from analysis.methods.wang2020 import (
     BEST,
@@ -152,6 +153,21 @@ def test_loss_of_masks_is_that_of_all_outputs_together():
     assert mask_loss(torch.stack([right, right], dim=1), target) == pytest.approx(0, abs=1e-6)
     # Overlap 1, sizes 2 and 2: 1 - (2 + 1) / (4 + 1).
     assert mask_loss(torch.stack([right, wrong], dim=1), target) == pytest.approx(0.4, abs=1e-6)
+
+
+@pytest.mark.parametrize(("name", "steps"), [("unet3d", 40), ("two-stage-unet3d", 45)])
+def test_they_learn_two_scans_from_small_crops(name, steps, rng, tmp_path, monkeypatch):
+    monkeypatch.setattr(wang2020, "CROP", (16, 32, 32))
+    method = build_method(name, Choices(contrasts=DIXON, width=8))
+    # Two pairs a step, as in test_methods; the last batch norm of Table II makes masks sure no faster than the rate is.
+    rate = {"localise": 3e-3, "segment": 3e-3 if name == "unet3d" else 1e-2}
+    method = replace(method, stages=tuple(replace(s, batch=2, rate=constant(rate[s.name])) for s in method.stages))
+    cases = toy_cases(rng)
+    trained = train_method(method, cases, Budget(60, steps=steps), tmp_path)
+    for case in cases:
+        found = method.predict(trained, case, "cpu")
+        assert dice(found.labels, case.labels) > 0.8
+        assert ((found.labels == case.labels)[(case.labels > 0) & (found.labels > 0)]).mean() > 0.95
 
 
 # Boxes
