@@ -17,9 +17,11 @@ from analysis.errors import BedrestError
 MODULE_OF = {"simulate": "planning", "power": "planning", "train": "training", "benchmark-engine": "benchmarks",
              "benchmark-change": "change_benchmarks", "fit-errors": "change_benchmarks", "figures": "figures",
              "verify": "verify", "export-bids": "export", "import-dicom": "importing",
-             "share": "share", "benchmark-scale": "scale_benchmark"}
+             "share": "share", "benchmark-scale": "scale_benchmark", "benchmark": "method_benchmarks"}
 DEVICES = ("auto", "cpu", "cuda", "mps")
 ENGINE_ROWS = ("synthetic", "volumes", "contrasts", "t2-discs", "vertebrae", "speed", "sliding-window", "gpu", "nnunet")
+PROTOCOLS = ("li2018-ablation", "li2018-modalities", "li2018-two-stage", "wang2020-combinations", "wang2020-planes",
+             "gao2018", "chen2016", "georgiev2018")
 CHANGE_CONDITIONS = ("sub-voxel", "turned", "thick-slices", "noisy", "bias-field", "water", "t2")
 
 
@@ -83,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("-o", "--output", type=Path, required=True, metavar="CSV")
 
     _add_train(commands)
+    _add_benchmark(commands)
     _add_benchmark_engine(commands)
     _add_benchmark_change(commands)
     _add_benchmark_scale(commands)
@@ -170,6 +173,30 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--device", choices=DEVICES, default=None, help="default: what study.toml says")
     train.add_argument("--threads", type=int, default=None, help="default: every core")
+
+
+def _add_benchmark(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    bench = commands.add_parser("benchmark", help="train and test published methods on the study's labelled scans")
+    bench.add_argument("study", type=Path, metavar="STUDY.toml")
+    bench.add_argument("--methods", nargs="+", default=[], metavar="NAME",
+                       help="methods to compare, as in docs/methods.md, or bedrest for our own engine; with --protocol "
+                            "those of its rows alone")
+    bench.add_argument("--protocol", choices=PROTOCOLS, default=None, metavar="NAME",
+                       help=f"rows, split and tables of a paper: {', '.join(PROTOCOLS)}")
+    bench.add_argument("--budget", type=float, required=True, metavar="MINUTES",
+                       help="of each training: of a row, in each fold")
+    bench.add_argument("--steps", type=int, default=0, metavar="N",
+                       help="also at most so many steps of each network (default 0: no limit)")
+    bench.add_argument("--width", type=int, default=1, metavar="W",
+                       help="divide the number of feature maps, for a small machine (default 1: as published)")
+    bench.add_argument("--folds", type=int, default=0, metavar="N",
+                       help="cross-validate over N groups of subjects (default 0: a quarter of them is held out)")
+    bench.add_argument("--encoder-weights", type=Path, default=None, metavar="FILE",
+                       help="ResNet-50 to start triplanar-resnet from (default: random weights)")
+    bench.add_argument("--seed", type=int, default=0)
+    bench.add_argument("--device", choices=DEVICES, default=None, help="default: what study.toml says")
+    bench.add_argument("-o", "--output", type=Path, required=True, metavar="DIR",
+                       help="a folder for any number of protocols; finished rows in it are not trained again")
 
 
 def _add_benchmark_engine(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -126,6 +126,17 @@ def make_training_report(folder: Path) -> Path:
     return page
 
 
+def make_methods_report(folder: Path) -> Path:
+    """Run the notebook of `bedrest benchmark` on all protocols of a folder; returns the page."""
+    page, title = folder / "methods_comparison.html", "Published methods compared"
+    try:
+        run_notebook(NOTEBOOKS / "methods_comparison.py", parameters={"folder": str(folder.resolve())},
+                     notebook=folder / "methods_comparison.ipynb", html=page, title=title)
+    except NotebookError as error:
+        _write_failed_page(page, title, error)
+    return page
+
+
 def write_reports_table(study: Study, results: StudyResults) -> pd.DataFrame:
     """Gather what became of every page into tables/reports.csv; one that was never made is a failed row."""
     subjects = list(results.read_manifest(schemas.SUBJECTS)["subject"])

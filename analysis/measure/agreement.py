@@ -6,7 +6,7 @@ Knows nothing of who made which.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -189,11 +189,12 @@ def summarise_agreement(agreements: Iterable[DiscAgreement]) -> AgreementSummary
     """
     every = list(agreements)
     good = [a for a in every if a.status != Status.FAILED]
-    mld_mm, sd_mm = _mean_sd([a.centre_distance_mm for a in good])
-    mdoc, sddoc = _mean_sd([a.dice for a in good])
+    mld_mm, sd_mm = mean_sd([a.centre_distance_mm for a in good])
+    mdoc, sddoc = mean_sd([a.dice for a in good])
     return AgreementSummary(mld_mm, sd_mm, mdoc, sddoc, n=len(good), n_failed=len(every) - len(good))
 
 
-def _mean_sd(values: list[float]) -> tuple[float, float]:
-    mean = float(np.mean(values)) if values else math.nan
+def mean_sd(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and sample SD (n - 1); not a number where there are no values, or one."""
+    mean = float(np.mean(values)) if len(values) else math.nan
     return mean, float(np.std(values, ddof=1)) if len(values) > 1 else math.nan

@@ -1,4 +1,4 @@
-"""Distances between the surfaces of two masks, by DeepMind's `surface_distance`.
+"""Distances between the surfaces of two masks: by DeepMind's `surface_distance`, and between surface meshes.
 
 Knows nothing of levels or frames.
 """
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from skimage.measure import marching_cubes
 
 
 @dataclass(frozen=True)
@@ -65,3 +67,36 @@ def surface_distances(
         hausdorff_mm=float(library.compute_robust_hausdorff(found, 100)),
         hausdorff95_mm=float(library.compute_robust_hausdorff(found, 95)),
     )
+
+
+def mesh_hausdorff_mm(
+    predicted: NDArray[np.bool_], reference: NDArray[np.bool_], *, spacing_mm: NDArray[np.float64]
+) -> float:
+    """Hausdorff distance of the two surface meshes, as Wang et al. 2020 and the MICCAI challenge of 2015 judge.
+
+    Meshes come from marching cubes at half a voxel; from each vertex of one the nearest vertex of the other is sought,
+    and the largest of these distances, either way, is the result. Vertices lie half a voxel off the voxels' centres,
+    on every edge between a voxel inside and one outside, while `SurfaceDistances.hausdorff_mm` lies between corners
+    shared by eight voxels: the two differ by a fraction of a voxel. Nearest vertex, not nearest point of a triangle:
+    vertices stand as dense as voxels do, so the result is too large by less than a voxel.
+
+    Parameters
+    ----------
+    predicted, reference : (I, J, K) bool, on one grid
+    spacing_mm : (3,) distance of neighbouring voxels along each axis; axes are taken to be at right angles
+
+    Returns
+    -------
+    float, mm; NaN when either mask is empty
+    """
+    if not predicted.any() or not reference.any():
+        return math.nan
+    one, other = (_vertices_mm(m, spacing_mm) for m in (predicted, reference))
+    return float(max(cKDTree(b).query(a)[0].max() for a, b in ((one, other), (other, one))))
+
+
+def _vertices_mm(mask: NDArray[np.bool_], spacing_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Vertices of the surface of a mask, (N, 3); closed where the mask touches the edge of its array."""
+    vertices, *_ = marching_cubes(np.pad(mask, 1).astype(np.float32), 0.5, spacing=tuple(float(s) for s in spacing_mm))
+    result: NDArray[np.float64] = np.asarray(vertices, dtype=np.float64)
+    return result

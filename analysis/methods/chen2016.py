@@ -29,7 +29,7 @@ from analysis.methods.method import (
     standardised,
 )
 from analysis.methods.naming import disk_filtered, name_discs
-from analysis.methods.start import gaussian_start
+from analysis.methods.start import gaussian_start, he_start
 from analysis.vocabulary import Contrast
 
 THRESHOLD = 0.5
@@ -129,7 +129,7 @@ def _predict_slices(trained: Trained, case: Case, device: str) -> Prediction:
 
 
 def _build(network: nn.Module, choices: Choices) -> nn.Module:
-    return gaussian_start(network) if choices.gaussian_start else network
+    return gaussian_start(network) if choices.gaussian_start else he_start(network)
 
 
 def fcn3d(choices: Choices) -> Method:

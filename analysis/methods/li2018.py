@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from analysis.methods.losses import probability_of_disc, weighted_cross_entropy
 from analysis.methods.method import Case, Choices, Method, Pair, Prediction, Stage, Trained, falling, standardised
 from analysis.methods.naming import name_discs
-from analysis.methods.start import gaussian_start
+from analysis.methods.start import gaussian_start, he_start
 from analysis.methods.tiles import Size, draw_crop, overlap_tile
 from analysis.vocabulary import DIXON, Contrast
 
@@ -123,7 +123,7 @@ def _method(name: str, sizes: Sequence[Size], choices: Choices) -> Method:
 
     def build() -> nn.Module:
         network = MsFCN(len(contrasts), max(32 // choices.width, 1), sizes)
-        return gaussian_start(network) if choices.gaussian_start else network
+        return gaussian_start(network) if choices.gaussian_start else he_start(network)
 
     stage = Stage("segment", build, partial(_draw, outside=outside, dropout=choices.voxel_dropout),
                   lambda scores, target, share: weighted_cross_entropy(scores, target, weight=DISC_WEIGHT),

@@ -89,6 +89,7 @@ class Prediction:
 
 
 Draw = Callable[[Sequence[Case], Trained, np.random.Generator], Pair]
+Prepare = Callable[[Sequence[Case], Trained, str], Mapping[str, NDArray[Any]]]
 Loss = Callable[[Tensor, Tensor, float], Tensor]
 Rate = Callable[[int, float], float]
 
@@ -113,6 +114,9 @@ class Stage:
     held_back : float
         Part of the training subjects that this stage learns from alone, the others learning from the rest: for what is
         fitted to the predictions of earlier stages. 0: all learn from all.
+    prepare : function of the training cases, of what earlier stages left, and of a device
+        Arrays by name that `draw` finds in `Trained.learnt` beside the others and that are not stored: what is slow and
+        the same at every draw, such as predictions of earlier stages; see `own`.
     """
 
     name: str
@@ -124,6 +128,7 @@ class Stage:
     weight_decay: float = 0.0
     share: float = 1.0
     held_back: float = 0.0
+    prepare: Prepare = field(default=lambda cases, trained, device: {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +164,8 @@ class Choices:
     voxel_dropout : float
         Share of voxels of one contrast that are set to 0 in a training pair; 0: none (Li et al. 2018).
     gaussian_start : bool
-        Kernels drawn with a standard deviation of 0.01 instead of PyTorch's own start (Li 2018, Chen 2016).
+        Kernels drawn with a standard deviation of 0.01, as in Li 2018 and Chen 2016, instead of He's start: from there
+        networks of many layers without normalisation take thousands of steps to begin learning.
     planes : tuple of str
         Of those of a method that works plane by plane: x, y, z; empty: all.
     encoder_weights : Path, optional
@@ -199,6 +205,16 @@ def with_contrasts(case: Case, contrasts: Sequence[Contrast]) -> Case:
                          f"{case.subject} {case.session}", "Choose contrasts that every visit has.")
     image = case.image[[case.contrasts.index(c) for c in contrasts]]
     return replace(case, contrasts=tuple(contrasts), image=image)
+
+
+def own(name: str, case: Case) -> str:
+    """Key of an array that belongs to one case, for `Stage.prepare`."""
+    return f"{name} {case.subject} {case.session}"
+
+
+def prepared(stage: Stage, cases: Sequence[Case], trained: Trained, device: str) -> Trained:
+    """What training left so far, with what a stage prepares for its draws."""
+    return replace(trained, learnt={**trained.learnt, **stage.prepare(cases, trained, device)})
 
 
 def standardised(image: Float, trained: Trained) -> Float:

@@ -22,7 +22,7 @@ from torch import nn
 
 from analysis.io.files import atomic_path, write_text
 from analysis.methods.cases import intensities
-from analysis.methods.method import Case, Method, Stage, Trained, with_contrasts
+from analysis.methods.method import Case, Method, Stage, Trained, prepared, with_contrasts
 from analysis.segmentation.draws import endless_batches
 from analysis.segmentation.fit import FitPlan, Recipe, fit
 
@@ -124,8 +124,10 @@ def _trained(stage: Stage, cases: Sequence[Case], trained: Trained, at: tuple[Bu
     recipe = Recipe(stage.loss, lambda p: torch.optim.Adam(p, lr=stage.rate(0, 0.0), weight_decay=stage.weight_decay),
                     stage.rate)
 
+    ready = prepared(stage, cases, trained, budget.device)
+
     def batches(step: int) -> Any:
-        return endless_batches(partial(stage.draw, cases, trained), seed=(budget.seed, number, step),
+        return endless_batches(partial(stage.draw, cases, ready), seed=(budget.seed, number, step),
                                batch=stage.batch, workers=budget.workers)
 
     plan = FitPlan(budget.minutes * stage.share, budget.device, average_decay=0.0, steps=budget.steps)

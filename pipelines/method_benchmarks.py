@@ -1,0 +1,297 @@
+"""`bedrest benchmark`: published methods trained and tested on a study's drawn discs, in the papers' own tables.
+
+Orders the work; heavy libraries load only when it begins. A finished row is not trained again, an unfinished one goes
+on, one that breaks is a failed row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.errors import BedrestError, StudyError
+from analysis.io.files import sha256_of, write_text
+from analysis.io.manifest import Manifest, build_manifest
+from analysis.io.tables import concat_tables, write_table
+from analysis.settings import Study, load_study
+from analysis.vocabulary import MaskRole, Status
+from pipelines.jobs import Visit, scan_of
+from pipelines.training import labelled_visits
+
+if TYPE_CHECKING:
+    from analysis.benchmarks.method_runs import FoldRun, Labelled, OwnEngine, Settings
+    from analysis.benchmarks.method_tables import Outcome
+    from analysis.benchmarks.protocols import Protocol
+    from analysis.benchmarks.splits import Key, Split
+    from analysis.types import LabelMap
+
+RECORD = "benchmark.json"  # of a protocol's folder: what the page of all protocols reads
+_NOT_PAIRED = ("not paired in study.toml (images.pairs): {folders}. Where two of these folders hold scans of one "
+               "person, that person may stand on both sides of the split")
+
+
+@dataclass(frozen=True, eq=False)
+class Benchmark:
+    """One benchmark as asked for."""
+
+    study: Study
+    protocol: Protocol
+    settings: Settings
+    visits: list[Labelled]
+    splits: list[Split]
+    engine: OwnEngine
+    folder: Path  # of the protocol
+
+    def runs(self) -> Iterator[FoldRun]:
+        """Row by row, fold by fold."""
+        from analysis.benchmarks.method_runs import FoldRun
+        from analysis.benchmarks.protocols import training_row
+
+        for row in self.protocol.rows:
+            trainer = training_row(self.protocol, row)
+            for split in self.splits:
+                yield FoldRun(row, trainer, split, self.settings, self.visits, self.engine,
+                              self.folder / row.name / split.name, self.folder / trainer.name / split.name)
+
+
+def benchmark(args: argparse.Namespace) -> int:
+    """Train and test every row, then tables, page and report; 3 where a row or a visit failed."""
+    from analysis.benchmarks.method_records import METHOD_VISITS
+    from analysis.benchmarks.protocols import protocol_of
+    from analysis.tables.frames import typed_frame
+    from pipelines.locks import locked
+
+    study, protocol, settings = load_study(args.study), protocol_of(args.protocol, args.methods), _settings(args)
+    if protocol.by_visit and args.folds:
+        raise StudyError(f"no folds with {protocol.name}, which trains at one visit and tests at the other",
+                         str(args.folds), "--folds", "Leave it out.")
+    manifest = build_manifest(study)
+    for problem in manifest.problems:
+        print(f"- {problem.problem}", file=sys.stderr)
+    found = labelled_visits(manifest, where=str(args.study))
+    folder = args.output / protocol.name
+    with locked(args.output):
+        visits, rows = _labelled(found, manifest, resample=study.images.resample)
+        asked = Benchmark(study, protocol, settings, visits, _splits(study, protocol, visits, args),
+                          _engine(study, found, settings.budget.device), folder)
+        for run in asked.runs():
+            run.refuse_other()
+        write_table(typed_frame(rows, METHOD_VISITS), folder / "visits.csv", METHOD_VISITS)
+        _tell_plan(asked)
+        failures = {(run.row.name, run.split.name): reason for run in asked.runs() if (reason := _run(run))}
+        outcome = _store(asked, failures)
+        page = _write_pages(asked, outcome, _record(asked, outcome, args), args.output)
+    print(page.read_text())
+    print(f"Tables: {folder}\nPage: {page}\nReport: {args.output / 'methods_comparison.html'}")
+    lost = [r for r in rows if r["status"] == Status.FAILED]
+    return 3 if lost or (outcome.trainings["status"] != Status.OK).any() else 0
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    import os
+
+    from analysis.benchmarks.method_runs import Settings
+    from analysis.methods.training import Budget
+    from analysis.segmentation.device import resolve_device
+
+    for name, right, expected in (("budget", args.budget > 0, "a positive number of minutes"),
+                                  ("width", args.width > 0, "1 or more"), ("steps", args.steps >= 0, "0 or more"),
+                                  ("seed", args.seed >= 0, "0 or more")):
+        if not right:
+            raise StudyError(expected, str(getattr(args, name)), f"--{name}", "Correct it.")
+    device, cores = resolve_device(args.device or load_study(args.study).device), os.cpu_count() or 1
+    encoder: Path | None = args.encoder_weights
+    if encoder is not None and not encoder.is_file():
+        raise StudyError("a file with weights of a ResNet-50", "no such file", str(encoder), "Correct the path.")
+    # On a CPU the network needs the cores; a GPU waits for pairs.
+    budget = Budget(args.budget, device, args.seed, 0 if device == "cpu" else min(cores - 1, 8), args.steps)
+    return Settings(budget, args.width, encoder, sha256_of(encoder) if encoder else "")
+
+
+def _labelled(found: Sequence[Visit], manifest: Manifest, *,
+              resample: bool) -> tuple[list[Labelled], list[dict[str, Any]]]:
+    """Visits as methods take them, and the row of each; one that cannot be used is failed and left out."""
+    from tqdm import tqdm
+
+    from analysis.benchmarks.method_runs import Labelled
+    from analysis.benchmarks.method_scores import levels_of
+    from analysis.imaging.common_grid import labels_on
+    from analysis.methods.cases import case_of
+    from pipelines.measuring import read_reference
+
+    sums = {(r.subject, r.session, r.contrast): r.sha256 for r in manifest.scans.itertuples()}
+    visits, rows = [], []
+    for v in tqdm(found, desc="labelled scans", unit="scan"):
+        row = {"subject": v.subject, "session": v.session, "contrasts": "+".join(v.contrasts()), "discs": 0}
+        try:
+            scan, reference = scan_of(v, resample=resample), read_reference(v.paths[MaskRole.REFERENCE], where=v.where)
+            if resample:
+                reference = labels_on(reference, scan.grid, where=f"{v.where} {MaskRole.REFERENCE}")
+            case = case_of(scan, reference, subject=v.subject, session=v.session)
+            if not levels_of(reference):
+                raise StudyError("drawn discs, 1 = L5-S1 to 7 = T11-T12", "none", f"{v.where} {MaskRole.REFERENCE}",
+                                 "Correct the mask, or take it out of the study.")
+            named = {str(c): sums[v.subject, v.session, c] for c in (*v.contrasts(), MaskRole.REFERENCE)}
+            visits.append(Labelled(case, reference, named))
+            rows.append({**row, "discs": len(levels_of(reference)), "status": str(Status.OK)})
+        except BedrestError as error:
+            print(f"- {error}", file=sys.stderr)
+            rows.append({**row, "status": str(Status.FAILED), "reason": str(error)})
+    return visits, rows
+
+
+def _splits(study: Study, protocol: Protocol, visits: Sequence[Labelled], args: argparse.Namespace) -> list[Split]:
+    from analysis.benchmarks.splits import by_subject, by_visit
+
+    keys = [v.key for v in visits]
+    if not protocol.by_visit:
+        return by_subject(keys, folds=args.folds, seed=args.seed)
+    days = {s.id: s.study_day for s in study.sessions}
+    began = days[study.reference_session]
+    later = sorted((s for s in days if s != study.reference_session), key=lambda s: (days[s] < began, days[s]))
+    return by_visit(keys, sessions=[study.reference_session, *later])
+
+
+def _engine(study: Study, found: Sequence[Visit], device: str) -> OwnEngine:
+    """Our own engine with the study's or the shipped weights; they are loaded when a scan is to be segmented."""
+    from analysis.benchmarks.method_runs import OwnEngine
+    from analysis.segmentation.weights import chosen_weights
+    from pipelines.jobs import loaded_weights
+
+    by_key = {(v.subject, v.session): v for v in found}
+    weights = chosen_weights(study.weights)
+
+    def segmented(key: Key) -> LabelMap:
+        from analysis.segmentation.engine import segment
+
+        scan = scan_of(by_key[key], resample=study.images.resample)
+        return segment(loaded_weights(weights), scan, device=device).discs
+
+    return OwnEngine(segmented, f"{weights.name}, sha256 {sha256_of(weights)[:12]}")
+
+
+def _tell_plan(asked: Benchmark) -> None:
+    trained = {run.trainer_folder for run in asked.runs()}
+    budget = asked.settings.budget
+    print(f"{len(asked.visits)} labelled scans of {len({v.key[0] for v in asked.visits})} subjects; "
+          f"{len(trained)} training(s) of at most {budget.minutes:g} min on {budget.device}")
+    for warning in _warnings(asked):
+        print(f"- {warning}", file=sys.stderr)
+
+
+def _warnings(asked: Benchmark) -> list[str]:
+    """What the page must say of the data."""
+    paired = {subject for subject, _ in asked.study.images.pairs.values()}
+    alone = sorted({v.key[0] for v in asked.visits} - paired) if asked.study.images.layout == "ivdm3seg" else []
+    return [_NOT_PAIRED.format(folders=", ".join(alone))] if alone else []
+
+
+def _run(run: FoldRun) -> str:
+    """Why a row failed; empty where it did not. What broke it is kept in the row's folder."""
+    from analysis.benchmarks.method_runs import run_row
+
+    trace = run.folder / "error.txt"
+    try:
+        run_row(run)
+    except Exception as error:  # whatever ends one method must not end the others
+        reason = str(error) if isinstance(error, BedrestError) else f"{type(error).__name__}: {error}"
+        print(f"{run.row.name} {run.split.name} failed: {reason}", file=sys.stderr)
+        write_text(trace, traceback.format_exc())
+        return " ".join(reason.split())
+    trace.unlink(missing_ok=True)
+    return ""
+
+
+def _store(asked: Benchmark, failures: dict[tuple[str, str], str]) -> Outcome:
+    """Tables of all rows, the paper's among them."""
+    from analysis.benchmarks import method_records as records
+    from analysis.benchmarks.method_runs import stored_curves, stored_discs, stored_result
+    from analysis.benchmarks.method_scores import change_rows
+    from analysis.benchmarks.method_tables import Outcome, scores_frame
+    from analysis.tables.frames import typed_frame
+
+    discs, curves, trainings = [], [], []
+    for run in asked.runs():
+        reason = failures.get((run.row.name, run.split.name), "")
+        told = {"status": str(Status.FAILED), "reason": reason} if reason else stored_result(run)
+        trainings.append({"row": run.row.name, "fold": run.split.name, "title": run.row.title,
+                          "method": run.row.method, "trained_on": _names(run.split.training),
+                          "tested_on": _names(run.split.testing), "width": asked.settings.width,
+                          "seed": asked.settings.budget.seed, **told})
+        if not reason:
+            discs.append(stored_discs(run))
+            curves.append(stored_curves(run))
+    all_discs = concat_tables(discs, records.METHOD_DISCS)
+    reference = asked.splits[0].training[0][1] if asked.protocol.by_visit else asked.study.reference_session
+    changes = typed_frame(change_rows(all_discs, reference_session=reference), records.METHOD_CHANGES)
+    voxels = [v.reference.grid.voxel_volume_mm3 for v in asked.visits]
+    outcome = Outcome(asked.protocol, all_discs, changes, typed_frame(trainings, records.METHOD_TRAININGS), reference,
+                      sum(voxels) / len(voxels))
+    for frame, table in ((all_discs, records.METHOD_DISCS), (changes, records.METHOD_CHANGES),
+                         (outcome.trainings, records.METHOD_TRAININGS),
+                         (concat_tables(curves, records.METHOD_CURVES), records.METHOD_CURVES),
+                         (scores_frame(outcome), records.METHOD_SCORES)):
+        write_table(frame, asked.folder / f"{table.name}.csv", table)
+    return outcome
+
+
+def _names(keys: Sequence[Key]) -> str:
+    return ", ".join(" ".join(k).strip() for k in keys)
+
+
+def _record(asked: Benchmark, outcome: Outcome, args: argparse.Namespace) -> dict[str, Any]:
+    """With what the numbers were made: no date, so that the same run gives the same record."""
+    from importlib.metadata import version
+
+    from analysis import __version__
+    from analysis.io.code_state import code_state
+    from analysis.io.machine import machine_state
+    from analysis.io.synthetic import says_synthetic
+
+    given = [("--methods", args.methods), ("--protocol", [args.protocol] if args.protocol else []),
+             ("--budget", [f"{args.budget:g}"]), *((f"--{n}", [str(getattr(args, n))] if getattr(args, n) != usual
+                                                   else []) for n, usual in (("width", 1), ("folds", 0), ("seed", 0),
+                                                                             ("steps", 0), ("device", None)))]
+    words = ["bedrest", "benchmark", str(args.study), *(w for flag, values in given if values
+                                                        for w in (flag, *values)), "-o", str(args.output)]
+    split = ("trained at one visit, tested at the other" if asked.protocol.by_visit else
+             f"{args.folds} folds over subjects" if args.folds else "a quarter of the subjects held out")
+    budget, machine = asked.settings.budget, machine_state()
+    return {
+        "protocol": asked.protocol.name, "title": asked.protocol.title, "source": asked.protocol.source,
+        "published_on": asked.protocol.data, "command": shlex.join(words), "study": asked.study.name,
+        "synthetic": says_synthetic(asked.study), "scans": len(asked.visits),
+        "subjects": len({v.key[0] for v in asked.visits}), "split": split, "seed": budget.seed,
+        "budget_minutes": budget.minutes, "steps_at_most": budget.steps, "width": asked.settings.width,
+        "encoder_sha256": asked.settings.encoder_sha256, "device": budget.device,
+        "machine": {k: machine[k] for k in ("cpu", "cores", "cards")}, "bedrest": __version__,
+        "torch": version("torch"), "code": code_state(), "notes": [*asked.protocol.notes, *_warnings(asked)],
+        "rows": {r.name: r.title for r in asked.protocol.rows},
+        "failed": int((outcome.trainings["status"] == Status.FAILED).sum()),
+    }
+
+
+def _write_pages(asked: Benchmark, outcome: Outcome, record: dict[str, Any], output: Path) -> Path:
+    """Tables as CSV, one Markdown page of the protocol, the report of all protocols of the folder; returns the page."""
+    from analysis.benchmarks.method_page import page_text
+    from analysis.benchmarks.method_tables import paper_tables
+    from analysis.io.cells import without_formulas
+    from pipelines.reports import make_methods_report
+
+    tables = paper_tables(outcome)
+    for table in tables:
+        text = without_formulas(table.frame).to_csv(index=False, lineterminator="\n")
+        write_text(asked.folder / f"{table.name}.csv", text)
+    told = [{"name": t.name, "title": t.title, "note": t.note} for t in tables]
+    write_text(asked.folder / RECORD, json.dumps({**record, "tables": told}, indent=1) + "\n")
+    page = output / f"{asked.protocol.name}.md"
+    write_text(page, page_text(record, tables, outcome.trainings))
+    make_methods_report(output)
+    return page
