@@ -6,7 +6,7 @@ and z is which: they are taken for front and head, our second and third axis, so
 
 Otherwise than published, or chosen where the paper is silent:
 
-- Learning rate 1e-3. With the paper's 1e-5 nothing is learnt in less than its 10,000 epochs.
+- Learning rate 1e-3. The paper's 1e-5 is meant for 10,000 epochs; a budget of minutes has a small part of its steps.
 - Intensities are brought to mean 0 and standard deviation 1 over all contrasts together, which is how the paper's
   remark on normalisation reads; zero padding comes after it.
 - 3D U-Net, also as the localising network: trained on 32 x 64 x 64 voxels, the size that Li et al. 2018 (Table 5)
