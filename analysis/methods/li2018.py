@@ -27,12 +27,14 @@ THRESHOLD = 0.9
 # With this weight a voxel that is disc as often as not gets a probability of 0.9, the paper's threshold; the paper does
 # not give its own.
 DISC_WEIGHT = 9.0
-FLAT, CUBE = (1, 3, 3), (3, 3, 3)
+FLAT: Size = (1, 3, 3)
+CUBE: Size = (3, 3, 3)
 _TRIM: Size = (0, 6, 6)  # of the padded pathway's tiles
 # Kernels before the pooling, between pooling and deconvolution, and after it; pathway I pads, II and III shrink.
-_KERNELS = (((CUBE, CUBE), (CUBE, CUBE), (CUBE,)),
-            ((CUBE,), (FLAT,), (CUBE, FLAT)),
-            ((CUBE, CUBE), (CUBE, FLAT), (CUBE, FLAT, FLAT, FLAT)))
+_KERNELS: tuple[tuple[tuple[Size, ...], ...], ...] = (
+    ((CUBE, CUBE), (CUBE, CUBE), (CUBE,)),
+    ((CUBE,), (FLAT,), (CUBE, FLAT)),
+    ((CUBE, CUBE), (CUBE, FLAT), (CUBE, FLAT, FLAT, FLAT)))
 
 
 class Pathway(nn.Module):
@@ -43,16 +45,20 @@ class Pathway(nn.Module):
         before, below, after = _KERNELS[number]
         layers: list[nn.Module] = []
         width = contrasts
-        for kernels, wide in ((before, features), (below, 2 * features), (after, features)):
-            if kernels is below:
-                layers.append(nn.MaxPool3d(2))
-            if kernels is after:
-                layers += [nn.ConvTranspose3d(width, features, 2, stride=2), nn.ReLU()]
-                width = features
-            for kernel in kernels:
-                pad = tuple(k // 2 for k in kernel) if padding else 0
-                layers += [nn.Conv3d(width, wide, kernel, padding=pad), nn.ReLU()]
+
+        def convolve(kernels: Sequence[Size], wide: int) -> None:
+            nonlocal width
+            for i, j, k in kernels:
+                layers.extend((nn.Conv3d(width, wide, (i, j, k), padding=(i // 2, j // 2, k // 2) if padding else 0),
+                               nn.ReLU()))
                 width = wide
+
+        convolve(before, features)
+        layers.append(nn.MaxPool3d(2))
+        convolve(below, 2 * features)
+        layers += [nn.ConvTranspose3d(width, features, 2, stride=2), nn.ReLU()]
+        width = features
+        convolve(after, features)
         self.layers = nn.Sequential(*layers)
 
     def forward(self, image: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,15 +38,15 @@ def draw_crop(case: Case, rng: np.random.Generator, *, inside: Size, outside: Si
     return seen, drawn
 
 
-def _box(array: NDArray[np.generic], low: NDArray[np.int_], size: Size, *, edge: bool = False) -> NDArray[np.generic]:
+def _box(array: NDArray[Any], low: NDArray[np.integer], size: Size, *, edge: bool = False) -> NDArray[Any]:
     """A box of (C, I, J, K) that may reach beyond it."""
     ranges = [np.arange(a, a + n) for a, n in zip(low, size, strict=True)]
     clipped = [np.clip(r, 0, n - 1) for r, n in zip(ranges, array.shape[1:], strict=True)]
-    result = array[(slice(None), *np.ix_(*clipped))].copy()
+    result: NDArray[Any] = array[(slice(None), *np.ix_(*clipped))].copy()
     if not edge:
         for axis, (r, n) in enumerate(zip(ranges, array.shape[1:], strict=True)):
             outside = (r < 0) | (r >= n)
-            result[(slice(None), *(outside if a == axis else slice(None) for a in range(3)))] = 0
+            np.moveaxis(result, axis + 1, 0)[outside] = 0
     return result
 
 

@@ -6,7 +6,7 @@ Knows no method and no protocol.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -121,9 +121,11 @@ def _trained(stage: Stage, cases: Sequence[Case], trained: Trained, at: tuple[Bu
         return _loaded(stage, folder)
     torch.manual_seed(budget.seed)
     network = stage.build()
-    recipe = Recipe(stage.loss, lambda p: torch.optim.Adam(p, lr=stage.rate(0, 0.0), weight_decay=stage.weight_decay),
-                    stage.rate)
 
+    def adam(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.Adam(parameters, lr=stage.rate(0, 0.0), weight_decay=stage.weight_decay)
+
+    recipe = Recipe(stage.loss, adam, stage.rate)
     ready = prepared(stage, cases, trained, budget.device)
 
     def batches(step: int) -> Any:

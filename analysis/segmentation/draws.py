@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-Pair = tuple[NDArray[np.float32], NDArray[np.float32]]  # image (C, I, J, K), target (S, I, J, K)
+Pair = tuple[NDArray[np.float32], NDArray[Any]]  # image (C, ...), target: shares (S, ...) or labels (...)
 Draw = Callable[[np.random.Generator], Pair]
 
 
