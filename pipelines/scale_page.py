@@ -22,12 +22,12 @@ PAGE_STAGE = "one subject's page"
 _HEAD = """# How large may a study be?
 
 Everything here is synthetic: tables drawn from a seed ({visits} visits a subject, 7 discs, reference masks too, 5 % of
-visits and 4 % of discs missing), images of full size for {sample} subjects, images of a few voxels for the others. No
+visits and 4 % of discs missing), images of full size for {sample} of the subjects, images of a few voxels for the others. No
 network was run in the studies of many subjects; what it would have left was drawn.
 
 - made by `{command}`
 - bedrest {version}; machine: {cpu}, {cores} cores. Each stage ran alone, one thread.
-- **Processor seconds** are compared, since they do not depend on what else the machine does; wall time is in the CSV.
+- **Processor seconds** are compared, since they depend little on what else the machine does; wall time is in the CSV.
 - **Memory** is that of the stage and its children together, looked at every 20 ms; what they share counts for each.
 - every number: [{csv}]({csv}); figure below
 
