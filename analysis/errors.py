@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MOST_SHOWN = 3000  # characters of each part of a message
-MOST_PROBLEMS = 500
+MOST_PROBLEMS = 200
+MOST_WORDS = 60_000  # characters of many problems together
 
 
 def shown(words: str) -> str:
@@ -110,8 +111,12 @@ class ManyProblems(BedrestError):
         super().__init__(first.expected, first.found, first.where, first.remedy)
 
     def __str__(self) -> str:
-        more = len(self.problems) - MOST_PROBLEMS
-        lines = [f"- {p}" for p in self.problems[:MOST_PROBLEMS]]
+        lines: list[str] = []
+        for problem in self.problems[:MOST_PROBLEMS]:
+            lines.append(f"- {problem}")
+            if sum(map(len, lines)) > MOST_WORDS:
+                break
+        more = len(self.problems) - len(lines)
         return "\n".join([*lines, f"- and {more} more"] if more > 0 else lines)
 
 

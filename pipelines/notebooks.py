@@ -71,6 +71,7 @@ def run_notebook(source: Path, *, parameters: Mapping[str, object], notebook: Pa
     """
     import nbformat
     import papermill
+    from jupyter_core.utils import ensure_event_loop
 
     document = _read(source)
     _check_parameters(document, parameters, source)
@@ -81,9 +82,12 @@ def run_notebook(source: Path, *, parameters: Mapping[str, object], notebook: Pa
         prepared = temporary.with_name(f".in-{temporary.name}")
         try:
             nbformat.write(document, prepared)
-            papermill.execute_notebook(prepared, temporary, parameters=dict(parameters), progress_bar=False,
-                                       kernel_name="python3", log_output=False, extra_arguments=_KERNEL,
-                                       start_timeout=_WAIT_S, iopub_timeout=_WAIT_S)
+            try:
+                papermill.execute_notebook(prepared, temporary, parameters=dict(parameters), progress_bar=False,
+                                           kernel_name="python3", log_output=False, extra_arguments=_KERNEL,
+                                           start_timeout=_WAIT_S, iopub_timeout=_WAIT_S)
+            finally:
+                ensure_event_loop().close()  # each thread gets one of its own, which nobody else closes
             page = _page(nbformat.read(temporary, as_version=4), title, footer)
         except Exception as error:  # a cell, its process, what it shows: whatever ends one must not end the others
             (temporary if temporary.is_file() else prepared).replace(failed)

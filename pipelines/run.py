@@ -143,7 +143,7 @@ def run_workflow(study: Study, results: StudyResults, manifest: Manifest, *, cor
     try:
         with (log.open("w") as written, _json_log(spread.log_json) as more,
               subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-                               env={**os.environ, "PYTHONWARNINGS": "ignore"},
+                               env={**os.environ, "PYTHONWARNINGS": "ignore", "PATH": _path()},
                                pass_fds=[] if lock is None else [lock]) as process):
             assert process.stdout is not None
             redone, told, errors = watch(process.stdout, log=written, shown=[shown_here(), *more], batches=batches,
@@ -154,6 +154,11 @@ def run_workflow(study: Study, results: StudyResults, manifest: Manifest, *, cor
         raise OutputError("an output folder that stays there", "none: it was removed while the run worked",
                           str(results.output_dir), "Run again.")
     return RunOutcome(redone, told, process.returncode == 0, log, errors)
+
+
+def _path() -> str:
+    """Where programs are looked for: a profile's `python` is the one that runs this, activated or not."""
+    return os.pathsep.join(filter(None, (str(Path(sys.executable).parent), os.environ.get("PATH"))))
 
 
 def snakemake_command(folder: Path, *, cores: int, profile: Path | None = None) -> list[str]:

@@ -28,6 +28,7 @@ _STAGES: dict[str, list[str]] = {
     "cohort report": ["cohort_report"], "method checks": ["page", "--page", "method_checks"],
     "publication figures": ["page", "--page", "publication_figures"],
 }
+_POLICY = re.compile(r"<meta http-equiv=.Content-Security-Policy.[^>]*>")
 _PROBE = """<script>addEventListener("load", () => setTimeout(() => { document.title = JSON.stringify({
   seconds: performance.timing.loadEventEnd - performance.timing.navigationStart,
   elements: document.getElementsByTagName("*").length}); }));</script>"""
@@ -137,7 +138,8 @@ def _measure_pages(out: Path, profile: Path) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"page": name, "bytes": path.stat().st_size}
         if browser:
             probed = path.with_name(f"probed-{name}")
-            probed.write_text(text.replace("</body>", _PROBE + "</body>"), encoding="utf-8")
+            # A report's own policy lets no script run: the copy goes without it.
+            probed.write_text(_POLICY.sub("", text).replace("</body>", _PROBE + "</body>"), encoding="utf-8")
             done = subprocess.run(
                 [browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
                  f"--user-data-dir={profile / 'browser'}", "--virtual-time-budget=60000", "--dump-dom",

@@ -22,12 +22,12 @@ PAGE_STAGE = "one subject's page"
 _HEAD = """# How large may a study be?
 
 Everything here is synthetic: tables drawn from a seed ({visits} visits a subject, 7 discs, reference masks too, 5 % of
-visits and 4 % of discs missing), images of full size for {sample} subjects, images of a few voxels for the others. No
+visits and 4 % of discs missing), images of full size for {sample} of the subjects, images of a few voxels for the others. No
 network was run in the studies of many subjects; what it would have left was drawn.
 
 - made by `{command}`
 - bedrest {version}; machine: {cpu}, {cores} cores. Each stage ran alone, one thread.
-- **Processor seconds** are compared, since they do not depend on what else the machine does; wall time is in the CSV.
+- **Processor seconds** are compared, since they depend little on what else the machine does; wall time is in the CSV.
 - **Memory** is that of the stage and its children together, looked at every 20 ms; what they share counts for each.
 - every number: [{csv}]({csv}); figure below
 
@@ -97,25 +97,29 @@ def _overhead(parts: pd.DataFrame, measured: pd.DataFrame) -> str:
     a_scan = parts["cpu_seconds"] / parts["scans"]
     rows = [[r.stage, r.part, f"{s:.2f}", "" if r.counted else "not counted"]
             for r, s in zip(parts.itertuples(), a_scan, strict=True)]
-    whole = _whole_study(measured)
+    largest = int(measured["subjects"].max())
+    whole = _whole_study(measured, largest)
     rows += [[stage, "all of it, at the largest size", f"{s:.2f}", ""] for stage, s in whole.items()]
-    total = float(a_scan[parts["counted"]].sum()) + sum(whole.values())
+    of_subject = float(a_scan[parts["counted"]].sum())
+    total, smallest = of_subject + sum(whole.values()), int(measured["subjects"].min())
+    small = of_subject + sum(_whole_study(measured, smallest).values())
     loading = float(a_scan[parts["part"] == LOADING].sum())
     met = "met" if total / 2 < 1 else "missed"
     return (f"## Where the time of a scan goes, the network and notebooks aside\n\nProcessor seconds a scan, one "
             f"synthetic subject of {VISITS} visits with four contrasts and reference masks:\n\n"
             + markdown_table(["stage", "part", "s a scan", ""], rows)
             + f"\nIn all {total:.2f} s of processor time a scan, {total / 2:.2f} s on two cores; target 1 s: {met}. "
+            f"In a study of {smallest} subjects, where the stages of the whole study are shared by few scans, "
+            f"{small:.2f} s, {small / 2:.2f} s on two cores. "
             f"Loading the network, twice a subject, is {loading:.2f} s of it; with `--batch N` it is paid once a "
             f"batch: {(total - loading) / 2:.2f} s on two cores for large batches.\n")
 
 
-def _whole_study(measured: pd.DataFrame) -> dict[str, float]:
-    """Processor seconds a scan of the stages of the whole study, pages of notebooks left out."""
-    largest = measured["subjects"].max()
-    own = measured[measured["subjects"] == largest].set_index("stage")["cpu_seconds"]
+def _whole_study(measured: pd.DataFrame, subjects: int) -> dict[str, float]:
+    """Processor seconds a scan of the stages of the whole study of this size, pages of notebooks left out."""
+    own = measured[measured["subjects"] == subjects].set_index("stage")["cpu_seconds"]
     kept = ("tables", "statistics", "figures", "reports", "index", "provenance", "workflow: every job")
-    return {stage: float(own[stage]) / (largest * VISITS) for stage in kept if stage in own}
+    return {stage: float(own[stage]) / (subjects * VISITS) for stage in kept if stage in own}
 
 
 def _estimate(parts: pd.DataFrame, measured: pd.DataFrame, sizes: Mapping[str, float]) -> str:

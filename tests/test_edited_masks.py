@@ -518,8 +518,9 @@ def sha256(path: Path) -> str:
 
 
 def state(out: Path) -> dict[str, str]:
-    """Checksums of everything that a run computes, pictures and times apart."""
-    files = [*out.glob("tables/*.csv"), *out.glob("work/*/*"), out / "methods_and_results.md", out / "index.html"]
+    """Checksums of everything that a run computes; pictures and times apart, which notebooks and so records hold."""
+    slices = [p for p in out.glob("work/*/*") if p.parent.name != "_records"]
+    files = [*out.glob("tables/*.csv"), *slices, out / "methods_and_results.md", out / "index.html"]
     return {str(p.relative_to(out)): sha256(p) for p in sorted(files) if p.is_file()}
 
 

@@ -178,7 +178,7 @@ def broken_study(study: Path) -> dict[tuple[str, str], str]:
     visit("B", "ses-2", {"water": "absent.nii.gz"}, "no such file")
     visit("C", "ses-1", {"water": "series.nii.gz"}, "3-D")
     visit("C", "ses-2", {"water": "A_ses-1_water.nii.gz", "fat": "moved.nii.gz"}, "one grid")
-    visit("D", "ses-1", {"water": "cut.nii"}, "damaged")
+    visit("D", "ses-1", {"water": "cut.nii"}, "ends early")
     visit("D", "ses-2", {"mask": good}, "")
     (study / "scans.csv").write_text("\n".join(rows) + "\n")
     return said

@@ -129,7 +129,7 @@ def test_hostile_names_make_no_file_outside_the_output_folder(tmp_path, layout, 
     manifest, _ = prepare(study, StudyResults(study.output_dir))
     assert {p for p in tmp_path.rglob("*") if not p.is_relative_to(home / "out")} == before
     assert all(is_safe_name(s) for s in manifest.subjects["subject"])
-    work = {p.name for p in (home / "out" / "work").iterdir()} if (home / "out" / "work").is_dir() else set()
+    work = {p.name for p in (home / "out" / "work").glob("*/")}
     assert work <= set(manifest.subjects["subject"])
 
 

@@ -465,13 +465,15 @@ def test_weights_of_a_study_are_found_recorded_and_redone(start, tmp_path, monke
             commands.append(command)
             self.stdout, self.returncode = iter(()), 0
 
-        def wait(self):
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
             pass
 
     monkeypatch.setattr("subprocess.Popen", Done)
     work = results.output_dir / "work"
     workflow(study, results, manifest, cores=1, device="cpu")
-    assert json.loads((work / "config.json").read_text())["weights"] == str(tmp_path / "own.safetensors")
     first = (work / "settings/segmentation.json").read_text()
     assert sha256_of(start.path) in first and commands
     save_weights(tmp_path / "own.safetensors", replace(start, record={"data": "other"}))

@@ -72,8 +72,8 @@ def _children_cpu_seconds() -> float:
 def _family(pid: int) -> list[int]:
     """A process and all that descend from it."""
     children: list[int] = []
-    for file in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):  # ended meanwhile
+    with suppress(OSError):  # ended meanwhile
+        for file in Path(f"/proc/{pid}/task").glob("*/children"):
             children += map(int, file.read_text().split())
     return [pid, *(one for child in children for one in _family(child))]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from analysis.benchmarks.scale_records import LARGEST_BYTES
 from analysis.figures.style import (
@@ -46,6 +47,7 @@ def scale_figure(measured: pd.DataFrame) -> Figure:
     right.annotate("2 GB", (sizes[0], LARGEST_BYTES / 1e6), xytext=(0, 2), textcoords="offset points", color=GREY)
     for panel in (left, right):
         panel.set(xscale="log", yscale="log", xlabel="subjects, four visits each")
+        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
         panel.set_xticks(sizes, [f"{n:,}" for n in sizes])
         panel.minorticks_off()
     left.set(ylabel="processor time (s)", title="Time of each stage")

@@ -174,8 +174,6 @@ def save_figure(figure: Figure, stem: Path, *, data: pd.DataFrame | None = None,
         "pdf": {"Creator": "bedrest", "Producer": "matplotlib", "CreationDate": None},
         "svg": {"Creator": "bedrest", "Date": None},
     }
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # places are found: not anew for each ending, which takes longer than to draw
     written = []
     for ending in endings:
         path = stem.with_name(f"{stem.name}.{ending}")

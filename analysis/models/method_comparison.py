@@ -23,6 +23,9 @@ MINIMUM_POINTS = 5  # below, the Kendall interval of Passing and Bablok is open 
 MAXIMUM_POINTS = 3000  # every pair has a slope: 4.5 million, some 200 MB while they are sorted
 
 
+_Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # first and second point, slope
+
+
 @dataclass(frozen=True)
 class Line:
     """second = intercept + slope * first.
@@ -67,7 +70,7 @@ def passing_bablok(
     subjects = x.size if clusters is None else clusters.n
     if reason := too_few(subjects) or _wrong_number(x.size) or _unfit(x, y):
         return Line(subjects, x.size, reason=reason)
-    slopes = _slopes(x, y)
+    i, j, slopes = _slopes(x, y)
     slope = _shifted_median(slopes)
     if not math.isfinite(slope):
         return Line(subjects, x.size, reason="the methods do not rise together: the median slope is not finite")
@@ -77,7 +80,9 @@ def passing_bablok(
         at_high, at_low = (float(np.median(y - b * x)) if math.isfinite(b) else math.nan for b in (high, low))
         found = Estimate(slope, low, high), Estimate(intercept, at_high, at_low)
     else:
-        found = _without_each_subject(x, y, clusters, (slope, intercept), confidence_level)
+        left = _without_each_subject((x, y), clusters, (i, j, slopes))
+        found = (Estimate(slope, *jackknife_interval(slope, left[0], confidence_level=confidence_level)),
+                 Estimate(intercept, *jackknife_interval(intercept, left[1], confidence_level=confidence_level)))
     closed = all(math.isfinite(v) for e in found for v in (e.low, e.high))
     return Line(subjects, x.size, slope=found[0], intercept=found[1],
                 reason="" if closed else "the interval is open: too few points, too far off a line")
@@ -144,8 +149,8 @@ def _unfit(x: np.ndarray, y: np.ndarray) -> str:
     return "a method gives the same value everywhere" if constant(x) or constant(y) else ""
 
 
-def _slopes(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Slopes of the pairs that have one, without those of -1; vertical ones all +inf, so the order does not matter.
+def _slopes(x: np.ndarray, y: np.ndarray) -> _Pairs:
+    """Pairs of points that have a slope other than -1, and it; vertical ones all +inf, so the order does not matter.
 
     Equal means equal but for rounding: volumes are multiples of a voxel that is seldom exact in binary.
     """
@@ -154,8 +159,8 @@ def _slopes(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     tiny_x, tiny_y = (1e-12 * float(np.abs(v).max(initial=0.0)) for v in (x, y))
     vertical = np.abs(dx) <= tiny_x
     kept = ~(vertical & (np.abs(dy) <= tiny_y)) & (np.abs(dx + dy) > tiny_x + tiny_y)
-    result: np.ndarray = np.where(vertical, np.inf, dy / np.where(vertical, 1.0, dx))[kept]
-    return result
+    slopes: np.ndarray = np.where(vertical, np.inf, dy / np.where(vertical, 1.0, dx))
+    return i[kept], j[kept], slopes[kept]
 
 
 def _shifted_median(slopes: np.ndarray) -> float:
@@ -179,20 +184,35 @@ def _kendall_bounds(slopes: np.ndarray, n_points: int, confidence_level: float) 
             float(ordered[high]) if m1 >= 1 and high < n else math.nan)
 
 
-def _without_each_subject(
-    x: np.ndarray, y: np.ndarray, clusters: Clusters, line: tuple[float, float], confidence_level: float
-) -> tuple[Estimate, Estimate]:
-    slopes, intercepts = np.full(clusters.n, math.nan), np.full(clusters.n, math.nan)
+def _without_each_subject(points: tuple[np.ndarray, np.ndarray], clusters: Clusters,
+                          pairs: _Pairs) -> tuple[np.ndarray, np.ndarray]:
+    """Slope and intercept with each subject left out, (subjects,) each.
+
+    The slopes are put in order once; what leaves with a subject is taken out of that order by its ranks, so that the
+    work grows with the pairs and not with pairs times subjects.
+    """
+    (x, y), (i, j, slopes) = points, pairs
+    order = np.argsort(slopes, kind="stable")
+    ordered, n_low = slopes[order], int((slopes < -1).sum())
+    first, second = clusters.codes[i[order]], clusters.codes[j[order]]
+    ranks = np.arange(ordered.size)
+    apart = first != second  # a pair within a subject leaves once
+    owner, rank = np.concatenate([first, second[apart]]), np.concatenate([ranks, ranks[apart]])
+    by_owner = np.lexsort((rank, owner))
+    ends = np.searchsorted(owner[by_owner], np.arange(clusters.n + 1))
+    found = np.full((2, clusters.n), math.nan)
     for subject in range(clusters.n):
-        kept = clusters.codes != subject
-        own_x, own_y = x[kept], y[kept]
-        slopes[subject] = _shifted_median(_slopes(own_x, own_y))
-        if math.isfinite(slopes[subject]):
-            intercepts[subject] = np.median(own_y - slopes[subject] * own_x)
-    slope, intercept = (
-        Estimate(value, *jackknife_interval(value, left, confidence_level=confidence_level))
-        for value, left in zip(line, (slopes, intercepts), strict=True))
-    return slope, intercept
+        gone = rank[by_owner[ends[subject] : ends[subject + 1]]]
+        n, k = ordered.size - gone.size, n_low - int(np.searchsorted(gone, n_low))
+        places = np.array([(n - 1) // 2 + k, n // 2 + k])
+        if n == 0 or places[1] >= n:
+            continue
+        before = gone - np.arange(gone.size)  # how many stay before each one that is gone
+        slope = float(ordered[places + np.searchsorted(before, places, side="right")].mean())
+        if math.isfinite(slope):
+            kept = clusters.codes != subject
+            found[:, subject] = slope, np.median(y[kept] - slope * x[kept])
+    return found[0], found[1]
 
 
 def _deming_line(sums: np.ndarray, ratio: float) -> tuple[np.ndarray, np.ndarray]:
