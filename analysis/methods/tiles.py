@@ -42,7 +42,8 @@ def _box(array: NDArray[Any], low: NDArray[np.integer], size: Size, *, edge: boo
     """A box of (C, I, J, K) that may reach beyond it."""
     ranges = [np.arange(a, a + n) for a, n in zip(low, size, strict=True)]
     clipped = [np.clip(r, 0, n - 1) for r, n in zip(ranges, array.shape[1:], strict=True)]
-    result: NDArray[Any] = array[(slice(None), *np.ix_(*clipped))].copy()
+    i, j, k = np.ix_(*clipped)
+    result: NDArray[Any] = array[:, i, j, k].copy()
     if not edge:
         for axis, (r, n) in enumerate(zip(ranges, array.shape[1:], strict=True)):
             outside = (r < 0) | (r >= n)
