@@ -22,8 +22,8 @@ PAGE_STAGE = "one subject's page"
 _HEAD = """# How large may a study be?
 
 Everything here is synthetic: tables drawn from a seed ({visits} visits a subject, 7 discs, reference masks too, 5 % of
-visits and 4 % of discs missing), images of full size for {sample} of the subjects, images of a few voxels for the others. No
-network was run in the studies of many subjects; what it would have left was drawn.
+visits and 4 % of discs missing), images of full size for {sample} of the subjects, images of a few voxels for the
+others. No network was run in the studies of many subjects; what it would have left was drawn.
 
 - made by `{command}`
 - bedrest {version}; machine: {cpu}, {cores} cores. Each stage ran alone, one thread.
