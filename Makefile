@@ -19,10 +19,10 @@ demo: install
 	$(VENV)/bin/bedrest run $(DEMO)/study.toml --cores $(CORES)
 
 test: install
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(CORES) --dist loadfile
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
 
 test-all: install
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(CORES) --dist loadfile -m "not gpu"
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder -m "not gpu"
 
 train: install
 	$(VENV)/bin/python -m analysis.segmentation.train --out build/training

@@ -11,7 +11,7 @@ import json
 import shlex
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from analysis.io.files import sha256_of, write_text
 from analysis.io.manifest import Manifest, build_manifest
 from analysis.io.tables import concat_tables, write_table
 from analysis.settings import Study, load_study
-from analysis.vocabulary import MaskRole, Status
+from analysis.vocabulary import Contrast, MaskRole, Status
 from pipelines.jobs import Visit, scan_of
 from pipelines.training import labelled_visits
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from analysis.benchmarks.method_tables import Outcome
     from analysis.benchmarks.protocols import Protocol
     from analysis.benchmarks.splits import Key, Split
+    from analysis.methods.weber import Weber
     from analysis.types import LabelMap
 
 RECORD = "benchmark.json"  # of a protocol's folder: what the page of all protocols reads
@@ -233,13 +234,26 @@ def _store(asked: Benchmark, failures: dict[tuple[str, str], str]) -> Outcome:
     changes = typed_frame(change_rows(all_discs, reference_session=reference), records.METHOD_CHANGES)
     voxels = [v.reference.grid.voxel_volume_mm3 for v in asked.visits]
     outcome = Outcome(asked.protocol, all_discs, changes, typed_frame(trainings, records.METHOD_TRAININGS), reference,
-                      sum(voxels) / len(voxels))
+                      sum(voxels) / len(voxels), _weber(asked))
     for frame, table in ((all_discs, records.METHOD_DISCS), (changes, records.METHOD_CHANGES),
                          (outcome.trainings, records.METHOD_TRAININGS),
                          (concat_tables(curves, records.METHOD_CURVES), records.METHOD_CURVES),
                          (scores_frame(outcome), records.METHOD_SCORES)):
         write_table(frame, asked.folder / f"{table.name}.csv", table)
     return outcome
+
+
+def _weber(asked: Benchmark) -> Mapping[Contrast, Weber]:
+    """Of the contrasts that every visit has, where a table asks for it: it reads every voxel."""
+    from analysis.benchmarks.protocols import WeberTable
+    from analysis.methods.method import with_contrasts
+    from analysis.methods.weber import weber_contrast
+
+    if not any(isinstance(t, WeberTable) for t in asked.protocol.tables):
+        return {}
+    cases = [v.case for v in asked.visits]
+    common = [c for c in cases[0].contrasts if all(c in case.contrasts for case in cases)]
+    return weber_contrast(*(with_contrasts(c, common) for c in cases))
 
 
 def _names(keys: Sequence[Key]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -25,11 +25,13 @@ from analysis.benchmarks.protocols import (
     Protocol,
     ScansTable,
     Shape,
+    WeberTable,
 )
 from analysis.benchmarks.records import markdown_table
 from analysis.measure.agreement import mean_sd
+from analysis.methods.weber import Weber
 from analysis.tables.frames import typed_frame
-from analysis.vocabulary import LEVEL_OF_LABEL, Status
+from analysis.vocabulary import LEVEL_OF_LABEL, Contrast, Status
 
 NOTE = ("A disc that was not found counts Dice 0 and a false detection, enters no distance and no volume error, and is "
         "counted as missing. Errors of volume and change are signed: above 0 is too much.")
@@ -47,6 +49,7 @@ class Outcome:
     ----------
     voxel_mm3 : float
         Of the drawn masks, their mean; for change in voxels.
+    weber : mapping of contrast to its intensities in discs and beside them, over all visits
     """
 
     protocol: Protocol
@@ -55,6 +58,7 @@ class Outcome:
     trainings: pd.DataFrame
     reference_session: str
     voxel_mm3: float
+    weber: Mapping[Contrast, Weber] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,8 @@ def paper_tables(outcome: Outcome) -> list[PaperTable]:
 
 
 def _table(shape: Shape, outcome: Outcome) -> PaperTable:
+    if isinstance(shape, WeberTable):
+        return _weber(shape, outcome)
     if isinstance(shape, MethodsTable):
         return _methods(shape, outcome)
     if isinstance(shape, ScansTable):
@@ -295,6 +301,21 @@ def _change(shape: ChangeTable, outcome: Outcome) -> PaperTable:
                 for what in ("automatic (mm³)", "signed change error (%)"))]
     return PaperTable(shape.name, shape.title, header, rows,
                       _notes(outcome, "The paper draws this figure and prints no numbers.", published=False))
+
+
+def _weber(shape: WeberTable, outcome: Outcome) -> PaperTable:
+    rows = []
+    for contrast in dict.fromkeys((*shape.published, *outcome.weber)):
+        own, printed = outcome.weber.get(contrast), shape.published.get(contrast, ("-",) * 3)
+        ours = ("-",) * 3 if own is None else (
+            f"{own.mean_disc:.1f} ± {own.sd_disc:.1f}", f"{own.mean_background:.1f} ± {own.sd_background:.1f}",
+            _number(own.contrast, 2))
+        rows.append([contrast.replace("_", "-"), *(cell for pair in zip(printed, ours, strict=True) for cell in pair)])
+    heads = ("disc, mean ± SD", "background, mean ± SD", "absolute Weber contrast")
+    return PaperTable(shape.name, shape.title,
+                      ["contrast", *(f"{h}, {which}" for h in heads for which in ("published", "ours"))], rows,
+                      f"{PUBLISHED_NOTE.format(data=outcome.protocol.data)} Intensities have no unit and depend on the "
+                      "scanner. Published means give 0.55 for fat, 0.76 for in-phase and 1.41 for water.")
 
 
 def _absolute(change: pd.Series, voxel_mm3: float) -> Sequence[str]:

@@ -129,7 +129,21 @@ class ChangeTable:
     title: str
 
 
-Shape = MethodsTable | ScansTable | DiscsTable | ArvdTable | DirectionsTable | ChangeTable
+@dataclass(frozen=True)
+class WeberTable:
+    """One line a contrast: intensities of discs and of all else, absolute Weber contrast.
+
+    Attributes
+    ----------
+    published : mapping of contrast to (disc, background, Weber contrast) as printed
+    """
+
+    name: str
+    title: str
+    published: Mapping[Contrast, tuple[str, str, str]]
+
+
+Shape = WeberTable | MethodsTable | ScansTable | DiscsTable | ArvdTable | DirectionsTable | ChangeTable
 
 
 @dataclass(frozen=True)
@@ -209,7 +223,10 @@ _COMBINATIONS = Protocol(
         ("without-in-phase", "opp, wat and fat", (_O, _W, _F), {_DICE.title: "89.0 ± 1.4", _HD.title: "0.8 ± 0.3"}),
         ("without-fat", "opp, wat and inn", (_O, _W, _I), {_DICE.title: "88.0 ± 1.6"}),
         ("opposed-and-water", "opp and wat", (_O, _W), {_DICE.title: "88.5 ± 1.6"}))),
-    (MethodsTable("table_3", "Wang et al. 2020, Table III: contrasts (HD: Table IV)", "Combination", (_DICE, _HD)),),
+    (WeberTable("table_1", "Wang et al. 2020, Table I: absolute Weber contrast",
+                {_F: ("15.9 ± 12.7", "35.2 ± 47.5", "0.57"), _I: ("172.1 ± 39.9", "97.9 ± 89.5", "0.75"),
+                 _O: ("155.4 ± 47.5", "63.2 ± 65.1", "1.46"), _W: ("163.4 ± 41.1", "67.9 ± 67.5", "1.43")}),
+     MethodsTable("table_3", "Wang et al. 2020, Table III: contrasts (HD: Table IV)", "Combination", (_DICE, _HD))),
     notes=("HD is taken disc by disc; the paper does not say of what it is the mean.",))
 
 _PLANES = Protocol(
