@@ -28,7 +28,7 @@ from pipelines.training import labelled_visits
 if TYPE_CHECKING:
     from analysis.benchmarks.method_runs import FoldRun, Labelled, OwnEngine, Settings
     from analysis.benchmarks.method_tables import Outcome
-    from analysis.benchmarks.protocols import Protocol
+    from analysis.benchmarks.protocol_shapes import Protocol
     from analysis.benchmarks.splits import Key, Split
     from analysis.methods.weber import Weber
     from analysis.types import LabelMap
@@ -245,7 +245,7 @@ def _store(asked: Benchmark, failures: dict[tuple[str, str], str]) -> Outcome:
 
 def _weber(asked: Benchmark) -> Mapping[Contrast, Weber]:
     """Of the contrasts that every visit has, where a table asks for it: it reads every voxel."""
-    from analysis.benchmarks.protocols import WeberTable
+    from analysis.benchmarks.protocol_shapes import WeberTable
     from analysis.methods.method import with_contrasts
     from analysis.methods.weber import weber_contrast
 

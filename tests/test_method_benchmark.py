@@ -18,7 +18,7 @@ from toy_cases import toy_case
 
 from analysis.benchmarks import method_records as records
 from analysis.benchmarks.method_runs import FoldRun, Labelled, OwnEngine, Settings, run_row, stored_discs, stored_result
-from analysis.benchmarks.protocols import Row
+from analysis.benchmarks.protocol_shapes import Row
 from analysis.benchmarks.splits import Split
 from analysis.errors import ImageError, OutputError, StudyError
 from analysis.io.synthetic import says_synthetic

@@ -23,7 +23,8 @@ from analysis.benchmarks.method_scores import (
     summarise_discs,
 )
 from analysis.benchmarks.method_tables import LEVELS, Outcome, paper_tables, scores_frame
-from analysis.benchmarks.protocols import OWN_ENGINE, PROTOCOLS, ArvdTable, DiscsTable, ScansTable, protocol_of
+from analysis.benchmarks.protocol_shapes import OWN_ENGINE, ArvdTable, DiscsTable, ScansTable
+from analysis.benchmarks.protocols import PROTOCOLS, protocol_of
 from analysis.benchmarks.splits import by_subject, by_visit
 from analysis.errors import StudyError
 from analysis.figures.methods import change_errors, discs_by_method, method_curves

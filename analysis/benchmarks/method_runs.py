@@ -17,7 +17,7 @@ import pandas as pd
 
 from analysis.benchmarks.method_records import METHOD_CURVES, METHOD_DISCS
 from analysis.benchmarks.method_scores import disc_rows, failed_rows
-from analysis.benchmarks.protocols import OWN_ENGINE, Row
+from analysis.benchmarks.protocol_shapes import OWN_ENGINE, Row
 from analysis.benchmarks.splits import Key, Split
 from analysis.errors import BedrestError, OutputError, StudyError
 from analysis.io.files import write_text

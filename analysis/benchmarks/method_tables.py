@@ -14,7 +14,7 @@ import pandas as pd
 
 from analysis.benchmarks.method_records import METHOD_SCORES
 from analysis.benchmarks.method_scores import MethodScore, score_row, summarise_arvd, summarise_discs
-from analysis.benchmarks.protocols import (
+from analysis.benchmarks.protocol_shapes import (
     OWN_ENGINE,
     ArvdTable,
     ChangeTable,

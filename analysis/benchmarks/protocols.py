@@ -6,167 +6,33 @@ beaten. Text in place of a number is as printed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
+from analysis.benchmarks.protocol_shapes import (
+    OWN_ENGINE,
+    ArvdTable,
+    ChangeTable,
+    DirectionsTable,
+    DiscsTable,
+    MethodsTable,
+    Metric,
+    Protocol,
+    Row,
+    ScansTable,
+    WeberTable,
+)
 from analysis.errors import StudyError
 from analysis.methods.method import Choices
 from analysis.methods.registry import METHODS
 from analysis.vocabulary import DIXON, Contrast
 
-OWN_ENGINE = "bedrest"  # a further name beside those of `METHODS`; it is not trained here
 COMPARISON = "comparison"
 RMVD = Choices(voxel_dropout=0.01)
 _CHALLENGE = "IVDM3Seg, 24 scans of 12 people at two visits"
 
-
-@dataclass(frozen=True)
-class Metric:
-    """A column of a paper's table.
-
-    Attributes
-    ----------
-    title : str, as the paper has it
-    value, spread : names of fields of `MethodScore`; no spread where the paper gives none
-    scale, digits : the value is multiplied by `scale` and shown with so many digits
-    """
-
-    title: str
-    value: str
-    spread: str = ""
-    scale: float = 1.0
-    digits: int = 2
-
-
 MLD = Metric("MLD ± SD (mm)", "mld_mm", "sd_mm")
 MDOC = Metric("MDOC ± SDDOC (%)", "mdoc_percent", "sddoc_percent")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of a table: a method with its choices.
-
-    Attributes
-    ----------
-    name : str, names a folder
-    title : str, as in the paper
-    method : str
-        Of `registry.METHODS`, or `OWN_ENGINE`.
-    published : mapping of a metric's title to what was printed
-    uses : str
-        Name of the row whose networks this one takes: one training serves both. Empty: its own.
-    otherwise : tuple of Contrast
-        Taken where not every visit has the method's own contrasts. Empty: then the row fails.
-    """
-
-    name: str
-    title: str
-    method: str
-    choices: Choices = field(default_factory=Choices)
-    published: Mapping[str, str] = field(default_factory=dict)
-    uses: str = ""
-    otherwise: tuple[Contrast, ...] = ()
-
-
-@dataclass(frozen=True)
-class MethodsTable:
-    """One line a row of the protocol, published and ours side by side."""
-
-    name: str
-    title: str
-    head: str
-    metrics: tuple[Metric, ...]
-
-
-@dataclass(frozen=True)
-class ScansTable:
-    """One line a test scan, one column a disc, of one value; published means of discs 1 to 7, and of all."""
-
-    name: str
-    title: str
-    value: str  # column of `METHOD_DISCS`
-    digits: int
-    published: tuple[float, ...]
-    published_mean: float
-
-
-@dataclass(frozen=True)
-class DiscsTable:
-    """One line each for published and ours, one column a disc: mean Dice of a row of the protocol."""
-
-    name: str
-    title: str
-    row: str
-    published: tuple[float, ...]
-    published_mean: float
-
-
-@dataclass(frozen=True)
-class ArvdTable:
-    """One line a disc, one column a subject: arvd, of visits after the reference visit; published means of subjects."""
-
-    name: str
-    title: str
-    published: tuple[float, ...]
-    published_summary: tuple[float, float, float]  # mean, median, largest
-
-
-@dataclass(frozen=True)
-class DirectionsTable:
-    """One line a direction: trained at one visit, tested at the other."""
-
-    name: str
-    title: str
-    metrics: tuple[Metric, ...]
-    published: tuple[Mapping[str, str], Mapping[str, str]]  # visit 1 to 2, visit 2 to 1
-
-
-@dataclass(frozen=True)
-class ChangeTable:
-    """One line a disc: mean absolute change of volume between the visits, drawn and automatic."""
-
-    name: str
-    title: str
-
-
-@dataclass(frozen=True)
-class WeberTable:
-    """One line a contrast: intensities of discs and of all else, absolute Weber contrast.
-
-    Attributes
-    ----------
-    published : mapping of contrast to (disc, background, Weber contrast) as printed
-    """
-
-    name: str
-    title: str
-    published: Mapping[Contrast, tuple[str, str, str]]
-
-
-Shape = WeberTable | MethodsTable | ScansTable | DiscsTable | ArvdTable | DirectionsTable | ChangeTable
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """What one command trains and tests.
-
-    Attributes
-    ----------
-    source : str, the paper
-    data : str, what the published figures were measured on
-    by_visit : bool
-        Train at one visit, test at the other, the same subjects on both sides. Else the split is by subject.
-    notes : what differs from the paper
-    """
-
-    name: str
-    title: str
-    source: str
-    data: str
-    rows: tuple[Row, ...]
-    tables: tuple[Shape, ...]
-    by_visit: bool = False
-    notes: tuple[str, ...] = ()
 
 
 def _li(mld: str, mdoc: str) -> dict[str, str]:
@@ -183,8 +49,7 @@ _ABLATION = Protocol(
      Row("msfcn-rmvd", "MsFCN + RMVD", "msfcn", RMVD, _li("0.36 ± 0.21", "91.34 ± 2.16"))),
     (MethodsTable("table_5", "Li et al. 2018, Table 5: methods", "Method", (MLD, MDOC)),),
     notes=("RMVD: voxels of one randomly chosen contrast are set to 0, ratio 0.01.",
-           "The U-Net is trained as `unet3d` is here (Wang et al. 2020), on four contrasts, not on the 32 x 64 x 64 "
-           "crops of this paper."))
+           "The U-Net is `unet3d` on four contrasts and this paper's crops of 32 x 64 x 64, with Dice loss."))
 
 _MODALITIES = Protocol(
     "li2018-modalities", "One contrast or four", _LI, f"{_CHALLENGE}: 18 scans to learn from, 6 to test",
