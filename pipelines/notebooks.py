@@ -82,18 +82,16 @@ def run_notebook(source: Path, *, parameters: Mapping[str, object], notebook: Pa
         prepared = temporary.with_name(f".in-{temporary.name}")
         try:
             nbformat.write(document, prepared)
-            try:
-                papermill.execute_notebook(prepared, temporary, parameters=dict(parameters), progress_bar=False,
-                                           kernel_name="python3", log_output=False, extra_arguments=_KERNEL,
-                                           start_timeout=_WAIT_S, iopub_timeout=_WAIT_S)
-            finally:
-                ensure_event_loop().close()  # each thread gets one of its own, which nobody else closes
+            papermill.execute_notebook(prepared, temporary, parameters=dict(parameters), progress_bar=False,
+                                       kernel_name="python3", log_output=False, extra_arguments=_KERNEL,
+                                       start_timeout=_WAIT_S, iopub_timeout=_WAIT_S)
             page = _page(nbformat.read(temporary, as_version=4), title, footer)
         except Exception as error:  # a cell, its process, what it shows: whatever ends one must not end the others
             (temporary if temporary.is_file() else prepared).replace(failed)
             raise NotebookError("a notebook that runs to its end", _in_a_line(error), str(source),
                                 f"Open {failed} to see the failing cell, then run `bedrest report`.") from error
         finally:
+            ensure_event_loop().close()  # each thread gets one of its own, which nobody else closes
             prepared.unlink(missing_ok=True)
         write_text(html, page)
     failed.unlink(missing_ok=True)

@@ -28,6 +28,8 @@ _STAGES: dict[str, list[str]] = {
     "cohort report": ["cohort_report"], "method checks": ["page", "--page", "method_checks"],
     "publication figures": ["page", "--page", "publication_figures"],
 }
+_ALONE = {**dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+          "PYTHONWARNINGS": "ignore"}
 _POLICY = re.compile(r"<meta http-equiv=.Content-Security-Policy.[^>]*>")
 _PROBE = """<script>addEventListener("load", () => setTimeout(() => { document.title = JSON.stringify({
   seconds: performance.timing.loadEventEnd - performance.timing.navigationStart,
@@ -117,8 +119,7 @@ def drawn_sample(drawn: dict[Any, Any]) -> list[str]:
 def _measure(name: str, command: list[str], subjects: int) -> dict[str, Any]:
     from analysis.benchmarks.memory import measure_command
 
-    one = {n: "1" for n in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-    found = measure_command(command, env={**os.environ, **one, "PYTHONWARNINGS": "ignore"})
+    found = measure_command(command, env=os.environ | _ALONE)
     if found.status != 0:
         raise OutputError("a stage that ends well", found.output.strip()[-400:], f"{name}, {subjects} subjects",
                           "Run it again; if it breaks again, this is a fault of the program.")
@@ -187,9 +188,8 @@ def _measure_scan(folder: Path) -> tuple[list[dict[str, Any]], dict[str, float]]
 
 def _timed(words: list[str]) -> dict[str, float]:
     """Processor seconds of a stage's parts."""
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     done = subprocess.run([sys.executable, "-m", "pipelines.scale_tasks", "timed", *words], capture_output=True,
-                          text=True, env=env)
+                          text=True, env=os.environ | _ALONE)
     if done.returncode != 0:
         raise OutputError("a stage that ends well", done.stderr.strip()[-400:], words[0], "Run it again.")
     parts: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])

@@ -29,6 +29,7 @@ from analysis.stats.simulated_cohorts import Scenario
 from analysis.types import LabelMap
 from analysis.vocabulary import LEVEL_OF_LABEL, Contrast
 from pipelines.records import RECORDS, content
+from pipelines.stages import STAGES
 
 VISITS = 4
 SAMPLE = 1  # subjects with images of full size
@@ -56,8 +57,7 @@ while [ $# -gt 0 ]; do
 done
 [ -e tables/detections.csv ] || : > tables/detections.csv
 """
-_ORDER = ("segment", "follow", "measure", "change", "tables", "statistics", "figures", "subject_report",
-          "cohort_report", "page", "index")  # a record tells of those it builds on
+_ORDER = tuple(STAGES)  # a record tells of those it builds on
 _SLICES = (schemas.SCAN_RECORDS, schemas.MEASURES, schemas.SPINE_MEASURES, schemas.CHANGE, schemas.ARVD,
            schemas.ACCURACY, schemas.FAILURES)
 _EMPTY_SLICES = (schemas.FINDINGS, schemas.MATCHES, schemas.JOINT, schemas.EDITS, schemas.RENAMES)

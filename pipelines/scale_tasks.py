@@ -8,7 +8,6 @@ much processor time its parts took.
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +15,8 @@ from functools import wraps
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from analysis.benchmarks.memory import children_cpu_seconds
 
 # Parts of a stage: (module, function, what it is called). The network at work and notebooks are no overhead.
 NETWORK, NOTEBOOK, LOADING = "network at work", "notebook at work", "loading torch, MONAI and the weights"
@@ -109,8 +110,7 @@ def timed(words: list[str]) -> int:
 
 def _cpu() -> float:
     """Processor seconds of this process and of its children that have ended."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(u.ru_utime + u.ru_stime for u in used)
+    return time.process_time() + children_cpu_seconds()
 
 
 def _timed(do: Callable[..., Any], spent: dict[str, float], part: str) -> Callable[..., Any]:
@@ -118,8 +118,7 @@ def _timed(do: Callable[..., Any], spent: dict[str, float], part: str) -> Callab
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         # A notebook and thumbnails work side by side: each counts its own thread, and the notebook its process.
         def now() -> float:
-            children = resource.getrusage(resource.RUSAGE_CHILDREN)
-            return time.thread_time() + (children.ru_utime + children.ru_stime) * (part == NOTEBOOK)
+            return time.thread_time() + children_cpu_seconds() * (part == NOTEBOOK)
 
         begun = now()
         try:

@@ -53,7 +53,7 @@ class Measured:
 def measure_command(command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
                     ) -> Measured:
     """Run a command to its end; its memory is looked at every 20 ms, in /proc: 0 where there is none."""
-    begun, before, peak = time.monotonic(), _children_cpu_seconds(), 0
+    begun, before, peak = time.monotonic(), children_cpu_seconds(), 0
     with tempfile.TemporaryFile("w+") as printed:
         process = subprocess.Popen(command, stdout=printed, stderr=subprocess.STDOUT, env=env, cwd=cwd)
         while process.poll() is None:
@@ -61,10 +61,11 @@ def measure_command(command: Sequence[str], *, env: Mapping[str, str] | None = N
             time.sleep(_LOOK_SECONDS)
         seconds = time.monotonic() - begun
         printed.seek(0)
-        return Measured(seconds, _children_cpu_seconds() - before, peak, process.returncode, printed.read())
+        return Measured(seconds, children_cpu_seconds() - before, peak, process.returncode, printed.read())
 
 
-def _children_cpu_seconds() -> float:
+def children_cpu_seconds() -> float:
+    """Processor time of children of this process that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

@@ -156,20 +156,19 @@ def find_leaks(folder: Path, hidden: Pseudonyms) -> list[Problem]:
 
 def _first_leak(path: Path, name: str, anywhere: list[str], words: re.Pattern[str], folders: re.Pattern[str]) -> str:
     """What is found first: a long name anywhere, a word that is a name, a path; in any spelling but for paths."""
-    raw = path.read_bytes().decode("latin-1")
-    for text in (name, *_texts(path)):
+    raw = path.read_bytes()
+    for text in (name, *_texts(path, raw)):
         lower = text.lower()
         found = next((w for w in anywhere if w in lower), "") or words.search(lower) or folders.search(text)
         if found:
             return found if isinstance(found, str) else found[0]
-    lower = raw.lower()
-    place = folders.search(raw)
+    bare = raw.decode("latin-1")
+    lower, place = bare.lower(), folders.search(bare)
     return next((w for w in anywhere if w in lower), "") or (place[0] if place else "")
 
 
-def _texts(path: Path) -> Iterator[str]:
-    """What a file says to those who read it; nothing of a picture."""
-    raw = path.read_bytes()
+def _texts(path: Path, raw: bytes) -> Iterator[str]:
+    """What a file of these bytes says to those who read it; nothing of a picture."""
     if path.suffix == ".pdf":
         for stream in _PDF_STREAM.findall(raw):
             try:

@@ -70,7 +70,8 @@ def passing_bablok(
     subjects = x.size if clusters is None else clusters.n
     if reason := too_few(subjects) or _wrong_number(x.size) or _unfit(x, y):
         return Line(subjects, x.size, reason=reason)
-    i, j, slopes = _slopes(x, y)
+    pairs = _slopes(x, y)
+    slopes = pairs[-1]
     slope = _shifted_median(slopes)
     if not math.isfinite(slope):
         return Line(subjects, x.size, reason="the methods do not rise together: the median slope is not finite")
@@ -80,7 +81,7 @@ def passing_bablok(
         at_high, at_low = (float(np.median(y - b * x)) if math.isfinite(b) else math.nan for b in (high, low))
         found = Estimate(slope, low, high), Estimate(intercept, at_high, at_low)
     else:
-        left = _without_each_subject((x, y), clusters, (i, j, slopes))
+        left = _without_each_subject((x, y), clusters, pairs)
         found = (Estimate(slope, *jackknife_interval(slope, left[0], confidence_level=confidence_level)),
                  Estimate(intercept, *jackknife_interval(intercept, left[1], confidence_level=confidence_level)))
     closed = all(math.isfinite(v) for e in found for v in (e.low, e.high))
