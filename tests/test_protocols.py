@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.benchmarks.method_cells import LEVELS, Outcome
 from analysis.benchmarks.method_records import (
     METHOD_CHANGES,
     METHOD_CURVES,
@@ -22,7 +23,7 @@ from analysis.benchmarks.method_scores import (
     summarise_arvd,
     summarise_discs,
 )
-from analysis.benchmarks.method_tables import LEVELS, Outcome, paper_tables, scores_frame
+from analysis.benchmarks.method_tables import paper_tables, scores_frame
 from analysis.benchmarks.protocol_shapes import OWN_ENGINE, ArvdTable, DiscsTable, ScansTable
 from analysis.benchmarks.protocols import PROTOCOLS, protocol_of
 from analysis.benchmarks.splits import by_subject, by_visit

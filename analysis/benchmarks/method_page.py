@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.benchmarks.method_tables import PaperTable, in_cells
+from analysis.benchmarks.method_cells import PaperTable, in_cells
 from analysis.benchmarks.records import markdown_table
 
 SYNTHETIC = "All scans are synthetic: no person was scanned."
