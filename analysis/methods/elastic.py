@@ -80,7 +80,7 @@ def _left_of_noise(n: int, sigma: float) -> float:
 
 
 def sampled(image: Float, labels: Labels, at: NDArray[np.floating], *, edge: bool) -> tuple[Float, Labels]:
-    """Image (linear) and labels (nearest) at the same places.
+    """Image (linear) and labels (nearest) at the same places; outside the image there are no labels.
 
     Parameters
     ----------
@@ -105,20 +105,8 @@ def sampled(image: Float, labels: Labels, at: NDArray[np.floating], *, edge: boo
     near = at - low.reshape(-1, *(1,) * (at.ndim - 1))
     seen = np.stack([ndimage.map_coordinates(c, near, order=1, mode=mode, output=np.float32)
                      for c in image[(slice(None), *part)]])
-    drawn: Labels = ndimage.map_coordinates(labels[part], near, order=0, mode=mode)
+    drawn: Labels = ndimage.map_coordinates(labels[part], near, order=0, mode="constant")
     return seen, drawn
-
-
-def warped(image: Float, labels: Labels, field: Float) -> tuple[Float, Labels]:
-    """Image and labels, each voxel taken from where the field points; edges are repeated.
-
-    Parameters
-    ----------
-    image : float32, (C, *shape)
-    labels : int16, (*shape)
-    field : (len(shape), *shape), voxels
-    """
-    return sampled(image, labels, np.indices(labels.shape, dtype=np.float32) + field, edge=True)
 
 
 def draw_warp(rng: np.random.Generator, how: Deformations, *, middle: NDArray[np.generic],

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from analysis.methods.elastic import sampled
 from analysis.methods.method import Float, Labels
 
 Coordinates = NDArray[np.float64]  # (2, H, W) pixels of the slice that is sampled
@@ -135,9 +136,8 @@ def augmented(image: Float, labels: Labels, size: tuple[int, int], rng: np.rando
         # Moves the tissue where it lies in the slice, whatever the slice went through besides.
         dents = tissue_deformation(labels, rng, how)
         at += np.stack([ndimage.map_coordinates(d, at, order=1, mode="nearest") for d in dents])
-    drawn = np.stack([ndimage.map_coordinates(c, at, order=1, mode="nearest", output=np.float32) for c in image])
-    seen = ndimage.map_coordinates(labels, at, order=0, mode="constant", cval=0)
-    return with_intensities(drawn, seen, rng, how), seen
+    seen, drawn = sampled(image, labels, at, edge=True)
+    return with_intensities(seen, drawn, rng, how), drawn
 
 
 def with_intensities(image: Float, labels: Labels, rng: np.random.Generator, how: Amounts) -> Float:

@@ -47,6 +47,7 @@ from analysis.methods.method import (
     scores_of,
 )
 from analysis.methods.naming import centres, components, name_discs
+from analysis.methods.slicewise import slicewise_probability
 from analysis.methods.start import he_start
 from analysis.methods.tiles import Size
 from analysis.methods.unets import PatchUNet, SliceUNet, UNet3D
@@ -226,23 +227,14 @@ def _draw_slice(cases: Sequence[Case], trained: Trained, rng: np.random.Generato
     return padded(image.squeeze(axis + 1), square), padded(labels.squeeze(axis), square)
 
 
-def slices_along(image: Float, axis: int, side: int) -> Float:
-    """(C, I, J, K) -> (n, C, side, side): all slices across an axis, zeros about them."""
-    return padded(np.moveaxis(image, axis + 1, 0), (side, side))
-
-
-def from_slices(slices: Float, axis: int, shape: Sequence[int]) -> Float:
-    """(n, side, side) -> (I, J, K): what `slices_along` did, undone."""
-    return np.moveaxis(unpadded(slices, [n for a, n in enumerate(shape) if a != axis]), 0, axis)
-
-
 def _predict_planes(trained: Trained, case: Case, device: str, *, planes: Sequence[str]) -> Prediction:
     image, side = normalised(case.image, trained), max(int(trained.learnt["side"][0]), side_of([case]))
     probabilities = []
     for plane in planes:
-        network = trained.networks[plane]
-        scores = [scores_of(network, s, device) for s in slices_along(image, PLANES[plane], side)]
-        probabilities.append(from_slices(torch.sigmoid(torch.cat(scores)).numpy(), PLANES[plane], case.labels.shape))
+        axis, shape = PLANES[plane], case.labels.shape
+        squares = padded(image, [n if a == axis else side for a, n in enumerate(shape)])
+        found = slicewise_probability(trained.networks[plane], squares, device, axis=axis)
+        probabilities.append(unpadded(found, shape))
     probability: Float = np.mean(probabilities, axis=0, dtype=np.float32)
     return Prediction(probability, name_discs(probability, threshold=THRESHOLD))
 
