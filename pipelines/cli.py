@@ -179,8 +179,8 @@ def _add_benchmark(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     bench = commands.add_parser("benchmark", help="train and test published methods on the study's labelled scans")
     bench.add_argument("study", type=Path, metavar="STUDY.toml")
     bench.add_argument("--methods", nargs="+", default=[], metavar="NAME",
-                       help="methods to compare, as in docs/methods.md, or bedrest for our own engine; with --protocol "
-                            "those of its rows alone")
+                       help="methods to compare, as in docs/methods.md, with choices as in msfcn:voxel_dropout=0.1, or "
+                            "bedrest for our own engine; with --protocol those of its rows alone")
     bench.add_argument("--protocol", choices=PROTOCOLS, default=None, metavar="NAME",
                        help=f"rows, split and tables of a paper: {', '.join(PROTOCOLS)}")
     bench.add_argument("--budget", type=float, required=True, metavar="MINUTES",

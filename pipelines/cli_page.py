@@ -55,7 +55,7 @@ def _meaning(action: argparse.Action) -> str:
     told = [(action.help or "").replace("%%", "%").replace("|", "\\|")]
     default = action.default
     shown = " ".join(map(str, default)) if isinstance(default, list) else str(default)
-    if action.option_strings and action.nargs != 0 and default is not None and "default" not in told[0]:
+    if action.option_strings and action.nargs != 0 and default not in (None, []) and "default" not in told[0]:
         told.append(f"default {shown}")
     if action.required and action.option_strings:
         told.append("must be given")

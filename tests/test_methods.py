@@ -9,7 +9,7 @@ from toy_cases import dice, toy_cases
 
 from analysis.errors import ImageError, StudyError
 from analysis.methods.method import IGNORED, Choices, Trained, prepared, with_contrasts
-from analysis.methods.registry import METHODS, build_method
+from analysis.methods.registry import METHODS, build_method, read_choices
 from analysis.methods.training import Budget, load_trained, stage_records, train_method
 from analysis.vocabulary import DIXON, Contrast
 
@@ -114,6 +114,22 @@ def test_unknown_names_and_choices_are_refused():
     with pytest.raises(StudyError, match="voxel_dropout"):
         build_method("fcn3d", Choices(voxel_dropout=0.01))
     assert set(TOY) <= set(METHODS)
+
+
+def test_choices_follow_a_methods_name():
+    assert read_choices("msfcn") == ("msfcn", Choices())
+    assert read_choices("msfcn:voxel_dropout=0.1,gaussian_start=true") == (
+        "msfcn", Choices(voxel_dropout=0.1, gaussian_start=True))
+    assert read_choices("unet2d:planes=x+z,contrasts=water+fat") == (
+        "unet2d", Choices(planes=("x", "z"), contrasts=(Contrast.WATER, Contrast.FAT)))
+
+
+@pytest.mark.parametrize("text", ["msfnc", "msfnc:contrasts=fat", "fcn3d:voxel_dropout=0.1", "msfcn:width=8",
+                                  "msfcn:voxel_dropout=2", "msfcn:voxel_dropout", "msfcn:contrasts=wasser",
+                                  "msfcn:gaussian_start=yes", "triplanar-resnet:encoder_weights=a.pt"])
+def test_choices_that_cannot_be_read_are_refused(text):
+    with pytest.raises(StudyError, match=text.split(":")[-1].split("=")[0]):
+        read_choices(text)
 
 
 def test_a_missing_contrast_is_told(rng):

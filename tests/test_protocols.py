@@ -131,6 +131,14 @@ def test_nothing_found_is_a_dice_of_0_and_a_failed_scan_keeps_its_discs():
         assert np.isnan(found.mld_mm) and np.isnan(found.volume_error_percent)
 
 
+def test_dice_under_any_name_tells_a_wrong_name_from_a_wrong_outline():
+    reference = box_mask((1, LOW), (2, HIGH))
+    found = summarise_discs(pd.DataFrame(disc_rows(box_mask((2, LARGER), (3, HIGH)), reference)), NO_CHANGE)
+    assert found.mdoc_percent == 0 and found.levels_right_percent == 0
+    assert found.any_name_percent == pytest.approx(100 * (2 * 6 / (6 + 8) + 1) / 2)
+    assert summarise_discs(pd.DataFrame(disc_rows(box_mask(), reference)), NO_CHANGE).any_name_percent == 0
+
+
 def test_the_hausdorff_distance_of_meshes_by_hand():
     spacing = np.array(SPACING_MM)
     one = box_mask((1, LOW)).data == 1
@@ -234,6 +242,9 @@ def test_names_are_chosen_or_refused():
     both = protocol_of(None, ["msfcn", "bedrest", "msfcn"])
     assert [r.method for r in both.rows] == ["msfcn", OWN_ENGINE]
     assert protocol_of(None, ["fcn3d"]).rows[0].otherwise == (Contrast.WATER,)
+    chosen = protocol_of(None, ["msfcn:voxel_dropout=0.1", "msfcn:voxel_dropout=0.001"]).rows
+    assert [r.name for r in chosen] == ["msfcn-voxel_dropout-0.1", "msfcn-voxel_dropout-0.001"]
+    assert [r.choices.voxel_dropout for r in chosen] == [0.1, 0.001]
     assert [r.name for r in protocol_of("li2018-ablation", ["msfcn", "bedrest"]).rows] == [
         "msfcn", "msfcn-rmvd", "bedrest"]
     assert len(protocol_of("chen2016", ["bedrest"]).rows) == 3

@@ -15,12 +15,14 @@ from analysis.methods.weber import Weber
 from analysis.vocabulary import LEVEL_OF_LABEL, Contrast, Status
 
 NOTE = ("A disc that was not found counts Dice 0 and a false detection, enters no distance and no volume error, and is "
-        "counted as missing. Errors of volume and change are signed: above 0 is too much.")
+        "counted as missing. Dice under any name is that with the found disc that fits best. Errors of volume and "
+        "change are signed: above 0 is too much.")
 PUBLISHED_NOTE = "Published figures are from other data ({data}): not a comparison under one protocol."
 LEVELS = tuple(LEVEL_OF_LABEL.values())
 SIGNED = (Metric("volume error ± SD (%)", "volume_error_percent", "volume_error_sd_percent", digits=1),
           Metric("change error ± SD (%)", "change_error_percent", "change_error_sd_percent", digits=1))
-ENDING = ["discs missing", "right names (%)", *(f"{m.title}, ours" for m in SIGNED)]  # heads of `ending_cells`
+# Heads of `ending_cells`.
+ENDING = ["discs missing", "right names (%)", "Dice under any name (%)", *(f"{m.title}, ours" for m in SIGNED)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +110,8 @@ def pair_cells(metrics: Iterable[Metric], printed: Mapping[str, str], score: Met
 def ending_cells(score: MethodScore) -> list[str]:
     """What stands in every table, whatever the paper's: discs missing, names, signed errors."""
     missing = f"{score.n_missing} of {score.n}" if score.n else "-"
-    return [missing, number_text(score.levels_right_percent, 1), *(metric_text(m, score) for m in SIGNED)]
+    shares = (score.levels_right_percent, score.any_name_percent)
+    return [missing, *(number_text(v, 1) for v in shares), *(metric_text(m, score) for m in SIGNED)]
 
 
 def training_text(outcome: Outcome, row: str, **wanted: str) -> str:

@@ -49,6 +49,7 @@ METHOD_CURVES = Table("curves", "mean training loss, every 50 steps", (
 METHOD_DISCS = Table("discs", "one row a disc of a tested scan", (
     _ROW, _FOLD, _SUBJECT, _SESSION, _LEVEL,
     number("dice", "against the drawn mask; empty where the disc was not found", "1"),
+    number("dice_any_name", "with the found disc that fits best, whatever its name; empty where the scan failed", "1"),
     number("centre_distance_mm", "of the centres of mass", "mm"),
     number("maad_mm", "mean of the two directed mean surface distances", "mm"),
     number("mesh_hausdorff_mm", "largest distance between the vertices of the surface meshes", "mm"),
@@ -81,6 +82,7 @@ METHOD_SCORES = Table("scores", "one row a row of the protocol: all its folds to
     number("p2_percent", "share of all discs with a centre at most 2 mm off; one not found counts as off", "%"),
     number("mdoc_percent", "mean Dice, one not found counts 0: MDOC, eq. 3", "%"),
     number("sddoc_percent", "its SD", "%"),
+    number("any_name_percent", "mean Dice with the found disc that fits best, whatever its name", "%"),
     number("maad_mm", "mean absolute surface distance of discs found: MAAD, ASD", "mm"),
     number("maad_sd_mm", "its SD", "mm"),
     number("hausdorff_mm", "mean Hausdorff distance of surface meshes of discs found", "mm"),

@@ -7,7 +7,7 @@ counted: the challenges judged a scan as a whole, where a lost disc costs Dice t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,7 @@ class MethodScore:
     p2_percent: float
     mdoc_percent: float
     sddoc_percent: float
+    any_name_percent: float
     maad_mm: float
     maad_sd_mm: float
     hausdorff_mm: float
@@ -81,18 +82,31 @@ def disc_rows(predicted: LabelMap, reference: LabelMap) -> list[dict[str, Any]]:
     """
     levels = levels_of(reference)
     voxel = reference.grid.voxel_volume_mm3
+    any_name = _dice_under_any_name(predicted, reference, list(levels))
     rows = []
     for (label, level), score in zip(levels.items(), score_discs(predicted, reference, levels=levels), strict=True):
         found = score.agreement
         rows.append({
-            "level": level, "dice": found.dice, "centre_distance_mm": found.centre_distance_mm,
-            "maad_mm": found.maad_mm, "mesh_hausdorff_mm": _hausdorff(predicted, reference, label),
+            "level": level, "dice": found.dice, "dice_any_name": any_name[label],
+            "centre_distance_mm": found.centre_distance_mm, "maad_mm": found.maad_mm,
+            "mesh_hausdorff_mm": _hausdorff(predicted, reference, label),
             "volume_predicted_mm3": found.volume_predicted_mm3,
             "volume_reference_mm3": float((reference.data == label).sum() * voxel),
             "volume_error_percent": found.volume_error_percent, "right": score.level_right,
             "status": str(found.status), "reason": found.reason,
         })
     return rows
+
+
+def _dice_under_any_name(predicted: LabelMap, reference: LabelMap, labels: Sequence[int]) -> dict[int, float]:
+    """Of each drawn disc with the found one that fits it best, whatever its name; 0 where none touches it."""
+    sizes = np.bincount(predicted.data.ravel())
+    best = {}
+    for label in labels:
+        drawn = reference.data == label
+        shared = np.bincount(predicted.data[drawn], minlength=len(sizes))
+        best[label] = float(np.max(2 * shared[1:] / (sizes[1:] + drawn.sum()), initial=0.0))
+    return best
 
 
 def _hausdorff(predicted: LabelMap, reference: LabelMap, label: int) -> float:
@@ -154,9 +168,11 @@ def summarise_discs(discs: pd.DataFrame, changes: pd.DataFrame) -> MethodScore:
     moved = summarise_arvd(_values(changes, "arvd_percent"))
     change = _present(_values(changes, "change_error_percent"))
     all_dice = mean_sd([] if "dice" not in discs else [float(v) for v in 100 * np.nan_to_num(dice)])
+    any_name = float(100 * np.nan_to_num(_values(discs, "dice_any_name")).mean()) if "dice_any_name" in discs and n \
+        else math.nan
     return MethodScore(
         n, n - int(found.sum()), *mean_sd(_present(distance)),
-        0.0 if n and "dice" in discs and not found.any() else near, *all_dice,
+        0.0 if n and "dice" in discs and not found.any() else near, *all_dice, any_name,
         *mean_sd(_present(_values(discs, "maad_mm"))), *mean_sd(_present(_values(discs, "mesh_hausdorff_mm"))), right,
         *mean_sd(_present(_values(discs, "volume_error_percent"))),
         len(change), moved.mean, moved.median, moved.maximum, *mean_sd(change))

@@ -6,6 +6,7 @@ beaten. Text in place of a number is as printed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -24,7 +25,7 @@ from analysis.benchmarks.protocol_shapes import (
 )
 from analysis.errors import StudyError
 from analysis.methods.method import Choices
-from analysis.methods.registry import METHODS
+from analysis.methods.registry import read_choices
 from analysis.vocabulary import DIXON, Contrast
 
 COMPARISON = "comparison"
@@ -165,16 +166,12 @@ def protocol_of(name: str | None, methods: Sequence[str]) -> Protocol:
     Raises
     ------
     StudyError
-        Neither is named, a name is unknown, or the protocol has no row of a method.
+        Neither is named, a name or choice is unknown, or the protocol has no row of a method.
     """
-    known = (*METHODS, OWN_ENGINE)
-    if odd := [m for m in methods if m not in known]:
-        raise StudyError(f"methods out of {', '.join(known)}", ", ".join(odd), "--methods", "Correct the name.")
     if name is None:
         if not methods:
             raise StudyError("--methods, --protocol or both", "neither", "bedrest benchmark", "Say what to compare.")
-        rows = tuple(_OWN_ROW if m == OWN_ENGINE else Row(m, m, m, otherwise=_otherwise(m))
-                     for m in dict.fromkeys(methods))
+        rows = tuple(_row(m) for m in dict.fromkeys(methods))
         return Protocol(COMPARISON, "Methods side by side", "no paper", "", rows, (
             MethodsTable("comparison", "Methods side by side", "Method", _ALL),))
     if name not in PROTOCOLS:
@@ -186,6 +183,14 @@ def protocol_of(name: str | None, methods: Sequence[str]) -> Protocol:
                          "Leave them out, or leave --protocol out.")
     rows = tuple(r for r in protocol.rows if not set(methods) - {OWN_ENGINE} or r.method in methods)
     return replace(protocol, rows=(*rows, _OWN_ROW) if OWN_ENGINE in methods else rows)
+
+
+def _row(text: str) -> Row:
+    """A method by itself, with the choices that its user names."""
+    if text == OWN_ENGINE:
+        return _OWN_ROW
+    method, choices = read_choices(text)
+    return Row(re.sub(r"[:,=]", "-", text), text, method, choices, otherwise=_otherwise(method))
 
 
 def _otherwise(method: str) -> tuple[Contrast, ...]:
