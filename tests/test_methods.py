@@ -99,6 +99,12 @@ def test_training_goes_on_where_it_stopped_and_a_finished_stage_is_kept(rng, tmp
     assert not (tmp_path / "segment.pt").exists()
 
 
+def test_pairs_may_be_drawn_by_other_processes(rng, tmp_path):
+    _, method = toy_method("unet3d")
+    train_method(method, toy_cases(rng), Budget(60, workers=2, steps=2), tmp_path)
+    assert [r.steps for r in stage_records(method, tmp_path)] == [2]
+
+
 def test_the_same_seed_gives_the_same_weights(rng, tmp_path):
     cases = toy_cases(rng)
     _, method = toy_method("fcn-baseline")

@@ -31,8 +31,15 @@ def origin_lines(record: Mapping[str, Any]) -> list[str]:
         f"budget of a training: {record['budget_minutes']:g} min{limit}{width}; seed {record['seed']}",
         *([f"encoder weights, sha256 `{encoder}`"] if encoder else []),
         f"device {record['device']}; machine: {machine['cpu']}, {machine['cores']} cores{cards}",
-        f"bedrest {record['bedrest']}, torch {record['torch']}",
+        f"bedrest {record['bedrest']}{_commit(record['code'])}, torch {record['torch']}",
     ]
+
+
+def _commit(code: Mapping[str, Any]) -> str:
+    """Of a checkout; nothing where the program was installed."""
+    if not code:
+        return ""
+    return f", commit `{code['commit'][:12]}`{' with changes' if code['dirty'] else ''}"
 
 
 def page_text(record: Mapping[str, Any], tables: Sequence[PaperTable], trainings: pd.DataFrame) -> str:

@@ -10,7 +10,8 @@ Otherwise than published, or chosen where the paper is silent:
 - Intensities are brought to mean 0 and standard deviation 1 over all contrasts together, which is how the paper's
   remark on normalisation reads; zero padding comes after it.
 - 3D U-Net, also as the localising network: trained on 32 x 64 x 64 voxels, the size that Li et al. 2018 (Table 5)
-  cropped for it, half of them about a voxel of a disc; a whole image in one pass where there is memory for it.
+  cropped for it, half of them about a voxel of a disc; two at a time, as Dice loss has no slope where a crop without
+  discs stands alone; a whole image in one pass where there is memory for it.
 - Patches for training lie about the reference discs' centres, moved by the translation of the augmentation.
 - Table II has one output a contrast, each a mask of disc: the loss is over all of them, the probability is their mean.
 - 2D U-Net: half of the slices of a batch have a disc. The threshold, half of the maximum (127.5 of 255), is 0.5.
@@ -149,7 +150,7 @@ def _whole(trained: Trained, stage: str, case: Case, device: str) -> Float:
 
 def _unet_stage(name: str, contrasts: int, choices: Choices, share: float) -> Stage:
     return Stage(name, lambda: he_start(UNet3D(contrasts, 1, choices.width)), _draw_crop,
-                 lambda scores, target, used: dice_loss(scores, target), batch=1, rate=constant(RATE), share=share,
+                 lambda scores, target, used: dice_loss(scores, target), batch=2, rate=constant(RATE), share=share,
                  prepare=_places)
 
 

@@ -1,0 +1,57 @@
+"""What is committed of the method benchmark holds together: pages and scores follow from the rows by disc."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis.benchmarks import method_records as records
+from analysis.benchmarks.method_cells import Outcome
+from analysis.benchmarks.method_page import SYNTHETIC, origin_lines
+from analysis.benchmarks.method_scores import change_rows
+from analysis.benchmarks.method_tables import paper_tables, scores_frame
+from analysis.benchmarks.protocol_shapes import WeberTable
+from analysis.benchmarks.protocols import PROTOCOLS, protocol_of
+from analysis.io.tables import read_table
+from analysis.tables.frames import typed_frame
+from pipelines.cli import build_parser
+
+FOLDER = Path(__file__).parents[1] / "docs" / "method_benchmarks"
+MEASURED = sorted(p.parent.name for p in FOLDER.glob("*/benchmark.json"))
+VOXEL_MM3 = 2 * 1.25 * 1.25
+
+
+def outcome_of(name: str) -> Outcome:
+    record = json.loads((FOLDER / name / "benchmark.json").read_text())
+    asked = build_parser().parse_args(shlex.split(record["command"])[1:])
+    discs, changes, trainings = (read_table(FOLDER / name / f"{t.name}.csv", t) for t in (
+        records.METHOD_DISCS, records.METHOD_CHANGES, records.METHOD_TRAININGS))
+    return Outcome(protocol_of(asked.protocol, asked.methods), discs, changes, trainings,
+                   changes["reference_session"].iloc[0], VOXEL_MM3)
+
+
+def test_every_protocol_was_measured():
+    assert set(PROTOCOLS) <= set(MEASURED)
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_a_page_says_what_its_rows_say(name):
+    record, page = json.loads((FOLDER / name / "benchmark.json").read_text()), (FOLDER / f"{name}.md").read_text()
+    assert all(line in page for line in origin_lines(record))
+    assert record["synthetic"] and SYNTHETIC in page and "synthetic" in page.splitlines()[0]
+    outcome = outcome_of(name)
+    for shape, table in zip(outcome.protocol.tables, paper_tables(outcome), strict=True):
+        if not isinstance(shape, WeberTable):  # of intensities, which are not stored
+            assert table.markdown() in page
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_scores_and_changes_follow_from_the_rows_by_disc(name):
+    outcome = outcome_of(name)
+    changes = typed_frame(change_rows(outcome.discs, reference_session=outcome.reference_session),
+                          records.METHOD_CHANGES)
+    pd.testing.assert_frame_equal(changes, outcome.changes)
+    scores = read_table(FOLDER / name / "scores.csv", records.METHOD_SCORES)
+    pd.testing.assert_frame_equal(scores_frame(outcome), scores)
