@@ -78,6 +78,23 @@ def test_real_t2_with_manual_discs_as_a_one_visit_study(real_data, tmp_path):
     assert said.all()
 
 
+def test_a_published_method_on_real_t2_with_manual_discs(real_data, tmp_path):
+    """Chen, Dou et al. 2016 on its own contrast. Half a minute on two people: what it finds is printed, not judged."""
+    data, exams = real_data / "lumbar-t2-ivd-fmrp", ("11", "20", "25")
+    toml = study(tmp_path, "real-t2", "t2", {f"vol-{n}": data / f"vol-{n}_t2.nii.gz" for n in exams},
+                 {f"vol-{n}": data / f"vol-{n}_discs.nii.gz" for n in exams})
+    done = bedrest("benchmark", toml, "--protocol", "chen2016", "--methods", "fcn2d", "--budget", 0.5, "--width", 8,
+                   "--device", "cpu", "-o", "bench", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "bench" / "chen2016.md").read_text()
+    assert "ynthetic" not in page
+    discs = pd.read_csv(tmp_path / "bench" / "chen2016" / "discs.csv")
+    assert len(discs) == 5 and discs["subject"].nunique() == 1  # one of three people is held out, five discs are drawn
+    trainings = pd.read_csv(tmp_path / "bench" / "chen2016" / "trainings.csv")
+    assert trainings["contrasts"].tolist() == ["t2"]
+    print(discs[["subject", "level", "dice", "dice_any_name", "volume_error_percent"]].to_string(index=False))
+
+
 def test_real_water_images_as_a_one_visit_study(real_data, tmp_path):
     data = real_data / "lumbar-dixon-water-tum"
     exams = ("01", "22", "40")
