@@ -320,7 +320,7 @@ TRAINING_CURVES = Table("training_curves", "one row a recorded step of a run; a 
     _FOLD,
     Col("step", "int", "optimiser step", "1", minimum=0),
     _f("minutes", "time used so far", "min", 0),
-    _f("loss", "mean loss of the last 50 steps", "1"),
+    _f("loss", "mean loss since the last row", "1"),
     _f("validation_dice", "mean disc Dice of the validation scans; at step 0 that of the starting network", "1", 0),
 ), ("fold", "step"))
 

@@ -90,8 +90,8 @@ for where, record in done.items():
 
 # %% [markdown]
 # ## Learning curves
-# Mean loss of 50 steps. Losses of different methods are different quantities. A curve that still falls at its end was
-# cut.
+# Mean loss since the point before. Losses of different methods are different quantities. A curve that still falls at
+# its end was cut.
 
 # %%
 for where, record in done.items():

@@ -41,7 +41,7 @@ METHOD_TRAININGS = Table("trainings", "one row a training: a row of the protocol
     _STATUS, _REASON,
 ), ("row", "fold"))
 
-METHOD_CURVES = Table("curves", "mean training loss, every 50 steps", (
+METHOD_CURVES = Table("curves", "mean training loss, every 10 steps up to 200, then every 50", (
     _ROW, _FOLD, Col("stage", "str", "which network of the method"), Col("step", "int", "optimiser step"),
     Col("minutes", "float", "time since training began", "min"), Col("loss", "float", "mean since the last row", "1"),
 ), ("row", "fold", "stage", "step"))

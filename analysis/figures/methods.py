@@ -13,6 +13,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FormatStrFormatter
 
 from analysis.figures.style import (
     BLACK,
@@ -26,6 +27,8 @@ from analysis.figures.style import (
     panel_grid,
     styled,
 )
+
+_WIDE_PERCENT = 20
 
 
 @styled
@@ -90,7 +93,8 @@ def change_errors(changes: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     Notes
     -----
     Per cent of the drawn volume at the reference visit. Lines are the mean and 1.96 SD to either side, of all discs as
-    if they were independent, which discs of one person are not.
+    if they were independent, which discs of one person are not. Where an error is beyond 20 %, axes are logarithmic
+    beyond 10 %: a wrongly named disc would press all others onto the line of 0.
     """
     known = changes[changes["change_error_percent"].notna()]
     rows = [r for r in titles if (known["row"] == r).any()]
@@ -99,6 +103,7 @@ def change_errors(changes: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     columns = min(len(rows), 3)
     figure = new_figure(width_mm=DOUBLE_MM, height_mm=16 + 62 * -(-len(rows) // columns))
     panels = panel_grid(figure, len(rows), columns=columns)
+    wide = known["change_error_percent"].abs().max() > _WIDE_PERCENT
     for panel, row in zip(panels, rows, strict=True):
         own = known[known["row"] == row]
         drawn = 100 * (own["vg2_mm3"] - own["vg1_mm3"]) / own["vg1_mm3"]
@@ -115,6 +120,12 @@ def change_errors(changes: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         panel.annotate(f"mean {mean:.1f}, SD {sd:.1f}, n = {len(own)}", (0.02, 0.98), xycoords="axes fraction",
                        va="top", fontsize=6)
         panel.margins(y=0.2)
+        if wide:
+            panel.set_xscale("symlog", linthresh=_WIDE_PERCENT / 2)
+            panel.set_yscale("symlog", linthresh=_WIDE_PERCENT / 2)
+            for axis in (panel.xaxis, panel.yaxis):
+                axis.set_major_locator(FixedLocator([-1000, -100, -10, 0, 10, 100, 1000]))
+                axis.set_major_formatter(FormatStrFormatter("%g"))
     _outer_labels(panels, columns, x="mean of drawn and\nautomatic change (%)", y="automatic − drawn change (%)")
     _legend(figure, known["level"])
     return figure
@@ -140,7 +151,7 @@ def method_curves(curves: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     """
     rows = [r for r in titles if (curves["row"] == r).any()]
     if not rows:
-        return empty_figure("every training ended before its first recorded step (50)")
+        return empty_figure("every training ended before its first recorded step (10)")
     columns = min(len(rows), 3)
     lines = -(-len(rows) // columns)
     figure = new_figure(width_mm=DOUBLE_MM, height_mm=12 + 48 * lines)

@@ -32,7 +32,7 @@ def training_curves(curves: pd.DataFrame) -> Figure:
                            marker=marker if column != "loss" or len(rows) == 1 else "")
         panel.set(title=title, xlabel="time (min)", xlim=(0, None))
         if not curves[column].notna().any():
-            panel.text(0.5, 0.5, "no validation scans" if column != "loss" else "fewer than 50 steps", ha="center",
+            panel.text(0.5, 0.5, "no validation scans" if column != "loss" else "fewer than 10 steps", ha="center",
                        va="center", transform=panel.transAxes)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     if not handles:

@@ -22,7 +22,6 @@ from tqdm import tqdm
 from analysis.segmentation.device import mixed_precision
 
 SAVE_EVERY_S = 120.0
-LOSS_EVERY = 50
 
 
 @dataclass(frozen=True)
@@ -171,7 +170,7 @@ def fit(network: nn.Module, batches: Callable[[int], Iterable[tuple[Tensor, Tens
         average.update_parameters(network)
         recent.append(float(loss.detach()))
         progress.step += 1
-        if progress.step % LOSS_EVERY == 0:
+        if progress.step % (10 if progress.step <= 200 else 50) == 0:
             progress.curve.append([progress.step, round(progress.seconds), round(float(np.mean(recent)), 4)])
             recent.clear()
         if validate and plan.validate_every and progress.step % plan.validate_every == 0:
