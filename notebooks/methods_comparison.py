@@ -51,7 +51,8 @@ for record in done.values():
 for where, record in done.items():
     for told in record["tables"]:
         display(Markdown(f"### {told['title']}{'; synthetic scans' if record['synthetic'] else ''}"))
-        display(show.table(read_text(where / f"{told['name']}.csv", told["name"]).frame))
+        shown = read_text(where / f"{told['name']}.csv", told["name"]).frame
+        display(show.table(shown.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}", regex=True)))
         display(show.text(told["note"]))
 
 # %% [markdown]
@@ -85,8 +86,10 @@ if not moved:
 # %%
 for where, record in done.items():
     display(Markdown(f"### {record['title']}"))
-    display(show.table(tables[where]["scores"].drop(columns="row"), records.METHOD_SCORES,
-                       decimals={"mld_mm": 2, "sd_mm": 2, "maad_mm": 2, "maad_sd_mm": 2}))
+    scores = tables[where]["scores"].drop(columns="row")
+    for part in (scores.loc[:, :"hausdorff_sd_mm"], scores.drop(columns=list(scores.loc[:, "n":"hausdorff_sd_mm"]))):
+        display(show.table(part, records.METHOD_SCORES,
+                           decimals={"mld_mm": 2, "sd_mm": 2, "maad_mm": 2, "maad_sd_mm": 2}))
 
 # %% [markdown]
 # ## Learning curves
@@ -106,7 +109,7 @@ for where, record in done.items():
 for where, record in done.items():
     trainings = tables[where]["trainings"]
     display(Markdown(f"### {record['title']}"))
-    display(show.table(trainings.drop(columns=["row", "trained_on", "tested_on"]), records.METHOD_TRAININGS,
+    display(show.table(trainings.drop(columns=["row", "method", "trained_on", "tested_on"]), records.METHOD_TRAININGS,
                        decimals={"minutes": 2}))
     visits = tables[where]["visits"]
     if (visits["status"] == "failed").any():
