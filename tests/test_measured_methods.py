@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 
 from analysis.benchmarks import method_records as records
-from analysis.benchmarks.method_cells import Outcome
+from analysis.benchmarks.method_cells import SIGNED, Outcome, metric_text, number_text, score_of
 from analysis.benchmarks.method_page import SYNTHETIC, origin_lines
 from analysis.benchmarks.method_scores import change_rows
 from analysis.benchmarks.method_tables import paper_tables, scores_frame
 from analysis.benchmarks.protocol_shapes import WeberTable
-from analysis.benchmarks.protocols import PROTOCOLS, protocol_of
+from analysis.benchmarks.protocols import MDOC, PROTOCOLS, protocol_of
 from analysis.io.tables import read_table
 from analysis.tables.frames import typed_frame
 from pipelines.cli import build_parser
@@ -55,3 +55,22 @@ def test_scores_and_changes_follow_from_the_rows_by_disc(name):
     pd.testing.assert_frame_equal(changes, outcome.changes)
     scores = read_table(FOLDER / name / "scores.csv", records.METHOD_SCORES)
     pd.testing.assert_frame_equal(scores_frame(outcome), scores)
+
+
+def overview_lines(name: str) -> list[str]:
+    """A protocol's rows in the overview of docs/method_benchmarks.md."""
+    outcome = outcome_of(name)
+    scores = {row.name: score_of(outcome, row.name) for row in outcome.protocol.rows}
+    lines = []
+    for row in outcome.protocol.rows:
+        own = scores[row.name]
+        cells = [f"[{name}](method_benchmarks/{name}.md)", row.title, number_text(own.any_name_percent, 1),
+                 number_text(own.levels_right_percent, 0), *(metric_text(m, own) for m in (MDOC, *SIGNED))]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_the_overview_has_every_row(name):
+    page = (FOLDER.parent / "method_benchmarks.md").read_text()
+    assert [line for line in overview_lines(name) if line not in page] == []
