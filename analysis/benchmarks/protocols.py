@@ -157,7 +157,7 @@ PROTOCOLS: dict[str, Protocol] = {p.name: p for p in (
     _ABLATION, _MODALITIES, _TWO_STAGE, _COMBINATIONS, _PLANES, _GAO, _CHEN, _GEORGIEV)}
 
 _ALL = (MLD, _P2, MDOC, _MAAD, Metric("HD of meshes ± SD (mm)", "hausdorff_mm", "hausdorff_sd_mm"))
-_OWN_ROW = Row(OWN_ENGINE, "bedrest (ours)", OWN_ENGINE)
+_OWN_ROW = Row(OWN_ENGINE, "bedrest", OWN_ENGINE)
 
 
 def protocol_of(name: str | None, methods: Sequence[str]) -> Protocol:
