@@ -14,7 +14,7 @@ from analysis.methods.training import Budget, load_trained, stage_records, train
 from analysis.vocabulary import DIXON, Contrast
 
 # Enough steps for seven bright boxes, with few feature maps and one pair a step.
-TOY = {"fcn-baseline": (60, 8), "msfcn": (40, 8), "msfcn-a": (40, 8), "fcn3d": (60, 8), "fcn2d": (200, 16),
+TOY = {"fcn-baseline": (60, 8), "msfcn": (60, 8), "msfcn-a": (40, 8), "fcn3d": (60, 8), "fcn2d": (200, 16),
        "dense-aspp2d": (32, 8), "triplanar-resnet": (50, 16),
        "unet3d": (30, 16), "two-stage-unet3d": (80, 8), "unet2d": (40, 32)}
 SHAPES = {"dense-aspp2d": (26, 40, 96), "triplanar-resnet": (28, 40, 104)}
