@@ -25,7 +25,7 @@ test-all: install
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder -m "not gpu"
 
 train: install
-	$(VENV)/bin/python -m analysis.segmentation.train --out build/training
+	$(VENV)/bin/python -m bedrest.segmentation.training.train --out build/training
 
 lint: install
 	$(VENV)/bin/ruff check .

@@ -12,22 +12,21 @@ study_toml: str = ""
 # %%
 from pathlib import Path
 
+from bedrest import __version__, schemas
+from bedrest.figures import display as show
+from bedrest.figures.agreement import change_agreement, volume_agreement
+from bedrest.figures.change import absolute_change, arvd_heat_map, forest
+from bedrest.figures.diagnostics import residual_panels
+from bedrest.figures.flow import flow_diagram
+from bedrest.figures.scans.qc_grid import qc_grid
+from bedrest.figures.trajectories import cohort_trajectories, group_volumes
+from bedrest.io.results import StudyResults
+from bedrest.settings import load_study
+from bedrest.statistics.study.baseline import baseline_words
+from bedrest.statistics.study.detection import DETECTION_COUNTS, detection_counts, limit_words
+from bedrest.statistics.study.summary import absolute_change_means, accuracy_words, arvd_words, group_means
+from bedrest.tables.edits import edit_words
 from IPython.display import display
-
-from analysis import __version__, schemas
-from analysis.figures import display as show
-from analysis.figures.agreement import change_agreement, volume_agreement
-from analysis.figures.change import absolute_change, arvd_heat_map, forest
-from analysis.figures.diagnostics import residual_panels
-from analysis.figures.flow import flow_diagram
-from analysis.figures.qc_grid import qc_grid
-from analysis.figures.trajectories import cohort_trajectories, group_volumes
-from analysis.io.results import StudyResults
-from analysis.settings import load_study
-from analysis.stats.baseline import baseline_words
-from analysis.stats.detection import DETECTION_COUNTS, detection_counts, limit_words
-from analysis.stats.summary import absolute_change_means, accuracy_words, arvd_words, group_means
-from analysis.tables.edits import edit_words
 
 study, source = load_study(Path(study_toml)), "automatic"
 results = StudyResults(Path(output_dir))

@@ -20,7 +20,7 @@ study_toml: str = "demo/study.toml"
 # every column.
 
 # %%
-from analysis.io.results import open_study
+from bedrest.io.results import open_study
 
 study = open_study(study_toml, output_dir)
 measures = study.named("measures")
@@ -33,9 +33,8 @@ measures.query("source == 'automatic'").head(10)
 
 # %%
 import seaborn as sns
+from bedrest.figures.style import ordered_levels
 from IPython.display import display
-
-from analysis.figures.style import ordered_levels
 
 ours = measures.query("source == 'automatic'")
 n = ours["subject"].nunique()

@@ -12,21 +12,20 @@ study_toml: str = ""
 # %%
 from pathlib import Path
 
-from IPython.display import display
-
-from analysis import __version__, schemas
-from analysis.figures import display as show
-from analysis.figures.agreement import change_agreement, volume_agreement
-from analysis.io.results import StudyResults
-from analysis.settings import load_study
-from analysis.stats.detection import DETECTION_COUNTS, detection_counts, limit_words
-from analysis.stats.summary import (
+from bedrest import __version__, schemas
+from bedrest.figures import display as show
+from bedrest.figures.agreement import change_agreement, volume_agreement
+from bedrest.io.results import StudyResults
+from bedrest.settings import load_study
+from bedrest.statistics.study.detection import DETECTION_COUNTS, detection_counts, limit_words
+from bedrest.statistics.study.summary import (
     accuracy_means,
     accuracy_words,
     failure_counts,
     volume_methods,
     volume_methods_words,
 )
+from IPython.display import display
 
 study = load_study(Path(study_toml))
 results = StudyResults(Path(output_dir))

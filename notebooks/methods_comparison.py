@@ -12,13 +12,12 @@ folder: str = ""
 import json
 from pathlib import Path
 
+from bedrest.figures import display as show
+from bedrest.figures.methods import change_errors, discs_by_method, method_curves
+from bedrest.io.tables.typed_csv import read_table, read_text
+from bedrest.protocols import records
+from bedrest.protocols.page import SYNTHETIC, origin_lines
 from IPython.display import Markdown, display
-
-from analysis.benchmarks import method_records as records
-from analysis.benchmarks.method_page import SYNTHETIC, origin_lines
-from analysis.figures import display as show
-from analysis.figures.methods import change_errors, discs_by_method, method_curves
-from analysis.io.tables import read_table, read_text
 
 done = {p.parent: json.loads(p.read_text()) for p in sorted(Path(folder).glob("*/benchmark.json"))}
 tables = {where: {t.name: read_table(where / f"{t.name}.csv", t) for t in (

@@ -12,13 +12,12 @@ study_toml: str = ""
 # %%
 from pathlib import Path
 
+from bedrest import __version__
+from bedrest.figures import display as show
+from bedrest.figures.publication import publication_figures
+from bedrest.io.results import StudyResults
+from bedrest.settings import load_study
 from IPython.display import display
-
-from analysis import __version__
-from analysis.figures import display as show
-from analysis.figures.publication import publication_figures
-from analysis.io.results import StudyResults
-from analysis.settings import load_study
 
 study = load_study(Path(study_toml))
 results = StudyResults(Path(output_dir))

@@ -13,20 +13,19 @@ study_toml: str = ""
 # %%
 from pathlib import Path
 
+from bedrest import __version__, schemas
+from bedrest.figures import display as show
+from bedrest.figures.scans.axial import axial_views
+from bedrest.figures.scans.load import shown_levels, visit_views
+from bedrest.figures.scans.overlays import sagittal_views
+from bedrest.figures.scans.viewer import disc_viewer, slice_viewer
+from bedrest.figures.timeline import visit_timeline
+from bedrest.figures.trajectories import subject_measures, subject_trajectories
+from bedrest.io.results import StudyResults
+from bedrest.settings import load_study
+from bedrest.statistics.study.detection import DETECTION_COUNTS, visit_changes
+from bedrest.tables.edits import edit_words
 from IPython.display import display
-
-from analysis import __version__, schemas
-from analysis.figures import display as show
-from analysis.figures.axial import axial_views
-from analysis.figures.load import shown_levels, visit_views
-from analysis.figures.overlays import sagittal_views
-from analysis.figures.timeline import visit_timeline
-from analysis.figures.trajectories import subject_measures, subject_trajectories
-from analysis.figures.viewer import disc_viewer, slice_viewer
-from analysis.io.results import StudyResults
-from analysis.settings import load_study
-from analysis.stats.detection import DETECTION_COUNTS, visit_changes
-from analysis.tables.edits import edit_words
 
 study = load_study(Path(study_toml))
 results = StudyResults(Path(output_dir))

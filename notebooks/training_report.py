@@ -12,15 +12,14 @@ folder: str = ""
 import json
 from pathlib import Path
 
+from bedrest import schemas
+from bedrest.figures import display as show
+from bedrest.figures.scans.load import held_out_views
+from bedrest.figures.scans.overlays import sagittal_views
+from bedrest.figures.training import training_curves
+from bedrest.io.results import StudyResults
+from bedrest.tables.training import accuracy_by_level, disc_by_disc
 from IPython.display import display
-
-from analysis import schemas
-from analysis.figures import display as show
-from analysis.figures.load import held_out_views
-from analysis.figures.overlays import sagittal_views
-from analysis.figures.training import training_curves
-from analysis.io.results import StudyResults
-from analysis.tables.training import accuracy_by_level, disc_by_disc
 
 results = StudyResults(Path(folder))
 record = json.loads((Path(folder) / "weights.json").read_text())

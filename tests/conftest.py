@@ -42,8 +42,8 @@ def given(tmp_path_factory):
 @pytest.fixture
 def stored(stored_once, tmp_path):
     """A copy of it that a test may damage: the study and its results."""
-    from analysis.io.results import StudyResults
-    from analysis.settings import load_study
+    from bedrest.io.results import StudyResults
+    from bedrest.settings import load_study
 
     study, _ = stored_once
     shutil.copytree(study.path.parent, tmp_path / "study")

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-
-from analysis.errors import BedrestError
-from analysis.io.images import check_image, read_scan, read_volume
-from analysis.io.masks import read_label_map, write_label_map, write_volume
-from analysis.types import LabelMap, Volume
-from analysis.vocabulary import Contrast
+from bedrest.errors import BedrestError
+from bedrest.io.images.masks import read_label_map, write_label_map, write_volume
+from bedrest.io.images.nifti import check_image, read_scan, read_volume
+from bedrest.types import LabelMap, Volume
+from bedrest.vocabulary import Contrast
 
 Act = Callable[[], object]
 Rng = np.random.Generator

@@ -73,8 +73,7 @@ def _one(number: int, seed: int, base: Path) -> Case:
     import fuzz_studies
     import fuzz_texts
     import numpy as np
-
-    from analysis.errors import BedrestError
+    from bedrest.errors import BedrestError
 
     rng, kind = np.random.default_rng((abs(seed), number)), KINDS[number % len(KINDS)]
     folder = base / "a" / "b" / str(number)
@@ -134,8 +133,7 @@ def worker(seed: int, first: int, last: int) -> None:
     os.chdir(base / "cwd")
     # Everything is loaded before the limit is set: what counts is what a case takes.
     import torch  # noqa: F401
-
-    from analysis.segmentation.weights import load_weights
+    from bedrest.segmentation.weights import load_weights
 
     load_weights()
     pages = int(Path("/proc/self/statm").read_text().split()[0])

@@ -7,14 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from bedrest.cli.parser import main
+from bedrest.io.results import StudyResults
+from bedrest.settings import load_study
+from bedrest.workflow.run import prepare
 from fuzz_images import MAKERS as IMAGES
 from fuzz_images import nifti
 from fuzz_texts import CELLS, no_formulas, table_bytes
-
-from analysis.io.results import StudyResults
-from analysis.settings import load_study
-from pipelines.cli import main
-from pipelines.run import prepare
 
 Act = Callable[[], object]
 Rng = np.random.Generator

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-
-from analysis.io.tables import read_table, read_text, write_table
-from analysis.schemas import CHANGE, LEVEL_NAMES, MEASURES, SCANS, SESSIONS, SUBJECTS, Table
-from analysis.settings import Study, load_study
+from bedrest.io.tables.typed_csv import read_table, read_text, write_table
+from bedrest.schemas import CHANGE, LEVEL_NAMES, MEASURES, SCANS, SESSIONS, SUBJECTS, Table
+from bedrest.settings import Study, load_study
 
 Act = Callable[[], object]
 Rng = np.random.Generator
@@ -218,7 +217,7 @@ def study_toml(folder: Path, out: Path, rng: Rng) -> Act:
 
 def weights(folder: Path, out: Path, rng: Rng) -> Act:
     """What is no weights file of ours: pickles, cut-off files, wrong headers, other tensors."""
-    from analysis.segmentation.weights import SHIPPED, load_weights, training_record
+    from bedrest.segmentation.weights import SHIPPED, load_weights, training_record
 
     path = folder / "w.safetensors"
     raw, how = SHIPPED.read_bytes(), int(rng.integers(9))

@@ -9,14 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from analysis.io.checksums import FileCheck, Verdict, compare_results
-from analysis.io.files import Checksums
-from analysis.io.results import StudyResults
-from analysis.settings import load_study
-from pipelines import stages
-from pipelines.records import outdated
-from pipelines.run import SNAKEFILE, Spread, prepare, write_config, write_settings
+from bedrest.io.checksums import FileCheck, FileState, compare_results
+from bedrest.io.files import Checksums
+from bedrest.io.results import StudyResults
+from bedrest.settings import load_study
+from bedrest.stages import stages
+from bedrest.workflow.records import outdated
+from bedrest.workflow.run import SNAKEFILE, ExecutionOptions, prepare, write_config, write_settings
 
 # `bedrest run` as far as the cohort tables: no statistics, no pages.
 TO_TABLES = """
@@ -24,21 +23,21 @@ import sys
 from argparse import Namespace
 from functools import partial
 from pathlib import Path
-import pipelines.run
-from analysis.io.results import StudyResults
-from analysis.settings import load_study
-from pipelines.commands import _run
-from pipelines.locks import locked
-from pipelines import commands
-from analysis.errors import BedrestError
-pipelines.run.run_workflow = partial(pipelines.run.run_workflow, target="work/_records/tables.json")
+import bedrest.workflow.run
+from bedrest.io.results import StudyResults
+from bedrest.settings import load_study
+from bedrest.cli.commands import _run
+from bedrest.workflow.locks import locked
+from bedrest.cli import commands
+from bedrest.errors import BedrestError
+bedrest.workflow.run.run_workflow = partial(bedrest.workflow.run.run_workflow, target="work/_records/tables.json")
 commands._tell = lambda outcome, *_, **__: print(*outcome.redone, *outcome.reasons, *outcome.errors, sep="\\n") or (
     0 if outcome.finished else 1)
 try:
     study = load_study(Path("study.toml"))
     with locked(study.output_dir) as lock:
         sys.exit(_run(Namespace(cores=2, study=study.path, batch=1), study, StudyResults(study.output_dir),
-                      "cpu", pipelines.run.Spread(), lock))
+                      "cpu", bedrest.workflow.run.ExecutionOptions(), lock))
 except BedrestError as error:
     sys.exit(f"error: {error}")
 """
@@ -46,7 +45,7 @@ except BedrestError as error:
 
 def start(folder: Path, *, whole: bool = False, **more) -> subprocess.Popen[str]:
     """Start a run in a process group of its own."""
-    command = ["-m", "pipelines.cli", "run", "study.toml", "--cores", "2"] if whole else ["-c", TO_TABLES]
+    command = ["-m", "bedrest.cli.parser", "run", "study.toml", "--cores", "2"] if whole else ["-c", TO_TABLES]
     return subprocess.Popen([sys.executable, *command], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                             text=True, start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, **more)
 
@@ -93,7 +92,7 @@ def copied(folder: Path, to: Path) -> Path:
 
 def differing(ours: Path, theirs: Path) -> list[FileCheck]:
     """Files of two output folders that are not the same bytes, but for the lists that say where the images lie."""
-    return [c for c in compare_results(theirs, ours) if c.verdict is not Verdict.SAME
+    return [c for c in compare_results(theirs, ours) if c.verdict is not FileState.SAME
             and not c.path.endswith(("/scans.csv", "/edited_masks.csv"))]
 
 
@@ -106,5 +105,5 @@ def to_be_done(folder: Path) -> dict[str, str]:
     checksums = Checksums(results.checksums_json)
     found = outdated(results, checksums)
     checksums.save()
-    write_config(study, results, manifest, cores=2, device="cpu", spread=Spread())
+    write_config(study, results, manifest, cores=2, device="cpu", spread=ExecutionOptions())
     return {name.removeprefix("work/_records/").removesuffix(".json"): why for name, why in found.items()}

@@ -10,15 +10,14 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-
-from analysis.io.results import StudyResults
-from analysis.segmentation import weights
-from analysis.settings import Study, load_study
-from analysis.vocabulary import LEVEL_OF_LABEL
-from pipelines import stages
-from pipelines.jobs import Job
-from pipelines.provenance import write_program
-from pipelines.run import prepare
+from bedrest.io.results import StudyResults
+from bedrest.segmentation import weights
+from bedrest.settings import Study, load_study
+from bedrest.stages import stages
+from bedrest.stages.job import Job
+from bedrest.vocabulary import LEVEL_OF_LABEL
+from bedrest.workflow.provenance import write_program
+from bedrest.workflow.run import prepare
 
 PLANTED = "DOE^JANE 19700101"  # what a header may hold of a person
 EVIL = "<script>alert(1)</script>\"'&"

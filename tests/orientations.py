@@ -6,12 +6,11 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from bedrest.phantom.paint import paint, paint_levels
+from bedrest.phantom.random_spine import Spine, draw_spine
+from bedrest.phantom.render import Artefacts, demo_grid, render_dixon
+from bedrest.types import Grid, LabelMap, Scan, Volume
 from scipy.spatial.transform import Rotation
-
-from analysis.phantom.anatomy import Spine, draw_spine
-from analysis.phantom.paint import paint, paint_levels
-from analysis.phantom.render import Artefacts, demo_grid, render_dixon
-from analysis.types import Grid, LabelMap, Scan, Volume
 
 SEED = 424242  # training never uses it
 

@@ -6,23 +6,22 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-
-from analysis import schemas
-from analysis.io.results import StudyResults
-from analysis.io.tables import empty_table, write_table
-from analysis.settings import Study, load_study
-from analysis.stats.cohort_models import level_models
-from analysis.stats.detection import detections_frame
-from analysis.stats.estimates import contrasts_frame
-from analysis.stats.flow import StudyTables, flow_frame
-from analysis.stats.residuals import residuals_frame
-from analysis.stats.responses import Choices, observations
-from analysis.stats.summary import change_bands
-from analysis.stats.validation import agreement_frame
-from analysis.tables.arvd import arvd_frame
-from analysis.tables.change import change_frame
-from analysis.tables.frames import typed_frame
-from analysis.vocabulary import LEVELS
+from bedrest import schemas
+from bedrest.io.results import StudyResults
+from bedrest.io.tables.typed_csv import empty_table, write_table
+from bedrest.settings import Study, load_study
+from bedrest.statistics.study.cohort_models import level_models
+from bedrest.statistics.study.detection import detections_frame
+from bedrest.statistics.study.estimates import contrasts_frame
+from bedrest.statistics.study.flow import StudyTables, flow_frame
+from bedrest.statistics.study.residuals import residuals_frame
+from bedrest.statistics.study.responses import AnalysisPlan, observations
+from bedrest.statistics.study.summary import change_bands
+from bedrest.statistics.study.validation import agreement_frame
+from bedrest.tables.arvd import arvd_frame
+from bedrest.tables.change import change_frame
+from bedrest.tables.frames import typed_frame
+from bedrest.vocabulary import LEVELS
 
 GROUPS = ("bed rest", "bed rest + exercise")
 VISITS = (("ses-1", -3.0, "baseline", 0.0), ("ses-2", 60.0, "bed_rest", 0.06))
@@ -90,7 +89,7 @@ def store_study(folder: Path, *, subjects: int = 4, levels: Sequence[str] = LEVE
     scans = typed_frame([{"subject": v["subject"], "session": v["session"], "contrast": "water", "path": str(image),
                           "sha256": "c8cc0d3a"} for v in visits.to_dict("records")], schemas.SCANS)
     failed = measures[measures["status"] == "failed"].assign(stage="segment")
-    choices = Choices(GROUPS, study.session_ids, "ses-1", (), "compound_symmetry", 0.95)
+    choices = AnalysisPlan(GROUPS, study.session_ids, "ses-1", (), "compound_symmetry", 0.95)
     data = observations(measures, source="automatic", subjects=people, sessions=visits, choices=choices)
     models = level_models(data, choices)
     tables = StudyTables(people, visits, records, measures, change)

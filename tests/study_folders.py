@@ -4,11 +4,10 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-
-from analysis.io.manifest import InputProblem, build_manifest, check_manifest
-from analysis.io.tables import write_table
-from analysis.schemas import SCANS, SESSIONS, SUBJECTS
-from analysis.settings import Study, load_study
+from bedrest.io.manifest.resolve import InputProblem, build_manifest, check_manifest
+from bedrest.io.tables.typed_csv import write_table
+from bedrest.schemas import SCANS, SESSIONS, SUBJECTS
+from bedrest.settings import Study, load_study
 
 AFFINE = np.diag([2.0, 1.25, 1.25, 1.0])
 DIXON = {"echo-1_MEGRE": "opposed", "echo-2_MEGRE": "in_phase", "rec-water_T1w": "water", "rec-fat_T1w": "fat"}

@@ -8,13 +8,27 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest.cli.parser import CHANGE_CONDITIONS, build_parser
+from bedrest.errors import StudyError
+from bedrest.io.files import sha256_of
+from bedrest.io.tables.typed_csv import read_table
+from bedrest.longitudinal.error_model import ErrorModel, ErrorPart, Errors, errors_path, load_errors
+from bedrest.longitudinal.joint_volumes import JointVolume
+from bedrest.segmentation.weights import key_of
+from bedrest.statistics.estimators.reliability import measurement_error
+from bedrest.tables.frames import typed_frame
+from bedrest.types import Grid, LabelMap, Scan, Segmentation, Volume
+from bedrest.vocabulary import DIXON, LEVELS, Contrast
 from matplotlib.text import Text
 
-from analysis.benchmarks import change_cohort
-from analysis.benchmarks.change_cohort import FURTHER, SEED, STANDARD, T2, averaged, draw_person, measure_person
-from analysis.benchmarks.change_errors import SEED as FIT_SEED
-from analysis.benchmarks.change_errors import asked_of, fit_errors, fit_part
-from analysis.benchmarks.change_records import (
+from pipelines.benchmarks.change import __main__ as change_benchmarks
+from pipelines.benchmarks.change import cohort as change_cohort
+from pipelines.benchmarks.change.__main__ import CONDITION_PEOPLE
+from pipelines.benchmarks.change.cohort import FURTHER, SEED, STANDARD, T2, averaged, draw_person, measure_person
+from pipelines.benchmarks.change.errors import SEED as FIT_SEED
+from pipelines.benchmarks.change.errors import asked_of, fit_errors, fit_part
+from pipelines.benchmarks.change.figure import change_ablation
+from pipelines.benchmarks.change.records import (
     BASELINE,
     CHANGE_DISCS,
     GROWN,
@@ -25,23 +39,9 @@ from analysis.benchmarks.change_records import (
     WAYS,
     Way,
 )
-from analysis.benchmarks.change_report import UNKNOWN, conditions_table, report_standard
-from analysis.benchmarks.change_scores import summarise_way, within_disc_cv
-from analysis.benchmarks.targets import CHANGE, ENGINE, Verdict, judge
-from analysis.errors import StudyError
-from analysis.figures.change_error import change_ablation
-from analysis.io.files import sha256_of
-from analysis.io.tables import read_table
-from analysis.longitudinal.errors import ErrorModel, ErrorPart, Errors, errors_path, load_errors
-from analysis.longitudinal.joint import JointVolume
-from analysis.models.reliability import measurement_error
-from analysis.segmentation.weights import key_of
-from analysis.tables.frames import typed_frame
-from analysis.types import Grid, LabelMap, Scan, Segmentation, Volume
-from analysis.vocabulary import DIXON, LEVELS, Contrast
-from pipelines import change_benchmarks
-from pipelines.change_benchmarks import CONDITION_PEOPLE
-from pipelines.cli import CHANGE_CONDITIONS, build_parser
+from pipelines.benchmarks.change.report import UNKNOWN, conditions_table, report_standard
+from pipelines.benchmarks.change.scores import summarise_way, within_disc_cv
+from pipelines.benchmarks.targets import CHANGE, ENGINE, TargetResult, judge
 
 ALL_DIXON = key_of(DIXON)
 # True and measured volumes of two discs at baseline, repetition, and grown by 3 %.
@@ -138,7 +138,7 @@ def test_nothing_found_meets_nothing():
     frame = two_discs()
     frame[[way.column for way in WAYS]] = np.nan
     part = report_standard(frame, ErrorModel("", {ALL_DIXON: {"joint": HALF_PERCENT}}))
-    assert {c.verdict for c in part.checks} == {Verdict.MISSED}
+    assert {c.verdict for c in part.checks} == {TargetResult.MISSED}
     assert "6 volumes, 6 of them missing" in part.detail and "nan" not in part.detail
 
 
@@ -148,16 +148,16 @@ def test_every_row_is_judged_by_the_joint_way():
     checks = {c.what: c for c in report_standard(frame, None).checks}
     assert list(checks) == [t.what for row in CHANGE for t in row.targets]
     worst = checks["volume bias, worst level"]
-    assert (worst.measured, worst.verdict, worst.note) == ("+0.66 %", Verdict.MET, "L4-L5")
-    assert checks["scan-rescan CV of volume"].verdict == Verdict.MISSED
-    assert checks["error of change, mean"].verdict == Verdict.NO_TARGET
-    unknown = [c for c in checks.values() if c.verdict == Verdict.NOT_MEASURED]
+    assert (worst.measured, worst.verdict, worst.note) == ("+0.66 %", TargetResult.MET, "L4-L5")
+    assert checks["scan-rescan CV of volume"].verdict == TargetResult.MISSED
+    assert checks["error of change, mean"].verdict == TargetResult.NO_TARGET
+    unknown = [c for c in checks.values() if c.verdict == TargetResult.NOT_MEASURED]
     assert len(unknown) == 4 and {c.note for c in unknown} == {UNKNOWN}
     model = ErrorModel("", {ALL_DIXON: {"joint": HALF_PERCENT}})
     known = {c.what: c for c in report_standard(frame, model).checks}
     assert known["no change, told as none beyond error"].measured == "50.0 %"
-    assert known["+3 %, told as a rise beyond error"].verdict == Verdict.MET
-    assert known["95 % intervals of volume that hold the truth"].verdict == Verdict.MISSED
+    assert known["+3 %, told as a rise beyond error"].verdict == TargetResult.MET
+    assert known["95 % intervals of volume that hold the truth"].verdict == TargetResult.MISSED
 
 
 def test_ways_stand_side_by_side():
@@ -175,10 +175,10 @@ def test_ways_stand_side_by_side():
 
 def test_both_ends_of_a_target_belong_to_it():
     names = [t.what for t in next(row for row in CHANGE if row.name == "coverage").targets]
-    for value, verdict in ((89.9, Verdict.MISSED), (90, Verdict.MET), (98, Verdict.MET), (98.1, Verdict.MISSED)):
+    for value, verdict in ((89.9, TargetResult.MISSED), (90, TargetResult.MET), (98, TargetResult.MET), (98.1, TargetResult.MISSED)):
         assert {c.verdict for c in judge("coverage", dict.fromkeys(names, value))} == {verdict}
-    assert judge("repeat", {"scan-rescan CV of volume": 0.5})[0].verdict == Verdict.MET
-    assert judge("repeat", {"scan-rescan CV of volume": 0.501})[0].verdict == Verdict.MISSED
+    assert judge("repeat", {"scan-rescan CV of volume": 0.5})[0].verdict == TargetResult.MET
+    assert judge("repeat", {"scan-rescan CV of volume": 0.501})[0].verdict == TargetResult.MISSED
     assert not {row.name for row in CHANGE} & {row.name for row in ENGINE}
 
 
@@ -345,7 +345,7 @@ def weights(tmp_path, monkeypatch):
         made = people(np.random.default_rng([seed, index]), 1, condition=condition)
         return made.assign(subject=f"sub-{index + 1:02d}")
 
-    monkeypatch.setattr("analysis.segmentation.weights.load_weights", lambda path: SimpleNamespace(record={"steps": 7}))
+    monkeypatch.setattr("bedrest.segmentation.weights.load_weights", lambda path: SimpleNamespace(record={"steps": 7}))
     monkeypatch.setattr(change_cohort, "measure_person", measure)
     return SimpleNamespace(path=path, asked=asked)
 
@@ -428,7 +428,7 @@ def test_what_makes_no_sense_is_refused(words, weights):
 
 @pytest.mark.slow
 def test_one_real_run_of_a_synthetic_person():
-    from analysis.segmentation.weights import load_weights
+    from bedrest.segmentation.weights import load_weights
 
     frame = measure_person(load_weights(), 0, SEED, "cpu")
     assert len(frame) == 3 * len(LEVELS) and set(frame["reason"]) == {""}

@@ -11,29 +11,29 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from bedrest.anatomy.structures import Structure
+from bedrest.cli.parser import ENGINE_ROWS, build_parser
+from bedrest.errors import GeometryError
+from bedrest.measure.discs import DiscMeasure
+from bedrest.phantom.demo_cohort import DemoPlan
+from bedrest.protocols.disc_records import DISCS
+from bedrest.protocols.mask_scores import level_is_right, score_discs, summarise
+from bedrest.segmentation.network import LOCATOR, SEGMENTER
+from bedrest.segmentation.predict import predict
+from bedrest.segmentation.weights import Calibration, TrainedNetwork
+from bedrest.tables.measures import VisitKey, measures_frame
+from bedrest.types import Grid, LabelMap, Scan, Volume
+from bedrest.vocabulary import LABEL_OF_LEVEL, Contrast
 from torch import nn
 
-from analysis.benchmarks.engine_child import Everywhere, NetworkClock, SlidingWindows, read_saved_scan, save_scan
-from analysis.benchmarks.engine_cohort import summarise_volumes
-from analysis.benchmarks.engine_real import between_vertebrae, drawn_discs, summarise_placements
-from analysis.benchmarks.engine_speed import nnunet
-from analysis.benchmarks.memory import peak_memory_bytes
-from analysis.benchmarks.placement import place_discs
-from analysis.benchmarks.records import DISCS
-from analysis.benchmarks.scores import level_is_right, score_discs, summarise
-from analysis.benchmarks.targets import BY_NAME, ENGINE, Missing, Target, Verdict, judge, not_measured
-from analysis.errors import GeometryError
-from analysis.measure.discs import DiscMeasure
-from analysis.phantom.cohort import DemoPlan
-from analysis.phantom.tissues import Structure
-from analysis.segmentation.network import LOCATOR, SEGMENTER
-from analysis.segmentation.predict import predict
-from analysis.segmentation.weights import Calibration, TrainedNetwork
-from analysis.tables.measures import VisitKey, measures_frame
-from analysis.types import Grid, LabelMap, Scan, Volume
-from analysis.vocabulary import LABEL_OF_LEVEL, Contrast
-from pipelines import benchmarks
-from pipelines.cli import ENGINE_ROWS, build_parser
+from pipelines.benchmarks.engine import __main__ as benchmarks
+from pipelines.benchmarks.engine.child import Everywhere, NetworkClock, SlidingWindows, read_saved_scan, save_scan
+from pipelines.benchmarks.engine.cohort import summarise_volumes
+from pipelines.benchmarks.engine.placement import place_discs
+from pipelines.benchmarks.engine.real import between_vertebrae, drawn_discs, summarise_placements
+from pipelines.benchmarks.engine.speed import nnunet
+from pipelines.benchmarks.memory import peak_memory_bytes
+from pipelines.benchmarks.targets import BY_NAME, ENGINE, Missing, Target, TargetResult, judge, not_measured
 
 # 1 mm voxels: world and index are one. Vertebrae L3, L4, L5 are boxes 20 high; gaps of 10 hold the discs.
 GRID = Grid((40, 60, 120), np.eye(4))
@@ -165,11 +165,11 @@ def test_a_disc_without_a_measured_volume_is_counted():
 def test_met_missed_and_not_measured():
     values = {"mean Dice": 0.95, "mean distance of centres (MLD)": 0.301, "levels right": Missing("no scanner")}
     verdicts = {c.what: c for c in judge("synthetic", values)}
-    assert verdicts["mean Dice"].verdict == Verdict.MET
-    assert verdicts["mean distance of centres (MLD)"].verdict == Verdict.MISSED
+    assert verdicts["mean Dice"].verdict == TargetResult.MET
+    assert verdicts["mean distance of centres (MLD)"].verdict == TargetResult.MISSED
     lost = verdicts["levels right"]
-    assert (lost.verdict, lost.measured, lost.note) == (Verdict.NOT_MEASURED, "", "no scanner")
-    assert judge("synthetic", {**values, "mean Dice": math.nan})[0].verdict == Verdict.MISSED
+    assert (lost.verdict, lost.measured, lost.note) == (TargetResult.NOT_MEASURED, "", "no scanner")
+    assert judge("synthetic", {**values, "mean Dice": math.nan})[0].verdict == TargetResult.MISSED
     with pytest.raises(KeyError):
         judge("synthetic", {**values, "mean dice": 1.0})
 
@@ -178,9 +178,9 @@ def test_a_bias_is_bounded_on_both_sides_and_a_number_without_target_is_never_me
     values = dict.fromkeys((t.what for t in BY_NAME["volumes"].targets), 0.0)
     by_what = {c.what: c.verdict for c in judge("volumes", {
         **values, "volume bias, mean over discs": -1.01, "volume bias, worst level": 1.0})}
-    assert by_what["volume bias, mean over discs"] == Verdict.MISSED
-    assert by_what["volume bias, worst level"] == Verdict.MET
-    assert by_what["signed change error, mean"] == Verdict.NO_TARGET
+    assert by_what["volume bias, mean over discs"] == TargetResult.MISSED
+    assert by_what["volume bias, worst level"] == TargetResult.MET
+    assert by_what["signed change error, mean"] == TargetResult.NO_TARGET
     assert [t.wanted for t in (Target("a", "{:g}", 1, 2), Target("a", "{:g}", 2, 2), Target("a", "{:g}"))] == [
         "1 to 2", "2", "-"]
 
@@ -190,7 +190,7 @@ def test_absent_data_are_not_measured(tmp_path):
                        (between_vertebrae(None, tmp_path, "cpu"), "vertebrae"),
                        (nnunet(tmp_path / "result.json"), "nnunet")):
         assert [c.what for c in part.checks] == [t.what for t in BY_NAME[name].targets]
-        assert all(c.verdict == Verdict.NOT_MEASURED and c.note for c in part.checks) and not part.rows
+        assert all(c.verdict == TargetResult.NOT_MEASURED and c.note for c in part.checks) and not part.rows
 
 
 def test_nnunet_is_read_and_half_a_result_is_none(tmp_path):
@@ -203,14 +203,14 @@ def test_nnunet_is_read_and_half_a_result_is_none(tmp_path):
     told = {"bedrest": one, "nnunet": theirs}
     (tmp_path / "result.json").write_text(json.dumps(told))
     dice, unnamed, seconds = nnunet(tmp_path / "result.json").checks
-    assert (dice.measured, dice.verdict) == ("+0.300", Verdict.MET)
-    assert (unnamed.measured, unnamed.verdict) == ("+0.000", Verdict.MET)
-    assert (seconds.measured, seconds.verdict) == ("6.0", Verdict.MET)
+    assert (dice.measured, dice.verdict) == ("+0.300", TargetResult.MET)
+    assert (unnamed.measured, unnamed.verdict) == ("+0.000", TargetResult.MET)
+    assert (seconds.measured, seconds.verdict) == ("6.0", TargetResult.MET)
     other = {**one, "terms": {**terms, "asked_minutes": 40}}
     for half, why in (({}, "no result of bedrest"), (other, "differ in asked_minutes")):
         (tmp_path / "result.json").write_text(json.dumps({**told, "bedrest": half}))
         checks = nnunet(tmp_path / "result.json").checks
-        assert all(c.verdict == Verdict.NOT_MEASURED and why in c.note for c in checks)
+        assert all(c.verdict == TargetResult.NOT_MEASURED and why in c.note for c in checks)
 
 
 def test_scans_for_the_timed_process_come_back_whole(rng, tmp_path):
@@ -245,7 +245,7 @@ def test_the_sliding_window_searches_the_whole_scan_patch_by_patch():
 
 def test_peak_memory_is_of_the_child_alone():
     ballast = np.ones(40_000_000)  # 320 MB that the child must not be charged with
-    code = "from analysis.benchmarks.memory import peak_memory_bytes; print(peak_memory_bytes())"
+    code = "from pipelines.benchmarks.memory import peak_memory_bytes; print(peak_memory_bytes())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 100e6 < ballast.nbytes < peak_memory_bytes()
 
@@ -264,15 +264,15 @@ def test_the_page_holds_every_row(tmp_path, monkeypatch, capsys):
     scores = score_discs(truth, truth, levels={1: "L5-S1"})
 
     def look_at(trained, plan, device, *, dixon, alone):
-        from analysis.benchmarks.engine_cohort import ALL_DIXON, CohortFindings
+        from pipelines.benchmarks.engine.cohort import ALL_DIXON, CohortFindings
 
         assert plan == DemoPlan(2, 3, 777_001) and dixon and not alone
         rows = [{"row": "synthetic", "data": "synthetic", "contrasts": ALL_DIXON, "subject": "sub-01",
                  "session": "ses-1", "volume_analytic_mm3": 4010.0, **s.row()} for s in scores]
         return CohortFindings({ALL_DIXON: scores}, [], rows)
 
-    monkeypatch.setattr("analysis.segmentation.weights.load_weights", lambda path: trained)
-    monkeypatch.setattr("analysis.benchmarks.engine_cohort.look_at", look_at)
+    monkeypatch.setattr("bedrest.segmentation.weights.load_weights", lambda path: trained)
+    monkeypatch.setattr("pipelines.benchmarks.engine.cohort.look_at", look_at)
     page = tmp_path / "page.md"
     args = build_parser().parse_args(["benchmark-engine", "--weights", str(weights), "--device", "cpu", "--subjects",
                                       "2", "--rows", "synthetic", "-o", str(page)])

@@ -11,18 +11,17 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest import schemas
+from bedrest.errors import ManifestError, StudyError
+from bedrest.io.bids.derivatives import write_derivatives
+from bedrest.io.images.masks import write_label_map, write_volume
+from bedrest.io.results import StudyResults
+from bedrest.io.tables.typed_csv import empty_table, write_table
+from bedrest.phantom.demo_cohort import DemoPlan, write_study_files, write_subject
+from bedrest.tables.frames import typed_frame
+from bedrest.types import Grid, LabelMap, Volume
+from bedrest.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL
 from study_folders import image, study_of
-
-from analysis import schemas
-from analysis.errors import ManifestError, StudyError
-from analysis.io.bids_derivatives import write_derivatives
-from analysis.io.masks import write_label_map, write_volume
-from analysis.io.results import StudyResults
-from analysis.io.tables import empty_table, write_table
-from analysis.phantom.cohort import DemoPlan, write_study_files, write_subject
-from analysis.tables.frames import typed_frame
-from analysis.types import Grid, LabelMap, Volume
-from analysis.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL
 
 # What BIDS would like to know of a scanner, and that one author is few: neither can be known of synthetic scans.
 HARMLESS = {"SIDECAR_KEY_RECOMMENDED", "JSON_KEY_RECOMMENDED", "TOO_FEW_AUTHORS", "NO_AUTHORS"}

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bedrest.errors import StudyError
+from bedrest.io.results import StudyResults
+from bedrest.workflow.kubernetes import main
+from bedrest.workflow.run import PROFILES, ExecutionOptions, find_profile, prepare, run_workflow
 
-from analysis.errors import StudyError
-from analysis.io.results import StudyResults
-from analysis.stats.simulated_results import draw_results
-from pipelines.kubernetes import main
-from pipelines.run import PROFILES, Spread, find_profile, prepare, run_workflow
-from pipelines.scale_cohort import scenario_of, write_inputs
+from pipelines.benchmarks.scale.cohort import scenario_of, write_inputs
+from pipelines.benchmarks.scale.simulated_results import draw_results
 
 CLUSTER = Path(__file__).parent / "cluster"
 STAGES = {"segment", "follow", "measure", "change", "subject_report", "tables", "statistics", "figures",
@@ -42,7 +42,7 @@ def handed_over(study, tmp_path_factory):
             patch.setenv("PYTHONPATH", str(CLUSTER), prepend=":")
             patch.setenv("PATH", str(CLUSTER / "bin"), prepend=":")
             outcome = run_workflow(study, results, manifest, cores=4, device=device,
-                                   spread=Spread(find_profile(name), batch))
+                                   spread=ExecutionOptions(find_profile(name), batch))
         assert outcome.finished, outcome.log.read_text()
         return jobs
 

@@ -1,4 +1,4 @@
-"""DICOM in: geometry and intensities as written, contrasts by what headers tell, nothing guessed, nobody named."""
+"""DICOM in: geometry and intensities as written, contrasts by what headers classify_contrast, nothing guessed, nobody named."""
 
 import builtins
 import gzip
@@ -11,16 +11,15 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from bedrest.cli.parser import main
+from bedrest.errors import BedrestError, StudyError
+from bedrest.io.dicom.contrast import classify_contrast
+from bedrest.io.dicom.reader import Look, find_images, grid_of, read_dicom
+from bedrest.io.images.nifti import read_scan
+from bedrest.io.manifest.resolve import build_manifest
+from bedrest.settings import load_study
+from bedrest.vocabulary import Contrast
 from dicom_files import SAGITTAL, SECRETS, Series, pixels, write_enhanced, write_series
-
-from analysis.errors import BedrestError, StudyError
-from analysis.io.dicom import Look, find_images, grid_of, read_dicom
-from analysis.io.dicom_contrast import tell
-from analysis.io.images import read_scan
-from analysis.io.manifest import build_manifest
-from analysis.settings import load_study
-from analysis.vocabulary import Contrast
-from pipelines.cli import main
 
 pytest.importorskip("pydicom", reason="pydicom is not installed: pip install 'bedrest[dicom]'")
 
@@ -142,7 +141,7 @@ SPIN = {"sequence": ("SE",), "echo_time_ms": 95.0, "repetition_time_ms": 3500.0}
     ({"field_tesla": float("nan")}, 2, None, "field strength"),
 ])
 def test_what_headers_do_not_tell_is_not_guessed(values, echoes, contrast, words):
-    told = tell(look(**values), echoes=echoes)
+    told = classify_contrast(look(**values), echoes=echoes)
     assert told.contrast == contrast and words in told.reason
 
 
@@ -271,7 +270,7 @@ def test_without_the_extra_it_says_how_to_install_it(tmp_path, monkeypatch):
 def test_the_command_line_answers(tmp_path):
     """In a process of its own, as a user runs it."""
     dixon_visit(tmp_path / "dicom")
-    done = subprocess.run([sys.executable, "-m", "pipelines.cli", "import-dicom", "dicom", "-o", "bids", "--subject",
+    done = subprocess.run([sys.executable, "-m", "bedrest.cli.parser", "import-dicom", "dicom", "-o", "bids", "--subject",
                            "01", "--session", "1"], cwd=tmp_path, capture_output=True, text=True, timeout=120,
                           env={**os.environ})
     assert done.returncode == 0, done.stderr

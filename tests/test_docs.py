@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-from pipelines.cli import build_parser
-from pipelines.cli_page import cli_page, commands_of
+from bedrest.cli.page import cli_page, commands_of
+from bedrest.cli.parser import build_parser
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("data_manifest/*.md")])
@@ -68,7 +67,7 @@ def run_block(block: Block, folder: Path) -> None:
     bin_folder = folder / ".bin"
     bin_folder.mkdir(exist_ok=True)
     program = bin_folder / "bedrest"
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m pipelines.cli "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m bedrest.cli.parser "$@"\n')
     program.chmod(0o755)
     env = {**os.environ, "PATH": f"{bin_folder}:{Path(sys.executable).parent}:{os.environ['PATH']}",
            "PYTHONPATH": str(ROOT)}
@@ -170,7 +169,7 @@ def test_links_lead_somewhere(page):
 
 
 def test_the_reference_of_commands_is_that_of_the_parser():
-    assert (ROOT / "docs/commands.md").read_text() == cli_page(), "run python -m pipelines.cli_page > docs/commands.md"
+    assert (ROOT / "docs/commands.md").read_text() == cli_page(), "run python -m bedrest.cli.page > docs/commands.md"
 
 
 def test_every_command_says_what_it_does():

@@ -11,34 +11,33 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest.cli import commands
+from bedrest.errors import GeometryError, ImageError, ManifestError, ManyProblems
+from bedrest.io.images.masks import write_label_map
+from bedrest.io.manifest.corrections import find_corrections
+from bedrest.io.manifest.edited_masks import read_edited
+from bedrest.io.manifest.level_names import names_of_visit
+from bedrest.io.manifest.resolve import build_manifest
+from bedrest.io.results import StudyResults
+from bedrest.measure.discs import DiscMeasure
+from bedrest.measure.edits import compare_edit, findings_of_edit
+from bedrest.measure.rename import absent_discs, rename_discs
+from bedrest.schemas import EDITS, FINDINGS, LEVEL_NAMES, MEASURES, SCAN_RECORDS
+from bedrest.settings import Study
+from bedrest.stages.corrected_masks import Corrections, keep, measured_mask
+from bedrest.statistics.study.paper_text import edited_words
+from bedrest.statistics.study.responses import AnalysisPlan, observations
+from bedrest.tables.arvd import arvd_frame
+from bedrest.tables.change import change_frame
+from bedrest.tables.edits import edit_words, edits_frame, failed_edits, mask_counts, renames_frame
+from bedrest.tables.failures import failures_frame, without_corrected
+from bedrest.tables.frames import typed_frame
+from bedrest.tables.measures import VisitKey, failed_frame, measures_frame, with_findings
+from bedrest.types import DiscFinding, Grid, LabelMap
+from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LABEL_OF_LEVEL, LEVEL_OF_LABEL
+from bedrest.workflow.run import prepare
 from study_folders import AFFINE, BOTH, csv_study, image
 from test_end_to_end import bedrest, table
-
-from analysis.errors import GeometryError, ImageError, ManifestError, ManyProblems
-from analysis.io.corrections import find_corrections
-from analysis.io.edited import read_edited
-from analysis.io.levels_file import names_of_visit
-from analysis.io.manifest import build_manifest
-from analysis.io.masks import write_label_map
-from analysis.io.results import StudyResults
-from analysis.measure.discs import DiscMeasure
-from analysis.measure.edits import compare_edit, findings_of_edit
-from analysis.measure.rename import absent_discs, rename_discs
-from analysis.schemas import EDITS, FINDINGS, LEVEL_NAMES, MEASURES, SCAN_RECORDS
-from analysis.settings import Study
-from analysis.stats.paper_text import edited_words
-from analysis.stats.responses import Choices, observations
-from analysis.tables.arvd import arvd_frame
-from analysis.tables.change import change_frame
-from analysis.tables.edits import edit_words, edits_frame, failed_edits, mask_counts, renames_frame
-from analysis.tables.failures import failures_frame, without_corrected
-from analysis.tables.frames import typed_frame
-from analysis.tables.measures import VisitKey, failed_frame, measures_frame, with_findings
-from analysis.types import DiscFinding, Grid, LabelMap
-from analysis.vocabulary import FIRST_UNNAMED_LABEL, LABEL_OF_LEVEL, LEVEL_OF_LABEL
-from pipelines import commands
-from pipelines.corrections import Corrections, keep, measured_mask
-from pipelines.run import prepare
 
 GRID = Grid((4, 5, 6), np.diag([2.0, 1.0, 0.5, 1.0]))  # a voxel is 1 mm3
 KEY = VisitKey("A", "control", "ses-1", -3.0, "baseline")
@@ -370,7 +369,7 @@ def test_visits_of_every_origin_are_one_series(origins):
     assert change.loc[change["source"] == "reference", "change_percent"].item() == pytest.approx(20)
     arvd = arvd_frame(measures, reference_session="ses-1")
     assert arvd[["vt1_mm3", "vt2_mm3"]].to_numpy().tolist() == [[100, 110]]
-    choices = Choices(("control",), ("ses-1", "ses-2"), "ses-1")
+    choices = AnalysisPlan(("control",), ("ses-1", "ses-2"), "ses-1")
     data = observations(measures, source="automatic", subjects=pd.DataFrame(), sessions=pd.DataFrame(), choices=choices)
     assert data.frame["session"].tolist() == ["ses-1", "ses-2"]
 

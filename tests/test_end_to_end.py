@@ -13,15 +13,14 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest.vocabulary import LEVELS
 from bs4 import BeautifulSoup
-
-from analysis.vocabulary import LEVELS
 
 SUBJECTS = 4
 
 
 def bedrest(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "pipelines.cli", *map(str, words)], cwd=cwd, capture_output=True,
+    return subprocess.run([sys.executable, "-m", "bedrest.cli.parser", *map(str, words)], cwd=cwd, capture_output=True,
                           text=True, timeout=900)
 
 
@@ -235,8 +234,8 @@ def test_given_masks_are_measured_in_place_of_ours(demo, tmp_path):
 def test_disk_full_is_a_clear_error():
     if not Path("/dev/full").exists() or os.name != "posix":
         pytest.skip("/dev/full is not there")
-    from analysis.errors import OutputError
-    from analysis.io.files import atomic_path
+    from bedrest.errors import OutputError
+    from bedrest.io.files import atomic_path
 
     with pytest.raises(OutputError, match="space"), atomic_path(Path("/tmp/bedrest-full.csv")) as temporary:
         temporary.unlink(missing_ok=True)

@@ -13,12 +13,11 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest.cli.parser import main
+from bedrest.segmentation.weights import SHIPPED
+from bedrest.workflow import checks
 from given_study import finish, start, to_be_done
 from test_edited_masks import SPINE, saved, write_study
-
-from analysis.segmentation.weights import SHIPPED
-from pipelines import checks
-from pipelines.cli import main
 
 
 @pytest.fixture
@@ -63,7 +62,7 @@ def test_a_folder_that_may_not_be_written_is_a_clear_error(study, monkeypatch):
 
 
 def stage(study: Path, name: str, subject: str, reads: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "pipelines.stages", name, "study.toml", "--output", "out", "--subject",
+    return subprocess.run([sys.executable, "-m", "bedrest.stages.stages", name, "study.toml", "--output", "out", "--subject",
                            subject, "--device", "cpu", "--record", f"work/_records/{name}/{subject}.json"],
                           cwd=study, input=reads, capture_output=True, text=True, timeout=300)
 
@@ -82,7 +81,7 @@ def test_a_file_lost_after_the_check_fails_its_visit_and_is_tried_again_when_it_
 
 
 def test_a_study_that_changes_while_the_run_works_stops_it(study):
-    ran = subprocess.run([sys.executable, "-m", "pipelines.stages", "tables", "study.toml", "--output", "out",
+    ran = subprocess.run([sys.executable, "-m", "bedrest.stages.stages", "tables", "study.toml", "--output", "out",
                           "--study-sha256", "0" * 64], cwd=study, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 1
     assert "expected the study.toml that the run began with, found another one" in ran.stderr
@@ -138,7 +137,7 @@ def a_file_for_output(study: Path) -> None:
 ])
 def test_check_tells_what_stops_a_run_before_it_computes(study, capsys, monkeypatch, harm, words):
     harm(study)
-    monkeypatch.setattr("pipelines.run.run_workflow", lambda *_, **__: pytest.fail("work was begun"))
+    monkeypatch.setattr("bedrest.workflow.run.run_workflow", lambda *_, **__: pytest.fail("work was begun"))
     assert main(["check", str(study / "study.toml")]) == 1
     told = capsys.readouterr()
     assert words in told.out + told.err

@@ -3,30 +3,29 @@
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest.figures.change import arvd_heat_map, forest
+from bedrest.figures.diagnostics import residual_panels
+from bedrest.figures.display import families, models, sentences, table
+from bedrest.figures.flow import flow_diagram
+from bedrest.figures.scans.axial import axial_views
+from bedrest.figures.scans.overlays import VisitView, sagittal_views
+from bedrest.figures.scans.planes import cut_image, cut_outlines, disc_plane, regions_of, sagittal_planes
+from bedrest.figures.style import save_figure
+from bedrest.figures.timeline import visit_timeline
+from bedrest.figures.trajectories import cohort_trajectories, subject_trajectories
+from bedrest.schemas import CONTRASTS, MEASURES, MODELS
+from bedrest.settings import Session
+from bedrest.statistics.study.cohort_models import joint_model, level_models
+from bedrest.statistics.study.estimates import contrasts_frame
+from bedrest.statistics.study.responses import AnalysisPlan, observations
+from bedrest.statistics.study.summary import change_bands
+from bedrest.tables.arvd import arvd_frame
+from bedrest.tables.change import change_frame
+from bedrest.tables.frames import typed_frame
+from bedrest.types import Grid, LabelMap, Volume
+from bedrest.vocabulary import LEVELS
 from matplotlib.container import ErrorbarContainer
 from matplotlib.text import Text
-
-from analysis.figures.axial import axial_views
-from analysis.figures.change import arvd_heat_map, forest
-from analysis.figures.diagnostics import residual_panels
-from analysis.figures.display import families, models, sentences, table
-from analysis.figures.flow import flow_diagram
-from analysis.figures.overlays import VisitView, sagittal_views
-from analysis.figures.planes import cut_image, cut_outlines, disc_plane, regions_of, sagittal_planes
-from analysis.figures.style import save_figure
-from analysis.figures.timeline import visit_timeline
-from analysis.figures.trajectories import cohort_trajectories, subject_trajectories
-from analysis.schemas import CONTRASTS, MEASURES, MODELS
-from analysis.settings import Session
-from analysis.stats.cohort_models import joint_model, level_models
-from analysis.stats.estimates import contrasts_frame
-from analysis.stats.responses import Choices, observations
-from analysis.stats.summary import change_bands
-from analysis.tables.arvd import arvd_frame
-from analysis.tables.change import change_frame
-from analysis.tables.frames import typed_frame
-from analysis.types import Grid, LabelMap, Volume
-from analysis.vocabulary import LEVELS
 
 VISITS = (("ses-1", -3.0, "baseline", 0.0), ("ses-2", 60.0, "bed_rest", 0.06), ("ses-3", 74.0, "recovery", 0.01))
 
@@ -54,7 +53,7 @@ def change(measures) -> pd.DataFrame:
 @pytest.fixture
 def contrasts(measures, change) -> pd.DataFrame:
     subjects = measures[["subject", "group"]].drop_duplicates()
-    choices = Choices(("rest", "exercise"), tuple(v[0] for v in VISITS), "ses-1")
+    choices = AnalysisPlan(("rest", "exercise"), tuple(v[0] for v in VISITS), "ses-1")
     data = observations(measures, source="automatic", subjects=subjects, sessions=measures, choices=choices)
     return contrasts_frame([*level_models(data, choices), joint_model(data, choices)], subjects)
 

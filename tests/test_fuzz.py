@@ -13,6 +13,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest import schemas
+from bedrest.cli.parser import main
+from bedrest.errors import MOST_SHOWN, ImageError, ManyProblems, Problem, StudyError, WeightsError, shown
+from bedrest.io.files import no_plain_file
+from bedrest.io.images.nifti import read_volume
+from bedrest.io.results import StudyResults
+from bedrest.io.tables.cells import as_meant, without_formulas
+from bedrest.segmentation.weights import load_weights, training_record
+from bedrest.settings import is_safe_name, load_study
+from bedrest.workflow.run import prepare
 from fuzz_run import FAULTS, KINDS, cases, counts
 from fuzz_studies import HOSTILE
 from fuzz_texts import Runs, weights
@@ -21,17 +31,6 @@ from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
 from study_folders import image
-
-from analysis import schemas
-from analysis.errors import MOST_SHOWN, ImageError, ManyProblems, Problem, StudyError, WeightsError, shown
-from analysis.io.cells import as_meant, without_formulas
-from analysis.io.files import no_plain_file
-from analysis.io.images import read_volume
-from analysis.io.results import StudyResults
-from analysis.segmentation.weights import load_weights, training_record
-from analysis.settings import is_safe_name, load_study
-from pipelines.cli import main
-from pipelines.run import prepare
 
 FAST, SLOW = 160, 2500
 PAGE = Path(__file__).parents[1] / "docs" / "fuzzing.md"

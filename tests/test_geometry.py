@@ -11,27 +11,26 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest import schemas
+from bedrest.cli.parser import main
+from bedrest.errors import GeometryError
+from bedrest.imaging.common_grid import contrasts_at, labels_on, scan_on_one_grid
+from bedrest.imaging.crop import box_around, crop_grid
+from bedrest.imaging.orientation import turn_to_ras
+from bedrest.io.images.masks import read_label_map
+from bedrest.io.images.nifti import read_scan, read_volume
+from bedrest.io.manifest.resolve import build_manifest, check_manifest
+from bedrest.io.results import StudyResults
+from bedrest.measure.discs import measure_discs
+from bedrest.phantom.paint import paint_levels
+from bedrest.settings import Study
+from bedrest.stages.job import Job
+from bedrest.stages.stages import follow, measure, segment
+from bedrest.types import Grid, LabelMap, Scan, Volume
+from bedrest.vocabulary import LABEL_OF_LEVEL, LEVEL_OF_LABEL, Contrast
+from bedrest.workflow.run import prepare
 from orientations import ORDERS, Order, rendered, reordered, spine, turned, write
 from study_folders import csv_study
-
-from analysis import schemas
-from analysis.errors import GeometryError
-from analysis.imaging.common_grid import contrasts_at, labels_on, scan_on_one_grid
-from analysis.imaging.crop import box_around, crop_grid
-from analysis.imaging.orientation import turn_to_ras
-from analysis.io.images import read_scan, read_volume
-from analysis.io.manifest import build_manifest, check_manifest
-from analysis.io.masks import read_label_map
-from analysis.io.results import StudyResults
-from analysis.measure.discs import measure_discs
-from analysis.phantom.paint import paint_levels
-from analysis.settings import Study
-from analysis.types import Grid, LabelMap, Scan, Volume
-from analysis.vocabulary import LABEL_OF_LEVEL, LEVEL_OF_LABEL, Contrast
-from pipelines.cli import main
-from pipelines.jobs import Job
-from pipelines.run import prepare
-from pipelines.stages import follow, measure, segment
 
 SAME = 0.005  # volumes may differ by this share
 STRAIGHT = Order((0, 1, 2), (False, False, False))
@@ -122,8 +121,8 @@ def test_one_disc_on_oblique_grids_has_its_analytic_volume(tmp_path, axis, degre
 
 def through(folder: Path, scan: Scan, *, ending: str = ".nii", dtype: type | None = None) -> pd.DataFrame:
     """Write, read, segment, name, measure, as `bedrest segment` and a study do it: one row a disc."""
-    from analysis.segmentation.engine import segment as run_engine
-    from analysis.segmentation.weights import load_weights
+    from bedrest.segmentation.engine import segment as run_engine
+    from bedrest.segmentation.weights import load_weights
 
     paths = {c: write(folder / f"{c}{ending}", v.data, v.grid.affine_ras_mm, dtype=dtype)
              for c, v in scan.contrasts.items()}
@@ -185,7 +184,7 @@ def test_all_48_orders_through_the_engine(drawn, tmp_path, monkeypatch, capsys):
     """Read, segment, name and measure in every order. The network is asked once for each input that differs: two in
     all, one coarse and one fine, since every order gives it the same bytes.
     """
-    from analysis.segmentation import predict
+    from bedrest.segmentation import predict
 
     answers: dict[bytes, object] = {}
     ask = predict.forward

@@ -6,19 +6,18 @@ import shutil
 from pathlib import Path
 
 import pytest
+from bedrest import schemas
+from bedrest.figures import style
+from bedrest.io.results import StudyResults
+from bedrest.io.tables.typed_csv import read_table, write_table
+from bedrest.pages import reports
+from bedrest.pages.index import write_index
+from bedrest.pages.notebooks import _without_scripts
+from bedrest.settings import Study, load_study
+from bedrest.statistics.study.paper_text import plain
+from bedrest.workflow.provenance import write_provenance
 from bs4 import BeautifulSoup
 from hostile_study import EVIL, GROUPS, SUBJECTS
-
-from analysis import schemas
-from analysis.figures import style
-from analysis.io.results import StudyResults
-from analysis.io.tables import read_table, write_table
-from analysis.settings import Study, load_study
-from analysis.stats.paper_text import plain
-from pipelines import reports
-from pipelines.index_page import write_index
-from pipelines.notebooks import _without_scripts
-from pipelines.provenance import write_provenance
 
 FAILING = ('# %% tags=["parameters"]\noutput_dir: str = ""\nstudy_toml: str = ""\n\n# %%\n'
            f"raise ValueError({EVIL!r} + '</style>')\n")

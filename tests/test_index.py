@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-
-from analysis import schemas
-from analysis.io.results import StudyResults
-from analysis.io.tables import empty_table, write_table
-from analysis.settings import load_study
-from pipelines.index_page import write_index
+from bedrest import schemas
+from bedrest.io.results import StudyResults
+from bedrest.io.tables.typed_csv import empty_table, write_table
+from bedrest.pages.index import write_index
+from bedrest.settings import load_study
 
 EVIL = "<script>alert(1)</script>"
 

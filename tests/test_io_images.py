@@ -7,12 +7,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-
-from analysis.errors import BedrestError, GeometryError, ImageError
-from analysis.io.images import check_image, read_scan, read_volume
-from analysis.io.masks import label_table_path, read_label_map, write_label_map
-from analysis.types import Grid, LabelMap
-from analysis.vocabulary import LEVEL_OF_LABEL, Contrast
+from bedrest.errors import BedrestError, GeometryError, ImageError
+from bedrest.io.images.masks import label_table_path, read_label_map, write_label_map
+from bedrest.io.images.nifti import check_image, read_scan, read_volume
+from bedrest.types import Grid, LabelMap
+from bedrest.vocabulary import LEVEL_OF_LABEL, Contrast
 
 OBLIQUE = np.array([[-1.9, 0.3, 0.1, 40], [0.2, 1.2, -0.2, -60], [0.1, 0.15, 1.22, 900], [0, 0, 0, 1.0]])
 PLAIN = np.diag([2.0, 1.25, 1.25, 1.0])

@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-
-from analysis.errors import ManifestError, ManyProblems, OutputError
-from analysis.io.files import atomic_path, sha256_of, write_if_changed, write_text
-from analysis.io.results import StudyResults
-from analysis.io.tables import concat_tables, empty_table, read_table, write_table
-from analysis.schemas import ACCURACY, MEASURES, SCANS, SESSIONS, SUBJECTS, TABLES
-from analysis.vocabulary import LEVELS
+from bedrest.errors import ManifestError, ManyProblems, OutputError
+from bedrest.io.files import atomic_path, sha256_of, write_if_changed, write_text
+from bedrest.io.results import StudyResults
+from bedrest.io.tables.typed_csv import concat_tables, empty_table, read_table, write_table
+from bedrest.schemas import ACCURACY, MEASURES, SCANS, SESSIONS, SUBJECTS, TABLES
+from bedrest.vocabulary import LEVELS
 
 
 def measures(levels=LEVELS, subject="01") -> pd.DataFrame:

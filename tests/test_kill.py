@@ -11,14 +11,13 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from bedrest.cli.parser import main
+from bedrest.errors import OutputError
+from bedrest.io.files import sha256_of
+from bedrest.io.results import StudyResults
+from bedrest.workflow.locks import at_work, locked
 from given_study import copied, differing, finish, finish_here, start, to_be_done
 from test_edited_masks import write_study
-
-from analysis.errors import OutputError
-from analysis.io.files import sha256_of
-from analysis.io.results import StudyResults
-from pipelines.cli import main
-from pipelines.locks import at_work, locked
 
 KILLS = 30
 
@@ -148,7 +147,7 @@ def test_readers_share_and_a_lock_that_a_killed_process_left_never_blocks(tmp_pa
             locked(tmp_path):
         pass
     holder = subprocess.Popen([sys.executable, "-c", "import sys, time; from pathlib import Path\n"
-                               "from pipelines.locks import locked\nwith locked(Path(sys.argv[1])):\n"
+                               "from bedrest.workflow.locks import locked\nwith locked(Path(sys.argv[1])):\n"
                                "    print(1, flush=True); time.sleep(60)", str(tmp_path)], stdout=subprocess.PIPE)
     assert holder.stdout is not None and holder.stdout.readline() == b"1\n"
     with pytest.raises(OutputError, match="another command at work"), locked(tmp_path):

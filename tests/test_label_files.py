@@ -7,12 +7,11 @@ import sys
 import nibabel as nib
 import numpy as np
 import pytest
-
-from analysis.figures.style import LEVEL_COLOURS
-from analysis.io.label_files import ALL_LABELS, bids_label_table, write_label_files
-from analysis.io.masks import write_label_map, write_volume
-from analysis.types import Grid, LabelMap, Volume
-from analysis.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL
+from bedrest.figures.style import LEVEL_COLOURS
+from bedrest.io.images.label_tables import ALL_LABELS, bids_label_table, write_label_files
+from bedrest.io.images.masks import write_label_map, write_volume
+from bedrest.types import Grid, LabelMap, Volume
+from bedrest.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL
 
 # As ITK-SNAP's ColorLabelTable reads a line: index, three bytes, alpha, visible, mesh, name in quotes.
 ITK_SNAP = re.compile(r'^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s+([\d.]+)\s+([01])\s+([01])\s+"([^"]*)"\s*$')
@@ -97,7 +96,7 @@ def test_headers_say_what_a_file_holds(tmp_path):
 def test_a_single_mask_has_its_tables_beside_it(tmp_path):
     data = np.random.default_rng(0).normal(300, 20, (12, 40, 40)).astype(np.float32)
     nib.save(nib.Nifti1Image(data, np.diag([4.0, 2.0, 2.0, 1.0])), tmp_path / "w.nii.gz")
-    done = subprocess.run([sys.executable, "-m", "pipelines.cli", "segment", "--water", "w.nii.gz", "-o", "m.nii.gz"],
+    done = subprocess.run([sys.executable, "-m", "bedrest.cli.parser", "segment", "--water", "w.nii.gz", "-o", "m.nii.gz"],
                           cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode in (0, 3), done.stderr  # noise holds no disc, and says so
     slicer = read_slicer((tmp_path / "m.ctbl").read_text())

@@ -8,20 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.spatial.transform import Rotation
-
-from analysis.io.masks import write_label_map, write_volume
-from analysis.io.results import StudyResults
-from analysis.io.tables import write_table
-from analysis.longitudinal import joint
-from analysis.longitudinal.errors import ErrorModel, ErrorPart, Errors
-from analysis.longitudinal.joint import SeenVisit, joint_volumes, poses_of
-from analysis.longitudinal.levels import SeenDisc, level_shift, match_levels
-from analysis.longitudinal.poses import Pose, mean_pose, pose_of, rigid, turn_deg
-from analysis.phantom.anatomy import Spine, draw_spine
-from analysis.phantom.paint import paint_levels
-from analysis.phantom.tissues import Structure
-from analysis.schemas import (
+from bedrest.anatomy.structures import Structure
+from bedrest.io.images.masks import write_label_map, write_volume
+from bedrest.io.results import StudyResults
+from bedrest.io.tables.typed_csv import write_table
+from bedrest.longitudinal import joint_volumes as joint
+from bedrest.longitudinal.error_model import ErrorModel, ErrorPart, Errors
+from bedrest.longitudinal.joint_volumes import SeenVisit, joint_volumes, poses_of
+from bedrest.longitudinal.level_matching import SeenDisc, level_shift, match_levels
+from bedrest.longitudinal.poses import Pose, mean_pose, pose_of, rigid, turn_deg
+from bedrest.phantom.paint import paint_levels
+from bedrest.phantom.random_spine import Spine, draw_spine
+from bedrest.schemas import (
     EDITED_MASKS,
     FINDINGS,
     JOINT,
@@ -34,15 +32,16 @@ from analysis.schemas import (
     SUBJECTS,
     Table,
 )
-from analysis.segmentation.network import Architecture
-from analysis.segmentation.weights import Calibration, TrainedNetwork
-from analysis.settings import Study
-from analysis.tables.frames import typed_frame
-from analysis.types import Grid, LabelMap, Volume
-from analysis.vocabulary import EXCLUDE, LEVEL_OF_LABEL, LEVELS, Contrast
-from pipelines.following import follow_subject
-from pipelines.jobs import Job
-from pipelines.measuring import measure_subject
+from bedrest.segmentation.network import Architecture
+from bedrest.segmentation.weights import Calibration, TrainedNetwork
+from bedrest.settings import Study
+from bedrest.stages.job import Job
+from bedrest.stages.joint_volumes import follow_subject
+from bedrest.stages.measure import measure_subject
+from bedrest.tables.frames import typed_frame
+from bedrest.types import Grid, LabelMap, Volume
+from bedrest.vocabulary import EXCLUDE, LEVEL_OF_LABEL, LEVELS, Contrast
+from scipy.spatial.transform import Rotation
 
 WORKING = Grid((40, 72, 80), np.array([[2.0, 0, 0, -39], [0, 1.25, 0, -44], [0, 0, 1.25, -50], [0, 0, 0, 1]]))
 SEMI_MM = np.array([24.0, 17.0, 5.0])

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bedrest.io.files import sha256_of
+from bedrest.io.manifest.resolve import build_manifest
 from study_folders import BOTH, DIXON, anat, bids_study, check, csv_study, image, only, study_of
-
-from analysis.io.files import sha256_of
-from analysis.io.manifest import build_manifest
 
 
 @pytest.fixture

@@ -8,11 +8,10 @@ import tempfile
 import nibabel as nib
 import numpy as np
 import pytest
+from bedrest.errors import ManifestError, ManyProblems
+from bedrest.io.files import sha256_of
+from bedrest.io.manifest.resolve import build_manifest, check_manifest
 from study_folders import AFFINE, BOTH, anat, bids_study, check, csv_study, image, only, study_of
-
-from analysis.errors import ManifestError, ManyProblems
-from analysis.io.files import sha256_of
-from analysis.io.manifest import build_manifest, check_manifest
 
 
 @pytest.fixture
@@ -35,7 +34,7 @@ def test_a_damaged_file_is_told_and_others_go_on(bids):
 
 def test_a_whole_file_is_not_read_for_its_header(bids, monkeypatch):
     manifest = build_manifest(bids)
-    monkeypatch.setattr("analysis.io.images.load_nifti", lambda *_, **__: pytest.fail("the voxels were read"))
+    monkeypatch.setattr("bedrest.io.images.nifti.load_nifti", lambda *_, **__: pytest.fail("the voxels were read"))
     assert check_manifest(bids, manifest, whole=False) == []
 
 

@@ -6,11 +6,10 @@ import math
 
 import numpy as np
 import pytest
-
-from analysis.errors import GeometryError
-from analysis.measure.agreement import DiscAgreement, compare_masks, name_binary_reference, summarise_agreement
-from analysis.types import Grid, LabelMap
-from analysis.vocabulary import LEVEL_OF_LABEL, Status
+from bedrest.errors import GeometryError
+from bedrest.measure.agreement import DiscAgreement, compare_masks, name_binary_reference, summarise_agreement
+from bedrest.types import Grid, LabelMap
+from bedrest.vocabulary import LEVEL_OF_LABEL, Status
 
 L5 = {1: "L5-S1"}
 

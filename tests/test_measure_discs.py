@@ -7,17 +7,16 @@ import time
 
 import numpy as np
 import pytest
+from bedrest.anatomy.levels import parse_levels
+from bedrest.errors import BedrestError, GeometryError
+from bedrest.measure.discs import DiscMeasure, measure_discs
+from bedrest.measure.quality import spacing_looks_permuted, unknown_labels
+from bedrest.types import Grid, LabelMap, Volume
+from bedrest.vocabulary import Contrast, Status
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
-
-from analysis.errors import BedrestError, GeometryError
-from analysis.measure.discs import DiscMeasure, measure_discs
-from analysis.measure.levels import parse_levels
-from analysis.measure.quality import spacing_looks_permuted, unknown_labels
-from analysis.types import Grid, LabelMap, Volume
-from analysis.vocabulary import Contrast, Status
 
 DIXON_MM = (2.0, 1.25, 1.25)
 L5 = {1: "L5-S1"}

@@ -14,33 +14,32 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest import schemas
+from bedrest.anatomy.levels import parse_levels
+from bedrest.errors import GeometryError
+from bedrest.io.images.masks import write_label_map, write_volume
+from bedrest.io.results import StudyResults
+from bedrest.io.tables.typed_csv import write_table
+from bedrest.measure.discs import DiscMeasure, measure_discs
+from bedrest.measure.sagittal import BAND_MM, SagittalProfile
+from bedrest.measure.spine import LUMBAR_DISCS, SpineMeasure, measure_spine
+from bedrest.phantom.paint import paint, paint_levels
+from bedrest.phantom.random_spine import draw_spine
+from bedrest.phantom.render import demo_grid
+from bedrest.phantom.tissues import STRUCTURE_OF_TISSUE
+from bedrest.schemas import MASK_MEASURES, MEASURES, SPINE_MEASURES
+from bedrest.segmentation.neighbour_naming import name_neighbours
+from bedrest.settings import Study
+from bedrest.stages.job import Job
+from bedrest.stages.measure import measure_subject
+from bedrest.tables.frames import typed_frame
+from bedrest.tables.measures import VisitKey, measures_frame, spine_frame
+from bedrest.types import Grid, LabelMap, Volume
+from bedrest.vocabulary import LABEL_OF_LEVEL, LEVEL_OF_LABEL, Status
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
-
-from analysis import schemas
-from analysis.errors import GeometryError
-from analysis.io.masks import write_label_map, write_volume
-from analysis.io.results import StudyResults
-from analysis.io.tables import write_table
-from analysis.measure.discs import DiscMeasure, measure_discs
-from analysis.measure.levels import parse_levels
-from analysis.measure.sagittal import BAND_MM, SagittalProfile
-from analysis.measure.spine import LUMBAR_DISCS, SpineMeasure, measure_spine
-from analysis.phantom.anatomy import draw_spine
-from analysis.phantom.paint import paint, paint_levels
-from analysis.phantom.render import demo_grid
-from analysis.phantom.tissues import STRUCTURE_OF_TISSUE
-from analysis.schemas import MASK_MEASURES, MEASURES, SPINE_MEASURES
-from analysis.segmentation.neighbours import name_neighbours
-from analysis.settings import Study
-from analysis.tables.frames import typed_frame
-from analysis.tables.measures import VisitKey, measures_frame, spine_frame
-from analysis.types import Grid, LabelMap, Volume
-from analysis.vocabulary import LABEL_OF_LEVEL, LEVEL_OF_LABEL, Status
-from pipelines.jobs import Job
-from pipelines.measuring import measure_subject
 
 Float = NDArray[np.float64]
 Shape = Callable[[Float, Float, Float], NDArray[np.bool_]]  # of points in a frame of its own, in mm

@@ -11,33 +11,33 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest.anatomy.structures import Structure
+from bedrest.errors import GeometryError
+from bedrest.io.images.masks import read_label_map, write_label_map
+from bedrest.io.images.nifti import read_volume
+from bedrest.io.results import StudyResults
+from bedrest.measure.discs import DiscMeasure, measure_discs
+from bedrest.measure.reference_tissue import REACH_MM
+from bedrest.measure.signals import fat_fraction
+from bedrest.measure.spine_checks import checked
+from bedrest.phantom.paint import paint, paint_levels
+from bedrest.phantom.random_spine import draw_spine
+from bedrest.phantom.render import block_mean
+from bedrest.phantom.tissues import FAT, STRUCTURE_OF_TISSUE, WATER
+from bedrest.phantom.tissues import T2 as T2_SIGNAL
+from bedrest.schemas import MEASURES
+from bedrest.segmentation.neighbour_naming import name_neighbours
+from bedrest.segmentation.training.artefacts import shared_gain
+from bedrest.stages.corrected_masks import MeasuredMask
+from bedrest.stages.job import Job, Visit
+from bedrest.stages.measure import _tissues_of
+from bedrest.tables.measures import VisitKey, measures_frame
+from bedrest.types import Grid, LabelMap, Volume
+from bedrest.vocabulary import LEVEL_OF_LABEL, Contrast, Status
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import binary_erosion
 from scipy.spatial.transform import Rotation
-
-from analysis.errors import GeometryError
-from analysis.io.images import read_volume
-from analysis.io.masks import read_label_map, write_label_map
-from analysis.io.results import StudyResults
-from analysis.measure.discs import DiscMeasure, measure_discs
-from analysis.measure.reference_tissue import REACH_MM
-from analysis.measure.signals import fat_fraction
-from analysis.measure.spine_checks import checked
-from analysis.phantom.anatomy import draw_spine
-from analysis.phantom.paint import paint, paint_levels
-from analysis.phantom.render import block_mean
-from analysis.phantom.tissues import FAT, STRUCTURE_OF_TISSUE, WATER, Structure
-from analysis.phantom.tissues import T2 as T2_SIGNAL
-from analysis.schemas import MEASURES
-from analysis.segmentation.artefacts import shared_gain
-from analysis.segmentation.neighbours import name_neighbours
-from analysis.tables.measures import VisitKey, measures_frame
-from analysis.types import Grid, LabelMap, Volume
-from analysis.vocabulary import LEVEL_OF_LABEL, Contrast, Status
-from pipelines.corrections import MeasuredMask
-from pipelines.jobs import Job, Visit
-from pipelines.measuring import _tissues_of
 
 SHAPE = (24, 48, 64)
 SPACING_MM = (2.0, 1.25, 1.25)

@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-
-from analysis.errors import GeometryError
-from analysis.io.images import read_volume
-from analysis.io.masks import write_volume
-from analysis.measure.discs import measure_discs
-from analysis.types import Grid, LabelMap, Volume
+from bedrest.errors import GeometryError
+from bedrest.io.images.masks import write_volume
+from bedrest.io.images.nifti import read_volume
+from bedrest.measure.discs import measure_discs
+from bedrest.types import Grid, LabelMap, Volume
 
 LEVELS = {1: "L5-S1", 2: "L4-L5"}
 SPACING = np.array([2.0, 1.25, 1.25])

@@ -6,17 +6,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-
-from analysis.benchmarks import method_records as records
-from analysis.benchmarks.method_cells import SIGNED, Outcome, metric_text, number_text, score_of
-from analysis.benchmarks.method_page import SYNTHETIC, origin_lines
-from analysis.benchmarks.method_scores import change_rows
-from analysis.benchmarks.method_tables import paper_tables, scores_frame
-from analysis.benchmarks.protocol_shapes import WeberTable
-from analysis.benchmarks.protocols import MDOC, PROTOCOLS, protocol_of
-from analysis.io.tables import read_table
-from analysis.tables.frames import typed_frame
-from pipelines.cli import build_parser
+from bedrest.cli.parser import build_parser
+from bedrest.io.tables.typed_csv import read_table
+from bedrest.protocols import records
+from bedrest.protocols.cells import SIGNED, Outcome, metric_text, number_text, score_of
+from bedrest.protocols.page import SYNTHETIC, origin_lines
+from bedrest.protocols.published import MDOC, PROTOCOLS, protocol_of
+from bedrest.protocols.scores import change_rows
+from bedrest.protocols.shapes import WeberTable
+from bedrest.protocols.tables import paper_tables, scores_frame
+from bedrest.tables.frames import typed_frame
 
 FOLDER = Path(__file__).parents[1] / "docs" / "method_benchmarks"
 MEASURED = sorted(p.parent.name for p in FOLDER.glob("*/benchmark.json"))

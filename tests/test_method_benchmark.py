@@ -13,24 +13,23 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest.cli.parser import main
+from bedrest.errors import ImageError, OutputError, StudyError
+from bedrest.io.synthetic import says_synthetic
+from bedrest.io.tables.typed_csv import read_table, read_text
+from bedrest.methods.cases import on_scan_grid
+from bedrest.methods.method import Method, MethodOptions, Prediction, Stage
+from bedrest.methods.registry import METHODS
+from bedrest.methods.training import Budget
+from bedrest.protocols import records
+from bedrest.protocols.runs import FoldRun, Labelled, OwnEngine, Settings, run_row, stored_discs, stored_result
+from bedrest.protocols.shapes import Row
+from bedrest.protocols.splits import Split
+from bedrest.types import LabelMap, Segmentation, Volume
+from bedrest.vocabulary import DIXON, Contrast
+from bedrest.workflow.locks import locked
 from study_folders import SESSION_BLOCKS, study_of
 from toy_cases import toy_case
-
-from analysis.benchmarks import method_records as records
-from analysis.benchmarks.method_runs import FoldRun, Labelled, OwnEngine, Settings, run_row, stored_discs, stored_result
-from analysis.benchmarks.protocol_shapes import Row
-from analysis.benchmarks.splits import Split
-from analysis.errors import ImageError, OutputError, StudyError
-from analysis.io.synthetic import says_synthetic
-from analysis.io.tables import read_table, read_text
-from analysis.methods.cases import on_scan_grid
-from analysis.methods.method import Choices, Method, Prediction, Stage
-from analysis.methods.registry import METHODS
-from analysis.methods.training import Budget
-from analysis.types import LabelMap, Segmentation, Volume
-from analysis.vocabulary import DIXON, Contrast
-from pipelines.cli import main
-from pipelines.locks import locked
 
 SHAPE = (36, 48, 76)
 QUICK = ["--budget", "60", "--steps", "1", "--width", "16", "--device", "cpu"]
@@ -82,7 +81,7 @@ def study(tmp_path_factory) -> Path:
 @pytest.fixture
 def no_report(monkeypatch):
     """Leaves the notebook out, which has a process of its own."""
-    monkeypatch.setattr("pipelines.reports.make_methods_report", lambda folder: folder)
+    monkeypatch.setattr("bedrest.pages.reports.make_methods_report", lambda folder: folder)
 
 
 def bench(study: Path, out: Path, *more: str) -> int:
@@ -178,7 +177,7 @@ def test_our_own_engine_stands_beside_and_is_not_trained(study, tmp_path, no_rep
         labels = np.where(bright & (height < 12), 2, 0).astype(np.int32)
         return Segmentation(LabelMap(labels, scan.grid), Volume(labels.astype(np.float32), scan.grid), ())
 
-    monkeypatch.setattr("analysis.segmentation.engine.segment", engine)
+    monkeypatch.setattr("bedrest.segmentation.engine.segment", engine)
     assert bench(study, tmp_path, "--methods", "bedrest") == 0
     training = table(tmp_path, records.METHOD_TRAININGS).iloc[0]
     assert training["ended"].startswith("not trained here: synthetic.safetensors, sha256 ")
@@ -252,7 +251,7 @@ class Flat:
     trained: ClassVar[list[str]] = []
 
     @classmethod
-    def build(cls, choices: Choices) -> Method:
+    def build(cls, choices: MethodOptions) -> Method:
         import torch
 
         def network(plane):
@@ -278,7 +277,7 @@ class Flat:
 @pytest.fixture
 def flat_run(monkeypatch, tmp_path, rng):
     """Makes a run of a row of `Flat` on two toy cases; `use` names the row whose networks it takes."""
-    import analysis.methods.li2018 as module
+    import bedrest.methods.papers.li2018 as module
 
     monkeypatch.setitem(METHODS, "flat", ("li2018", "flat", ("planes",)))
     monkeypatch.setattr(module, "flat", Flat.build, raising=False)
@@ -287,7 +286,7 @@ def flat_run(monkeypatch, tmp_path, rng):
     nobody = OwnEngine(lambda key: visits[0].reference, "")
     visits = [Labelled(c, on_scan_grid(c.labels, c), {"water": c.subject}) for c in cases]
     split = Split("holdout", (("A", "ses-1"),), (("B", "ses-1"),))
-    both = Row("both", "Both", "flat", Choices(planes=("x", "y")))
+    both = Row("both", "Both", "flat", MethodOptions(planes=("x", "y")))
 
     def made(row: Row = both, **settings) -> FoldRun:
         own = Settings(Budget(60, steps=2), **settings)
@@ -298,7 +297,7 @@ def flat_run(monkeypatch, tmp_path, rng):
 
 
 def test_one_training_serves_the_rows_that_use_it(flat_run):
-    single = Row("x", "X", "flat", Choices(planes=("x",)), uses="both")
+    single = Row("x", "X", "flat", MethodOptions(planes=("x",)), uses="both")
     run_row(flat_run(single))
     assert Flat.trained == ["x", "y"] and not list(flat_run(single).folder.glob("*.safetensors"))
     assert stored_discs(flat_run(single))["dice"].notna().sum() == 1  # of this row's own planes
@@ -311,7 +310,7 @@ def test_one_training_serves_the_rows_that_use_it(flat_run):
 
 
 def test_a_scan_that_breaks_the_method_keeps_its_discs(flat_run):
-    run = flat_run(Row("y", "Y", "flat", Choices(planes=("y",)), uses="both"))
+    run = flat_run(Row("y", "Y", "flat", MethodOptions(planes=("y",)), uses="both"))
     run_row(run)
     discs = stored_discs(run)
     assert (discs["status"] == "failed").all() and set(discs["reason"]) == {"ValueError: y is broken"}
@@ -322,8 +321,8 @@ def test_a_scan_that_breaks_the_method_keeps_its_discs(flat_run):
 
 def test_a_test_scan_without_the_contrast_is_told_before_training(flat_run):
     with pytest.raises(ImageError, match="no t2"):
-        run_row(flat_run(Row("t2", "T2", "flat", Choices(contrasts=(Contrast.T2,)))))
+        run_row(flat_run(Row("t2", "T2", "flat", MethodOptions(contrasts=(Contrast.T2,)))))
     assert Flat.trained == []
-    run = flat_run(replace(flat_run().row, name="missing", choices=Choices(planes=("z",)), uses="both"))
+    run = flat_run(replace(flat_run().row, name="missing", choices=MethodOptions(planes=("z",)), uses="both"))
     with pytest.raises(StudyError, match="no z"):
         run_row(run)

@@ -5,13 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from bedrest.errors import ImageError, StudyError
+from bedrest.methods.method import IGNORED, MethodOptions, Trained, prepared, with_contrasts
+from bedrest.methods.registry import METHODS, build_method, read_choices
+from bedrest.methods.training import Budget, load_trained, stage_records, train_method
+from bedrest.vocabulary import DIXON, Contrast
 from toy_cases import dice, toy_cases
-
-from analysis.errors import ImageError, StudyError
-from analysis.methods.method import IGNORED, Choices, Trained, prepared, with_contrasts
-from analysis.methods.registry import METHODS, build_method, read_choices
-from analysis.methods.training import Budget, load_trained, stage_records, train_method
-from analysis.vocabulary import DIXON, Contrast
 
 # Enough steps for seven bright boxes, with few feature maps and one pair a step.
 TOY = {"fcn-baseline": (60, 8), "msfcn": (60, 8), "msfcn-a": (40, 8), "fcn3d": (60, 8), "fcn2d": (200, 16),
@@ -25,7 +24,7 @@ SLOW = {"dense-aspp2d", "msfcn", "msfcn-a", "unet3d", "two-stage-unet3d"}
 
 def toy_method(name):
     steps, width = TOY[name]
-    method = build_method(name, Choices(contrasts=DIXON, width=width))
+    method = build_method(name, MethodOptions(contrasts=DIXON, width=width))
     # Two pairs a step: PyTorch on the CPU takes a single image with few feature maps the slow way, ten times as long.
     return steps, replace(method, stages=tuple(replace(s, batch=2, rate=lambda step, share: 3e-3)
                                                for s in method.stages))
@@ -118,16 +117,16 @@ def test_unknown_names_and_choices_are_refused():
     with pytest.raises(StudyError, match="msfcn"):
         build_method("msfnc")
     with pytest.raises(StudyError, match="voxel_dropout"):
-        build_method("fcn3d", Choices(voxel_dropout=0.01))
+        build_method("fcn3d", MethodOptions(voxel_dropout=0.01))
     assert set(TOY) <= set(METHODS)
 
 
 def test_choices_follow_a_methods_name():
-    assert read_choices("msfcn") == ("msfcn", Choices())
+    assert read_choices("msfcn") == ("msfcn", MethodOptions())
     assert read_choices("msfcn:voxel_dropout=0.1,gaussian_start=true") == (
-        "msfcn", Choices(voxel_dropout=0.1, gaussian_start=True))
+        "msfcn", MethodOptions(voxel_dropout=0.1, gaussian_start=True))
     assert read_choices("unet2d:planes=x+z,contrasts=water+fat") == (
-        "unet2d", Choices(planes=("x", "z"), contrasts=(Contrast.WATER, Contrast.FAT)))
+        "unet2d", MethodOptions(planes=("x", "z"), contrasts=(Contrast.WATER, Contrast.FAT)))
 
 
 @pytest.mark.parametrize(("text", "told"), [

@@ -5,17 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from bedrest.methods.disc_numbering import components
+from bedrest.methods.losses import cross_entropy, focal
+from bedrest.methods.method import IGNORED, SPACING_MM, MethodOptions, Trained, own, prepared
+from bedrest.methods.papers import gao2018
+from bedrest.methods.papers.centre_line import centre_line, parts_on, positions, register
+from bedrest.methods.papers.dense_aspp import RATES, AnyWidthVNet, DenseASPP, DenseASPP2D
+from bedrest.methods.papers.gao2018 import entropy_then_focal, name_by_reference, reference_of, spine_region
+from bedrest.methods.registry import build_method
+from bedrest.methods.training import Budget, train_method
 from toy_cases import dice, toy_case, toy_cases
-
-from analysis.methods import gao2018
-from analysis.methods.centre_line import centre_line, parts_on, positions, register
-from analysis.methods.dense_aspp import RATES, AnyWidthVNet, DenseASPP, DenseASPP2D
-from analysis.methods.gao2018 import entropy_then_focal, name_by_reference, reference_of, spine_region
-from analysis.methods.losses import cross_entropy, focal
-from analysis.methods.method import IGNORED, SPACING_MM, Choices, Trained, own, prepared
-from analysis.methods.naming import components
-from analysis.methods.registry import build_method
-from analysis.methods.training import Budget, train_method
 
 SHAPE = (26, 40, 96)
 NONE = np.zeros((30, 50, 200), dtype=np.int16)
@@ -63,7 +62,7 @@ def test_three_paths_end_at_full_half_and_quarter_resolution(size, rng):
 def test_the_localiser_has_eight_channels_and_takes_any_number_of_contrasts():
     network = AnyWidthVNet(3, 8, 2)
     assert network(torch.zeros(1, 3, 20, 33, 18)).shape == (1, 8, 20, 33, 18)
-    _, _, localise = build_method("dense-aspp2d", Choices(width=8)).stages
+    _, _, localise = build_method("dense-aspp2d", MethodOptions(width=8)).stages
     assert localise.build()(torch.zeros(1, 4, 16, 16, 32)).shape[1] == 8
 
 
@@ -200,7 +199,7 @@ def test_everything_outside_the_predicted_region_is_background(segment, rng):
 
 def test_segmentation_learns_and_names_without_a_trained_localiser(rng, tmp_path):
     cases = toy_cases(rng, shape=SHAPE)
-    method = build_method("dense-aspp2d", Choices(width=8))
+    method = build_method("dense-aspp2d", MethodOptions(width=8))
     quick = tuple(replace(s, batch=1, rate=lambda step, share: 3e-3) for s in method.stages[:2])
     trained = train_method(replace(method, stages=quick), cases, Budget(60, steps=32), tmp_path)
     trained = Trained({**trained.networks, "localise": Constant(0.0, 8)}, trained.learnt)

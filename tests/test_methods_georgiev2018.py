@@ -5,17 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from bedrest.errors import StudyError
+from bedrest.methods.method import MethodOptions, Trained
+from bedrest.methods.papers.georgiev2018 import Fusion, relative_positions, seen_height
+from bedrest.methods.papers.georgiev_augment import Amounts, augmented, pushed, tissue_deformation, with_intensities
+from bedrest.methods.papers.resnet import ResNet50Encoder, ResNetUNet
+from bedrest.methods.registry import build_method
+from bedrest.methods.training import Budget, stage_records, train_method
+from bedrest.vocabulary import DIXON, Contrast
 from safetensors.torch import save_file
 from toy_cases import toy_case, toy_cases
-
-from analysis.errors import StudyError
-from analysis.methods.georgiev2018 import Fusion, relative_positions, seen_height
-from analysis.methods.georgiev_augment import Amounts, augmented, pushed, tissue_deformation, with_intensities
-from analysis.methods.method import Choices, Trained
-from analysis.methods.registry import build_method
-from analysis.methods.resnet import ResNet50Encoder, ResNetUNet
-from analysis.methods.training import Budget, stage_records, train_method
-from analysis.vocabulary import DIXON, Contrast
 
 SHAPE = (28, 40, 104)
 STILL = Amounts(share=0.0)
@@ -48,11 +47,11 @@ def test_weights_of_a_file_are_where_the_encoder_starts_from(weights, prefix, en
     path = tmp_path / f"resnet50{ending}"
     stored = {**{prefix + k: v for k, v in weights.items()}, "classifier.weight": torch.zeros(3)}
     save_file(stored, path) if ending == ".safetensors" else torch.save(stored, path)
-    method = build_method("triplanar-resnet", Choices(encoder_weights=path, width=16))
+    method = build_method("triplanar-resnet", MethodOptions(encoder_weights=path, width=16))
     for stage in method.stages[:-1]:
         for name, value in stage.build().encoder.state_dict().items():
             torch.testing.assert_close(value, weights[name])
-    four = build_method("triplanar-resnet", Choices(encoder_weights=path, width=16, contrasts=DIXON))
+    four = build_method("triplanar-resnet", MethodOptions(encoder_weights=path, width=16, contrasts=DIXON))
     first = four.stages[0].build().encoder.conv1.weight
     expected = weights["conv1.weight"].mean(dim=1) * 3 / 4
     for contrast in range(4):
@@ -81,19 +80,19 @@ def test_a_file_that_does_not_fit_is_refused_with_what_was_expected(weights, tmp
                                (tmp_path / "none.pth", 16, "none.pth"), (tmp_path, 16, ""),
                                (fine, 8, r"conv1.weight of \(4, 3, 7, 7\), not \(8, 3, 7, 7\)")):
         with pytest.raises(StudyError, match="expected weights of a ResNet-50 as torchvision names them") as raised:
-            build_method("triplanar-resnet", Choices(encoder_weights=path, width=width))
+            build_method("triplanar-resnet", MethodOptions(encoder_weights=path, width=width))
         assert raised.match(found)
 
 
 def test_planes_are_chosen_and_one_alone_is_not_fused():
-    names = {planes: [s.name for s in build_method("triplanar-resnet", Choices(planes=planes)).stages]
+    names = {planes: [s.name for s in build_method("triplanar-resnet", MethodOptions(planes=planes)).stages]
              for planes in ((), ("x",), ("y", "z"))}
     assert names == {(): ["axial", "sagittal", "coronal", "fuse"], ("x",): ["sagittal"],
                      ("y", "z"): ["axial", "coronal", "fuse"]}
     for planes in names:
-        assert sum(s.share for s in build_method("triplanar-resnet", Choices(planes=planes)).stages) == pytest.approx(1)
+        assert sum(s.share for s in build_method("triplanar-resnet", MethodOptions(planes=planes)).stages) == pytest.approx(1)
     with pytest.raises(StudyError, match="oblique"):
-        build_method("triplanar-resnet", Choices(planes=("x", "oblique")))
+        build_method("triplanar-resnet", MethodOptions(planes=("x", "oblique")))
     assert build_method("triplanar-resnet").contrasts == (Contrast.WATER, Contrast.OPPOSED, Contrast.FAT)
 
 
@@ -124,7 +123,7 @@ def test_nothing_above_the_highest_disc_is_learnt_from(rng):
     case.image[..., seen_height(case) :] = 1e6  # would show in any pair
     trained = Trained({}, {"mean": np.zeros(4, np.float32), "sd": np.ones(4, np.float32),
                            "planes a ses-1": np.concatenate([case.image, case.image[:2]])})
-    axial, sagittal, coronal, fuse = build_method("triplanar-resnet", Choices(contrasts=DIXON)).stages
+    axial, sagittal, coronal, fuse = build_method("triplanar-resnet", MethodOptions(contrasts=DIXON)).stages
     shapes = {axial: SHAPE[:2], sagittal: (SHAPE[1], top + 9), coronal: (SHAPE[0], top + 9), fuse: (24, 32, 32)}
     for stage, shape in shapes.items():
         for _ in range(5):
@@ -134,7 +133,7 @@ def test_nothing_above_the_highest_disc_is_learnt_from(rng):
 
 
 def test_the_fusion_learns_from_other_subjects_than_the_planes(rng, tmp_path):
-    method = build_method("triplanar-resnet", Choices(width=64))
+    method = build_method("triplanar-resnet", MethodOptions(width=64))
     train_method(method, toy_cases(rng, shape=SHAPE), Budget(60, steps=1), tmp_path)
     *planes, fuse = stage_records(method, tmp_path)
     assert all(p.cases == planes[0].cases for p in planes)
@@ -155,7 +154,7 @@ def test_of_more_than_seven_parts_the_bottom_seven_are_discs(rng):
         labels[5:20, 5:25, 2 + 11 * n : 8 + 11 * n] = n + 1
     case = replace(case, image=np.where(labels > 0, 5.0, -5.0).astype(np.float32)[None])
     trained = Trained({"coronal": Itself()}, {"mean": np.zeros(1, np.float32), "sd": np.ones(1, np.float32)})
-    method = build_method("triplanar-resnet", Choices(planes=("y",), contrasts=(Contrast.WATER,)))
+    method = build_method("triplanar-resnet", MethodOptions(planes=("y",), contrasts=(Contrast.WATER,)))
     found = method.predict(trained, case, "cpu")
     np.testing.assert_array_equal(found.labels, np.where(labels <= 7, labels, 0))
     case = replace(case, image=-5 * np.ones_like(case.image))

@@ -5,17 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch import nn
-from toy_cases import dice, toy_case, toy_cases
-
-from analysis.errors import StudyError
-from analysis.methods import wang2020
-from analysis.methods.elastic import Deformations, draw_warp, elastic_field, sampled
-from analysis.methods.method import SPACING_MM, Choices, Trained, constant, prepared
-from analysis.methods.registry import build_method
-from analysis.methods.training import Budget, train_method
-from analysis.methods.unets import PatchUNet, SliceUNet, UNet3D
-from analysis.methods.wang2020 import (
+from bedrest.errors import StudyError
+from bedrest.methods.elastic import Deformations, draw_warp, elastic_field, sampled
+from bedrest.methods.method import SPACING_MM, MethodOptions, Trained, constant, prepared
+from bedrest.methods.papers import wang2020
+from bedrest.methods.papers.unets import PatchUNet, SliceUNet, UNet3D
+from bedrest.methods.papers.wang2020 import (
     BEST,
     BOX,
     PATCH,
@@ -29,8 +24,12 @@ from analysis.methods.wang2020 import (
     side_of,
     unpadded,
 )
-from analysis.methods.weber import absolute_weber, weber_contrast
-from analysis.vocabulary import DIXON, Contrast
+from bedrest.methods.papers.weber import absolute_weber, weber_contrast
+from bedrest.methods.registry import build_method
+from bedrest.methods.training import Budget, train_method
+from bedrest.vocabulary import DIXON, Contrast
+from torch import nn
+from toy_cases import dice, toy_case, toy_cases
 
 PLAIN = {"mean": np.zeros(4, np.float32), "sd": np.ones(4, np.float32)}
 
@@ -163,7 +162,7 @@ def test_loss_of_masks_is_that_of_all_outputs_together():
 @pytest.mark.parametrize(("name", "steps"), [("unet3d", 40), ("two-stage-unet3d", 45)])
 def test_they_learn_two_scans_from_small_crops(name, steps, rng, tmp_path, monkeypatch):
     monkeypatch.setattr(wang2020, "CROP", (16, 32, 32))
-    method = build_method(name, Choices(contrasts=DIXON, width=8))
+    method = build_method(name, MethodOptions(contrasts=DIXON, width=8))
     # Two pairs a step, as in test_methods; the last batch norm of Table II makes masks sure no faster than the rate is.
     rate = {"localise": 3e-3, "segment": 3e-3 if name == "unet3d" else 1e-2}
     method = replace(method, stages=tuple(replace(s, batch=2, rate=constant(rate[s.name])) for s in method.stages))
@@ -208,7 +207,7 @@ def test_boxes_are_put_back_by_hand():
 
 
 def _two_stages(case):
-    method = build_method("two-stage-unet3d", Choices(contrasts=case.contrasts))
+    method = build_method("two-stage-unet3d", MethodOptions(contrasts=case.contrasts))
     learnt = {k: v[:1] for k, v in PLAIN.items()}
     return method.predict(Trained({"localise": Echo(), "segment": Echo(3)}, learnt), case, "cpu")
 
@@ -256,7 +255,7 @@ def test_patches_for_training_are_boxes_about_discs(rng, monkeypatch):
 def test_planes_cut_their_axis_into_squares_and_are_put_together_again(plane, n, rng):
     case = toy_case(rng, contrasts=(Contrast.WATER,), shape=(16, 24, 64))
     case = replace(case, image=rng.choice(np.float32([-1, 1]), size=(1, 16, 24, 64)))
-    method, echo, seen = build_method("unet2d", Choices(contrasts=case.contrasts, planes=(plane,))), Echo(), []
+    method, echo, seen = build_method("unet2d", MethodOptions(contrasts=case.contrasts, planes=(plane,))), Echo(), []
     echo.register_forward_pre_hook(lambda network, given: seen.append(given[0]))
     found = method.predict(Trained({plane: echo}, {**{k: v[:1] for k, v in PLAIN.items()}, **method.learn([case])}),
                            case, "cpu")
@@ -277,7 +276,7 @@ def test_slices_are_as_large_as_the_longest_axis(rng):
 def test_slices_for_training_are_slices(plane, rng, monkeypatch):
     monkeypatch.setattr(wang2020, "_HOW", Deformations(share=0))
     case, axis = toy_case(rng), "xyz".index(plane)
-    method = build_method("unet2d", Choices(contrasts=DIXON, planes=(plane,)))
+    method = build_method("unet2d", MethodOptions(contrasts=DIXON, planes=(plane,)))
     assert [s.name for s in method.stages] == [plane]
     image, target = drawn(method.stages[0], case, rng, **method.learn([case]))
     assert image.shape == (4, 136, 136) and target.shape == (136, 136)
@@ -293,7 +292,7 @@ def test_the_mean_over_planes_is_of_probabilities():
     image = np.full((1, 16, 24, 64), -1, dtype=np.float32)
     image[0, 2:14, 4:20, 10:18] = 1
     case = replace(case, image=image)
-    method = build_method("unet2d", Choices(contrasts=case.contrasts))
+    method = build_method("unet2d", MethodOptions(contrasts=case.contrasts))
     learnt = {**{k: v[:1] for k, v in PLAIN.items()}, **method.learn([case])}
     never = Echo()
     never.forward = lambda image: torch.full((len(image), 1, *image.shape[2:]), -40.0)
@@ -305,7 +304,7 @@ def test_the_mean_over_planes_is_of_probabilities():
 def test_planes_that_there_are_not_are_refused():
     for planes in (("w",), ("x", "x")):
         with pytest.raises(StudyError, match="x, y and z"):
-            build_method("unet2d", Choices(planes=planes))
+            build_method("unet2d", MethodOptions(planes=planes))
 
 
 # Deformations

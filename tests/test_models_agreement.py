@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest.errors import ModelError
+from bedrest.statistics.estimators.bland_altman import limits_of_agreement, pitman_morgan, proportional_bias
+from bedrest.statistics.estimators.intervals import Z95, Clusters, Estimate
+from bedrest.statistics.estimators.method_comparison import MAXIMUM_POINTS, Line, deming, passing_bablok
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from analysis.errors import ModelError
-from analysis.models.bland_altman import limits_of_agreement, pitman_morgan, proportional_bias
-from analysis.models.intervals import Z95, Clusters, Estimate
-from analysis.models.method_comparison import MAXIMUM_POINTS, Line, deming, passing_bablok
 
 REFERENCE = Path(__file__).parent / "reference"
 

@@ -9,17 +9,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import integrate, stats
-
-from analysis.errors import ModelError
-from analysis.models.effect_size import (
+from bedrest.errors import ModelError
+from bedrest.statistics.estimators.effect_size import (
     hedges_g_one_sample,
     hedges_g_two_samples,
     noncentral_interval,
     small_sample_correction,
 )
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import integrate, stats
 
 REFERENCE = Path(__file__).parent / "reference"
 

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest.errors import ModelError
+from bedrest.statistics.estimators.mixedlm import AGREE, OPTIMISERS, STARTS, MixedFit, fit_mixedlm
 from statsmodels.regression.mixed_linear_model import MixedLM
 from statsmodels.tools.sm_exceptions import ConvergenceWarning
-
-from analysis.errors import ModelError
-from analysis.models.mixedlm import AGREE, OPTIMISERS, STARTS, MixedFit, fit_mixedlm
 
 REFERENCE = Path(__file__).parent / "reference"
 

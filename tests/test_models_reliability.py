@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest.errors import ModelError
+from bedrest.statistics.estimators.intervals import Clusters, jackknife_interval
+from bedrest.statistics.estimators.reliability import Intraclass, intraclass, measurement_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from analysis.errors import ModelError
-from analysis.models.intervals import Clusters, jackknife_interval
-from analysis.models.reliability import Intraclass, intraclass, measurement_error
 
 REFERENCE = Path(__file__).parent / "reference"
 SHROUT_FLEISS = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]])

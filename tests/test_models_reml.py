@@ -10,21 +10,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy import stats
-
-from analysis.errors import ModelError
-from analysis.models.covariance import (
+from bedrest.errors import ModelError
+from bedrest.statistics.estimators.covariance import (
     HeterogeneousCompoundSymmetry,
     LinearCovariance,
     random_term,
     residual_terms,
     unstructured_term,
 )
-from analysis.models.design import make_design
-from analysis.models.reml import Fit, fit_reml
-from analysis.models.small_sample import SmallSample
+from bedrest.statistics.estimators.design import make_design
+from bedrest.statistics.estimators.reml import Fit, fit_reml
+from bedrest.statistics.estimators.small_sample import SmallSample
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
 
 REFERENCE = Path(__file__).parent / "reference"
 ALL = pd.read_csv(REFERENCE / "mixed_models.csv")
@@ -273,7 +272,7 @@ def test_unit_and_order_of_rows_change_nothing_but_the_unit(seed, factor):
 
 
 def test_the_gradient_is_that_of_the_likelihood(cohort, rng):
-    from analysis.models.reml import _deviance, _layouts
+    from bedrest.statistics.estimators.reml import _deviance, _layouts
 
     d = cohort.reset_index(drop=True)
     design = make_design("session * group + level", d[["session", "group", "level"]],

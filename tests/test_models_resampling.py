@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest.errors import ModelError
+from bedrest.statistics.estimators.bootstrap import cluster_bootstrap
+from bedrest.statistics.estimators.resampling import permutation_test, sign_flip_test
 from scipy import stats
-
-from analysis.errors import ModelError
-from analysis.models.bootstrap import cluster_bootstrap
-from analysis.models.resampling import permutation_test, sign_flip_test
 
 REFERENCE = Path(__file__).parent / "reference"
 

@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-
-from analysis.phantom.tissues import Structure
-from analysis.segmentation.naming import name_discs
-from analysis.segmentation.neighbours import name_neighbours
-from analysis.types import Grid
-from analysis.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, Status
+from bedrest.anatomy.structures import Structure
+from bedrest.segmentation.level_naming import name_discs
+from bedrest.segmentation.neighbour_naming import name_neighbours
+from bedrest.types import Grid
+from bedrest.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, Status
 
 GRID = Grid((20, 30, 130), np.diag([2.0, 1.25, 1.25, 1.0]))
 DISC_Z = [20 + 14 * i for i in range(7)]  # lower edges of seven discs, 17.5 mm apart

@@ -3,9 +3,8 @@
 import re
 
 import pytest
-
-from analysis.errors import NotebookError
-from pipelines.notebooks import NOTEBOOKS, run_notebook
+from bedrest.errors import NotebookError
+from bedrest.pages.notebooks import NOTEBOOKS, run_notebook
 
 HEAD = '# %% tags=["parameters"]\nsubject: str = ""\nn: int = 0\n\n'
 

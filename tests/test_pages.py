@@ -12,21 +12,20 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-
-from analysis import schemas
-from analysis.figures.qc_grid import qc_grid
-from analysis.io.masks import write_label_map
-from analysis.io.results import StudyResults
-from analysis.io.tables import empty_table, write_table
-from analysis.settings import Study, load_study
-from analysis.stats.detection import detections_frame
-from analysis.stats.summary import change_bands
-from analysis.tables.change import change_frame
-from analysis.tables.qc import qc_frame
-from analysis.types import Grid, LabelMap
-from analysis.vocabulary import LABEL_OF_LEVEL, LEVEL_OF_LABEL, LEVELS
-from pipelines.index_page import write_index
-from pipelines.reports import make_subject_report
+from bedrest import schemas
+from bedrest.figures.scans.qc_grid import qc_grid
+from bedrest.io.images.masks import write_label_map
+from bedrest.io.results import StudyResults
+from bedrest.io.tables.typed_csv import empty_table, write_table
+from bedrest.pages.index import write_index
+from bedrest.pages.reports import make_subject_report
+from bedrest.settings import Study, load_study
+from bedrest.statistics.study.detection import detections_frame
+from bedrest.statistics.study.summary import change_bands
+from bedrest.tables.change import change_frame
+from bedrest.tables.qc import qc_frame
+from bedrest.types import Grid, LabelMap
+from bedrest.vocabulary import LABEL_OF_LEVEL, LEVEL_OF_LABEL, LEVELS
 
 CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")

@@ -4,13 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
-from analysis.phantom.anatomy import draw_spine
-from analysis.phantom.cohort import DemoPlan, Visit, expected_change_percent, plan_visits, spines_of
-from analysis.phantom.paint import paint, paint_levels
-from analysis.phantom.render import Artefacts, demo_grid, render_dixon
-from analysis.phantom.shapes import DiscShape
-from analysis.vocabulary import LABEL_OF_LEVEL, LEVELS, Contrast, Phase
+from bedrest.phantom.demo_cohort import DemoPlan, Visit, expected_change_percent, plan_visits, spines_of
+from bedrest.phantom.paint import paint, paint_levels
+from bedrest.phantom.random_spine import draw_spine
+from bedrest.phantom.render import Artefacts, demo_grid, render_dixon
+from bedrest.phantom.shapes import DiscShape
+from bedrest.vocabulary import LABEL_OF_LEVEL, LEVELS, Contrast, Phase
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +71,9 @@ def test_intensities_are_near_the_published_table(painting, scan):
 
 
 def paint_levels_of(painting):
-    from analysis.phantom.render import block_mean
-    from analysis.phantom.tissues import STRUCTURE_OF_TISSUE, Structure
+    from bedrest.anatomy.structures import Structure
+    from bedrest.phantom.render import block_mean
+    from bedrest.phantom.tissues import STRUCTURE_OF_TISSUE
 
     return block_mean(STRUCTURE_OF_TISSUE[painting.tissue] == Structure.DISC) > 0.99
 

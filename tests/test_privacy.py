@@ -13,19 +13,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest import schemas
+from bedrest.cli.parser import main
+from bedrest.errors import ManyProblems, OutputError
+from bedrest.io.images.masks import write_label_map, write_volume
+from bedrest.io.images.nifti import read_volume
+from bedrest.io.pseudonyms import HIDDEN_REASON, Pseudonyms, find_leaks, load_key
+from bedrest.pages import reports
+from bedrest.pages.index import write_index
+from bedrest.types import LabelMap
+from bedrest.workflow import share
+from bedrest.workflow.provenance import write_provenance
 from bs4 import BeautifulSoup
 from hostile_study import EVIL, LOST, PLANTED, SUBJECTS, planted_image, write_hostile_study
-
-from analysis import schemas
-from analysis.errors import ManyProblems, OutputError
-from analysis.io.images import read_volume
-from analysis.io.masks import write_label_map, write_volume
-from analysis.io.pseudonyms import HIDDEN_REASON, Pseudonyms, find_leaks, load_key
-from analysis.types import LabelMap
-from pipelines import reports, share
-from pipelines.cli import main
-from pipelines.index_page import write_index
-from pipelines.provenance import write_provenance
 
 MARKS = (b"DOE", b"JANE", b"19700101")
 
@@ -152,7 +152,7 @@ def shared(done, tmp_path_factory):
     study, _ = done
     folder = tmp_path_factory.mktemp("others") / "for others"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("analysis.figures.publication.PRINT_DPI", 60)
+        patch.setattr("bedrest.figures.publication.PRINT_DPI", 60)
         patch.setattr(reports, "run_notebook", _fast(reports.run_notebook))
         assert main(["share", str(study.path), "-o", str(folder)]) == 0
     return folder, load_key(study.path.parent / share.KEY_NAME, [])
@@ -257,7 +257,7 @@ def guarded(folder: Path, *words: str, cwd: Path) -> subprocess.CompletedProcess
     root = str(Path(__file__).parents[1])
     env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(folder / "guard"), root)), "HOME": str(folder)}
     env |= {f"{p}_proxy": "http://192.0.2.1:9" for p in ("http", "https", "all")}
-    command = [sys.executable, "-m", "pipelines.cli", *words]
+    command = [sys.executable, "-m", "bedrest.cli.parser", *words]
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=1500)
 
 

@@ -5,8 +5,7 @@ import json
 import sys
 
 import pytest
-
-from pipelines.progress import Bars, JsonLog, Lines, events, quiet, watch
+from bedrest.workflow.progress import Bars, JsonLog, Lines, events, quiet, watch
 
 # As Snakemake 9.27.1 prints a run of two subjects, shortened: s2's change breaks down.
 TOLD = """Building DAG of jobs...
@@ -55,7 +54,7 @@ Error in rule change:
     jobid: 11
     output: work/s2/change.csv
     shell:
-        python -m pipelines.stages change
+        python -m bedrest.stages.stages change
 
 [Sat Nov 21 23:48:49 2026]
 localrule page:

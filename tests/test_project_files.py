@@ -8,8 +8,7 @@ import tomllib
 from pathlib import Path
 
 import yaml
-
-from analysis import __version__
+from bedrest import __version__
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())

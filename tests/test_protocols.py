@@ -6,16 +6,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-
-from analysis.benchmarks.method_cells import LEVELS, Outcome
-from analysis.benchmarks.method_records import (
+from bedrest.cli import parser as cli
+from bedrest.errors import StudyError
+from bedrest.figures.methods import change_errors, discs_by_method, method_curves
+from bedrest.measure.surfaces import mesh_hausdorff_mm, surface_distances
+from bedrest.methods.method import SPACING_MM
+from bedrest.methods.papers.weber import Weber
+from bedrest.methods.registry import METHODS
+from bedrest.protocols.cells import LEVELS, Outcome
+from bedrest.protocols.published import PROTOCOLS, protocol_of
+from bedrest.protocols.records import (
     METHOD_CHANGES,
     METHOD_CURVES,
     METHOD_DISCS,
     METHOD_SCORES,
     METHOD_TRAININGS,
 )
-from analysis.benchmarks.method_scores import (
+from bedrest.protocols.scores import (
     MethodScore,
     change_rows,
     disc_rows,
@@ -23,20 +30,12 @@ from analysis.benchmarks.method_scores import (
     summarise_arvd,
     summarise_discs,
 )
-from analysis.benchmarks.method_tables import paper_tables, scores_frame
-from analysis.benchmarks.protocol_shapes import OWN_ENGINE, ArvdTable, DiscsTable, ScansTable
-from analysis.benchmarks.protocols import PROTOCOLS, protocol_of
-from analysis.benchmarks.splits import by_subject, by_visit
-from analysis.errors import StudyError
-from analysis.figures.methods import change_errors, discs_by_method, method_curves
-from analysis.measure.surfaces import mesh_hausdorff_mm, surface_distances
-from analysis.methods.method import SPACING_MM
-from analysis.methods.registry import METHODS
-from analysis.methods.weber import Weber
-from analysis.tables.frames import typed_frame
-from analysis.types import Grid, LabelMap
-from analysis.vocabulary import Contrast
-from pipelines import cli
+from bedrest.protocols.shapes import OWN_ENGINE, ArvdTable, DiscsTable, ScansTable
+from bedrest.protocols.splits import by_subject, by_visit
+from bedrest.protocols.tables import paper_tables, scores_frame
+from bedrest.tables.frames import typed_frame
+from bedrest.types import Grid, LabelMap
+from bedrest.vocabulary import Contrast
 
 REFERENCE = Path(__file__).parent / "reference"
 NO_CHANGE = typed_frame([], METHOD_CHANGES)

@@ -10,16 +10,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest import schemas
+from bedrest.cli.parser import main
+from bedrest.figures.change import absolute_change, forest
+from bedrest.figures.publication import PublicationFigure, publication_figures
+from bedrest.figures.style import save_figure
+from bedrest.io.results import StudyResults
+from bedrest.statistics.study.summary import absolute_change_means
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
-
-from analysis import schemas
-from analysis.figures.change import absolute_change, forest
-from analysis.figures.publication import PublicationFigure, publication_figures
-from analysis.figures.style import save_figure
-from analysis.io.results import StudyResults
-from analysis.stats.summary import absolute_change_means
-from pipelines.cli import main
 
 TABLE_OF = {"flow": schemas.FLOW, "residuals_quantiles": schemas.RESIDUALS, "residuals_fitted": schemas.RESIDUALS,
             "trajectories": schemas.CHANGE, "change_within_groups": schemas.CONTRASTS,
@@ -42,7 +41,7 @@ def folder(stored_once, drawn, tmp_path_factory) -> Path:
     """What `bedrest figures -o` writes, of some figures the data alone."""
     out = tmp_path_factory.mktemp("figures")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("analysis.figures.publication.publication_figures", lambda *_: [drawn[n] for n in IN_FULL])
+        patch.setattr("bedrest.figures.publication.publication_figures", lambda *_: [drawn[n] for n in IN_FULL])
         assert main(["figures", str(stored_once[0].path), "-o", str(out)]) == 0
     for name in set(NAMES) - set(IN_FULL):
         save_figure(drawn[name].figure, out / name, data=drawn[name].data, endings=())
@@ -220,9 +219,9 @@ def test_without_results_the_remedy_is_named(stored, capsys):
 def test_by_default_they_lie_beside_the_results(stored, monkeypatch):
     study, results = stored
     called = []
-    monkeypatch.setattr("analysis.figures.publication.save_publication_figures",
+    monkeypatch.setattr("bedrest.figures.publication.save_publication_figures",
                         lambda _study, of, folder: called.append((of, folder)))
-    monkeypatch.setattr("pipelines.index_page.write_index", lambda *_: called.append("index"))
-    monkeypatch.setattr("pipelines.provenance.write_provenance", lambda *_: called.append("provenance"))
+    monkeypatch.setattr("bedrest.pages.index.write_index", lambda *_: called.append("index"))
+    monkeypatch.setattr("bedrest.workflow.provenance.write_provenance", lambda *_: called.append("provenance"))
     assert main(["figures", str(study.path)]) == 0
     assert called == [(StudyResults(study.output_dir), results.figures), "index", "provenance"]

@@ -9,21 +9,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest.anatomy.levels import parse_levels
+from bedrest.measure.discs import DiscMeasure, measure_discs
+from bedrest.measure.spine_checks import TYPICAL_VOLUME, check_spine, checked
+from bedrest.measure.symmetry import check_symmetry, column_curve, right_share
+from bedrest.phantom.paint import paint_levels
+from bedrest.phantom.random_spine import draw_spine
+from bedrest.phantom.variation import draw_varied_spine
+from bedrest.schemas import CHANGE
+from bedrest.tables.change import change_frame
+from bedrest.tables.failures import failures_frame
+from bedrest.tables.measures import VisitKey, measures_frame
+from bedrest.types import Grid, LabelMap
+from bedrest.vocabulary import LEVEL_OF_LABEL, LEVELS, Contrast, Status
 from scipy.spatial.transform import Rotation
-
-from analysis.measure.discs import DiscMeasure, measure_discs
-from analysis.measure.levels import parse_levels
-from analysis.measure.spine_checks import TYPICAL_VOLUME, check_spine, checked
-from analysis.measure.symmetry import check_symmetry, column_curve, right_share
-from analysis.phantom.anatomy import draw_spine
-from analysis.phantom.paint import paint_levels
-from analysis.phantom.variation import draw_varied_spine
-from analysis.schemas import CHANGE
-from analysis.tables.change import change_frame
-from analysis.tables.failures import failures_frame
-from analysis.tables.measures import VisitKey, measures_frame
-from analysis.types import Grid, LabelMap
-from analysis.vocabulary import LEVEL_OF_LABEL, LEVELS, Contrast, Status
 
 SHAPE, SPACING_MM = (44, 30, 126), (2.0, 2.0, 2.0)
 W, F, T2 = Contrast.WATER, Contrast.FAT, Contrast.T2

@@ -9,12 +9,11 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-
-from analysis.measure.discs import measure_discs
-from analysis.measure.levels import parse_levels
-from analysis.measure.quality import unknown_labels
-from analysis.types import Grid, LabelMap
-from analysis.vocabulary import Status
+from bedrest.anatomy.levels import parse_levels
+from bedrest.measure.discs import measure_discs
+from bedrest.measure.quality import unknown_labels
+from bedrest.types import Grid, LabelMap
+from bedrest.vocabulary import Status
 
 LEVELS = parse_levels("51=L5-S1,102=L4-L5,153=L3-L4,204=L2-L3,255=L1-L2")
 BROKEN_EXAM = 5

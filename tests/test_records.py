@@ -5,12 +5,11 @@ import time
 from pathlib import Path
 
 import pytest
+from bedrest.io.files import Checksums, atomic_path, remove_leftovers, sha256_of
+from bedrest.io.results import StudyResults
+from bedrest.workflow.records import outdated, recorded, renew
 from given_study import copied, differing, finish_here, jobs, to_be_done
 from test_edited_masks import SPINE, saved, spine, write_study
-
-from analysis.io.files import Checksums, atomic_path, remove_leftovers, sha256_of
-from analysis.io.results import StudyResults
-from pipelines.records import outdated, recorded, renew
 
 A_ALL = {"segment/A", "follow/A", "measure/A", "change/A", "tables"}
 COHORT = {"change/A", "change/B", "tables"}
@@ -91,7 +90,7 @@ def test_a_changed_setting_redoes_what_depends_on_it(again, old, new, steps, rea
 
 
 def test_other_weights_redo_everything(again):
-    from analysis.segmentation.weights import SHIPPED
+    from bedrest.segmentation.weights import SHIPPED
     weights = again / "mine.safetensors"
     weights.write_bytes(SHIPPED.read_bytes() + b"\n")
     toml = again / "study.toml"
@@ -160,7 +159,7 @@ def test_pages_made_again_by_a_command_are_up_to_date(tmp_path):
 
 def test_checksums_are_remembered_only_where_that_is_sound(tmp_path, monkeypatch):
     read: list[str] = []
-    monkeypatch.setattr("analysis.io.files.sha256_of", lambda p: read.append(p.name) or sha256_of(p))
+    monkeypatch.setattr("bedrest.io.files.sha256_of", lambda p: read.append(p.name) or sha256_of(p))
     path, memory = tmp_path / "a", tmp_path / "memory.json"
     path.write_text("one")
 

@@ -7,21 +7,20 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-
-from analysis import schemas
-from analysis.errors import ManifestError, ManyProblems, NotebookError
-from analysis.figures.publication import PublicationFigure
-from analysis.figures.style import empty_figure
-from analysis.io.results import open_study
-from analysis.io.tables import empty_table, write_table
-from analysis.settings import load_study
-from analysis.tables.frames import typed_frame
-from pipelines import reports
-from pipelines.cli import main
-from pipelines.index_page import write_index
-from pipelines.notebooks import NOTEBOOKS, check_notebook
-from pipelines.provenance import write_program
-from pipelines.run import RunOutcome
+from bedrest import schemas
+from bedrest.cli.parser import main
+from bedrest.errors import ManifestError, ManyProblems, NotebookError
+from bedrest.figures.publication import PublicationFigure
+from bedrest.figures.style import empty_figure
+from bedrest.io.results import open_study
+from bedrest.io.tables.typed_csv import empty_table, write_table
+from bedrest.pages import reports
+from bedrest.pages.index import write_index
+from bedrest.pages.notebooks import NOTEBOOKS, check_notebook
+from bedrest.settings import load_study
+from bedrest.tables.frames import typed_frame
+from bedrest.workflow.provenance import write_program
+from bedrest.workflow.run import RunOutcome
 
 HEAD = '# %% tags=["parameters"]\noutput_dir: str = ""\nstudy_toml: str = ""\n\n# %%\n'
 
@@ -87,9 +86,9 @@ def test_a_run_whose_page_failed_ends_with_3_and_work_is_noted(stored, monkeypat
     study, results = stored
     write_table(empty_table(schemas.FAILURES), results.table(schemas.FAILURES), schemas.FAILURES)
     found = SimpleNamespace(subjects=results.read_manifest(schemas.SUBJECTS))
-    monkeypatch.setattr("pipelines.run.prepare", lambda *_: (found, []))
+    monkeypatch.setattr("bedrest.workflow.run.prepare", lambda *_: (found, []))
     outcome = RunOutcome(redone, [], True, results.output_dir / "run.log")
-    monkeypatch.setattr("pipelines.run.run_workflow", lambda *_, **__: outcome)
+    monkeypatch.setattr("bedrest.workflow.run.run_workflow", lambda *_, **__: outcome)
     for status, expected in (("failed", 3), ("ok", 0)):
         row = {"page": "own/bad.html", "status": status, "reason": "a cell" if status == "failed" else ""}
         write_table(typed_frame([row], schemas.REPORTS), results.table(schemas.REPORTS), schemas.REPORTS)
@@ -117,7 +116,7 @@ def test_a_subject_without_its_report_is_marked_in_the_index(stored):
 def test_own_notebooks_are_checked_before_anything_runs(stored, capsys, monkeypatch, cells, words):
     study, _ = stored
     study = with_notebooks(study, mine=cells)
-    monkeypatch.setattr("pipelines.run.prepare", lambda *_: pytest.fail("the study was read"))
+    monkeypatch.setattr("bedrest.workflow.run.prepare", lambda *_: pytest.fail("the study was read"))
     assert main(["run", str(study.path)]) == 1
     assert words in capsys.readouterr().err
     assert main(["check", str(study.path)]) == 1
@@ -160,7 +159,7 @@ def test_thin_notebooks_run_as_plain_python(stored, name, monkeypatch):
         source, n = re.subn(rf'^{parameter}: str = "[^"]*"', f"{parameter}: str = {value!r}", source, flags=re.M)
         assert n == 1
     figures = [PublicationFigure(n, empty_figure(n), pd.DataFrame(), f"Of {n}.") for n in ("one", "two")]
-    monkeypatch.setattr("analysis.figures.publication.publication_figures", lambda *_: figures)
+    monkeypatch.setattr("bedrest.figures.publication.publication_figures", lambda *_: figures)
     exec(compile(source, name, "exec"), {})
     if name == "explore":
         axes = shown[-1].axes[0]

@@ -6,25 +6,25 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest import schemas
+from bedrest.errors import ManyProblems
+from bedrest.figures import display as show
+from bedrest.figures.change import MOST_BARS, absolute_change
+from bedrest.figures.scans.qc_grid import MOST_SUBJECTS, qc_grid
+from bedrest.figures.trajectories import cohort_trajectories
+from bedrest.io.results import StudyResults
+from bedrest.io.tables.typed_csv import empty_table, read_table, read_tables, write_parts, write_table
+from bedrest.pages.index import write_index
+from bedrest.pages.reports import write_reports_table
+from bedrest.statistics.planning.simulated_cohorts import Scenario
+from bedrest.statistics.study.summary import absolute_change_means
 from bs4 import BeautifulSoup
 
-from analysis import schemas
-from analysis.benchmarks.memory import measure_command
-from analysis.benchmarks.scale_records import growth
-from analysis.errors import ManyProblems
-from analysis.figures import display as show
-from analysis.figures.change import MOST_BARS, absolute_change
-from analysis.figures.qc_grid import MOST_SUBJECTS, qc_grid
-from analysis.figures.trajectories import cohort_trajectories
-from analysis.io.results import StudyResults
-from analysis.io.tables import empty_table, read_table, read_tables, write_parts, write_table
-from analysis.stats.simulated_cohorts import Scenario
-from analysis.stats.simulated_results import draw_results
-from analysis.stats.summary import absolute_change_means
-from pipelines.index_page import write_index
-from pipelines.reports import write_reports_table
-from pipelines.scale_cohort import scenario_of, write_inputs, write_pages, write_slices
-from pipelines.scale_page import page_text
+from pipelines.benchmarks.memory import measure_command
+from pipelines.benchmarks.scale.cohort import scenario_of, write_inputs, write_pages, write_slices
+from pipelines.benchmarks.scale.page import page_text
+from pipelines.benchmarks.scale.records import growth
+from pipelines.benchmarks.scale.simulated_results import draw_results
 
 CROWD = 150  # subjects, more than MOST_BARS
 

@@ -6,22 +6,21 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from bedrest.errors import StudyError, WeightsError
+from bedrest.imaging.crop import box_around, box_of, crop_grid
+from bedrest.imaging.orientation import turn_to_ras
+from bedrest.imaging.resample import grid_with_spacing, resample
+from bedrest.io.images.read_ahead import read_ahead
+from bedrest.phantom.paint import paint, paint_levels
+from bedrest.phantom.random_spine import draw_spine
+from bedrest.phantom.render import Artefacts, demo_grid, render_dixon
+from bedrest.segmentation.device import resolve_device
+from bedrest.segmentation.forward import forward
+from bedrest.segmentation.normalise import normalise
+from bedrest.segmentation.weights import SHIPPED, load_weights
+from bedrest.types import Grid, Scan, Volume
+from bedrest.vocabulary import LEVEL_OF_LABEL, Contrast, Status
 from scipy import ndimage
-
-from analysis.errors import StudyError, WeightsError
-from analysis.imaging.crop import box_around, box_of, crop_grid
-from analysis.imaging.orientation import turn_to_ras
-from analysis.imaging.resample import grid_with_spacing, resample
-from analysis.io.read_ahead import read_ahead
-from analysis.phantom.anatomy import draw_spine
-from analysis.phantom.paint import paint, paint_levels
-from analysis.phantom.render import Artefacts, demo_grid, render_dixon
-from analysis.segmentation.device import resolve_device
-from analysis.segmentation.forward import forward
-from analysis.segmentation.normalise import normalise
-from analysis.segmentation.weights import SHIPPED, load_weights
-from analysis.types import Grid, Scan, Volume
-from analysis.vocabulary import LEVEL_OF_LABEL, Contrast, Status
 
 
 @pytest.mark.parametrize("codes", ["LPS", "PIR", "RAS", "ASL"])
@@ -95,7 +94,7 @@ def _dice(found: np.ndarray, truth: np.ndarray) -> list[float]:
 
 
 def test_the_locator_keeps_every_disc_in_the_crop(held_out):
-    from analysis.segmentation.predict import predict
+    from bedrest.segmentation.predict import predict
 
     scan, truth = held_out
     found = predict(load_weights(), scan, "cpu")
@@ -106,7 +105,7 @@ def test_the_locator_keeps_every_disc_in_the_crop(held_out):
 
 
 def test_a_scan_without_a_spine_is_searched_whole_and_says_so(rng):
-    from analysis.segmentation.engine import segment
+    from bedrest.segmentation.engine import segment
 
     grid = Grid((24, 48, 48), np.diag([2.0, 1.25, 1.25, 1.0]))
     noise = Scan({Contrast.T2: Volume(rng.random(grid.shape).astype(np.float32), grid)})
@@ -116,7 +115,7 @@ def test_a_scan_without_a_spine_is_searched_whole_and_says_so(rng):
 
 
 def test_the_shipped_network_names_and_outlines_a_phantom_it_never_saw(held_out):
-    from analysis.segmentation.engine import segment
+    from bedrest.segmentation.engine import segment
 
     scan, truth = held_out
     result = segment(load_weights(), scan, device="cpu")
@@ -128,14 +127,14 @@ def test_the_shipped_network_names_and_outlines_a_phantom_it_never_saw(held_out)
 
 
 def test_the_same_scan_gives_the_same_bytes(held_out):
-    from analysis.segmentation.engine import segment
+    from bedrest.segmentation.engine import segment
 
     one, two = (segment(load_weights(), held_out[0], device="cpu").disc_probability.data for _ in range(2))
     assert one.tobytes() == two.tobytes()
 
 
 def test_every_neighbour_of_a_phantom_is_named(held_out):
-    from analysis.segmentation.engine import segment
+    from bedrest.segmentation.engine import segment
 
     scan, _ = held_out
     result = segment(load_weights(), scan, device="cpu", tissues=True)
@@ -146,7 +145,7 @@ def test_every_neighbour_of_a_phantom_is_named(held_out):
 
 
 def test_axes_in_another_order_give_the_same_mask(held_out):
-    from analysis.segmentation.engine import segment
+    from bedrest.segmentation.engine import segment
 
     scan, _ = held_out
     trained = load_weights()
@@ -229,7 +228,7 @@ def test_reading_ahead_keeps_order_and_gives_each_error_to_its_own_key():
 
 @pytest.mark.parametrize("contrast", [Contrast.IN_PHASE, Contrast.OPPOSED])
 def test_one_contrast_alone_still_gives_named_discs(held_out, contrast):
-    from analysis.segmentation.engine import segment
+    from bedrest.segmentation.engine import segment
 
     scan, truth = held_out
     result = segment(load_weights(), Scan({contrast: scan.contrasts[contrast]}), device="cpu")

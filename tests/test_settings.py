@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import pytest
-
-from analysis.errors import ManyProblems, StudyError
-from analysis.io.columns_page import columns_page, study_keys, study_schema
-from analysis.settings import Study, load_study
+from bedrest.errors import ManyProblems, StudyError
+from bedrest.io.tables.columns_page import columns_page, study_keys, study_schema
+from bedrest.settings import Study, load_study
 
 DOCS = Path(__file__).parents[1] / "data_manifest"
 GOOD = """
@@ -119,7 +118,7 @@ def test_the_example_of_the_readme_loads(load):
 
 
 def test_generated_pages_are_up_to_date():
-    remedy = "run python -m analysis.io.columns_page, see its docstring"
+    remedy = "run python -m bedrest.io.tables.columns_page, see its docstring"
     assert (DOCS / "columns.md").read_text() == columns_page(), remedy
     assert (DOCS / "study.schema.json").read_text() == study_schema(), remedy
     assert (DOCS / "study_keys.md").read_text() == study_keys(), remedy

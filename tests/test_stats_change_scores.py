@@ -8,17 +8,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-
-from analysis.errors import ManifestError
-from analysis.schemas import CHANGE, FLOW, MEASURES, SCAN_RECORDS, SENSITIVITY, SESSIONS, SUBJECTS
-from analysis.stats.families import BETWEEN, WITHIN
-from analysis.stats.flow import StudyTables, flow_frame
-from analysis.stats.responses import Choices
-from analysis.stats.sensitivity import T_TEST, change_score_frame
-from analysis.stats.summary import GROUP_MEANS, group_means
-from analysis.stats.t_tests import one_sample_t, welch_t
-from analysis.tables.frames import typed_frame
-from analysis.vocabulary import LEVELS
+from bedrest.errors import ManifestError
+from bedrest.schemas import CHANGE, FLOW, MEASURES, SCAN_RECORDS, SENSITIVITY, SESSIONS, SUBJECTS
+from bedrest.statistics.estimators.t_tests import one_sample_t, welch_t
+from bedrest.statistics.study.families import BETWEEN, WITHIN
+from bedrest.statistics.study.flow import StudyTables, flow_frame
+from bedrest.statistics.study.responses import AnalysisPlan
+from bedrest.statistics.study.sensitivity import T_TEST, change_score_frame
+from bedrest.statistics.study.summary import GROUP_MEANS, group_means
+from bedrest.tables.frames import typed_frame
+from bedrest.vocabulary import LEVELS
 
 REFERENCE = Path(__file__).parent / "reference"
 STUDY = {"ses-2": 20.0, "ses-3": 70.0}
@@ -43,7 +42,7 @@ def change_row(
 
 def t_frame(change: pd.DataFrame, subjects: pd.DataFrame) -> pd.DataFrame:
     """The t tests of change scores, with their families named as the primary ones."""
-    choices = Choices(tuple(dict.fromkeys(subjects["group"])), ("ses-1", *STUDY), "ses-1")
+    choices = AnalysisPlan(tuple(dict.fromkeys(subjects["group"])), ("ses-1", *STUDY), "ses-1")
     frame = change_score_frame(change, subjects, test=T_TEST, choices=choices)
     SENSITIVITY.pandera.validate(frame)
     return frame.assign(family=frame["family"].str.removesuffix(f": {T_TEST.name}"))

@@ -8,23 +8,22 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest.errors import StudyError
+from bedrest.io.tables.typed_csv import empty_table
+from bedrest.schemas import ACCURACY, ARVD, CONTRASTS, MARGINAL_MEANS, MODELS
+from bedrest.statistics.estimators.covariance import LinearCovariance, random_term, residual_terms
+from bedrest.statistics.estimators.reml import fit_reml
+from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_cohort, draw_study
+from bedrest.statistics.study.cohort import AnalysisOptions, CohortTables, analyse
+from bedrest.statistics.study.cohort_models import joint_model, level_model, level_models
+from bedrest.statistics.study.estimates import contrasts_frame, marginal_means_frame
+from bedrest.statistics.study.families import BETWEEN, WITHIN
+from bedrest.statistics.study.flow import LEFT_OUT, StudyTables
+from bedrest.statistics.study.paper_text import Records, paper_text
+from bedrest.statistics.study.responses import AnalysisPlan, Observations, observations
+from bedrest.statistics.study.sensitivity import Resampling
+from bedrest.vocabulary import LEVELS
 from scipy import stats
-
-from analysis.errors import StudyError
-from analysis.io.tables import empty_table
-from analysis.models.covariance import LinearCovariance, random_term, residual_terms
-from analysis.models.reml import fit_reml
-from analysis.schemas import ACCURACY, ARVD, CONTRASTS, MARGINAL_MEANS, MODELS
-from analysis.stats.cohort import Asked, CohortTables, analyse
-from analysis.stats.cohort_models import joint_model, level_model, level_models
-from analysis.stats.estimates import contrasts_frame, marginal_means_frame
-from analysis.stats.families import BETWEEN, WITHIN
-from analysis.stats.flow import LEFT_OUT, StudyTables
-from analysis.stats.paper_text import Records, paper_text
-from analysis.stats.responses import Choices, Observations, observations
-from analysis.stats.sensitivity import Resampling
-from analysis.stats.simulated_cohorts import Scenario, draw_cohort, draw_study
-from analysis.vocabulary import LEVELS
 
 PLAN = Scenario(12, changes_percent=(2.0, 5.0, 0.0), levels=7, response_sd_percent=0.5)
 
@@ -37,9 +36,9 @@ def wide(data: Observations) -> pd.DataFrame:
     return data.frame.pivot(index=["subject", "group"], columns="session", values="y")
 
 
-def analysed(study: StudyTables, choices: Choices, **asked) -> CohortTables:
+def analysed(study: StudyTables, choices: AnalysisPlan, **asked) -> CohortTables:
     wanted = {"recovery_band_percent": None, "resampling": Resampling(resamples=200), **asked}
-    return analyse(study, choices, Asked(**wanted), accuracy=empty_table(ACCURACY), arvd=empty_table(ARVD))
+    return analyse(study, choices, AnalysisOptions(**wanted), accuracy=empty_table(ACCURACY), arvd=empty_table(ARVD))
 
 
 @pytest.fixture(scope="module")

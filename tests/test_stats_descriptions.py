@@ -3,17 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest.schemas import BASELINE, MEASURES, RESIDUALS, SUBJECTS
+from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_cohort
+from bedrest.statistics.study.baseline import EVERYBODY, baseline_frame, baseline_words
+from bedrest.statistics.study.cohort_models import joint_model, level_models
+from bedrest.statistics.study.estimates import variances_frame
+from bedrest.statistics.study.residuals import residuals_frame
+from bedrest.statistics.study.responses import AnalysisPlan
+from bedrest.tables.frames import typed_frame
 
-from analysis.schemas import BASELINE, MEASURES, RESIDUALS, SUBJECTS
-from analysis.stats.baseline import EVERYBODY, baseline_frame, baseline_words
-from analysis.stats.cohort_models import joint_model, level_models
-from analysis.stats.estimates import variances_frame
-from analysis.stats.residuals import residuals_frame
-from analysis.stats.responses import Choices
-from analysis.stats.simulated_cohorts import Scenario, draw_cohort
-from analysis.tables.frames import typed_frame
-
-CHOICES = Choices(("rest", "exercise"), ("ses-1", "ses-2"), "ses-1")
+CHOICES = AnalysisPlan(("rest", "exercise"), ("ses-1", "ses-2"), "ses-1")
 
 
 @pytest.fixture

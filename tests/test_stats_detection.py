@@ -8,10 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-
-from analysis.io.tables import check_rows, read_table, write_table
-from analysis.schemas import CHANGE, DETECTIONS, MEASURES, REPEATABILITY
-from analysis.stats.detection import (
+from bedrest.io.tables.typed_csv import check_rows, read_table, write_table
+from bedrest.schemas import CHANGE, DETECTIONS, MEASURES, REPEATABILITY
+from bedrest.statistics.study.detection import (
     DETECTION_COUNTS,
     detection_counts,
     detections_frame,
@@ -19,14 +18,14 @@ from analysis.stats.detection import (
     smallest_detectable,
     visit_changes,
 )
-from analysis.stats.paper_text import Records, paper_text, volume_words
-from analysis.stats.recovery import band_of
-from analysis.stats.responses import Choices
-from analysis.stats.validation import repeatability_frame
-from analysis.tables.change import change_frame
-from analysis.tables.frames import typed_frame
-from analysis.tables.measures import method_counts
-from analysis.vocabulary import LEVELS
+from bedrest.statistics.study.paper_text import Records, paper_text, volume_words
+from bedrest.statistics.study.recovery import band_of
+from bedrest.statistics.study.responses import AnalysisPlan
+from bedrest.statistics.study.validation import repeatability_frame
+from bedrest.tables.change import change_frame
+from bedrest.tables.frames import typed_frame
+from bedrest.tables.measures import method_counts
+from bedrest.vocabulary import LEVELS
 
 REPEATS, MODEL = "repeated scans of this study", "error model"
 
@@ -244,7 +243,7 @@ def test_the_paper_says_how_many_lay_beyond_error() -> None:
     columns = ["source", "model", "status", "family", "group", "session", "level", "term", "f", "family_size"]
     empty = {name: pd.DataFrame(columns=columns)
              for name in ("flow", "models", "terms", "contrasts", "sensitivity", "recovery")}
-    records = Records(Choices(("rest",), ("ses-1", "ses-2", "ses-3"), "ses-1"), **empty, version="0", description="",
+    records = Records(AnalysisPlan(("rest",), ("ses-1", "ses-2", "ses-3"), "ses-1"), **empty, version="0", description="",
                       methods={"joint": 5}, detections=found)
     text = paper_text(records, source="automatic")
     assert "ses-2: 1 rose, 0 fell, 1 within error, 0 not judged; ses-3: 0 rose, 1 fell, 0 within error" in text

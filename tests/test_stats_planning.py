@@ -8,13 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest.schemas import POWER
+from bedrest.statistics.planning.error_rates import ANALYSES, QUESTIONS, error_rates
+from bedrest.statistics.planning.power import BETWEEN, WITHIN, Plan, power_frame, power_of
+from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_cohort, draw_study
+from bedrest.statistics.study.recovery import Band, Course, band_of, half_time, recovery_frame
 from scipy import stats
-
-from analysis.schemas import POWER
-from analysis.stats.error_rates import ANALYSES, QUESTIONS, error_rates
-from analysis.stats.power import BETWEEN, WITHIN, Plan, power_frame, power_of
-from analysis.stats.recovery import Band, Course, band_of, half_time, recovery_frame
-from analysis.stats.simulated_cohorts import Scenario, draw_cohort, draw_study
 
 Z = next(a for a in ANALYSES if a.name.startswith("z test"))
 PRIMARY = next(a for a in ANALYSES if a.name.startswith("primary"))
@@ -111,7 +110,7 @@ def test_no_half_time_where_the_data_do_not_support_one():
 
 
 def verdicts(intervals: list[tuple[float, float]], band: Band) -> pd.Series:
-    from analysis.stats.cohort_models import level_model
+    from bedrest.statistics.study.cohort_models import level_model
 
     plan = Scenario(8, groups=1, changes_percent=(4.0, 2.0, 0.0))
     study = draw_study(plan, np.random.default_rng(0))
@@ -144,8 +143,8 @@ def test_no_band_no_verdict():
 
 
 def test_bedrest_power_prints_and_writes_its_table(tmp_path, capsys):
-    from analysis.io.tables import read_table
-    from pipelines.cli import main
+    from bedrest.cli.parser import main
+    from bedrest.io.tables.typed_csv import read_table
 
     assert main(["power", "--subjects", "8", "--visits", "2", "--replicates", "32", "-o", str(tmp_path / "p.csv")]) == 0
     frame = read_table(tmp_path / "p.csv", POWER)
@@ -156,8 +155,8 @@ def test_bedrest_power_prints_and_writes_its_table(tmp_path, capsys):
 
 
 def test_bedrest_simulate_writes_a_row_for_every_analysis_and_scenario(tmp_path, monkeypatch, capsys):
-    from analysis.stats import error_rates as module
-    from pipelines.cli import main
+    from bedrest.cli.parser import main
+    from bedrest.statistics.planning import error_rates as module
 
     monkeypatch.setattr(module, "SCENARIOS", (Scenario(8), Scenario(12)))
     monkeypatch.setattr(module, "ANALYSES", (PRIMARY, Z))

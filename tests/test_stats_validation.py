@@ -7,12 +7,11 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-
-from analysis.schemas import ACCURACY, AGREEMENT, ARVD, MEASURES, REPEATABILITY, TABLES
-from analysis.stats.validation import ONE_A_SUBJECT, SEVERAL_A_SUBJECT, agreement_frame, repeatability_frame
-from analysis.tables.arvd import arvd, signed_change_error
-from analysis.tables.frames import typed_frame
-from analysis.vocabulary import LEVELS
+from bedrest.schemas import ACCURACY, AGREEMENT, ARVD, MEASURES, REPEATABILITY, TABLES
+from bedrest.statistics.study.validation import ONE_A_SUBJECT, SEVERAL_A_SUBJECT, agreement_frame, repeatability_frame
+from bedrest.tables.arvd import arvd, signed_change_error
+from bedrest.tables.frames import typed_frame
+from bedrest.vocabulary import LEVELS
 
 NUMBERS = [c.name for c in AGREEMENT.columns if c.dtype == "float" and c.name != "confidence_level"]
 

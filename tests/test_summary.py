@@ -2,8 +2,7 @@
 
 import pandas as pd
 import pytest
-
-from analysis.stats.summary import failure_counts, volume_methods, volume_methods_words
+from bedrest.statistics.study.summary import failure_counts, volume_methods, volume_methods_words
 
 
 def test_volumes_by_method_are_held_against_the_one_that_counts():

@@ -5,20 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from bedrest.anatomy.structures import Structure
+from bedrest.phantom.paint import FINE, paint, paint_levels
+from bedrest.phantom.random_spine import SACRAL, Blob, draw_spine
+from bedrest.phantom.render import demo_grid
+from bedrest.phantom.tissues import STRUCTURE_OF_TISSUE, Tissue
+from bedrest.phantom.variation import draw_varied_spine
+from bedrest.segmentation.predict import BAND, Probabilities, calibrated, disc_probability
+from bedrest.segmentation.training.artefacts import scanned
+from bedrest.segmentation.training.calibrate import calibrate
+from bedrest.segmentation.training.sampling import COARSE, Sampling, coarse_shares, draw_overview, draw_patch
+from bedrest.segmentation.training.train import paint_one
+from bedrest.types import Grid
+from bedrest.vocabulary import LABEL_OF_LEVEL, Contrast
 from skimage.segmentation import expand_labels
-
-from analysis.phantom.anatomy import SACRAL, Blob, draw_spine
-from analysis.phantom.paint import FINE, paint, paint_levels
-from analysis.phantom.render import demo_grid
-from analysis.phantom.tissues import STRUCTURE_OF_TISSUE, Structure, Tissue
-from analysis.phantom.variation import draw_varied_spine
-from analysis.segmentation.artefacts import scanned
-from analysis.segmentation.calibrate import calibrate
-from analysis.segmentation.predict import BAND, Probabilities, calibrated, disc_probability
-from analysis.segmentation.sampling import COARSE, Sampling, coarse_shares, draw_overview, draw_patch
-from analysis.segmentation.train import paint_one
-from analysis.types import Grid
-from analysis.vocabulary import LABEL_OF_LEVEL, Contrast
 
 
 @pytest.fixture(scope="module")

@@ -6,15 +6,14 @@ import math
 
 import pandas as pd
 import pytest
-
-from analysis.measure.agreement import DiscAgreement
-from analysis.measure.discs import DiscMeasure
-from analysis.schemas import ACCURACY, ARVD, CHANGE, FAILURES, FINDINGS, INPUT_PROBLEMS, MEASURES, SCAN_RECORDS
-from analysis.tables.arvd import arvd, arvd_frame, signed_change_error
-from analysis.tables.change import change_frame
-from analysis.tables.failures import failures_frame
-from analysis.tables.frames import typed_frame
-from analysis.tables.measures import (
+from bedrest.measure.agreement import DiscAgreement
+from bedrest.measure.discs import DiscMeasure
+from bedrest.schemas import ACCURACY, ARVD, CHANGE, FAILURES, FINDINGS, INPUT_PROBLEMS, MEASURES, SCAN_RECORDS
+from bedrest.tables.arvd import arvd, arvd_frame, signed_change_error
+from bedrest.tables.change import change_frame
+from bedrest.tables.failures import failures_frame
+from bedrest.tables.frames import typed_frame
+from bedrest.tables.measures import (
     VisitKey,
     accuracy_frame,
     failed_accuracy,
@@ -22,7 +21,7 @@ from analysis.tables.measures import (
     measures_frame,
     with_findings,
 )
-from analysis.vocabulary import Contrast, Status
+from bedrest.vocabulary import Contrast, Status
 
 BASE, LATER = "ses-1", "ses-2"
 

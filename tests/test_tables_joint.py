@@ -7,16 +7,15 @@ import math
 
 import pandas as pd
 import pytest
-
-from analysis.errors import WeightsError
-from analysis.io.tables import check_rows
-from analysis.longitudinal.errors import ErrorModel, ErrorPart, Errors, errors_path, errors_text, load_errors
-from analysis.longitudinal.joint import JointVolume
-from analysis.schemas import CHANGE, JOINT, MEASURES, SCAN_RECORDS
-from analysis.tables.change import beyond_own_interval, change_frame
-from analysis.tables.frames import typed_frame
-from analysis.tables.joint import joint_frame, with_errors, with_joint
-from analysis.vocabulary import Contrast
+from bedrest.errors import WeightsError
+from bedrest.io.tables.typed_csv import check_rows
+from bedrest.longitudinal.error_model import ErrorModel, ErrorPart, Errors, errors_path, errors_text, load_errors
+from bedrest.longitudinal.joint_volumes import JointVolume
+from bedrest.schemas import CHANGE, JOINT, MEASURES, SCAN_RECORDS
+from bedrest.tables.change import beyond_own_interval, change_frame
+from bedrest.tables.frames import typed_frame
+from bedrest.tables.joint_volumes import joint_frame, with_errors, with_joint
+from bedrest.vocabulary import Contrast
 
 DAYS = {"ses-1": (-3.0, "baseline"), "ses-2": (30.0, "bed_rest"), "ses-3": (70.0, "recovery")}
 

@@ -11,21 +11,18 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
-from study_folders import study_of
-
-from analysis import schemas
-from analysis.errors import GeometryError, ImageError, OutputError, StudyError, WeightsError
-from analysis.io.files import sha256_of
-from analysis.io.results import StudyResults
-from analysis.phantom.paint import Painting
-from analysis.phantom.tissues import Structure, Tissue
-from analysis.segmentation import fit as loop
-from analysis.segmentation.augment import Augmentation, Pool, draw_patch, plain_pairs
-from analysis.segmentation.finetune import (
+from bedrest import schemas
+from bedrest.anatomy.structures import Structure
+from bedrest.cli.parser import main
+from bedrest.errors import GeometryError, ImageError, OutputError, StudyError, WeightsError
+from bedrest.io.files import sha256_of
+from bedrest.io.results import StudyResults
+from bedrest.phantom.paint import Painting
+from bedrest.phantom.tissues import Tissue
+from bedrest.segmentation.network import Architecture, build_network
+from bedrest.segmentation.training import fit as loop
+from bedrest.segmentation.training.augment import Augmentation, Pool, draw_patch, plain_pairs
+from bedrest.segmentation.training.finetune import (
     FineTuningPlan,
     Fold,
     Machine,
@@ -36,18 +33,21 @@ from analysis.segmentation.finetune import (
     run_fold,
     start_from,
 )
-from analysis.segmentation.fit import FitPlan, fit
-from analysis.segmentation.labelled import disc_dice, label_scan, training_target
-from analysis.segmentation.network import Architecture, build_network
-from analysis.segmentation.train import average
-from analysis.segmentation.weights import Calibration, TrainedNetwork, chosen_weights, load_weights, save_weights
-from analysis.tables.frames import typed_frame
-from analysis.tables.training import accuracy_by_level, disc_by_disc
-from analysis.types import Grid, LabelMap, Scan, Segmentation, Volume
-from analysis.vocabulary import Contrast
-from pipelines.cli import main
-from pipelines.run import prepare
-from pipelines.run import run_workflow as workflow
+from bedrest.segmentation.training.fit import FitPlan, fit
+from bedrest.segmentation.training.labelled import disc_dice, label_scan, training_target
+from bedrest.segmentation.training.train import average
+from bedrest.segmentation.weights import Calibration, TrainedNetwork, chosen_weights, load_weights, save_weights
+from bedrest.tables.frames import typed_frame
+from bedrest.tables.training import accuracy_by_level, disc_by_disc
+from bedrest.types import Grid, LabelMap, Scan, Segmentation, Volume
+from bedrest.vocabulary import Contrast
+from bedrest.workflow.run import prepare
+from bedrest.workflow.run import run_workflow as workflow
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from study_folders import study_of
 
 TINY = Architecture((4, 6, 8, 8, 8))
 GRID = Grid((20, 36, 64), np.diag([2.0, 1.25, 1.25, 1.0]))
@@ -231,7 +231,7 @@ def learnt(start, pool, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patched:
         # A clock that goes by steps, two readings each: the same run on a busy machine. Few steps need a short memory.
         patched.setattr(loop, "time", SimpleNamespace(monotonic=partial(next, count(0, 0.04))))
-        patched.setattr("analysis.segmentation.finetune.FitPlan", partial(FitPlan, average_decay=0.9))
+        patched.setattr("bedrest.segmentation.training.finetune.FitPlan", partial(FitPlan, average_decay=0.9))
         return run_fold(fold, pool, asked, plan, machine=Machine(), folder=folder), folder, asked, plan
 
 
@@ -278,7 +278,7 @@ def test_weights_for_another_program_are_refused(start, tmp_path, key, value):
 
 def test_a_finished_run_is_not_done_again(learnt, pool, monkeypatch):
     result, folder, asked, plan = learnt
-    monkeypatch.setattr("analysis.segmentation.finetune.fit", None)  # would fail if it were called
+    monkeypatch.setattr("bedrest.segmentation.training.finetune.fit", None)  # would fail if it were called
     again = run_fold(result.fold, pool, asked, plan, machine=Machine(), folder=folder)
     assert again == result == read_result(folder) and not (folder / "checkpoint.pt").exists()
 
@@ -293,9 +293,9 @@ def test_a_stopped_run_goes_on_where_it_was(start, pool, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return 0.5 + 0.01 * len(calls)
 
-    monkeypatch.setattr("analysis.segmentation.finetune.disc_dice", score)
+    monkeypatch.setattr("bedrest.segmentation.training.finetune.disc_dice", score)
     plan = FineTuningPlan(minutes=5, patience=2, fewest_steps=5, augmentation=PATCH, synthetic_share=0)
-    monkeypatch.setattr("analysis.segmentation.finetune.STEPS_FOR_A_VALIDATION_SCAN", 5)
+    monkeypatch.setattr("bedrest.segmentation.training.finetune.STEPS_FOR_A_VALIDATION_SCAN", 5)
     go = (Fold("final", ("A",), ("B",), ()), pool, start_from(start, {}), plan)
     with pytest.raises(KeyboardInterrupt):
         run_fold(*go, machine=Machine(), folder=tmp_path)
@@ -303,7 +303,7 @@ def test_a_stopped_run_goes_on_where_it_was(start, pool, tmp_path, monkeypatch):
     assert before["step"] == 9 and [v[0] for v in before["validations"]] == [5]
     assert not (tmp_path / "result.json").exists()
     scores = iter([0.7, 0.6, 0.6])  # of steps 10, 15, 20; then start and end
-    monkeypatch.setattr("analysis.segmentation.finetune.disc_dice", lambda *_: next(scores, 0.65))
+    monkeypatch.setattr("bedrest.segmentation.training.finetune.disc_dice", lambda *_: next(scores, 0.65))
     result = run_fold(*go, machine=Machine(), folder=tmp_path)
     assert [v[0] for v in result.validations] == [5, 10, 15, 20] and result.steps == 20
     assert result.validations[0] == before["validations"][0] and result.minutes * 60 >= before["seconds"] - 0.6
@@ -369,7 +369,7 @@ def write_study(folder: Path, subjects: str, *, masks: bool = True) -> Path:
 
 
 def test_train_folds_report_and_again(start, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("analysis.segmentation.finetune.CALIBRATION_PATCHES", 1)
+    monkeypatch.setattr("bedrest.segmentation.training.finetune.CALIBRATION_PATCHES", 1)
     study, out = write_study(tmp_path / "study", "ABC"), tmp_path / "out"
     words = ["train", study, "-o", out, "--start", start.path, "--folds", "3", "--minutes", "0.02", "--threads", "1",
              "--synthetic-share", "0", "--device", "cpu"]
@@ -436,7 +436,7 @@ def test_segment_uses_the_weights_named(start, tmp_path, capsys, monkeypatch):
         nothing = np.zeros(scan.grid.shape, np.int32)
         return Segmentation(LabelMap(nothing, scan.grid), Volume(nothing.astype(np.float32), scan.grid), ())
 
-    monkeypatch.setattr("analysis.segmentation.engine.segment", engine)
+    monkeypatch.setattr("bedrest.segmentation.engine.segment", engine)
     words = ["segment", "--water", str(tmp_path / "A_water.nii"), "-o", str(tmp_path / "m.nii.gz"), "--weights"]
     assert main([*words, str(start.path)]) == 3  # nothing found
     assert used == [(start.path, {"data": "nothing yet"})]
@@ -447,7 +447,7 @@ def test_segment_uses_the_weights_named(start, tmp_path, capsys, monkeypatch):
 def test_weights_of_a_study_are_found_recorded_and_redone(start, tmp_path, monkeypatch):
     path = write_study(tmp_path, "A")
     path.write_text('weights = "own.safetensors"\n' + path.read_text())
-    from analysis.settings import load_study
+    from bedrest.settings import load_study
 
     study = load_study(path)
     assert study.weights == tmp_path / "own.safetensors"

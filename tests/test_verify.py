@@ -9,17 +9,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-
-from analysis import schemas
-from analysis.errors import ManifestError
-from analysis.io.checksums import FileCheck, Verdict, check_files, compare_results
-from analysis.io.files import sha256_of
-from analysis.io.machine import machine_state
-from analysis.io.tables import read_table, write_table
-from pipelines import verify
-from pipelines.cli import main
-from pipelines.provenance import PACKAGES, Run, note_run, write_program, write_provenance
-from pipelines.run import RunOutcome
+from bedrest import schemas
+from bedrest.cli.parser import main
+from bedrest.errors import ManifestError
+from bedrest.io.checksums import FileCheck, FileState, check_files, compare_results
+from bedrest.io.files import sha256_of
+from bedrest.io.machine import machine_state
+from bedrest.io.tables.typed_csv import read_table, write_table
+from bedrest.workflow import verify
+from bedrest.workflow.provenance import PACKAGES, RunRecord, note_run, write_program, write_provenance
+from bedrest.workflow.run import RunOutcome
 
 
 @pytest.fixture
@@ -107,8 +106,8 @@ def fake_run(change=None, *, finished: bool = True):
 
 
 def rerun(monkeypatch, capsys, study, run) -> tuple[int, dict[str, str]]:
-    monkeypatch.setattr("pipelines.run.prepare", lambda *_: (None, []))
-    monkeypatch.setattr("pipelines.run.run_workflow", run)
+    monkeypatch.setattr("bedrest.workflow.run.prepare", lambda *_: (None, []))
+    monkeypatch.setattr("bedrest.workflow.run.run_workflow", run)
     return told(capsys, study, "--rerun")
 
 
@@ -151,7 +150,7 @@ def test_a_second_run_that_breaks_down_is_no_proof(proven, capsys, monkeypatch):
 
 def test_a_second_run_is_asked_for_as_the_first_was(proven, capsys, monkeypatch):
     study, results = proven
-    note_run(results, Run("2026-01-01T00:00:00+00:00", 12.5, 3, {"segment": 4}, 7, "cpu", {}))
+    note_run(results, RunRecord("2026-01-01T00:00:00+00:00", 12.5, 3, {"segment": 4}, 7, "cpu", {}))
     run = fake_run()
     assert rerun(monkeypatch, capsys, study, run)[0] == 0
     assert (run.asked["cores"], run.asked["device"]) == (7, "cpu")
@@ -165,8 +164,8 @@ def test_files_by_hand(tmp_path):
         (tmp_path / name).write_text(name)
     listed = {"a": sha256_of(tmp_path / "a"), "b": "0" * 64, "c": "0" * 64}
     assert check_files(listed, tmp_path, present=["a", "d"]) == [
-        FileCheck("a", Verdict.SAME), FileCheck("b", Verdict.CHANGED), FileCheck("c", Verdict.MISSING),
-        FileCheck("d", Verdict.NOT_LISTED)]
+        FileCheck("a", FileState.SAME), FileCheck("b", FileState.CHANGED), FileCheck("c", FileState.MISSING),
+        FileCheck("d", FileState.NOT_LISTED)]
 
 
 def test_two_folders_by_hand(tmp_path):
@@ -178,10 +177,10 @@ def test_two_folders_by_hand(tmp_path):
         (tmp_path / folder / "tables/reports.csv").write_text(folder)
     (tmp_path / "three/tables/new.csv").write_text("a\n")
     name = "work/s/scan_records.csv"
-    assert compare_results(tmp_path / "one", tmp_path / "two") == [FileCheck(name, Verdict.SAME)]
+    assert compare_results(tmp_path / "one", tmp_path / "two") == [FileCheck(name, FileState.SAME)]
     assert compare_results(tmp_path / "one", tmp_path / "three") == [
-        FileCheck("tables/new.csv", Verdict.NOT_LISTED), FileCheck(name, Verdict.CHANGED)]
-    assert compare_results(tmp_path / "three", tmp_path / "one")[0] == FileCheck("tables/new.csv", Verdict.MISSING)
+        FileCheck("tables/new.csv", FileState.NOT_LISTED), FileCheck(name, FileState.CHANGED)]
+    assert compare_results(tmp_path / "three", tmp_path / "one")[0] == FileCheck("tables/new.csv", FileState.MISSING)
 
 
 def test_provenance_says_what_it_promises(proven):
@@ -203,9 +202,9 @@ def test_cards_and_their_drivers_are_named(monkeypatch):
     class Told:
         returncode, stdout = 0, "NVIDIA H200, 560.35\nOdd, Name, 1.2\n"
 
-    monkeypatch.setattr("analysis.io.machine.subprocess.run", lambda *_, **__: Told())
+    monkeypatch.setattr("bedrest.io.machine.subprocess.run", lambda *_, **__: Told())
     assert machine_state()["cards"] == [{"name": "NVIDIA H200", "driver": "560.35"},
                                         {"name": "Odd, Name", "driver": "1.2"}]
     monkeypatch.undo()
-    monkeypatch.setattr("analysis.io.machine._ASK_CARDS", ("no-such-program",))
+    monkeypatch.setattr("bedrest.io.machine._ASK_CARDS", ("no-such-program",))
     assert machine_state()["cards"] == []

@@ -38,8 +38,8 @@ def test_the_wheel_carries_every_file_that_is_not_for_developers(wheel):
     wanted = {p.relative_to(ROOT).as_posix() for name in CARRIED for p in (ROOT / name).rglob("*")
               if p.is_file() and "__pycache__" not in p.parts and not p.name.startswith(".")}
     assert wanted - skipped == {n for n in carried if n.split("/")[0] in CARRIED}
-    for name in ("analysis/segmentation/weights/synthetic.safetensors", "notebooks/subject_report.py",
-                 "analysis/segmentation/weights/synthetic.errors.json", "pipelines/Snakefile",
+    for name in ("analysis/bedrest/segmentation/weights/synthetic.safetensors", "notebooks/subject_report.py",
+                 "analysis/bedrest/segmentation/weights/synthetic.errors.json", "pipelines/Snakefile",
                  "pipelines/templates/report.html.j2"):
         assert name in carried
     assert any(n.endswith("licenses/LICENSE") for n in carried)
@@ -56,11 +56,11 @@ def test_an_installed_wheel_runs_a_study_far_from_its_source(wheel, tmp_path):
     def python(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([sys.executable, "-P", *words], cwd=folder, env=env, capture_output=True, text=True)
 
-    places = python("-c", "import analysis, pipelines.notebooks as n; print(analysis.__file__, n.NOTEBOOKS)")
+    places = python("-c", "import analysis, bedrest.pages.notebooks as n; print(analysis.__file__, n.NOTEBOOKS)")
     assert places.stdout.split() == [str(target / "analysis/__init__.py"), str(target / "notebooks")], places.stderr
     for words in (["demo", "demo", "--subjects", "1", "--sessions", "1"], ["run", "demo/study.toml"],
                   ["verify", "demo/study.toml"], ["export-bids", "demo/study.toml", "-o", "derivatives"]):
-        done = python("-m", "pipelines.cli", *words)
+        done = python("-m", "bedrest.cli.parser", *words)
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
     out = folder / "reports/demo"
     pages = pd.read_csv(out / "tables/reports.csv")

@@ -1,11 +1,10 @@
 """Two-scan toy problems for published methods: bright boxes one above the other in noise. Synthetic."""
 
 import numpy as np
-
-from analysis.imaging.orientation import turn_to_ras
-from analysis.methods.method import SPACING_MM, Case
-from analysis.types import Grid
-from analysis.vocabulary import DIXON, Contrast
+from bedrest.imaging.orientation import turn_to_ras
+from bedrest.methods.method import SPACING_MM, Case
+from bedrest.types import Grid
+from bedrest.vocabulary import DIXON, Contrast
 
 DISCS = 7
 

@@ -1,4 +1,4 @@
-# Reference numbers for analysis.models.bland_altman and analysis.models.method_comparison.
+# Reference numbers for bedrest.statistics.estimators.bland_altman and bedrest.statistics.estimators.method_comparison.
 # Rscript tests/reference/agreement.R   (R 4.2.2, sandwich 3.0-2; run from the repository root)
 # Passing-Bablok, Deming and the variance components are written out here, independently of the Python code.
 library(sandwich)

@@ -1,4 +1,4 @@
-# Reference numbers for analysis.models.effect_size: the noncentral t distribution of R, inverted by uniroot.
+# Reference numbers for bedrest.statistics.estimators.effect_size: the noncentral t distribution of R, inverted by uniroot.
 # Rscript tests/reference/effect_size.R   (R 4.2.2, base only; run from the repository root)
 data <- read.csv("tests/reference/t_tests_data.csv")
 J <- function(df) exp(lgamma(df / 2) - lgamma((df - 1) / 2)) / sqrt(df / 2)

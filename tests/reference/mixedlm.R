@@ -1,4 +1,4 @@
-# Reference numbers for analysis.models.mixedlm: REML fits of nlme and lme4 on the data sets of this folder.
+# Reference numbers for bedrest.statistics.estimators.mixedlm: REML fits of nlme and lme4 on the data sets of this folder.
 # Rscript tests/reference/mixedlm.R   (R 4.2.2, nlme 3.1-162, lme4 1.1-31; run from the repository root)
 suppressMessages({library(nlme); library(lme4)})
 read <- function(name) read.csv(file.path("tests/reference", paste0(name, ".csv")), stringsAsFactors = TRUE)

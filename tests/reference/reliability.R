@@ -1,4 +1,4 @@
-# Reference numbers for analysis.models.reliability.
+# Reference numbers for bedrest.statistics.estimators.reliability.
 # Rscript tests/reference/reliability.R   (R 4.2.2, psych 2.2.9; run from the repository root)
 # The data are drawn here, but for the 6 x 4 table of Shrout and Fleiss (1979, table 2).
 library(psych)

@@ -1,4 +1,4 @@
-# Reference numbers for analysis.stats.t_tests and the Holm correction.
+# Reference numbers for bedrest.statistics.estimators.t_tests and the Holm correction.
 # Rscript tests/reference/t_tests.R   (R 4.2.2, base only; run from the repository root)
 data <- read.csv("tests/reference/t_tests_data.csv")
 J <- function(df) exp(lgamma(df / 2) - lgamma((df - 1) / 2)) / sqrt(df / 2)

@@ -1,0 +1,59 @@
+"""Which number in a mask is which disc, as a person types it: ``51=L5-S1,102=L4-L5``.
+
+Knows nothing of masks.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from bedrest.errors import BedrestError
+from bedrest.vocabulary import LEVELS
+
+_FORM = "label=level pairs joined by commas, for example 51=L5-S1,102=L4-L5"
+
+
+def parse_levels(text: str, *, where: str = "--levels") -> dict[int, str]:
+    """Label to level, in the order given.
+
+    Parameters
+    ----------
+    text : str
+        For example ``51=L5-S1,102=L4-L5``. Levels are spelt as in `vocabulary.LEVELS`.
+    where : str
+        The option the text came from, for the message.
+
+    Raises
+    ------
+    BedrestError
+        If a label is not a whole number above 0, a level is not known (the nearest known one is named), or a label
+        or level comes twice.
+    """
+    levels: dict[int, str] = {}
+    for part in text.split(","):
+        label_text, equals, level = (piece.strip() for piece in part.partition("="))
+        if not equals:
+            raise BedrestError(_FORM, repr(part.strip()), where, "Write every entry as label=level.")
+        label = _label(label_text, where)
+        if level not in LEVELS:
+            near = get_close_matches(level.upper(), LEVELS, n=1, cutoff=0.0)[0]
+            known = ", ".join(LEVELS)
+            raise BedrestError(f"one of {known}", repr(level), where, f"Did you mean {near}?")
+        if label in levels:
+            found = f"label {label} for {levels[label]} and {level}"
+            raise BedrestError("every label once", found, where, "Keep one of the two.")
+        if level in levels.values():
+            raise BedrestError("every level once", f"{level} twice", where, "Give each level one label.")
+        levels[label] = level
+    return levels
+
+
+def _label(text: str, where: str) -> int:
+    remedy = "Use the number that stands for the disc in the mask."
+    try:
+        label = int(text)
+    except ValueError:
+        raise BedrestError("a whole number before =", repr(text), where, remedy) from None
+    if label < 1:
+        raise BedrestError("a label above 0 (0 is background)", str(label), where, remedy)
+    return label

@@ -1,0 +1,157 @@
+"""Every figure of a study that a paper may need, with its caption and the rows it shows. Draws stored tables only.
+
+Widths are one or two journal columns, so that no journal has to scale a figure and its letters with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bedrest import schemas
+from bedrest.figures.agreement import change_agreement, volume_agreement
+from bedrest.figures.change import absolute_change, arvd_heat_map, forest
+from bedrest.figures.diagnostics import residual_panels
+from bedrest.figures.flow import flow_diagram
+from bedrest.figures.style import PRINT_DPI, save_figure
+from bedrest.figures.trajectories import cohort_trajectories, group_volumes
+from bedrest.io.files import write_text
+from bedrest.io.results import StudyResults
+from bedrest.settings import Study
+from bedrest.statistics.study.summary import absolute_change_means, group_means
+
+SOURCE = "automatic"  # the method's own series
+
+
+@dataclass(frozen=True, eq=False)
+class PublicationFigure:
+    """One figure as it goes into a paper.
+
+    Attributes
+    ----------
+    name : file name without ending
+    figure : Figure
+    data : DataFrame
+        The rows shown, with the columns of the table they come from.
+    caption : str
+        What is shown, of how many, with units.
+    """
+
+    name: str
+    figure: Figure
+    data: pd.DataFrame
+    caption: str
+
+
+def publication_figures(study: Study, results: StudyResults) -> Iterator[PublicationFigure]:
+    """Draw them one after the other; a figure without rows to show is left out.
+
+    Raises
+    ------
+    ManifestError, ManyProblems
+        A stored table is missing or departs from its schema.
+    """
+    told = f" {study.description}" if study.description else ""
+    for drawn in (*_of_people(study, results), *_of_change(study, results), *_of_models(results),
+                  *_against_reference(results)):
+        yield PublicationFigure(drawn.name, drawn.figure, drawn.data, drawn.caption + told)
+
+
+def save_publication_figures(study: Study, results: StudyResults, folder: Path) -> list[Path]:
+    """Write each figure as PDF, SVG and PNG at print resolution, its rows as CSV, and all captions as captions.md.
+
+    Returns
+    -------
+    list of Path, of every file written
+
+    Raises
+    ------
+    OutputError
+        A file cannot be written.
+    """
+    written, captions = [], []
+    for drawn in publication_figures(study, results):
+        written += save_figure(drawn.figure, folder / drawn.name, data=drawn.data, dpi=PRINT_DPI)
+        captions.append(f"**{drawn.name}**: {drawn.caption}\n")
+    write_text(folder / "captions.md", "\n".join(captions))
+    return [*written, folder / "captions.md"]
+
+
+def _of_people(study: Study, results: StudyResults) -> Iterator[PublicationFigure]:
+    flow, measures = results.read(schemas.FLOW), results.read(schemas.MEASURES)
+    yield PublicationFigure("flow", flow_diagram(flow, groups=study.groups, sessions=study.session_ids), flow,
+                            "Flow of subjects: those enrolled, and at each visit those scanned, measured and analysed, "
+                            f"n = {flow.groupby('group')['enrolled'].max().sum()}.")
+    means = group_means(measures[measures["source"] == SOURCE])
+    if (means["n"] > 0).any():
+        n = measures.loc[measures["volume_mm3"].notna(), "subject"].nunique()
+        yield PublicationFigure("volumes", group_volumes(means, source=SOURCE), means,
+                                f"Mean disc volume (mm³) by group and visit, n = {n} subjects; bars are "
+                                f"{100 * means['confidence_level'].iloc[0]:g} % t intervals of the mean.")
+
+
+def _of_change(study: Study, results: StudyResults) -> Iterator[PublicationFigure]:
+    change, contrasts = results.read(schemas.CHANGE), results.read(schemas.CONTRASTS)
+    own, tests = change[change["source"] == SOURCE], contrasts[contrasts["source"] == SOURCE]
+    since = f"since {study.reference_session}"
+    if len(own):
+        n = own.loc[own["change_percent"].notna(), "subject"].nunique()
+        level = f"{100 * study.statistics.confidence_level:g} % intervals"
+        figure = cohort_trajectories(change, contrasts, source=SOURCE, start=study.reference_day)
+        yield PublicationFigure("trajectories", figure, own,
+                                f"Volume change of each disc {since} (%), n = {n} subjects; thin lines are subjects, "
+                                f"thick ones estimates of the mixed model with {level}.")
+        for between, name, what in ((False, "change_within_groups", "Volume change within groups"),
+                                    (True, "change_between_groups", "Difference of volume change between groups")):
+            rows = tests[tests["family"].str.contains("between groups") == between]
+            if len(rows):
+                yield PublicationFigure(name, forest(contrasts, source=SOURCE, between=between), rows,
+                                        f"{what} {since} (%), estimates of the mixed models with {level}; n = {n} "
+                                        "subjects in all, those of each row at its right.")
+    means = absolute_change_means(change)
+    if (means["n"] > 0).any():
+        sources = " and ".join(dict.fromkeys(means["source"]))
+        discs = int(means.loc[(means["by"] == "level") & (means["source"] == means["source"].iloc[0]), "n"].sum())
+        yield PublicationFigure("absolute_change", absolute_change(means), means,
+                                f"Mean absolute volume change {since} (%) of each level and each subject, {sources} "
+                                f"masks, n = {discs} changes of discs; thin bars are one SD over discs. A change that "
+                                "one of two sources lacks counts in neither.")
+
+
+def _of_models(results: StudyResults) -> Iterator[PublicationFigure]:
+    residuals = results.read(schemas.RESIDUALS)
+    rows = residuals[residuals["source"] == SOURCE]
+    for kind, words in (("quantiles", "against normal quantiles"), ("fitted", "against fitted volume")):
+        if len(rows):
+            yield PublicationFigure(f"residuals_{kind}", residual_panels(residuals, source=SOURCE, kind=kind), rows,  # type: ignore[arg-type]
+                                    f"Scaled residuals of the mixed models {words}, n = {rows['subject'].nunique()} "
+                                    "subjects.")
+
+
+def _against_reference(results: StudyResults) -> Iterator[PublicationFigure]:
+    accuracy, arvd = results.read(schemas.ACCURACY), results.read(schemas.ARVD)
+    agreement = results.read(schemas.AGREEMENT)
+    limits = "the lines are bias and 95 % limits of agreement, the bands their intervals."
+    rows = accuracy[accuracy["volume_predicted_mm3"].notna() & accuracy["volume_reference_mm3"].notna()]
+    if len(rows):
+        yield PublicationFigure("volume_agreement", volume_agreement(accuracy, agreement), rows,
+                                f"Automatic against reference volume (mm³), n = {len(rows)} discs of "
+                                f"{rows['subject'].nunique()} subject(s); {limits}")
+    rows = arvd[arvd["signed_change_error"].notna()]
+    if len(rows):
+        yield PublicationFigure("change_agreement", change_agreement(arvd, agreement), rows,
+                                f"Automatic against reference change of volume (mm³), n = {len(rows)} changes in "
+                                f"{rows['subject'].nunique()} subject(s); {limits}")
+    for session in dict.fromkeys(rows["session"]):
+        own = arvd[arvd["session"] == session]
+        n = own["subject"].nunique()
+        for column, words in (("arvd", "arvd (Li et al. 2018, eq. 4), blind to the sign of change"),
+                              ("signed_change_error", "Signed change error: below 0, too little growth was seen")):
+            figure = arvd_heat_map(arvd, column=column, session=session)  # type: ignore[arg-type]
+            yield PublicationFigure(f"{column}_{session}", figure, own,
+                                    f"{words}; % of the reference volume at the reference visit, {session}, "
+                                    f"n = {n} subjects.")

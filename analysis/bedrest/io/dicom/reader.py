@@ -1,0 +1,326 @@
+"""Reads a folder of DICOM files as three-dimensional images. Needs pydicom, an optional extra.
+
+Only what geometry and contrast need is ever read from a header: names, dates and free text stay in the file. Single
+frames and enhanced multi-frame objects are read. Knows nothing of which image is which contrast.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bedrest.errors import GeometryError, ImageError, StudyError
+from bedrest.types import Grid, Volume
+
+SLICE_TOLERANCE_MM = 0.1  # of a slice's place from evenly stacked ones; scanners round to 0.01 mm
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_TAGS = [
+    "SOPClassUID", "Modality", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber", "ImageType",
+    "EchoTime", "RepetitionTime", "FlipAngle", "MagneticFieldStrength", "ScanningSequence", "EchoPulseSequence",
+    "ScanOptions", "Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "PixelSpacing",
+    "ImageOrientationPatient", "ImagePositionPatient", "RescaleSlope", "RescaleIntercept",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One slice: where it lies in the patient (LPS, mm) and where its pixels are.
+
+    Attributes
+    ----------
+    path, index : Path, int
+        File and frame in it.
+    position_mm : (3,) centre of the first pixel
+    slope, intercept : float
+        From stored numbers to intensities.
+    """
+
+    path: Path
+    index: int
+    position_mm: NDArray[np.float64]
+    slope: float
+    intercept: float
+
+
+@dataclass(frozen=True)
+class Look:
+    """What all slices of one image share; two images differ in it.
+
+    Attributes
+    ----------
+    series_uid, series_number : str, int
+    image_type : tuple of str
+        Upper-case words of Image Type, or of Frame Type in multi-frame objects.
+    echo_time_ms, repetition_time_ms, flip_angle_deg, field_tesla : float
+        NaN where the header does not say.
+    sequence, options : tuple of str
+        Words of Scanning Sequence (SE, GR, IR, EP) and Scan Options.
+    size : (rows, columns)
+    spacing_mm : (between rows, between columns)
+    orientation : six numbers of Image Orientation (Patient)
+    """
+
+    series_uid: str
+    series_number: int
+    image_type: tuple[str, ...]
+    echo_time_ms: float
+    repetition_time_ms: float
+    flip_angle_deg: float
+    field_tesla: float
+    sequence: tuple[str, ...]
+    options: tuple[str, ...]
+    size: tuple[int, int]
+    spacing_mm: tuple[float, float]
+    orientation: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class DicomImage:
+    """Slices that make up one image, in no order; `name` is its series number, with a count where there are several."""
+
+    name: str
+    look: Look
+    frames: tuple[Frame, ...]
+
+
+@dataclass
+class DicomFolder:
+    """What a folder holds.
+
+    Attributes
+    ----------
+    images : list of DicomImage
+        By series number and echo time.
+    studies : set of str
+        Identifiers of the examinations, to tell whether there is more than one.
+    other_files, other_objects, unplaced : int
+        Files that are no DICOM; DICOM objects that are no MR images; MR images that do not say where they lie.
+    """
+
+    images: list[DicomImage] = field(default_factory=list)
+    studies: set[str] = field(default_factory=set)
+    other_files: int = 0
+    other_objects: int = 0
+    unplaced: int = 0
+
+
+def find_images(folder: Path) -> DicomFolder:
+    """Every MR image below a folder, from headers alone. Links to folders are not followed.
+
+    Raises
+    ------
+    StudyError
+        pydicom is not installed, or the folder is not there.
+    """
+    pydicom = _pydicom()
+    if not folder.is_dir():
+        raise StudyError("a folder of DICOM files", "a file" if folder.exists() else "no such folder", str(folder),
+                         "Correct the path.")
+    found = DicomFolder()
+    slices: dict[tuple[Any, ...], tuple[Look, list[Frame]]] = {}
+    for path in _files(folder):
+        try:
+            with _quiet():
+                header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
+        except (pydicom.errors.InvalidDicomError, OSError, ValueError, EOFError, AttributeError, NotImplementedError):
+            found.other_files += 1
+            continue
+        with _quiet():
+            if str(header.get("Modality", "")) != "MR" or not header.get("Rows"):
+                found.other_objects += 1
+                continue
+            found.studies.add(str(header.get("StudyInstanceUID", "")))
+            for look, frame in _frames(header, path):
+                if frame is None:
+                    found.unplaced += 1
+                else:
+                    slices.setdefault(_key(look), (look, []))[1].append(frame)
+    ordered = sorted(slices.values(), key=lambda s: (s[0].series_number, s[0].series_uid, np.nan_to_num(
+        s[0].echo_time_ms), s[0].image_type))
+    numbers = [look.series_number for look, _ in ordered]
+    for i, (look, frames) in enumerate(ordered):
+        several = numbers.count(look.series_number) > 1
+        count = f"-{numbers[:i].count(look.series_number) + 1}" if several else ""
+        found.images.append(DicomImage(f"{look.series_number}{count}", look, tuple(frames)))
+    return found
+
+
+def grid_of(image: DicomImage) -> tuple[Grid, list[Frame]]:
+    """Where an image lies, world RAS+, and its slices in that order.
+
+    Axes of the grid: columns, rows, slices.
+
+    Raises
+    ------
+    GeometryError
+        There are fewer than two slices, two at one place, or gaps between them; or they are not stacked at right
+        angles to their plane.
+    """
+    look, at = image.look, f"DICOM series {image.name}"
+    across, down = np.array(look.orientation[:3]), np.array(look.orientation[3:])
+    normal = np.cross(across, down)
+    if abs(np.linalg.norm(across) - 1) > 0.01 or abs(np.linalg.norm(down) - 1) > 0.01 or abs(across @ down) > 0.01:
+        raise GeometryError("an orientation of two unit vectors at right angles", f"{list(look.orientation)}", at,
+                            "Export the series again.")
+    if not (np.array(look.spacing_mm) > 0).all():
+        raise GeometryError("positive pixel spacings", f"{list(look.spacing_mm)} mm", at, "Export the series again.")
+    frames = sorted(image.frames, key=lambda f: float(f.position_mm @ normal))
+    if len(frames) < 2:
+        raise GeometryError("at least two slices", f"{len(frames)}", at, "Export the whole series.")
+    places = np.array([f.position_mm for f in frames])
+    step = (places[-1] - places[0]) / (len(frames) - 1)
+    if len(np.unique(np.round(places @ normal, 2))) < len(frames):
+        raise GeometryError("one slice at each place", f"{len(frames)} slices at "
+                            f"{len(np.unique(np.round(places @ normal, 2)))} places", at,
+                            "The series holds several images, such as repetitions: export one of them.")
+    off = np.linalg.norm(places - (places[0] + np.arange(len(frames))[:, None] * step), axis=1).max()
+    if off > SLICE_TOLERANCE_MM:
+        raise GeometryError("slices at even distances", f"one that is {off:.1f} mm off", at,
+                            "A slice is missing or belongs elsewhere: export the whole series.")
+    lean = (len(frames) - 1) * float(np.linalg.norm(step - (step @ normal) * normal))
+    if lean > SLICE_TOLERANCE_MM * len(frames):
+        raise GeometryError("slices stacked at right angles to their plane", f"a stack that leans by {lean:.1f} mm", at,
+                            "Resample the series to a straight stack first.")
+    affine = np.eye(4)
+    affine[:3, 0], affine[:3, 1] = across * look.spacing_mm[1], down * look.spacing_mm[0]
+    affine[:3, 2], affine[:3, 3] = step, places[0]
+    return Grid((look.size[1], look.size[0], len(frames)), _LPS_TO_RAS @ affine), frames
+
+
+def read_dicom(image: DicomImage) -> Volume:
+    """Intensities of an image; errors as `grid_of`, and ImageError where pixels cannot be decoded."""
+    pydicom = _pydicom()
+    grid, frames = grid_of(image)
+    data = np.empty(grid.shape, dtype=np.float32)
+    held: tuple[Path, NDArray[Any]] | None = None
+    for k, frame in enumerate(frames):
+        if held is None or held[0] != frame.path:
+            try:
+                with _quiet():
+                    held = frame.path, np.asarray(pydicom.dcmread(frame.path).pixel_array)
+            except Exception as error:  # decoders of many makers, each with errors of its own
+                raise ImageError("pixels that pydicom can decode", str(error).splitlines()[0][:160] if str(error) else
+                                 type(error).__name__, f"DICOM series {image.name} ({frame.path.name})",
+                                 "Export uncompressed DICOM, or decompress it, for example with dcmdjpeg of dcmtk.",
+                                 ) from error
+        pixels = held[1] if held[1].ndim == 2 else held[1][frame.index]
+        if pixels.shape != image.look.size:
+            raise ImageError(f"slices of {image.look.size} pixels", f"{pixels.shape}", f"DICOM series {image.name}",
+                             "Export a grey-scale series.")
+        data[:, :, k] = pixels.T * frame.slope + frame.intercept
+    return Volume(data, grid)
+
+
+def _pydicom() -> Any:
+    try:
+        import pydicom
+    except ImportError as error:
+        raise StudyError("pydicom, which reads DICOM", "it is not installed", "bedrest import-dicom",
+                         "Install it: pip install pydicom==3.0.2, or bedrest with its extra, pip install "
+                         "'bedrest[dicom]'.") from error
+    return pydicom
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for place, inner, names in os.walk(folder):
+        inner.sort()
+        for name in sorted(names):
+            path = Path(place) / name
+            if name != "DICOMDIR" and path.is_file():
+                yield path
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """pydicom warns of every value that bends the standard, which scanners do; what matters is checked here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _frames(header: Any, path: Path) -> Iterator[tuple[Look, Frame | None]]:
+    """The slices of a file; None for one that does not say where it lies."""
+    per_frame = header.get("PerFrameFunctionalGroupsSequence")
+    if not per_frame:
+        yield _frame(header, [header], path, 0)
+        return
+    shared = list(header.get("SharedFunctionalGroupsSequence") or [])
+    for index, groups in enumerate(per_frame):
+        inner = [item for group in (groups, *shared) for element in group if element.VR == "SQ"
+                 for item in element.value]
+        yield _frame(header, [*inner, header], path, index)
+
+
+def _frame(header: Any, places: list[Any], path: Path, index: int) -> tuple[Look, Frame | None]:
+    """One slice; `places` are the data sets that may hold a value, the nearest first."""
+    def first(*names: str) -> Any:
+        return next((p.get(n) for n in names for p in places if p.get(n) not in (None, "")), None)
+
+    spacing, orientation = _numbers(first("PixelSpacing"), 2), _numbers(first("ImageOrientationPatient"), 6)
+    position = _numbers(first("ImagePositionPatient"), 3)
+    look = Look(
+        series_uid=str(header.get("SeriesInstanceUID", "")),
+        series_number=int(_number(first("SeriesNumber"), 0.0)),
+        image_type=_words(first("FrameType", "ImageType")),
+        echo_time_ms=_number(first("EffectiveEchoTime", "EchoTime")),
+        repetition_time_ms=_number(first("RepetitionTime")),
+        flip_angle_deg=_number(first("FlipAngle")),
+        field_tesla=_number(first("MagneticFieldStrength")),
+        sequence=_sequence(_words(first("ScanningSequence", "EchoPulseSequence")), first("InversionRecovery")),
+        options=_words(first("ScanOptions")),
+        size=(int(header.get("Rows", 0)), int(header.get("Columns", 0))),
+        spacing_mm=(spacing[0], spacing[1]) if spacing else (0.0, 0.0),
+        orientation=orientation or (),
+    )
+    if spacing is None or orientation is None or position is None:
+        return look, None
+    return look, Frame(path, index, np.array(position), _number(first("RescaleSlope"), 1.0),
+                       _number(first("RescaleIntercept"), 0.0))
+
+
+def _sequence(words: tuple[str, ...], inversion: Any) -> tuple[str, ...]:
+    """Scanning Sequence; multi-frame objects spell it SPIN, GRADIENT, BOTH, and inversion apart."""
+    told = {"SPIN": ("SE",), "GRADIENT": ("GR",), "BOTH": ("SE", "GR")}
+    spelt = tuple(w for word in words for w in told.get(word, (word,)))
+    return (*spelt, "IR") if str(inversion).upper() == "YES" else spelt
+
+
+def _key(look: Look) -> tuple[Any, ...]:
+    def rounded(value: float, digits: int) -> float:
+        return -1.0 if np.isnan(value) else round(value, digits)
+
+    return (look.series_uid, look.image_type, rounded(look.echo_time_ms, 2), look.size,
+            tuple(round(s, 4) for s in look.spacing_mm), tuple(round(o, 3) for o in look.orientation))
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    return tuple(str(w).strip().upper() for w in ([value] if isinstance(value, str) else value))
+
+
+def _number(value: Any, default: float = float("nan")) -> float:
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        return default
+    return found if np.isfinite(found) else default
+
+
+def _numbers(value: Any, n: int) -> tuple[float, ...] | None:
+    if value is None or isinstance(value, str):
+        return None
+    try:
+        found = tuple(float(v) for v in value)
+    except (TypeError, ValueError):
+        return None
+    return found if len(found) == n and np.isfinite(found).all() else None

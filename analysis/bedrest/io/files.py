@@ -1,0 +1,190 @@
+"""Writing files so that a killed run never leaves half of one."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from bedrest.errors import OutputError
+
+_IN_WORDS = {
+    errno.ENOSPC: ("free space on the disk", "a full disk", "Free some space; what was already computed is kept."),
+    errno.EDQUOT: ("room in the disk quota", "a used-up quota", "Free some space; what was already computed is kept."),
+    errno.EACCES: ("a folder that may be written", "no permission", "Choose another output folder or ask for access."),
+    errno.EPERM: ("a folder that may be written", "no permission", "Choose another output folder or ask for access."),
+    errno.EFBIG: ("room for the file", "a limit on the size of files", "Raise the limit (ulimit -f), then run again."),
+    errno.ENOENT: ("a folder that stays there", "none: it was removed while the work went on", "Run again."),
+    errno.EROFS: ("a folder that may be written", "a read-only disk", "Choose another output folder."),
+    errno.ENOTDIR: ("a folder", "a file of that name", "Move the file away or choose another output folder."),
+    errno.EEXIST: ("a folder", "a file of that name", "Move the file away or choose another output folder."),
+}
+_TEMPORARY = re.compile(r"(\.in-)?\.tmp-\d+-.")
+_noting: list[set[Path]] = []
+
+
+def output_error(error: OSError, path: Path) -> OutputError:
+    """The error a person reads when `path` cannot be written."""
+    expected, found, remedy = _IN_WORDS.get(
+        error.errno or 0, ("a file that can be written", error.strerror or str(error), "Check the output folder.")
+    )
+    return OutputError(expected, found, str(path), remedy)
+
+
+def no_plain_file(path: Path) -> str:
+    """Why nothing can be read from a path, in words; empty where a plain file lies there.
+
+    AnalysisOptions before a file is opened: a pipe would wait for ever and a device never end.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "no such file"
+    except PermissionError:
+        return "no permission"
+    except OSError as error:  # a loop of links, a name that is too long
+        return f"no such file ({error.strerror})"
+    except ValueError as error:  # a NUL, or characters that the system has no bytes for
+        return f"a name that no file can have ({error})"
+    return "" if stat.S_ISREG(mode) else "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+
+
+def require_plain_file(path: Path) -> None:
+    """Raise OSError unless a plain file lies there."""
+    if why := no_plain_file(path):
+        raise FileNotFoundError(why) if why.startswith("no such file") else OSError(why)
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary name in the folder of `path`, renamed to it when the block ends well, else removed.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written: disk full, read-only, no permission.
+    """
+    # Readers tell formats by the ending, so the temporary name keeps it.
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+        _note(path)
+    except OSError as error:
+        raise output_error(error, path) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def files_written() -> Iterator[set[Path]]:
+    """Every file that this process writes, in any thread, while the block lasts."""
+    found: set[Path] = set()
+    _noting.append(found)
+    try:
+        yield found
+    finally:
+        _noting[:] = [other for other in _noting if other is not found]
+
+
+def _note(path: Path) -> None:
+    for found in _noting:
+        found.add(path)
+
+
+def remove_leftovers(folder: Path, *, spare: Path) -> list[Path]:
+    """Remove what a killed process left under its temporary name anywhere below `folder`, but not below `spare`."""
+    found = [p for p in folder.rglob("*.*") if _TEMPORARY.match(p.name) and not p.is_relative_to(spare)]
+    for path in found:
+        with suppress(OSError):
+            path.unlink()
+    return found
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text whole or not at all; what is no text (a file name of stray bytes) is spelt out."""
+    write_bytes(path, _encoded(text))
+
+
+def write_if_changed(path: Path, content: str | bytes) -> bool:
+    """Write only what is new, so that nothing that depends on the file looks stale; True when written."""
+    new = _encoded(content) if isinstance(content, str) else content
+    if path.is_file() and path.read_bytes() == new:
+        _note(path)
+        return False
+    write_bytes(path, new)
+    return True
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode(errors="backslashreplace")
+
+
+def sha256_of(path: Path) -> str:
+    """Checksum of a plain file's bytes, hexadecimal; OSError where there is none."""
+    require_plain_file(path)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Checksums:
+    """Checksums of files, reckoned anew only where the system says that a file may be another.
+
+    A file whose inode, size and times are what they were holds what it held: the time of the last change of status
+    (ctime) cannot be set by a program, so neither an older file moved into place nor one with its old time put back
+    goes unseen. A file changed within the last two seconds is not remembered: the next change might not show.
+
+    Parameters
+    ----------
+    memory : Path
+        Where checksums are kept from one run to the next.
+    """
+
+    def __init__(self, memory: Path) -> None:
+        self._memory = memory
+        try:
+            self._known: dict[str, list[Any]] = dict(json.loads(memory.read_text()))
+        except (OSError, ValueError, TypeError):
+            self._known = {}
+
+    def __call__(self, path: Path) -> str:
+        """SHA-256 of a file's bytes, hexadecimal; empty where it cannot be read."""
+        key = str(path.absolute())
+        try:
+            state = _state(path)
+            found = self._known.get(key)
+            if not (isinstance(found, list) and len(found) == 2 and found[0] == state):
+                began = time.time_ns()
+                found = [state, sha256_of(path)]
+                if began - state[-1] < 2_000_000_000 or _state(path) != state:
+                    return str(found[1])
+            self._known[key] = found
+            return str(found[1])
+        except OSError:
+            return ""
+
+    def save(self) -> None:
+        """Keep what is known of files that are still there."""
+        kept = {key: found for key, found in sorted(self._known.items()) if Path(key).is_file()}
+        write_if_changed(self._memory, json.dumps(kept, indent=0) + "\n")
+
+
+def _state(path: Path) -> list[int]:
+    found = path.stat()
+    return [found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]

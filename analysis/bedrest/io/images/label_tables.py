@@ -1,0 +1,75 @@
+"""The colours of labels, and the tables by which other programs show them: BIDS, ITK-SNAP, 3D Slicer.
+
+Knows nothing of masks. Formats: the label file that ITK-SNAP itself exports; Slicer's colour table as in
+https://slicer.readthedocs.io/en/5.6/developer_guide/modules/colors.html.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from bedrest.io.files import write_if_changed
+from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LABEL_COLOURS, LEVEL_OF_LABEL, TISSUE_OF_LABEL, UNNAMED_COLOUR
+
+# Every label that a mask may hold; more discs without a name than levels are hardly ever seen.
+ALL_LABELS: dict[int, str] = {
+    **TISSUE_OF_LABEL, **{FIRST_UNNAMED_LABEL + i: f"unnamed-{i + 1}" for i in range(len(LEVEL_OF_LABEL))}}
+
+_ITK_SNAP_HEAD = """################################################
+# ITK-SnAP Label Description File
+# File format:
+# IDX   -R-  -G-  -B-  -A--  VIS MSH  LABEL
+# Fields:
+#    IDX:   Zero-based index
+#    -R-:   Red color component (0..255)
+#    -G-:   Green color component (0..255)
+#    -B-:   Blue color component (0..255)
+#    -A-:   Label transparency (0.00 .. 1.00)
+#    VIS:   Label visibility (0 or 1)
+#    MSH:   Label mesh visibility (0 or 1)
+#  LABEL:   Label description
+################################################
+"""
+
+
+def colour_of(label: int) -> str:
+    """Colour of a label as #RRGGBB; grey for discs without a name."""
+    return LABEL_COLOURS.get(label, UNNAMED_COLOUR)
+
+
+def bids_label_table(names: Mapping[int, str]) -> str:
+    """The BIDS label table: columns index, name and color."""
+    rows = "".join(f"{label}\t{name}\t{colour_of(label)}\n" for label, name in sorted(names.items()))
+    return "index\tname\tcolor\n" + rows
+
+
+def itk_snap_labels(names: Mapping[int, str]) -> str:
+    """ITK-SNAP's label descriptions (*Segmentation > Import Label Descriptions*)."""
+    rows = "".join(f"{label:5d} {r:5d} {g:4d} {b:4d} {1:8d} {1:2d} {1:2d}    \"{name}\"\n"
+                   for label, name in sorted(names.items()) for r, g, b in [_rgb(label)])
+    return f"{_ITK_SNAP_HEAD}    0     0    0    0        0  0  0    \"Clear Label\"\n{rows}"
+
+
+def slicer_colours(names: Mapping[int, str]) -> str:
+    """3D Slicer's discrete colour table; it reads an underscore in a name as a blank."""
+    rows = "".join(f"{label} {name.replace(' ', '_')} {r} {g} {b} 255\n"
+                   for label, name in sorted(names.items()) for r, g, b in [_rgb(label)])
+    return f"# Color table file\n# {len(names) + 1} values\n0 background 0 0 0 0\n{rows}"
+
+
+def write_label_files(stem: Path, names: Mapping[int, str]) -> None:
+    """Write ``<stem>.label`` for ITK-SNAP and ``<stem>.ctbl`` for 3D Slicer, where they are not there already.
+
+    Raises
+    ------
+    OutputError
+        A file cannot be written.
+    """
+    write_if_changed(stem.with_name(f"{stem.name}.label"), itk_snap_labels(names))
+    write_if_changed(stem.with_name(f"{stem.name}.ctbl"), slicer_colours(names))
+
+
+def _rgb(label: int) -> tuple[int, int, int]:
+    red, green, blue = bytes.fromhex(colour_of(label).removeprefix("#"))
+    return red, green, blue

@@ -1,0 +1,277 @@
+"""Reads NIfTI images and refuses what would be measured wrongly. Every refusal says what, where and what to do."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+
+from bedrest.errors import BedrestError, GeometryError, ImageError, Problem
+from bedrest.io.images.limits import refuse_unreadable
+from bedrest.types import Grid, Scan, Volume
+from bedrest.vocabulary import Contrast
+
+SAME_GRID_MM = 0.1  # corners nearer than this are one grid
+LEAST_SHARED = 0.5  # of a grid: an image that shows less of it was taken of another place
+SAME_HEADER_MM = 1.0  # sform and qform farther apart than this contradict each other
+SAME_SPACING = 0.005  # pixdim and affine may differ by this share: more would show in volumes
+ON_REQUEST = ("Check both headers; if both were taken of one place without moving, write resample = true under "
+              "[images] in study.toml (bedrest segment: --resample).")
+
+
+def read_volume(path: Path, *, where: str) -> Volume:
+    """Read an image.
+
+    Parameters
+    ----------
+    path : Path
+        NIfTI, .nii or .nii.gz.
+    where : str
+        Subject, session and contrast, for messages.
+
+    Returns
+    -------
+    Volume
+        Axes as stored, world RAS+.
+
+    Raises
+    ------
+    ImageError, GeometryError
+        The file is missing, damaged, not one 3-D image, constant, or holds values that are not numbers.
+    """
+    at = f"{where} ({path})"
+    data, grid = load_nifti(path, at, dtype=np.float32)
+    bad = int((~np.isfinite(data)).sum())
+    if bad:
+        raise ImageError("finite intensities", f"{bad} voxels that are NaN or infinite", at,
+                         "Export the image again, or set these voxels to a value you can defend.")
+    if data.min() == data.max():
+        raise ImageError("an image with contrast", f"one intensity everywhere ({float(data.flat[0]):g})", at,
+                         "Check that the right file was exported.")
+    return Volume(data, grid)
+
+
+def read_scan(paths: Mapping[Contrast, Path], *, where: str) -> Scan:
+    """Read all contrasts of a visit; they must share one grid.
+
+    Raises
+    ------
+    ImageError
+        As `read_volume`, or no contrast is given.
+    GeometryError
+        Two contrasts lie on different grids.
+    """
+    volumes = read_contrasts(paths, where=where)
+    first = next(iter(volumes))
+    for contrast, volume in volumes.items():
+        names = (str(paths[first]), str(paths[contrast]))
+        require_same_grid(volumes[first].grid, volume.grid, where=where, names=names)
+    return Scan(volumes, notes=header_notes(paths, where=where))
+
+
+def read_contrasts(paths: Mapping[Contrast, Path], *, where: str) -> dict[Contrast, Volume]:
+    """Read all contrasts of a visit, each on its own grid; errors as `read_scan`, but for the last."""
+    if not paths:
+        raise ImageError("at least one contrast", "none", where, "Name the visit's image files in the scans table.")
+    return {c: read_volume(p, where=f"{where} {c}") for c, p in paths.items()}
+
+
+def header_notes(paths: Mapping[Contrast, Path], *, where: str) -> tuple[str, ...]:
+    """What the headers of images that can be read leave open, in words.
+
+    NIfTI tells the place of an image twice, as sform and as qform. As nibabel does, the sform is taken where there is
+    one, else the qform, else the axes as left, front, head. Two that contradict each other are refused on reading.
+    """
+    notes = []
+    for contrast, path in paths.items():
+        image = _open(path, f"{where} {contrast} ({path})")
+        apart = _header_distance_mm(image)
+        if apart is None and not int(image.header["sform_code"]) and not int(image.header["qform_code"]):
+            notes.append(f"{contrast}: the header does not tell how the image lies; its axes were taken to run to the "
+                         "left, the front and the head")
+        elif apart is not None and apart > SAME_GRID_MM:
+            notes.append(f"{contrast}: sform and qform lie up to {apart:.1f} mm apart; the sform was taken")
+    return tuple(notes)
+
+
+def same_grid(one: Grid, other: Grid) -> bool:
+    """Whether two grids agree in shape and, to 0.1 mm, in every corner."""
+    return one.max_corner_distance_mm(other) <= SAME_GRID_MM
+
+
+def require_same_grid(one: Grid, other: Grid, *, where: str, names: tuple[str, str], remedy: str = ON_REQUEST) -> None:
+    """Raise GeometryError unless two grids agree in shape and, to 0.1 mm, in every corner."""
+    if same_grid(one, other):
+        return
+    distance = one.max_corner_distance_mm(other)
+    found = f"shapes {one.shape} and {other.shape}" if one.shape != other.shape else (
+        f"corners up to {distance:.1f} mm apart")
+    raise GeometryError(f"{names[0]} and {names[1]} on one grid", found, where, remedy)
+
+
+def require_shared(grid: Grid, other: Grid, *, where: str, onto: str) -> NDArray[np.bool_]:
+    """Which voxels of a grid an image on another grid does not show.
+
+    Parameters
+    ----------
+    grid, other : Grid
+        The one that is kept, and that of the image.
+    where, onto : str
+        The image, and what lies on the grid that is kept, for messages.
+
+    Returns
+    -------
+    (I, J, K) bool
+
+    Raises
+    ------
+    GeometryError
+        They are more than half of the grid.
+    """
+    outside = grid.outside(other)
+    shared = 1 - float(outside.mean())
+    if shared < LEAST_SHARED:
+        raise GeometryError(f"an image that shows at least {100 * LEAST_SHARED:.0f} % of the grid of {onto}",
+                            f"{100 * shared:.0f} %", where,
+                            "Check that both were taken of one place, and that both headers tell where.")
+    return outside
+
+
+def check_image(path: Path, *, where: str) -> list[Problem]:
+    """What speaks against reading this image, as problems instead of an error."""
+    try:
+        read_volume(path, where=where)
+    except BedrestError as error:
+        return [Problem(error.where, error.expected, error.found, error.remedy)]
+    return []
+
+
+def read_grid(path: Path, *, where: str) -> Grid:
+    """Grid of an image or mask from its header alone, where the file is as long as the header promises.
+
+    A compressed file ends with the length of what was compressed; where that does not fit, the file is read whole.
+
+    Raises
+    ------
+    ImageError, GeometryError
+        The file is missing, cut off, or not one 3-D image. What its voxels hold is not looked at.
+    """
+    at = f"{where} ({path})"
+    image, grid = _open_one(path, at)
+    voxels = int(np.prod(image.shape, dtype=np.int64))
+    stored: Any = image.dataobj  # the header in memory has forgotten where the voxels begin
+    promised = stored.offset + voxels * image.get_data_dtype().itemsize
+    size = path.stat().st_size
+    if path.name.endswith(".gz"):
+        with path.open("rb") as file:
+            file.seek(max(0, size - 4))
+            fits = int.from_bytes(file.read(4), "little") == promised % 2**32
+    else:
+        fits = size >= promised
+    if not fits:
+        load_nifti(path, at, dtype=np.float32)
+    return grid
+
+
+def load_nifti(path: Path, at: str, *, dtype: type = np.float64) -> tuple[np.ndarray, Grid]:
+    """Scaled values and grid of a NIfTI file holding one 3-D image; values unchecked."""
+    image, grid = _open_one(path, at)
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is caught as not finite
+            return np.asarray(image.dataobj).astype(dtype, copy=False).reshape(grid.shape), grid
+    except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error) as error:
+        raise ImageError(f"{grid.shape} voxels", f"a file that ends early or is damaged ({_brief(error)})", at,
+                         "Copy or export the file again.") from error
+
+
+def _open_one(path: Path, at: str) -> tuple[nib.Nifti1Image, Grid]:
+    """A file that holds one 3-D image of numbers, its voxels not yet read."""
+    image = _open(path, at)
+    shape = image.shape
+    while len(shape) > 3 and shape[-1] == 1:  # one volume, as some programs save it
+        shape = shape[:-1]
+    if len(shape) != 3 or min(shape) < 2:
+        raise ImageError("one 3-D image", f"shape {image.shape}", at, "Give one volume, not a slice or a series.")
+    if image.get_data_dtype().fields is not None or image.get_data_dtype().kind == "c":
+        raise ImageError("one number a voxel", f"values of type {image.get_data_dtype()} (colour or complex)", at,
+                         "Export a grey-scale image.")
+    return image, Grid((int(shape[0]), int(shape[1]), int(shape[2])), _affine(image, path, at))
+
+
+def _open(path: Path, at: str) -> nib.Nifti1Image:
+    refuse_unreadable(path, at)
+    # nibabel repairs doubtful headers and says so on stderr; we look at the raw header ourselves.
+    with nib.imageglobals.LoggingOutputSuppressor():
+        try:
+            image = nib.load(path)
+        except Exception as error:  # nibabel and its readers of header extensions share no type of error
+            raise ImageError("a NIfTI image", _brief(error), at,
+                             "Export the file again; it may be cut off or of another format.") from error
+    if not isinstance(image, nib.Nifti1Image | nib.Nifti2Image):
+        raise ImageError("a NIfTI image", type(image).__name__, at, "Convert it to one .nii or .nii.gz file first.")
+    return image
+
+
+def _raw_zooms(image: nib.Nifti1Image, path: Path) -> np.ndarray:
+    """Voxel sizes as the file has them: nibabel makes 1 mm of 0 mm."""
+    with nib.openers.ImageOpener(str(path)) as file:
+        raw = type(image.header).from_fileobj(file, check=False)
+    return np.asarray(raw["pixdim"][1:4], dtype=float)
+
+
+def _affine(image: nib.Nifti1Image, path: Path, at: str) -> np.ndarray:
+    try:
+        with np.errstate(all="ignore"):  # what overflows is caught as not finite
+            return _told_affine(image, path, at)
+    except (ValueError, KeyError, HeaderDataError, np.linalg.LinAlgError) as error:
+        raise GeometryError("a header that tells where the image lies", f"codes or numbers without a meaning "
+                            f"({_brief(error)})", at, "Export the image again.") from error
+
+
+def _told_affine(image: nib.Nifti1Image, path: Path, at: str) -> np.ndarray:
+    header = image.header
+    zooms = _raw_zooms(image, path)
+    if not np.isfinite(zooms).all() or (zooms <= 0).any():
+        raise GeometryError("positive voxel sizes", f"{zooms.tolist()} mm", at,
+                            "Repair the header (pixdim) or export the image again.")
+    unit = header.get_xyzt_units()[0]
+    if unit not in ("mm", "unknown"):
+        raise GeometryError("voxel sizes in mm", f"the unit {unit}", at, "Convert the header to mm (xyzt_units).")
+    affine = np.asarray(image.affine, dtype=np.float64)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+        raise GeometryError("an affine that can be inverted", "a singular or non-finite one", at,
+                            "Repair the header (sform, qform) or export the image again.")
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    if (np.abs(spacing / zooms - 1) > SAME_SPACING).any():
+        raise GeometryError("an affine with the voxel sizes of pixdim",
+                            f"{_mm(spacing)} in the affine, {_mm(zooms)} in pixdim", at,
+                            "Find out which one is right and correct the other, or export again.")
+    apart = _header_distance_mm(image)
+    if apart is not None and apart > SAME_HEADER_MM:
+        raise GeometryError("sform and qform that agree", f"corners up to {apart:.1f} mm apart", at,
+                            "Find out which one is right and copy it over the other.")
+    return affine
+
+
+def _header_distance_mm(image: nib.Nifti1Image) -> float | None:
+    """How far sform and qform lie apart at the corners; None where the header does not have both."""
+    sform, s_code = image.header.get_sform(coded=True)
+    qform, q_code = image.header.get_qform(coded=True)
+    if not s_code or not q_code or sform is None or qform is None:
+        return None
+    three = (image.shape[0], image.shape[1], image.shape[2])
+    return Grid(three, np.asarray(sform)).max_corner_distance_mm(Grid(three, np.asarray(qform)))
+
+
+def _mm(values: np.ndarray) -> str:
+    return " x ".join(f"{v:.4g}" for v in values) + " mm"
+
+
+def _brief(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:160] or type(error).__name__

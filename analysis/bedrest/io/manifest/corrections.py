@@ -1,0 +1,90 @@
+"""What a person corrected in a study: edited masks and names of discs. Found and checked, not applied.
+
+Knows nothing of what is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from bedrest.errors import BedrestError, Problem
+from bedrest.io.files import sha256_of
+from bedrest.io.images.masks import read_label_map
+from bedrest.io.images.nifti import read_volume
+from bedrest.io.manifest.edited_masks import find_edited, read_edited
+from bedrest.io.manifest.entries import InputProblem, Manifest
+from bedrest.io.manifest.level_names import read_levels
+from bedrest.io.results import StudyResults
+from bedrest.settings import Study
+from bedrest.types import Grid
+from bedrest.vocabulary import Contrast, MaskRole
+
+
+@dataclass(frozen=True, eq=False)
+class Corrections:
+    """Corrections of a study as found.
+
+    Attributes
+    ----------
+    edited : DataFrame, as in `schemas.EDITED_MASKS`
+    levels : DataFrame, as in `schemas.LEVEL_NAMES`
+    problems : tuple of InputProblem
+        Of files and rows that nothing can be done with; what masks hold shows in `check_edited`.
+    """
+
+    edited: pd.DataFrame
+    levels: pd.DataFrame
+    problems: tuple[InputProblem, ...]
+
+
+def find_corrections(study: Study, manifest: Manifest, checksum: Callable[[Path], str] = sha256_of) -> Corrections:
+    """Edited masks and levels.csv of a study; `checksum` as in `build_manifest`.
+
+    Raises
+    ------
+    ManifestError, ManyProblems
+        A folder or file that study.toml names is missing, or levels.csv has wrong columns.
+    """
+    edited, problems = find_edited(study, manifest.sessions, checksum)
+    levels, more = read_levels(study, manifest.sessions)
+    return Corrections(edited, levels, (*problems, *more))
+
+
+def check_edited(study: Study, manifest: Manifest, edited: pd.DataFrame) -> list[InputProblem]:
+    """What speaks against measuring edited masks, as a run would find it.
+
+    Parameters
+    ----------
+    study : Study
+    manifest : Manifest
+    edited : DataFrame, as in `schemas.EDITED_MASKS`
+    """
+    problems = []
+    for subject, session, path in edited[["subject", "session", "path"]].itertuples(index=False):
+        where, automatic = f"{subject} {session}", StudyResults(study.output_dir).mask(subject, session)
+        try:
+            before = read_label_map(automatic, where=where) if automatic.is_file() else None
+            grid = _scan_grid(manifest.scans, subject, session) if before is None else None
+            read_edited(Path(path), before=before, grid=grid, where=where)
+        except BedrestError as error:
+            problems.append(InputProblem(subject, session, Problem(error.where, error.expected, error.found,
+                                                                   error.remedy)))
+    return problems
+
+
+def _scan_grid(scans: pd.DataFrame, subject: str, session: str) -> Grid | None:
+    """Grid of a visit's first readable file; what cannot be read is told by the manifest's own check."""
+    own = scans[(scans["subject"] == subject) & (scans["session"] == session)]
+    path_of = dict(zip(own["contrast"], own["path"], strict=True))
+    for kind in (*Contrast, MaskRole.MASK):
+        if kind in path_of:
+            read = read_label_map if kind == MaskRole.MASK else read_volume
+            try:
+                return read(Path(path_of[kind]), where=f"{subject} {session}").grid
+            except BedrestError:
+                continue
+    return None

@@ -1,0 +1,143 @@
+"""Masks corrected by hand: where they lie, whose they are, whether they may be measured.
+
+Reads only: nothing in the toolkit writes or removes them. Knows nothing of what is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bedrest.errors import ImageError, ManifestError, Problem
+from bedrest.io.files import sha256_of
+from bedrest.io.images.masks import read_label_map
+from bedrest.io.images.nifti import require_same_grid
+from bedrest.io.manifest.entries import InputProblem
+from bedrest.io.results import StudyResults
+from bedrest.io.tables.typed_csv import typed
+from bedrest.schemas import EDITED_MASKS
+from bedrest.settings import Study
+from bedrest.types import Grid, LabelMap
+from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL
+
+_ENDINGS = (".nii.gz", ".nii")
+_IMAGES = (*_ENDINGS, ".nrrd", ".mha", ".mhd", ".mgz", ".img")
+_MOST_UNNAMED = 50
+
+
+def find_edited(study: Study, visits: pd.DataFrame,
+                checksum: Callable[[Path], str] = sha256_of) -> tuple[pd.DataFrame, list[InputProblem]]:
+    """Edited masks of a study, and files beside them that belong to no visit.
+
+    Parameters
+    ----------
+    study : Study
+    visits : DataFrame
+        Columns subject and session: every visit that a mask may be of.
+    checksum : function of a path
+        As in `manifest.build_manifest`.
+
+    Returns
+    -------
+    DataFrame, as in `schemas.EDITED_MASKS`
+    list of InputProblem
+
+    Raises
+    ------
+    ManifestError
+        The folder that study.toml names is not there, or is the one that automatic masks are written to.
+    """
+    folder = study.edited_dir
+    results = StudyResults(study.output_dir)
+    if folder.resolve() == results.mask("x", "y").parent.resolve():
+        raise ManifestError("a folder of its own for edited masks", "the folder of the automatic ones", str(folder),
+                            f"Name another folder as edited in {study.path}.")
+    if study.edited is not None and not folder.is_dir():
+        raise ManifestError("the folder of edited masks", "no such folder", str(folder),
+                            f"Make it, or correct edited in {study.path}.")
+    files = sorted(p for p in folder.glob("*") if p.name.endswith(_IMAGES) and not p.name.startswith("."))
+    visit_of = {results.mask(s, v).name.removesuffix(".nii.gz"): (s, v)
+                for s, v in visits[["subject", "session"]].itertuples(index=False)}
+    rows: dict[tuple[str, str], Path] = {}
+    problems = []
+    for path in files:
+        visit = visit_of.get(_stem(path))
+        if visit is None or not path.name.endswith(_ENDINGS):
+            problems.append(InputProblem("", "", _stranger(path, list(visit_of))))
+        elif visit in rows:
+            problems.append(InputProblem(*visit, Problem(
+                f"{visit[0]} {visit[1]}, edited mask", "one file", f"{rows[visit]} and {path.name}",
+                "Keep one of them in the folder."), excludes_subject=True))
+        else:
+            rows[visit] = path.absolute()
+    frame = pd.DataFrame([(*visit, str(p), _checksum(p, checksum)) for visit, p in rows.items()],
+                         columns=EDITED_MASKS.column_names, dtype="str")
+    return typed(frame, EDITED_MASKS), problems
+
+
+def read_edited(path: Path, *, before: LabelMap | None, grid: Grid | None, where: str) -> LabelMap:
+    """An edited mask that may be measured in place of the automatic one.
+
+    Parameters
+    ----------
+    path : Path
+    before : LabelMap or None
+        The mask before editing; None where segmentation made none. Its unnamed discs may stand in the edited one.
+    grid : Grid or None
+        Of the scan; asked only where there is no mask before.
+    where : str
+        Subject and session, for messages.
+
+    Raises
+    ------
+    ImageError
+        The file cannot be read, holds no disc, or holds labels that stand for none.
+    GeometryError
+        It lies on another grid.
+    """
+    at = f"{where}, edited mask ({path})"
+    mask = read_label_map(path, where=f"{where}, edited mask")
+    scan = before.grid if before is not None else grid
+    if scan is not None:
+        require_same_grid(scan, mask.grid, where=at, names=("the scan", "the edited mask"),
+                          remedy="Save it again on the grid of the automatic mask: see docs/manual_correction.md.")
+    found = set(np.unique(mask.data).tolist()) - {0}
+    if not found:
+        raise ImageError("at least one labelled voxel", "an empty mask", at,
+                         "Check what was saved; to leave out a whole visit, take it out of the study.")
+    if strange := sorted(found - _known(before)):
+        raise ImageError("labels out of 1 = L5-S1 to 7 = T11-T12 and those of unnamed discs of the automatic mask",
+                         f"{', '.join(map(str, strange))}", at,
+                         "Give these voxels the number of their disc; segments must keep their label values.")
+    return mask if scan is None else LabelMap(mask.data, scan)  # programs round headers when they save
+
+
+def _known(before: LabelMap | None) -> set[int]:
+    unnamed = (range(FIRST_UNNAMED_LABEL, FIRST_UNNAMED_LABEL + _MOST_UNNAMED) if before is None
+               else (k for k in np.unique(before.data).tolist() if k >= FIRST_UNNAMED_LABEL))
+    return {*LEVEL_OF_LABEL, *unnamed}
+
+
+def _stem(path: Path) -> str:
+    return next(path.name.removesuffix(e) for e in _IMAGES if path.name.endswith(e))
+
+
+def _stranger(path: Path, stems: list[str]) -> Problem:
+    """A file that nobody would read: told, so that no correction is lost in silence."""
+    stem = _stem(path)
+    near, ending = get_close_matches(stem, stems, n=1, cutoff=0.5), path.name.removeprefix(stem)
+    remedy = "Move it elsewhere."
+    if near:
+        remedy = f"Rename it to {near[0]}{ending}?" if ending in _ENDINGS else f"Save it as {near[0]}.nii.gz."
+    return Problem(str(path), "<subject>_<session>_discs.nii.gz (or .nii) of a visit of the study", path.name, remedy)
+
+
+def _checksum(path: Path, checksum: Callable[[Path], str]) -> str:
+    try:
+        return checksum(path)
+    except OSError:
+        return ""  # read_edited tells of files that cannot be read

@@ -1,0 +1,88 @@
+"""What the resolving of a study passes around: its manifest, what a layout found, what is wrong with it.
+
+Knows no layout and reads nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from bedrest.errors import Problem
+from bedrest.schemas import SCANS, SESSIONS, SUBJECTS
+
+VISIT_COLUMNS = tuple(SESSIONS.column_names)
+
+
+@dataclass(frozen=True)
+class InputProblem:
+    """One finding about a study's input.
+
+    Attributes
+    ----------
+    subject, session : str
+        Whom it concerns; empty when it concerns the whole study, or the whole subject.
+    problem : Problem
+    excludes_subject : bool
+        The subject cannot be analysed at all: what it is, or which of its files count, is not certain.
+    """
+
+    subject: str
+    session: str
+    problem: Problem
+    excludes_subject: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Manifest:
+    """A study as resolved: one row a subject, one a visit, one a file.
+
+    Attributes
+    ----------
+    subjects, sessions, scans : DataFrame
+        By `schemas.SUBJECTS`, `SESSIONS`, `SCANS`, except for rows of subjects that `problems` exclude.
+        Paths are absolute.
+    problems : tuple of InputProblem
+        What was met while resolving.
+    """
+
+    subjects: pd.DataFrame
+    sessions: pd.DataFrame
+    scans: pd.DataFrame
+    problems: tuple[InputProblem, ...] = ()
+
+
+@dataclass
+class Found:
+    """What one layout found, before the study's own words are added.
+
+    Attributes
+    ----------
+    subjects : DataFrame
+        `subject` and any column of `schemas.SUBJECTS`, further columns kept.
+    visits : DataFrame
+        `subject`, `session` and any column of `schemas.SESSIONS`; visits without files may stand here.
+    scans : DataFrame
+        `subject`, `session`, `contrast`, `path` (absolute) and, where given, `sha256`.
+    subjects_file : str
+        Where the subjects were listed; empty when no table lists them.
+    problems : list of InputProblem
+    """
+
+    subjects: pd.DataFrame = field(default_factory=lambda: no_rows(SUBJECTS.column_names[:2]))
+    visits: pd.DataFrame = field(default_factory=lambda: no_rows(VISIT_COLUMNS[:2]))
+    scans: pd.DataFrame = field(default_factory=lambda: no_rows(SCANS.column_names))
+    subjects_file: str = ""
+    problems: list[InputProblem] = field(default_factory=list)
+
+
+def no_rows(columns: list[str] | tuple[str, ...]) -> pd.DataFrame:
+    """An empty frame of text columns."""
+    return pd.DataFrame({c: pd.Series(dtype="str") for c in columns})
+
+
+def scan_rows(rows: list[tuple[str, str, str, str]]) -> pd.DataFrame:
+    """Frame of (subject, session, contrast, path)."""
+    frame = pd.DataFrame(rows, columns=SCANS.column_names[:4], dtype="str")
+    return frame.assign(sha256="").astype("str")

@@ -1,0 +1,151 @@
+"""Checks a resolved study against its files before anything is computed. Collects, never raises for bad data."""
+
+from __future__ import annotations
+
+import errno
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from bedrest.errors import BedrestError, Problem
+from bedrest.io.files import no_plain_file, output_error
+from bedrest.io.images.masks import read_label_map, require_inside
+from bedrest.io.images.nifti import read_grid, read_volume, require_same_grid, require_shared
+from bedrest.io.manifest.entries import InputProblem, Manifest
+from bedrest.settings import Study
+from bedrest.types import Grid, LabelMap
+from bedrest.vocabulary import Contrast, MaskRole
+
+_ORDER = (*Contrast, *MaskRole)
+
+
+@dataclass(frozen=True, eq=False)
+class _Placed:
+    """Where a file lies in the world, and what it labels if it is a mask that labels something."""
+
+    grid: Grid
+    mask: LabelMap | None = None
+
+
+def check_manifest(study: Study, manifest: Manifest, *, whole: bool = True) -> list[InputProblem]:
+    """Everything that speaks against running this study as it is.
+
+    Parameters
+    ----------
+    study : Study
+    manifest : Manifest
+    whole : bool
+        Read every image whole; otherwise its header, and see that the file is not cut off.
+
+    Returns
+    -------
+    list of InputProblem
+        Study-wide ones first, then subject by subject.
+    """
+    problems = [*_study_problems(study, manifest), *manifest.problems]
+    sessions = manifest.sessions.groupby("subject")["session"].unique()
+    files = dict(list(manifest.scans.groupby(["subject", "session"])))
+    for subject in manifest.subjects["subject"]:
+        visits = list(sessions.get(subject, []))
+        if study.reference_session not in visits:
+            problems.append(InputProblem(subject, "", Problem(
+                subject, f"a visit {study.reference_session}, which change is counted from",
+                f"visits {', '.join(visits)}" if len(visits) else "no visit",
+                f"Add it, or choose another reference_session in {study.path}; without it there is no change.")))
+        for session in dict.fromkeys(visits):
+            rows = files.get((subject, session), manifest.scans.iloc[:0])
+            found = _visit_problems(study, rows, f"{subject} {session}", whole=whole)
+            problems += [InputProblem(subject, session, p) for p in found]
+    return sorted(problems, key=lambda p: (p.subject, p.session))
+
+
+def _study_problems(study: Study, manifest: Manifest) -> list[InputProblem]:
+    problems = []
+    if manifest.subjects.empty:
+        problems.append(Problem(str(study.images.root), f"subjects in the layout {study.images.layout!r}", "none",
+                                f"Correct images.root or images.layout in {study.path}; see data_manifest/README.md."))
+    elif manifest.scans.empty:
+        problems.append(Problem(str(study.images.root), f"images in the layout {study.images.layout!r}", "none",
+                                "See data_manifest/README.md for the file names of this layout."))
+    if (problem := unwritable(study.output_dir)) is not None:
+        problems.append(problem)
+    if study.weights is not None and not study.weights.is_file():
+        problems.append(Problem(str(study.weights), "a weights file", "no such file",
+                                f"Correct weights in {study.path}, or leave it out to use the shipped network."))
+    return [InputProblem("", "", p) for p in problems]
+
+
+def unwritable(folder: Path) -> Problem | None:
+    """Why a folder cannot be written or made, found out by trying in the nearest folder that exists."""
+    nearest = next(p for p in (folder, *folder.parents) if p.exists())
+    try:
+        if not nearest.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "Not a directory")
+        with tempfile.TemporaryFile(dir=nearest) as file:
+            file.write(b"bedrest")
+            file.flush()
+    except OSError as error:
+        told = output_error(error, nearest)
+        return Problem(f"output folder {folder} ({nearest})", told.expected, told.found, told.remedy)
+    return None
+
+
+def _visit_problems(study: Study, rows: pd.DataFrame, visit: str, *, whole: bool) -> list[Problem]:
+    """What is wrong with one visit's files, the images first, then what is missing, then how they fit."""
+    problems: list[Problem] = []
+    present = set(rows["contrast"])
+    if not present & {*Contrast, MaskRole.MASK}:
+        return [Problem(visit, "at least one image", "none", "Add the visit's files, or take the visit out.")]
+    if MaskRole.MASK not in present:
+        problems += [
+            Problem(visit, f"a {contrast.value} image, as study.toml lists it", f"only {', '.join(sorted(present))}",
+                    "Add the file, or take the contrast out of contrasts in study.toml.")
+            for contrast in study.contrasts if contrast not in present
+        ]
+    images: dict[str, tuple[_Placed, str]] = {}
+    for contrast in _ORDER:
+        for path in rows.loc[rows["contrast"] == contrast, "path"]:
+            found, image = _file_problems(Path(path), contrast, f"{visit} {contrast.value}", whole=whole)
+            problems += found
+            if image is not None:
+                images.setdefault(contrast.value, (image, path))
+    return [*problems, *_grid_problems(images, visit, resample=study.images.resample)]
+
+
+def _file_problems(path: Path, contrast: Contrast | MaskRole, where: str, *,
+                   whole: bool) -> tuple[list[Problem], _Placed | None]:
+    if why := no_plain_file(path):
+        return [Problem(f"{where} ({path})", "an image file", why, "Correct the path, or restore the file.")], None
+    try:
+        if not whole:
+            return [], _Placed(read_grid(path, where=where))
+        if isinstance(contrast, Contrast):
+            return [], _Placed(read_volume(path, where=where).grid)
+        mask = read_label_map(path, where=where)
+    except BedrestError as error:
+        return [Problem(error.where, error.expected, error.found, error.remedy)], None
+    if not mask.data.any():
+        return [Problem(f"{where} ({path})", "at least one labelled voxel", "an empty mask",
+                        "Check that the right file was exported.")], _Placed(mask.grid)
+    return [], _Placed(mask.grid, mask)
+
+
+def _grid_problems(images: dict[str, tuple[_Placed, str]], visit: str, *, resample: bool) -> list[Problem]:
+    """Files that do not lie on the grid of the visit's first file, or cannot be brought there."""
+    problems = []
+    names = list(images)
+    for name in names[1:]:
+        (first, first_path), (image, path) = images[names[0]], images[name]
+        where = f"{visit} {name} ({path})"
+        try:
+            if not resample:
+                require_same_grid(first.grid, image.grid, where=where, names=(first_path, path))
+            elif image.mask is not None:
+                require_inside(image.mask, first.grid, where=where)
+            else:
+                require_shared(first.grid, image.grid, where=where, onto=names[0])
+        except BedrestError as error:
+            problems.append(Problem(error.where, error.expected, error.found, error.remedy))
+    return problems

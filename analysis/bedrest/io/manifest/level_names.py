@@ -1,0 +1,109 @@
+"""levels.csv: names of discs set by hand. Read strictly: what cannot be understood is told and never guessed.
+
+Knows nothing of masks: whether a named disc is there shows when it is measured.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from difflib import get_close_matches
+
+import pandas as pd
+
+from bedrest.errors import Problem
+from bedrest.io.manifest.csv_layout import load
+from bedrest.io.manifest.entries import InputProblem
+from bedrest.io.tables.typed_csv import empty_table, read_text, typed
+from bedrest.schemas import LEVEL_NAMES
+from bedrest.settings import Study
+from bedrest.vocabulary import EXCLUDE, LEVELS
+
+_UNNAMED = re.compile(r"^unnamed-[1-9][0-9]*$")
+
+
+def read_levels(study: Study, visits: pd.DataFrame) -> tuple[pd.DataFrame, list[InputProblem]]:
+    """Names set by hand, and what is wrong with them; a row that cannot be used excludes its subject.
+
+    Parameters
+    ----------
+    study : Study
+    visits : DataFrame
+        Columns subject and session: every visit of the study.
+
+    Returns
+    -------
+    DataFrame, as in `schemas.LEVEL_NAMES`; no rows without a file
+    list of InputProblem
+
+    Raises
+    ------
+    ManifestError, ManyProblems
+        The file that study.toml names is missing, or its columns are not those of the table.
+    """
+    if study.levels_file is None:
+        return empty_table(LEVEL_NAMES), []
+    text = read_text(study.levels_file, LEVEL_NAMES.name)
+    frame, problems = load(text, LEVEL_NAMES)
+    if "session" not in frame:
+        frame = frame.assign(session="")
+    where = str(study.levels_file)
+    for row in frame.drop_duplicates().to_dict("records"):
+        place = f"{where}, {row['subject']} {row['session']} {row['found']}".replace("  ", " ")
+        problems += _row_problems(study, row, visits, place)
+    bad = {p.subject for p in problems if p.excludes_subject}
+    for subject in dict.fromkeys(s for s in frame["subject"] if s not in bad):
+        problems += _twice(study, subject, frame, where)
+    return typed(frame, LEVEL_NAMES), problems
+
+
+def names_of_visit(levels: pd.DataFrame, session: str) -> dict[str, str]:
+    """Found name -> level at one visit of one subject; a row of the visit goes before one of every visit.
+
+    Parameters
+    ----------
+    levels : DataFrame, as in `schemas.LEVEL_NAMES`, one subject
+    session : str
+    """
+    return {found: level for wanted in ("", session)
+            for found, level in levels.loc[levels["session"] == wanted, ["found", "level"]].itertuples(index=False)}
+
+
+def _row_problems(study: Study, row: dict[str, str], visits: pd.DataFrame, place: str) -> list[InputProblem]:
+    subject, session, found = row["subject"], row["session"], row["found"]
+    subjects = list(dict.fromkeys(visits["subject"]))
+    if subject not in subjects:
+        unknown = Problem(place, "a subject of the study", repr(subject), _remedy(subject, subjects))
+        return [InputProblem("", "", unknown)]
+    problems = []
+    own = list(visits.loc[visits["subject"] == subject, "session"])
+    if session and session not in own:
+        known = study.session_ids if session not in study.session_ids else own
+        problems.append(InputProblem(subject, "", Problem(
+            place, f"a visit of {subject} out of {', '.join(own)}, or an empty cell for every visit", repr(session),
+            _remedy(session, known)), excludes_subject=session not in study.session_ids))
+    if found not in LEVELS and not _UNNAMED.match(found):
+        problems.append(InputProblem(subject, "", Problem(
+            place, f"a name as found, one of {', '.join(LEVELS)} or unnamed-1, unnamed-2, ...", repr(found),
+            _remedy(found, (*LEVELS, "unnamed-1"))), excludes_subject=True))
+    return problems
+
+
+def _twice(study: Study, subject: str, frame: pd.DataFrame, where: str) -> list[InputProblem]:
+    """Two discs of a visit that the table itself makes one level."""
+    own = frame[frame["subject"] == subject]
+    told: dict[str, InputProblem] = {}
+    for session in study.session_ids:
+        names = names_of_visit(own, session)
+        counts = Counter(level for level in names.values() if level != EXCLUDE)
+        for level in (k for k, n in counts.items() if n > 1):
+            discs = " and ".join(found for found, to in names.items() if to == level)
+            told.setdefault(level + discs, InputProblem(subject, "", Problem(
+                f"{where}, {subject} {session}", f"one disc for {level}", f"{discs}",
+                "Correct one of them, or exclude it."), excludes_subject=True))
+    return list(told.values())
+
+
+def _remedy(word: str, known: tuple[str, ...] | list[str]) -> str:
+    near = get_close_matches(word, known, n=1) or [k for k in known if k.lower() == word.lower()]
+    return f"Did you mean {near[0]!r}?" if near else "Correct the cell, or remove the row."

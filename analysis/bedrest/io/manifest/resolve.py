@@ -1,0 +1,163 @@
+"""Resolves a study into its manifest: who, when, which files. One layout module finds, this one completes.
+
+What is uncertain is told as a problem and never guessed. Knows nothing of what images show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+
+import pandas as pd
+
+from bedrest.errors import ManifestError, Problem
+from bedrest.io.files import sha256_of
+from bedrest.io.manifest.bids_layout import find_bids
+from bedrest.io.manifest.csv_layout import find_csv, override
+from bedrest.io.manifest.entries import Found, InputProblem, Manifest
+from bedrest.io.manifest.image_checks import check_manifest
+from bedrest.io.manifest.ivdm3seg_layout import find_ivdm3seg
+from bedrest.io.tables.typed_csv import typed
+from bedrest.schemas import SCANS, SESSIONS, SUBJECTS
+from bedrest.settings import Study, is_safe_name
+
+__all__ = ["InputProblem", "Manifest", "build_manifest", "check_manifest"]
+
+_FIND: dict[str, Callable[[Study], Found]] = {"bids": find_bids, "ivdm3seg": find_ivdm3seg, "csv": find_csv}
+
+
+def build_manifest(study: Study, checksum: Callable[[Path], str] | None = sha256_of) -> Manifest:
+    """Resolve a study.
+
+    Parameters
+    ----------
+    study : Study
+    checksum : function of a path
+        Gives a file's SHA-256, or raises OSError or gives nothing where it cannot be read. None: files are read only
+        where a checksum was written down for them.
+
+    Returns
+    -------
+    Manifest
+        Its `problems` hold what was met; `check_manifest` repeats them and adds what the files themselves show.
+
+    Raises
+    ------
+    ManifestError, ManyProblems
+        The image folder or a table is missing, or a table has wrong columns.
+    """
+    root = study.images.root
+    if not root.is_dir():
+        raise ManifestError("the folder of images", "a file" if root.exists() else "no such folder", str(root),
+                            f"Correct images.root in {study.path}.")
+    found = _FIND[study.images.layout](study)
+    if study.images.layout != "csv":
+        found = override(study, found)
+    problems = list(found.problems)
+    scans, more = _known_visits(study, found.scans)
+    visits, others = _known_visits(study, found.visits)
+    told = {(p.subject, p.session) for p in more}
+    problems += [*more, *(p for p in others if (p.subject, p.session) not in told)]
+    subjects, more = _subjects(study, found, scans)
+    problems += more
+    excluded = {p.subject for p in problems if p.excludes_subject}
+    problems += [p for p in _duplicates(scans) if p.subject not in excluded]
+    scans, more = _with_checksums(scans, checksum)
+    return Manifest(subjects, _sessions(study, subjects, visits, scans), typed(scans, SCANS), (*problems, *more))
+
+
+def _known_visits(study: Study, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[InputProblem]]:
+    """Rows whose session the study knows; the others are left out and told once a visit."""
+    known = frame["session"].isin(study.session_ids)
+    problems = []
+    for subject, session in frame.loc[~known, ["subject", "session"]].drop_duplicates().itertuples(index=False):
+        near = get_close_matches(session, study.session_ids, n=1)
+        problems.append(InputProblem(subject, session, Problem(
+            f"{subject} {session}", f"a session out of {', '.join(study.session_ids)}", repr(session),
+            (f"Did you mean {near[0]!r}? Otherwise add" if near else "Add")
+            + f" a [[sessions]] block to {study.path}; until then the visit is left out.")))
+    return frame[known].reset_index(drop=True), problems
+
+
+def _subjects(study: Study, found: Found, scans: pd.DataFrame) -> tuple[pd.DataFrame, list[InputProblem]]:
+    """One row a subject, everybody with a group where only one is possible."""
+    listed = found.subjects.drop_duplicates("subject")
+    names = pd.concat([scans["subject"], found.visits["subject"]]).drop_duplicates()
+    extra = [s for s in names if s not in set(listed["subject"])]
+    problems = []
+    if found.subjects_file:
+        for subject in extra:
+            near = get_close_matches(subject, listed["subject"], n=1)
+            problems.append(InputProblem(subject, "", Problem(
+                f"{subject}", f"a row in {found.subjects_file}", "none",
+                f"Add the subject there{f', or did you mean {near[0]!r}' if near else ''}."), len(study.groups) > 1))
+    frame = pd.concat([listed, pd.DataFrame({"subject": extra}, dtype="str")], ignore_index=True)
+    group = frame["group"].fillna("").astype("str") if "group" in frame else pd.Series("", index=frame.index)
+    frame["group"] = group.where(group != "", study.groups[0] if len(study.groups) == 1 else "")
+    for subject in frame["subject"]:
+        if not is_safe_name(subject):
+            problems.append(InputProblem(subject, "", Problem(
+                f"subject {subject!r}", "letters, digits, spaces and . _ + -, a letter or digit first", repr(subject),
+                "Choose another identifier: it names files."), excludes_subject=True))
+    told = {p.subject for p in problems}
+    for subject, named in frame[["subject", "group"]].itertuples(index=False):
+        if named not in study.groups and subject not in told:
+            problems.append(_unknown_group(study, subject, named, found.subjects_file))
+    return typed(frame, SUBJECTS).sort_values("subject", ignore_index=True), problems
+
+
+def _unknown_group(study: Study, subject: str, group: str, file: str) -> InputProblem:
+    near = get_close_matches(group, study.groups, n=1)
+    where = f"{subject} ({file or 'no table lists the subjects'})"
+    remedy = f"Did you mean {near[0]!r}?" if near else f"Correct the group, or add it to groups in {study.path}."
+    return InputProblem(subject, "", Problem(where, f"a group out of {', '.join(map(repr, study.groups))}",
+                                             repr(group) if group else "no group", remedy), excludes_subject=True)
+
+
+def _duplicates(scans: pd.DataFrame) -> list[InputProblem]:
+    """Two files for one contrast of one visit: which one counts is not ours to guess."""
+    problems = []
+    for key, rows in scans.groupby(list(SCANS.key), sort=False):
+        if len(rows) > 1:
+            subject, session, contrast = map(str, key)
+            problems.append(InputProblem(subject, session, Problem(
+                f"{subject} {session} {contrast}", "one file", f"{len(rows)}: {', '.join(rows['path'])}",
+                "Keep one of them in the folder, or name it in images.scans_csv."), excludes_subject=True))
+    return problems
+
+
+def _sessions(study: Study, subjects: pd.DataFrame, visits: pd.DataFrame, scans: pd.DataFrame) -> pd.DataFrame:
+    """One row a visit. A subject of whom nothing at all was found gets every planned visit: it must not vanish."""
+    key = list(SESSIONS.key)
+    pairs = pd.concat([visits[key], scans[key]], ignore_index=True)
+    absent = [s for s in subjects["subject"] if s not in set(pairs["subject"])]
+    planned = pd.DataFrame([(s, i) for s in absent for i in study.session_ids], columns=key, dtype="str")
+    pairs = pd.concat([pairs, planned], ignore_index=True).drop_duplicates()
+    frame = pairs.merge(visits.drop_duplicates(key), on=key, how="left")
+    plan = {s.id: s for s in study.sessions}
+    days = pd.Series([plan[s].study_day for s in frame["session"]], index=frame.index, dtype="float64")
+    phases = pd.Series([plan[s].phase.value for s in frame["session"]], index=frame.index, dtype="str")
+    given_day = frame["study_day"].astype("float64") if "study_day" in frame else days
+    given_phase = frame["phase"].fillna("").astype("str") if "phase" in frame else phases
+    frame["study_day"] = given_day.fillna(days)
+    frame["phase"] = given_phase.where(given_phase != "", phases)
+    return typed(frame, SESSIONS).sort_values(["subject", "study_day"], ignore_index=True)
+
+
+def _with_checksums(scans: pd.DataFrame,
+                    checksum: Callable[[Path], str] | None) -> tuple[pd.DataFrame, list[InputProblem]]:
+    """Checksum of every file that can be read; one that was written down and does not fit is told."""
+    sums, problems = [], []
+    for row in scans.to_dict("records"):
+        path, given = Path(row["path"]), str(row.get("sha256") or "").lower()
+        try:
+            actual = (checksum or sha256_of)(path) if checksum or given else ""
+        except OSError:
+            actual = ""  # check_manifest tells of files that cannot be read
+        if given and actual and given != actual:
+            problems.append(InputProblem(row["subject"], row["session"], Problem(
+                f"{row['subject']} {row['session']} {row['contrast']} ({path})", f"the sha256 {given[:12]}... of the "
+                "scans table", f"{actual[:12]}...", "The file has changed: restore it, or correct the table.")))
+        sums.append(actual)
+    return scans.assign(sha256=pd.Series(sums, index=scans.index, dtype="str")), problems

@@ -1,0 +1,190 @@
+"""Names that stand for subjects in what is handed on: the key, words and tables under them, and the search for leaks.
+
+The key is drawn by chance and is the only secret: nothing can be reckoned back from a pseudonym. Knows no pages.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import secrets
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import unquote
+
+import pandas as pd
+
+from bedrest.errors import Problem
+from bedrest.io.tables.typed_csv import read_table, write_table
+from bedrest.schemas import INPUT_PROBLEMS, PSEUDONYMS, SUBJECTS, Table
+
+HIDDEN_FILE, HIDDEN_REASON = "(a file of the study)", "a problem with the input; the study's own pages tell which"
+# What tells a person beside the name: columns of one's own, clock times, checksums of images.
+_DROPPED = ("scan_time", "age", "sex", "height_cm", "weight_kg")
+_LONG = 6
+_PICTURES = (".png", ".webp", ".jpeg", ".jpg")
+_DATA = re.compile(r"data:image/[a-z]+;base64,[A-Za-z0-9+/=\s]*")
+_PDF_STREAM = re.compile(rb"stream\r?\n(.*?)\r?\nendstream", re.DOTALL)
+
+
+def load_key(path: Path, subjects: Iterable[str]) -> dict[str, str]:
+    """Pseudonyms of subjects: those of the key file, and new ones, drawn by chance and added to it, for who is new.
+
+    The file may be read and written by its owner alone.
+    """
+    known = read_table(path, PSEUDONYMS) if path.exists() else pd.DataFrame(columns=PSEUDONYMS.column_names)
+    names = dict(zip(known["subject"], known["pseudonym"], strict=True))
+    new = sorted(set(subjects) - set(names))
+    taken = {n.lower() for n in (*names, *names.values(), *new)}
+    letter = next(x for x in ("P", "Q", "X", "Pseudonym-") if not any(re.match(rf"{x}\d", n, re.I) for n in new))
+    free = [n for n in (f"{letter}{i:02d}" for i in range(1, len(new) + len(taken) + 1)) if n.lower() not in taken]
+    drawn = free[: len(new)]
+    secrets.SystemRandom().shuffle(drawn)
+    names |= dict(zip(new, drawn, strict=True))
+    if new:
+        before = os.umask(0o077)
+        try:
+            write_table(pd.DataFrame(names.items(), columns=PSEUDONYMS.column_names), path, PSEUDONYMS)
+        finally:
+            os.umask(before)
+    return names
+
+
+@dataclass(frozen=True)
+class Pseudonyms:
+    """How words and tables look to those who must not know who is who.
+
+    Attributes
+    ----------
+    names : mapping of subject to pseudonym
+    sessions : tuple of str
+    files : tuple of str
+        Paths of the study's files.
+    folders : tuple of str
+        Folders that no path may be told of: the study's, its images', its results', the user's own.
+    """
+
+    names: Mapping[str, str]
+    sessions: tuple[str, ...]
+    files: tuple[str, ...]
+    folders: tuple[str, ...]
+
+    @staticmethod
+    def is_common(name: str) -> bool:
+        """Could this name be a number or a letter that means something else? Then it is known by its place alone."""
+        return len(name) < 3 or (name.isdigit() and len(name) < 6)
+
+    @cached_property
+    def _paths(self) -> re.Pattern[str]:
+        known = sorted(map(re.escape, self.files), key=len, reverse=True)
+        below = [rf"{re.escape(f)}(?:/[^\s,;:'\")]*)?" for f in sorted(self.folders, key=len, reverse=True)]
+        return re.compile("|".join([*known, *below]) or r"(?!)")
+
+    @cached_property
+    def _name(self) -> re.Pattern[str]:
+        """A name by itself; a common one only before a session, in quotes, or where words begin or end with it."""
+        sure = [re.escape(n) for n in self.names if not self.is_common(n)]
+        common = [re.escape(n) for n in self.names if self.is_common(n)]
+        parts = []
+        if sure:
+            parts.append(rf"(?<![A-Za-z0-9])(?:{'|'.join(sorted(sure, key=len, reverse=True))})(?![A-Za-z0-9])")
+        if common:
+            any_of = "|".join(sorted(common, key=len, reverse=True))
+            visit = "|".join(map(re.escape, self.sessions))
+            parts += [rf"(?<![A-Za-z0-9.])(?:{any_of})(?=[ _/](?:{visit}))", rf"(?<=')(?:{any_of})(?=')",
+                      rf"\A(?:{any_of})(?=\Z|:| \()"]
+        return re.compile("|".join(parts) or r"(?!)")
+
+    def words(self, text: str) -> str:
+        """Words with pseudonyms in place of names and without paths."""
+        return self._name.sub(lambda m: self.names[m[0]], self._paths.sub(HIDDEN_FILE, text))
+
+    def table(self, frame: pd.DataFrame, table: Table) -> pd.DataFrame:
+        """Rows of a table, in the order of their pseudonyms; what describes a single person is left out.
+
+        Reasons of the input stage are left out as well: they quote what stands in files.
+        """
+        out = frame[[c for c in table.column_names if c in frame.columns]].copy()
+        if table is SUBJECTS or "scan_time" in out:
+            out = out.drop(columns=[c for c in _DROPPED if c in out])
+        if "sha256" in out:
+            out["sha256"] = ""
+        if table is INPUT_PROBLEMS:
+            out["reason"] = HIDDEN_REASON
+        elif "stage" in out and "reason" in out:
+            out["reason"] = out["reason"].where(out["stage"] != "input", HIDDEN_REASON)
+        for column in out.columns:
+            if column != "subject" and not pd.api.types.is_numeric_dtype(out[column]):
+                told = {v: self.words(v) if isinstance(v, str) else v for v in out[column].unique()}
+                out[column] = out[column].map(told)
+        if "subject" in out:
+            out["subject"] = [self.names.get(s, s) for s in out["subject"]]
+            out = out.sort_values("subject", kind="stable", ignore_index=True)
+        return out
+
+
+def find_leaks(folder: Path, hidden: Pseudonyms) -> list[Problem]:
+    """Files of a folder that hold a subject's name, or a path of the study, anywhere in their bytes or their own name.
+
+    Text is looked at as it stands and with entities and percent signs read; streams of PDF are unpacked. Names of fewer
+    than six characters are looked for as words, and not in the bytes of pictures, where chance would bring them. A name
+    that might be a number (see `Pseudonyms.is_common`) is looked for in the subject's column, beside a session, in
+    quotes, in links, and as all that a cell or heading holds.
+    """
+    sure = [n.lower() for n in hidden.names if not hidden.is_common(n)]
+    anywhere = [n for n in sure if len(n) >= _LONG]
+    folders = re.compile("|".join(rf"{re.escape(f)}(?![A-Za-z0-9])" for f in hidden.folders) or r"(?!)")
+    words = [rf"(?<![a-z0-9])(?:{'|'.join(re.escape(n) for n in sure)})(?![a-z0-9])"] if sure else []
+    if common := "|".join(re.escape(n.lower()) for n in hidden.names if hidden.is_common(n)):
+        visit = "|".join(re.escape(s.lower()) for s in hidden.sessions)
+        words += [rf"(?<![a-z0-9.])(?:{common})[ _/](?:{visit})", rf"(?<=')(?:{common})(?=')",
+                  rf"<(?:td class='key'|a [^>]*|h1|title)>\s*(?:{common})[\s,<]",
+                  rf"(?:subjects|thumbnails)/(?:{common})[./]"]
+    pattern, problems = re.compile("|".join(words) or r"(?!)"), []
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        name = path.relative_to(folder).as_posix()
+        found = _first_leak(path, name, anywhere, pattern, folders) or _named_in_column(path, hidden)
+        if found:
+            problems.append(Problem(name, "no name of a subject and no path of the study", repr(found),
+                                    "Nothing was handed on. Is it a word of study.toml? Then write that otherwise."))
+    return problems
+
+
+def _first_leak(path: Path, name: str, anywhere: list[str], words: re.Pattern[str], folders: re.Pattern[str]) -> str:
+    """What is found first: a long name anywhere, a word that is a name, a path; in any spelling but for paths."""
+    raw = path.read_bytes()
+    for text in (name, *_texts(path, raw)):
+        lower = text.lower()
+        found = next((w for w in anywhere if w in lower), "") or words.search(lower) or folders.search(text)
+        if found:
+            return found if isinstance(found, str) else found[0]
+    bare = raw.decode("latin-1")
+    lower, place = bare.lower(), folders.search(bare)
+    return next((w for w in anywhere if w in lower), "") or (place[0] if place else "")
+
+
+def _texts(path: Path, raw: bytes) -> Iterator[str]:
+    """What a file of these bytes says to those who read it; nothing of a picture."""
+    if path.suffix == ".pdf":
+        for stream in _PDF_STREAM.findall(raw):
+            try:
+                content = zlib.decompress(stream)
+            except zlib.error:
+                continue
+            if content.isascii():  # fonts and pictures are not
+                yield content.decode()
+    elif path.suffix not in _PICTURES:
+        text = _DATA.sub("data:", raw.decode("utf-8", "replace"))
+        yield text
+        yield unquote(html.unescape(text))
+
+
+def _named_in_column(path: Path, hidden: Pseudonyms) -> str:
+    if path.suffix != ".csv":
+        return ""
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return next((s for s in frame.get("subject", []) if s in hidden.names), "")

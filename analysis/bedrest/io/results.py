@@ -1,0 +1,186 @@
+"""Where everything of a study's output lies. Notebooks and stages find results through this and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bedrest.errors import ManifestError, OutputError
+from bedrest.io.tables.typed_csv import read_table, read_tables
+from bedrest.schemas import TABLES, Table
+from bedrest.settings import load_study
+
+# What `bedrest verify` answers for. Slices of the tables and measured masks lie in work/<subject>.
+_OUTPUTS = ("*.html", "*.ipynb", "*.md", "manifest/*", "tables/*", "masks/*", "figures/*", "subjects/*", "own/*",
+            "work/*/*.csv", "work/*/*.nii.gz", "work/*/*.tsv")
+_NOT_OUTPUTS = (("work", "pages"), ("work", "settings"))
+
+
+@dataclass(frozen=True)
+class StudyResults:
+    """The output folder of one study."""
+
+    output_dir: Path
+
+    def manifest_table(self, table: Table) -> Path:
+        return self.output_dir / "manifest" / f"{table.name}.csv"
+
+    def subject_dir(self, subject: str) -> Path:
+        return self.output_dir / "work" / subject
+
+    def subject_table(self, subject: str, table: Table) -> Path:
+        return self.subject_dir(subject) / f"{table.name}.csv"
+
+    def table(self, table: Table) -> Path:
+        return self.output_dir / "tables" / f"{table.name}.csv"
+
+    def mask(self, subject: str, session: str) -> Path:
+        return self.output_dir / "masks" / f"{subject}_{session}_discs.nii.gz"
+
+    def tissue_mask(self, subject: str, session: str) -> Path:
+        return self.output_dir / "masks" / f"{subject}_{session}_tissues.nii.gz"
+
+    def probability(self, subject: str, session: str) -> Path:
+        return self.output_dir / "masks" / f"{subject}_{session}_probability.nii.gz"
+
+    @property
+    def label_files(self) -> Path:
+        """Stem of the colour tables for ITK-SNAP and 3D Slicer, which hold for every mask of the study."""
+        return self.output_dir / "masks" / "labels"
+
+    def measured_mask(self, subject: str, session: str) -> Path:
+        """The mask as it was measured; there only where a person corrected it or its names."""
+        return self.subject_dir(subject) / f"{session}_measured.nii.gz"
+
+    def thumbnails(self, subject: str) -> Path:
+        """Folder of a subject's thumbnails."""
+        return self.output_dir / "thumbnails" / subject
+
+    def thumbnail(self, subject: str, session: str) -> Path:
+        return self.thumbnails(subject) / f"{session}.webp"
+
+    @property
+    def figures(self) -> Path:
+        return self.output_dir / "figures"
+
+    def page(self, name: str) -> Path:
+        """A page by its name, for example method_checks or own/mine."""
+        return self.output_dir / f"{name}.html"
+
+    def page_record(self, name: str) -> Path:
+        """What became of a page: one row of `schemas.REPORTS`."""
+        return self.output_dir / "work" / "pages" / f"{name}.csv"
+
+    def subject_html(self, subject: str) -> Path:
+        return self.output_dir / "subjects" / f"{subject}.html"
+
+    @property
+    def cohort_html(self) -> Path:
+        return self.output_dir / "cohort.html"
+
+    @property
+    def index_html(self) -> Path:
+        return self.output_dir / "index.html"
+
+    @property
+    def paper_text(self) -> Path:
+        return self.output_dir / "methods_and_results.md"
+
+    @property
+    def provenance_json(self) -> Path:
+        return self.output_dir / "provenance.json"
+
+    @property
+    def program_json(self) -> Path:
+        """What `bedrest run` recorded of the program before it started."""
+        return self.output_dir / "work" / "program.json"
+
+    @property
+    def checksums_json(self) -> Path:
+        """Checksums of files that need not be read again: see `files.Checksums`."""
+        return self.output_dir / "work" / "checksums.json"
+
+    @property
+    def runs_json(self) -> Path:
+        """Every run that did something, with its time and exit status."""
+        return self.output_dir / "work" / "runs.json"
+
+    def output_files(self) -> list[str]:
+        """Every file of the results that is there now, relative to the output folder; see `_OUTPUTS`."""
+        files = {f for pattern in _OUTPUTS for f in self.output_dir.glob(pattern)}
+        names = (f.relative_to(self.output_dir) for f in files
+                 if f.is_file() and not f.name.startswith(".") and f != self.provenance_json)
+        return sorted(n.as_posix() for n in names if n.parts[:2] not in _NOT_OUTPUTS)
+
+    @staticmethod
+    def read_json(path: Path, *, default: Any = None) -> Any:
+        """A JSON file; `default` where there is none.
+
+        Raises
+        ------
+        OutputError
+            It cannot be read, or there is neither file nor default.
+        """
+        if not path.is_file() and default is not None:
+            return default
+        try:
+            return json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise OutputError("a JSON file that `bedrest run` wrote", str(error), str(path), "Run `bedrest run`.") \
+                from error
+
+    def read(self, table: Table, *, subject: str = "") -> pd.DataFrame:
+        """A cohort table; where a subject is named, that subject's rows, and no others are checked."""
+        return read_table(self.table(table), table, subject=subject)
+
+    def read_subject(self, subject: str, table: Table) -> pd.DataFrame:
+        """One subject's slice of a table."""
+        return read_table(self.subject_table(subject, table), table)
+
+    def read_subjects(self, subjects: Iterable[str], table: Table) -> pd.DataFrame:
+        """The slices of many subjects as one table."""
+        return read_tables([self.subject_table(s, table) for s in subjects], table)
+
+    def read_manifest(self, table: Table) -> pd.DataFrame:
+        """A manifest table as the study was resolved."""
+        return read_table(self.manifest_table(table), table)
+
+    def named(self, name: str) -> pd.DataFrame:
+        """A cohort table by its name, for example measures.
+
+        Raises
+        ------
+        ManifestError
+            There is no table of this name.
+        """
+        known = {t.name: t for t in TABLES if self.table(t).is_file()}
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            raise ManifestError(f"a table out of {', '.join(sorted(known)) or 'none: nothing was run'}", repr(name),
+                                str(self.output_dir / "tables"),
+                                f"Did you mean {near[0]!r}?" if near else "Name one of them.")
+        return self.read(known[name])
+
+
+def open_study(study_toml: str | Path, output_dir: str | Path = "") -> StudyResults:
+    """The stored results of a study, for a notebook of one's own: ``open_study("study.toml").named("measures")``.
+
+    Parameters
+    ----------
+    study_toml : path of the study.toml
+    output_dir : path, optional
+        Where the results lie, if they are not where study.toml says: the default folder, reports/<name>, is looked for
+        in the folder that Python was started in.
+
+    Raises
+    ------
+    StudyError, ManyProblems
+        study.toml cannot be used.
+    """
+    return StudyResults(Path(output_dir) if output_dir else load_study(Path(study_toml)).output_dir)

@@ -1,0 +1,20 @@
+"""Where files lie that ship with the program but beside its source root: sources of the pages, the workflow's files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bedrest
+
+PACKAGE = Path(bedrest.__file__).parent
+
+
+def shipped(name: str) -> Path:
+    """Path of `notebooks/...` or `pipelines/...`: inside the package of a wheel, in the repository of a source tree.
+
+    Parameters
+    ----------
+    name : relative to the root of the repository
+    """
+    packed = PACKAGE / name
+    return packed if packed.exists() else PACKAGE.parents[1] / name

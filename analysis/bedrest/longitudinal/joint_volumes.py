@@ -1,0 +1,216 @@
+"""All visits of a subject measured as one problem: each disc looked at in one common place, from every visit.
+
+Each visit's image around a disc is moved rigidly to the mean of the visits' poses of that disc (`poses`), so that the
+disc lies on the grid in the same way at every visit. The network then looks several times, each look on another part
+of its grid, and the probabilities are summed over one region for all visits. What the network gets wrong about this
+disc at this place on the grid is then the same at every visit and leaves the change alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+from skimage.segmentation import expand_labels
+
+from bedrest.anatomy.structures import Structure
+from bedrest.imaging.orientation import turn_to_ras
+from bedrest.imaging.resample import grid_with_spacing
+from bedrest.longitudinal.error_model import ErrorModel
+from bedrest.longitudinal.poses import Pose, mean_pose, pose_of, rigid, turn_deg
+from bedrest.measure.volumes import REACH_MM
+from bedrest.segmentation.forward import forward
+from bedrest.segmentation.network import WORKING_SPACING_MM
+from bedrest.segmentation.predict import calibrated, network_input, shifted
+from bedrest.segmentation.weights import TrainedNetwork, key_of
+from bedrest.types import Affine, Grid, LabelMap, Scan, Volume
+from bedrest.vocabulary import LEVEL_OF_LABEL, Contrast, VolumeMethod
+
+BOX = (36, 64, 64)  # voxels around a disc: 72 x 80 x 80 mm, what the network needs to see of its neighbours
+# Voxels by which the looks are shifted: fractions move the grid, whole voxels the network's strides. Half are mirrored.
+LOOKS: tuple[tuple[tuple[float, float, float], bool], ...] = (
+    ((0.0, 0.0, 0.0), False), ((1.5, 4.5, 8.25), True), ((-0.75, -3.75, 4.5), False), ((-1.25, 8.25, -4.25), True))
+SPLINE = 10
+
+
+@dataclass(frozen=True, eq=False)
+class SeenVisit:
+    """What one visit brings.
+
+    Attributes
+    ----------
+    image : float32, (5, I, J, K), normalised, axes right, front, head
+    grid : Grid of `image`
+    contrasts : those that the visit has
+    poses : label to Pose, of the discs that were named
+    """
+
+    image: NDArray[np.float32]
+    grid: Grid
+    contrasts: frozenset[Contrast]
+    poses: dict[int, Pose]
+
+
+@dataclass(frozen=True)
+class JointVolume:
+    """One disc at one visit, from all visits together.
+
+    Attributes
+    ----------
+    label : int
+    session : str
+    contrasts : those that every visit has; no others were looked at
+    looks_mm3 : volume from each look
+    softness : share of the volume that is undecided, sum of p (1 - p) over sum of p; mean over the looks
+    turn_deg : how far the visit was turned towards the mean
+    """
+
+    label: int
+    session: str
+    contrasts: frozenset[Contrast]
+    looks_mm3: tuple[float, ...]
+    softness: float
+    turn_deg: float
+
+    @property
+    def volume_mm3(self) -> float:
+        """Mean over the looks."""
+        return float(np.mean(self.looks_mm3))
+
+    @property
+    def looks_sd_mm3(self) -> float:
+        """SD over the looks."""
+        return float(np.std(self.looks_mm3, ddof=1))
+
+
+def see(scan: Scan, poses: Mapping[int, Pose]) -> SeenVisit:
+    """Keep of one visit what the joint measurement needs.
+
+    Parameters
+    ----------
+    scan : its contrasts
+    poses : label to Pose, from `poses_of`
+    """
+    turn = turn_to_ras(scan.grid)
+    working = grid_with_spacing(turn.turned, WORKING_SPACING_MM)
+    image = network_input({c: turn.apply(v.data) for c, v in scan.contrasts.items()}, turn.turned, working)
+    return SeenVisit(image, working, frozenset(scan.contrasts), dict(poses))
+
+
+def poses_of(discs: LabelMap, probability: Volume) -> dict[int, Pose]:
+    """Where the discs of one visit lie, by label.
+
+    Parameters
+    ----------
+    discs, probability : mask, and calibrated probability of disc, on one grid
+    """
+    boxes = ndimage.find_objects(discs.data)
+    return {label: _pose(discs, probability, label, box) for label, box in enumerate(boxes, start=1) if box is not None}
+
+
+def _pose(discs: LabelMap, probability: Volume, label: int, box: tuple[slice, slice, slice]) -> Pose:
+    wide = tuple(slice(max(s.start - 2, 0), s.stop + 2) for s in box)
+    near = expand_labels(discs.data[wide], 2) == label
+    share = np.where(near, probability.data[wide], 0)
+    affine = discs.grid.affine_ras_mm.copy()
+    affine[:3, 3] = (affine @ [*(s.start for s in wide), 1])[:3]
+    return pose_of(share, affine)
+
+
+def joint_volumes(trained: TrainedNetwork, visits: Mapping[str, SeenVisit], label: int, *, device: str,
+                  errors: ErrorModel | None = None,
+                  looks: Sequence[tuple[tuple[float, float, float], bool]] = LOOKS) -> list[JointVolume]:
+    """Volumes of one disc at every visit that has it, all measured alike; none where the visits share no contrast.
+
+    Parameters
+    ----------
+    visits : session to SeenVisit
+    label : the disc
+    errors : of these weights: volumes are freed from the bias that was found for the level
+    looks : shift in voxels, and whether mirrored
+    """
+    mine = {s: v for s, v in visits.items() if label in v.poses}
+    common = frozenset.intersection(*(v.contrasts for v in mine.values())) if mine else frozenset()
+    if not common:
+        return []
+    middle = mean_pose([v.poses[label] for v in mine.values()])
+    level = LEVEL_OF_LABEL[label]
+    shift_by_level = trained.calibration.given(common).by_level.get(level, 0.0)
+    known = errors.given(key_of(common), VolumeMethod.JOINT) if errors else None
+    unbiased = 1 / (1 + known.bias.get(level, 0.0)) if known else 1.0
+    motions = {s: rigid(middle, v.poses[label]) for s, v in mine.items()}
+    directions = _mean_directions([v.grid for v in mine.values()])
+    volumes: dict[str, list[float]] = {s: [] for s in mine}
+    softness: dict[str, list[float]] = {s: [] for s in mine}
+    for shift, mirrored in looks:
+        grid = _box_grid(middle, directions, shift)
+        seen = {s: _look(trained, v, motions[s], grid, common, mirrored=mirrored, device=device)
+                for s, v in mine.items()}
+        region = _region(np.mean(list(seen.values()), axis=0), grid, middle.centre_mm)
+        for session, probability in seen.items():
+            own = shifted(probability[region].astype(np.float64), shift_by_level)
+            total = float(own.sum())
+            volumes[session].append(unbiased * total * grid.voxel_volume_mm3)
+            softness[session].append(float((own * (1 - own)).sum()) / total if total else np.nan)
+    return [JointVolume(label, s, common, tuple(v), float(np.mean(softness[s])), turn_deg(motions[s]))
+            for s, v in volumes.items()]
+
+
+def _mean_directions(grids: Sequence[Grid]) -> NDArray[np.float64]:
+    """(3, 3) mean of the scans' axes."""
+    axes = np.array([g.affine_ras_mm[:3, :3] / g.spacing_mm for g in grids])
+    mean: NDArray[np.float64] = Rotation.from_matrix(axes).mean().as_matrix()
+    return mean
+
+
+def _box_grid(middle: Pose, directions: NDArray[np.float64], shift: tuple[float, float, float]) -> Grid:
+    affine = np.eye(4)
+    affine[:3, :3] = directions * WORKING_SPACING_MM
+    affine[:3, 3] = middle.centre_mm - affine[:3, :3] @ ((np.array(BOX) - 1) / 2 + shift)
+    return Grid(BOX, affine)
+
+
+def _look(trained: TrainedNetwork, visit: SeenVisit, motion: Affine, grid: Grid, contrasts: frozenset[Contrast], *,
+          mirrored: bool, device: str) -> NDArray[np.float32]:
+    """Probability of disc in `grid`, where the visit's disc has been moved to the middle."""
+    to_visit = np.linalg.inv(visit.grid.affine_ras_mm) @ motion @ grid.affine_ras_mm
+    part = _part(to_visit, visit.grid.shape)
+    offset = to_visit[:3, 3] - [s.start for s in part]
+    image = np.zeros((len(Contrast), *grid.shape), np.float32)
+    for channel, contrast in enumerate(Contrast):
+        if contrast in contrasts:
+            image[channel] = np.maximum(ndimage.affine_transform(
+                visit.image[channel][part], to_visit[:3, :3], offset, grid.shape, order=3, mode="nearest"), 0)
+    if mirrored:
+        image = np.ascontiguousarray(image[:, ::-1])
+    scores = forward(trained.network, image, device)
+    disc = calibrated(scores.data, trained.calibration.given(contrasts))[Structure.DISC]
+    result: NDArray[np.float32] = disc[::-1] if mirrored else disc
+    return result
+
+
+def _part(to_visit: Affine, shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """What of a visit's grid interpolation can reach: a spline forgets what lies farther than SPLINE voxels away."""
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in BOX], indexing="ij")).reshape(3, -1)
+    reached = to_visit[:3, :3] @ corners + to_visit[:3, 3:]
+    first = np.clip(np.floor(reached.min(axis=1)) - SPLINE, 0, np.maximum(np.array(shape) - 2, 0)).astype(int)
+    last = np.clip(np.ceil(reached.max(axis=1)) + SPLINE, first, np.array(shape) - 1).astype(int)
+    return tuple(slice(int(a), int(b) + 1) for a, b in zip(first, last, strict=True))
+
+
+def _region(probability: NDArray[np.float32], grid: Grid, centre_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """The disc at `centre_mm` with its rim; other discs in the box keep theirs."""
+    discs, n = ndimage.label(probability >= 0.5)
+    if n == 0:
+        return np.zeros(grid.shape, bool)
+    centre = np.linalg.inv(grid.affine_ras_mm) @ np.append(centre_mm, 1)
+    sizes = np.bincount(discs.ravel(), minlength=n + 1)
+    near = [np.linalg.norm((np.argwhere(discs == k).mean(axis=0) - centre[:3]) * grid.spacing_mm)
+            if sizes[k] > 20 else float("inf") for k in range(1, n + 1)]
+    wide = expand_labels(discs, REACH_MM, spacing=tuple(grid.spacing_mm))
+    result: NDArray[np.bool_] = wide == 1 + near.index(min(near))
+    return result

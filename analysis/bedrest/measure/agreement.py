@@ -1,0 +1,200 @@
+"""Two masks of one scan -> how well they agree, disc by disc.
+
+Knows nothing of who made which.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from scipy.ndimage import find_objects
+from scipy.ndimage import label as connected
+
+from bedrest.errors import GeometryError
+from bedrest.measure.discs import require_same_grid
+from bedrest.measure.geometry import bounding_box, centre_of_mass_mm
+from bedrest.measure.surfaces import surface_distances
+from bedrest.types import LabelIJK, LabelMap
+from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL, Status
+
+_SMALLEST_DISC_VOXELS = 100
+
+
+@dataclass(frozen=True)
+class DiscAgreement:
+    """Agreement of a predicted with a reference disc; every value NaN when failed.
+
+    Attributes
+    ----------
+    level : disc level
+    dice : 2|A and B|/(|A|+|B|), 0 to 1
+    centre_distance_mm : distance of the centres of mass; its mean over discs is MLD, Li et al. 2018 eq. 2
+    assd_mm, maad_mm, hausdorff_mm, hausdorff95_mm : see `surfaces.SurfaceDistances`
+    volume_predicted_mm3, volume_reference_mm3 : voxel count times voxel volume
+    volume_error_percent : (predicted - reference) / reference * 100
+    status, reason : see `vocabulary.Status`
+    """
+
+    level: str
+    dice: float = math.nan
+    centre_distance_mm: float = math.nan
+    assd_mm: float = math.nan
+    maad_mm: float = math.nan
+    hausdorff_mm: float = math.nan
+    hausdorff95_mm: float = math.nan
+    volume_predicted_mm3: float = math.nan
+    volume_reference_mm3: float = math.nan
+    volume_error_percent: float = math.nan
+    status: str = Status.OK
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class AgreementSummary:
+    """Agreement over discs, in the terms of Li et al. 2018, eq. 2 and 3.
+
+    Attributes
+    ----------
+    mld_mm, sd_mm : mean and sample SD (n - 1) of the centre distances
+    mdoc, sddoc : mean and sample SD (n - 1) of the Dice coefficients
+    n, n_failed : discs compared, and discs that could not be
+    """
+
+    mld_mm: float
+    sd_mm: float
+    mdoc: float
+    sddoc: float
+    n: int
+    n_failed: int
+
+
+def compare_masks(
+    predicted: LabelMap, reference: LabelMap, *, levels: Mapping[int, str], reference_levels: Mapping[int, str]
+) -> list[DiscAgreement]:
+    """Compare two masks level by level.
+
+    Parameters
+    ----------
+    predicted, reference : LabelMap, shape (I, J, K), on one grid
+    levels, reference_levels : label to level in each of the two
+
+    Returns
+    -------
+    list of DiscAgreement
+        One for each level named in either mapping, those of `levels` first. A level that is missing in either mask
+        is failed and says in which.
+
+    Raises
+    ------
+    GeometryError
+        If shapes differ or corners lie more than 0.1 mm apart.
+    """
+    require_same_grid(predicted.grid, reference.grid, what="predicted mask", other="reference mask")
+    label_predicted = {level: label for label, level in levels.items()}
+    label_reference = {level: label for label, level in reference_levels.items()}
+    names = dict.fromkeys([*label_predicted, *label_reference])
+    return [
+        _compare(predicted, reference, name, labels=(label_predicted.get(name), label_reference.get(name)))
+        for name in names
+    ]
+
+
+def _compare(
+    predicted: LabelMap, reference: LabelMap, level: str, *, labels: tuple[int | None, int | None]
+) -> DiscAgreement:
+    masks = [
+        np.zeros(m.data.shape, dtype=bool) if label is None else m.data == label
+        for m, label in zip((predicted, reference), labels, strict=True)
+    ]
+    missing = [who for who, m in zip(("predicted", "reference"), masks, strict=True) if not m.any()]
+    if missing:
+        where = " and in the ".join(missing)
+        return DiscAgreement(level, status=Status.FAILED, reason=f"{level} is missing in the {where} mask")
+    box = bounding_box(masks[0] | masks[1])
+    assert box is not None  # neither mask is empty
+    a, b = masks[0][box], masks[1][box]
+    grid = predicted.grid
+    count_a, count_b, both = (int(np.count_nonzero(m)) for m in (a, b, a & b))
+    centre_a, centre_b = (centre_of_mass_mm(m, box, grid.affine_ras_mm) for m in (a, b))
+    surface = surface_distances(a, b, spacing_mm=grid.spacing_mm)
+    return DiscAgreement(
+        level=level,
+        dice=dice_of(count_a, count_b, both),
+        centre_distance_mm=float(np.linalg.norm(centre_a - centre_b)),
+        **{f.name: getattr(surface, f.name) for f in fields(surface)},
+        volume_predicted_mm3=count_a * grid.voxel_volume_mm3,
+        volume_reference_mm3=count_b * grid.voxel_volume_mm3,
+        volume_error_percent=100 * (count_a - count_b) / count_b,
+    )
+
+
+def dice_of(count_a: int, count_b: int, both: int) -> float:
+    """Dice coefficient of two masks from their voxel counts, not both 0, and the count of voxels they share."""
+    return 2 * both / (count_a + count_b)
+
+
+def name_binary_reference(reference: LabelMap) -> LabelMap:
+    """Name the discs of a mask that holds them all under one label, as in IVDM3Seg.
+
+    Parts are told apart by connection (corners count) and numbered by the height of their centres in the world: the
+    lowest is 1 = L5-S1. That is only safe when the seven discs of the field of view are all there.
+
+    Parameters
+    ----------
+    reference : LabelMap, shape (I, J, K), one label and background
+
+    Returns
+    -------
+    LabelMap
+        Labels as in `vocabulary.LEVEL_OF_LABEL`. Specks of at most 100 voxels get 101, 102, ... so that they are
+        neither measured nor lost.
+
+    Raises
+    ------
+    GeometryError
+        If there are not exactly seven parts of more than 100 voxels.
+    """
+    pieces, _ = connected(reference.data != 0, structure=np.ones((3, 3, 3), dtype=bool))
+    sizes = np.bincount(pieces.ravel())
+    discs = [p for p in range(1, len(sizes)) if sizes[p] > _SMALLEST_DISC_VOXELS]
+    if len(discs) != len(LEVEL_OF_LABEL):
+        raise GeometryError(
+            f"{len(LEVEL_OF_LABEL)} separate discs of more than {_SMALLEST_DISC_VOXELS} voxels under one label",
+            f"{len(discs)}", "reference mask",
+            "Give every disc its own label and name them with --reference-levels.",
+        )
+    boxes = find_objects(pieces)
+    affine = reference.grid.affine_ras_mm
+    height = {p: centre_of_mass_mm(pieces[boxes[p - 1]] == p, boxes[p - 1], affine)[2] for p in discs}
+    bottom_up = sorted(discs, key=lambda p: height[p])
+    specks = [p for p in range(1, len(sizes)) if p not in height]
+    number = np.zeros(len(sizes), dtype=np.int32)
+    number[bottom_up] = list(LEVEL_OF_LABEL)
+    number[specks] = FIRST_UNNAMED_LABEL + np.arange(len(specks))
+    named: LabelIJK = number[pieces]
+    return LabelMap(named, reference.grid)
+
+
+def summarise_agreement(agreements: Iterable[DiscAgreement]) -> AgreementSummary:
+    """Mean and spread over discs: MLD and SD (eq. 2), MDOC and SDDOC (eq. 3) of Li et al. 2018.
+
+    Failed discs are counted in `n_failed` and enter no mean; a spread of fewer than two discs is NaN.
+
+    Parameters
+    ----------
+    agreements : iterable of DiscAgreement, of one scan or of many
+    """
+    every = list(agreements)
+    good = [a for a in every if a.status != Status.FAILED]
+    mld_mm, sd_mm = mean_sd([a.centre_distance_mm for a in good])
+    mdoc, sddoc = mean_sd([a.dice for a in good])
+    return AgreementSummary(mld_mm, sd_mm, mdoc, sddoc, n=len(good), n_failed=len(every) - len(good))
+
+
+def mean_sd(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and sample SD (n - 1); not a number where there are no values, or one."""
+    mean = float(np.mean(values)) if len(values) else math.nan
+    return mean, float(np.std(values, ddof=1)) if len(values) > 1 else math.nan

@@ -1,0 +1,119 @@
+"""A mask before and after a person corrected it -> what changed, disc by disc.
+
+Knows nothing of files.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bedrest.measure.agreement import dice_of
+from bedrest.types import DiscFinding, LabelMap
+from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL, LEVEL_UNCERTAIN, Status
+
+REMOVED = "not in the edited mask"
+
+
+@dataclass(frozen=True)
+class DiscEdit:
+    """One disc in both masks; missing where a mask does not hold it, never 0.
+
+    Attributes
+    ----------
+    level : its name by its number in the masks
+    label : that number
+    volume_automatic_mm3, volume_edited_mm3 : voxel count times voxel volume
+    difference_percent : (edited - automatic) / automatic * 100
+    dice : 2|A and B|/(|A|+|B|), 0 to 1
+    voxels_added, voxels_removed : voxels in the edited, in the automatic mask alone
+    status, reason : see `vocabulary.Status`
+    """
+
+    level: str
+    label: int
+    volume_automatic_mm3: float = math.nan
+    volume_edited_mm3: float = math.nan
+    difference_percent: float = math.nan
+    dice: float = math.nan
+    voxels_added: int | None = None
+    voxels_removed: int | None = None
+    status: str = Status.OK
+    reason: str = ""
+
+
+def name_of(label: int) -> str:
+    """Level of a label, or unnamed-N."""
+    return LEVEL_OF_LABEL.get(label, f"unnamed-{label - FIRST_UNNAMED_LABEL + 1}")
+
+
+def compare_edit(before: LabelMap | None, edited: LabelMap) -> list[DiscEdit]:
+    """Every disc in either mask, from the lowest label up.
+
+    Parameters
+    ----------
+    before : LabelMap or None
+        None where there was no mask to correct: every disc is new.
+    edited : LabelMap, shape (I, J, K), on the grid of `before`
+
+    Returns
+    -------
+    list of DiscEdit
+        A disc that lies for the most part on another one of `before` is flagged: programs may renumber labels when
+        they save.
+    """
+    data = before.data if before is not None else np.zeros_like(edited.data)
+    labels = sorted({*np.unique(data).tolist(), *np.unique(edited.data).tolist()} - {0})
+    return [_compare(data, edited, label) for label in labels]
+
+
+def _compare(before: np.ndarray, edited: LabelMap, label: int) -> DiscEdit:
+    a, b = before == label, edited.data == label
+    count_a, count_b, both = (int(np.count_nonzero(m)) for m in (a, b, a & b))
+    voxel_mm3 = edited.grid.voxel_volume_mm3
+    edit = DiscEdit(name_of(label), label, voxels_added=count_b - both, voxels_removed=count_a - both)
+    if not count_b:
+        return replace(edit, volume_automatic_mm3=count_a * voxel_mm3, reason=REMOVED)
+    doubt = _lies_on_another(before[b], label)
+    edit = replace(edit, volume_edited_mm3=count_b * voxel_mm3, status=Status.FLAGGED if doubt else Status.OK,
+                   reason=doubt)
+    if not count_a:
+        return replace(edit, reason=doubt or "in the edited mask alone")
+    return replace(edit, volume_automatic_mm3=count_a * voxel_mm3, dice=dice_of(count_a, count_b, both),
+                   difference_percent=100 * (count_b - count_a) / count_a)
+
+
+def _lies_on_another(under: np.ndarray, label: int) -> str:
+    """Doubt on the name of an edited disc from the labels `under` its voxels; empty when there is none."""
+    labels, counts = np.unique(under, return_counts=True)
+    most = int(labels[np.argmax(counts)])
+    if most in (0, label) or 2 * counts.max() <= under.size:
+        return ""
+    return (f"{LEVEL_UNCERTAIN}: most of this disc was {name_of(most)} before editing, so labels may have been "
+            "renumbered on saving (restore them, or confirm the name in levels.csv)")
+
+
+def findings_of_edit(edits: Sequence[DiscEdit], automatic: Sequence[DiscFinding]) -> list[DiscFinding]:
+    """What is known of an edited mask's discs: a person drew and numbered them, so nothing of the network's doubts.
+
+    Parameters
+    ----------
+    edits : sequence of DiscEdit
+    automatic : sequence of DiscFinding
+        Of the mask before; a level that is in neither mask keeps its reason.
+    """
+    drawn = {e.label: e for e in edits if not math.isnan(e.volume_edited_mm3)}
+    said = {f.name: f for f in automatic if f.status == Status.FAILED}
+    findings = []
+    for label in sorted({*LEVEL_OF_LABEL, *(e.label for e in edits)}):
+        name = name_of(label)
+        absent = DiscFinding(label, name, Status.FAILED, REMOVED, math.nan)
+        if (edit := drawn.get(label)) is None:
+            findings.append(said.get(name, absent))
+        else:
+            doubt = edit.reason if edit.status == Status.FLAGGED else ""
+            findings.append(DiscFinding(label, name, edit.status, doubt, math.nan))
+    return findings

@@ -1,0 +1,116 @@
+"""A study as a benchmark of methods takes it: labelled visits, splits, our own engine, settings.
+
+Heavy libraries load only when the work begins.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bedrest.errors import BedrestError, StudyError
+from bedrest.io.files import sha256_of
+from bedrest.io.manifest.resolve import Manifest
+from bedrest.settings import Study, load_study
+from bedrest.stages.job import Visit, scan_of
+from bedrest.vocabulary import MaskRole, Status
+
+if TYPE_CHECKING:
+    from bedrest.protocols.runs import Labelled, OwnEngine, Settings
+    from bedrest.protocols.shapes import Protocol
+    from bedrest.protocols.splits import Key, Split
+    from bedrest.types import LabelMap
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """What every row is trained with.
+
+    Raises
+    ------
+    StudyError
+        A number is out of range, or there is no such file of weights.
+    """
+    import os
+
+    from bedrest.methods.training import Budget
+    from bedrest.protocols.runs import Settings
+    from bedrest.segmentation.device import resolve_device
+
+    for name, right, expected in (("budget", args.budget > 0, "a positive number of minutes"),
+                                  ("width", args.width > 0, "1 or more"), ("steps", args.steps >= 0, "0 or more"),
+                                  ("seed", args.seed >= 0, "0 or more")):
+        if not right:
+            raise StudyError(expected, str(getattr(args, name)), f"--{name}", "Correct it.")
+    device, cores = resolve_device(args.device or load_study(args.study).device), os.cpu_count() or 1
+    encoder: Path | None = args.encoder_weights
+    if encoder is not None and not encoder.is_file():
+        raise StudyError("a file with weights of a ResNet-50", "no such file", str(encoder), "Correct the path.")
+    # On a CPU the network needs the cores; a GPU waits for pairs.
+    budget = Budget(args.budget, device, args.seed, 0 if device == "cpu" else min(cores - 1, 8), args.steps)
+    return Settings(budget, args.width, encoder, sha256_of(encoder) if encoder else "")
+
+
+def labelled_cases(found: Sequence[Visit], manifest: Manifest, *,
+              resample: bool) -> tuple[list[Labelled], list[dict[str, Any]]]:
+    """Visits as methods take them, and the row of each; one that cannot be used is failed and left out."""
+    from tqdm import tqdm
+
+    from bedrest.imaging.common_grid import labels_on
+    from bedrest.methods.cases import case_of
+    from bedrest.protocols.runs import Labelled
+    from bedrest.protocols.scores import levels_of
+    from bedrest.stages.measure import read_reference
+
+    sums = {(r.subject, r.session, r.contrast): r.sha256 for r in manifest.scans.itertuples()}
+    visits, rows = [], []
+    for v in tqdm(found, desc="labelled scans", unit="scan"):
+        row = {"subject": v.subject, "session": v.session, "contrasts": "+".join(v.contrasts()), "discs": 0}
+        try:
+            scan, reference = scan_of(v, resample=resample), read_reference(v.paths[MaskRole.REFERENCE], where=v.where)
+            if resample:
+                reference = labels_on(reference, scan.grid, where=f"{v.where} {MaskRole.REFERENCE}")
+            case = case_of(scan, reference, subject=v.subject, session=v.session)
+            if not levels_of(reference):
+                raise StudyError("drawn discs, 1 = L5-S1 to 7 = T11-T12", "none", f"{v.where} {MaskRole.REFERENCE}",
+                                 "Correct the mask, or take it out of the study.")
+            named = {str(c): sums[v.subject, v.session, c] for c in (*v.contrasts(), MaskRole.REFERENCE)}
+            visits.append(Labelled(case, reference, named))
+            rows.append({**row, "discs": len(levels_of(reference)), "status": str(Status.OK)})
+        except BedrestError as error:
+            print(f"- {error}", file=sys.stderr)
+            rows.append({**row, "status": str(Status.FAILED), "reason": str(error)})
+    return visits, rows
+
+
+def splits_of(study: Study, protocol: Protocol, visits: Sequence[Labelled], args: argparse.Namespace) -> list[Split]:
+    """By subject, or by visit where the protocol asks for it."""
+    from bedrest.protocols.splits import by_subject, by_visit
+
+    keys = [v.key for v in visits]
+    if not protocol.by_visit:
+        return by_subject(keys, folds=args.folds, seed=args.seed)
+    days = {s.id: s.study_day for s in study.sessions}
+    began = days[study.reference_session]
+    later = sorted((s for s in days if s != study.reference_session), key=lambda s: (days[s] < began, days[s]))
+    return by_visit(keys, sessions=[study.reference_session, *later])
+
+
+def own_engine(study: Study, found: Sequence[Visit], device: str) -> OwnEngine:
+    """Our own engine with the study's or the shipped weights; they are loaded when a scan is to be segmented."""
+    from bedrest.protocols.runs import OwnEngine
+    from bedrest.segmentation.weights import chosen_weights
+    from bedrest.stages.job import loaded_weights
+
+    by_key = {(v.subject, v.session): v for v in found}
+    weights = chosen_weights(study.weights)
+
+    def segmented(key: Key) -> LabelMap:
+        from bedrest.segmentation.engine import segment
+
+        scan = scan_of(by_key[key], resample=study.images.resample)
+        return segment(loaded_weights(weights), scan, device=device).discs
+
+    return OwnEngine(segmented, f"{weights.name}, sha256 {sha256_of(weights)[:12]}")

@@ -1,0 +1,114 @@
+"""Masks against known truth -> the few numbers a benchmark is judged by.
+
+Stricter than a study's own summary: a disc that was not found counts as a Dice of 0 and as a wrong level. Knows
+nothing of where masks come from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bedrest.measure.agreement import DiscAgreement, compare_masks, summarise_agreement
+from bedrest.types import LabelMap
+from bedrest.vocabulary import Status
+
+
+@dataclass(frozen=True)
+class DiscScore:
+    """One disc of one scan against its true mask.
+
+    Attributes
+    ----------
+    agreement : DiscAgreement
+    level_right : bool
+        See `level_is_right`.
+    """
+
+    agreement: DiscAgreement
+    level_right: bool
+
+    @property
+    def volume_ratio(self) -> float:
+        """Volume over the true mask's; not a number where either is missing."""
+        return self.agreement.volume_predicted_mm3 / self.agreement.volume_reference_mm3
+
+    def row(self) -> dict[str, object]:
+        """As a row of `records.DISCS`, without the scan it belongs to."""
+        names = ("level", "dice", "centre_distance_mm", "volume_predicted_mm3", "volume_reference_mm3",
+                 "volume_error_percent", "reason")
+        values = asdict(self.agreement)
+        return {**{n: values[n] for n in names}, "volume_ratio": self.volume_ratio, "right": self.level_right}
+
+
+@dataclass(frozen=True)
+class Score:
+    """Many discs together.
+
+    Attributes
+    ----------
+    n, n_missing : int
+        Discs looked for, and how many of them were not found.
+    dice : float
+        Mean over the discs looked for; one not found counts 0.
+    mld_mm : float
+        Mean distance of the centres of mass over the discs found, Li et al. 2018 eq. 2.
+    levels_right_percent : float
+        Share of the discs looked for.
+    volume_bias_percent : float
+        Mean signed error of the volume against the true mask, over the discs found.
+    """
+
+    n: int
+    n_missing: int
+    dice: float
+    mld_mm: float
+    levels_right_percent: float
+    volume_bias_percent: float
+
+
+def level_is_right(predicted: NDArray[np.int32], reference: NDArray[np.int32], label: int) -> bool:
+    """Is the disc called `label` the true one: each overlaps the other more than any disc of another name?
+
+    Parameters
+    ----------
+    predicted, reference : int32, shape (I, J, K), 0 = background, both by `vocabulary.LEVEL_OF_LABEL`
+    """
+    pairs = ((predicted[reference == label], label), (reference[predicted == label], label))
+    return all(_most_frequent(inside) == wanted for inside, wanted in pairs)
+
+
+def _most_frequent(labels: NDArray[np.int32]) -> int:
+    """The disc most frequent among voxels; 0 where there is none, and where two are equally frequent."""
+    names, counts = np.unique(labels[labels > 0], return_counts=True)
+    most = names[counts == counts.max()] if names.size else names
+    return int(most[0]) if most.size == 1 else 0
+
+
+def score_discs(predicted: LabelMap, reference: LabelMap, *, levels: Mapping[int, str]) -> list[DiscScore]:
+    """Every disc of `levels` (label to level) in a mask against the true one, both on one grid."""
+    agreements = compare_masks(predicted, reference, levels=levels, reference_levels=levels)
+    return [
+        DiscScore(agreement, level_is_right(predicted.data, reference.data, label))
+        for label, agreement in zip(levels, agreements, strict=True)
+    ]
+
+
+def summarise(scores: Iterable[DiscScore]) -> Score:
+    """One `Score` of many discs; its means are not numbers where there is nothing to take a mean of."""
+    every = list(scores)
+    of_found = summarise_agreement(s.agreement for s in every)
+    errors = [s.agreement.volume_error_percent for s in every if s.agreement.status != Status.FAILED]
+    n = len(every)
+    return Score(
+        n=n,
+        n_missing=of_found.n_failed,
+        dice=of_found.mdoc * of_found.n / n if of_found.n else (0.0 if n else math.nan),
+        mld_mm=of_found.mld_mm,
+        levels_right_percent=100 * sum(s.level_right for s in every) / n if n else math.nan,
+        volume_bias_percent=float(np.mean(errors)) if errors else math.nan,
+    )

@@ -1,0 +1,273 @@
+"""One row of a protocol in one fold: claimed, trained, tested, stored; not done again when it is there.
+
+The folder of a row and fold holds `asked.json` (what it was begun with), the networks, `discs.csv`, `curves.csv` and,
+written last, `result.json`. Knows nothing of studies and pages.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bedrest.errors import BedrestError, OutputError, StudyError
+from bedrest.io.files import write_text
+from bedrest.io.tables.typed_csv import read_table, write_table
+from bedrest.methods.cases import on_scan_grid
+from bedrest.methods.method import Case, Method, MethodOptions, Trained, with_contrasts
+from bedrest.methods.registry import build_method
+from bedrest.methods.training import Budget, StageRecord, stage_records, train_method
+from bedrest.protocols.records import METHOD_CURVES, METHOD_DISCS
+from bedrest.protocols.scores import disc_rows, failed_rows
+from bedrest.protocols.shapes import OWN_ENGINE, Row
+from bedrest.protocols.splits import Key, Split
+from bedrest.tables.frames import typed_frame
+from bedrest.types import LabelMap
+from bedrest.vocabulary import Contrast, Status
+
+ASKED, RESULT = "asked.json", "result.json"
+_DISCS, _CURVES = "discs.csv", "curves.csv"
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """A visit with drawn discs: as methods take it, and the drawn mask on the grid of the files.
+
+    Attributes
+    ----------
+    inputs_sha256 : mapping of contrast or mask to the checksum of its file
+    """
+
+    case: Case
+    reference: LabelMap
+    inputs_sha256: Mapping[str, str]
+
+    @property
+    def key(self) -> Key:
+        return self.case.subject, self.case.session
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a row is trained with besides its own choices.
+
+    Attributes
+    ----------
+    width : int, see `MethodOptions`
+    encoder_weights : Path, optional, see `MethodOptions`; their checksum is part of what is asked
+    """
+
+    budget: Budget
+    width: int = 1
+    encoder_weights: Path | None = None
+    encoder_sha256: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class OwnEngine:
+    """Our own engine in the place of a method: a mask of a visit, and what to say of its weights."""
+
+    segment: Callable[[Key], LabelMap]
+    weights: str  # name and checksum
+
+
+def choices_of(row: Row, settings: Settings, visits: Sequence[Labelled]) -> MethodOptions:
+    """A row's choices with the settings of the run and the contrasts that these visits have."""
+    encoder = settings.encoder_weights if row.method == "triplanar-resnet" else None
+    choices = replace(row.choices, width=settings.width, encoder_weights=encoder)
+    if not row.otherwise or choices.contrasts:
+        return choices
+    wanted = build_method(row.method, choices).contrasts
+    there = all(set(wanted) <= set(v.case.contrasts) for v in visits)
+    return choices if there else replace(choices, contrasts=row.otherwise)
+
+
+def asked_of(row: Row, split: Split, settings: Settings, visits: Sequence[Labelled],
+             engine: OwnEngine) -> dict[str, Any]:
+    """Everything that decides what comes out; where it runs is not among them."""
+    files = {v.key: {f"{' '.join(v.key)} {name}": sha for name, sha in v.inputs_sha256.items()} for v in visits}
+    tested = {"tested on": {k: s for key in split.testing for k, s in files[key].items()}}
+    if row.method == OWN_ENGINE:
+        return {"method": row.method, "weights": engine.weights, **tested}
+    choices = asdict(replace(row.choices, width=settings.width, encoder_weights=None))
+    budget = {f"--{n}": getattr(settings.budget, n) for n in ("seed", "steps")}
+    asked = {"method": row.method, **choices, "encoder_weights": settings.encoder_sha256, "row it uses": row.uses,
+             "--budget": settings.budget.minutes, **budget,
+             "learnt from": {k: s for key in split.training for k, s in files[key].items()}, **tested}
+    result: dict[str, Any] = json.loads(json.dumps(asked))  # tuples become lists, as when read back
+    return result
+
+
+def refuse_other(folder: Path, asked: Mapping[str, Any]) -> None:
+    """Let a row go on only with what it was begun with; one that was not begun may have anything.
+
+    Raises
+    ------
+    OutputError
+        Data or options are others; the message names each.
+    """
+    if not (folder / ASKED).is_file():
+        return
+    before = json.loads((folder / ASKED).read_text())
+    changes = []
+    for name in dict.fromkeys([*before, *asked]):
+        old, new = before.get(name), asked.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            changes += [f"{name}: {k} {'added' if k not in old else 'gone' if k not in new else 'another file'}"
+                        for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
+        elif old != new:
+            changes.append(f"{name} {old} -> {new}")
+    if changes:
+        more = f" and {len(changes) - 8} more" if len(changes) > 8 else ""
+        raise OutputError("the data and options that this row was begun with", "; ".join(changes[:8]) + more,
+                          str(folder), "Choose another folder with -o, or delete this one to begin anew.")
+
+
+def claim(folder: Path, asked: Mapping[str, Any]) -> None:
+    """Write down what this row is made from."""
+    if not (folder / ASKED).is_file():
+        write_text(folder / ASKED, json.dumps(asked, indent=1) + "\n")
+
+
+@dataclass(frozen=True, eq=False)
+class FoldRun:
+    """One row in one fold, ready to be run.
+
+    Attributes
+    ----------
+    trainer : Row, whose networks are used: `row` itself, or the one it names
+    folder, trainer_folder : Path, of `row` and of `trainer` in this fold
+    visits : every visit of the benchmark
+    """
+
+    row: Row
+    trainer: Row
+    split: Split
+    settings: Settings
+    visits: Sequence[Labelled]
+    engine: OwnEngine
+    folder: Path
+    trainer_folder: Path
+
+    def labelled(self, keys: Sequence[Key]) -> list[Labelled]:
+        by_key = {v.key: v for v in self.visits}
+        return [by_key[k] for k in keys]
+
+    def asked(self, row: Row) -> dict[str, Any]:
+        return asked_of(row, self.split, self.settings, self.visits, self.engine)
+
+    def refuse_other(self) -> None:
+        """As the function of this name, for the row and for the one whose networks it takes."""
+        refuse_other(self.folder, self.asked(self.row))
+        refuse_other(self.trainer_folder, self.asked(self.trainer))
+
+
+def is_done(run: FoldRun) -> bool:
+    """Whether the row is there, trained and tested."""
+    return (run.folder / RESULT).is_file()
+
+
+def stored_result(run: FoldRun) -> dict[str, Any]:
+    """Columns of `METHOD_TRAININGS` that running a row gave."""
+    result: dict[str, Any] = json.loads((run.folder / RESULT).read_text())
+    return result
+
+
+def stored_discs(run: FoldRun) -> pd.DataFrame:
+    """Rows of `METHOD_DISCS`."""
+    return read_table(run.folder / _DISCS, METHOD_DISCS)
+
+
+def stored_curves(run: FoldRun) -> pd.DataFrame:
+    """Rows of `METHOD_CURVES`; none of a row that takes the networks of another, or that is not trained here."""
+    return read_table(run.folder / _CURVES, METHOD_CURVES)
+
+
+def run_row(run: FoldRun) -> None:
+    """Train (or go on), test, store. Does nothing where all is there.
+
+    Raises
+    ------
+    BedrestError
+        The method lacks a contrast, or has no such choice.
+    """
+    if is_done(run):
+        return
+    told, curves, predict = _own(run) if run.row.method == OWN_ENGINE else _trained(run)
+    claim(run.folder, run.asked(run.row))
+    rows, seconds, lost = [], 0.0, []
+    for visit in run.labelled(run.split.testing):
+        begun = time.monotonic()
+        try:
+            found = predict(visit)
+        except (BedrestError, RuntimeError, ValueError, ArithmeticError) as error:  # one scan's; the others are tested
+            lost.append(" ".join(visit.key))
+            own = failed_rows(visit.reference, reason=f"{type(error).__name__}: {error}")
+        else:
+            seconds += time.monotonic() - begun
+            own = disc_rows(found, visit.reference)
+        rows += [{"row": run.row.name, "fold": run.split.name, "subject": visit.key[0], "session": visit.key[1], **r}
+                 for r in own]
+    write_table(typed_frame(rows, METHOD_DISCS), run.folder / _DISCS, METHOD_DISCS)
+    write_table(typed_frame(curves, METHOD_CURVES), run.folder / _CURVES, METHOD_CURVES)
+    tested = len(run.split.testing) - len(lost)
+    told |= {"seconds_per_scan": round(seconds / tested, 2) if tested else None,
+             "status": str(Status.FLAGGED if lost else Status.OK),
+             "reason": f"no result for {', '.join(lost)}: see discs.csv" if lost else ""}
+    write_text(run.folder / RESULT, json.dumps(told, indent=1) + "\n")
+
+
+Predict = Callable[[Labelled], LabelMap]
+_Ready = tuple[dict[str, Any], list[dict[str, Any]], Predict]
+
+
+def _own(run: FoldRun) -> _Ready:
+    return ({"ended": f"not trained here: {run.engine.weights}", "device": run.settings.budget.device}, [],
+            lambda visit: run.engine.segment(visit.key))
+
+
+def _trained(run: FoldRun) -> _Ready:
+    method = build_method(run.row.method, choices_of(run.row, run.settings, run.visits))
+    whole = build_method(run.trainer.method, choices_of(run.trainer, run.settings, run.visits))
+    cases = [v.case for v in run.labelled(run.split.training)]
+    for v in run.labelled(run.split.testing):
+        with_contrasts(v.case, method.contrasts)  # a test scan without them is told before hours of training
+    claim(run.trainer_folder, run.asked(run.trainer))
+    trained = train_method(whole, cases, run.settings.budget, run.trainer_folder)
+    if absent := [s.name for s in method.stages if s.name not in trained.networks]:
+        raise StudyError(f"networks of {run.row.name} among those of {run.trainer.name}", f"no {', '.join(absent)}",
+                         run.row.name, "Let the row train networks of its own.")
+    records = stage_records(whole, run.trainer_folder)
+    told = _told(method, records, run)
+    curves = [{"row": run.row.name, "fold": run.split.name, "stage": r.stage, "step": int(step),
+               "minutes": seconds / 60, "loss": loss} for r in records for step, seconds, loss in r.curve]
+    device = run.settings.budget.device
+    return told, [] if run.row.uses else curves, lambda visit: _named(method, trained, visit.case, device)
+
+
+def _told(method: Method, records: Sequence[StageRecord], run: FoldRun) -> dict[str, Any]:
+    own = {s.name for s in method.stages}
+    steps, budget = run.settings.budget.steps, run.settings.budget.minutes
+    cut = not steps or any(r.steps < steps for r in records)
+    ended = f"stopped by its budget of {budget:g} min" if cut else f"{steps} step{'s' if steps > 1 else ''}, as asked"
+    return {
+        "contrasts": _joined(method.contrasts), "parameters": sum(r.parameters for r in records if r.stage in own),
+        "steps": ", ".join(f"{r.stage} {r.steps}" if len(records) > 1 else str(r.steps) for r in records),
+        "minutes": round(sum(r.minutes for r in records), 2), "budget_minutes": budget,
+        "ended": f"{ended}; networks of {run.trainer.name}" if run.row.uses else ended,
+        "device": run.settings.budget.device,
+    }
+
+
+def _joined(contrasts: Sequence[Contrast]) -> str:
+    return "+".join(c.value for c in contrasts)
+
+
+def _named(method: Method, trained: Trained, case: Case, device: str) -> LabelMap:
+    found = method.predict(trained, with_contrasts(case, method.contrasts), device)
+    return on_scan_grid(found.labels, case)

@@ -1,0 +1,44 @@
+"""Where the network runs, and in which precision."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from bedrest.errors import StudyError
+
+# bfloat16 3-D convolutions gave wrong numbers with these (cuDNN 9.8 to 9.10).
+_BAD_CUDNN = range(90800, 91100)
+
+
+def resolve_device(wanted: str) -> str:
+    """`auto` becomes cuda, mps or cpu, whichever is there first.
+
+    Raises
+    ------
+    StudyError
+        A device was asked for by name and is not there.
+    """
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        return next(name for name, present in there.items() if present)
+    if not there.get(wanted, False):
+        raise StudyError(
+            f"a device out of {[n for n, present in there.items() if present]}", repr(wanted), "device",
+            "Say --device auto, or install the driver.",
+        )
+    return wanted
+
+
+def mixed_precision(device: str) -> AbstractContextManager[Any]:
+    """Autocast to bfloat16 where that is fast and right: on CUDA cards that have it. Elsewhere nothing changes.
+
+    CPUs without bfloat16 units compute it about 40 times slower than float32.
+    """
+    import torch
+
+    if device != "cuda" or not torch.cuda.is_bf16_supported() or torch.backends.cudnn.version() in _BAD_CUDNN:
+        return nullcontext()
+    return torch.autocast("cuda", dtype=torch.bfloat16)

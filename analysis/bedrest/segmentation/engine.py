@@ -1,0 +1,66 @@
+"""The engine's one door: a scan in, named discs in the scan's own grid out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.segmentation import expand_labels
+
+from bedrest.imaging.crop import Box, box_of, crop_grid
+from bedrest.imaging.resample import resample
+from bedrest.segmentation.level_naming import name_discs
+from bedrest.segmentation.neighbour_naming import name_neighbours
+from bedrest.segmentation.predict import BAND, Probabilities, disc_probability, predict
+from bedrest.segmentation.weights import TrainedNetwork
+from bedrest.types import Grid, LabelMap, Scan, Segmentation, Volume
+
+
+def segment(trained: TrainedNetwork, scan: Scan, *, device: str, tissues: bool = False) -> Segmentation:
+    """Segment and name the discs of one scan.
+
+    Parameters
+    ----------
+    trained : TrainedNetwork
+    scan : Scan
+        Any non-empty set of contrasts on one grid, any axis order.
+    device : str
+        cpu, cuda or mps. Where its memory does not suffice, tiles and then the CPU are used, with a warning.
+    tissues : bool
+        Also name vertebral bodies, sacrum and spinal canal.
+
+    Returns
+    -------
+    Segmentation
+        On the scan's grid. Where that is finer than the working grid the boundary is where the interpolated
+        probability crosses one half.
+    """
+    probabilities = predict(trained, scan, device)
+    named = name_discs(probabilities.data, probabilities.grid)
+    box = box_of(probabilities.grid, probabilities.turn.turned)
+    part = crop_grid(probabilities.turn.turned, box)
+    # Names spread beyond each disc, so that interpolation cannot leave a boundary voxel without one.
+    near = expand_labels(named.labels, BAND)
+    names = resample(near, probabilities.grid, part, order=0)
+    disc = resample(disc_probability(probabilities, near), probabilities.grid, part, order=1)
+    labels = np.where(disc >= 0.5, names, 0).astype(np.int32)
+    return Segmentation(
+        LabelMap(_whole(labels, box, probabilities), scan.grid),
+        Volume(_whole(disc.astype(np.float32), box, probabilities), scan.grid),
+        named.findings, (*probabilities.notes, *named.warnings),
+        tissues=LabelMap(_whole(_neighbours(probabilities, labels, part), box, probabilities), scan.grid)
+        if tissues else None,
+    )
+
+
+def _neighbours(probabilities: Probabilities, discs: NDArray[np.int32], part: Grid) -> NDArray[np.int32]:
+    fine = np.stack([resample(p, probabilities.grid, part, order=1) for p in probabilities.data])
+    return name_neighbours(fine.argmax(axis=0).astype(np.uint8), discs, part)
+
+
+def _whole(data: NDArray[Any], box: Box, probabilities: Probabilities) -> NDArray[Any]:
+    """A part on the scan's turned grid -> the whole of the scan as stored, zero elsewhere."""
+    out = np.zeros(probabilities.turn.turned.shape, data.dtype)
+    out[box] = data
+    return np.ascontiguousarray(probabilities.turn.undo(out))

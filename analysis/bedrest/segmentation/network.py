@@ -1,0 +1,58 @@
+"""The network: MONAI's DynUNet in the size and with the strides used here.
+
+Batch norm on purpose: its statistics do not depend on the field of view, so that one dense pass over a whole volume
+gives what the network learnt on patches. Knows nothing of scans and files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bedrest.anatomy.structures import Structure
+from bedrest.vocabulary import Contrast
+
+if TYPE_CHECKING:
+    import torch
+
+# Slices are thicker than pixels, so they are pooled twice only: multiples each axis of the input must have.
+STRIDES: tuple[tuple[int, int, int], ...] = ((1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 2, 2), (1, 2, 2))
+MULTIPLES: tuple[int, int, int] = (4, 16, 16)
+WORKING_SPACING_MM: tuple[float, float, float] = (2.0, 1.25, 1.25)
+LOCATOR_SPACING_MM: tuple[float, float, float] = (4.0, 2.5, 2.5)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What must be known to rebuild the network.
+
+    Attributes
+    ----------
+    filters : tuple of int
+        Channels at each of the five depths.
+    """
+
+    filters: tuple[int, ...]
+
+
+SEGMENTER = Architecture((12, 24, 48, 64, 96))
+LOCATOR = Architecture((8, 16, 24, 32, 48))
+
+
+def build_network(architecture: Architecture) -> torch.nn.Module:
+    """Network from (B, 5 contrasts, I, J, K) intensities to (B, 5 structures, I, J, K) scores.
+
+    Missing contrasts are channels of zeros. I, J, K must be multiples of `MULTIPLES`; axes right, front, head.
+    """
+    from monai.networks.nets import DynUNet
+
+    return DynUNet(
+        spatial_dims=3,
+        in_channels=len(Contrast),
+        out_channels=len(Structure),
+        kernel_size=[(3, 3, 3)] * len(STRIDES),
+        strides=STRIDES,
+        upsample_kernel_size=STRIDES[1:],
+        filters=architecture.filters,
+        norm_name="batch",
+    )

@@ -1,0 +1,125 @@
+"""One scan in, calibrated probabilities of the structures out: find the spine coarsely, then look closely there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bedrest.anatomy.structures import Structure
+from bedrest.imaging.crop import box_around, box_of, crop_grid
+from bedrest.imaging.orientation import Reorientation, turn_to_ras
+from bedrest.imaging.resample import grid_with_spacing, resample
+from bedrest.segmentation.forward import forward
+from bedrest.segmentation.network import LOCATOR_SPACING_MM, WORKING_SPACING_MM
+from bedrest.segmentation.normalise import normalise
+from bedrest.segmentation.weights import Calibration, TrainedNetwork
+from bedrest.types import Grid, Scan
+from bedrest.vocabulary import LEVEL_OF_LABEL, Contrast
+
+BAND = 3  # voxels around discs: there volumes are decided, and a doubt elsewhere must not be balanced there
+MARGIN_MM = 18.0  # before and behind the spine that was found
+LEAST_HEIGHT = 0.6  # share of the scan's height that a spine found coarsely must reach; else it was not understood
+
+
+@dataclass(frozen=True, eq=False)
+class Probabilities:
+    """Structure probabilities of one scan.
+
+    Attributes
+    ----------
+    data : float32, (5, I, J, K), sums to 1 over the first axis; axes right, front, head
+    grid : Grid
+        The part of the working grid that holds the spine.
+    turn : Reorientation
+        From the scan's stored axes to right, front, head.
+    by_level : mapping of level to float
+        From the calibration used; not in `data` yet, as levels are told from it.
+    notes : tuple of str
+        What was done differently from usual, in words.
+    """
+
+    data: NDArray[np.float32]
+    grid: Grid
+    turn: Reorientation
+    by_level: Mapping[str, float]
+    notes: tuple[str, ...] = ()
+
+
+def predict(trained: TrainedNetwork, scan: Scan, device: str) -> Probabilities:
+    """Probabilities from every contrast the scan has."""
+    turn = turn_to_ras(scan.grid)
+    turned = {c: turn.apply(v.data) for c, v in scan.contrasts.items()}
+    working = grid_with_spacing(turn.turned, WORKING_SPACING_MM)
+    front_back, notes = find_spine(trained, turned, turn.turned, working, device)
+    grid = crop_grid(working, (slice(0, working.shape[0]), front_back, slice(0, working.shape[2])))
+    scores = forward(trained.network, network_input(turned, turn.turned, grid), device)
+    calibration = trained.calibration.given(turned)
+    return Probabilities(calibrated(scores.data, calibration), grid, turn, calibration.by_level,
+                         (*notes, *scores.notes))
+
+
+def network_input(turned: dict[Contrast, NDArray[np.float32]], source: Grid, grid: Grid) -> NDArray[np.float32]:
+    """Normalised contrasts on `grid`, (5, I, J, K); zeros where a contrast is missing.
+
+    Parameters
+    ----------
+    turned : contrast to float32, shape of `source`, axes right, front, head
+    """
+    image = np.zeros((len(Contrast), *grid.shape), dtype=np.float32)
+    for channel, contrast in enumerate(Contrast):
+        if contrast in turned:
+            image[channel] = normalise(resample(turned[contrast], source, grid, order=1))
+    return image
+
+
+def find_spine(trained: TrainedNetwork, turned: dict[Contrast, NDArray[np.float32]], source: Grid, working: Grid,
+               device: str) -> tuple[slice, tuple[str, ...]]:
+    """Where the spine lies from back to front on the working grid, with what there is to note.
+
+    Only this direction is cut: a spine runs through a scan from bottom to top, and its sides are narrow. Where no
+    spine is seen, all of the scan is kept.
+    """
+    coarse = grid_with_spacing(source, LOCATOR_SPACING_MM)
+    scores = forward(trained.locator, network_input(turned, source, coarse), device)
+    spine = torch.softmax(scores.data, dim=0)[Structure.BACKGROUND].numpy() < 0.5
+    # Widened first, so that one vertebra the locator missed does not cut the spine in two.
+    masses, _ = ndimage.label(ndimage.binary_dilation(spine, iterations=2))
+    sizes = np.bincount(masses[spine], minlength=2)
+    largest = spine & (masses == sizes.argmax())
+    if not largest.any() or np.ptp(np.flatnonzero(largest.any(axis=(0, 1)))) + 1 < LEAST_HEIGHT * coarse.shape[2]:
+        whole = slice(0, working.shape[1])
+        return whole, ("no spine found on the coarse grid: the whole scan was searched", *scores.notes)
+    part = crop_grid(coarse, box_around(largest))
+    return box_of(part, working, margin_mm=MARGIN_MM)[1], scores.notes
+
+
+def calibrated(scores: torch.Tensor, calibration: Calibration) -> NDArray[np.float32]:
+    """Probabilities, float32 (S, I, J, K), from scores."""
+    offsets = torch.tensor(calibration.offsets)[:, None, None, None]
+    return torch.softmax(scores / calibration.temperature + offsets, dim=0).numpy()
+
+
+def shifted(probability: NDArray[np.floating], shift: NDArray[np.floating] | float) -> NDArray[np.floating]:
+    """Probabilities with their log odds moved by `shift`."""
+    odds = np.exp(shift)
+    return probability * odds / (1 - probability + probability * odds)
+
+
+def disc_probability(probabilities: Probabilities, near: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Probability of disc, float32 (I, J, K) on the working grid, each named disc calibrated for its level.
+
+    Parameters
+    ----------
+    near : int32, (I, J, K)
+        Labels of the discs, spread by `BAND` voxels.
+    """
+    shifts = np.zeros(int(near.max(initial=0)) + 1, np.float32)
+    for label, level in LEVEL_OF_LABEL.items():
+        if label < shifts.size:
+            shifts[label] = probabilities.by_level.get(level, 0.0)
+    return shifted(probabilities.data[Structure.DISC], shifts[near])

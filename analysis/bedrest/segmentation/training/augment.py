@@ -1,0 +1,178 @@
+"""Patches from labelled scans, each a little different: turned, scaled, bent, mirrored, brighter, noisier, poorer.
+
+What is drawn stands apart from its application. Knows nothing of files, and nothing of the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from bedrest.phantom.paint import Painting
+from bedrest.phantom.render import smooth_field
+from bedrest.segmentation.normalise import CEILING
+from bedrest.segmentation.training.draws import endless_batches
+from bedrest.segmentation.training.labelled import LabelledScan
+from bedrest.segmentation.training.sampling import Sampling
+from bedrest.segmentation.training.sampling import draw_patch as draw_synthetic
+
+Float = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far a patch may differ from its scan. Angles and lengths are standard deviations or largest values.
+
+    Attributes
+    ----------
+    patch : (I, J, K) voxels
+    off_centre : (I, J, K) voxels
+        Largest distance of a patch's centre from a labelled voxel.
+    warped : float
+        Share of patches that are turned, scaled and bent; the others keep their voxels.
+    turn_deg : float
+        Standard deviation of the turn about the left-right axis; about the other axes half of it.
+    scale : float
+        Standard deviation of ln(size).
+    bend_mm : float
+        Largest smooth displacement along each axis.
+    bias, gain, noise, gamma : float
+        Largest ln(coil sensitivity), largest ln(gain), largest standard deviation of noise, where bright tissue has 1,
+        and largest ln(exponent).
+    dropout : float
+        Share of patches that keep a random part of the contrasts only.
+    """
+
+    patch: tuple[int, int, int] = (24, 64, 96)
+    off_centre: tuple[int, int, int] = (6, 16, 24)
+    warped: float = 0.6
+    turn_deg: float = 5.0
+    scale: float = 0.07
+    bend_mm: float = 3.0
+    bias: float = 0.5
+    gain: float = 0.35
+    noise: float = 0.12
+    gamma: float = 0.3
+    dropout: float = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Warp:
+    """Where a patch takes its voxels from.
+
+    Attributes
+    ----------
+    centre : (3,) voxels of the scan
+    matrix : (3, 3)
+        Turn, scale and mirror, in mm.
+    bend_mm : float32, (3, I, J, K)
+    """
+
+    centre: NDArray[np.float64]
+    matrix: NDArray[np.float64]
+    bend_mm: Float
+
+    def coordinates(self, spacing_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(3, I, J, K) voxel coordinates in the scan."""
+        shape = self.bend_mm.shape[1:]
+        # Whole voxels from a whole centre: a patch that is not warped is not interpolated either.
+        steps = np.meshgrid(*((np.arange(n) - n // 2) * s for n, s in zip(shape, spacing_mm, strict=True)),
+                            indexing="ij")
+        offset_mm = np.tensordot(self.matrix, np.stack(steps), axes=1) + self.bend_mm
+        return (offset_mm / spacing_mm[:, None, None, None]) + self.centre[:, None, None, None]
+
+
+def draw_warp(scan: LabelledScan, rng: np.random.Generator, how: Augmentation) -> Warp:
+    """Draw the centre near a labelled voxel, and how the patch is turned, scaled, bent and mirrored."""
+    spots = np.argwhere(scan.discs >= 0.5)
+    reach = np.array(how.off_centre)
+    near = spots[rng.integers(len(spots))] + rng.integers(-reach, reach + 1)
+    patch, shape = np.array(how.patch), np.array(scan.discs.shape)
+    # Inside the scan where the scan is large enough, else about its middle.
+    low, high = np.minimum(patch // 2, shape // 2), np.maximum(shape - patch + patch // 2, shape // 2)
+    centre, mirror = np.clip(near, low, high), np.diag([rng.choice([-1.0, 1.0]), 1, 1])
+    if rng.random() >= how.warped:
+        return Warp(centre, mirror, np.zeros((3, *how.patch), dtype=np.float32))
+    turn = Rotation.from_euler("xyz", rng.normal(0, how.turn_deg * np.array([1, 0.5, 0.5])), degrees=True).as_matrix()
+    bend: Float = np.stack([np.float32(how.bend_mm) * smooth_field(how.patch, rng) for _ in range(3)])
+    return Warp(centre, mirror @ turn * np.exp(rng.normal(0, how.scale)), bend)
+
+
+def draw_patch(scan: LabelledScan, rng: np.random.Generator, how: Augmentation) -> tuple[Float, Float]:
+    """One training pair.
+
+    Returns
+    -------
+    image : float32, (5, I, J, K), zeros where a contrast is missing or left out
+    target : float32, (5, I, J, K), shares that sum to 1
+    """
+    at = draw_warp(scan, rng, how).coordinates(scan.spacing_mm)
+    low = np.maximum(np.floor(at.min(axis=(1, 2, 3))).astype(int), 0)
+    high = np.ceil(at.max(axis=(1, 2, 3))).astype(int) + 2
+    low = np.minimum(low, np.array(scan.discs.shape) - 1)
+    part = (slice(None), *(slice(int(a), max(int(b), 1)) for a, b in zip(low, high, strict=True)))
+    at -= low[:, None, None, None]
+    target = np.stack([_sampled(channel, at) for channel in scan.target[part]])
+    image = np.zeros((len(scan.image), *how.patch), dtype=np.float32)
+    bias = np.exp(rng.uniform(0, how.bias) * smooth_field(how.patch, rng))  # one coil for all contrasts
+    for channel in _kept(scan.channels, rng, how):
+        image[channel] = _rescanned(_sampled(scan.image[part][channel], at) * bias, rng, how)
+    return image, target / target.sum(axis=0)
+
+
+def _sampled(channel: NDArray[np.floating], at: NDArray[np.float64]) -> Float:
+    result: Float = ndimage.map_coordinates(channel.astype(np.float32), at, order=1, mode="nearest", output=np.float32)
+    return result
+
+
+def _kept(channels: tuple[int, ...], rng: np.random.Generator, how: Augmentation) -> list[int]:
+    """All contrasts, or any non-empty part of them, one alone as likely as more."""
+    if len(channels) == 1 or rng.random() >= how.dropout:
+        return list(channels)
+    return sorted(rng.permutation(channels)[: rng.integers(1, len(channels) + 1)].tolist())
+
+
+def _rescanned(image: Float, rng: np.random.Generator, how: Augmentation) -> Float:
+    """Another gain, gamma and noise; between 0 and the ceiling of `normalise`."""
+    image = np.maximum(image, 0) * np.exp(rng.uniform(-how.gain, how.gain))
+    if rng.random() < 0.3:
+        image = image ** np.exp(rng.uniform(-how.gamma, how.gamma))
+    if rng.random() < 0.5:
+        image = np.abs(image + rng.uniform(0, how.noise) * rng.standard_normal(image.shape, dtype=np.float32))
+    return np.minimum(image, CEILING).astype(np.float32)
+
+
+def plain_pairs(scans: Sequence[LabelledScan], how: Augmentation, *, each: int,
+                seed: int) -> list[tuple[Float, Float]]:
+    """Patches as they are, `each` of a scan, mirrored or not."""
+    plain = Augmentation(how.patch, how.off_centre, *(0.0,) * (len(fields(how)) - 2))
+    rng = np.random.default_rng(seed)
+    return [draw_patch(scan, rng, plain) for scan in scans for _ in range(each)]
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """What patches are drawn from: labelled scans and, for a share of the patches, synthetic anatomies."""
+
+    scans: Sequence[LabelledScan]
+    synthetic: Sequence[Painting] = ()
+    synthetic_share: float = 0.0
+
+    def draw(self, rng: np.random.Generator, how: Augmentation) -> tuple[Float, Float]:
+        if self.synthetic and rng.random() < self.synthetic_share:
+            painting = self.synthetic[int(rng.integers(len(self.synthetic)))]
+            return draw_synthetic(painting, rng, Sampling(patch=how.patch))
+        return draw_patch(self.scans[int(rng.integers(len(self.scans)))], rng, how)
+
+
+def batches_of(pool: Pool, how: Augmentation, *, seed: int, batch: int,
+               workers: int) -> Callable[[int], Iterable[tuple[Tensor, Tensor]]]:
+    """What `fit` asks for: endless batches from a step on."""
+    return lambda step: endless_batches(partial(pool.draw, how=how), seed=(seed, step), batch=batch, workers=workers)

@@ -1,0 +1,280 @@
+"""Training on a person's own labelled scans: who trains and who tests, one run of each, what the weights say of it.
+
+A finished run is not done again, an unfinished one goes on from its checkpoint. Knows nothing of studies and masks.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from bedrest import __version__
+from bedrest.errors import OutputError, StudyError
+from bedrest.io.code_state import code_state
+from bedrest.io.files import sha256_of, write_text
+from bedrest.segmentation.network import build_network
+from bedrest.segmentation.training.augment import Augmentation, Pool, batches_of, plain_pairs
+from bedrest.segmentation.training.calibrate import calibrate
+from bedrest.segmentation.training.fit import FitPlan, Progress, fit
+from bedrest.segmentation.training.labelled import LabelledScan, disc_dice
+from bedrest.segmentation.weights import Calibration, TrainedNetwork, save_weights
+
+FINAL = "final"
+ASKED = "training.json"  # in the output folder: what its training is made from
+# A validation scan takes about as long as two training steps: this keeps validation below a tenth of the time.
+STEPS_FOR_A_VALIDATION_SCAN = 25
+FEWEST_STEPS = 100
+CALIBRATION_PATCHES = 24
+
+
+@dataclass(frozen=True)
+class FineTuningPlan:
+    """Every choice that decides what comes out; where it runs is not among them.
+
+    Attributes
+    ----------
+    minutes : float
+        Budget of each run.
+    folds : int
+        0, or the number of groups of subjects that take turns in testing.
+    validation_share : float
+        Share of a run's subjects that is kept from training and says when to stop.
+    patience : int
+        Validations without a better Dice before a run stops early.
+    from_scratch : bool
+        Random weights to begin with; the starting network still gives the structures that masks do not hold.
+    synthetic_share : float
+        Share of patches from synthetic anatomies, so that what few scans do not show is not forgotten.
+    """
+
+    minutes: float = 30.0
+    folds: int = 0
+    validation_share: float = 0.2
+    patience: int = 10
+    seed: int = 0
+    from_scratch: bool = False
+    synthetic_share: float = 0.3
+    synthetic_anatomies: int = 16
+    batch: int = 2
+    fewest_steps: int = FEWEST_STEPS
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    @property
+    def peak_rate(self) -> float:
+        """Highest learning rate: lower where there is something to keep."""
+        return 3e-3 if self.from_scratch else 1e-3
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where training runs. Changes how long it takes, not what is asked for."""
+
+    device: str = "cpu"
+    workers: int = 0
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Who does what in one run. Subjects, never scans: visits of one person are alike.
+
+    Attributes
+    ----------
+    training, validation, held_out : tuple of str
+        Learnt from; asked when to stop; never seen before the test.
+    """
+
+    name: str
+    training: tuple[str, ...]
+    validation: tuple[str, ...]
+    held_out: tuple[str, ...]
+
+    @property
+    def tested(self) -> tuple[str, ...]:
+        """Subjects whose scans show how good this run is; validation subjects where nobody was held out."""
+        return self.held_out or self.validation
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """What one run did; stored as result.json.
+
+    Attributes
+    ----------
+    minutes : float
+    start_dice, dice : float or None
+        Mean disc Dice of the validation scans by the starting and by the trained network; None without such scans.
+    curve : list of [step, seconds, mean loss]
+    validations : list of [step, seconds, mean disc Dice]
+    """
+
+    fold: Fold
+    steps: int
+    minutes: float
+    stopped: str
+    start_dice: float | None
+    dice: float | None
+    curve: list[list[float]]
+    validations: list[list[float]]
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """The weights that training starts from, the checksum of their file, and of every file that is learnt from.
+
+    Attributes
+    ----------
+    inputs_sha256 : mapping of "subject session contrast" to checksum
+    """
+
+    trained: TrainedNetwork
+    sha256: str
+    inputs_sha256: Mapping[str, str]
+
+
+def make_folds(subjects: Iterable[str], plan: FineTuningPlan) -> list[Fold]:
+    """Cross-validation folds, if any, then the final run; the same for the same subjects and seed.
+
+    Raises
+    ------
+    StudyError
+        There are fewer subjects than folds, or one fold was asked for.
+    """
+    names = sorted(set(subjects))
+    if plan.folds == 1 or plan.folds < 0:
+        raise StudyError("0 folds, or 2 and more", str(plan.folds), "--folds",
+                         "One fold would leave nobody to learn from, or nobody to test on.")
+    if len(names) < plan.folds:
+        raise StudyError(f"at least {plan.folds} labelled subjects for {plan.folds} folds", str(len(names)), "--folds",
+                         f"Say --folds {len(names)} or fewer, or label scans of more subjects.")
+    order = [names[i] for i in np.random.default_rng(plan.seed).permutation(len(names))]
+    folds = []
+    for i in range(plan.folds):
+        held_out = order[i :: plan.folds]
+        training, validation = _split([n for n in order if n not in held_out], plan.validation_share)
+        folds.append(Fold(f"fold-{i + 1}", training, validation, tuple(sorted(held_out))))
+    training, validation = _split(order, 0 if plan.folds else plan.validation_share)
+    return [*folds, Fold(FINAL, training, validation, ())]
+
+
+def _split(order: Sequence[str], share: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Training and validation; at least one subject each where there are two and a share is asked for."""
+    n = min(max(round(share * len(order)), 1), len(order) - 1) if share > 0 else 0
+    return tuple(sorted(order[n:])), tuple(sorted(order[:n]))
+
+
+def run_fold(fold: Fold, pool: Pool, start: Start, plan: FineTuningPlan, *, machine: Machine,
+             folder: Path) -> FoldResult:
+    """Train one network, or return what is stored of it; writes result.json and weights.safetensors into `folder`."""
+    if (folder / "result.json").exists():
+        return read_result(folder)
+    learnt, asked = ([s for s in pool.scans if s.subject in names] for names in (fold.training, fold.validation))
+
+    def score(network: nn.Module) -> float:
+        return float(np.mean([disc_dice(network, s, machine.device) for s in asked]))
+
+    every = max(plan.fewest_steps, STEPS_FOR_A_VALIDATION_SCAN * len(asked))
+    fit_plan = FitPlan(plan.minutes, machine.device, plan.peak_rate, validate_every=every if asked else 0,
+                       patience=plan.patience)
+    batches = batches_of(replace(pool, scans=learnt), plan.augmentation, seed=plan.seed, batch=plan.batch,
+                         workers=machine.workers)
+    network, progress = fit(first_network(start.trained, plan), batches, fit_plan, folder / "checkpoint.pt",
+                            validate=score if asked else None, title=fold.name)
+    early = progress.seconds < plan.minutes * 60
+    result = FoldResult(
+        fold, progress.step, round(progress.seconds / 60, 2),
+        f"no better for {plan.patience} validations" if early else "time used",
+        round(score(start.trained.network), 4) if asked else None, round(score(network), 4) if asked else None,
+        progress.curve, progress.validations)
+    record = record_of(fold, progress, start, plan)
+    save_weights(folder / "weights.safetensors", replace(
+        start.trained, network=network.cpu(), locator=start.trained.locator.cpu(),
+        calibration=calibration_of(network, asked, start.trained, plan, machine.device), record=record))
+    write_text(folder / "result.json", json.dumps(asdict(result), indent=1) + "\n")
+    (folder / "checkpoint.pt").unlink()  # five times the weights, and of no more use
+    return result
+
+
+def first_network(start: TrainedNetwork, plan: FineTuningPlan) -> nn.Module:
+    """What training begins with: a copy of the starting network, or a new one of its architecture."""
+    torch.manual_seed(plan.seed)
+    return build_network(start.architecture) if plan.from_scratch else copy.deepcopy(start.network)
+
+
+def calibration_of(network: nn.Module, asked: Sequence[LabelledScan], start: TrainedNetwork, plan: FineTuningPlan,
+                   device: str) -> Calibration:
+    """Fitted on patches of the validation scans; without any, that of the starting weights."""
+    if not asked:
+        return start.calibration
+    some = asked[:CALIBRATION_PATCHES]
+    each = CALIBRATION_PATCHES // len(some)
+    return calibrate(network, plain_pairs(some, plan.augmentation, each=each, seed=plan.seed), device=device)
+
+
+def record_of(fold: Fold, progress: Progress, start: Start, plan: FineTuningPlan) -> dict[str, Any]:
+    """What the weights say of their making. Names subjects and visits, and no path."""
+    how = "from scratch, neighbours by" if plan.from_scratch else "fine-tuned from"
+    return {
+        "data": f"user's scans, {how} {start.sha256}",
+        "subjects": {"training": list(fold.training), "validation": list(fold.validation),
+                     "held_out": list(fold.held_out)},
+        "inputs_sha256": {role: {key: sha for key, sha in start.inputs_sha256.items() if key.split(" ")[0] in names}
+                          for role, names in (("training", fold.training), ("validation", fold.validation))},
+        "plan": asdict(plan), "steps": progress.step, "minutes": round(progress.seconds / 60, 1),
+        "bedrest": __version__, "code": code_state(), "torch": torch.__version__,
+        "started_from": {"sha256": start.sha256, "record": start.trained.record},
+    }
+
+
+def read_result(folder: Path) -> FoldResult:
+    """A finished run's result.json."""
+    stored = json.loads((folder / "result.json").read_text())
+    fold = Fold(stored["fold"]["name"], *(tuple(stored["fold"][k]) for k in ("training", "validation", "held_out")))
+    return FoldResult(**{**stored, "fold": fold})
+
+
+def claim_folder(folder: Path, start: Start, plan: FineTuningPlan) -> None:
+    """Write down what this folder's training is made from."""
+    write_text(folder / ASKED, json.dumps(_asked(start, plan), indent=1) + "\n")
+
+
+def _asked(start: Start, plan: FineTuningPlan) -> dict[str, Any]:
+    asked = {"inputs_sha256": dict(start.inputs_sha256), "started_from": start.sha256, "plan": asdict(plan)}
+    result: dict[str, Any] = json.loads(json.dumps(asked))  # tuples become lists, as when read back
+    return result
+
+
+def refuse_other_training(folder: Path, start: Start, plan: FineTuningPlan) -> None:
+    """Let a folder go on only with what it was begun with; a new folder may have anything.
+
+    Raises
+    ------
+    OutputError
+        Data, starting weights or choices are others; the message names each.
+    """
+    if not (folder / ASKED).exists():
+        return
+    before, now = json.loads((folder / ASKED).read_text()), _asked(start, plan)
+    changes = [f"{key} {'added' if key not in old else 'gone' if key not in new else 'another file'}"
+               for old, new in [(before["inputs_sha256"], now["inputs_sha256"])]
+               for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    changes += ["other starting weights"] if before["started_from"] != now["started_from"] else []
+    changes += [f"{key} {before['plan'].get(key)} -> {value}" for key, value in now["plan"].items()
+                if before["plan"].get(key) != value]
+    if changes:
+        more = f" and {len(changes) - 8} more" if len(changes) > 8 else ""
+        raise OutputError("the data and options that this folder was begun with",
+                          "; ".join(changes[:8]) + more, str(folder),
+                          "Choose another folder with -o, or delete this one to begin anew.")
+
+
+def start_from(trained: TrainedNetwork, inputs_sha256: Mapping[str, str]) -> Start:
+    """Starting weights with the checksum of their file."""
+    return Start(trained, sha256_of(trained.path), dict(sorted(inputs_sha256.items())))

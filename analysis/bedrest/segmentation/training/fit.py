@@ -1,0 +1,217 @@
+"""One training loop for every network here: time budget, moving average, early stopping, resumable checkpoints.
+
+Knows nothing of where batches come from: synthetic anatomies (`train`) and labelled scans use it alike.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from tqdm import tqdm
+
+from bedrest.segmentation.device import mixed_precision
+
+SAVE_EVERY_S = 120.0
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """How a network is trained.
+
+    Attributes
+    ----------
+    minutes : float
+        Budget; the learning rate falls along a cosine of the share used, so any budget ends well.
+    device : str
+        cpu, cuda or mps.
+    peak_rate : float
+        Highest learning rate of AdamW.
+    average_decay : float
+        Of the moving average of weights, which is what is kept.
+    validate_every : int
+        Steps between two validations; 0 = never.
+    patience : int
+        Validations without a better score before training stops early.
+    steps : int
+        At most so many; 0 = as many as there is time for.
+    """
+
+    minutes: float
+    device: str
+    peak_rate: float = 3e-3
+    average_decay: float = 0.995
+    validate_every: int = 0
+    patience: int = 10
+    steps: int = 0
+
+    def share(self, progress: Progress) -> float:
+        """Part of the budget that is used, 0 to 1."""
+        by_steps = progress.step / self.steps if self.steps else 0.0
+        return min(max(by_steps, progress.seconds / (self.minutes * 60)), 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """Loss, optimiser and learning rate of a training other than ours.
+
+    Attributes
+    ----------
+    loss : function of scores, target and the share of the budget used
+    optimiser : function of the parameters
+    rate : function of the step and of the share of the budget used
+    clip : float, largest norm of the gradient
+    """
+
+    loss: Callable[[Tensor, Tensor, float], Tensor]
+    optimiser: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+    rate: Callable[[int, float], float]
+    clip: float = math.inf
+
+
+def own_recipe(plan: FitPlan) -> Recipe:
+    """AdamW with a short warm-up and a cosine, cross entropy plus Dice."""
+
+    def rate(step: int, share: float) -> float:
+        return plan.peak_rate * min(1, (step + 1) / 60) * (0.5 + 0.5 * math.cos(math.pi * share)) + 1e-5
+
+    return Recipe(lambda scores, target, share: loss_of(scores, target),
+                  lambda parameters: torch.optim.AdamW(parameters, lr=plan.peak_rate, weight_decay=1e-4), rate, 5.0)
+
+
+@dataclass(eq=False)
+class Progress:
+    """What happened so far; stored in the checkpoint.
+
+    Attributes
+    ----------
+    step, seconds : optimiser steps and time used
+    curve : list of [step, seconds, mean loss]
+    validations : list of [step, seconds, score]
+    best : highest score so far; not a number before the first validation
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    curve: list[list[float]] = field(default_factory=list)
+    validations: list[list[float]] = field(default_factory=list)
+    best: float = float("nan")
+
+
+def loss_of(scores: Tensor, target: Tensor) -> Tensor:
+    """Cross entropy against shares plus soft Dice over the structures but background (batch Dice).
+
+    Parameters
+    ----------
+    scores, target : (B, S, I, J, K)
+        Scores before softmax; share of each voxel that each structure fills.
+    """
+    entropy = -(target * torch.log_softmax(scores, dim=1)).sum(dim=1).mean()
+    p, t = torch.softmax(scores, dim=1)[:, 1:], target[:, 1:]
+    axes = (0, 2, 3, 4)
+    dice = (2 * (p * t).sum(axes) + 1) / ((p * p).sum(axes) + (t * t).sum(axes) + 1)
+    return entropy + (1 - dice).mean()
+
+
+def fit(network: nn.Module, batches: Callable[[int], Iterable[tuple[Tensor, Tensor]]], plan: FitPlan, checkpoint: Path,
+        *, validate: Callable[[nn.Module], float] | None = None, title: str = "training",
+        recipe: Recipe | None = None) -> tuple[nn.Module, Progress]:
+    """Train `network` and return the moving average of its weights: the best validated one, or the last.
+
+    Parameters
+    ----------
+    batches : function of the step to start from
+        Gives endless (image, target) pairs, (B, C, ...) and, with `own_recipe`, (B, S, ...).
+    checkpoint : Path
+        Written every two minutes and at the end; where it exists, training goes on from it.
+    validate : function of a network in evaluation mode, optional
+        Higher is better. Without it there is no early stopping.
+    recipe : Recipe, optional
+        Default: `own_recipe`.
+    """
+    device, recipe = torch.device(plan.device), recipe or own_recipe(plan)
+    network = network.to(device)
+    if not any(p.ndim == 4 for p in network.parameters()):  # no layer in two dimensions
+        network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    average = AveragedModel(network, avg_fn=partial(_averaged, plan.average_decay), use_buffers=True)
+    optimiser = recipe.optimiser(network.parameters())
+    progress, best = Progress(), None
+    parts: dict[str, Any] = {"network": network, "average": average, "optimiser": optimiser}
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+        for name, part in parts.items():
+            part.load_state_dict(saved[name])
+        progress, best = Progress(**saved["progress"]), saved["best"]
+    begun, last_saved, recent = time.monotonic() - progress.seconds, time.monotonic(), []
+    bar = tqdm(total=round(plan.minutes * 60), initial=round(progress.seconds), unit="s", desc=title, mininterval=5)
+    # A budget already used up draws no batch: asking for one would start the workers.
+    for image, target in batches(progress.step) if plan.share(progress) < 1 else ():
+        share = plan.share(progress)
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.rate(progress.step, share)
+        network.train()
+        with mixed_precision(plan.device):
+            scores = network(image.to(device, memory_format=torch.channels_last_3d if image.ndim == 5
+                                      else torch.preserve_format))
+        loss = recipe.loss(scores.float(), target.to(device), share)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
+        optimiser.step()
+        average.update_parameters(network)
+        recent.append(float(loss.detach()))
+        progress.step += 1
+        if progress.step % (10 if progress.step <= 200 else 50) == 0:
+            progress.curve.append([progress.step, round(progress.seconds), round(float(np.mean(recent)), 4)])
+            recent.clear()
+        if validate and plan.validate_every and progress.step % plan.validate_every == 0:
+            score = validate(average.module.eval())
+            progress.validations.append([progress.step, round(progress.seconds), round(score, 4)])
+            if not progress.best >= score:
+                progress.best = score
+                best = {k: v.detach().clone() for k, v in average.state_dict().items()}
+        progress.seconds = time.monotonic() - begun
+        bar.set_postfix(refresh=False, step=progress.step,
+                        **({"loss": progress.curve[-1][2]} if progress.curve else {}),
+                        **({"dice": progress.validations[-1][2]} if progress.validations else {}))
+        bar.update(round(progress.seconds) - bar.n)
+        done = plan.share(progress) >= 1 or _stale(progress, plan)
+        if done or time.monotonic() - last_saved > SAVE_EVERY_S:
+            _save(checkpoint, {**{n: p.state_dict() for n, p in parts.items()}, "progress": vars(progress),
+                               "best": best})
+            last_saved = time.monotonic()
+        if done:
+            break
+    bar.close()
+    if best is not None:
+        average.load_state_dict(best)
+    return average.module.eval(), progress
+
+
+def _averaged(decay: float, average: Tensor, latest: Tensor, n: Tensor | int) -> Tensor:
+    """Moving average that forgets fast at first: the random start must not linger in a short training."""
+    if not average.is_floating_point():
+        return latest
+    return torch.lerp(latest, average, min(decay, (1 + int(n)) / (10 + int(n))))
+
+
+def _stale(progress: Progress, plan: FitPlan) -> bool:
+    """Whether the last `patience` validations brought nothing better."""
+    scores = [v[2] for v in progress.validations]
+    return len(scores) > plan.patience and len(scores) - 1 - int(np.argmax(scores)) >= plan.patience
+
+
+def _save(path: Path, state: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    torch.save(state, temporary)
+    temporary.replace(path)

@@ -1,0 +1,167 @@
+"""A scan labelled by a person -> what a network learns from it: shares of all five structures on the working grid.
+
+A person's mask holds discs, and maybe not all of them; vertebrae, sacrum and canal come from a network that already
+knows them. Knows nothing of files, and nothing of how training goes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from bedrest.anatomy.structures import Structure
+from bedrest.errors import GeometryError, ImageError
+from bedrest.imaging.crop import Box, box_around, crop_grid
+from bedrest.imaging.orientation import turn_to_ras
+from bedrest.imaging.resample import grid_with_spacing, resample
+from bedrest.segmentation.forward import forward
+from bedrest.segmentation.network import WORKING_SPACING_MM
+from bedrest.segmentation.predict import calibrated, network_input
+from bedrest.segmentation.weights import TrainedNetwork
+from bedrest.types import LabelMap, Scan
+from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL, Contrast
+
+Float = NDArray[np.float32]
+Half = NDArray[np.float16]
+
+# A disc farther than this above or below the labelled ones may be there and not be labelled. The vertebra between two
+# discs is 20 mm high or more, so a disc that the person did leave out on purpose lies beyond it.
+BEYOND_MM = 8.0
+# Kept around the labels: what a patch around an outer disc can reach, and context for the dense prediction.
+MARGIN_MM = (16.0, 40.0, 50.0)
+DISC_LABELS = (*LEVEL_OF_LABEL, *range(FIRST_UNNAMED_LABEL, FIRST_UNNAMED_LABEL + 19))
+SAME_GRID_MM = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledScan:
+    """One labelled visit, ready for training: the part of the working grid around its labels.
+
+    Attributes
+    ----------
+    subject, session : str
+    channels : tuple of int
+        Which contrasts the scan has, as channel numbers.
+    image : float16, (5, I, J, K), axes right, front, head
+        Normalised contrasts; zeros where a contrast is missing.
+    discs : float16, (I, J, K)
+        Share of each voxel that the person's discs fill.
+    target : float16, (5, I, J, K)
+        Share of each voxel that each structure fills; see `training_target`.
+    spacing_mm : (3,) of the working grid
+    """
+
+    subject: str
+    session: str
+    channels: tuple[int, ...]
+    image: Half
+    discs: Half
+    target: Half
+    spacing_mm: NDArray[np.float64]
+
+
+def label_scan(scan: Scan, mask: LabelMap, teacher: TrainedNetwork, device: str, *, subject: str,
+               session: str) -> LabelledScan:
+    """Bring a scan and its mask to the working grid, as `predict` does, and make the target.
+
+    Parameters
+    ----------
+    teacher : TrainedNetwork
+        Gives the structures that the mask does not hold.
+
+    Raises
+    ------
+    GeometryError
+        Scan and mask lie on different grids.
+    ImageError
+        The mask is empty, or holds labels that are no discs.
+    """
+    where = f"{subject} {session} reference mask"
+    if scan.grid.max_corner_distance_mm(mask.grid) > SAME_GRID_MM:
+        raise GeometryError("a mask on the grid of its scan", _grids(scan, mask), where,
+                            "Check both headers; resample the mask with nearest neighbour if the pictures do match.")
+    unknown = sorted(set(np.unique(mask.data).tolist()) - {0, *DISC_LABELS})
+    if unknown or not mask.data.any():
+        raise ImageError("labels 1 = L5-S1 ... 7 = T11-T12, or 101, 102, ... for discs without a name",
+                         f"labels {unknown[:5]}" if unknown else "an empty mask", where,
+                         "Renumber the mask, or take the visit's mask out of the study.")
+    turn = turn_to_ras(scan.grid)
+    working = grid_with_spacing(turn.turned, WORKING_SPACING_MM)
+    discs = resample(turn.apply((mask.data > 0).astype(np.float32)), turn.turned, working, order=1)
+    box = _around(discs, working.spacing_mm, where)
+    grid, discs = crop_grid(working, box), discs[box]
+    image = network_input({c: turn.apply(v.data) for c, v in scan.contrasts.items()}, turn.turned, grid)
+    channels = tuple(i for i, c in enumerate(Contrast) if c in scan.contrasts)
+    taught = calibrated(forward(teacher.network, image, device).data, teacher.calibration.given(scan.contrasts))
+    target = training_target(discs, taught, float(grid.spacing_mm[2]))
+    return LabelledScan(subject, session, channels, image.astype(np.float16), discs.astype(np.float16),
+                        target.astype(np.float16), grid.spacing_mm)
+
+
+def training_target(discs: Float, prediction: Float, spacing_head_mm: float) -> Float:
+    """Shares of the five structures from a person's discs and a network's idea of the rest.
+
+    Disc is what the person drew. The other four share what is left, in the proportions the network gives them; so
+    where the network says disc and the person does not, its share of disc goes to the neighbours. Above and below the
+    labelled discs, from `BEYOND_MM` on, the network's disc is kept: a disc that nobody drew there is no proof that
+    there is none.
+
+    Parameters
+    ----------
+    discs : float32, (I, J, K), axes right, front, head
+        Share of each voxel that labelled discs fill; at least one voxel of one half or more.
+    prediction : float32, (5, I, J, K)
+        Probabilities of the structures.
+    spacing_head_mm : float
+        Distance of voxels along the body axis.
+
+    Returns
+    -------
+    float32, (5, I, J, K), sums to 1 over the first axis
+    """
+    kept = ~near_labels(discs, spacing_head_mm)
+    share = np.clip(np.where(kept, np.maximum(discs, prediction[Structure.DISC]), discs), 0, 1)
+    others = np.delete(prediction, Structure.DISC, axis=0)
+    total = others.sum(axis=0)
+    sure = total < 1e-9  # nothing but disc, says the network: no proportion to keep
+    others = np.where(sure, np.eye(len(others), dtype=np.float32)[Structure.BACKGROUND][:, None, None, None],
+                      others / np.where(sure, 1, total))
+    result: Float = np.insert(others * (1 - share), Structure.DISC, share, axis=0).astype(np.float32)
+    return result
+
+
+def near_labels(discs: NDArray[np.floating], spacing_head_mm: float) -> NDArray[np.bool_]:
+    """Slices across the body axis, (1, 1, K), between the lowest and highest labelled voxel, `BEYOND_MM` added."""
+    labelled = np.flatnonzero((discs >= 0.5).any(axis=(0, 1)))
+    k, beyond = np.arange(discs.shape[2]), BEYOND_MM / spacing_head_mm
+    result: NDArray[np.bool_] = ((k >= labelled[0] - beyond) & (k <= labelled[-1] + beyond))[None, None]
+    return result
+
+
+def disc_dice(network: nn.Module, scan: LabelledScan, device: str) -> float:
+    """Dice of all labelled discs together, near them only: what lies beyond may be a disc that nobody drew."""
+    near = near_labels(scan.discs, float(scan.spacing_mm[2]))
+    scores = forward(network, scan.image.astype(np.float32), device).data
+    found = (torch.softmax(scores, dim=0)[Structure.DISC].numpy() >= 0.5) & near
+    truth = scan.discs >= 0.5
+    return 2 * float((found & truth).sum()) / float(found.sum() + truth.sum())
+
+
+def _around(discs: Float, spacing_mm: NDArray[np.float64], where: str) -> Box:
+    """The labels' index box, `MARGIN_MM` wider as far as the grid reaches."""
+    if not (discs >= 0.5).any():
+        raise ImageError(f"discs that fill a voxel of the working grid, {WORKING_SPACING_MM} mm", "none", where,
+                         "Check the mask's voxel size.")
+    margin = np.ceil(np.array(MARGIN_MM) / spacing_mm).astype(int)
+    i, j, k = (slice(max(s.start - int(m), 0), min(s.stop + int(m), n))
+               for s, m, n in zip(box_around(discs >= 0.5), margin, discs.shape, strict=True))
+    return i, j, k
+
+
+def _grids(scan: Scan, mask: LabelMap) -> str:
+    one, two = (f"shape {g.shape} with {np.round(g.spacing_mm, 3).tolist()} mm voxels" for g in (scan.grid, mask.grid))
+    return f"{one} and {two}, or another place"

@@ -1,0 +1,189 @@
+"""Training patches from painted anatomies: contrasts near the physical ones or at random, then a scanner's faults.
+
+The idea of SynthSeg (Billot et al., Med Image Anal 2023;86:102789): what the network must not rely on is random.
+Synthetic throughout: no scan of a person goes in. Knows nothing of the network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bedrest.anatomy.structures import Structure
+from bedrest.phantom.paint import FINE, Painting
+from bedrest.phantom.render import dixon_signals
+from bedrest.phantom.tissues import FAT, STRUCTURE_OF_TISSUE, T2, WATER, Tissue
+from bedrest.segmentation.training.artefacts import scanned, shared_gain
+from bedrest.vocabulary import Contrast
+
+Float = NDArray[np.float32]
+CHANNEL = {c: i for i, c in enumerate(Contrast)}
+COARSE = (4, 4, 4)  # sub-voxels of the painting in a voxel of the locator's grid, along each axis
+_LIKE_THE_ANNULUS = (Tissue.NUCLEUS, Tissue.NUCLEUS_DEGENERATED)
+_LIKE_MARROW = (Tissue.SACRUM_MARROW, Tissue.BASIVERTEBRAL, Tissue.POSTERIOR_MARROW)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How patches are drawn.
+
+    Attributes
+    ----------
+    patch, locator_patch : (I, J, K) voxels of the working and of the locator's grid
+    dixon, t2 : float
+        Shares of patches rendered as Dixon and as T2; the rest gets random tissue contrasts.
+    sacrum : float
+        Share of patches centred near the sacrum, which fills little of the field and decides every name.
+    scale : float
+        Largest relative stretch or squeeze along each axis.
+    """
+
+    patch: tuple[int, int, int] = (24, 64, 96)
+    locator_patch: tuple[int, int, int] = (16, 96, 96)
+    dixon: float = 0.5
+    t2: float = 0.25
+    sacrum: float = 0.4
+    scale: float = 0.15
+
+
+def draw_patch(painting: Painting, rng: np.random.Generator, sampling: Sampling) -> tuple[Float, Float]:
+    """One training pair of the segmenter.
+
+    Returns
+    -------
+    image : float32, (5, I, J, K), normalised contrasts, zeros where a contrast is missing
+    target : float32, (5, I, J, K), share of each voxel that each structure fills
+    """
+    tissue = _crop(painting, rng, sampling)
+    target = structure_shares(tissue)
+    # Averaged in the plane only: slices of any thickness are cut from what is left.
+    fine = {c: _means(table[tissue], fine_slices=True) for c, table in _tables(rng, sampling).items()}
+    return _finish(_with_opposed(fine), target, rng, slice_mm=1.0, voxel_mm=2.0)
+
+
+def draw_overview(shares: NDArray[np.uint8], rng: np.random.Generator, sampling: Sampling) -> tuple[Float, Float]:
+    """One training pair of the locator: most of a field of view on its coarse grid.
+
+    Parameters
+    ----------
+    shares : uint8, (tissues, I, J, K)
+        Sub-voxels of each tissue, out of prod(COARSE), from `coarse_shares`.
+    """
+    where = []
+    for n, p in zip(shares.shape[1:], sampling.locator_patch, strict=True):
+        stretch = 1 + rng.uniform(-0.25, 0.25)
+        span = min(n, round(p * stretch))
+        start = rng.integers(0, n - span + 1)
+        where.append(np.clip((start + (np.arange(p) + 0.5) * span / p).astype(int), 0, n - 1))
+    view = shares[(slice(None), *np.ix_(*where))].astype(np.float32) / np.prod(COARSE)
+    target = np.stack([view[s == STRUCTURE_OF_TISSUE].sum(axis=0) for s in Structure])
+    tables = _tables(rng, sampling)
+    signals: dict[Contrast, Float] = {c: np.tensordot(t, view, axes=1).astype(np.float32) for c, t in tables.items()}
+    return _finish(_with_opposed(signals), target, rng, slice_mm=4.0, voxel_mm=4.0)
+
+
+def coarse_shares(painting: Painting) -> NDArray[np.uint8]:
+    """Number of sub-voxels of each tissue in each voxel of the locator's grid, (tissues, I, J, K)."""
+    i, j, k = (n // c for n, c in zip(painting.tissue.shape, COARSE, strict=True))
+    voxel = np.arange(j * k, dtype=np.int32).reshape(j, 1, k, 1) * len(Tissue)
+    out = np.empty((i, j * k, len(Tissue)), np.uint8)
+    for slab in range(i):
+        part = painting.tissue[slab * COARSE[0] : (slab + 1) * COARSE[0], : j * COARSE[1], : k * COARSE[2]]
+        key = part.reshape(COARSE[0], j, COARSE[1], k, COARSE[2]) + voxel
+        out[slab] = np.bincount(key.ravel(), minlength=out[0].size).reshape(out[0].shape)
+    return np.ascontiguousarray(np.moveaxis(out, -1, 0)).reshape(len(Tissue), i, j, k)
+
+
+def _finish(signals: dict[Contrast, Float], target: Float, rng: np.random.Generator, *, slice_mm: float,
+            voxel_mm: float) -> tuple[Float, Float]:
+    image = np.zeros((len(Contrast), *target.shape[1:]), dtype=np.float32)
+    gain = shared_gain(target.shape[1:], rng)
+    acquired_mm = _slice_thickness(rng, voxel_mm)
+    for contrast in draw_subset(list(signals), rng):
+        image[CHANNEL[contrast]] = scanned(signals[contrast], gain, rng, slice_mm=slice_mm, voxel_mm=voxel_mm,
+                                           acquired_mm=acquired_mm)
+    _drop_voxels(image, rng)
+    if rng.random() < 0.5:
+        image, target = image[:, ::-1], target[:, ::-1]
+    return np.ascontiguousarray(image), np.ascontiguousarray(target)
+
+
+def _slice_thickness(rng: np.random.Generator, voxel_mm: float) -> float:
+    """Half of the scans on the working grid itself, the others with slices of 1 to 5 mm."""
+    return voxel_mm if rng.random() < 0.5 else float(max(rng.uniform(1, 5), voxel_mm / 2))
+
+
+def _crop(painting: Painting, rng: np.random.Generator, sampling: Sampling) -> NDArray[np.uint8]:
+    """Sub-voxels of a patch centred near the sacrum or near any structure, stretched or squeezed along each axis."""
+    structure = STRUCTURE_OF_TISSUE[painting.tissue[::8, ::8, ::8]]
+    wanted = structure == Structure.SACRUM if rng.random() < sampling.sacrum else structure > 0
+    spots = np.argwhere(wanted if wanted.any() else structure > 0) * 8
+    centre = spots[rng.integers(len(spots))] + rng.integers(-32, 33, 3)
+    where = []
+    for c, p, n in zip(centre, sampling.patch, painting.tissue.shape, strict=True):
+        span = min(n, round(p * FINE * (1 + rng.uniform(-sampling.scale, sampling.scale))))
+        start = int(np.clip(c - span // 2, 0, n - span))
+        where.append(start + (np.arange(p * FINE) + 0.5) * span / (p * FINE))
+    return painting.tissue[np.ix_(*(w.astype(int) for w in where))]
+
+
+def structure_shares(tissue: NDArray[np.uint8]) -> Float:
+    """Share of each voxel that each structure fills, (5, I, J, K), from tissue numbers of its sub-voxels."""
+    structure = STRUCTURE_OF_TISSUE[tissue]
+    return np.stack([_means(structure == s) for s in Structure])
+
+
+def _means(fine: NDArray[Any], *, fine_slices: bool = False) -> Float:
+    """Mean over sub-voxels: of the whole voxel, or in the plane alone, which keeps FINE sub-slices a voxel."""
+    i, j, k = fine.shape[0], fine.shape[1] // FINE, fine.shape[2] // FINE
+    plane = fine.reshape(i, j, FINE, k, FINE).mean(axis=(2, 4), dtype=np.float32)
+    result: Float = plane if fine_slices else plane.reshape(i // FINE, FINE, j, k).mean(axis=1)
+    return result
+
+
+def _tables(rng: np.random.Generator, sampling: Sampling) -> dict[Contrast, Float]:
+    """Signal of each tissue in each contrast rendered; water and fat alone stand for all of Dixon."""
+    kind = rng.random()
+    if kind < sampling.dixon:
+        return {Contrast.WATER: _jittered(WATER, 0.15, rng), Contrast.FAT: _jittered(FAT, 0.20, rng)}
+    if kind < sampling.dixon + sampling.t2:
+        return {Contrast.T2: _jittered(T2, 0.35, rng)}
+    return {c: _random_table(rng) for c in draw_subset(list(Contrast), rng)}
+
+
+def _jittered(table: Float, spread: float, rng: np.random.Generator) -> Float:
+    return (table * np.exp(rng.normal(0, spread, len(table)))).astype(np.float32)
+
+
+def _random_table(rng: np.random.Generator) -> Float:
+    """Tissues at random brightness; half of the time the nucleus looks like the annulus, and bones are alike."""
+    table = rng.uniform(5, 200, len(Tissue)).astype(np.float32)
+    table[Tissue.AIR] = rng.uniform(0, 10)
+    for model, others in ((Tissue.ANNULUS, _LIKE_THE_ANNULUS), (Tissue.MARROW, _LIKE_MARROW)):
+        if rng.random() < 0.5:
+            for t in others:
+                table[t] = table[model] * rng.uniform(0.8, 1.25)
+    return table
+
+
+def _with_opposed(signals: dict[Contrast, Float]) -> dict[Contrast, Float]:
+    """Water and fat alone become all four Dixon contrasts; anything else stays as it is."""
+    if set(signals) != {Contrast.WATER, Contrast.FAT}:
+        return signals
+    return dixon_signals(signals[Contrast.WATER], signals[Contrast.FAT])
+
+
+def draw_subset(names: list[Contrast], rng: np.random.Generator) -> list[Contrast]:
+    """All of them, one alone, or any number of them: a third of the time each."""
+    n = (len(names), 1, int(rng.integers(1, len(names) + 1)))[int(rng.integers(3))]
+    return [names[i] for i in sorted(rng.permutation(len(names))[:n])]
+
+
+def _drop_voxels(image: Float, rng: np.random.Generator) -> None:
+    """Random modality voxel dropout of Li et al. 2018: voxels of one randomly chosen contrast are lost, in place."""
+    present = np.flatnonzero(image.any(axis=(1, 2, 3)))
+    if rng.random() < 0.5 and present.size > 1:
+        image[rng.choice(present)][rng.random(image.shape[1:]) < rng.choice([0.001, 0.01, 0.1])] = 0

@@ -1,0 +1,230 @@
+"""Weights files: safetensors, so that loading never runs code, with everything needed to use them in the header."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bedrest.anatomy.structures import Structure
+from bedrest.errors import WeightsError
+from bedrest.segmentation.network import LOCATOR_SPACING_MM, WORKING_SPACING_MM, Architecture, build_network
+from bedrest.segmentation.normalise import RULE
+from bedrest.vocabulary import Contrast
+
+if TYPE_CHECKING:
+    import torch
+
+SHIPPED = Path(__file__).parent / "weights" / "synthetic.safetensors"
+# What a file must agree on with this program; otherwise its numbers would mean something else.
+_AGREED = {
+    "spacing_mm": json.dumps(WORKING_SPACING_MM),
+    "locator_spacing_mm": json.dumps(LOCATOR_SPACING_MM),
+    "contrasts": json.dumps(list(Contrast)),
+    "label_map": json.dumps({s.name.lower(): int(s) for s in Structure}),
+    "intensity_rule": RULE,
+}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Turns scores into probabilities that can be summed: softmax(scores / temperature + offsets).
+
+    Vector scaling after Guo et al., ICML 2017. At the fitted offsets the summed probability of each structure equals
+    its true volume over the scans it was fitted on. What a network gets wrong depends on which contrasts it is given.
+
+    Attributes
+    ----------
+    temperature : float
+    offsets : tuple of float
+        One for each structure, in the order of `Structure`.
+    by_contrasts : mapping of `key_of` contrasts to Calibration
+        For the sets of contrasts it was fitted on one by one; any other set uses the numbers above.
+    by_level : mapping of level to float
+        What the log odds of disc still lack near each named disc: thin discs come out too small, thick ones too large.
+    """
+
+    temperature: float = 1.0
+    offsets: tuple[float, ...] = (0.0,) * len(Structure)
+    by_contrasts: Mapping[str, Calibration] = field(default_factory=dict)
+    by_level: Mapping[str, float] = field(default_factory=dict)
+
+    def given(self, contrasts: Iterable[Contrast]) -> Calibration:
+        """The calibration for a scan with these contrasts."""
+        return self.by_contrasts.get(key_of(contrasts), self)
+
+    @classmethod
+    def read(cls, stored: Mapping[str, Any]) -> Calibration:
+        """From what `asdict` made of one."""
+        by_contrasts = {key: cls.read(value) for key, value in stored["by_contrasts"].items()}
+        return cls(float(stored["temperature"]), tuple(map(float, stored["offsets"])), by_contrasts,
+                   dict(stored.get("by_level", {})))
+
+
+def key_of(contrasts: Iterable[Contrast]) -> str:
+    """A set of contrasts as text, in the network's channel order: ``water+fat``."""
+    there = set(contrasts)
+    return "+".join(c for c in Contrast if c in there)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedNetwork:
+    """Networks ready for use, with what their file says of them.
+
+    Attributes
+    ----------
+    network, locator : torch Modules in evaluation mode, on the CPU
+        The segmenter at full resolution, and the coarse one that finds the spine.
+    architecture, locator_architecture : Architecture
+    calibration : Calibration
+    record : dict
+        Training record: data and its hashes, plan, steps, minutes, commit.
+    path : Path
+    """
+
+    network: torch.nn.Module
+    locator: torch.nn.Module
+    architecture: Architecture
+    locator_architecture: Architecture
+    calibration: Calibration
+    record: dict[str, Any] = field(default_factory=dict)
+    path: Path = SHIPPED
+
+
+def chosen_weights(given: Path | None) -> Path:
+    """The weights file a person names, or the shipped one.
+
+    Raises
+    ------
+    WeightsError
+        There is no such file.
+    """
+    path = SHIPPED if given is None else given
+    if not path.is_file():
+        raise WeightsError("a weights file", "no such file", str(path),
+                           "Reinstall the package." if given is None else "Check the path.")
+    return path
+
+
+def training_record(path: Path) -> dict[str, Any]:
+    """What a weights file says of its making, without loading any network.
+
+    Raises
+    ------
+    WeightsError
+        The file is missing, damaged, or not made by this toolkit.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            record: dict[str, Any] = json.loads((file.metadata() or {})["record"])
+        if not isinstance(record, dict) or not isinstance(record.get("plan", {}), dict):
+            raise ValueError("a training record of another kind")
+        return record
+    except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
+        raise WeightsError("a weights file made by this toolkit", _brief(error), str(path),
+                           "Check the path.") from error
+
+
+def check_weights(path: Path) -> None:
+    """Check that a weights file is whole and was made for this program, without loading any network.
+
+    Raises
+    ------
+    WeightsError
+        It is not.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            _require_agreed(file.metadata() or {})
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise _unusable(path, error) from error
+
+
+def _require_agreed(header: Mapping[str, str]) -> None:
+    for key, wanted in _AGREED.items():
+        if header[key] != wanted:
+            raise ValueError(f"{key} {header[key]}; this program uses {wanted}")
+
+
+def _unusable(path: Path, error: Exception) -> WeightsError:
+    return WeightsError("a weights file made by this toolkit", _brief(error), str(path),
+                        "Reinstall the package, or train again with `make train`.")
+
+
+def _brief(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0][:300] or type(error).__name__
+
+
+def _architecture(text: str) -> Architecture:
+    """From its JSON; sizes that no such network has are refused before memory is taken for them."""
+    filters = tuple(json.loads(text)["filters"])
+    if not 2 <= len(filters) <= 8 or not all(type(n) is int and 1 <= n <= 1024 for n in filters):
+        raise ValueError(f"layers of {str(filters)[:80]} filters")
+    return Architecture(filters)
+
+
+def save_weights(path: Path, trained: TrainedNetwork) -> None:
+    """Write both networks with architecture, spacings, label map, intensity rule, calibration and training record."""
+    from safetensors.torch import save_file
+
+    header = {
+        **_AGREED,
+        "architecture": json.dumps(asdict(trained.architecture)),
+        "locator_architecture": json.dumps(asdict(trained.locator_architecture)),
+        "calibration": json.dumps(asdict(trained.calibration)),
+        "record": json.dumps(trained.record),
+    }
+    tensors = {**_tensors(trained.network, "segmenter"), **_tensors(trained.locator, "locator")}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    save_file({k: v.detach().contiguous().cpu() for k, v in tensors.items()}, temporary, metadata=header)
+    temporary.replace(path)
+
+
+def tensors_of(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters and buffers, each once: a state_dict repeats layers that DynUNet knows by two names."""
+    return {**dict(network.named_parameters()), **dict(network.named_buffers())}
+
+
+def _tensors(network: torch.nn.Module, prefix: str) -> dict[str, torch.Tensor]:
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors_of(network).items()}
+
+
+def load_weights(path: Path = SHIPPED) -> TrainedNetwork:
+    """Rebuild the networks of a weights file, in evaluation mode, on the CPU.
+
+    Raises
+    ------
+    WeightsError
+        The file is missing, damaged, or not made by this toolkit, or for another spacing, label map or intensity rule.
+    """
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+        _require_agreed(header)
+        architecture, locator_architecture = (_architecture(header[key])
+                                              for key in ("architecture", "locator_architecture"))
+        network, locator = build_network(architecture), build_network(locator_architecture)
+        tensors = {**_tensors(network, "segmenter"), **_tensors(locator, "locator")}
+        if set(tensors) != set(stored):
+            raise ValueError(f"layers that do not fit: {sorted(set(tensors) ^ set(stored))[:3]}")
+        with torch.no_grad():
+            for key, tensor in tensors.items():
+                tensor.copy_(stored[key])
+        return TrainedNetwork(network.eval(), locator.eval(), architecture, locator_architecture,
+                              Calibration.read(json.loads(header["calibration"])),
+                              json.loads(header["record"]), path)
+    except (OSError, SafetensorError, LookupError, ValueError, TypeError, AttributeError, RuntimeError,
+            MemoryError) as error:  # RecursionError is a RuntimeError
+        raise _unusable(path, error) from error
+

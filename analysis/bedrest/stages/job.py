@@ -1,0 +1,130 @@
+"""What one stage is asked to do, and the visits it is about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from bedrest import schemas
+from bedrest.errors import BedrestError
+from bedrest.imaging.common_grid import scan_on_one_grid
+from bedrest.io.images.nifti import header_notes, read_contrasts, read_scan
+from bedrest.io.results import StudyResults
+from bedrest.io.tables.typed_csv import concat_tables, write_table
+from bedrest.settings import Study
+from bedrest.tables.frames import text
+from bedrest.types import Grid, Scan
+from bedrest.vocabulary import Contrast, MaskRole
+
+if TYPE_CHECKING:
+    from bedrest.segmentation.weights import TrainedNetwork
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one stage is asked to do."""
+
+    study: Study
+    results: StudyResults
+    subject: str
+    device: str
+    threads: int
+    page: str = ""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One visit's files as the manifest has them."""
+
+    subject: str
+    session: str
+    paths: dict[str, Path]
+
+    @property
+    def where(self) -> str:
+        return f"{self.subject} {self.session}".strip()
+
+    def contrasts(self) -> dict[Contrast, Path]:
+        return {c: self.paths[c] for c in Contrast if c in self.paths}
+
+
+def visits_of(job: Job) -> list[Visit]:
+    """The subject's visits in the order of their study day."""
+    sessions = job.results.read_subject(job.subject, schemas.SESSIONS).sort_values("study_day")
+    scans = job.results.read_subject(job.subject, schemas.SCANS)
+    out = []
+    for session in sessions["session"]:
+        rows = scans[scans["session"] == session]
+        paths = {c: Path(p) for c, p in zip(rows["contrast"], rows["path"], strict=True)}
+        out.append(Visit(job.subject, session, paths))
+    return out
+
+
+def is_ours(record: pd.Series) -> bool:
+    """Did segmentation make a mask of this visit itself: only then there is a probability behind it.
+
+    Parameters
+    ----------
+    record : the visit's row of `schemas.SCAN_RECORDS`
+    """
+    return record["source"] == "automatic" and bool(text(record["mask_path"]))
+
+
+def like(visit: Visit) -> Path | None:
+    """The file whose header codes a mask of this visit takes."""
+    return visit.paths.get(MaskRole.MASK) or next(iter(visit.contrasts().values()), None)
+
+
+def scan_of(visit: Visit, *, resample: bool, target: Grid | None = None) -> Scan:
+    """The visit's scan, on one grid: that of its files, or where the study asks for it the first contrast's.
+
+    Parameters
+    ----------
+    visit : Visit
+    resample : bool
+        As in `settings.Images`.
+    target : Grid, optional
+        Resample onto this one.
+
+    Raises
+    ------
+    ImageError, GeometryError
+        A file cannot be used, or the files do not fit each other.
+    """
+    if not resample:
+        return read_scan(visit.contrasts(), where=visit.where)
+    scan = scan_on_one_grid(read_contrasts(visit.contrasts(), where=visit.where), where=visit.where, target=target)
+    return replace(scan, notes=(*header_notes(visit.contrasts(), where=visit.where), *scan.notes))
+
+
+def images_of(visit: Visit, *, resample: bool, target: Grid | None = None) -> Scan | None:
+    """As `scan_of`; None where it cannot be had, which segmentation has already told."""
+    try:
+        return scan_of(visit, resample=resample, target=target) if visit.contrasts() else None
+    except BedrestError:
+        return None
+
+
+def use_threads(device: str, threads: int) -> None:
+    """Let the network use this many threads where it runs on the CPU."""
+    if device == "cpu":
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+@cache
+def loaded_weights(path: Path) -> TrainedNetwork:
+    """A trained network, loaded once for all subjects of a process; it is used and never changed."""
+    from bedrest.segmentation.weights import load_weights
+
+    return load_weights(path)
+
+
+def write_slice(job: Job, frame: pd.DataFrame, table: schemas.Table) -> None:
+    """One subject's slice of a table."""
+    write_table(concat_tables([frame], table), job.results.subject_table(job.subject, table), table)

@@ -1,0 +1,177 @@
+"""Masks of a subject -> measures of every disc at every visit. Orders the work; computes nothing itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from bedrest import schemas
+from bedrest.errors import BedrestError
+from bedrest.imaging.common_grid import contrasts_at, labels_on
+from bedrest.io.files import sha256_of
+from bedrest.io.images.masks import read_label_map
+from bedrest.io.images.nifti import read_volume, require_same_grid, same_grid
+from bedrest.io.tables.typed_csv import concat_tables, empty_table
+from bedrest.longitudinal.error_model import load_errors
+from bedrest.measure.agreement import DiscAgreement, compare_masks, name_binary_reference
+from bedrest.measure.discs import measure_discs
+from bedrest.measure.spine import measure_spine
+from bedrest.measure.spine_checks import checked
+from bedrest.measure.volumes import after_edit
+from bedrest.segmentation.weights import chosen_weights
+from bedrest.stages.corrected_masks import Corrections, MeasuredMask, corrections_of, keep, measured_mask
+from bedrest.stages.job import Job, Visit, images_of, is_ours, like, visits_of, write_slice
+from bedrest.tables.edits import renames_frame
+from bedrest.tables.joint_volumes import with_errors, with_joint
+from bedrest.tables.measures import (
+    VisitKey,
+    accuracy_frame,
+    failed_accuracy,
+    failed_frame,
+    measures_frame,
+    spine_frame,
+    with_findings,
+    without_signals,
+)
+from bedrest.types import LabelMap, Volume
+from bedrest.vocabulary import LEVEL_OF_LABEL, MaskOrigin, MaskRole
+
+MOVED_REFERENCE = "the reference mask lay on another grid and was moved to ours by nearest neighbour"
+
+
+def measure_subject(job: Job) -> None:
+    """Masks of a subject -> measures of every disc, what a person corrected, and agreement with reference masks."""
+    records = job.results.read_subject(job.subject, schemas.SCAN_RECORDS).set_index("session")
+    sessions = job.results.read_subject(job.subject, schemas.SESSIONS).set_index("session")
+    group = job.results.read_subject(job.subject, schemas.SUBJECTS)["group"].iloc[0]
+    findings = job.results.read_subject(job.subject, schemas.FINDINGS)
+    asked = corrections_of(job.results, job.subject)
+    measures, spines, accuracies, edits, absent = [], [], [], [], {}
+    for visit in visits_of(job):
+        day, phase = sessions.loc[visit.session, ["study_day", "phase"]]
+        key = VisitKey(visit.subject, group, visit.session, float(day), str(phase))
+        found = findings[findings["session"] == visit.session]
+        chosen, frame, spine = _measure_ours(job, visit, key, records.loc[visit.session], found, asked)
+        measures.append(frame)
+        spines.append(spine)
+        edits.append(chosen.edits)
+        if chosen.absent is not None:
+            absent[visit.session] = chosen.absent
+        frames, own_spines, agreement = _measure_reference(visit, key, chosen.mask, resample=job.study.images.resample)
+        measures += frames
+        spines += own_spines
+        accuracies += agreement
+    by_hand = asked.disputed or bool(absent)  # a disc that a person named may be another one than was followed
+    joint = empty_table(schemas.JOINT) if by_hand else job.results.read_subject(job.subject, schemas.JOINT)
+    weights = chosen_weights(job.study.weights)
+    measured = with_joint(concat_tables(measures, schemas.MEASURES), joint)
+    measured = with_errors(measured, joint, records.reset_index(), load_errors(weights, sha256=sha256_of(weights)))
+    write_slice(job, measured, schemas.MEASURES)
+    write_slice(job, concat_tables(spines, schemas.SPINE_MEASURES), schemas.SPINE_MEASURES)
+    write_slice(job, concat_tables(accuracies, schemas.ACCURACY), schemas.ACCURACY)
+    write_slice(job, concat_tables(edits, schemas.EDITS), schemas.EDITS)
+    write_slice(job, renames_frame(asked.levels, absent), schemas.RENAMES)
+
+
+def _measure_ours(job: Job, visit: Visit, key: VisitKey, record: pd.Series, found: pd.DataFrame,
+                  asked: Corrections) -> tuple[MeasuredMask, pd.DataFrame, pd.DataFrame]:
+    resample = job.study.images.resample
+    scan = images_of(visit, resample=resample)
+    chosen = measured_mask(job.results, asked, visit=key, record=record, found=found,
+                           grid=scan.grid if scan is not None else None)
+    keep(job.results, chosen, visit=key, like=like(visit))
+    mask, found = chosen.mask, chosen.findings
+
+    def failed(reason: str) -> tuple[MeasuredMask, pd.DataFrame, pd.DataFrame]:
+        frame = failed_frame(key, source="automatic", mask_origin=chosen.origin,
+                             levels=tuple(LEVEL_OF_LABEL.values()), reason=reason)
+        return chosen, frame, spine_frame(measure_spine([]), frame, visit=key, source="automatic")
+
+    if mask is None:
+        return failed(chosen.reason)
+    levels = {int(label): level for label, level in zip(found["label"], found["level"], strict=True)}
+    levels = levels or dict(LEVEL_OF_LABEL)
+    if resample and scan is not None and not same_grid(scan.grid, mask.grid):
+        scan = images_of(visit, resample=True, target=mask.grid)
+    images, left_out = contrasts_at(scan, mask) if scan is not None else ({}, "")
+    try:
+        measured = checked(measure_discs(mask, levels, images, _tissues_of(job, visit, chosen),
+                                         probability=_probability_of(job, visit, chosen, record)), mask)
+    except BedrestError as error:
+        return failed(str(error))
+    frame = measures_frame(measured, visit=key, source="automatic", mask_origin=chosen.origin)
+    frame = with_findings(without_signals(frame, left_out), found)
+    return chosen, frame, spine_frame(measure_spine(measured), frame, visit=key, source="automatic")
+
+
+def _tissues_of(job: Job, visit: Visit, chosen: MeasuredMask) -> LabelMap | None:
+    """The neighbours that segmentation found with these discs; a map left over from another run does not count.
+
+    After names were changed the vertebra on a disc is no longer told by its number.
+    """
+    path = job.results.tissue_mask(visit.subject, visit.session)
+    if job.study.tissues != "all" or chosen.origin == MaskOrigin.GIVEN or chosen.renamed or (
+            chosen.mask is None or not path.exists()):
+        return None
+    try:
+        tissues = read_label_map(path, where=visit.where)
+    except BedrestError:
+        return None
+    return tissues if same_grid(tissues.grid, chosen.mask.grid) else None
+
+
+def _probability_of(job: Job, visit: Visit, chosen: MeasuredMask, record: pd.Series) -> Volume | None:
+    """The probability behind the mask, set to the person's word where the mask was edited.
+
+    A mask that was given has none, nor has one drawn anew where segmentation failed.
+    """
+    automatic = job.results.mask(visit.subject, visit.session)
+    if chosen.mask is None or not is_ours(record):
+        return None
+    probability = read_volume(job.results.probability(visit.subject, visit.session), where=visit.where)
+    if chosen.origin != MaskOrigin.EDITED:
+        return probability
+    return after_edit(probability, read_label_map(automatic, where=visit.where), chosen.mask)
+
+
+def _measure_reference(visit: Visit, key: VisitKey, ours: LabelMap | None, *, resample: bool
+                       ) -> tuple[list[pd.DataFrame], list[pd.DataFrame], list[pd.DataFrame]]:
+    path = visit.paths.get(MaskRole.REFERENCE)
+    if path is None:
+        return [], [], []
+    try:
+        reference = read_reference(path, where=visit.where)
+        levels = {k: v for k, v in LEVEL_OF_LABEL.items() if (reference.data == k).any()}
+        measured = checked(measure_discs(reference, levels, {}), reference)
+    except BedrestError as error:
+        return [], [], [failed_accuracy(key, reason=str(error))]
+    frame = measures_frame(measured, visit=key, source="reference")
+    spine = spine_frame(measure_spine(measured), frame, visit=key, source="reference")
+    if ours is None:
+        return [frame], [spine], []
+    try:
+        agreement = _agreement(ours, reference, levels, where=visit.where, resample=resample)
+    except BedrestError as error:  # it has its own grid, and was measured in it
+        return [frame], [spine], [failed_accuracy(key, reason=str(error), levels=levels.values())]
+    return [frame], [spine], [accuracy_frame(agreement, visit=key)]
+
+
+def _agreement(ours: LabelMap, reference: LabelMap, levels: dict[int, str], *, where: str,
+               resample: bool) -> list[DiscAgreement]:
+    """Agreement on the grid of our mask; a reference on another grid is moved there where the study asks for it."""
+    at = f"{where} {MaskRole.REFERENCE}"
+    if not resample:
+        require_same_grid(ours.grid, reference.grid, where=at, names=("the scan", "the reference mask"))
+        return compare_masks(ours, reference, levels=levels, reference_levels=levels)
+    found = compare_masks(ours, labels_on(reference, ours.grid, where=at), levels=levels, reference_levels=levels)
+    if same_grid(ours.grid, reference.grid):
+        return found
+    return [replace(a, reason="; ".join(r for r in (a.reason, MOVED_REFERENCE) if r)) for a in found]
+
+
+def read_reference(path: Path, *, where: str) -> LabelMap:
+    """A reference mask with its discs named; one of 0 and 1 only is named from the bottom up."""
+    reference = read_label_map(path, where=where)
+    return name_binary_reference(reference) if set(pd.unique(reference.data.ravel())) == {0, 1} else reference

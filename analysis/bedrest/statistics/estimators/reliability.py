@@ -1,0 +1,282 @@
+"""Reliability and measurement error: intraclass correlations, SEM, smallest detectable change, within-subject CV.
+
+Answers: how much of the spread is the targets' own, and how far apart do two measurements of one target lie?
+Knows nothing of tables and discs; numbers in, numbers out.
+
+Sources: Shrout and Fleiss (1979, Psychol Bull 86:420); McGraw and Wong (1996, Psychol Methods 1:30, tables 4 and 7);
+Bland and Altman (1996, BMJ 312:1654 and 313:106); Glueer et al. (1995, Osteoporos Int 5:262).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from bedrest.errors import ModelError
+from bedrest.statistics.estimators.intervals import Z95, Clusters, Estimate, check_length
+from bedrest.statistics.estimators.samples import constant, finite_array, too_few
+
+Bounds = tuple[float, float]
+NO_INTERVAL = "more than half of the bootstrap samples gave no number: no interval"
+
+
+@dataclass(frozen=True)
+class Intraclass:
+    """The six intraclass correlations of targets x raters; no unit.
+
+    Attributes
+    ----------
+    n_subjects, n_targets, n_raters : a subject may bring several targets
+    one_way_single, one_way_mean : ICC(1,1), ICC(1,k); raters differ from target to target
+    agreement_single, agreement_mean : ICC(2,1) = ICC(A,1), ICC(2,k) = ICC(A,k); a shift between raters counts as error
+    consistency_single, consistency_mean : ICC(3,1) = ICC(C,1), ICC(3,k) = ICC(C,k); it does not
+    reason : what could not be computed and why; empty when all could
+    """
+
+    n_subjects: int
+    n_targets: int
+    n_raters: int
+    one_way_single: Estimate = field(default_factory=Estimate)
+    agreement_single: Estimate = field(default_factory=Estimate)
+    consistency_single: Estimate = field(default_factory=Estimate)
+    one_way_mean: Estimate = field(default_factory=Estimate)
+    agreement_mean: Estimate = field(default_factory=Estimate)
+    consistency_mean: Estimate = field(default_factory=Estimate)
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class MeasurementError:
+    """Spread of repeated measurements of the same target.
+
+    Attributes
+    ----------
+    n_subjects, n_targets, n_values : in it; targets measured once are left out
+    df : degrees of freedom, n_values - n_targets
+    sem : standard error of measurement for agreement: the within-target SD, square root of the one-way within mean
+        square, so a shift between repeats counts; unit of the values
+    sdc : smallest detectable change, 1.96 sqrt(2) sem; unit of the values
+    cv_percent : within-target coefficient of variation, 100 (exp(s) - 1), s being the root mean square of the SDs of
+        ln value within targets, weighted by their degrees of freedom (Bland and Altman 1996, BMJ 313:106; Glueer et
+        al. 1995 for the root mean square)
+    sdc_percent : 100 (exp(1.96 sqrt(2) s) - 1): a rise beyond error, in % of the first value; of a fall a little less
+        would do
+    reason : what could not be computed and why; empty when all could
+    """
+
+    n_subjects: int
+    n_targets: int
+    n_values: int
+    df: int = 0
+    sem: Estimate = field(default_factory=Estimate)
+    sdc: Estimate = field(default_factory=Estimate)
+    cv_percent: Estimate = field(default_factory=Estimate)
+    sdc_percent: Estimate = field(default_factory=Estimate)
+    reason: str = ""
+
+
+class _MeanSquares(NamedTuple):
+    """Two-way mean squares of (resampled) targets x raters: rows, columns, error; within targets."""
+
+    n: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
+    error: np.ndarray
+    within: np.ndarray
+
+
+def intraclass(ratings: ArrayLike, *, clusters: Clusters | None = None, confidence_level: float = 0.95) -> Intraclass:
+    """The six intraclass correlations with intervals.
+
+    Parameters
+    ----------
+    ratings : shape (targets, raters), at least two raters, any unit
+        Complete rows only: leave incomplete ones out before, and count them.
+    clusters : one label a target; None when every target is a subject of its own
+    confidence_level : of the intervals, 0 to 1
+
+    Raises
+    ------
+    ModelError
+        If a rating is missing or there are fewer than two raters.
+
+    Notes
+    -----
+    Intervals from F distributions, for ICC(A,1) with Satterthwaite's degrees of freedom (McGraw and Wong 1996, table
+    7). They take targets as independent; where a subject brings several, subjects are resampled instead
+    (`intervals.Clusters`), on the scale of Fisher's z.
+    """
+    x = finite_array(ratings, name="ratings", dimensions=2)
+    n, k = x.shape
+    if k < 2:
+        raise ModelError("at least two raters", f"{k}", "ratings", "Give one column a rater.")
+    check_length(clusters, n)
+    subjects = n if clusters is None else clusters.n
+    if reason := too_few(subjects) or _degenerate(x):
+        return Intraclass(subjects, n, k, reason=reason)
+    columns = _sums(x)
+    squares = _mean_squares(columns.sum(axis=0), k)
+    single = _coefficients(squares, k)
+    if clusters is not None and clusters.repeated:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            samples = _coefficients(_mean_squares(clusters.weights @ clusters.totals(columns), k), k)
+            bounds = [_resampled(s, r, k, clusters, confidence_level) for s, r in zip(single, samples, strict=True)]
+    else:
+        bounds = _f_bounds(squares, k, float(single[1]), confidence_level)
+    one_way, agreement, consistency = (Estimate(float(s), *b) for s, b in zip(single, bounds, strict=True))
+    means = [_mean_of_raters(e, k) for e in (one_way, agreement, consistency)]
+    closed = all(math.isfinite(b) for pair in bounds for b in pair)
+    return Intraclass(
+        subjects, n, k, one_way_single=one_way, agreement_single=agreement, consistency_single=consistency,
+        one_way_mean=means[0], agreement_mean=means[1], consistency_mean=means[2],
+        reason="" if closed else NO_INTERVAL)
+
+
+def measurement_error(
+    values: ArrayLike, *, targets: ArrayLike, clusters: Clusters | None = None, confidence_level: float = 0.95
+) -> MeasurementError:
+    """Within-target SD (SEM), smallest detectable change and CV from repeats, any number of repeats a target.
+
+    Parameters
+    ----------
+    values : shape (n,), any unit; above 0 for the CV
+    targets : what was measured, one label a value, shape (n,)
+    clusters : one label a value; None when every target is a subject of its own
+    confidence_level : of the intervals, 0 to 1
+
+    Notes
+    -----
+    Intervals: chi-square of the within sum of squares, which takes targets as independent and their error as normal;
+    where a subject brings several targets, subjects are resampled, on the ln scale.
+    """
+    x = finite_array(values, name="values")
+    check_length(clusters, x.size)
+    _, codes, counts = np.unique(np.asarray(targets), return_inverse=True, return_counts=True)
+    kept = counts[codes] > 1
+    n_targets, n_values = int((counts > 1).sum()), int(kept.sum())
+    subjects = n_targets if clusters is None else np.unique(clusters.codes[kept]).size
+    if reason := too_few(subjects):
+        return MeasurementError(subjects, n_targets, n_values, reason=reason)
+    several = clusters if clusters is not None and n_targets > subjects else None
+    sem = _within_sd(x, codes, clusters=several, confidence_level=confidence_level)
+    done = MeasurementError(subjects, n_targets, n_values, n_values - n_targets)
+    if sem.value == 0:
+        return replace(done, reason="repeats of every target are identical: nothing to estimate an error from")
+    done = replace(done, sem=sem, sdc=_map(sem, lambda s: Z95 * math.sqrt(2) * s),
+                   reason="" if math.isfinite(sem.low) else NO_INTERVAL)
+    if (x[kept] <= 0).any():
+        return replace(done, reason="values at or below 0 have no CV")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.where(kept, np.log(x), 0.0)
+    relative = _within_sd(logs, codes, clusters=several, confidence_level=confidence_level)
+    return replace(done, cv_percent=_map(relative, lambda s: 100 * math.expm1(s)),
+                 sdc_percent=_map(relative, lambda s: 100 * math.expm1(Z95 * math.sqrt(2) * s)))
+
+
+def _degenerate(x: np.ndarray) -> str:
+    if constant(x):
+        return "all ratings are the same"
+    residual = x - x.mean(axis=1, keepdims=True) - x.mean(axis=0) + x.mean()
+    if np.abs(residual).max() <= 1e-10 * np.abs(x).max():
+        return "raters agree wholly, or up to a constant: no error to set the targets against"
+    return ""
+
+
+def _sums(x: np.ndarray) -> np.ndarray:
+    """Per target: 1, its k ratings, square of their mean, sum of their squares; about the grand mean."""
+    centred = x - x.mean()
+    return np.column_stack([np.ones(len(x)), centred, centred.mean(axis=1) ** 2, (centred**2).sum(axis=1)])
+
+
+def _mean_squares(sums: np.ndarray, k: int) -> _MeanSquares:
+    """From sums over targets, shape (..., k + 3)."""
+    n, by_rater, of_means, of_all = sums[..., 0], sums[..., 1 : k + 1], sums[..., k + 1], sums[..., k + 2]
+    correction = by_rater.sum(axis=-1) ** 2 / (n * k)
+    rows = k * of_means - correction
+    columns = (by_rater**2).sum(axis=-1) / n - correction
+    within = of_all - k * of_means
+    return _MeanSquares(n, rows / (n - 1), columns / (k - 1), (within - columns) / ((n - 1) * (k - 1)),
+                        within / (n * (k - 1)))
+
+
+def _coefficients(squares: _MeanSquares, k: int) -> np.ndarray:
+    """ICC(1,1), (A,1), (C,1), shape (3, ...); McGraw and Wong 1996, table 4."""
+    n, rows, columns, error, within = squares
+    return np.array([
+        (rows - within) / (rows + (k - 1) * within),
+        (rows - error) / (rows + (k - 1) * error + k / n * (columns - error)),
+        (rows - error) / (rows + (k - 1) * error),
+    ])
+
+
+def _f_bounds(squares: _MeanSquares, k: int, agreement: float, confidence_level: float) -> list[Bounds]:
+    """Intervals of ICC(1,1), (A,1), (C,1); McGraw and Wong 1996, table 7."""
+    n, rows, columns, error, within = (float(v) for v in squares)
+    upper = (1 + confidence_level) / 2
+    one_way = _ratio_bounds(rows / within, n - 1, n * (k - 1), k, upper)
+    consistency = _ratio_bounds(rows / error, n - 1, (n - 1) * (k - 1), k, upper)
+    a = k * agreement / (n * (1 - agreement))
+    b = 1 + k * agreement * (n - 1) / (n * (1 - agreement))
+    df = (a * columns + b * error) ** 2 / (
+        (a * columns) ** 2 / (k - 1) + (b * error) ** 2 / ((n - 1) * (k - 1)))
+    f_low, f_high = float(stats.f.ppf(upper, n - 1, df)), float(stats.f.ppf(upper, df, n - 1))
+    noise = k * columns + (k * n - k - n) * error
+    low = n * (rows - f_low * error) / (f_low * noise + n * rows)
+    high = n * (f_high * rows - error) / (noise + n * f_high * rows)
+    return [one_way, (low, high), consistency]
+
+
+def _ratio_bounds(f: float, df1: float, df2: float, k: int, upper: float) -> Bounds:
+    low, high = f / float(stats.f.ppf(upper, df1, df2)), f * float(stats.f.ppf(upper, df2, df1))
+    return (low - 1) / (low + k - 1), (high - 1) / (high + k - 1)
+
+
+def _resampled(value: float, samples: np.ndarray, k: int, clusters: Clusters, confidence_level: float) -> Bounds:
+    """Interval on the scale z = ln((1 + (k - 1) r) / (1 - r)) / 2 (Fisher), and back."""
+    def z(r: np.ndarray | float) -> np.ndarray:
+        result: np.ndarray = 0.5 * np.log((1 + (k - 1) * np.asarray(r)) / (1 - np.asarray(r)))
+        return result
+
+    low, high = clusters.bootstrap_interval(float(z(value)), z(samples), confidence_level=confidence_level)
+    return _from_z(low, k), _from_z(high, k)
+
+
+def _from_z(z: float, k: int) -> float:
+    return 1 - k / (math.exp(min(2 * z, 700.0)) + k - 1)
+
+
+def _mean_of_raters(single: Estimate, k: int) -> Estimate:
+    """Spearman-Brown: the reliability of the mean of k raters rises with that of one."""
+    return _map(single, lambda r: k * r / (1 + (k - 1) * r))
+
+
+def _within_sd(
+    x: np.ndarray, targets: np.ndarray, *, clusters: Clusters | None, confidence_level: float
+) -> Estimate:
+    """Square root of the within mean square; interval from chi-square, or from resampled subjects on the ln scale."""
+    counts = np.bincount(targets)
+    means = np.bincount(targets, weights=x) / counts
+    squares = (x - means[targets]) ** 2
+    df = int((counts - 1).sum())
+    s = math.sqrt(float(squares.sum()) / df)
+    if s <= 1e-12 * float(np.abs(x).max()):
+        return Estimate(0.0)
+    if clusters is None:
+        tails = stats.chi2.ppf([(1 + confidence_level) / 2, (1 - confidence_level) / 2], df)
+        return Estimate(s, *(s * math.sqrt(df / float(q)) for q in tails))
+    freedom = 1 - 1 / counts[targets]  # a target's degrees of freedom, shared out among its values
+    sums = clusters.weights @ clusters.totals(np.column_stack([squares, freedom]))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = 0.5 * np.log(sums[:, 0] / sums[:, 1])
+    bounds = clusters.bootstrap_interval(math.log(s), logs, confidence_level=confidence_level)
+    return Estimate(s, *(math.exp(b) for b in bounds))
+
+
+def _map(estimate: Estimate, change: Callable[[float], float]) -> Estimate:
+    return Estimate(change(estimate.value), change(estimate.low), change(estimate.high))

@@ -1,0 +1,301 @@
+"""Restricted maximum likelihood for repeated measures: y = X b + e, independent subjects, any covariance structure.
+
+Knows nothing of tests (`small_sample`), of formulas (`design`) or of discs. The likelihood is Harville's (1974)
+without the constant of X'X, as lme4 reports it.
+
+Subjects with the same layout share one covariance matrix, and those with the same X one row of sums, so time and
+memory grow with the number of layouts rather than of subjects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.optimize import minimize
+
+from bedrest.errors import ModelError
+from bedrest.statistics.estimators.covariance import Covariance
+
+STARTS = (0.5, 0.95)  # share of variance between subjects, from which the optimiser sets out
+AGREE = 1e-3  # log-likelihoods of two starts that differ by more are told
+_PENALTY = 1e10
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Subjects whose observations have the same covariance matrix.
+
+    Attributes
+    ----------
+    components : what the covariance structure needs of them
+    x : shape (b, m, p), the different design matrices among them
+    counts : shape (b,), subjects with each
+    y : shape (c, m), every subject's response
+    block : shape (c,), which design matrix a subject has
+    """
+
+    components: np.ndarray
+    x: np.ndarray
+    counts: np.ndarray
+    y: np.ndarray
+    block: np.ndarray
+
+    @cached_property
+    def y_sums(self) -> np.ndarray:
+        out = np.zeros(self.x.shape[:2])
+        np.add.at(out, self.block, self.y)
+        return out
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted model.
+
+    Attributes
+    ----------
+    estimates : shape (p,)
+    covariance : shape (p, p), of the estimates, with the estimated variances taken as known
+    phi : natural parameters of the covariance structure, shape (K,)
+    theta : where the optimiser stopped, of the response divided by `scale`, shape (K,)
+    scale : what the response was divided by
+    free : bool, shape (K,); False for a parameter on the boundary
+    log_likelihood : restricted
+    n_observations, n_clusters : int
+    converged : bool
+    warnings : what a reader must know, empty when nothing
+    structure, layouts : as fitted, for `small_sample`
+    """
+
+    estimates: np.ndarray
+    covariance: np.ndarray
+    phi: np.ndarray
+    theta: np.ndarray
+    scale: float
+    free: np.ndarray
+    log_likelihood: float
+    n_observations: int
+    n_clusters: int
+    converged: bool
+    warnings: tuple[str, ...]
+    structure: Covariance
+    layouts: tuple[Layout, ...]
+
+    @property
+    def singular(self) -> bool:
+        """Is some variance estimated as zero, or some correlation as one?"""
+        return bool(~self.free.all())
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """Natural parameters by name: variances and covariances, or SDs and a correlation."""
+        return dict(zip(self.structure.names, self.phi.tolist(), strict=True))
+
+
+def fit_reml(y: np.ndarray, x: np.ndarray, *, clusters: np.ndarray, structure: Covariance) -> Fit:
+    """Fit by REML from several starts.
+
+    Parameters
+    ----------
+    y : shape (n,), finite
+    x : shape (n, p), of full column rank
+    clusters : shape (n,), the independent subjects
+    structure : Covariance, over the same n observations
+
+    Returns
+    -------
+    Fit
+        Never silently: a boundary, disagreeing starts or a gradient that does not vanish are among its warnings.
+
+    Raises
+    ------
+    ModelError
+        If there are no degrees of freedom left, X is not of full rank, or the response does not vary.
+    """
+    y, x = np.asarray(y, dtype=np.float64), np.asarray(x, dtype=np.float64)
+    scale = _residual_sd(y, x)
+    layouts = _layouts(y / scale, x, clusters, structure)
+    runs = [_optimise(structure, layouts, share) for share in STARTS]
+    theta, value, gradient = min(runs, key=lambda run: run[1])
+    if value >= _PENALTY:
+        raise ModelError("a covariance matrix that can be inverted", "none from any start", "model",
+                         "Use fewer terms, or look for values that repeat.")
+    warnings = []
+    if (gap := max(run[1] for run in runs) - value) / 2 > AGREE:
+        warnings.append(f"log-likelihoods from {len(runs)} starts differ by {gap / 2:.2g}; the best one is used")
+    boundary = structure.on_boundary(theta)
+    if boundary.any():
+        names = [n for n, b in zip(structure.names, boundary, strict=True) if b]
+        warnings.append("at the boundary (singular): " + ", ".join(names))
+    converged = bool(np.abs(gradient[~boundary]).max(initial=0.0) < 1e-3)
+    if not converged:
+        warnings.append("the optimiser did not converge")
+    phi = structure.natural(theta)
+    n, p = x.shape
+    pieces = _pieces(phi, structure, layouts)
+    return Fit(
+        estimates=pieces.beta * scale,
+        covariance=pieces.phi_beta * scale**2,
+        phi=structure.rescaled(phi, scale),
+        theta=theta,
+        scale=scale,
+        free=~boundary,
+        log_likelihood=-0.5 * (value + (n - p) * np.log(2 * np.pi)) - (n - p) * np.log(scale),
+        n_observations=n,
+        n_clusters=len(np.unique(clusters)),
+        converged=converged,
+        warnings=tuple(warnings),
+        structure=structure,
+        layouts=tuple(_with_response(lay, scale) for lay in layouts),
+    )
+
+
+def information_by_theta(fit: Fit) -> tuple[np.ndarray, np.ndarray]:
+    """Observed information of the free parameters of `fit.theta`, and d phi / d theta at them, in the data's units.
+
+    By differences of the gradient, in theta: there a step never leaves what is possible.
+    """
+    free = np.flatnonzero(fit.free)
+    units = fit.structure.rescaled(np.ones_like(fit.phi), fit.scale)[:, None]
+
+    def gradient(theta: np.ndarray) -> np.ndarray:
+        phi = fit.structure.rescaled(fit.structure.natural(theta), fit.scale)
+        result: np.ndarray = (units * fit.structure.jacobian(theta)).T @ _deviance(phi, fit.structure, fit.layouts)[1]
+        return result
+
+    hessian = np.empty((free.size, free.size))
+    for n, k in enumerate(free):
+        step = np.zeros_like(fit.theta)
+        step[k] = 1e-5 * max(abs(fit.theta[k]), 1e-3)
+        hessian[n] = (gradient(fit.theta + step) - gradient(fit.theta - step))[free] / (2 * step[k])
+    return (hessian + hessian.T) / 4, (units * fit.structure.jacobian(fit.theta))[:, free]
+
+
+def _residual_sd(y: np.ndarray, x: np.ndarray) -> float:
+    n, p = x.shape
+    if not (np.isfinite(y).all() and np.isfinite(x).all()):
+        raise ModelError("finite numbers", "missing or infinite ones", "response or design", "Leave those rows out.")
+    rank = np.linalg.matrix_rank(x)
+    if rank < p:
+        raise ModelError(f"a design of rank {p}", f"rank {rank}", "fixed effects", "Drop the columns that repeat.")
+    if n <= p:
+        raise ModelError(f"more than {p} observations", str(n), "model", "Use fewer terms or more visits.")
+    residual = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
+    sd = float(np.sqrt(residual @ residual / (n - p)))
+    if sd <= 1e-10 * max(1e-300, float(np.abs(y).max(initial=0.0))):
+        raise ModelError("a response that varies about its means", "none", "model", "Look at the data: values repeat.")
+    return sd
+
+
+def _layouts(y: np.ndarray, x: np.ndarray, clusters: np.ndarray, structure: Covariance) -> tuple[Layout, ...]:
+    order = np.argsort(clusters, kind="stable")
+    cuts = np.flatnonzero(np.diff(np.unique(clusters[order], return_inverse=True)[1])) + 1
+    gathered: dict[bytes, dict[bytes, list[np.ndarray]]] = {}
+    for rows in np.split(order, cuts):
+        gathered.setdefault(structure.key(rows), {}).setdefault(x[rows].tobytes(), []).append(rows)
+    out = []
+    for blocks in gathered.values():
+        own = list(blocks.values())
+        counts = np.array([len(b) for b in own])
+        members = [rows for b in own for rows in b]
+        out.append(Layout(structure.components(own[0][0]), np.stack([x[b[0]] for b in own]), counts,
+                          np.stack([y[rows] for rows in members]), np.repeat(np.arange(len(own)), counts)))
+    return tuple(out)
+
+
+def _with_response(layout: Layout, scale: float) -> Layout:
+    return Layout(layout.components, layout.x, layout.counts, layout.y * scale, layout.block)
+
+
+@dataclass(frozen=True)
+class _Pieces:
+    beta: np.ndarray
+    phi_beta: np.ndarray  # (X' V^-1 X)^-1
+    inverses: list[np.ndarray]
+    solved: list[np.ndarray]  # V^-1 X, (b, m, p)
+    constant: float  # log|V| + log|X' V^-1 X|
+
+
+def _pieces(phi: np.ndarray, structure: Covariance, layouts: tuple[Layout, ...]) -> _Pieces:
+    p = layouts[0].x.shape[2]
+    xx, xy, constant = np.zeros((p, p)), np.zeros(p), 0.0
+    inverses, solved = [], []
+    for lay in layouts:
+        factor = np.linalg.cholesky(structure.value(phi, lay.components))
+        half = np.linalg.solve(factor, np.eye(factor.shape[0]))
+        inverse = half.T @ half
+        constant += 2 * lay.counts.sum() * np.log(np.diag(factor)).sum()
+        ax = inverse @ lay.x
+        xx += (ax * lay.counts[:, None, None]).reshape(-1, p).T @ lay.x.reshape(-1, p)
+        xy += ax.reshape(-1, p).T @ lay.y_sums.ravel()
+        inverses.append(inverse)
+        solved.append(ax)
+    factor = np.linalg.cholesky(xx)
+    half = np.linalg.solve(factor, np.eye(p))
+    phi_beta = half.T @ half
+    return _Pieces(phi_beta @ xy, phi_beta, inverses, solved, constant + 2 * np.log(np.diag(factor)).sum())
+
+
+def _deviance(phi: np.ndarray, structure: Covariance, layouts: tuple[Layout, ...]) -> tuple[float, np.ndarray]:
+    """-2 restricted log-likelihood without its 2 pi, and its gradient by phi."""
+    pieces = _pieces(phi, structure, layouts)
+    value, gradient = pieces.constant, np.zeros(phi.size)
+    for lay, inverse, ax in zip(layouts, pieces.inverses, pieces.solved, strict=True):
+        residual = lay.y - (lay.x @ pieces.beta)[lay.block]
+        u = residual @ inverse
+        value += float((u * residual).sum())
+        weighted = (ax @ pieces.phi_beta) * lay.counts[:, None, None]
+        flat, flat_weighted = (a.transpose(1, 0, 2).reshape(a.shape[1], -1) for a in (ax, weighted))
+        middle = lay.counts.sum() * inverse - flat_weighted @ flat.T - u.T @ u
+        pieces_of_v = structure.derivatives(phi, lay.components)
+        gradient += pieces_of_v.reshape(phi.size, -1) @ middle.ravel()
+    return value, gradient
+
+
+def _optimise(structure: Covariance, layouts: tuple[Layout, ...], share: float) -> tuple[np.ndarray, float, np.ndarray]:
+    """theta, deviance and its gradient by theta: quasi-Newton, then Newton where nothing is on the boundary."""
+
+    def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        try:
+            value, gradient = _deviance(structure.natural(theta), structure, layouts)
+        except np.linalg.LinAlgError:
+            return _PENALTY, np.zeros_like(theta)
+        return value, structure.jacobian(theta).T @ gradient
+
+    found = minimize(objective, structure.start(share), jac=True, method="L-BFGS-B", bounds=structure.bounds(),
+                     options={"maxiter": 500, "ftol": 1e-11, "gtol": 1e-6, "maxcor": 20})
+    theta, value = found.x, float(found.fun)
+    gradient = objective(theta)[1]
+    for _ in range(10):
+        free = ~structure.on_boundary(theta)
+        if np.abs(gradient[free]).max(initial=0.0) < 1e-6 or value >= _PENALTY:
+            break
+        moved = _newton_step(objective, theta, value, gradient, free=free)
+        if moved is None:
+            break
+        theta, value, gradient = moved
+    return theta, value, gradient
+
+
+def _newton_step(objective: Callable[[np.ndarray], tuple[float, np.ndarray]], theta: np.ndarray, value: float,
+                 gradient: np.ndarray, *, free: np.ndarray) -> tuple[np.ndarray, float, np.ndarray] | None:
+    """One safeguarded Newton step with a Hessian by differences of the gradient; None when nothing is gained."""
+    at = np.flatnonzero(free)
+    hessian = np.empty((at.size, at.size))
+    for n, k in enumerate(at):
+        step = np.zeros_like(theta)
+        step[k] = 1e-5 * max(1.0, abs(theta[k]))
+        hessian[n] = (objective(theta + step)[1] - objective(theta - step)[1])[at] / (2 * step[k])
+    values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
+    if not np.isfinite(values).all():
+        return None
+    direction = vectors @ ((vectors.T @ gradient[at]) / np.maximum(np.abs(values), 1e-8))
+    for size in (1.0, 0.5, 0.1):
+        trial = theta.copy()
+        trial[at] -= size * direction
+        new_value, new_gradient = objective(trial)
+        if new_value <= value + 1e-9 and np.abs(new_gradient[at]).max() < np.abs(gradient[at]).max():
+            return trial, new_value, new_gradient
+    return None

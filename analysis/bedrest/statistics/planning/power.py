@@ -1,0 +1,136 @@
+"""How large a study must be: power and smallest detectable change, by simulation with the model of the analysis.
+
+`bedrest power` prints the table. The tests do not depend on where the truth lies, so one set of cohorts without any
+effect gives the power for every effect. Everything is synthetic.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from scipy import optimize, stats
+
+from bedrest.schemas import POWER
+from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_cohort, work_units
+from bedrest.statistics.study.cohort_models import CohortModel, joint_model, level_model
+from bedrest.statistics.study.responses import LOG_SCALE
+from bedrest.tables.frames import typed_frame
+from bedrest.vocabulary import LEVELS
+
+WITHIN, BETWEEN = "change within a group", "difference of change between groups"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study that is being planned.
+
+    Attributes
+    ----------
+    scenario : its size and variability; true changes are ignored
+    change_percent : the effect that power is asked for
+    power : wanted, for the smallest detectable change
+    confidence_level : of the two-sided test
+    """
+
+    scenario: Scenario
+    change_percent: float
+    power: float = 0.8
+    confidence_level: float = 0.95
+
+
+def power_frame(plans: Sequence[Plan], *, replicates: int, seed: int, processes: int = 1) -> pd.DataFrame:
+    """Power of the test of the last visit in bed against the first visit, within a group and between two.
+
+    Parameters
+    ----------
+    plans : the studies
+    replicates : cohorts of each
+    seed : results do not depend on `processes`
+
+    Returns
+    -------
+    DataFrame, as in `schemas.POWER`
+    """
+    rows = []
+    with ProcessPoolExecutor(processes) as pool:
+        for number, plan in enumerate(plans):
+            null = replace(plan.scenario, changes_percent=(0.0,) * len(plan.scenario.changes_percent))
+            work = pool.map(partial(_estimates, null), *work_units(replicates, entropy=(seed, number)))
+            found = np.concatenate(list(work))
+            for n, question in enumerate((WITHIN, BETWEEN)[: null.groups]):
+                rows.append(_row(plan, question, found[:, n], replicates))
+    return typed_frame(rows, POWER)
+
+
+def power_of(effect: float, estimates: np.ndarray, *, confidence_level: float) -> float:
+    """Share of cohorts in which an effect would have been found.
+
+    Parameters
+    ----------
+    effect : on the log scale, added to every estimate
+    estimates : shape (r, 3): estimate without effect, standard error, degrees of freedom; NaN where there was no
+        answer, which counts as not found
+    confidence_level : of the two-sided test
+
+    Examples
+    --------
+    >>> power_of(0.0, np.array([[1.0, 1.0, 10.0], [3.0, 1.0, 10.0]]), confidence_level=0.95)
+    0.5
+    """
+    limit = stats.t.ppf((1 + confidence_level) / 2, estimates[:, 2])
+    with np.errstate(invalid="ignore"):
+        found = np.abs(estimates[:, 0] + effect) > limit * estimates[:, 1]
+    return float(found.mean())
+
+
+def _estimates(scenario: Scenario, seed: np.random.SeedSequence, replicates: int) -> np.ndarray:
+    """Shape (replicates, groups, 3): estimate, standard error, df within the first group, and between groups."""
+    rng = np.random.default_rng(seed)
+    out = np.full((replicates, scenario.groups, 3), np.nan)
+    for r in range(replicates):
+        cohort = draw_cohort(scenario, rng)
+        model = (level_model(cohort, scenario.choices, level=LEVELS[-1]) if scenario.levels == 1
+                 else joint_model(cohort, scenario.choices))
+        if model is not None:
+            out[r] = _contrasts(model, scenario)
+    return out
+
+
+def _contrasts(model: CohortModel, scenario: Scenario) -> np.ndarray:
+    out = np.full((scenario.groups, 3), np.nan)
+    last, first = scenario.sessions[-1], scenario.sessions[0]
+    if model.design is None or model.tests is None or not {first, last} <= set(model.sessions):
+        return out
+    cells = [{"group": g} for g in scenario.choices.groups] if "group" in model.design.factors else [{}]
+    for n, minus in enumerate([None, *cells[1:]]):
+        weights = model.design.change("session", to=last, since=first, cell=cells[0], minus=minus)
+        if weights is not None:
+            found = model.tests.contrast(weights)
+            out[n] = found.estimate, found.se, found.df
+    return out
+
+
+def _row(plan: Plan, question: str, estimates: np.ndarray, replicates: int) -> dict[str, object]:
+    scenario = plan.scenario
+
+    def power(percent: float) -> float:
+        return power_of(LOG_SCALE * math.log1p(percent / 100), estimates, confidence_level=plan.confidence_level)
+
+    highest = 1000.0
+    reached = power(highest) >= plan.power
+    smallest = optimize.brentq(lambda c: power(c) - plan.power, 1e-6, highest, xtol=1e-4) if reached else math.nan
+    return {
+        "question": question, "subjects": scenario.subjects, "groups": scenario.groups,
+        "visits": len(scenario.sessions), "levels": scenario.levels, "error_sd_percent": scenario.error_sd_percent,
+        "variance_growth": scenario.variance_growth, "response_sd_percent": scenario.response_sd_percent,
+        "missing_percent": 100 * scenario.missing, "change_percent": plan.change_percent,
+        "power": power(plan.change_percent), "wanted_power": plan.power, "smallest_change_percent": smallest,
+        "confidence_level": plan.confidence_level, "replicates": replicates,
+        "no_answer_percent": 100 * float(np.isnan(estimates[:, 0]).mean()),
+    }

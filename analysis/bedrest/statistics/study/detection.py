@@ -1,0 +1,232 @@
+"""Which changes of single discs lie beyond measurement error. Stored tables in, verdicts out; fits nothing.
+
+The study's own repeated baseline scans speak first: they hold every fault of real scans, and true change from one
+day to the next besides, so theirs is the stricter limit. A study without any is judged by the errors that the network
+had on synthetic scans (`longitudinal.errors`), which know neither.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from bedrest.schemas import DETECTIONS, Col, Table
+from bedrest.tables.change import half_width
+from bedrest.tables.frames import text, typed_frame
+from bedrest.vocabulary import ALL_LEVELS, LimitFrom, Status, Verdict
+
+OWN_ROW_SUBJECTS = 10  # with fewer, an SD of one level is too uncertain: that of all levels together is used
+REPEATS_LEVEL = 0.95  # of a smallest detectable change, by its definition, whatever level the intervals have
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How far two measurements of an unchanged disc may lie apart; per cent of the first.
+
+    Attributes
+    ----------
+    low_percent, high_percent : NaN where nothing is known; below and above 0, farther above, for both are a factor
+    confidence_level : share of unchanged discs inside
+    limit_from : empty where nothing is known
+    n_repeats : values behind it; None for the error model
+    """
+
+    low_percent: float = math.nan
+    high_percent: float = math.nan
+    confidence_level: float = math.nan
+    limit_from: str = ""
+    n_repeats: int | None = None
+
+    @property
+    def known(self) -> bool:
+        return bool(self.limit_from)
+
+
+def smallest_detectable(repeatability: pd.DataFrame, *, source: str, level: str) -> Limit:
+    """The study's own smallest detectable change of a disc: the one place that chooses it.
+
+    A level's own row where it rests on `OWN_ROW_SUBJECTS` or more, else that of all levels together; failed rows do
+    not count. A rise is detectable from r = `sdc_percent` on, a fall from -100 r / (100 + r): the same factor down.
+
+    Parameters
+    ----------
+    repeatability : DataFrame, as in `schemas.REPEATABILITY`
+    source : automatic or reference
+    level : disc level, or all
+
+    Returns
+    -------
+    Limit; an unknown one where the study has no usable repeated baseline scans
+    """
+    usable = repeatability[(repeatability["source"] == source) & (repeatability["status"] != Status.FAILED)
+                           & repeatability["sdc_percent"].notna()]
+    own = usable[(usable["level"] == level) & (usable["n_subjects"] >= OWN_ROW_SUBJECTS)]
+    chosen = own if len(own) else usable[usable["level"] == ALL_LEVELS]
+    if chosen.empty:
+        return Limit()
+    rise = float(chosen["sdc_percent"].iloc[0])
+    return Limit(-100 * rise / (100 + rise), rise, REPEATS_LEVEL, LimitFrom.REPEATS.value,
+                 int(chosen["n_values"].iloc[0]))
+
+
+def model_limit(se_percent: float, *, confidence_level: float) -> Limit:
+    """How far a disc may seem to change by the error model: beyond it, the interval in `change` leaves out 0.
+
+    Parameters
+    ----------
+    se_percent : as in `schemas.CHANGE`; a missing one gives an unknown limit
+    confidence_level : 0 to 1
+    """
+    if not math.isfinite(se_percent):
+        return Limit()
+    reach = half_width(se_percent, confidence_level)
+    return Limit(-reach, reach, confidence_level, LimitFrom.MODEL.value)
+
+
+def detections_frame(change: pd.DataFrame, repeatability: pd.DataFrame, *, confidence_level: float) -> pd.DataFrame:
+    """Is each change beyond measurement error: one row for every row of `change`.
+
+    Parameters
+    ----------
+    change : DataFrame, as in `schemas.CHANGE`
+    repeatability : DataFrame, as in `schemas.REPEATABILITY`; without rows where baseline was scanned once
+    confidence_level : of limits from the error model; those from repeated scans are at `REPEATS_LEVEL`
+
+    Returns
+    -------
+    DataFrame, as in `schemas.DETECTIONS`
+        Failed changes keep their row and reason and are not judged, as are those without any limit.
+    """
+    pairs = change[["source", "level"]].drop_duplicates().itertuples(index=False, name=None)
+    repeats = {(s, lv): smallest_detectable(repeatability, source=s, level=lv) for s, lv in pairs}
+    rows = []
+    for row in change.to_dict("records"):
+        limit = repeats[row["source"], row["level"]]
+        reasons = [text(row["reason"])]
+        if row["status"] == Status.FAILED:
+            limit = Limit()
+        elif not limit.known:
+            limit = model_limit(row["se_percent"], confidence_level=confidence_level)
+            reasons += [] if limit.known else [_no_limit(row)]
+        rows.append({
+            **{name: row[name] for name in _CHANGE_COLUMNS}, "limit_low_percent": limit.low_percent,
+            "limit_high_percent": limit.high_percent, "limit_from": limit.limit_from, "n_repeats": limit.n_repeats,
+            "confidence_level": limit.confidence_level, "verdict": _verdict(row["change_percent"], limit).value,
+            "status": row["status"], "reason": "; ".join(r for r in reasons if r),
+        })
+    return typed_frame(rows, DETECTIONS)
+
+
+_CHANGE_COLUMNS = ("subject", "group", "level", "source", "reference_session", "session", "study_day", "phase",
+                   "change_percent")
+
+
+def _verdict(change_percent: float, limit: Limit) -> Verdict:
+    if not limit.known:
+        return Verdict.NOT_JUDGED
+    if change_percent > limit.high_percent:
+        return Verdict.ROSE
+    return Verdict.FELL if change_percent < limit.low_percent else Verdict.WITHIN
+
+
+def _no_limit(row: dict[str, Any]) -> str:
+    masks = " and ".join(dict.fromkeys(text(row[c]) or "unknown" for c in ("mask_origin_reference", "mask_origin")))
+    return f"no limit: no repeated baseline scans, and no standard error of this change ({masks} masks)"
+
+
+_COLUMN = {c.name: c for c in DETECTIONS.columns}
+
+
+def _n(name: str, meaning: str) -> Col:
+    return Col(name, "int", meaning, "1", minimum=0)
+
+
+DETECTION_COUNTS = Table("detection_counts", "how many discs changed beyond error, one row a source, group and visit", (
+    _COLUMN["source"], _COLUMN["group"], _COLUMN["session"], _COLUMN["study_day"],
+    _n("rose", "discs above their limit"), _n("fell", "discs below it"), _n("within_error", "discs inside"),
+    _n("not_judged", "discs without a change or without a limit"),
+    Col("false_alarms_expected", "float", "of the judged discs, how many would lie outside if none had changed", "1",
+        minimum=0),
+), ("source", "group", "session"))
+
+
+def detection_counts(detections: pd.DataFrame) -> pd.DataFrame:
+    """Verdicts counted by source, group and visit, all levels together.
+
+    Parameters
+    ----------
+    detections : DataFrame, as in `schemas.DETECTIONS`
+
+    Returns
+    -------
+    DataFrame, as in `DETECTION_COUNTS`
+        Visits of a group in the order of their study day, its median over subjects.
+    """
+    rows = []
+    for (source, group, session), own in detections.groupby(["source", "group", "session"], sort=False):
+        found = own["verdict"].value_counts()
+        judged = own[own["verdict"] != Verdict.NOT_JUDGED]
+        rows.append({"source": source, "group": group, "session": session,
+                     "study_day": float(own["study_day"].median()),
+                     **{v.value.replace(" ", "_"): int(found.get(v.value, 0)) for v in Verdict},
+                     "false_alarms_expected": float((1 - judged["confidence_level"]).sum())})
+    first = {g: n for n, g in enumerate(dict.fromkeys(detections["group"]))}
+    rows.sort(key=lambda r: (str(r["source"]), first[r["group"]], r["study_day"]))
+    return typed_frame(rows, DETECTION_COUNTS)
+
+
+def visit_changes(detections: pd.DataFrame) -> pd.DataFrame:
+    """One subject's changes visit by visit, its discs together; for reading.
+
+    Parameters
+    ----------
+    detections : DataFrame
+        One subject's rows as in `schemas.DETECTIONS`, of one source.
+
+    Returns
+    -------
+    DataFrame
+        `session`, `study_day`; discs with a change, their mean, smallest and largest change in per cent; how many rose,
+        fell, stayed within error, were not judged.
+    """
+    found = detections.groupby("session", sort=False)["change_percent"].agg(**{
+        "discs compared": "count", "mean change (%)": "mean", "smallest (%)": "min", "largest (%)": "max"})
+    counts = detection_counts(detections).drop(columns=["source", "group", "false_alarms_expected"])
+    return counts[["session", "study_day"]].merge(found, on="session").merge(counts.drop(columns="study_day"),
+                                                                             on="session")
+
+
+def limit_words(detections: pd.DataFrame) -> str:
+    """Where the limits come from and what they let through, in sentences; every number is a stored one.
+
+    Parameters
+    ----------
+    detections : DataFrame, as in `schemas.DETECTIONS`, of one source
+    """
+    sentences = []
+    judged = detections[detections["verdict"] != Verdict.NOT_JUDGED]
+    for limit_from, rows in judged.groupby("limit_from", sort=True):
+        outside = 100 * (1 - rows["confidence_level"].iloc[0])
+        sentences.append(
+            f"{len(rows)} change(s) of single discs were judged by {_SAID[LimitFrom(limit_from)]}: beyond error are "
+            f"rises above {_span(rows['limit_high_percent'])} % and falls below {_span(rows['limit_low_percent'])} %. "
+            f"Of discs that do not change, {outside:.3g} % are expected to lie outside.")
+    if lost := len(detections) - len(judged):
+        sentences.append(f"{lost} change(s) were not judged; detections.csv has the reasons.")
+    return " ".join(sentences)
+
+
+_SAID = {
+    LimitFrom.REPEATS: "the smallest detectable change of this study's repeated baseline scans, in which "
+                       "true change from day to day counts as error",
+    LimitFrom.MODEL: "an error model found on synthetic scans, for want of repeated baseline scans (real scans have "
+                     "faults that synthetic ones lack)",
+}
+
+
+def _span(limits: pd.Series) -> str:
+    nearest, farthest = (f"{limits[i]:+.1f}" for i in (limits.abs().idxmin(), limits.abs().idxmax()))
+    return nearest if nearest == farthest else f"{nearest} to {farthest}"

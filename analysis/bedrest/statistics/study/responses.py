@@ -1,0 +1,134 @@
+"""Tables of the study -> the observations of a model: 100 ln(volume), visit, group, level, centred covariates.
+
+The response is 100 times the natural logarithm of the volume: a difference of 1 is a change of 1 %, the same for a
+small disc and a large one. Knows nothing of models. A disc that failed is left out here and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bedrest.errors import StudyError
+from bedrest.vocabulary import LEVELS, Status
+
+LOG_SCALE = 100.0
+TEXT_COVARIATES = ("sex",)
+
+
+@dataclass(frozen=True)
+class AnalysisPlan:
+    """What a study lays down before its data are looked at.
+
+    Attributes
+    ----------
+    groups, sessions : in order; the first group is the one others are subtracted from
+    reference_session : the visit that changes are counted from
+    covariates : columns of the subjects or sessions table
+    covariance : compound_symmetry or unstructured
+    confidence_level : of every interval
+    """
+
+    groups: tuple[str, ...]
+    sessions: tuple[str, ...]
+    reference_session: str
+    covariates: tuple[str, ...] = ()
+    covariance: str = "compound_symmetry"
+    confidence_level: float = 0.95
+
+    @property
+    def later_sessions(self) -> tuple[str, ...]:
+        return tuple(s for s in self.sessions if s != self.reference_session)
+
+
+@dataclass(frozen=True)
+class Observations:
+    """The observations of one mask source.
+
+    Attributes
+    ----------
+    source : whose masks
+    frame : DataFrame
+        Columns subject, group, session, level, y, flagged, and the covariates; one row a measured disc and visit.
+    n_failed : discs of visits that were not measured and are not in `frame`
+    n_without_covariate : discs left out because a covariate is missing
+    """
+
+    source: str
+    frame: pd.DataFrame
+    n_failed: int
+    n_without_covariate: int
+
+
+def observations(
+    measures: pd.DataFrame, *, source: str, subjects: pd.DataFrame, sessions: pd.DataFrame, choices: AnalysisPlan
+) -> Observations:
+    """The observations of one mask source.
+
+    Parameters
+    ----------
+    measures, subjects, sessions : DataFrame, as in `schemas`
+        Unnamed discs are left out: nothing says that they are the same disc at two visits.
+
+    Raises
+    ------
+    StudyError
+        If a covariate is in neither table, or is not a number.
+    """
+    own = measures[(measures["source"] == source) & measures["level"].isin(LEVELS)]
+    own = own[own["session"].isin(choices.sessions) & own["group"].isin(choices.groups)]
+    usable = (own["status"] != Status.FAILED) & (own["volume_mm3"] > 0)
+    rows = own.loc[usable, ["subject", "group", "session", "level", "volume_mm3", "status"]]
+    frame = pd.DataFrame({
+        **{c: rows[c].astype(str) for c in ("subject", "group", "session", "level")},
+        "y": LOG_SCALE * np.log(rows["volume_mm3"].to_numpy(dtype=np.float64)),
+        "flagged": (rows["status"] == Status.FLAGGED).to_numpy(),
+    }).reset_index(drop=True)
+    for name in choices.covariates:
+        frame[name] = _covariate(name, frame, subjects, sessions)
+    complete = frame[list(choices.covariates)].notna().all(axis=1)
+    frame = frame[complete].reset_index(drop=True)
+    for name in choices.covariates:
+        frame[name] -= frame.drop_duplicates(["subject", "session"])[name].mean()
+    return Observations(source, frame, int((~usable).sum()), int((~complete).sum()))
+
+
+def check_covariates(names: Sequence[str], subjects: pd.DataFrame, sessions: pd.DataFrame) -> None:
+    """Raise where `observations` would, before there are any."""
+    for name in names:
+        _covariate(name, sessions[["subject", "session"]], subjects, sessions)
+
+
+def used_sessions(data: Observations, choices: AnalysisPlan, *, at_least: int) -> tuple[str, ...]:
+    """Visits with enough subjects to have a variance of their own, in the study's order."""
+    n = data.frame.groupby("session")["subject"].nunique()
+    return tuple(s for s in choices.sessions if n.get(s, 0) >= at_least)
+
+
+def _covariate(name: str, frame: pd.DataFrame, subjects: pd.DataFrame, sessions: pd.DataFrame) -> np.ndarray:
+    for table, key in ((sessions, ["subject", "session"]), (subjects, ["subject"])):
+        if name in table.columns:
+            found = frame[key].merge(table[[*key, name]], on=key, how="left")[name]
+            return _as_number(name, found)
+    known = sorted({*_numeric(subjects), *_numeric(sessions)} - {"study_day"})
+    raise StudyError(f"a covariate out of {', '.join(known)}", repr(name), "statistics.covariates",
+                     "Add the column to the subjects or sessions table, or leave the covariate out.")
+
+
+def _as_number(name: str, values: pd.Series) -> np.ndarray:
+    if name in TEXT_COVARIATES:  # two values: a half either way, so that 0 stays the middle
+        sexes: np.ndarray = values.map({"F": -0.5, "M": 0.5}).to_numpy(dtype=np.float64)
+        return sexes
+    numbers = pd.to_numeric(values, errors="coerce")
+    if (numbers.isna() & values.notna() & (values.astype(str) != "")).any():
+        raise StudyError("numbers", repr(values[numbers.isna() & values.notna()].iloc[0]), f"covariate {name}",
+                         "Only numbers and sex can be covariates.")
+    result: np.ndarray = numbers.to_numpy(dtype=np.float64)
+    return result
+
+
+def _numeric(table: pd.DataFrame) -> Sequence[str]:
+    return [c for c in table.columns if pd.api.types.is_numeric_dtype(table[c]) or c in TEXT_COVARIATES]

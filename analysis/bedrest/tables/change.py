@@ -1,0 +1,116 @@
+"""Measures -> change of every disc since the reference visit.
+
+Knows nothing of tests or of images.
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+
+import pandas as pd
+
+from bedrest.schemas import CHANGE
+from bedrest.tables.change_checks import Positions, implausible_change, moved_disc
+from bedrest.tables.frames import typed_frame
+from bedrest.tables.pairs import Side, Volumes, judge
+from bedrest.vocabulary import Status
+
+_VISIT = ["subject", "group", "session", "study_day", "phase", "source", "mask_origin"]
+
+
+def change_frame(measures: pd.DataFrame, *, reference_session: str, confidence_level: float = 0.95) -> pd.DataFrame:
+    """Change of volume, one row for each subject, mask source, visit after or before the reference, and level.
+
+    Every visit in `measures` other than the reference gets a row for each level that the subject has with that
+    source at any visit. A row is failed, with the visit and the cause in its reason, when either side is failed or
+    missing (a subject without a reference visit has only such rows), and flagged when either side is or when the
+    change itself is beyond belief, see `change_checks`.
+
+    Parameters
+    ----------
+    measures : DataFrame
+        As in `schemas.MEASURES`, any number of subjects.
+    reference_session : str
+    confidence_level : of the intervals, 0 to 1
+
+    Returns
+    -------
+    DataFrame, as in `schemas.CHANGE`: mm3 and per cent of the reference volume; NaN where failed
+    """
+    volumes, positions = Volumes(measures), Positions(measures)
+    rows = []
+    for (subject, source), own in measures.groupby(["subject", "source"], sort=False):
+        levels = list(dict.fromkeys(own["level"]))
+        origin = next(iter(own.loc[own["session"] == reference_session, "mask_origin"]), "")
+        for visit in own[_VISIT].drop_duplicates().to_dict("records"):
+            if visit["session"] == reference_session:
+                continue
+            for level in levels:
+                before = volumes.side(subject, reference_session, level=level, source=source)
+                after = volumes.side(subject, visit["session"], level=level, source=source)
+                status, reason = judge(level, [before, after])
+                v1, v2 = before.volume_mm3, after.volume_mm3
+                if status == Status.FAILED:
+                    v1 = v2 = math.nan
+                change_percent = 100 * (v2 - v1) / v1
+                if status != Status.FAILED:
+                    doubts = [*implausible_change(change_percent),
+                              *moved_disc(positions, subject, level=level, source=source,
+                                          sessions=(reference_session, visit["session"]))]
+                    status = Status.FLAGGED if doubts else status
+                    reason = "; ".join([*([reason] if reason else []), *doubts])
+                rows.append(
+                    {
+                        **visit,
+                        "level": level,
+                        "reference_session": reference_session,
+                        "mask_origin_reference": origin,
+                        "volume_reference_mm3": v1,
+                        "volume_mm3": v2,
+                        "change_mm3": v2 - v1,
+                        "change_percent": change_percent,
+                        **_uncertainty(before, after, change_percent, confidence_level),
+                        "change_single_percent": 100 * (after.volume_single_mm3 / before.volume_single_mm3 - 1)
+                        if status != Status.FAILED else math.nan,
+                        "status": str(status),
+                        "reason": reason,
+                    }
+                )
+    return typed_frame(rows, CHANGE)
+
+
+def change_se_percent(change_percent: float, before: float, after: float) -> float:
+    """Standard error of a change, per cent, from the relative SDs of both volumes: independent, and small.
+
+    Parameters
+    ----------
+    change_percent : of the volume before
+    before, after : SD of a repeated measurement over the volume, 0.01 = 1 %
+    """
+    return (100 + change_percent) * math.hypot(before, after)
+
+
+def half_width(se: float, confidence_level: float = 0.95) -> float:
+    """From a value to either end of its interval, in the unit of `se`: normal errors whose SD is known."""
+    return NormalDist().inv_cdf((1 + confidence_level) / 2) * se
+
+
+def _uncertainty(before: Side, after: Side, change_percent: float, confidence_level: float) -> dict[str, float]:
+    """Standard error and interval of a change in per cent."""
+    se = change_se_percent(change_percent, before.repeat_sd_mm3 / before.volume_mm3,
+                           after.repeat_sd_mm3 / after.volume_mm3)
+    reach = half_width(se, confidence_level)
+    return {"se_percent": se, "ci_low_percent": change_percent - reach, "ci_high_percent": change_percent + reach,
+            "confidence_level": confidence_level}
+
+
+def beyond_own_interval(change: pd.DataFrame) -> list[str]:
+    """Does the interval of each change leave 0 out: yes, no, or empty where there is no interval.
+
+    Parameters
+    ----------
+    change : DataFrame, as in `schemas.CHANGE`
+    """
+    ends = zip(change["ci_low_percent"], change["ci_high_percent"], strict=True)
+    return ["" if math.isnan(low) else "yes" if low > 0 or high < 0 else "no" for low, high in ends]

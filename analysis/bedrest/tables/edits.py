@@ -1,0 +1,96 @@
+"""What a person corrected -> the tables `edits` and `renames`, and how many visits were measured on which masks.
+
+Knows nothing of images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+
+import pandas as pd
+
+from bedrest.measure.edits import DiscEdit
+from bedrest.schemas import EDITS, RENAMES
+from bedrest.tables.frames import typed_frame
+from bedrest.tables.measures import VisitKey
+from bedrest.vocabulary import LEVELS, MaskOrigin, Status
+
+
+def edits_frame(edits: Iterable[DiscEdit], *, visit: VisitKey) -> pd.DataFrame:
+    """One visit's rows of `schemas.EDITS`, one a disc."""
+    rows = [{"subject": visit.subject, "session": visit.session, **asdict(e), "status": str(e.status)} for e in edits]
+    return typed_frame(({k: v for k, v in r.items() if k != "label"} for r in rows), EDITS)
+
+
+def failed_edits(visit: VisitKey, *, reason: str) -> pd.DataFrame:
+    """Rows of `schemas.EDITS` for an edited mask that could not be used: one a level, all failed."""
+    return edits_frame([DiscEdit(lv, 0, status=Status.FAILED, reason=reason) for lv in LEVELS], visit=visit)
+
+
+def renames_frame(levels: pd.DataFrame, absent: Mapping[str, Iterable[str]]) -> pd.DataFrame:
+    """What came of names set by hand, one row a name and visit.
+
+    A name for one visit fails where its disc is not there. A name for every visit fails only where no visit has the
+    disc: in one of them it may lie outside the image.
+
+    Parameters
+    ----------
+    levels : DataFrame, as in `schemas.LEVEL_NAMES`, one subject
+    absent : mapping
+        Each visit whose discs were renamed, to the names that none of its discs has.
+
+    Returns
+    -------
+    DataFrame, as in `schemas.RENAMES`
+    """
+    rows = []
+    missing = {session: set(names) for session, names in absent.items()}
+    for row in levels.to_dict("records"):
+        own = set(levels.loc[levels["found"] == row["found"], "session"])
+        visits = [row["session"]] if row["session"] else [v for v in missing if v not in own]
+        has = [v for v in visits if v in missing and row["found"] not in missing[v]]
+        rows += [{**row, "session": v, "status": str(Status.OK)} for v in has]
+        if not has and any(v in missing for v in visits):
+            rows.append({**row, "status": str(Status.FAILED), "reason": _no_disc(row)})
+    return typed_frame(rows, RENAMES)
+
+
+def _no_disc(row: Mapping[str, str]) -> str:
+    where = f"{row['subject']} {row['session'] or 'at any visit'}"
+    return (f"levels.csv: expected a disc {row['found']} to be named {row['level']}, found none in {where}. Look at "
+            "the names in the mask's label table and correct the row.")
+
+
+def mask_counts(measures: pd.DataFrame) -> dict[str, int]:
+    """How many visits were measured on masks of which origin, reference masks apart; origins without any left out.
+
+    Parameters
+    ----------
+    measures : DataFrame, as in `schemas.MEASURES`
+    """
+    own = measures[(measures["source"] != "reference") & (measures["status"] != Status.FAILED)]
+    visits = own.drop_duplicates(["subject", "session"])["mask_origin"]
+    return {o.value: n for o in MaskOrigin if (n := int((visits == o).sum()))}
+
+
+def edit_words(edits: pd.DataFrame, change: pd.DataFrame) -> str:
+    """What was corrected, in one or two sentences.
+
+    Parameters
+    ----------
+    edits : DataFrame, as in `schemas.EDITS`
+    change : DataFrame, as in `schemas.CHANGE`, of the same subjects
+    """
+    if edits.empty:
+        return "No mask was corrected by hand."
+    visits = edits.drop_duplicates(["subject", "session"])
+    altered = (edits["voxels_added"].fillna(0) + edits["voxels_removed"].fillna(0)) > 0
+    both = edits["difference_percent"].dropna()
+    words = (f"Masks of {len(visits)} visit(s) of {visits['subject'].nunique()} subject(s) were corrected by hand. "
+             f"{int(altered.sum())} of {len(edits)} discs were altered")
+    words += f", volumes by {both.min():+.1f} to {both.max():+.1f} %." if len(both) else "."
+    usable = change[(change["source"] != "reference") & (change["status"] != Status.FAILED)]
+    edited = usable[["mask_origin", "mask_origin_reference"]] == MaskOrigin.EDITED
+    mixed = int((edited.sum(axis=1) == 1).sum())
+    return words + (f" {mixed} change(s) compare an edited with an unedited mask." if mixed else "")

@@ -1,0 +1,109 @@
+"""Names and volumes from all visits of a subject together -> their tables, and into the table of measures.
+
+Knows nothing of images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from bedrest.schemas import JOINT, MATCHES
+from bedrest.segmentation.weights import key_of
+from bedrest.tables.frames import typed_frame
+from bedrest.vocabulary import LEVEL_OF_LABEL, MaskOrigin, Status, VolumeMethod
+
+if TYPE_CHECKING:
+    from bedrest.longitudinal.error_model import ErrorModel
+    from bedrest.longitudinal.joint_volumes import JointVolume
+    from bedrest.longitudinal.level_matching import Match
+
+_OURS = (MaskOrigin.AUTOMATIC, MaskOrigin.EDITED)
+
+
+def joint_frame(volumes: Iterable[JointVolume], *, subject: str, single_mm3: Mapping[str, Mapping[int, float]]
+                ) -> pd.DataFrame:
+    """One subject's rows of `schemas.JOINT`.
+
+    Parameters
+    ----------
+    volumes : iterable of JointVolume
+    subject : identifier
+    single_mm3 : session to label to the volume from that visit's automatic mask alone
+    """
+    rows = [{
+        "subject": subject, "session": v.session, "level": LEVEL_OF_LABEL[v.label],
+        "contrasts": key_of(v.contrasts), "looks": len(v.looks_mm3),
+        "volume_mm3": v.volume_mm3, "volume_single_mm3": single_mm3[v.session].get(v.label),
+        "looks_sd_percent": 100 * v.looks_sd_mm3 / v.volume_mm3, "softness": v.softness, "turn_deg": v.turn_deg,
+    } for v in volumes]
+    return typed_frame(rows, JOINT)
+
+
+def matches_frame(matches: Iterable[Match], *, subject: str) -> pd.DataFrame:
+    """One subject's rows of `schemas.MATCHES`.
+
+    Parameters
+    ----------
+    matches : iterable of Match
+    subject : identifier
+    """
+    return typed_frame(({"subject": subject, "session": m.session, "found": found, "level": level, "reason": m.reason}
+                        for m in matches for found, level in m.names.items()), MATCHES)
+
+
+def with_joint(measures: pd.DataFrame, joint: pd.DataFrame) -> pd.DataFrame:
+    """One subject's measures with its joint volumes in place of the single ones, disc by disc.
+
+    A disc's visits are measured all jointly or all singly, never some this way and some that way: a disc keeps its
+    single volumes where one of its measured visits has no joint one, for example because its mask was given. Where a
+    mask was edited, the joint volume grows or shrinks by as much as the single one did.
+
+    Parameters
+    ----------
+    measures : DataFrame, as in `schemas.MEASURES`, one subject
+    joint : DataFrame, as in `schemas.JOINT`, the same subject; may be empty
+    """
+    found = joint[joint["volume_mm3"] > 0].set_index(["session", "level"])
+    out = measures.copy()
+    ours = (measures["source"] == "automatic") & (measures["status"] != Status.FAILED)
+    for _, disc in measures[ours].groupby("level", sort=False):
+        keys = pd.MultiIndex.from_frame(disc[["session", "level"]])
+        if not (disc["mask_origin"].isin(_OURS).all() and keys.isin(found.index).all()):
+            continue
+        rows = found.loc[keys].set_index(disc.index)
+        edited = disc["mask_origin"] == MaskOrigin.EDITED
+        grown = (disc["volume_single_mm3"] / rows["volume_single_mm3"]).where(edited, 1.0)
+        if grown.notna().all():
+            out.loc[disc.index, "volume_mm3"] = rows["volume_mm3"] * grown
+            out.loc[disc.index, "volume_method"] = VolumeMethod.JOINT.value
+    return out
+
+
+def with_errors(measures: pd.DataFrame, joint: pd.DataFrame, records: pd.DataFrame, model: ErrorModel | None
+                ) -> pd.DataFrame:
+    """One subject's measures with standard errors, where the network's own masks were measured and errors are known.
+
+    Parameters
+    ----------
+    measures, joint, records : DataFrame, as in `schemas.MEASURES`, `JOINT` and `SCAN_RECORDS`, the same subject
+    model : ErrorModel or None
+    """
+    if model is None:
+        return measures
+    together = joint.set_index(["session", "level"])
+    alone = records.set_index("session")["contrasts"]
+    out = measures.copy()
+    own = measures[(measures["mask_origin"] == MaskOrigin.AUTOMATIC) & (measures["status"] != Status.FAILED)]
+    for row in own.itertuples():
+        joined = row.volume_method == VolumeMethod.JOINT
+        seen = together.loc[(row.session, row.level)] if joined else None
+        errors = model.given(alone[row.session] if seen is None else seen["contrasts"], row.volume_method)
+        if errors is None:
+            continue
+        softness = 0.0 if seen is None else float(seen["softness"])
+        out.loc[row.Index, "volume_se_mm3"] = row.volume_mm3 * errors.truth.sd(softness)
+        out.loc[row.Index, "volume_repeat_sd_mm3"] = row.volume_mm3 * errors.repeat.sd(softness)
+    return out

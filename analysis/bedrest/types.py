@@ -1,0 +1,155 @@
+"""What passes between the stages: images, label maps, scans, segmentations.
+
+`Volume` holds measured intensities and may be interpolated; `LabelMap` holds names and may not. They are
+different types so that no function can mix them up. Knows nothing of files.
+
+Frame: `affine_ras_mm` maps array indices (i, j, k) of voxel centres to world millimetres, x to the right,
+y to the front (anterior), z to the head (superior), as in NIfTI.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bedrest.vocabulary import Contrast
+
+FloatIJK = NDArray[np.float32]
+LabelIJK = NDArray[np.int32]
+Affine = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """A voxel grid in the world.
+
+    Attributes
+    ----------
+    shape : (I, J, K)
+    affine_ras_mm : (4, 4) float64, voxel index to RAS+ millimetres, voxel centres
+    """
+
+    shape: tuple[int, int, int]
+    affine_ras_mm: Affine
+
+    @property
+    def spacing_mm(self) -> NDArray[np.float64]:
+        """(3,) distance between neighbouring voxel centres along each array axis."""
+        result: NDArray[np.float64] = np.linalg.norm(self.affine_ras_mm[:3, :3], axis=0)
+        return result
+
+    @property
+    def voxel_volume_mm3(self) -> float:
+        """Volume of one voxel, right for oblique and sheared affines too."""
+        return float(abs(np.linalg.det(self.affine_ras_mm[:3, :3])))
+
+    def max_corner_distance_mm(self, other: Grid) -> float:
+        """Largest distance between matching corners of two grids of one shape; inf if the shapes differ."""
+        if self.shape != other.shape:
+            return float("inf")
+        corners = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape], indexing="ij")).reshape(3, -1)
+        corners = np.vstack([corners, np.ones(corners.shape[1])])
+        gap = (self.affine_ras_mm - other.affine_ras_mm) @ corners
+        return float(np.linalg.norm(gap[:3], axis=0).max())
+
+    def outside(self, other: Grid) -> NDArray[np.bool_]:
+        """(I, J, K) which voxel centres of this grid lie outside the field of view of another one."""
+        to_other = np.linalg.inv(other.affine_ras_mm) @ self.affine_ras_mm
+        i, j, k = np.ogrid[tuple(slice(0, n) for n in self.shape)]
+        out = np.zeros(self.shape, dtype=bool)
+        for axis, n in enumerate(other.shape):
+            a, b, c, start = to_other[axis]
+            place = (a * i + start) + b * j + c * k
+            out |= (place < -0.5 - 1e-6) | (place > n - 0.5 + 1e-6)
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Measured intensities: finite float32, shape (I, J, K), arbitrary units."""
+
+    data: FloatIJK
+    grid: Grid
+
+
+@dataclass(frozen=True, eq=False)
+class LabelMap:
+    """Named regions: int32, shape (I, J, K), 0 = background. Never interpolated linearly."""
+
+    data: LabelIJK
+    grid: Grid
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """All contrasts of one subject at one session, on one grid.
+
+    Attributes
+    ----------
+    contrasts : contrast to Volume
+    unseen : contrast to bool, (I, J, K)
+        Voxels that a resampled contrast did not reach, where its value is 0; contrasts that reached all have none.
+    notes : tuple of str
+        What is to be known of how the scan came about, in words.
+    """
+
+    contrasts: Mapping[Contrast, Volume]
+    unseen: Mapping[Contrast, NDArray[np.bool_]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def grid(self) -> Grid:
+        return next(iter(self.contrasts.values())).grid
+
+
+@dataclass(frozen=True)
+class DiscFinding:
+    """What the engine says of one disc before anything is measured.
+
+    Attributes
+    ----------
+    label : int
+        Number in the mask.
+    name : str
+        Level, or ``unnamed-1`` ... from the bottom up when the levels could not be told.
+    status, reason : str
+        See `vocabulary.Status`; reason is empty when ok.
+    mean_probability : float
+        Mean network probability inside the disc, 0 to 1.
+    level_confidence : float
+        Probability that the level is right, as far as the image tells, 0 to 1; missing without a name.
+    """
+
+    label: int
+    name: str
+    status: str
+    reason: str
+    mean_probability: float
+    level_confidence: float = float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """Discs of one scan in the scan's own grid.
+
+    Attributes
+    ----------
+    discs : LabelMap
+        1 = L5-S1 ... 7 = T11-T12; 101, 102, ... for discs that could not be named.
+    disc_probability : Volume
+        Calibrated probability of disc, 0 to 1, on the same grid.
+    findings : tuple of DiscFinding
+        One for each of the seven levels (a level not found is ``failed``), then one for each unnamed disc.
+    warnings : tuple of str
+    tissues : LabelMap, optional
+        The discs with their neighbours, numbered as in `vocabulary.TISSUE_OF_LABEL`; where they were asked for.
+    """
+
+    discs: LabelMap
+    disc_probability: Volume
+    findings: tuple[DiscFinding, ...]
+    warnings: tuple[str, ...] = field(default=())
+    tissues: LabelMap | None = None

@@ -1,0 +1,86 @@
+"""What would stop a run, or make it fail late, found before anything is computed. Collects; changes nothing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from bedrest import schemas
+from bedrest.errors import BedrestError, ManyProblems, Problem
+from bedrest.io.files import sha256_of
+from bedrest.io.manifest.resolve import Manifest
+from bedrest.io.results import StudyResults
+from bedrest.pages.reports import check_own_notebook
+from bedrest.settings import Study
+from bedrest.vocabulary import Contrast, MaskRole
+
+# Measured on the demo cohort, rounded up: maps take 0.3 of a visit's largest image, pages 1.5 MB a visit.
+_MAPS_OF_IMAGE, _PAGES_OF_VISIT, _OF_STUDY = 0.5, 2_000_000, 20_000_000
+
+
+def study_problems(study: Study, *, device: str | None = None) -> list[Problem]:
+    """What study.toml names besides images: weights, their errors, device, notebooks of one's own."""
+    from bedrest.longitudinal.error_model import load_errors
+    from bedrest.segmentation.device import resolve_device
+    from bedrest.segmentation.weights import check_weights, chosen_weights
+
+    def weights() -> None:
+        path = chosen_weights(study.weights)
+        check_weights(path)
+        load_errors(path, sha256=sha256_of(path))
+
+    wanted, results = device or study.device, StudyResults(study.output_dir)
+    asked: list[Callable[[], object]] = [weights]
+    if wanted not in ("auto", "cpu"):
+        asked.append(partial(resolve_device, wanted))
+    asked += [partial(check_own_notebook, path, study, results) for path in study.notebooks]
+    return _problems(asked)
+
+
+def manifest_problems(study: Study, manifest: Manifest) -> list[Problem]:
+    """What the statistics would stop at, hours later."""
+    from bedrest.statistics.study.responses import check_covariates
+
+    return _problems([partial(check_covariates, (name,), manifest.subjects, manifest.sessions)
+                      for name in study.statistics.covariates])
+
+
+def space_problem(study: Study, manifest: Manifest) -> Problem | None:
+    """Whether the disk has too little room for what a run is about to write: an estimate."""
+    results = StudyResults(study.output_dir)
+    images = manifest.scans[manifest.scans["contrast"].isin([*Contrast, MaskRole.MASK])]
+    largest: dict[tuple[str, str], int] = {}
+    for subject, session, path in images[["subject", "session", "path"]].itertuples(index=False):
+        if Path(path).is_file() and not results.mask(subject, session).is_file():
+            largest[subject, session] = max(largest.get((subject, session), 0), Path(path).stat().st_size)
+    needed = _OF_STUDY + sum(_MAPS_OF_IMAGE * size + _PAGES_OF_VISIT for size in largest.values())
+    nearest = next(p for p in (study.output_dir, *study.output_dir.parents) if p.exists())
+    free = shutil.disk_usage(nearest).free
+    if (results.table(schemas.MEASURES).is_file() and not largest) or free >= needed:
+        return None
+    return Problem(f"output folder {study.output_dir}", f"about {needed / 1e6:,.0f} MB of free space",
+                   f"{free / 1e6:,.0f} MB", "Free some space, or choose another output folder.")
+
+
+def stop_at(problems: list[Problem]) -> None:
+    """Raise what would stop a run.
+
+    Raises
+    ------
+    ManyProblems
+        There is any.
+    """
+    if problems:
+        raise ManyProblems(problems)
+
+
+def _problems(asked: list[Callable[[], object]]) -> list[Problem]:
+    found = []
+    for ask in asked:
+        try:
+            ask()
+        except BedrestError as error:
+            found.append(Problem(error.where, error.expected, error.found, error.remedy))
+    return found

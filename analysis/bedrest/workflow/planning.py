@@ -1,0 +1,140 @@
+"""The commands without images: error rates of the statistics, and the size of a study. All cohorts are synthetic."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from bedrest import __version__
+from bedrest.errors import StudyError
+
+SIZES = (24, 250, 500, 1000, 2000)
+_HEAD = """# How often the statistics are wrong
+
+Synthetic cohorts of known truth, two groups dealt out in turn, four visits (before, two in bed, recovery) with true
+changes of +2, +4 and 0 % in both groups. Disc volume varies by 15 % between people; one disc's error has an SD of 1 %
+at the first visit and a variance that grows threefold to the last. `missing`: share of visits that never took place,
+any visit, the first included. `response SD`: spread between people of their true change at the last visit in bed.
+
+- **no change**: rejections of "volume at recovery equals volume before", true in every cohort. Nominal 5 %.
+- **no difference**: rejections of "both groups changed alike at the last visit in bed", true. Nominal 5 %.
+- **no visit x group**: rejections of the F test of the interaction, true. Nominal 5 %.
+- **coverage**: 95 % intervals of the change at the last visit in bed that hold the true +4 %. Nominal 95 %.
+- **no answer**: cohorts too incomplete for the analysis; they are left out of the rates.
+
+The standard error of a rate of 5 % is {se:.1f} points with {replicates} cohorts.
+"""
+
+
+def simulate(args: argparse.Namespace) -> int:
+    """Print, and write where wanted, the table of error rates."""
+    _one_thread_a_process()
+    from tqdm import tqdm
+
+    from bedrest.io.files import write_text
+    from bedrest.statistics.planning.error_rates import ANALYSES, SCENARIOS, error_rates
+
+    _positive(args.replicates, "--replicates")
+    if args.sizes:
+        print("Whole statistical analysis of a study (subjects x visits x levels), 5 % of visits missing, one process:")
+        print("| study | volumes | time | peak memory |\n| --- | --- | --- | --- |")
+        for line in _sizes(args.seed):
+            print(line, flush=True)
+        return 0
+    rows = error_rates(SCENARIOS, ANALYSES, replicates=args.replicates, seed=args.seed, processes=args.cores)
+    total = len(SCENARIOS) * len(ANALYSES)
+    lines = [_line(row) for row in tqdm(rows, total=total, desc="error rates", unit="row")]
+    se = 100 * (0.05 * 0.95 / args.replicates) ** 0.5
+    text = "\n".join([
+        _HEAD.format(se=se, replicates=args.replicates),
+        f"Made by `bedrest simulate --replicates {args.replicates} --seed {args.seed}`, bedrest {__version__}.\n",
+        "| analysis | subjects | missing | response SD | no change | no difference | no visit x group | coverage "
+        "| no answer | cohorts |",
+        "| --- " * 10 + "|", *sorted(lines, key=lambda line: line.split("|")[1] != " primary (one level) "),
+        ""])
+    if args.output is not None:
+        write_text(args.output, text)
+    print(text)
+    return 0
+
+
+def _sizes(seed: int) -> Iterator[str]:
+    """Time and peak memory of the whole statistical analysis, by size of the study."""
+    import time
+    import tracemalloc
+
+    import numpy as np
+
+    from bedrest.io.tables.typed_csv import empty_table
+    from bedrest.schemas import ACCURACY, ARVD
+    from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_study
+    from bedrest.statistics.study.cohort import AnalysisOptions, analyse
+    from bedrest.statistics.study.sensitivity import Resampling
+
+    for subjects in SIZES:
+        scenario = Scenario(subjects, changes_percent=(1.0, 2.0, 3.0, 4.0, 1.0), missing=0.05, levels=7)
+        study = draw_study(scenario, np.random.default_rng(seed))
+        seconds = []
+        for traced in (False, True):  # tracing slows the work, so time and memory are measured apart
+            begun = time.monotonic()
+            if traced:
+                tracemalloc.start()
+            analyse(study, scenario.choices, AnalysisOptions(None, Resampling(seed=seed)),
+                    accuracy=empty_table(ACCURACY), arvd=empty_table(ARVD))
+            seconds.append(time.monotonic() - begun)
+        peak = tracemalloc.get_traced_memory()[1] / 2**20
+        tracemalloc.stop()
+        yield f"| {subjects} x 6 x 7 | {len(study.measures)} | {seconds[0]:.1f} s | {peak:.0f} MiB |"
+
+
+def _line(row: dict[str, Any]) -> str:
+    from bedrest.statistics.planning.error_rates import QUESTIONS
+
+    rates = ["-" if row[q] != row[q] else f"{row[q]:.1f} %" for q in QUESTIONS]
+    cells = [row["analysis"], row["subjects"], f"{row['missing_percent']:.0f} %", f"{row['response_sd_percent']:g} %",
+             *rates, f"{row['no_answer_percent']:.1f} %", row["replicates"]]
+    return "| " + " | ".join(str(c) for c in cells) + " |"
+
+
+def power(args: argparse.Namespace) -> int:
+    """Print, and write where wanted, power and smallest detectable change."""
+    _one_thread_a_process()
+    from bedrest.io.tables.typed_csv import write_table
+    from bedrest.schemas import POWER
+    from bedrest.statistics.planning.power import Plan, power_frame
+    from bedrest.statistics.planning.simulated_cohorts import Scenario
+
+    for name in ("subjects", "replicates", "cv", "growth"):
+        for value in args.subjects if name == "subjects" else [getattr(args, name)]:
+            _positive(value, f"--{name}")
+    if args.visits < 2 or not 1 <= args.levels <= 7 or not 0 <= args.missing < 1 or not 0 < args.power < 1:
+        raise StudyError("2 or more visits, 1 to 7 levels, a share missing below 1 and a power between 0 and 1",
+                         f"{args.visits}, {args.levels}, {args.missing}, {args.power}", "bedrest power",
+                         "Correct the numbers.")
+    plans = [
+        Plan(Scenario(n, args.groups, (0.0,) * (args.visits - 1), error_sd_percent=args.cv,
+                      variance_growth=args.growth, response_sd_percent=args.response_sd, missing=args.missing,
+                      levels=args.levels), args.change, args.power)
+        for n in args.subjects
+    ]
+    frame = power_frame(plans, replicates=args.replicates, seed=args.seed, processes=args.cores)
+    if args.output is not None:
+        write_table(frame, args.output, POWER)
+    shown = ["question", "subjects", "power", "smallest_change_percent", "no_answer_percent"]
+    print(f"Synthetic cohorts, last of {args.visits} visits against the first, {args.levels} disc(s) a subject; "
+          f"power for a true change of {args.change:g} %, smallest change with power {args.power:g}:")
+    print(frame[shown].round(2).to_string(index=False))
+    return 0
+
+
+def _one_thread_a_process() -> None:
+    """Small matrices: threads of the linear algebra would only get in each other's way."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
+
+def _positive(value: float, name: str) -> None:
+    if value <= 0:
+        raise StudyError("a positive number", str(value), name, "Correct it.")

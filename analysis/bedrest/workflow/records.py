@@ -1,0 +1,188 @@
+"""What each step of a study read and wrote, by content: decides what has to be done again, and says why.
+
+A step writes its record last, so a step without one did not end. Times of files never count: Snakemake is told only
+which records are missing, and orders the steps that make them.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from bedrest import schemas
+from bedrest.io.files import files_written, sha256_of, write_text
+from bedrest.io.results import StudyResults
+
+RECORDS = Path("work/_records")  # no subject is called so
+_IN_WORDS = {f"{schemas.SESSIONS.name}.csv": "visits", f"{schemas.SUBJECTS.name}.csv": "what is known of the subjects",
+             f"{schemas.LEVEL_NAMES.name}.csv": "names set by hand",
+             f"{schemas.INPUT_PROBLEMS.name}.csv": "problems of the input"}
+_WHILE = "changed while it was read"
+Read = Callable[[Path], str]
+
+
+def name_of(record: Path) -> str:
+    """A step's name for a person: ``segment sub-01``."""
+    parts = record.with_suffix("").parts
+    return " ".join((parts[len(RECORDS.parts)], "/".join(parts[len(RECORDS.parts) + 1:]))).strip()
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file; empty where it cannot be read."""
+    try:
+        return sha256_of(path)
+    except OSError:
+        return ""
+
+
+def content(folder: Path, name: str, read: Read = checksum) -> dict[str, str]:
+    """What a file that a step reads says, part by part, so that a change can be told in plain words.
+
+    Parameters
+    ----------
+    folder : the output folder
+    name : path relative to it
+    read : function of a path that gives its checksum, empty where it cannot be read
+
+    Returns
+    -------
+    dict of a part's name to its value or checksum
+        Of a record, what the step wrote; of settings, each of them; of a list of scans or edited masks, the bytes of
+        each file, wherever it lies; of anything else, its bytes.
+    """
+    path = folder / name
+    try:
+        if Path(name).is_relative_to(RECORDS):
+            made = json.loads(path.read_text())["writes"]
+            return {name_of(Path(name)): sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()}
+        if name.startswith("work/settings/"):
+            return {key: json.dumps(value) for key, value in json.loads(path.read_text()).items()}
+        if name.startswith("work/") and path.name in (f"{t.name}.csv" for t in (schemas.SCANS, schemas.EDITED_MASKS)):
+            with path.open(newline="") as file:
+                return {f"{row['subject']} {row['session']}: {_kind(row)}": read(Path(row["path"]))
+                        for row in csv.DictReader(file)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass  # missing or damaged: told as changed
+    return {_IN_WORDS.get(path.name, name): read(path)}
+
+
+def _kind(row: dict[str, str]) -> str:
+    kind = row.get("contrast", "edited mask").replace("_", " ")
+    return kind if kind.endswith("mask") else f"{kind} image"
+
+
+def about(subject: str, reads: Iterable[str], *, of: Iterable[str]) -> list[str]:
+    """Of what a step for several subjects reads, what is not another one's."""
+    others = {*of} - {subject}
+    return [name for name in reads if not others & {Path(name).parts[1], Path(name).stem}]
+
+
+@contextmanager
+def recorded(results: StudyResults, record: Path, reads: Iterable[str]) -> Iterator[None]:
+    """Write down what a step read and, when it ended well, every file that this process wrote.
+
+    Parameters
+    ----------
+    results : StudyResults
+    record, reads : paths relative to the output folder
+    """
+    folder, reads = results.output_dir, list(reads)
+    # What the run saw when it began is in the list of scans; whatever differs at the end was not surely what was read.
+    before = {name: content(folder, name, _as_listed(folder, name)) for name in reads}
+    with files_written() as wrote:
+        yield
+    after = {name: content(folder, name) for name in reads}
+    read = {name: {part: value if before[name].get(part) == value else _WHILE for part, value in parts.items()}
+            for name, parts in after.items()}
+    made = {_inside(folder, path): checksum(path) for path in sorted(wrote)}
+    made = {name: value for name, value in made.items() if name and folder / name != results.provenance_json}
+    _write(folder / record, read, made)
+
+
+def _as_listed(folder: Path, name: str) -> Read:
+    """Checksums as a list of files has them, or of the file itself."""
+    listed: dict[str, str] = {}
+    if name.endswith(".csv"):
+        try:
+            with (folder / name).open(newline="") as file:
+                listed = {row["path"]: row["sha256"] for row in csv.DictReader(file)}
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+    return lambda path: listed[str(path)] if str(path) in listed else checksum(path)
+
+
+def _inside(folder: Path, path: Path) -> str:
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else ""
+
+
+def _write(path: Path, reads: dict[str, dict[str, str]], writes: dict[str, str]) -> None:
+    write_text(path, json.dumps({"reads": reads, "writes": writes}, indent=0, sort_keys=True) + "\n")
+
+
+def outdated(results: StudyResults, read: Read = checksum) -> dict[str, str]:
+    """Remove the records of steps that must be done again: Snakemake makes what is missing.
+
+    Returns
+    -------
+    dict of the record's path, relative to the output folder, to the reason
+    """
+    folder = results.output_dir
+    records = {p.relative_to(folder).as_posix(): _load(p) for p in sorted((folder / RECORDS).rglob("*.json"))}
+    reasons = {name: why for name, record in records.items() if (why := _why(folder, record, read))}
+    spread = True
+    while spread:
+        spread = False
+        for name, record in records.items():
+            gone = [r for r in (record or {}).get("reads", {})
+                    if Path(r).is_relative_to(RECORDS) and (r in reasons or r not in records)]
+            if gone and name not in reasons:
+                reasons[name], spread = f"after {name_of(Path(gone[0]))}", True
+    for name in reasons:
+        (folder / name).unlink(missing_ok=True)
+    return reasons
+
+
+def _load(path: Path) -> dict[str, Any] | None:
+    try:
+        record = json.loads(path.read_text())
+        return record if isinstance(record["reads"], dict) and isinstance(record["writes"], dict) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _why(folder: Path, record: dict[str, Any] | None, read: Read) -> str:
+    """Why a step must be done again; empty where nothing changed."""
+    if record is None:
+        return "its record is damaged"
+    told = []
+    for name, then in record["reads"].items():
+        now = {} if then is None else content(folder, name, read)
+        told += [f"{part} {'is new' if part not in then else 'is gone' if not now.get(part) else 'changed'}"
+                 for part in dict.fromkeys((*then, *now)) if then.get(part) != now.get(part)]
+    told += [f"{name} {'was changed by hand' if there else 'is missing'}" for name, made in record["writes"].items()
+             if (there := read(folder / name)) != made]
+    return ", ".join(told[:3]) + (f" and {len(told) - 3} more" if len(told) > 3 else "")
+
+
+def renew(results: StudyResults, *steps: str) -> None:
+    """Make the records of these steps hold what lies there now: a command made their files again from the same tables.
+
+    Parameters
+    ----------
+    results : StudyResults
+    steps : names of rules, each after those it builds on
+    """
+    folder = results.output_dir
+    for step in steps:
+        own = folder / RECORDS / step
+        for path in [p for p in (own.with_suffix(".json"), *sorted(own.rglob("*.json"))) if p.is_file()]:
+            if record := _load(path):
+                reads = {name: content(folder, name) if Path(name).is_relative_to(RECORDS) else parts
+                         for name, parts in record["reads"].items()}
+                made = {name: value for name in record["writes"] if (value := checksum(folder / name))}
+                _write(path, reads, made)

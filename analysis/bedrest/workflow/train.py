@@ -1,0 +1,270 @@
+"""`bedrest train`: a study's labelled visits -> a network of one's own, its cross-validation and its report.
+
+Orders the work; heavy libraries load only when it begins. A finished run is not done again, an unfinished one goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from bedrest import schemas
+from bedrest.errors import BedrestError, ManyProblems, Problem, StudyError
+from bedrest.io.files import sha256_of, write_bytes, write_text
+from bedrest.io.images.masks import read_label_map, write_label_map
+from bedrest.io.manifest.resolve import Manifest, build_manifest
+from bedrest.io.results import StudyResults
+from bedrest.io.tables.typed_csv import concat_tables, read_table, write_table
+from bedrest.settings import load_study
+from bedrest.stages.job import Visit, scan_of
+from bedrest.stages.measure import read_reference
+from bedrest.vocabulary import LEVEL_OF_LABEL, MaskRole, Status
+
+if TYPE_CHECKING:
+    from bedrest.segmentation.training.augment import Pool
+    from bedrest.segmentation.training.finetune import FineTuningPlan, Fold, FoldResult, Machine, Start
+    from bedrest.segmentation.training.labelled import LabelledScan
+    from bedrest.segmentation.weights import TrainedNetwork
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """One training as asked for: visits to learn from, runs to do, where results go."""
+
+    visits: list[Visit]
+    folds: list[Fold]
+    start: Start
+    plan: FineTuningPlan
+    machine: Machine
+    results: StudyResults
+    resample: bool = False  # as in `settings.Images`
+
+    @property
+    def folder(self) -> Path:
+        return self.results.output_dir
+
+
+def train(args: argparse.Namespace) -> int:
+    """Cross-validation where asked for, then the final network, then the report."""
+    from bedrest.segmentation.training.augment import Pool
+    from bedrest.segmentation.training.finetune import (
+        claim_folder,
+        make_folds,
+        refuse_other_training,
+        run_fold,
+        start_from,
+    )
+    from bedrest.segmentation.weights import chosen_weights, load_weights
+    from bedrest.workflow.locks import locked
+
+    study, plan = load_study(args.study), _plan(args)
+    machine = _machine(args, study.device)
+    manifest = build_manifest(study)
+    for problem in manifest.problems:
+        print(f"- {problem.problem}", file=sys.stderr)
+    visits = labelled_visits(manifest, where=str(args.study))
+    start = start_from(load_weights(chosen_weights(args.start)), _checksums(manifest, visits))
+    folds = make_folds((v.subject for v in visits), plan)
+    training = Training(visits, folds, start, plan, machine, StudyResults(args.output),
+                        study.images.resample)
+    refuse_other_training(args.output, start, plan)
+    args.output.mkdir(parents=True, exist_ok=True)
+    with locked(args.output):
+        todo = [f for f in folds if not (args.output / f.name / "accuracy.csv").exists()]
+        pool = _pool(training) if todo else Pool([])
+        claim_folder(args.output, start, plan)
+        _tell_plan(training)
+        outcomes = []
+        for fold in folds:
+            outcomes.append(run_fold(fold, pool, start, plan, machine=machine, folder=args.output / fold.name))
+            _test(training, fold)
+        _store(training, manifest, outcomes)
+        return _report(training, outcomes)
+
+
+def _plan(args: argparse.Namespace) -> FineTuningPlan:
+    from bedrest.segmentation.training.finetune import FineTuningPlan
+
+    for name, right, expected in (("minutes", args.minutes > 0, "a positive number of minutes"),
+                                  ("validation-share", 0 <= args.validation_share < 1, "a share from 0 to below 1"),
+                                  ("synthetic-share", 0 <= args.synthetic_share < 1, "a share from 0 to below 1"),
+                                  ("patience", args.patience > 0, "a positive number of validations"),
+                                  ("threads", args.threads is None or args.threads > 0, "a positive number")):
+        if not right:
+            raise StudyError(expected, str(getattr(args, name.replace("-", "_"))), f"--{name}", "Correct it.")
+    return FineTuningPlan(args.minutes, args.folds, args.validation_share, args.patience, args.seed,
+                          args.from_scratch, args.synthetic_share)
+
+
+def _machine(args: argparse.Namespace, default: str) -> Machine:
+    import torch
+
+    from bedrest.segmentation.device import resolve_device
+    from bedrest.segmentation.training.finetune import Machine
+
+    device, threads = resolve_device(args.device or default), args.threads or os.cpu_count() or 1
+    torch.set_num_threads(threads)
+    # On a CPU the network needs the cores; a GPU waits for patches.
+    return Machine(device, min(threads - 1, 1 if device == "cpu" else 8))
+
+
+def labelled_visits(manifest: Manifest, *, where: str) -> list[Visit]:
+    """Visits with a reference mask; subjects whose identity or files are not certain are left out.
+
+    Raises
+    ------
+    StudyError
+        There is none.
+    """
+    excluded = {p.subject for p in manifest.problems if p.excludes_subject}
+    visits = []
+    for (subject, session), rows in manifest.scans.groupby(["subject", "session"], sort=True):
+        paths = {c: Path(p) for c, p in zip(rows["contrast"], rows["path"], strict=True)}
+        if MaskRole.REFERENCE in paths and subject not in excluded:
+            visits.append(Visit(str(subject), str(session), paths))
+    if not visits:
+        raise StudyError("at least one visit with a reference mask", "none", where,
+                         "Training learns from discs drawn by a person: see data_manifest/README.md for where such "
+                         "masks lie.")
+    return visits
+
+
+def _checksums(manifest: Manifest, visits: list[Visit]) -> dict[str, str]:
+    wanted = {(v.subject, v.session) for v in visits}
+    return {f"{r.subject} {r.session} {r.contrast}": r.sha256 for r in manifest.scans.itertuples()
+            if (r.subject, r.session) in wanted and r.contrast != MaskRole.MASK}
+
+
+def _pool(training: Training) -> Pool:
+    """What patches are drawn from: labelled scans and, where a share is asked for, synthetic anatomies."""
+    from bedrest.segmentation.training.augment import Pool
+    from bedrest.segmentation.training.train import TrainingPlan, paint_pool
+
+    plan, scans = training.plan, _label(training)
+    if not plan.synthetic_share:
+        return Pool(scans)
+    threads = max(training.machine.workers, 1)
+    anatomies = paint_pool(TrainingPlan(anatomies=plan.synthetic_anatomies, threads=threads))
+    return Pool(scans, anatomies, plan.synthetic_share)
+
+
+def _label(training: Training) -> list[LabelledScan]:
+    """Every labelled visit on the working grid, with its targets; all that is wrong with them at once."""
+    from tqdm import tqdm
+
+    from bedrest.segmentation.training.labelled import label_scan
+    from bedrest.tables.training import training_scans_frame
+
+    scans, rows, problems = [], [], []
+    for v in tqdm(training.visits, desc="labelled scans", unit="scan"):
+        try:
+            scan = scan_of(v, resample=training.resample)
+            mask = read_label_map(v.paths[MaskRole.REFERENCE], where=v.where)
+            scans.append(label_scan(scan, mask, training.start.trained, training.machine.device,
+                                    subject=v.subject, session=v.session))
+            rows.append((v.subject, v.session, list(v.contrasts()), pd.unique(mask.data.ravel()).tolist()))
+        except BedrestError as error:
+            problems.append(Problem(error.where, error.expected, error.found, error.remedy))
+    if problems:
+        raise ManyProblems(problems)
+    write_table(training_scans_frame(rows, training.folds), training.results.table(schemas.TRAINING_SCANS),
+                schemas.TRAINING_SCANS)
+    return scans
+
+
+def _tell_plan(training: Training) -> None:
+    final, plan = training.folds[-1], training.plan
+    print(f"{len(training.visits)} labelled scans of {len({v.subject for v in training.visits})} subjects; "
+          f"{len(training.folds)} run(s) of at most {plan.minutes:g} min on {training.machine.device}")
+    if not final.validation:
+        why = "everybody was tested in a fold" if plan.folds else "validation share 0" if not plan.validation_share \
+            else "one subject only, and scans of one person must not test each other"
+        print(f"The final network has no validation: {why}. It trains for its whole time.")
+
+
+def _test(training: Training, fold: Fold) -> None:
+    """Starting and trained network on the scans the run did not learn from, level by level; done once."""
+    from tqdm import tqdm
+
+    from bedrest.segmentation.weights import load_weights
+    from bedrest.tables.training import training_accuracy_frame
+
+    folder = training.folder / fold.name
+    if (folder / "accuracy.csv").exists():
+        return
+    networks = {"start": training.start.trained, "trained": load_weights(folder / "weights.safetensors")}
+    visits = [v for v in training.visits if v.subject in fold.tested]
+    found: dict[str, list[pd.DataFrame]] = {name: [] for name in networks}
+    for visit in tqdm(visits, desc=f"{fold.name}: testing", unit="scan", disable=not visits):
+        for name, network in networks.items():
+            found[name].append(_compare(training, visit, network, keep=name == "trained"))
+    frames = {name: concat_tables(frames, schemas.ACCURACY) for name, frames in found.items()}
+    write_table(training_accuracy_frame(frames, fold=fold.name), folder / "accuracy.csv", schemas.TRAINING_ACCURACY)
+
+
+def _compare(training: Training, visit: Visit, network: TrainedNetwork, *, keep: bool) -> pd.DataFrame:
+    from bedrest.measure.agreement import compare_masks
+    from bedrest.segmentation.engine import segment
+    from bedrest.tables.measures import VisitKey, accuracy_frame, failed_accuracy
+
+    key = VisitKey(visit.subject, "", visit.session, float("nan"), "")
+    try:
+        found = segment(network, scan_of(visit, resample=training.resample), device=training.machine.device)
+        if keep:
+            names = {**LEVEL_OF_LABEL, **{f.label: f.name for f in found.findings}}
+            write_label_map(found.discs, training.results.mask(visit.subject, visit.session), names=names,
+                            like=next(iter(visit.contrasts().values())))
+        reference = read_reference(visit.paths[MaskRole.REFERENCE], where=visit.where)
+        levels = {k: v for k, v in LEVEL_OF_LABEL.items() if (reference.data == k).any()}
+        return accuracy_frame(compare_masks(found.discs, reference, levels=levels, reference_levels=levels), visit=key)
+    except BedrestError as error:
+        return failed_accuracy(key, reason=str(error))
+
+
+def _store(training: Training, manifest: Manifest, outcomes: list[FoldResult]) -> None:
+    """Tables of all runs, and the final weights with their record beside them."""
+    from bedrest.segmentation.weights import training_record
+    from bedrest.tables.training import curves_frame, folds_frame
+
+    results, wanted = training.results, {(v.subject, v.session) for v in training.visits}
+    scans = manifest.scans
+    own = [(s, t) in wanted for s, t in zip(scans["subject"], scans["session"], strict=True)]
+    write_table(scans[own], results.manifest_table(schemas.SCANS), schemas.SCANS)
+    accuracy = [read_table(training.folder / f.name / "accuracy.csv", schemas.TRAINING_ACCURACY)
+                for f in training.folds]
+    for frame, table in ((folds_frame(outcomes), schemas.TRAINING_FOLDS),
+                         (curves_frame(outcomes), schemas.TRAINING_CURVES),
+                         (concat_tables(accuracy, schemas.TRAINING_ACCURACY), schemas.TRAINING_ACCURACY)):
+        write_table(frame, results.table(table), table)
+    final = training.folder / training.folds[-1].name / "weights.safetensors"
+    write_bytes(training.folder / "weights.safetensors", final.read_bytes())
+    record = {"sha256": sha256_of(final), **training_record(final)}
+    write_text(training.folder / "weights.json", json.dumps(record, indent=1) + "\n")
+
+
+def _report(training: Training, outcomes: list[FoldResult]) -> int:
+    from bedrest.pages.reports import make_training_report
+    from bedrest.tables.training import accuracy_by_level
+
+    page = make_training_report(training.folder)
+    accuracy = training.results.read(schemas.TRAINING_ACCURACY)
+    for r in outcomes:
+        if r.dice is not None and r.start_dice is not None:
+            worse = ": no better than the start" if r.dice <= r.start_dice else ""
+            print(f"{r.fold.name}: validation Dice {r.start_dice:.3f} -> {r.dice:.3f}, {r.steps} steps{worse}")
+    if len(accuracy):
+        last = accuracy_by_level(accuracy).iloc[-1]
+        print(f"Discs of scans not learnt from: mean Dice {last['Dice, start']:.3f} -> {last['Dice, trained']:.3f}, "
+              f"missed {last['missed, start']} -> {last['missed, trained']} of {last['discs']}")
+    weights = training.folder / "weights.safetensors"
+    print(f"Weights: {weights}\nReport: {page}\nUse: bedrest segment --weights {weights} ..., or weights = "
+          f"\"{weights.resolve()}\" in study.toml")
+    failed = (accuracy["network"] == "trained") & (accuracy["status"] == Status.FAILED)
+    return 3 if failed.any() else 0

@@ -1,1 +1,0 @@
-"""Published methods for disc segmentation behind one interface: input preparation, networks, losses, named discs."""

@@ -1,0 +1,96 @@
+"""A synthetic study of any size as the tables that its stages would have left. No images.
+
+Everything is synthetic. For measuring how time and memory grow with the size of a study, and nothing else: the
+reference masks' volumes and the agreement with them are drawn, not measured.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from bedrest.schemas import (
+    ACCURACY,
+    ARVD,
+    CHANGE,
+    FAILURES,
+    MEASURES,
+    SCAN_RECORDS,
+    SESSIONS,
+    SPINE_MEASURES,
+    SUBJECTS,
+    Table,
+)
+from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_study
+from bedrest.tables.arvd import arvd_frame
+from bedrest.tables.change import change_frame
+from bedrest.tables.failures import failures_frame
+from bedrest.tables.frames import typed_frame
+from bedrest.vocabulary import Status, VolumeMethod
+
+LOST = 0.04  # share of discs that could not be measured
+DOUBTFUL = 0.04  # share of discs that are flagged
+SCAN_SECONDS = 2.0  # what a scan's record says; nothing was segmented
+
+
+def draw_results(scenario: Scenario, rng: np.random.Generator) -> dict[Table, pd.DataFrame]:
+    """Tables of all subjects: who, when, measures of both sources, change, arvd, accuracy, spines, failures.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    rng : numpy Generator
+
+    Returns
+    -------
+    dict of Table to DataFrame
+        Each as in `schemas`; the rows of one subject are its slice.
+    """
+    study = draw_study(scenario, rng)
+    measures = _measures(study.measures, rng)
+    change = change_frame(measures, reference_session=scenario.sessions[0])
+    arvd = arvd_frame(measures, reference_session=scenario.sessions[0])
+    accuracy = _accuracy(measures, rng)
+    seen = study.scan_records[["subject", "session", "source", "status"]].to_dict("records")
+    records = typed_frame(({**row, "mask_path": f"masks/{row['subject']}_{row['session']}_discs.nii.gz",
+                            "contrasts": "water", "device": "cpu", "seconds": SCAN_SECONDS} for row in seen),
+                          SCAN_RECORDS)
+    return {
+        SUBJECTS: study.subjects, SESSIONS: study.sessions, SCAN_RECORDS: records, MEASURES: measures, CHANGE: change,
+        ARVD: arvd, ACCURACY: accuracy, SPINE_MEASURES: _spines(measures),
+        FAILURES: failures_frame(scan_records=records, measures=measures, accuracy=accuracy, change=change),
+    }
+
+
+def _measures(volumes: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    """Rows of both sources; some of the method's own are lost or doubtful."""
+    true = volumes["volume_mm3"]
+    lot = rng.random(len(volumes))
+    lost, doubtful = lot < LOST, (lot >= LOST) & (lot < LOST + DOUBTFUL)
+    own = volumes.assign(
+        mask_origin="automatic", volume_method=np.where(lost, "", str(VolumeMethod.JOINT)),
+        status=np.select([lost, doubtful], [str(Status.FAILED), str(Status.FLAGGED)], str(Status.OK)),
+        reason=np.select([lost, doubtful], ["no disc was found here", "the edge is not sharp"], ""))
+    for column, factor in (("volume_mm3", 1.0), ("volume_single_mm3", 1.002), ("volume_voxels_mm3", 0.99),
+                           ("volume_se_mm3", 0.01), ("volume_repeat_sd_mm3", 0.006)):
+        own[column] = np.where(lost, np.nan, factor * true)
+    own["height_mean_mm"] = np.where(lost, np.nan, 8 + rng.normal(0, 0.5, len(own)))
+    drawn = volumes.assign(source="reference", mask_origin="reference", volume_method=str(VolumeMethod.VOXELS),
+                           volume_mm3=true * np.exp(rng.normal(0.01, 0.01, len(volumes))))
+    rows = pd.concat([own, drawn], ignore_index=True)
+    return typed_frame(rows.to_dict("records"), MEASURES)
+
+
+def _accuracy(measures: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    key = ["subject", "session", "level"]
+    wide = measures.pivot(index=key, columns="source", values="volume_mm3").reset_index()
+    wide = wide[wide["automatic"].notna()]
+    wide = wide.assign(dice=rng.beta(200, 10, len(wide)), centre_distance_mm=rng.gamma(4, 0.05, len(wide)),
+                       volume_error_percent=100 * (wide["automatic"] / wide["reference"] - 1), status=str(Status.OK))
+    names = {"automatic": "volume_predicted_mm3", "reference": "volume_reference_mm3"}
+    return typed_frame(wide.rename(columns=names).to_dict("records"), ACCURACY)
+
+
+def _spines(measures: pd.DataFrame) -> pd.DataFrame:
+    visits = measures[["subject", "group", "session", "study_day", "phase", "source"]].drop_duplicates()
+    return typed_frame(({**v, "lumbar_length_mm": 180.0, "lordosis_deg": 40.0, "n_discs": 6,
+                         "status": str(Status.OK)} for v in visits.to_dict("records")), SPINE_MEASURES)
