@@ -20,8 +20,8 @@ from bedrest.io.manifest.level_names import names_of_visit
 from bedrest.io.manifest.resolve import build_manifest
 from bedrest.io.results import StudyResults
 from bedrest.io.tables.frames import typed_frame, validated
+from bedrest.measure.comparison.edits import compare_edit, findings_of_edit
 from bedrest.measure.discs import DiscMeasure
-from bedrest.measure.edits import compare_edit, findings_of_edit
 from bedrest.measure.rename import absent_discs, rename_discs
 from bedrest.schemas import EDITS, FINDINGS, LEVEL_NAMES, MEASURES, SCAN_RECORDS
 from bedrest.settings import Study

@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import pytest
 from bedrest.io.tables.frames import typed_frame, validated
-from bedrest.measure.agreement import DiscAgreement
+from bedrest.measure.comparison.agreement import DiscAgreement
 from bedrest.measure.discs import DiscMeasure, DiscPosition
 from bedrest.schemas import ACCURACY, ARVD, CHANGE, FAILURES, FINDINGS, INPUT_PROBLEMS, MEASURES, SCAN_RECORDS
 from bedrest.tables.arvd import arvd, arvd_frame, signed_change_error

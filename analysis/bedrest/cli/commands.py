@@ -227,7 +227,7 @@ def evaluate(args: argparse.Namespace) -> int:
     from bedrest.anatomy.levels import parse_levels
     from bedrest.io.images.masks import read_label_map
     from bedrest.io.tables.typed_csv import write_table
-    from bedrest.measure.agreement import compare_masks
+    from bedrest.measure.comparison.agreement import compare_masks
     from bedrest.tables.measures import VisitKey, accuracy_frame
 
     levels = parse_levels(args.levels) if args.levels else dict(LEVEL_OF_LABEL)

@@ -17,7 +17,7 @@ from bedrest.vocabulary import VolumeMethod
 def _column(measure: Measure[Any]) -> Col:
     """The column of a measure."""
     empty = [f"empty {measure.undefined}"] if measure.undefined else []
-    needs = [] if measure.needs == Needs.MASK else [f"needs {measure.needs}"]
+    needs = [f"needs {measure.needs}"] if measure.needs in (Needs.TISSUES, Needs.IMAGES) else []
     return Col(measure.name, "int" if measure.whole else "float", "; ".join([measure.meaning, *needs, *empty]),
                measure.unit, required=False, minimum=measure.minimum)
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 import pandas as pd
 
 from bedrest.io.tables.frames import text, typed_frame
-from bedrest.measure.agreement import DiscAgreement
+from bedrest.measure.comparison.agreement import DiscAgreement
 from bedrest.measure.discs import DiscMeasure
 from bedrest.measure.signals import SIGNALS
 from bedrest.measure.spine import LUMBAR_DISCS, SpineMeasure
