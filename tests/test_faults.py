@@ -16,8 +16,7 @@ import pytest
 from bedrest.cli.parser import main
 from bedrest.segmentation.weights import SHIPPED
 from bedrest.workflow import checks
-from given_study import finish, start, to_be_done
-from test_edited_masks import SPINE, saved, write_study
+from given_study import SPINE, finish, saved, start, to_be_done, write_study
 
 
 @pytest.fixture
