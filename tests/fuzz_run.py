@@ -133,9 +133,14 @@ def worker(seed: int, first: int, last: int) -> None:
     os.chdir(base / "cwd")
     # Everything is loaded before the limit is set: what counts is what a case takes.
     import torch  # noqa: F401
+    from bedrest.io.images import limits
     from bedrest.segmentation.weights import load_weights
+    from fuzz_images import LOWERED
 
     load_weights()
+    for name, lowered in LOWERED.items():
+        assert lowered < getattr(limits, name)
+        setattr(limits, name, lowered)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + EXTRA_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
