@@ -37,7 +37,7 @@ from bedrest.types import DiscFinding, Grid, LabelMap
 from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LABEL_OF_LEVEL, LEVEL_OF_LABEL
 from bedrest.workflow.run import prepare
 from command_line import bedrest, table
-from given_study import SPINE, saved, spine, write_study
+from given_study import SPINE, finish_here, saved, spine, write_study
 from study_folders import AFFINE, BOTH, csv_study, image
 
 GRID = Grid((4, 5, 6), np.diag([2.0, 1.0, 0.5, 1.0]))  # a voxel is 1 mm3
@@ -487,11 +487,11 @@ def state(out: Path) -> dict[str, str]:
     return {str(p.relative_to(out)): sha256(p) for p in sorted(files) if p.is_file()}
 
 
-def test_an_edit_and_a_name_come_and_go(folder):
+def test_an_edit_and_a_name_come_and_go(folder, monkeypatch):
+    """Pages are made once, with the edit; before and after it the run goes as far as the cohort tables."""
     out = folder / "out"
-    run(folder)
+    finish_here(folder, monkeypatch)
     first = state(out)
-    report_of_b = (out / "subjects/B.html").stat().st_mtime_ns
     edited = spine(1.1)
     edited[:, :, :13][edited[:, :, :13] == 1] = 0  # the lower half of A's L5-S1
     path = saved(out / "masks/edited/A_ses-2_discs.nii.gz", edited.astype(np.float32), SPINE)
@@ -499,8 +499,7 @@ def test_an_edit_and_a_name_come_and_go(folder):
     (folder / "levels.csv").write_text("subject,session,found,level\nA,,L1-L2,L2-L3\nA,,L2-L3,L1-L2\n")
 
     said = run(folder)
-    assert "measure x1" in said and "change x1" in said and "subject_report x1" in said and "segment" not in said
-    assert (out / "subjects/B.html").stat().st_mtime_ns == report_of_b
+    assert "measure x1" in said and "change x1" in said and "segment" not in said
     measures = table(out, "measures").set_index(["subject", "session", "level"])
     voxels = int((edited == 1).sum())
     assert measures.loc[("A", "ses-2", "L5-S1"), ["mask_origin", "n_voxels"]].tolist() == ["edited", voxels]
@@ -528,5 +527,5 @@ def test_an_edit_and_a_name_come_and_go(folder):
     assert kept == (path.read_bytes(), path.stat().st_mtime_ns)
     path.unlink()
     (folder / "levels.csv").unlink()
-    assert "measure x1" in run(folder)
-    assert state(out) == first
+    assert "measure/A" in finish_here(folder, monkeypatch)
+    assert {name: sha256 for name, sha256 in state(out).items() if name in first} == first
