@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from untouched import watch
+
+watch()
 
 
 @pytest.fixture

@@ -22,6 +22,8 @@ Rng = np.random.Generator
 HEADER = nib.Nifti1Header.template_dtype
 EXTREMES = {"i": (0, -1, 1, 2, 3, 7, 8, 255, -128, 127, 4096, 32767, -32768, 2**31 - 1, -(2**31), 2**63 - 1),
             "f": (0.0, -0.0, -1.0, 1e-30, 1e30, 3.4e38, 351.5, 1e12, float("nan"), float("inf"), float("-inf"))}
+# Limits of `bedrest.io.images.limits` in a worker: files beyond them can be small.
+LOWERED = {"MOST_VOXELS": 20_000, "MOST_BYTES": 80_000, "MOST_BEFORE": 2_000}
 DTYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8", "c8", "c16")
 
 
@@ -169,29 +171,22 @@ def broken_gzip(folder: Path, rng: Rng) -> Path:
     return path
 
 
-def gzip_bomb(folder: Path, rng: Rng) -> Path:
-    """A small file that would unpack to gigabytes: declared in the header, before the data, or in an extension."""
-    how = int(rng.integers(4))
+def over_limits(folder: Path, rng: Rng) -> Path:
+    """More than may be read, all of it there: voxels, bytes, or what lies before the voxels. 130 kB at most."""
+    how, before = int(rng.integers(4)), 352
     raw = bytearray(nifti(rng)[:352])
-    size = int(rng.choice([2000, 20000, 30000]))
-    if how < 2:
-        struct.pack_into("<8h", raw, 40, 3, size, size, int(rng.choice([2, 300])), 1, 1, 1, 1)
-        if how:
-            struct.pack_into("<2h", raw, 70, 64, 64)  # double
-    elif how == 2:
-        struct.pack_into("<f", raw, 108, float(rng.choice([2e9, 6e9, 1e12])))  # data after gigabytes of nothing
-    else:
-        struct.pack_into("<f", raw, 108, 2e9)
-        raw[348] = 1  # an extension of nearly 2 GB
-        raw += struct.pack("<2i", 1_999_999_632, 6)
+    shape = (40, 40, 20) if how == 0 else (25, 25, 20)
+    struct.pack_into("<8h", raw, 40, 3, *shape, 1, 1, 1, 1)
+    struct.pack_into("<2h", raw, 70, *((64, 64) if how == 1 else (4, 16)))  # double, or int16
+    if how >= 2:
+        before = LOWERED["MOST_BEFORE"] + 16 * int(rng.integers(1, 40))
+        struct.pack_into("<f", raw, 108, before)
+    if how == 3:
+        raw[348] = 1
+        raw += struct.pack("<2i", before - 352, 6)
+    raw += bytes(before - len(raw) + 8 * int(np.prod(shape)))
     path = folder / "i.nii.gz"
-    with gzip.open(path, "wb", compresslevel=1) as file:
-        file.write(raw)
-        for _ in range(int(rng.integers(1, 4))):
-            file.write(bytes(8_000_000))
-    content = path.read_bytes()
-    member = gzip.compress(bytes(16_000_000), 1)  # members one after another are one stream
-    path.write_bytes(content + member * 12)
+    path.write_bytes(gzip.compress(bytes(raw[:500])) + gzip.compress(bytes(raw[500:])))  # members make one stream
     return path
 
 
@@ -321,7 +316,7 @@ def _put(folder: Path, raw: bytes, rng: Rng, *, packed: bool | None = None) -> P
 
 MAKERS = {f.__name__: f for f in (
     header_field, dimensions, huge_nifti2, nifti2_field, spacing, flipped, truncated, truncated_gzip, broken_gzip,
-    gzip_bomb, extensions, values, colours, shapes, constant, magic, other_formats, no_plain_file, names)}
+    over_limits, extensions, values, colours, shapes, constant, magic, other_formats, no_plain_file, names)}
 
 
 def make(name: str, folder: Path, out: Path, rng: Rng) -> Act:

@@ -15,7 +15,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,28 +68,35 @@ def _files(base: Path, apart: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
-def _one(number: int, seed: int, base: Path) -> Case:
+def _made(number: int, seed: int, folder: Path) -> tuple[str, Callable[[], object]]:
+    """What is broken in a case, and what is done with it, once it is made."""
     import fuzz_images
     import fuzz_studies
     import fuzz_texts
     import numpy as np
+
+    rng, kind, out = np.random.default_rng((seed, number)), KINDS[number % len(KINDS)], folder / "out"
+    turn = number // len(KINDS) + number % len(KINDS)
+    if kind in ("image", "study"):
+        module, names = (fuzz_images, fuzz_images.MAKERS) if kind == "image" else (fuzz_studies, fuzz_studies.LAYOUTS)
+        name = list(names)[turn % len(names)]
+        return name, module.make(name, folder, out, rng)
+    return kind, fuzz_texts.MAKERS[kind](folder, out, rng)
+
+
+def _one(number: int, seed: int, base: Path) -> Case:
     from bedrest.errors import BedrestError
 
-    rng, kind = np.random.default_rng((abs(seed), number)), KINDS[number % len(KINDS)]
+    kind = KINDS[number % len(KINDS)]
     folder = base / "a" / "b" / str(number)
     out = folder / "out"
     folder.mkdir(parents=True)
-    turn = number // len(KINDS) + number % len(KINDS)
-    module = {"image": fuzz_images.MAKERS, "study": fuzz_studies.LAYOUTS}.get(kind)
-    name = list(module)[turn % len(module)] if module else kind
+    name = "fault" if seed < 0 else kind
     begun = time.process_time()
     signal.setitimer(signal.ITIMER_REAL, WAITING)
     signal.setitimer(signal.ITIMER_PROF, SECONDS if seed >= 0 else 1)
     try:
-        act = (FAULTS[number] if seed < 0 else
-               fuzz_images.make(name, folder, out, rng) if kind == "image" else
-               fuzz_studies.make(name, folder, out, rng) if kind == "study" else
-               fuzz_texts.MAKERS[kind](folder, out, rng))
+        name, act = ("fault", FAULTS[number]) if seed < 0 else _made(number, seed, folder)
         before = _files(base, out)
         outcome, detail = "value", ""
         try:
@@ -131,11 +138,16 @@ def worker(seed: int, first: int, last: int) -> None:
                    "MPLCONFIGDIR": str(home / ".config" / "matplotlib")}
     tempfile.tempdir = str(base / "tmp")
     os.chdir(base / "cwd")
-    # Everything is loaded before the limit is set: what counts is what a case takes.
-    import torch  # noqa: F401
-    from bedrest.segmentation.weights import load_weights
+    if seed >= 0:  # everything is loaded before the limit is set: what counts is what a case takes
+        import torch  # noqa: F401
+        from bedrest.io.images import limits
+        from bedrest.segmentation.weights import load_weights
+        from fuzz_images import LOWERED
 
-    load_weights()
+        load_weights()
+        for name, lowered in LOWERED.items():
+            assert lowered < getattr(limits, name)
+            setattr(limits, name, lowered)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + EXTRA_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -8,15 +8,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 from bedrest.io.checksums import FileCheck, FileState, compare_results
 from bedrest.io.files import Checksums
 from bedrest.io.results import StudyResults
 from bedrest.settings import load_study
 from bedrest.stages import stages
+from bedrest.vocabulary import LEVEL_OF_LABEL
 from bedrest.workflow.records import outdated
 from bedrest.workflow.run import SNAKEFILE, ExecutionOptions, prepare, write_config, write_settings
 
+SPINE = np.diag([4.0, 2.0, 2.0, 1.0])
+VOXELS = np.diag([2.0, 1.0, 0.5, 1.0])  # of 1 mm3
 # `bedrest run` as far as the cohort tables: no statistics, no pages.
 TO_TABLES = """
 import sys
@@ -41,6 +46,41 @@ try:
 except BedrestError as error:
     sys.exit(f"error: {error}")
 """
+
+
+def saved(path: Path, data: np.ndarray, affine: np.ndarray = VOXELS) -> Path:
+    """Write a NIfTI file, and the folder it lies in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(data, affine), path)
+    return path
+
+
+def spine(swelling: float) -> np.ndarray:
+    """Seven ellipsoids 30 mm apart, one above the other, on a grid of 4 x 2 x 2 mm."""
+    i, j, k = np.indices((16, 24, 116)).astype(np.float64)
+    labels = np.zeros(i.shape, np.uint8)
+    for label in LEVEL_OF_LABEL:
+        z = (k - 15 * label + 2) * 2 / (5 * swelling)
+        labels[((i - 7.5) * 4 / 22) ** 2 + ((j - 11.5) * 2 / 16) ** 2 + z**2 <= 1] = label
+    return labels
+
+
+def write_study(tmp_path: Path) -> Path:
+    """A study of two subjects and two visits whose masks are given, so that no network has to run."""
+    rows = ["subject,session,contrast,path"]
+    for n, subject in enumerate(("A", "B")):
+        for session, swelling in (("ses-1", 1.0), ("ses-2", 1.1 + 0.1 * n)):
+            mask = spine(swelling)
+            saved(tmp_path / f"{subject}_{session}_mask.nii.gz", mask, SPINE)
+            saved(tmp_path / f"{subject}_{session}_water.nii.gz", (100 + 50 * (mask > 0)).astype(np.int16), SPINE)
+            rows += [f"{subject},{session},{kind},{subject}_{session}_{kind}.nii.gz" for kind in ("mask", "water")]
+    (tmp_path / "scans.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "study.toml").write_text(
+        'name = "s"\ngroups = ["g"]\nreference_session = "ses-1"\noutput = "out"\n'
+        '[images]\nlayout = "csv"\nroot = "."\nscans_csv = "scans.csv"\n[statistics]\nresamples = 200\n'
+        '[[sessions]]\nid = "ses-1"\nstudy_day = -3\nphase = "baseline"\n'
+        '[[sessions]]\nid = "ses-2"\nstudy_day = 60\nphase = "bed_rest"\n')
+    return tmp_path
 
 
 def start(folder: Path, *, whole: bool = False, **more) -> subprocess.Popen[str]:

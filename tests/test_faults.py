@@ -16,8 +16,7 @@ import pytest
 from bedrest.cli.parser import main
 from bedrest.segmentation.weights import SHIPPED
 from bedrest.workflow import checks
-from given_study import finish, start, to_be_done
-from test_edited_masks import SPINE, saved, write_study
+from given_study import SPINE, finish, finish_here, saved, start, to_be_done, write_study
 
 
 @pytest.fixture
@@ -183,14 +182,14 @@ def broken_study(study: Path) -> dict[tuple[str, str], str]:
     return said
 
 
-def test_every_visit_that_check_names_fails_in_the_run_and_no_other(study, capsys):
+def test_every_visit_that_check_names_fails_in_the_run_and_no_other(study, capsys, monkeypatch):
     said = broken_study(study)
     assert main(["check", str(study / "study.toml")]) == 1
     told = capsys.readouterr().out
     for (subject, session), word in said.items():
         lines = [line for line in told.splitlines() if line.startswith(f"- {subject} {session}")]
         assert bool(lines) == bool(word) and all(word in line for line in lines), (subject, session, lines)
-    finish(study, status=0)
+    finish_here(study, monkeypatch)
     measures = pd.read_csv(study / "out/tables/measures.csv")
     failed = measures.groupby(["subject", "session"])["status"].agg(lambda s: (s == "failed").all())
     assert failed.to_dict() == {visit: bool(word) for visit, word in said.items()}

@@ -16,8 +16,7 @@ from bedrest.errors import OutputError
 from bedrest.io.files import sha256_of
 from bedrest.io.results import StudyResults
 from bedrest.workflow.locks import at_work, locked
-from given_study import copied, differing, finish, finish_here, start, to_be_done
-from test_edited_masks import write_study
+from given_study import copied, differing, finish, finish_here, start, to_be_done, write_study
 
 KILLS = 30
 

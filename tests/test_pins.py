@@ -29,7 +29,3 @@ def test_conda_users_get_the_same_pins():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     pip = next(d["pip"] for d in environment["dependencies"] if isinstance(d, dict))
     assert dict(_normal(p) for p in pip if "==" in p) == _pyproject()
-
-
-def test_torchvision_stays_out():
-    assert "torchvision" not in (ROOT / "requirements.lock").read_text()

@@ -8,8 +8,7 @@ import pytest
 from bedrest.io.files import Checksums, atomic_path, remove_leftovers, sha256_of
 from bedrest.io.results import StudyResults
 from bedrest.workflow.records import outdated, recorded, renew
-from given_study import copied, differing, finish_here, jobs, to_be_done
-from test_edited_masks import SPINE, saved, spine, write_study
+from given_study import SPINE, copied, differing, finish_here, jobs, saved, spine, to_be_done, write_study
 
 A_ALL = {"segment/A", "follow/A", "measure/A", "change/A", "tables"}
 COHORT = {"change/A", "change/B", "tables"}

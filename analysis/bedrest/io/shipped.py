@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import bedrest
-
-PACKAGE = Path(bedrest.__file__).parent
+PACKAGE = Path(__file__).parents[1]
 
 
 def shipped(name: str) -> Path:
