@@ -45,7 +45,7 @@ except BedrestError as error:
 
 def start(folder: Path, *, whole: bool = False, **more) -> subprocess.Popen[str]:
     """Start a run in a process group of its own."""
-    command = ["-m", "bedrest.cli.parser", "run", "study.toml", "--cores", "2"] if whole else ["-c", TO_TABLES]
+    command = ["-m", "bedrest", "run", "study.toml", "--cores", "2"] if whole else ["-c", TO_TABLES]
     return subprocess.Popen([sys.executable, *command], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                             text=True, start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, **more)
 

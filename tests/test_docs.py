@@ -67,7 +67,7 @@ def run_block(block: Block, folder: Path) -> None:
     bin_folder = folder / ".bin"
     bin_folder.mkdir(exist_ok=True)
     program = bin_folder / "bedrest"
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m bedrest.cli.parser "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m bedrest "$@"\n')
     program.chmod(0o755)
     env = {**os.environ, "PATH": f"{bin_folder}:{Path(sys.executable).parent}:{os.environ['PATH']}",
            "PYTHONPATH": str(ROOT)}

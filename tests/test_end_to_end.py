@@ -20,7 +20,7 @@ SUBJECTS = 4
 
 
 def bedrest(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "bedrest.cli.parser", *map(str, words)], cwd=cwd, capture_output=True,
+    return subprocess.run([sys.executable, "-m", "bedrest", *map(str, words)], cwd=cwd, capture_output=True,
                           text=True, timeout=900)
 
 

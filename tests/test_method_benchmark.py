@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from bedrest.cli.parser import main
+from bedrest.cli import main
 from bedrest.errors import ImageError, OutputError, StudyError
 from bedrest.io.synthetic import says_synthetic
 from bedrest.io.tables.typed_csv import read_table, read_text

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 from bedrest import schemas
-from bedrest.cli.parser import main
+from bedrest.cli import main
 from bedrest.errors import ManifestError, ManyProblems, NotebookError
 from bedrest.figures.publication import PublicationFigure
 from bedrest.figures.style import empty_figure
