@@ -35,7 +35,6 @@ from bedrest.segmentation.training.finetune import (
 )
 from bedrest.segmentation.training.fit import FitPlan, fit
 from bedrest.segmentation.training.labelled import disc_dice, label_scan, training_target
-from bedrest.segmentation.training.train import average
 from bedrest.segmentation.weights import Calibration, TrainedNetwork, chosen_weights, load_weights, save_weights
 from bedrest.tables.frames import typed_frame
 from bedrest.tables.training import accuracy_by_level, disc_by_disc
@@ -48,6 +47,8 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from study_folders import study_of
+
+from pipelines.training.shipped_weights import average
 
 TINY = Architecture((4, 6, 8, 8, 8))
 GRID = Grid((20, 36, 64), np.diag([2.0, 1.25, 1.25, 1.0]))
