@@ -16,7 +16,7 @@ from bedrest.segmentation.network import SEGMENTER, Architecture
 from tyro.conf import arg
 
 from pipelines.command_line import run_command
-from pipelines.training.shipped_weights import TrainingPlan, average, calibrate_anew, train
+from pipelines.training.shipped_weights import TrainingPlan, calibrate_anew, train
 
 _DEFAULT = TrainingPlan()
 
@@ -39,8 +39,6 @@ class TrainShippedWeights:
         Weights file to start from.
     calibrate
         Train nothing: calibrate the weights in the output folder anew.
-    average
-        Train nothing: write the mean of two weights files, early and late, and calibrate it.
     """
 
     output: Annotated[Path, arg(aliases=["-o"])]
@@ -51,17 +49,14 @@ class TrainShippedWeights:
     workers: int = _DEFAULT.workers
     batch: int = _DEFAULT.batch
     peak_rate: float = _DEFAULT.peak_rate
-    filters: tuple[int, int, int, int, int] = SEGMENTER.filters
+    filters: tuple[int, ...] = SEGMENTER.filters
     start: Path | None = None
     calibrate: bool = False
-    average: tuple[Path, Path] | None = None
 
 
 def run(options: TrainShippedWeights) -> int:
-    """Train, or average, or calibrate."""
-    if options.average:
-        average(*options.average, options.output)
-    if options.average or options.calibrate:
+    """Train, or calibrate what was trained."""
+    if options.calibrate:
         calibrate_anew(options.output, device=options.device)
         return 0
     plan = TrainingPlan(

@@ -101,22 +101,6 @@ def calibrate_anew(folder: Path, *, device: str) -> None:
     _write(folder, replace(trained, calibration=calibration, record=record), curves=_curves_beside(trained.path))
 
 
-def average(one: Path, other: Path, folder: Path) -> None:
-    """Mean of two segmenters of which one was trained on from the other; the rest comes from the later, `other`.
-
-    Such a mean errs less on scans unlike the training (Wortsman et al., CVPR 2022;7959). Calibrate it anew.
-    """
-    early, late = load_weights(one), load_weights(other)
-    before = tensors_of(early.network)
-    with torch.no_grad():
-        for name, tensor in tensors_of(late.network).items():
-            if tensor.is_floating_point():
-                tensor.copy_((tensor + before[name]) / 2)
-    record = {**late.record, "averaged_with_sha256": sha256_of(one), "averaged_from_sha256": sha256_of(other)}
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(folder, replace(late, record=record), curves=_curves_beside(other))
-
-
 def _curves_beside(weights: Path) -> dict[str, Any]:
     stored = json.loads(weights.with_suffix(".json").read_text())
     return {key: stored[key] for key in ("curve", "locator_curve")}

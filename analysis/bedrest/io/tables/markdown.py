@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 
-def number_text(value: float, form: str) -> str:
+def formatted(value: float, form: str) -> str:
     """A number by a format such as ``{:.2f} mm``; a dash where it is not a number."""
     return "-" if math.isnan(value) else form.format(value)
 
