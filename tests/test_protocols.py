@@ -2,11 +2,12 @@
 
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pytest
-from bedrest.cli import parser as cli
+from bedrest.cli.learning import ProtocolName
 from bedrest.errors import StudyError
 from bedrest.figures.methods import change_errors, discs_by_method, method_curves
 from bedrest.measure.surfaces import mesh_hausdorff_mm, surface_distances
@@ -215,7 +216,7 @@ def test_too_few_subjects_are_refused(n, folds):
 
 
 def test_every_protocol_names_what_is_there():
-    assert tuple(PROTOCOLS) == cli.PROTOCOLS
+    assert tuple(PROTOCOLS) == get_args(ProtocolName)
     for protocol in PROTOCOLS.values():
         names = [r.name for r in protocol.rows]
         assert len(set(names)) == len(names) and len({t.name for t in protocol.tables}) == len(protocol.tables)

@@ -156,8 +156,8 @@ def measure(mask: PathLike | LabelMap, *, levels: Levels = None,
     >>> data[10:50, 10:40, 10:20] = 1
     >>> box = bedrest.LabelMap(data, bedrest.Grid(data.shape, np.eye(4)))
     >>> measures = bedrest.measure(box, levels={1: "L5-S1"})
-    >>> measures[["level", "volume_mm3", "height_mean_mm", "status"]].values.tolist()
-    [['L5-S1', 12000.0, 10.0, 'ok']]
+    >>> measures[["level", "volume_mm3", "diameter_ap_mm", "status"]].values.tolist()
+    [['L5-S1', 12000.0, 30.0, 'ok']]
     """
     label_map, name = _label_map(mask, where="mask")
     level_of_label = _levels(levels, where="--levels")

@@ -144,6 +144,8 @@ def print_power(planned: PlannedStudy, subjects: Sequence[int], *, replicates: i
     from bedrest.statistics.planning.simulated_cohorts import Scenario
 
     p = planned
+    if not subjects:
+        raise StudyError("at least one number of subjects", "none", "--subjects", "Name one, as --subjects 8 12.")
     for option, value in (*(("--subjects", n) for n in subjects), ("--replicates", replicates),
                           ("--cv", p.cv_percent), ("--growth", p.growth)):
         _positive(value, option)
