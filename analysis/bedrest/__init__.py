@@ -12,7 +12,6 @@ docs/architecture.md and tests/test_architecture.py).
 from __future__ import annotations
 
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,18 +32,11 @@ def __getattr__(name: str) -> Any:
     """A name of the interface, imported when it is first used."""
     if name not in __all__:
         raise AttributeError(f"module 'bedrest' has no attribute {name!r}", name=name)
-    if name == "measure":
+    if name == "measure":  # a package, too, which can be called
         return import_module("bedrest.measure")
     value = getattr(import_module(f"bedrest.{_MODULE_OF.get(name, 'api')}"), name)
     globals()[name] = value
     return value
-
-
-class CallablePackage(ModuleType):
-    """Type of the package `bedrest.measure`, whose name the function `measure` shares: a call of one is the other's."""
-
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        return import_module("bedrest.api").measure(*args, **options)
 
 
 def __dir__() -> list[str]:
