@@ -16,14 +16,14 @@ output_dir: str = ""  # empty: where study.toml says
 study_toml: str = "demo/study.toml"
 
 # %% [markdown]
-# Three lines load it. `study.named("change")`, and so on, gives any other table; data_manifest/columns.md explains
-# every column.
+# Three lines load it. `study.tables.change`, and so on, gives any other table; data_manifest/columns.md explains every
+# column. `study.figures`, `study.mask(subject, session)` and `study.scan(subject, session)` give the rest.
 
 # %%
-from bedrest.io.results import open_study
+import bedrest
 
-study = open_study(study_toml, output_dir)
-measures = study.named("measures")
+study = bedrest.open_study(study_toml, output_dir)
+measures = study.tables.measures
 
 # %%
 measures.query("source == 'automatic'").head(10)

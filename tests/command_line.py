@@ -10,7 +10,7 @@ import pandas as pd
 
 def bedrest(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run one command in a folder; numbers are summed by one thread, as tests beside it need the other cores."""
-    return subprocess.run([sys.executable, "-m", "bedrest.cli.parser", *map(str, words)], cwd=cwd, capture_output=True,
+    return subprocess.run([sys.executable, "-m", "bedrest", *map(str, words)], cwd=cwd, capture_output=True,
                           text=True, timeout=900, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from bedrest.cli.parser import main
+from bedrest.cli import main
 from bedrest.io.results import StudyResults
 from bedrest.settings import load_study
 from bedrest.workflow.run import prepare

@@ -25,26 +25,13 @@ VOXELS = np.diag([2.0, 1.0, 0.5, 1.0])  # of 1 mm3
 # `bedrest run` as far as the cohort tables: no statistics, no pages.
 TO_TABLES = """
 import sys
-from argparse import Namespace
 from functools import partial
-from pathlib import Path
 import bedrest.workflow.run
-from bedrest.io.results import StudyResults
-from bedrest.settings import load_study
-from bedrest.cli.commands import _run
-from bedrest.workflow.locks import locked
-from bedrest.cli import commands
-from bedrest.errors import BedrestError
+from bedrest.cli import main, run
 bedrest.workflow.run.run_workflow = partial(bedrest.workflow.run.run_workflow, target="work/_records/tables.json")
-commands._tell = lambda outcome, *_, **__: print(*outcome.redone, *outcome.reasons, *outcome.errors, sep="\\n") or (
-    0 if outcome.finished else 1)
-try:
-    study = load_study(Path("study.toml"))
-    with locked(study.output_dir) as lock:
-        sys.exit(_run(Namespace(cores=2, study=study.path, batch=1), study, StudyResults(study.output_dir),
-                      "cpu", bedrest.workflow.run.ExecutionOptions(), lock))
-except BedrestError as error:
-    sys.exit(f"error: {error}")
+run.print_outcome = lambda outcome, *_, **__: print(
+    *outcome.redone, *outcome.reasons, *outcome.errors, sep="\\n") or (0 if outcome.finished else 1)
+sys.exit(main(["run", "study.toml", "--cores", "2", "--device", "cpu"]))
 """
 
 
@@ -85,7 +72,7 @@ def write_study(tmp_path: Path) -> Path:
 
 def start(folder: Path, *, whole: bool = False, **more) -> subprocess.Popen[str]:
     """Start a run in a process group of its own."""
-    command = ["-m", "bedrest.cli.parser", "run", "study.toml", "--cores", "2"] if whole else ["-c", TO_TABLES]
+    command = ["-m", "bedrest", "run", "study.toml", "--cores", "2"] if whole else ["-c", TO_TABLES]
     return subprocess.Popen([sys.executable, *command], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                             text=True, start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, **more)
 

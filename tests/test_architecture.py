@@ -17,7 +17,7 @@ ORDER = [
     {"bedrest.measure"}, {"bedrest.schemas"}, {"bedrest.io"}, {"bedrest.imaging"}, {"bedrest.phantom"},
     {"bedrest.segmentation"}, {"bedrest.longitudinal"}, {"bedrest.methods"}, {"bedrest.tables"},
     {"bedrest.statistics"}, {"bedrest.figures"}, {"bedrest.pages"}, {"bedrest.stages"}, {"bedrest.workflow"},
-    {"bedrest.protocols"}, {"bedrest.cli"}, {"pipelines"},
+    {"bedrest.protocols"}, {"bedrest.api"}, {"bedrest.cli"}, {"bedrest.__main__"}, {"pipelines"},
 ]
 RANK = {layer: rank for rank, group in enumerate(ORDER) for layer in group}
 # `import bedrest` hands out what all layers offer, lazily: it stands before none of them.

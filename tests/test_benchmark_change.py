@@ -20,14 +20,9 @@ from bedrest.statistics.estimators.reliability import measurement_error
 from bedrest.types import Grid, LabelMap, Scan, Segmentation, Volume
 from bedrest.vocabulary import DIXON, LEVELS, Contrast
 from matplotlib.text import Text
-
-from pipelines.benchmarks.change import __main__ as change_benchmarks
-from pipelines.benchmarks.change import cohort as change_cohort
-from pipelines.benchmarks.change.__main__ import CONDITION_PEOPLE
 from pipelines.benchmarks.change.cohort import FURTHER, SEED, STANDARD, T2, averaged, draw_person, measure_person
 from pipelines.benchmarks.change.errors import SEED as FIT_SEED
 from pipelines.benchmarks.change.errors import asked_of, fit_errors, fit_part
-from pipelines.benchmarks.change.figure import change_ablation
 from pipelines.benchmarks.change.records import (
     BASELINE,
     CHANGE_DISCS,
@@ -39,6 +34,11 @@ from pipelines.benchmarks.change.records import (
     WAYS,
     Way,
 )
+
+from pipelines.benchmarks.change import __main__ as change_benchmarks
+from pipelines.benchmarks.change import cohort as change_cohort
+from pipelines.benchmarks.change.__main__ import CONDITION_PEOPLE
+from pipelines.benchmarks.change.figure import change_ablation
 from pipelines.benchmarks.change.report import UNKNOWN, conditions_table, report_standard
 from pipelines.benchmarks.change.scores import summarise_way, within_disc_cv
 from pipelines.benchmarks.targets import CHANGE, ENGINE, TargetResult, judge

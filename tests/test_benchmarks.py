@@ -24,11 +24,11 @@ from bedrest.segmentation.weights import Calibration, TrainedNetwork
 from bedrest.tables.measures import VisitKey, measures_frame
 from bedrest.types import Grid, LabelMap, Scan, Volume
 from bedrest.vocabulary import LABEL_OF_LEVEL, Contrast
+from pipelines.benchmarks.engine.cohort import summarise_volumes
 from torch import nn
 
 from pipelines.benchmarks.engine import __main__ as benchmarks
 from pipelines.benchmarks.engine.child import Everywhere, NetworkClock, SlidingWindows, read_saved_scan, save_scan
-from pipelines.benchmarks.engine.cohort import summarise_volumes
 from pipelines.benchmarks.engine.placement import place_discs
 from pipelines.benchmarks.engine.real import between_vertebrae, drawn_discs, summarise_placements
 from pipelines.benchmarks.engine.speed import nnunet

@@ -11,8 +11,8 @@ from bedrest.errors import StudyError
 from bedrest.io.results import StudyResults
 from bedrest.workflow.kubernetes import main
 from bedrest.workflow.run import PROFILES, ExecutionOptions, find_profile, prepare, run_workflow
-
 from pipelines.benchmarks.scale.cohort import scenario_of, write_inputs
+
 from pipelines.benchmarks.scale.simulated_results import draw_results
 
 CLUSTER = Path(__file__).parent / "cluster"

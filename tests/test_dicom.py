@@ -11,7 +11,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from bedrest.cli.parser import main
+from bedrest.cli import main
 from bedrest.errors import BedrestError, StudyError
 from bedrest.io.dicom.contrast import classify_contrast
 from bedrest.io.dicom.reader import Look, find_images, grid_of, read_dicom
@@ -270,7 +270,7 @@ def test_without_the_extra_it_says_how_to_install_it(tmp_path, monkeypatch):
 def test_the_command_line_answers(tmp_path):
     """In a process of its own, as a user runs it."""
     dixon_visit(tmp_path / "dicom")
-    done = subprocess.run([sys.executable, "-m", "bedrest.cli.parser", "import-dicom", "dicom", "-o", "bids", "--subject",
+    done = subprocess.run([sys.executable, "-m", "bedrest", "import-dicom", "dicom", "-o", "bids", "--subject",
                            "01", "--session", "1"], cwd=tmp_path, capture_output=True, text=True, timeout=120,
                           env={**os.environ})
     assert done.returncode == 0, done.stderr

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from argparse import Namespace
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from bedrest.cli import commands
+from bedrest.cli import main
 from bedrest.errors import GeometryError, ImageError, ManifestError, ManyProblems
 from bedrest.io.images.masks import write_label_map
 from bedrest.io.manifest.corrections import find_corrections
@@ -455,7 +454,7 @@ def test_check_tells_of_edited_masks_and_names_before_a_run(tmp_path, capsys):
     moved = AFFINE.copy()
     moved[0, 3] = 5
     saved(tmp_path / "out/masks/edited/B_ses-2_discs.nii.gz", np.minimum(data, 1), moved)
-    assert commands.check(Namespace(study=study.path, full=False)) == 1
+    assert main(["check", str(study.path)]) == 1
     told = capsys.readouterr().out
     for words in ("'L5_S1'", "Did you mean 'L5-S1'?", "B ses-1, edited mask", "found 9", "B ses-2, edited mask",
                   "corners up to 5.0 mm", "2 edited masks, 1 names set by hand"):

@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from bedrest.cli.parser import main
+from bedrest.cli import main
 from bedrest.segmentation.weights import SHIPPED
 from bedrest.workflow import checks
 from given_study import SPINE, finish, finish_here, saved, start, to_be_done, write_study

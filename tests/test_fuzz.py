@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bedrest import schemas
-from bedrest.cli.parser import main
+from bedrest.cli import main
 from bedrest.errors import MOST_SHOWN, ImageError, ManyProblems, Problem, StudyError, WeightsError, shown
 from bedrest.io.files import no_plain_file
 from bedrest.io.images.nifti import read_volume

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bedrest import schemas
-from bedrest.cli.parser import main
+from bedrest.cli import main
 from bedrest.errors import GeometryError
 from bedrest.imaging.common_grid import contrasts_at, labels_on, scan_on_one_grid
 from bedrest.imaging.crop import box_around, crop_grid

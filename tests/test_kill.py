@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from bedrest.cli.parser import main
+from bedrest.cli import main
 from bedrest.errors import OutputError
 from bedrest.io.files import sha256_of
 from bedrest.io.results import StudyResults

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from bedrest.cli.parser import build_parser
+from bedrest.cli import parse
 from bedrest.io.tables.frames import typed_frame
 from bedrest.io.tables.typed_csv import read_table
 from bedrest.protocols import records
@@ -24,10 +24,10 @@ VOXEL_MM3 = 2 * 1.25 * 1.25
 
 def outcome_of(name: str) -> Outcome:
     record = json.loads((FOLDER / name / "benchmark.json").read_text())
-    asked = build_parser().parse_args(shlex.split(record["command"])[1:])
+    options = parse(shlex.split(record["command"])[1:])
     discs, changes, trainings = (read_table(FOLDER / name / f"{t.name}.csv", t) for t in (
         records.METHOD_DISCS, records.METHOD_CHANGES, records.METHOD_TRAININGS))
-    return Outcome(protocol_of(asked.protocol, asked.methods), discs, changes, trainings,
+    return Outcome(protocol_of(options.protocol, options.methods), discs, changes, trainings,
                    changes["reference_session"].iloc[0], VOXEL_MM3)
 
 

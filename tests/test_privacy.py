@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bedrest import schemas
-from bedrest.cli.parser import main
+from bedrest.cli import main
 from bedrest.errors import ManyProblems, OutputError
 from bedrest.io.images.masks import write_label_map, write_volume
 from bedrest.io.images.nifti import read_volume
@@ -257,7 +257,7 @@ def guarded(folder: Path, *words: str, cwd: Path) -> subprocess.CompletedProcess
     root = str(Path(__file__).parents[1])
     env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(folder / "guard"), root)), "HOME": str(folder)}
     env |= {f"{p}_proxy": "http://192.0.2.1:9" for p in ("http", "https", "all")}
-    command = [sys.executable, "-m", "bedrest.cli.parser", *words]
+    command = [sys.executable, "-m", "bedrest", *words]
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=1500)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bedrest import schemas
-from bedrest.cli.parser import main
+from bedrest.cli import main
 from bedrest.figures.change import absolute_change, forest
 from bedrest.figures.publication import PublicationFigure, publication_figures
 from bedrest.figures.style import save_figure

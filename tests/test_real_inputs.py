@@ -14,7 +14,7 @@ STANDARD = "51=L5-S1,102=L4-L5,153=L3-L4,204=L2-L3,255=L1-L2"
 
 
 def bedrest(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "bedrest.cli.parser", *map(str, words)], cwd=cwd, capture_output=True,
+    return subprocess.run([sys.executable, "-m", "bedrest", *map(str, words)], cwd=cwd, capture_output=True,
                           text=True, timeout=900)
 
 

@@ -8,11 +8,10 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 from bedrest import schemas
-from bedrest.cli.parser import main
-from bedrest.errors import ManifestError, ManyProblems, NotebookError
+from bedrest.cli import main
+from bedrest.errors import ManyProblems, NotebookError
 from bedrest.figures.publication import PublicationFigure
 from bedrest.figures.style import empty_figure
-from bedrest.io.results import open_study
 from bedrest.io.tables.frames import empty_table, typed_frame
 from bedrest.io.tables.typed_csv import write_table
 from bedrest.pages import reports
@@ -169,12 +168,3 @@ def test_thin_notebooks_run_as_plain_python(stored, name, monkeypatch):
         figures = [s.data for s in shown if "<figure" in s.data]
         assert len(figures) == 2 and all('src="data:image/png;base64,' in f for f in figures)
         assert "<strong>two</strong> Of two." in figures[1]
-
-
-def test_open_study_finds_tables_by_name(stored):
-    study, results = stored
-    opened = open_study(study.path)
-    assert opened == results and open_study("nowhere.toml", results.output_dir) == results
-    assert len(opened.named("measures")) == len(results.read(schemas.MEASURES))
-    with pytest.raises(ManifestError, match="Did you mean 'measures'"):
-        opened.named("measure")

@@ -20,11 +20,11 @@ from bedrest.pages.reports import write_reports_table
 from bedrest.statistics.planning.simulated_cohorts import Scenario
 from bedrest.statistics.study.summary import absolute_change_means
 from bs4 import BeautifulSoup
-
-from pipelines.benchmarks.memory import measure_command
 from pipelines.benchmarks.scale.cohort import scenario_of, write_inputs, write_pages, write_slices
 from pipelines.benchmarks.scale.page import page_text
 from pipelines.benchmarks.scale.records import growth
+
+from pipelines.benchmarks.memory import measure_command
 from pipelines.benchmarks.scale.simulated_results import draw_results
 
 CROWD = 150  # subjects, more than MOST_BARS

@@ -144,7 +144,7 @@ def test_no_band_no_verdict():
 
 
 def test_bedrest_power_prints_and_writes_its_table(tmp_path, capsys):
-    from bedrest.cli.parser import main
+    from bedrest.cli import main
     from bedrest.io.tables.typed_csv import read_table
 
     assert main(["power", "--subjects", "8", "--visits", "2", "--replicates", "32", "-o", str(tmp_path / "p.csv")]) == 0
@@ -156,7 +156,7 @@ def test_bedrest_power_prints_and_writes_its_table(tmp_path, capsys):
 
 
 def test_bedrest_simulate_writes_a_row_for_every_analysis_and_scenario(tmp_path, monkeypatch, capsys):
-    from bedrest.cli.parser import main
+    from bedrest.cli import main
     from bedrest.statistics.planning import error_rates as module
 
     monkeypatch.setattr(module, "SCENARIOS", (Scenario(8), Scenario(12)))

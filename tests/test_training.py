@@ -13,7 +13,7 @@ import pytest
 import torch
 from bedrest import schemas
 from bedrest.anatomy.structures import Structure
-from bedrest.cli.parser import main
+from bedrest.cli import main
 from bedrest.errors import GeometryError, ImageError, OutputError, StudyError, WeightsError
 from bedrest.io.files import sha256_of
 from bedrest.io.results import StudyResults

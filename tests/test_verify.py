@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from bedrest import schemas
-from bedrest.cli.parser import main
+from bedrest.cli import main
 from bedrest.errors import ManifestError
 from bedrest.io.checksums import FileCheck, FileState, check_files, compare_results
 from bedrest.io.files import sha256_of

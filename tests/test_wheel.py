@@ -82,7 +82,7 @@ def test_an_installed_wheel_runs_a_study_far_from_its_source(installed, tmp_path
     assert places.stdout.split() == [f"{installed}/bedrest/{p}" for p in ("__init__.py", "notebooks")], places.stderr
     for words in (["demo", "demo", "--subjects", "1", "--sessions", "1"], ["run", "demo/study.toml"],
                   ["verify", "demo/study.toml"], ["export-bids", "demo/study.toml", "-o", "derivatives"]):
-        done = python("-c", "import sys; from bedrest.cli import main; sys.exit(main())", *words)
+        done = python("-m", "bedrest", *words)
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
     out = folder / "reports/demo"
     pages = pd.read_csv(out / "tables/reports.csv")

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from bedrest.errors import ManifestError, OutputError
+from bedrest.errors import OutputError
 from bedrest.io.tables.typed_csv import read_table, read_tables
-from bedrest.schemas import TABLES, Table
-from bedrest.settings import load_study
+from bedrest.schemas import Table
 
 # What `bedrest verify` answers for. Slices of the tables and measured masks lie in work/<subject>.
 _OUTPUTS = ("*.html", "*.ipynb", "*.md", "manifest/*", "tables/*", "masks/*", "figures/*", "subjects/*", "own/*",
@@ -158,40 +156,6 @@ class StudyResults:
         """A manifest table as the study was resolved."""
         return read_table(self.manifest_table(table), table)
 
-    def named(self, name: str) -> pd.DataFrame:
-        """A cohort table by its name, for example measures.
-
-        Raises
-        ------
-        ManifestError
-            There is no table of this name.
-        """
-        known = {t.name: t for t in TABLES if self.table(t).is_file()}
-        if name not in known:
-            near = get_close_matches(name, known, n=1)
-            raise ManifestError(f"a table out of {', '.join(sorted(known)) or 'none: nothing was run'}", repr(name),
-                                str(self.output_dir / "tables"),
-                                f"Did you mean {near[0]!r}?" if near else "Name one of them.")
-        return self.read(known[name])
-
 
 def _of_measure(frame: pd.DataFrame, measure: str) -> pd.DataFrame:
     return frame[frame["measure"] == measure] if measure and "measure" in frame.columns else frame
-
-
-def open_study(study_toml: str | Path, output_dir: str | Path = "") -> StudyResults:
-    """The stored results of a study, for a notebook of one's own: ``open_study("study.toml").named("measures")``.
-
-    Parameters
-    ----------
-    study_toml : path of the study.toml
-    output_dir : path, optional
-        Where the results lie, if they are not where study.toml says: the default folder, reports/<name>, is looked for
-        in the folder that Python was started in.
-
-    Raises
-    ------
-    StudyError, ManyProblems
-        study.toml cannot be used.
-    """
-    return StudyResults(Path(output_dir) if output_dir else load_study(Path(study_toml)).output_dir)

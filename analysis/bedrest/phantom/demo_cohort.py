@@ -6,13 +6,18 @@ Deterministic by seed, subject by subject. All of it is synthetic and says so in
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
+from bedrest.errors import StudyError
 from bedrest.io.bids.writer import (
     COLUMN_MEANINGS,
     write_dataset_files,
@@ -130,6 +135,24 @@ def write_subject(index: int, plan: DemoPlan, folder: Path) -> pd.DataFrame:
                 "expected_change_percent": expected_change_percent(group_of(index), level, visit),
             })
     return pd.DataFrame(rows)
+
+
+def write_cohort(plan: DemoPlan, folder: Path) -> None:
+    """Write the whole demo cohort, two subjects at a time.
+
+    Raises
+    ------
+    StudyError
+        The plan holds no subject or no session.
+    """
+    if plan.subjects < 1 or plan.sessions < 1:
+        raise StudyError("at least one subject and one session", f"{plan.subjects} and {plan.sessions}",
+                         "bedrest demo", "Give positive numbers.")
+    folder.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+        jobs = pool.map(partial(write_subject, plan=plan, folder=folder), range(plan.subjects))
+        truth = list(tqdm(jobs, total=plan.subjects, desc="synthetic subjects", unit="subject"))
+    write_study_files(plan, folder, pd.concat(truth, ignore_index=True))
 
 
 def write_study_files(plan: DemoPlan, folder: Path, truth: pd.DataFrame) -> None:

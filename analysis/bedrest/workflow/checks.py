@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from bedrest import schemas
-from bedrest.errors import BedrestError, ManyProblems, Problem
+from bedrest.errors import BedrestError, ManyProblems, OutputError, Problem
 from bedrest.io.files import sha256_of
 from bedrest.io.manifest.resolve import Manifest
 from bedrest.io.results import StudyResults
@@ -18,6 +19,53 @@ from bedrest.vocabulary import Contrast, MaskRole
 
 # Measured on the demo cohort, rounded up: maps take 0.3 of a visit's largest image, pages 1.5 MB a visit.
 _MAPS_OF_IMAGE, _PAGES_OF_VISIT, _OF_STUDY = 0.5, 2_000_000, 20_000_000
+
+
+@dataclass(frozen=True)
+class StudyCheck:
+    """What a study consists of, in one line, and every problem in it."""
+
+    summary: str
+    problems: list[str]
+
+
+def check_study(study_toml: Path, *, read_images: bool) -> StudyCheck:
+    """Everything that would stop a run or exclude a subject.
+
+    Parameters
+    ----------
+    study_toml : Path
+    read_images : bool
+        Read every image whole; else only its header, and whether the file is cut off.
+
+    Raises
+    ------
+    StudyError, ManyProblems
+        study.toml cannot be used.
+    """
+    from bedrest.io.manifest.corrections import check_edited, find_corrections
+    from bedrest.io.manifest.resolve import build_manifest, check_manifest
+    from bedrest.settings import load_study
+    from bedrest.workflow.locks import locked
+
+    study = load_study(study_toml)
+    manifest = build_manifest(study, None)
+    corrections = find_corrections(study, manifest)
+    inputs = [*check_manifest(study, manifest, whole=read_images), *corrections.problems,
+              *check_edited(study, manifest, corrections.edited)]
+    problems = [str(p.problem) for p in inputs]
+    problems += map(str, (*study_problems(study), *manifest_problems(study, manifest)))
+    if (space := space_problem(study, manifest)) is not None:
+        problems.append(str(space))
+    try:
+        with locked(study.output_dir, to_read=True):
+            pass
+    except OutputError as error:
+        problems.append(str(error))
+    n = f"{len(manifest.subjects)} subjects, {len(manifest.sessions)} visits, {len(manifest.scans)} files"
+    if len(corrections.edited) or len(corrections.levels):
+        n += f", {len(corrections.edited)} edited masks, {len(corrections.levels)} names set by hand"
+    return StudyCheck(f"{study.name}: {n}", problems)
 
 
 def study_problems(study: Study, *, device: str | None = None) -> list[Problem]:

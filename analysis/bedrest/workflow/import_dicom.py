@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from bedrest.errors import BedrestError, StudyError
@@ -19,37 +19,48 @@ DONE, DONE_WITH_FAILURES = 0, 3
 _LABEL = re.compile(r"^[A-Za-z0-9]+$")
 
 
-def import_dicom(args: argparse.Namespace) -> int:
-    """Write every contrast that the headers tell, list every image that they do not."""
-    subject, session = _label("sub-", args.subject, "--subject"), _label("ses-", args.session, "--session")
-    chosen = _chosen(args.set)
-    found = find_images(args.folder)
-    _require_one_visit(found, args.folder)
-    if unknown := sorted(set(chosen) - {i.name for i in found.images}):
-        raise StudyError(f"images out of {', '.join(i.name for i in found.images)}", ", ".join(unknown), "--set",
+def import_dicom(folder: Path, output: Path, *, subject: str, session: str, chosen: Sequence[str] = ()) -> int:
+    """Write every image whose contrast is known, list every one whose contrast is not.
+
+    Parameters
+    ----------
+    folder : Path
+        One examination.
+    output : Path
+        BIDS dataset to add the visit to.
+    subject, session : identifiers in the dataset, with or without sub- and ses-
+    chosen : sequence of str
+        Contrasts that the headers do not tell, as ``7=water``.
+    """
+    subject, session = _label("sub-", subject, "--subject"), _label("ses-", session, "--session")
+    contrast_of = _chosen(chosen)
+    dicom = find_images(folder)
+    _require_one_visit(dicom, folder)
+    if unknown := sorted(set(contrast_of) - {i.name for i in dicom.images}):
+        raise StudyError(f"images out of {', '.join(i.name for i in dicom.images)}", ", ".join(unknown), "--set",
                          "Run without --set to see the list.")
-    told = classify_contrasts(found.images, chosen)
-    _print(found, told)
-    wanted = {i.name: c for i in found.images if (c := told[i.name].contrast) is not None}
+    guesses = classify_contrasts(dicom.images, contrast_of)
+    _print_images(dicom, guesses)
+    wanted = {i.name: c for i in dicom.images if (c := guesses[i.name].contrast) is not None}
     if not wanted:
-        raise StudyError("at least one image whose contrast the headers tell", "none", str(args.folder),
+        raise StudyError("at least one image whose contrast the headers tell", "none", str(folder),
                          "Say which is which, as --set 7=water --set 8=fat.")
-    if there := [p for c in wanted.values() if (p := contrast_path(args.output, subject, session, c)).exists()]:
-        raise StudyError("no images of this visit yet", f"{len(there)} already there", str(there[0].parent),
+    if existing := [p for c in wanted.values() if (p := contrast_path(output, subject, session, c)).exists()]:
+        raise StudyError("no images of this visit yet", f"{len(existing)} already there", str(existing[0].parent),
                          "Remove them to import again, or give another --subject or --session.")
     failed = 0
-    for image in found.images:
+    for image in dicom.images:
         if image.name in wanted:
-            failed += not _import(image, wanted[image.name], args.output, subject, session)
+            failed += not _import(image, wanted[image.name], output, subject, session)
     if failed == len(wanted):
-        raise StudyError("at least one image that can be read", "none", str(args.folder), "See above.")
-    if not (args.output / "dataset_description.json").exists():
-        about = {"Name": args.output.resolve().name, "BIDSVersion": "1.11.0", "DatasetType": "raw",
+        raise StudyError("at least one image that can be read", "none", str(folder), "See above.")
+    if not (output / "dataset_description.json").exists():
+        description = {"Name": output.resolve().name, "BIDSVersion": "1.11.0", "DatasetType": "raw",
                  "GeneratedBy": [{"Name": "bedrest import-dicom"}]}
-        write_if_changed(args.output / "dataset_description.json", json.dumps(about, indent=1) + "\n")
-    print(f"{len(wanted) - failed} images: {args.output / subject / session}\n"
-          f"Next: a row for {subject} in {args.output / 'participants.tsv'}, then bedrest check STUDY.toml")
-    return DONE_WITH_FAILURES if failed or any(t.doubtful for t in told.values()) else DONE
+        write_if_changed(output / "dataset_description.json", json.dumps(description, indent=1) + "\n")
+    print(f"{len(wanted) - failed} images: {output / subject / session}\n"
+          f"Next: a row for {subject} in {output / 'participants.tsv'}, then bedrest check STUDY.toml")
+    return DONE_WITH_FAILURES if failed or any(t.doubtful for t in guesses.values()) else DONE
 
 
 def _import(image: DicomImage, contrast: Contrast, root: Path, subject: str, session: str) -> bool:
@@ -75,7 +86,7 @@ def _label(prefix: str, value: str, option: str) -> str:
     return prefix + label
 
 
-def _chosen(words: list[str]) -> dict[str, Contrast]:
+def _chosen(words: Sequence[str]) -> dict[str, Contrast]:
     chosen: dict[str, Contrast] = {}
     for word in words:
         name, _, contrast = word.partition("=")
@@ -88,31 +99,31 @@ def _chosen(words: list[str]) -> dict[str, Contrast]:
     return chosen
 
 
-def _require_one_visit(found: DicomFolder, folder: Path) -> None:
-    if not found.images:
-        raise StudyError("MR images in DICOM", f"{found.other_objects} other DICOM objects, {found.unplaced} images "
-                         f"without a place, {found.other_files} other files", str(folder), "Correct the path.")
-    if len(found.studies) > 1:
-        raise StudyError("one examination", f"{len(found.studies)}", str(folder),
+def _require_one_visit(dicom: DicomFolder, folder: Path) -> None:
+    if not dicom.images:
+        raise StudyError("MR images in DICOM", f"{dicom.other_objects} other DICOM objects, {dicom.unplaced} images "
+                         f"without a place, {dicom.other_files} other files", str(folder), "Correct the path.")
+    if len(dicom.studies) > 1:
+        raise StudyError("one examination", f"{len(dicom.studies)}", str(folder),
                          "Import each examination's folder as a visit of its own.")
 
 
-def _print(found: DicomFolder, told: dict[str, ContrastGuess]) -> None:
+def _print_images(dicom: DicomFolder, guesses: dict[str, ContrastGuess]) -> None:
     """Every image in one line. No word of a header that a person typed."""
     print(f"{'image':8s} {'contrast':9s} {'size':>15s} {'spacing mm':>18s} {'TE ms':>6s}  told")
-    for image in found.images:
+    for image in dicom.images:
         try:
             grid, _ = grid_of(image)
             size = " x ".join(map(str, grid.shape))
             spacing = " x ".join(f"{s:.2f}" for s in grid.spacing_mm)
         except BedrestError:
             size, spacing = f"{len(image.frames)} slices", "-"
-        this = told[image.name]
+        guess = guesses[image.name]
         te = image.look.echo_time_ms
-        print(f"{image.name:8s} {this.contrast or '-':9s} {size:>15s} {spacing:>18s} "
-              f"{'-' if te != te else f'{te:.2f}':>6s}  {this.reason}")
-    left = [f"{n} {what}" for n, what in ((found.other_objects, "other DICOM objects"),
-                                          (found.unplaced, "images that do not say where they lie"),
-                                          (found.other_files, "files that are no DICOM")) if n]
-    if left:
-        print(f"left out: {', '.join(left)}")
+        print(f"{image.name:8s} {guess.contrast or '-':9s} {size:>15s} {spacing:>18s} "
+              f"{'-' if te != te else f'{te:.2f}':>6s}  {guess.reason}")
+    left_out = [f"{n} {what}" for n, what in ((dicom.other_objects, "other DICOM objects"),
+                                          (dicom.unplaced, "images that do not say where they lie"),
+                                          (dicom.other_files, "files that are no DICOM")) if n]
+    if left_out:
+        print(f"left out: {', '.join(left_out)}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bedrest import __version__
@@ -28,34 +29,69 @@ The standard error of a rate of 5 % is {se:.1f} points with {replicates} cohorts
 """
 
 
-def simulate(args: argparse.Namespace) -> int:
-    """Print, and write where wanted, the table of error rates."""
+@dataclass(frozen=True)
+class PlannedStudy:
+    """A study whose size is to be chosen, as `bedrest power` takes it.
+
+    Attributes
+    ----------
+    groups, visits, levels : int
+        Study arms; visits, of which the last is tested against the first; discs of a subject, 1 to 7.
+    cv_percent, growth : float
+        SD of one disc volume at the first visit; variance of the last visit over that of the first.
+    response_sd_percent : float
+        SD of true change between subjects.
+    missing : float
+        Share of visits that do not take place, 0 to below 1.
+    change_percent : float
+        True change to compute the power for.
+    power : float
+        Wanted of the smallest detectable change.
+    """
+
+    groups: int = 2
+    visits: int = 3
+    levels: int = 1
+    cv_percent: float = 1.0
+    growth: float = 3.0
+    response_sd_percent: float = 1.0
+    missing: float = 0.1
+    change_percent: float = 3.0
+    power: float = 0.8
+
+
+def print_sizes(*, seed: int) -> int:
+    """Print time and memory of the statistical analysis by size of the study."""
+    _one_thread_a_process()
+    print("Whole statistical analysis of a study (subjects x visits x levels), 5 % of visits missing, one process:")
+    print("| study | volumes | time | peak memory |\n| --- | --- | --- | --- |")
+    for line in _sizes(seed):
+        print(line, flush=True)
+    return 0
+
+
+def print_error_rates(*, replicates: int, seed: int, cores: int, output: Path | None = None) -> int:
+    """Print, and write where wanted, the table of error rates from so many cohorts of each scenario."""
     _one_thread_a_process()
     from tqdm import tqdm
 
     from bedrest.io.files import write_text
     from bedrest.statistics.planning.error_rates import ANALYSES, SCENARIOS, error_rates
 
-    _positive(args.replicates, "--replicates")
-    if args.sizes:
-        print("Whole statistical analysis of a study (subjects x visits x levels), 5 % of visits missing, one process:")
-        print("| study | volumes | time | peak memory |\n| --- | --- | --- | --- |")
-        for line in _sizes(args.seed):
-            print(line, flush=True)
-        return 0
-    rows = error_rates(SCENARIOS, ANALYSES, replicates=args.replicates, seed=args.seed, processes=args.cores)
+    _positive(replicates, "--replicates")
+    rows = error_rates(SCENARIOS, ANALYSES, replicates=replicates, seed=seed, processes=cores)
     total = len(SCENARIOS) * len(ANALYSES)
     lines = [_line(row) for row in tqdm(rows, total=total, desc="error rates", unit="row")]
-    se = 100 * (0.05 * 0.95 / args.replicates) ** 0.5
+    se = 100 * (0.05 * 0.95 / replicates) ** 0.5
     text = "\n".join([
-        _HEAD.format(se=se, replicates=args.replicates),
-        f"Made by `bedrest simulate --replicates {args.replicates} --seed {args.seed}`, bedrest {__version__}.\n",
+        _HEAD.format(se=se, replicates=replicates),
+        f"Made by `bedrest simulate --replicates {replicates} --seed {seed}`, bedrest {__version__}.\n",
         "| analysis | subjects | missing | response SD | no change | no difference | no visit x group | coverage "
         "| no answer | cohorts |",
         "| --- " * 10 + "|", *sorted(lines, key=lambda line: line.split("|")[1] != " primary (one level) "),
         ""])
-    if args.output is not None:
-        write_text(args.output, text)
+    if output is not None:
+        write_text(output, text)
     print(text)
     return 0
 
@@ -98,34 +134,37 @@ def _line(row: dict[str, Any]) -> str:
     return "| " + " | ".join(str(c) for c in cells) + " |"
 
 
-def power(args: argparse.Namespace) -> int:
-    """Print, and write where wanted, power and smallest detectable change."""
+def print_power(planned: PlannedStudy, subjects: Sequence[int], *, replicates: int, seed: int, cores: int,
+                output: Path | None = None) -> int:
+    """Print, and write where wanted, power and smallest detectable change for each number of subjects."""
     _one_thread_a_process()
     from bedrest.io.tables.typed_csv import write_table
     from bedrest.schemas import POWER
     from bedrest.statistics.planning.power import Plan, power_frame
     from bedrest.statistics.planning.simulated_cohorts import Scenario
 
-    for name in ("subjects", "replicates", "cv", "growth"):
-        for value in args.subjects if name == "subjects" else [getattr(args, name)]:
-            _positive(value, f"--{name}")
-    if args.visits < 2 or not 1 <= args.levels <= 7 or not 0 <= args.missing < 1 or not 0 < args.power < 1:
+    p = planned
+    if not subjects:
+        raise StudyError("at least one number of subjects", "none", "--subjects", "Name one, as --subjects 8 12.")
+    for option, value in (*(("--subjects", n) for n in subjects), ("--replicates", replicates),
+                          ("--cv", p.cv_percent), ("--growth", p.growth)):
+        _positive(value, option)
+    if p.visits < 2 or not 1 <= p.levels <= 7 or not 0 <= p.missing < 1 or not 0 < p.power < 1:
         raise StudyError("2 or more visits, 1 to 7 levels, a share missing below 1 and a power between 0 and 1",
-                         f"{args.visits}, {args.levels}, {args.missing}, {args.power}", "bedrest power",
-                         "Correct the numbers.")
+                         f"{p.visits}, {p.levels}, {p.missing}, {p.power}", "bedrest power", "Correct the numbers.")
     plans = [
-        Plan(Scenario(n, args.groups, (0.0,) * (args.visits - 1), error_sd_percent=args.cv,
-                      variance_growth=args.growth, response_sd_percent=args.response_sd, missing=args.missing,
-                      levels=args.levels), args.change, args.power)
-        for n in args.subjects
+        Plan(Scenario(n, p.groups, (0.0,) * (p.visits - 1), error_sd_percent=p.cv_percent, variance_growth=p.growth,
+                      response_sd_percent=p.response_sd_percent, missing=p.missing, levels=p.levels),
+             p.change_percent, p.power)
+        for n in subjects
     ]
-    frame = power_frame(plans, replicates=args.replicates, seed=args.seed, processes=args.cores)
-    if args.output is not None:
-        write_table(frame, args.output, POWER)
-    shown = ["question", "subjects", "power", "smallest_change_percent", "no_answer_percent"]
-    print(f"Synthetic cohorts, last of {args.visits} visits against the first, {args.levels} disc(s) a subject; "
-          f"power for a true change of {args.change:g} %, smallest change with power {args.power:g}:")
-    print(frame[shown].round(2).to_string(index=False))
+    frame = power_frame(plans, replicates=replicates, seed=seed, processes=cores)
+    if output is not None:
+        write_table(frame, output, POWER)
+    columns = ["question", "subjects", "power", "smallest_change_percent", "no_answer_percent"]
+    print(f"Synthetic cohorts, last of {p.visits} visits against the first, {p.levels} disc(s) a subject; "
+          f"power for a true change of {p.change_percent:g} %, smallest change with power {p.power:g}:")
+    print(frame[columns].round(2).to_string(index=False))
     return 0
 
 

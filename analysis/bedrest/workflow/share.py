@@ -6,7 +6,6 @@ made from those: no picture or page ever held a name. What is copied is looked t
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import tempfile
@@ -28,14 +27,14 @@ _MANIFEST = (schemas.SUBJECTS, schemas.SESSIONS, schemas.SCANS, schemas.INPUT_PR
              schemas.LEVEL_NAMES)
 
 
-def share(args: argparse.Namespace) -> int:
-    """Make the copy; tell where it and the key are."""
+def share(study_toml: Path, output: Path, *, cores: int) -> int:
+    """Make the copy; print where it and the key are."""
     from bedrest.pages.reports import stored_results
     from bedrest.settings import load_study
 
-    study = load_study(args.study)
+    study = load_study(study_toml)
     results = stored_results(study)
-    folder, key = args.output.absolute(), study.path.parent / KEY_NAME
+    folder, key = output.absolute(), study.path.parent / KEY_NAME
     _refuse_place(folder, key, study)
     subjects = {s for t in (schemas.SUBJECTS, schemas.SESSIONS, schemas.SCANS, schemas.INPUT_PROBLEMS)
                 for s in results.read_manifest(t)["subject"] if s}
@@ -43,7 +42,7 @@ def share(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="bedrest-share-") as temporary:
         staged = StudyResults(Path(temporary).resolve() / "out")
         _stage(results, staged, hidden)
-        _make_pages(study, staged, cores=args.cores)
+        _make_pages(study, staged, cores=cores)
         _copy(study, staged, folder, hidden)
     print(f"{len(results.read_manifest(schemas.SUBJECTS))} subjects under pseudonyms: {folder}\n"
           f"Who is who stands in {key}: keep it, and hand it on to nobody.")

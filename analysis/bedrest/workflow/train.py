@@ -5,7 +5,6 @@ Orders the work; heavy libraries load only when it begins. A finished run is not
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -52,8 +51,23 @@ class Training:
         return self.results.output_dir
 
 
-def train(args: argparse.Namespace) -> int:
-    """Cross-validation where asked for, then the final network, then the report."""
+def train(study_toml: Path, output: Path, *, plan: FineTuningPlan, start: Path | None = None,
+          device: str | None = None, threads: int | None = None) -> int:
+    """Cross-validation where asked for, then the final network, then the report.
+
+    Parameters
+    ----------
+    study_toml : Path
+    output : Path
+        Folder of the training.
+    plan : FineTuningPlan
+    start : Path, optional
+        Weights to start from; None: the shipped ones.
+    device : str, optional
+        None: as study.toml says.
+    threads : int, optional
+        None: every core.
+    """
     from bedrest.segmentation.training.augment import Pool
     from bedrest.segmentation.training.finetune import (
         claim_folder,
@@ -65,52 +79,50 @@ def train(args: argparse.Namespace) -> int:
     from bedrest.segmentation.weights import chosen_weights, load_weights
     from bedrest.workflow.locks import locked
 
-    study, plan = load_study(args.study), _plan(args)
-    machine = _machine(args, study.device)
+    study = load_study(study_toml)
+    _check_options(plan, threads)
+    machine = _machine(device or study.device, threads or os.cpu_count() or 1)
     manifest = build_manifest(study)
     for problem in manifest.problems:
         print(f"- {problem.problem}", file=sys.stderr)
-    visits = labelled_visits(manifest, where=str(args.study))
-    start = start_from(load_weights(chosen_weights(args.start)), _checksums(manifest, visits))
+    visits = labelled_visits(manifest, where=str(study_toml))
+    network = start_from(load_weights(chosen_weights(start)), _checksums(manifest, visits))
     folds = make_folds((v.subject for v in visits), plan)
-    training = Training(visits, folds, start, plan, machine, StudyResults(args.output),
-                        study.images.resample)
-    refuse_other_training(args.output, start, plan)
-    args.output.mkdir(parents=True, exist_ok=True)
-    with locked(args.output):
-        todo = [f for f in folds if not (args.output / f.name / "accuracy.csv").exists()]
+    training = Training(visits, folds, network, plan, machine, StudyResults(output), study.images.resample)
+    refuse_other_training(output, network, plan)
+    output.mkdir(parents=True, exist_ok=True)
+    with locked(output):
+        todo = [f for f in folds if not (output / f.name / "accuracy.csv").exists()]
         pool = _pool(training) if todo else Pool([])
-        claim_folder(args.output, start, plan)
-        _tell_plan(training)
+        claim_folder(output, network, plan)
+        _print_plan(training)
         outcomes = []
         for fold in folds:
-            outcomes.append(run_fold(fold, pool, start, plan, machine=machine, folder=args.output / fold.name))
+            outcomes.append(run_fold(fold, pool, network, plan, machine=machine, folder=output / fold.name))
             _test(training, fold)
         _store(training, manifest, outcomes)
         return _report(training, outcomes)
 
 
-def _plan(args: argparse.Namespace) -> FineTuningPlan:
-    from bedrest.segmentation.training.finetune import FineTuningPlan
-
-    for name, right, expected in (("minutes", args.minutes > 0, "a positive number of minutes"),
-                                  ("validation-share", 0 <= args.validation_share < 1, "a share from 0 to below 1"),
-                                  ("synthetic-share", 0 <= args.synthetic_share < 1, "a share from 0 to below 1"),
-                                  ("patience", args.patience > 0, "a positive number of validations"),
-                                  ("threads", args.threads is None or args.threads > 0, "a positive number")):
-        if not right:
-            raise StudyError(expected, str(getattr(args, name.replace("-", "_"))), f"--{name}", "Correct it.")
-    return FineTuningPlan(args.minutes, args.folds, args.validation_share, args.patience, args.seed,
-                          args.from_scratch, args.synthetic_share)
+def _check_options(plan: FineTuningPlan, threads: int | None) -> None:
+    share = "a share from 0 to below 1"
+    for option, value, valid, expected in (
+            ("minutes", plan.minutes, plan.minutes > 0, "a positive number of minutes"),
+            ("validation-share", plan.validation_share, 0 <= plan.validation_share < 1, share),
+            ("synthetic-share", plan.synthetic_share, 0 <= plan.synthetic_share < 1, share),
+            ("patience", plan.patience, plan.patience > 0, "a positive number of validations"),
+            ("threads", threads, threads is None or threads > 0, "a positive number")):
+        if not valid:
+            raise StudyError(expected, str(value), f"--{option}", "Correct it.")
 
 
-def _machine(args: argparse.Namespace, default: str) -> Machine:
+def _machine(wanted: str, threads: int) -> Machine:
     import torch
 
     from bedrest.segmentation.device import resolve_device
     from bedrest.segmentation.training.finetune import Machine
 
-    device, threads = resolve_device(args.device or default), args.threads or os.cpu_count() or 1
+    device = resolve_device(wanted)
     torch.set_num_threads(threads)
     # On a CPU the network needs the cores; a GPU waits for patches.
     return Machine(device, min(threads - 1, 1 if device == "cpu" else 8))
@@ -145,14 +157,13 @@ def _checksums(manifest: Manifest, visits: list[Visit]) -> dict[str, str]:
 
 def _pool(training: Training) -> Pool:
     """What patches are drawn from: labelled scans and, where a share is asked for, synthetic anatomies."""
+    from bedrest.phantom.variation import paint_anatomies
     from bedrest.segmentation.training.augment import Pool
-    from bedrest.segmentation.training.train import TrainingPlan, paint_pool
 
     plan, scans = training.plan, _label(training)
     if not plan.synthetic_share:
         return Pool(scans)
-    threads = max(training.machine.workers, 1)
-    anatomies = paint_pool(TrainingPlan(anatomies=plan.synthetic_anatomies, threads=threads))
+    anatomies = paint_anatomies(plan.synthetic_anatomies, processes=max(training.machine.workers, 1))
     return Pool(scans, anatomies, plan.synthetic_share)
 
 
@@ -180,7 +191,7 @@ def _label(training: Training) -> list[LabelledScan]:
     return scans
 
 
-def _tell_plan(training: Training) -> None:
+def _print_plan(training: Training) -> None:
     final, plan = training.folds[-1], training.plan
     print(f"{len(training.visits)} labelled scans of {len({v.subject for v in training.visits})} subjects; "
           f"{len(training.folds)} run(s) of at most {plan.minutes:g} min on {training.machine.device}")

@@ -4,7 +4,6 @@ same. Changes no result.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 import tempfile
@@ -30,31 +29,34 @@ _LISTS = ("inputs_sha256", "corrections_sha256", "study_files_sha256")
 _SECOND_RUN = f"{RECORDS}/figures.json"  # everything but pages stands before it
 
 
-def verify(args: argparse.Namespace) -> int:
-    """Tell of every file whether it is what provenance.json says; 0 when all are, else 3."""
-    study = load_study(args.study)
+def verify(study_toml: Path, *, rerun: bool, cores: int | None, device: str | None) -> int:
+    """Print of every file whether it is what provenance.json says; 0 when all are, else 3.
+
+    Parameters
+    ----------
+    study_toml : Path
+    rerun : also run the study again and compare
+    cores, device : of the second run; None: as the first one
+    """
+    study = load_study(study_toml)
     results = StudyResults(study.output_dir)
     if not results.provenance_json.is_file():
         raise OutputError("a provenance.json to verify", "none", str(results.output_dir),
-                          f"Run `bedrest run {args.study}` first.")
+                          f"Run `bedrest run {study_toml}` first.")
     with locked(results.output_dir, to_read=True):
-        return _verify(study, results, args)
+        record = results.read_json(results.provenance_json)
+        print(f"{results.provenance_json}: sha256 {sha256_of(results.provenance_json)}")
+        _print_program(record)
+        same = _print_checks("input", _inputs(study, record))
+        listed = check_files(record["outputs_sha256"], results.output_dir, present=results.output_files())
+        same = _print_checks("output", listed) and same
+        if rerun:
+            same = _rerun(study, results, record, cores=cores, device=device) and same
+    print("Everything is what it claims to be." if same else "Not everything is what it claims to be: see above.")
+    return DONE if same else DIFFERENT
 
 
-def _verify(study: Study, results: StudyResults, args: argparse.Namespace) -> int:
-    record = results.read_json(results.provenance_json)
-    print(f"{results.provenance_json}: sha256 {sha256_of(results.provenance_json)}")
-    _tell_program(record)
-    fine = _tell("input", _inputs(study, record))
-    listed = check_files(record["outputs_sha256"], results.output_dir, present=results.output_files())
-    fine = _tell("output", listed) and fine
-    if args.rerun:
-        fine = _rerun(study, results, record, cores=args.cores, device=args.device) and fine
-    print("Everything is what it claims to be." if fine else "Not everything is what it claims to be: see above.")
-    return DONE if fine else DIFFERENT
-
-
-def _tell_program(record: dict[str, Any]) -> None:
+def _print_program(record: dict[str, Any]) -> None:
     then, now = record.get("code", {}), code_state()
     same = then.get("commit") == now.get("commit") and not then.get("dirty") and not now.get("dirty")
     print(f"program: made by bedrest {record['bedrest']}, commit {then.get('commit', 'unknown')}"
@@ -81,7 +83,7 @@ def _inputs(study: Study, record: dict[str, Any]) -> list[FileCheck]:
     return check_files(listed, study.path.parent, present=present)
 
 
-def _tell(kind: str, checks: Iterable[FileCheck]) -> bool:
+def _print_checks(kind: str, checks: Iterable[FileCheck]) -> bool:
     """Print every file; True when all are the same."""
     counts: Counter[FileState] = Counter()
     for check in checks:
@@ -111,7 +113,7 @@ def _rerun(study: Study, results: StudyResults, record: dict[str, Any], *, cores
         left_out = ", ".join(f"{column} in {name}" for name, column in WALL_TIMES)
         print(f"Second run: {device}, {cores} cores. Not compared, as they are wall times: {left_out}; nor "
               "tables/reports.csv, as pages are not made again.")
-        return _tell("second run", compare_results(results.output_dir, folder))
+        return _print_checks("second run", compare_results(results.output_dir, folder))
 
 
 @contextmanager

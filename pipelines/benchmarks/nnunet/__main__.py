@@ -77,7 +77,7 @@ def cohort(folder: Path, which: str, subjects: int) -> Path:
     """study.toml of a synthetic cohort of one visit a subject; written where it is not there yet."""
     target = folder / f"{which}-{subjects}"
     if not (target / "study.toml").exists():
-        run([sys.executable, "-m", "bedrest.cli.parser", "demo", target, "--subjects", subjects, "--sessions", 1,
+        run([sys.executable, "-m", "bedrest", "demo", target, "--subjects", subjects, "--sessions", 1,
              "--seed", SEEDS[which]])
     return target / "study.toml"
 
@@ -150,7 +150,7 @@ def compare_bedrest(args: argparse.Namespace, study: Path, test: list[Case]) -> 
     folder, masks, threads = args.folder / "bedrest", args.folder / "bedrest-masks", str(args.threads)
     for old in (folder, masks):  # an earlier training must not be taken for this one
         shutil.rmtree(old, ignore_errors=True)
-    command = run([sys.executable, "-m", "bedrest.cli.parser", "train", study, "-o", folder, "--from-scratch",
+    command = run([sys.executable, "-m", "bedrest", "train", study, "-o", folder, "--from-scratch",
                    "--minutes", args.minutes, "--device", args.device, "--threads", threads, "--synthetic-share", 0,
                    "--validation-share", 0, *(["--start", args.start] if args.start else [])], OMP_NUM_THREADS=threads)
     torch.set_num_threads(args.threads)
