@@ -168,6 +168,24 @@ def test_snakemakes_own_events_reach_the_file(tmp_path):
         {"event": "job_error", "rule": "page", "of": "b"}]
 
 
+def test_snakemake_ends_although_nobody_reads_what_it_prints(tmp_path):
+    """The run that started it was killed: a closed pipe must not leave it waiting for ever, with the folder locked."""
+    (tmp_path / "Snakefile").write_text('rule all:\n    input: "a"\nrule page:\n    output: "a"\n'
+                                        '    shell: "sleep 2; false"\n')
+    (tmp_path / "work").mkdir()
+    process = subprocess.Popen([sys.executable, "-m", "bedrest.workflow.snakemake_events", "--cores", "1"],
+                               cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    while b"Execute" not in process.stdout.readline():
+        assert process.poll() is None
+    process.stdout.close()
+    try:
+        assert process.wait(60) == 1
+    finally:
+        process.kill()
+        process.wait()
+    assert [e["event"] for e in NewLines(tmp_path / EVENTS)] == ["run_info", "job_error"]
+
+
 @pytest.mark.parametrize(("terminal", "ci", "expected"), [
     (True, "", False), (True, "true", True), (True, "1", True), (True, "false", False), (False, "", True)])
 def test_bars_are_for_a_terminal_that_no_machine_watches(terminal, ci, expected, monkeypatch):

@@ -11,6 +11,7 @@ import argparse
 import sys
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from bedrest import schemas
@@ -43,13 +44,19 @@ def run_stage(name: str, job: Job) -> bool:
     except BedrestError as error:
         reason = str(error)
     except Exception as error:  # a fault of the program: other subjects of this job go on
-        traceback.print_exc()
+        _print_error(traceback.format_exc())
         reason = f"{type(error).__name__}: {error}"
-    if reason:
-        print(f"{event.name}: {reason}", file=sys.stderr)
     append(folder, Event("failed" if reason else "finished", name, job.subject, job.page,
                          seconds=round(time.monotonic() - began, 3), reason=reason))
+    if reason:
+        _print_error(f"{event.name}: {reason}")
     return not reason
+
+
+def _print_error(words: str) -> None:
+    """For the log; whoever reads it may be gone."""
+    with suppress(OSError):
+        print(words, file=sys.stderr, flush=True)
 
 
 def main() -> int:
@@ -70,7 +77,7 @@ def main() -> int:
         study, results = load_study(args.study), StudyResults(args.output)
     except BedrestError as error:
         append(args.output, Event("failed", args.job, args.subject[0], args.page, reason=str(error)))
-        print(f"{args.job}: {error}", file=sys.stderr)
+        _print_error(f"{args.job}: {error}")
         return 1
     jobs = [Job(study, results, subject, args.device, args.threads, args.page) for subject in args.subject]
     # All subjects are tried; of each, what follows a stage that broke down has nothing to work on.

@@ -7,8 +7,10 @@ of installed top-level packages; ours is registered here instead, so that no sec
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from logging import LogRecord
 from pathlib import Path
+from typing import Any, TextIO, cast
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
@@ -59,7 +61,27 @@ class LogHandler(LogHandlerBase):
         return False
 
 
+class _Output:
+    """A stream whose reader may be gone: Snakemake would wait for ever for a job whose end it could not print."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def main() -> None:
+    sys.stdout, sys.stderr = (cast(TextIO, _Output(stream)) for stream in (sys.stdout, sys.stderr))
     from snakemake.cli import main as snakemake
 
     LoggerPluginRegistry().plugins[NAME] = Plugin(log_handler=LogHandler, _logger_settings_cls=None, _name=NAME)
