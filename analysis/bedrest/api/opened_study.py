@@ -14,7 +14,7 @@ from bedrest.errors import ManifestError, OutputError
 from bedrest.io.images.masks import read_label_map
 from bedrest.io.results import StudyResults
 from bedrest.settings import Study, load_study
-from bedrest.stages.job import Visit, scan_of
+from bedrest.stages.visits import Visit, scan_of
 from bedrest.types import LabelMap, Scan
 
 _INPUTS = ("subjects", "sessions", "scans", "levels", "input_problems", "edited_masks")  # in manifest/, not in tables/

@@ -14,12 +14,12 @@ from bedrest.errors import ImageError, StudyError
 from bedrest.io.images.label_tables import write_label_files
 from bedrest.io.images.masks import label_table_path, read_label_map, write_label_map, write_volume
 from bedrest.io.images.nifti import read_volume
-from bedrest.measure.agreement import compare_masks
+from bedrest.measure.comparison.agreement import compare_masks
 from bedrest.measure.discs import measure_discs
 from bedrest.measure.quality import unknown_labels
 from bedrest.measure.spine_checks import checked
 from bedrest.schemas import MASK_ACCURACY, MASK_MEASURES
-from bedrest.stages.job import Visit, scan_of
+from bedrest.stages.visits import Visit, scan_of
 from bedrest.tables.measures import VisitKey, accuracy_frame, measures_frame
 from bedrest.types import LabelMap, Scan, Segmentation, Volume
 from bedrest.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, Contrast

@@ -35,7 +35,7 @@ class Run:
     device: StudyDevice = None
     """Where the network runs."""
     profile: Annotated[str | None, unset("default: this machine", metavar="NAME_OR_DIR")] = None
-    """Run on a cluster: slurm, kubernetes, or a folder that holds a Snakemake profile."""
+    """Run on a cluster: slurm, or a folder that holds a Snakemake profile."""
     batch: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """Subjects that share a job, and so the loading of the network."""
     log_json: Annotated[Path | None, unset("optional", metavar="FILE")] = None
@@ -85,15 +85,15 @@ def _run_locked(study: Study, results: StudyResults, *, cores: int, device: str,
     stop_at(manifest_problems(study, manifest))
     write_program(results, study)
     start, clock = datetime.now(UTC), time.monotonic()
-    outcome = run_workflow(study, results, manifest, cores=cores, device=device, spread=execution, lock=lock)
-    status = print_outcome(outcome, results, problems, batch=execution.batch)
+    outcome = run_workflow(study, results, manifest, cores=cores, device=device, execution=execution, lock=lock)
+    status = print_outcome(outcome, results, problems)
     if outcome.redone:
         note_run(results, RunRecord(start.isoformat(timespec="seconds"), round(time.monotonic() - clock, 1), status,
                                     dict(outcome.redone), cores, device, code_state()))
     return status
 
 
-def print_outcome(outcome: RunOutcome, results: StudyResults, problems: list[InputProblem], *, batch: int) -> int:
+def print_outcome(outcome: RunOutcome, results: StudyResults, problems: list[InputProblem]) -> int:
     """Print what a run computed and what failed; the exit status."""
     from bedrest import schemas
 
@@ -103,7 +103,7 @@ def print_outcome(outcome: RunOutcome, results: StudyResults, problems: list[Inp
         return 1
     if outcome.redone:
         print("Computed: " + ", ".join(f"{rule} x{n}" for rule, n in outcome.redone.items()))
-        everything = outcome.redone.get("segment", 0) * batch >= len(results.read_manifest(schemas.SUBJECTS))
+        everything = outcome.redone.get("segment", 0) >= len(results.read_manifest(schemas.SUBJECTS))
         for line in [] if everything else outcome.reasons:
             print(f"  {line}")
     else:
