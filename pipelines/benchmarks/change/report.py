@@ -13,7 +13,7 @@ from bedrest.longitudinal.error_model import ErrorModel
 from bedrest.vocabulary import VolumeMethod
 
 from pipelines.benchmarks.change.scores import METHODS, STANDARD_NAME, MethodSummary, summarise_method
-from pipelines.benchmarks.pages import Part, level_table, subjects_text
+from pipelines.benchmarks.pages import Part, level_table
 from pipelines.benchmarks.targets import CHANGE, TWO, Missing, judge
 
 UNKNOWN = "errors of these weights are not known: run `make fit-errors`"
@@ -102,7 +102,7 @@ def conditions_table(frame: pd.DataFrame, conditions: Sequence[tuple[str, str]],
             s = summarise_method(scanned, method, None)
             rows.append([words if i == 0 else "", method_words, formatted(s.volumes.bias, "{:+.2f} %"),
                          formatted(s.cv, TWO), formatted(s.change_error_sd, TWO), _volumes_text(s)])
-    return ("## Other conditions\n\nNo targets: each differs from the standard in one thing, on the same synthetic "
-            f"{subjects_text(subjects)}.\n\n"
+    return ("## Other conditions\n\nNo targets: each differs from the standard in one thing, on the same "
+            f"{subjects} synthetic subject{'' if subjects == 1 else 's'}.\n\n"
             + markdown_table(["condition", "method", "volume bias, mean", "scan-rescan CV", "error of change, SD",
                               "of"], rows))

@@ -1,7 +1,7 @@
 """Synthetic subjects scanned again and again, and their discs measured by every method.
 
 Three visits a subject: a baseline, a repetition after repositioning, and one with every disc grown by 3 %. All three
-differ in position, noise, texture and coil. Everything here is synthetic: no person was scanned.
+differ in position, noise, texture and coil. Everything here is synthetic: no subject was scanned.
 """
 
 from __future__ import annotations

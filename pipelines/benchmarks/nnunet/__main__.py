@@ -128,7 +128,7 @@ def cohort(folder: Path, which: str, subjects: int) -> Path:
 
 
 def run(command: list[object], **environment: str) -> str:
-    """Run a command from the repository's root with its output shown; the command as a person would type it."""
+    """Run a command from the repository's root with its output shown; the command as one would type it."""
     words = [str(c) for c in command]
     print("$", " ".join(words), flush=True)
     subprocess.run(words, cwd=ROOT, env={**os.environ, **environment}, check=True)
