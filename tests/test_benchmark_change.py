@@ -301,7 +301,7 @@ def test_a_disc_that_was_not_found_is_a_row_with_a_reason(monkeypatch):
     monkeypatch.setattr(synthetic_subjects, "joint_volumes", lambda trained, seen, label, **_: {
         1: [JointVolume(1, BASELINE, frozenset({Contrast.WATER}), (28.0, 30.0), 0.2, 1.0)],
         2: [JointVolume(2, BASELINE, frozenset({Contrast.WATER}), (0.0, 0.0), math.nan, 1.0)]}.get(label, []))
-    rows = measure_subject(None, 4, SEED, "cpu").set_index("level")
+    rows = measure_subject(None, 4, seed=SEED, device="cpu").set_index("level")
     assert len(rows) == len(LEVELS) and set(rows["subject"]) == {"sub-05"} and set(rows["contrasts"]) == {"water"}
     right = rows.loc["L5-S1"]
     assert (right["voxels_mm3"], right["single_mm3"], right["joint_mm3"], right["softness"]) == (32, 16, 29, 0.2)
@@ -344,7 +344,7 @@ def weights(tmp_path, monkeypatch):
     path.write_bytes(b"weights")
     asked: list[tuple[str, int, int]] = []
 
-    def measure(trained, index, seed, device, condition, errors=None):
+    def measure(trained, index, *, seed, device, condition, errors=None):
         asked.append((condition.name, index, seed))
         made = subjects(np.random.default_rng([seed, index]), 1, condition=condition)
         return made.assign(subject=f"sub-{index + 1:02d}")
@@ -439,7 +439,7 @@ def test_what_makes_no_sense_is_refused(words, weights):
 def test_one_real_run_of_a_synthetic_subject():
     from bedrest.segmentation.weights import load_weights
 
-    frame = measure_subject(load_weights(), 0, SEED, "cpu")
+    frame = measure_subject(load_weights(), 0, seed=SEED, device="cpu")
     assert len(frame) == 3 * len(LEVELS) and set(frame["reason"]) == {""}
     single, joint = (summarise_method(frame, method, None) for method in (SINGLE, JOINT))
     assert abs(joint.volumes.bias) < 3 and joint.cv < 1.5 and joint.change_error_sd < 2

@@ -20,7 +20,7 @@ from bedrest.io.tables.typed_csv import read_table, read_text
 from bedrest.methods.cases import on_scan_grid
 from bedrest.methods.method import Method, MethodOptions, Prediction, Stage
 from bedrest.methods.registry import METHODS
-from bedrest.methods.training import Budget
+from bedrest.methods.staged_training import Budget
 from bedrest.protocols import records
 from bedrest.protocols.runs import FoldRun, Labelled, OwnEngine, Settings, run_row, stored_discs, stored_result
 from bedrest.protocols.shapes import ProtocolRow

@@ -9,7 +9,7 @@ from bedrest.errors import ImageError, StudyError
 from bedrest.methods.method import IGNORED, MethodOptions, Trained, prepared, with_contrasts
 from bedrest.methods.papers import li2018
 from bedrest.methods.registry import METHODS, build_method, read_choices
-from bedrest.methods.training import Budget, stage_records, train_method
+from bedrest.methods.staged_training import Budget, stage_records, train_method
 from bedrest.vocabulary import DIXON, Contrast
 from toy_cases import SMALL, dice, toy_cases
 

@@ -13,7 +13,7 @@ from bedrest.methods.papers.centre_line import centre_line, parts_on, positions,
 from bedrest.methods.papers.dense_aspp import RATES, AnyWidthVNet, DenseASPP, DenseASPP2D
 from bedrest.methods.papers.gao2018 import entropy_then_focal, name_by_reference, reference_of, spine_region
 from bedrest.methods.registry import build_method
-from bedrest.methods.training import Budget, train_method
+from bedrest.methods.staged_training import Budget, train_method
 from toy_cases import dice, toy_case, toy_cases
 
 SHAPE = (26, 40, 96)

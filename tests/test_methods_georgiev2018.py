@@ -11,7 +11,7 @@ from bedrest.methods.papers.georgiev2018 import Fusion, relative_positions, seen
 from bedrest.methods.papers.georgiev_augment import Amounts, augmented, pushed, tissue_deformation, with_intensities
 from bedrest.methods.papers.resnet import ResNet50Encoder, ResNetUNet
 from bedrest.methods.registry import build_method
-from bedrest.methods.training import Budget, stage_records, train_method
+from bedrest.methods.staged_training import Budget, stage_records, train_method
 from bedrest.vocabulary import DIXON, Contrast
 from safetensors.torch import save_file
 from toy_cases import toy_case, toy_cases

@@ -26,7 +26,7 @@ from bedrest.methods.papers.wang2020 import (
 )
 from bedrest.methods.papers.weber import absolute_weber, weber_contrast
 from bedrest.methods.registry import build_method
-from bedrest.methods.training import Budget, train_method
+from bedrest.methods.staged_training import Budget, train_method
 from bedrest.vocabulary import DIXON, Contrast
 from torch import nn
 from toy_cases import SMALL, dice, toy_case, toy_cases

@@ -183,8 +183,8 @@ def test_the_page_says_what_is_steeper_than_linear_and_that_no_gpu_was_measured(
     parts = pd.DataFrame([("segment", "network at work", 4, 20.0, False), ("segment", "the rest", 4, 4.0, True)],
                          columns=["stage", "part", "scans", "cpu_seconds", "counted"])
     text = page_text("python -m pipelines.benchmarks.scale", pd.DataFrame(rows), parts,
-                     [{"page": "index.html", "subjects": 1000, "bytes": 2e6}], {"images": 8e6, "masks": 1e6},
-                     csv="scale.csv")
+                     pages=[{"page": "index.html", "subjects": 1000, "bytes": 2e6}],
+                     sizes={"images": 8e6, "masks": 1e6}, csv="scale.csv")
     assert "Steeper: index." in text and "A GPU was never measured" in text
     # 4 s of one subject's four scans, and 10 + 100 s of 4,000 scans: 1.03 s a scan, 0.51 s on two cores.
     assert "In all 1.03 s of processor time a scan, 0.51 s on two cores; target 1 s: met" in text

@@ -113,12 +113,12 @@ def measure_subjects(trained: TrainedNetwork, wanted: Sequence[tuple[Condition, 
     errors : of these weights: joint volumes are freed from the bias it tells of
     """
     jobs = [(condition, index) for condition, subjects in wanted for index in range(subjects)]
-    frames = [measure_subject(trained, index, seed, device, condition, errors)
+    frames = [measure_subject(trained, index, seed=seed, device=device, condition=condition, errors=errors)
               for condition, index in tqdm(jobs, desc="synthetic subjects, 3 visits each", unit="subject")]
     return pd.concat(frames, ignore_index=True)
 
 
-def measure_subject(trained: TrainedNetwork, index: int, seed: int, device: str, condition: Condition = STANDARD,
+def measure_subject(trained: TrainedNetwork, index: int, *, seed: int, device: str, condition: Condition = STANDARD,
                     errors: ErrorModel | None = None) -> pd.DataFrame:
     """True and measured volumes of one subject, rows of `CHANGE_DISCS`: every named disc at every visit.
 

@@ -79,6 +79,7 @@ def save_scan(scan: Scan, path: Path) -> None:
 
 
 def read_saved_scan(path: Path) -> Scan:
+    """A scan that `save_scan` wrote."""
     with np.load(path) as saved:
         data = {Contrast(name): saved[name] for name in saved.files if name != "affine"}
         shape = next(iter(data.values())).shape
@@ -133,6 +134,7 @@ TASKS: dict[str, Callable[[TrainedNetwork, list[Path]], tuple[dict[str, Any], li
 
 
 def main(argv: list[str]) -> None:
+    """Run one task; see the module."""
     task, weights, folder, threads = argv[0], Path(argv[1]), Path(argv[2]), int(argv[3])
     torch.set_num_threads(threads)
     result, masks = TASKS[task](load_weights(weights), sorted(folder.glob("scan-*.npz")))

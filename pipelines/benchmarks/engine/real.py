@@ -55,6 +55,7 @@ class PlacementSummary:
 
 
 def summarise_placements(placements: list[Placement]) -> PlacementSummary:
+    """Many discs together; the largest share is not a number where none was found."""
     inside = [p.inside_percent for p in placements if not math.isnan(p.inside_percent)]
     return PlacementSummary(len(placements), sum(p.right for p in placements), max(inside, default=math.nan))
 

@@ -86,6 +86,7 @@ def predict(trainer: nnUNetTrainerNoMirroring, folder: Path, output: Path) -> li
 
 
 def main() -> None:
+    """Prepare, train, predict, and write masks and nnunet.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--threads", type=int, required=True)

@@ -82,8 +82,8 @@ def run(options: ScaleBenchmark) -> int:
     csv = options.output.with_suffix(".csv")
     write_table(overhead, csv.with_name(f"{csv.stem}_overhead.csv"), SCALE_PARTS)
     save_figure(scale_figure(measured), options.output.parent / "figures" / FIGURE, endings=("png",))
-    write_page(options.output, [page_text(command_text(options, module=MODULE), measured, overhead, pages, bytes_a_scan,
-                                          csv=csv.name)], measured, SCALE)
+    write_page(options.output, [page_text(command_text(options, module=MODULE), measured, overhead, pages=pages,
+                                          sizes=bytes_a_scan, csv=csv.name)], measured, SCALE)
     return 0
 
 

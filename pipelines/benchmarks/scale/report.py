@@ -39,8 +39,8 @@ written. `workflow: nothing to do` is Snakemake's cost where all records are the
 """
 
 
-def page_text(command: str, measured: pd.DataFrame, overhead: pd.DataFrame, pages: Sequence[Mapping[str, Any]],
-              sizes: Mapping[str, float], *, csv: str) -> str:
+def page_text(command: str, measured: pd.DataFrame, overhead: pd.DataFrame, *, pages: Sequence[Mapping[str, Any]],
+              sizes: Mapping[str, float], csv: str) -> str:
     """The whole page.
 
     Parameters

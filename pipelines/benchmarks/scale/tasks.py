@@ -89,6 +89,7 @@ def _timed(do: Callable[..., Any], spent: dict[str, float], part: str) -> Callab
 
 
 def main() -> int:
+    """Run the task that the command line names; see the module."""
     if sys.argv[1] == "timed":
         return timed(sys.argv[2:])
     task, study_toml = sys.argv[1], Path(sys.argv[2])
