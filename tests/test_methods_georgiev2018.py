@@ -11,7 +11,7 @@ from bedrest.methods.papers.georgiev2018 import Fusion, relative_positions, seen
 from bedrest.methods.papers.georgiev_augment import Amounts, augmented, pushed, tissue_deformation, with_intensities
 from bedrest.methods.papers.resnet import ResNet50Encoder, ResNetUNet
 from bedrest.methods.registry import build_method
-from bedrest.methods.training import Budget, stage_records, train_method
+from bedrest.methods.staged_training import Budget, stage_records, train_method
 from bedrest.vocabulary import DIXON, Contrast
 from safetensors.torch import save_file
 from toy_cases import toy_case, toy_cases
@@ -90,7 +90,8 @@ def test_planes_are_chosen_and_one_alone_is_not_fused():
     assert names == {(): ["axial", "sagittal", "coronal", "fuse"], ("x",): ["sagittal"],
                      ("y", "z"): ["axial", "coronal", "fuse"]}
     for planes in names:
-        assert sum(s.share for s in build_method("triplanar-resnet", MethodOptions(planes=planes)).stages) == pytest.approx(1)
+        stages = build_method("triplanar-resnet", MethodOptions(planes=planes)).stages
+        assert sum(s.share for s in stages) == pytest.approx(1)
     with pytest.raises(StudyError, match="oblique"):
         build_method("triplanar-resnet", MethodOptions(planes=("x", "oblique")))
     assert build_method("triplanar-resnet").contrasts == (Contrast.WATER, Contrast.OPPOSED, Contrast.FAT)

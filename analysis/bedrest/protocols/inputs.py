@@ -80,7 +80,7 @@ def settings_of(study: Study, options: BenchmarkOptions) -> Settings:
     """
     import os
 
-    from bedrest.methods.training import Budget
+    from bedrest.methods.staged_training import Budget
     from bedrest.protocols.runs import Settings
     from bedrest.segmentation.device import resolve_device
 

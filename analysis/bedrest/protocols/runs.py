@@ -23,7 +23,7 @@ from bedrest.io.tables.typed_csv import read_table, write_table
 from bedrest.methods.cases import on_scan_grid
 from bedrest.methods.method import Case, Method, MethodOptions, Trained, with_contrasts
 from bedrest.methods.registry import build_method
-from bedrest.methods.training import Budget, StageRecord, stage_records, train_method
+from bedrest.methods.staged_training import Budget, StageRecord, stage_records, train_method
 from bedrest.protocols.records import METHOD_CURVES, METHOD_DISCS
 from bedrest.protocols.scores import disc_rows, failed_rows
 from bedrest.protocols.shapes import OWN_ENGINE, ProtocolRow
@@ -88,7 +88,7 @@ def choices_of(row: ProtocolRow, settings: Settings, visits: Sequence[Labelled])
     return choices if there else replace(choices, contrasts=row.otherwise)
 
 
-def asked_of(row: ProtocolRow, split: Split, settings: Settings, visits: Sequence[Labelled],
+def asked_of(row: ProtocolRow, split: Split, *, settings: Settings, visits: Sequence[Labelled],
              engine: OwnEngine) -> dict[str, Any]:
     """Everything that decides what comes out; where it runs is not among them."""
     files = {v.key: {f"{' '.join(v.key)} {name}": sha for name, sha in v.inputs_sha256.items()} for v in visits}
@@ -127,7 +127,7 @@ class FoldRun:
         return [by_key[k] for k in keys]
 
     def asked(self, row: ProtocolRow) -> dict[str, Any]:
-        return asked_of(row, self.split, self.settings, self.visits, self.engine)
+        return asked_of(row, self.split, settings=self.settings, visits=self.visits, engine=self.engine)
 
     def refuse_other(self) -> None:
         """Let the row, and the one whose networks it takes, go on only with what each was begun with."""
