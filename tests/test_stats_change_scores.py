@@ -42,8 +42,8 @@ def change_row(
 
 def t_frame(change: pd.DataFrame, subjects: pd.DataFrame) -> pd.DataFrame:
     """The t tests of change scores, with their families named as the primary ones."""
-    choices = AnalysisPlan(tuple(dict.fromkeys(subjects["group"])), ("ses-1", *STUDY), "ses-1")
-    frame = change_score_frame(change, subjects, test=T_TEST, choices=choices)
+    plan = AnalysisPlan(tuple(dict.fromkeys(subjects["group"])), ("ses-1", *STUDY), "ses-1")
+    frame = change_score_frame(change, subjects, test=T_TEST, plan=plan)
     validated(frame, SENSITIVITY)
     return frame.assign(family=frame["family"].str.removesuffix(f": {T_TEST.name}"))
 
