@@ -224,8 +224,8 @@ class LinearCovariance:
         for term, at, i, j in self._blocks:
             factor = _lower(theta[at:at + i.size], term.q)
             size = np.sqrt((term.z**2).mean(axis=0))  # of the columns: 1 for an intercept
-            own, whole = np.abs(np.diag(factor)) * size, np.sqrt((factor**2).sum(axis=1)) * size
-            zero = own < (2 * SMALLEST_SD if term.is_residual else np.maximum(SINGULAR_SD, SINGULAR_SD * whole))
+            diagonal, whole = np.abs(np.diag(factor)) * size, np.sqrt((factor**2).sum(axis=1)) * size
+            zero = diagonal < (2 * SMALLEST_SD if term.is_residual else np.maximum(SINGULAR_SD, SINGULAR_SD * whole))
             out[at:at + i.size] = zero[i] | zero[j]
         return out
 
@@ -279,8 +279,8 @@ class HeterogeneousCompoundSymmetry:
         correlation = rho + (1 - rho) * np.eye(m)
         out = np.empty((phi.size, m, m))
         for k in range(phi.size - 1):
-            own = (components == k).astype(float)
-            out[k] = (np.outer(own, sd) + np.outer(sd, own)) * correlation
+            at_visit = (components == k).astype(float)
+            out[k] = (np.outer(at_visit, sd) + np.outer(sd, at_visit)) * correlation
         out[-1] = np.outer(sd, sd) * (1 - np.eye(m))
         return out
 

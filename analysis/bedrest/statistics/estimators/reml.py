@@ -237,11 +237,11 @@ def _layouts(y: np.ndarray, x: np.ndarray, clusters: np.ndarray, structure: Cova
         gathered.setdefault(structure.key(rows), {}).setdefault(x[rows].tobytes(), []).append(rows)
     out = []
     for blocks in gathered.values():
-        own = list(blocks.values())
-        counts = np.array([len(b) for b in own])
-        members = [rows for b in own for rows in b]
-        out.append(Layout(structure.components(own[0][0]), np.stack([x[b[0]] for b in own]), counts,
-                          np.stack([y[rows] for rows in members]), np.repeat(np.arange(len(own)), counts)))
+        alike = list(blocks.values())  # rows of the subjects with the same design matrix
+        counts = np.array([len(b) for b in alike])
+        members = [rows for b in alike for rows in b]
+        out.append(Layout(structure.components(alike[0][0]), np.stack([x[b[0]] for b in alike]), counts,
+                          np.stack([y[rows] for rows in members]), np.repeat(np.arange(len(alike)), counts)))
     return tuple(out)
 
 
@@ -304,9 +304,9 @@ def _optimise(structure: Covariance, layouts: tuple[Layout, ...], share: float) 
             return _PENALTY, np.zeros_like(theta)
         return value, structure.jacobian(theta).T @ gradient
 
-    found = minimize(objective, structure.start(share), jac=True, method="L-BFGS-B", bounds=structure.bounds(),
-                     options={"maxiter": 500, "ftol": 1e-11, "gtol": 1e-6, "maxcor": 20})
-    theta, value = found.x, float(found.fun)
+    optimum = minimize(objective, structure.start(share), jac=True, method="L-BFGS-B", bounds=structure.bounds(),
+                       options={"maxiter": 500, "ftol": 1e-11, "gtol": 1e-6, "maxcor": 20})
+    theta, value = optimum.x, float(optimum.fun)
     gradient = objective(theta)[1]
     for _ in range(10):
         free = ~structure.on_boundary(theta)
