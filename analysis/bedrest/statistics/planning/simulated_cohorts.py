@@ -105,8 +105,8 @@ def simulator(processes: int) -> Iterator[Callable[..., np.ndarray]]:
     Yields
     ------
     function
-        `work` (seed and number of cohorts to results, shape (cohorts, ...)), `replicates` and `entropy` to the results of
-        all cohorts, which do not depend on `processes`.
+        `work` (seed and number of cohorts to results, shape (cohorts, ...)), `replicates` and `entropy` to the results
+        of all cohorts, which do not depend on `processes`.
     """
     with ProcessPoolExecutor(processes) if processes > 1 else nullcontext() as pool:
         def simulate(work: Work, *, replicates: int, entropy: Sequence[int]) -> np.ndarray:

@@ -48,8 +48,8 @@ class Limit:
 def smallest_detectable(repeatability: pd.DataFrame, *, source: str, level: str) -> Limit:
     """The smallest detectable change of a disc in this study: the one place that chooses it.
 
-    The row of the level where it rests on `MIN_SUBJECTS_OF_LEVEL` or more, else that of all levels together; failed
-    rows do not count. A rise is detectable from r = `sdc_percent` on, a fall from -100 r / (100 + r): the same factor down.
+    The row of the level where it rests on `MIN_SUBJECTS_OF_LEVEL` or more, else that of all levels; failed rows do not
+    count. A rise is detectable from r = `sdc_percent` on, a fall from -100 r / (100 + r): the same factor down.
 
     Parameters
     ----------
