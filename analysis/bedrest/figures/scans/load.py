@@ -12,18 +12,14 @@ from bedrest.figures.scans.overlays import VisitView
 from bedrest.imaging.common_grid import labels_on
 from bedrest.imaging.resample import resample
 from bedrest.io.images.masks import read_label_map
-from bedrest.io.images.nifti import read_volume, same_grid
+from bedrest.io.images.nifti import read_volume
 from bedrest.io.results import StudyResults
-from bedrest.types import LabelMap, Volume
+from bedrest.measure.registry import VOLUME
+from bedrest.types import LabelMap, Volume, same_grid
 from bedrest.vocabulary import LEVELS, Contrast, MaskRole
 
 # The contrast in which discs are seen best comes first.
 PREFERRED = (Contrast.WATER, Contrast.T2, Contrast.OPPOSED, Contrast.IN_PHASE, Contrast.FAT)
-
-
-def every_subject(results: StudyResults, table: schemas.Table) -> pd.DataFrame:
-    """The slices of all subjects as one table."""
-    return results.read_subjects(results.read_manifest(schemas.SUBJECTS)["subject"], table)
 
 
 def visit_views(results: StudyResults, subject: str) -> list[VisitView]:
@@ -69,7 +65,7 @@ def shown_levels(change: pd.DataFrame, measures: pd.DataFrame) -> dict[str, str]
     if len(usable):
         most = usable.loc[usable["change_percent"].abs().idxmax()]
         shown[most["level"]] = f"changed most: {most['change_percent']:+.1f} % at {most['session']}"
-    measured = set(measures.loc[measures["volume_mm3"].notna(), "level"])
+    measured = set(measures.loc[measures[VOLUME.name].notna(), "level"])
     shown |= {level: shown.get(level, "") for level in ("L4-L5", "L5-S1") if level in measured}
     return {level: shown[level] for level in LEVELS if level in shown}
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bedrest.io.tables.frames import typed_frame
+from bedrest.measure.registry import VOLUME
 from bedrest.schemas import CONTRASTS, MARGINAL_MEANS, MODELS, TERMS, VARIANCES
 from bedrest.statistics.estimators.effect_size import hedges_g_of_t
 from bedrest.statistics.estimators.samples import MIN_SUBJECTS
@@ -95,8 +96,8 @@ def contrast_row(
     plan = model.plan
     pairs = {g: _with_both(model, g, session) for g in groups}
     row: Row = {
-        "formula": model.formula, "source": model.source, "level": model.level, "group": " - ".join(groups),
-        "reference_session": plan.reference_session, "session": session,
+        "formula": model.formula, "source": model.source, "measure": VOLUME.name, "level": model.level,
+        "group": " - ".join(groups), "reference_session": plan.reference_session, "session": session,
         "n": int(model.frame.loc[model.frame["group"].isin(groups), "subject"].nunique()),
         "n_pairs": sum(len(p) for p in pairs.values()),
         "n_missing": int(subjects["group"].isin(groups).sum()) - sum(len(p) for p in pairs.values()),
@@ -171,7 +172,7 @@ def _mean_row(model: CohortModel, group: str, session: str) -> Row:
     weights = (model.design.mean(session=session, **model.cell(group)) if estimable and model.design is not None
                else None)
     row: Row = {
-        "source": model.source, "level": model.level, "group": group, "session": session,
+        "source": model.source, "measure": VOLUME.name, "level": model.level, "group": group, "session": session,
         "n": int(model.frame.loc[in_group & (model.frame["session"] == session), "subject"].nunique()),
         "confidence_level": model.plan.confidence_level}
     if weights is None or model.tests is None:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from bedrest.errors import ManifestError
 from bedrest.io.tables.frames import typed_frame
+from bedrest.measure.registry import VOLUME
 from bedrest.schemas import SENSITIVITY
 from bedrest.statistics.estimators.bootstrap import cluster_bootstrap
 from bedrest.statistics.estimators.mean_tests import MeanTest
@@ -148,7 +149,7 @@ def _row(
     between = len(samples) - 1
     return {
         "analysis": test.descriptions[between], "formula": ("change in % ~ 1", "change in % ~ group")[between],
-        "source": source, "level": level, "group": " - ".join(groups),
+        "source": source, "measure": VOLUME.name, "level": level, "group": " - ".join(groups),
         "reference_session": plan.reference_session, "session": session, "n": n, "n_pairs": n,
         "n_missing": sum(s.n_missing for s in samples), "confidence_level": plan.confidence_level,
         **_columns(result),
