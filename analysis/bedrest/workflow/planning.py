@@ -14,10 +14,10 @@ from bedrest.errors import StudyError
 SIZES = (24, 250, 500, 1000, 2000)
 _HEAD = """# How often the statistics are wrong
 
-Synthetic cohorts of known truth, two groups dealt out in turn, four visits (before, two in bed, recovery) with true
-changes of +2, +4 and 0 % in both groups. Disc volume varies by 15 % between people; one disc's error has an SD of 1 %
-at the first visit and a variance that grows threefold to the last. `missing`: share of visits that never took place,
-any visit, the first included. `response SD`: spread between people of their true change at the last visit in bed.
+Synthetic cohorts of known truth, subjects assigned to two groups in turn, four visits (before, two in bed, recovery)
+with true changes of +2, +4 and 0 % in both groups. Disc volume varies by 15 % between subjects; one disc's error has an
+SD of 1 % at the first visit and a variance that grows threefold to the last. `missing`: share of visits that never took
+place, any visit, the first included. `response SD`: SD between subjects of their true change at the last visit in bed.
 
 - **no change**: rejections of "volume at recovery equals volume before", true in every cohort. Nominal 5 %.
 - **no difference**: rejections of "both groups changed alike at the last visit in bed", true. Nominal 5 %.
@@ -103,10 +103,8 @@ def _sizes(seed: int) -> Iterator[str]:
 
     import numpy as np
 
-    from bedrest.io.tables.frames import empty_table
-    from bedrest.schemas import ACCURACY, ARVD
     from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_study
-    from bedrest.statistics.study.cohort import AnalysisOptions, analyse
+    from bedrest.statistics.study.analysis import Analysis, AnalysisOptions
     from bedrest.statistics.study.sensitivity import Resampling
 
     for subjects in SIZES:
@@ -117,8 +115,7 @@ def _sizes(seed: int) -> Iterator[str]:
             begun = time.monotonic()
             if traced:
                 tracemalloc.start()
-            analyse(study, scenario.choices, AnalysisOptions(None, Resampling(seed=seed)),
-                    accuracy=empty_table(ACCURACY), arvd=empty_table(ARVD))
+            list(Analysis(study, scenario.plan, AnalysisOptions(resampling=Resampling(seed=seed))).tables())
             seconds.append(time.monotonic() - begun)
         peak = tracemalloc.get_traced_memory()[1] / 2**20
         tracemalloc.stop()
@@ -140,7 +137,8 @@ def print_power(planned: PlannedStudy, subjects: Sequence[int], *, replicates: i
     _one_thread_a_process()
     from bedrest.io.tables.typed_csv import write_table
     from bedrest.schemas import POWER
-    from bedrest.statistics.planning.power import Plan, power_frame
+    from bedrest.statistics.planning.power import PlannedStudy as PowerPlan
+    from bedrest.statistics.planning.power import power_frame
     from bedrest.statistics.planning.simulated_cohorts import Scenario
 
     p = planned
@@ -153,7 +151,7 @@ def print_power(planned: PlannedStudy, subjects: Sequence[int], *, replicates: i
         raise StudyError("2 or more visits, 1 to 7 levels, a share missing below 1 and a power between 0 and 1",
                          f"{p.visits}, {p.levels}, {p.missing}, {p.power}", "bedrest power", "Correct the numbers.")
     plans = [
-        Plan(Scenario(n, p.groups, (0.0,) * (p.visits - 1), error_sd_percent=p.cv_percent, variance_growth=p.growth,
+        PowerPlan(Scenario(n, p.groups, (0.0,) * (p.visits - 1), error_sd_percent=p.cv_percent, variance_growth=p.growth,
                       response_sd_percent=p.response_sd_percent, missing=p.missing, levels=p.levels),
              p.change_percent, p.power)
         for n in subjects

@@ -1,14 +1,13 @@
 """How large a study must be: power and smallest detectable change, by simulation with the model of the analysis.
 
 `bedrest power` prints the table. The tests do not depend on where the truth lies, so one set of cohorts without any
-effect gives the power for every effect. Everything is synthetic.
+effect gives the power for every effect. Everything is synthetic. Must not know images.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -18,16 +17,16 @@ from scipy import optimize, stats
 
 from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import POWER
-from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_cohort, work_units
+from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_cohort, simulator
 from bedrest.statistics.study.cohort_models import CohortModel, joint_model, level_model
 from bedrest.statistics.study.responses import LOG_SCALE
 from bedrest.vocabulary import LEVELS
 
-WITHIN, BETWEEN = "change within a group", "difference of change between groups"
+QUESTIONS = ("change within a group", "difference of change between groups")
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlannedStudy:
     """A study that is being planned.
 
     Attributes
@@ -44,12 +43,12 @@ class Plan:
     confidence_level: float = 0.95
 
 
-def power_frame(plans: Sequence[Plan], *, replicates: int, seed: int, processes: int = 1) -> pd.DataFrame:
+def power_frame(studies: Sequence[PlannedStudy], *, replicates: int, seed: int, processes: int = 1) -> pd.DataFrame:
     """Power of the test of the last visit in bed against the first visit, within a group and between two.
 
     Parameters
     ----------
-    plans : the studies
+    studies : the studies
     replicates : cohorts of each
     seed : results do not depend on `processes`
 
@@ -58,24 +57,23 @@ def power_frame(plans: Sequence[Plan], *, replicates: int, seed: int, processes:
     DataFrame, as in `schemas.POWER`
     """
     rows = []
-    with ProcessPoolExecutor(processes) as pool:
-        for number, plan in enumerate(plans):
-            null = replace(plan.scenario, changes_percent=(0.0,) * len(plan.scenario.changes_percent))
-            work = pool.map(partial(_estimates, null), *work_units(replicates, entropy=(seed, number)))
-            found = np.concatenate(list(work))
-            for n, question in enumerate((WITHIN, BETWEEN)[: null.groups]):
-                rows.append(_row(plan, question, found[:, n], replicates))
+    with simulator(processes) as simulate:
+        for number, planned in enumerate(studies):
+            null = replace(planned.scenario, changes_percent=(0.0,) * len(planned.scenario.changes_percent))
+            estimates = simulate(partial(_estimates, null), replicates=replicates, entropy=(seed, number))
+            rows += [_row(planned, question, estimates[:, n], replicates)
+                     for n, question in enumerate(QUESTIONS[: null.groups])]
     return typed_frame(rows, POWER)
 
 
 def power_of(effect: float, estimates: np.ndarray, *, confidence_level: float) -> float:
-    """Share of cohorts in which an effect would have been found.
+    """Share of cohorts in which an effect is significant.
 
     Parameters
     ----------
     effect : on the log scale, added to every estimate
     estimates : shape (r, 3): estimate without effect, standard error, degrees of freedom; NaN where there was no
-        answer, which counts as not found
+        answer, which counts as not significant
     confidence_level : of the two-sided test
 
     Examples
@@ -85,8 +83,8 @@ def power_of(effect: float, estimates: np.ndarray, *, confidence_level: float) -
     """
     limit = stats.t.ppf((1 + confidence_level) / 2, estimates[:, 2])
     with np.errstate(invalid="ignore"):
-        found = np.abs(estimates[:, 0] + effect) > limit * estimates[:, 1]
-    return float(found.mean())
+        significant = np.abs(estimates[:, 0] + effect) > limit * estimates[:, 1]
+    return float(significant.mean())
 
 
 def _estimates(scenario: Scenario, seed: np.random.SeedSequence, replicates: int) -> np.ndarray:
@@ -95,8 +93,8 @@ def _estimates(scenario: Scenario, seed: np.random.SeedSequence, replicates: int
     out = np.full((replicates, scenario.groups, 3), np.nan)
     for r in range(replicates):
         cohort = draw_cohort(scenario, rng)
-        model = (level_model(cohort, scenario.choices, level=LEVELS[-1]) if scenario.levels == 1
-                 else joint_model(cohort, scenario.choices))
+        model = (level_model(cohort, scenario.plan, level=LEVELS[-1]) if scenario.levels == 1
+                 else joint_model(cohort, scenario.plan))
         if model is not None:
             out[r] = _contrasts(model, scenario)
     return out
@@ -104,33 +102,32 @@ def _estimates(scenario: Scenario, seed: np.random.SeedSequence, replicates: int
 
 def _contrasts(model: CohortModel, scenario: Scenario) -> np.ndarray:
     out = np.full((scenario.groups, 3), np.nan)
-    last, first = scenario.sessions[-1], scenario.sessions[0]
-    if model.design is None or model.tests is None or not {first, last} <= set(model.sessions):
+    first, *others = scenario.plan.groups
+    if model.design is None or model.tests is None:
         return out
-    cells = [{"group": g} for g in scenario.choices.groups] if "group" in model.design.factors else [{}]
-    for n, minus in enumerate([None, *cells[1:]]):
-        weights = model.design.change("session", to=last, since=first, cell=cells[0], minus=minus)
+    for n, minus in enumerate([None, *(others if model.cell(first) else [])]):
+        weights = model.change_weights(scenario.sessions[-1], group=first, minus=minus)
         if weights is not None:
-            found = model.tests.contrast(weights)
-            out[n] = found.estimate, found.se, found.df
+            comparison = model.tests.contrast(weights)
+            out[n] = comparison.estimate, comparison.se, comparison.df
     return out
 
 
-def _row(plan: Plan, question: str, estimates: np.ndarray, replicates: int) -> dict[str, object]:
-    scenario = plan.scenario
+def _row(planned: PlannedStudy, question: str, estimates: np.ndarray, replicates: int) -> dict[str, object]:
+    scenario = planned.scenario
 
     def power(percent: float) -> float:
-        return power_of(LOG_SCALE * math.log1p(percent / 100), estimates, confidence_level=plan.confidence_level)
+        return power_of(LOG_SCALE * math.log1p(percent / 100), estimates, confidence_level=planned.confidence_level)
 
     highest = 1000.0
-    reached = power(highest) >= plan.power
-    smallest = optimize.brentq(lambda c: power(c) - plan.power, 1e-6, highest, xtol=1e-4) if reached else math.nan
+    reached = power(highest) >= planned.power
+    smallest = optimize.brentq(lambda c: power(c) - planned.power, 1e-6, highest, xtol=1e-4) if reached else math.nan
     return {
         "question": question, "subjects": scenario.subjects, "groups": scenario.groups,
         "visits": len(scenario.sessions), "levels": scenario.levels, "error_sd_percent": scenario.error_sd_percent,
         "variance_growth": scenario.variance_growth, "response_sd_percent": scenario.response_sd_percent,
-        "missing_percent": 100 * scenario.missing, "change_percent": plan.change_percent,
-        "power": power(plan.change_percent), "wanted_power": plan.power, "smallest_change_percent": smallest,
-        "confidence_level": plan.confidence_level, "replicates": replicates,
+        "missing_percent": 100 * scenario.missing, "change_percent": planned.change_percent,
+        "power": power(planned.change_percent), "wanted_power": planned.power, "smallest_change_percent": smallest,
+        "confidence_level": planned.confidence_level, "replicates": replicates,
         "no_answer_percent": 100 * float(np.isnan(estimates[:, 0]).mean()),
     }
