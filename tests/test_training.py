@@ -17,6 +17,7 @@ from bedrest.cli.parser import main
 from bedrest.errors import GeometryError, ImageError, OutputError, StudyError, WeightsError
 from bedrest.io.files import sha256_of
 from bedrest.io.results import StudyResults
+from bedrest.io.tables.frames import typed_frame
 from bedrest.phantom.paint import Painting
 from bedrest.phantom.tissues import Tissue
 from bedrest.segmentation.network import Architecture, build_network
@@ -36,7 +37,6 @@ from bedrest.segmentation.training.finetune import (
 from bedrest.segmentation.training.fit import FitPlan, fit
 from bedrest.segmentation.training.labelled import disc_dice, label_scan, training_target
 from bedrest.segmentation.weights import Calibration, TrainedNetwork, chosen_weights, load_weights, save_weights
-from bedrest.tables.frames import typed_frame
 from bedrest.tables.training import accuracy_by_level, disc_by_disc
 from bedrest.types import Grid, LabelMap, Scan, Segmentation, Volume
 from bedrest.vocabulary import Contrast

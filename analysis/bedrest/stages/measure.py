@@ -13,7 +13,7 @@ from bedrest.imaging.common_grid import contrasts_at, labels_on
 from bedrest.io.files import sha256_of
 from bedrest.io.images.masks import read_label_map
 from bedrest.io.images.nifti import RESAMPLE_ON_REQUEST, read_volume
-from bedrest.io.tables.typed_csv import concat_tables, empty_table
+from bedrest.io.tables.frames import concat_tables, empty_table
 from bedrest.longitudinal.error_model import load_errors
 from bedrest.measure.agreement import DiscAgreement, compare_masks, name_binary_reference
 from bedrest.measure.discs import measure_discs

@@ -17,7 +17,7 @@ from bedrest.io.files import sha256_of
 from bedrest.io.images.masks import read_label_map
 from bedrest.io.manifest.entries import InputProblem
 from bedrest.io.results import StudyResults
-from bedrest.io.tables.typed_csv import typed
+from bedrest.io.tables.frames import typed
 from bedrest.schemas import EDITED_MASKS
 from bedrest.settings import Study
 from bedrest.types import Grid, LabelMap, require_same_grid
