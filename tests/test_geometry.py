@@ -16,7 +16,7 @@ from bedrest.cli.parser import main
 from bedrest.errors import GeometryError
 from bedrest.imaging.common_grid import contrasts_at, labels_on, scan_on_one_grid
 from bedrest.imaging.crop import box_around, crop_grid
-from bedrest.imaging.orientation import turn_to_ras
+from bedrest.imaging.orientation import reorient_to_ras
 from bedrest.io.images.masks import read_label_map
 from bedrest.io.images.nifti import read_scan, read_volume
 from bedrest.io.manifest.resolve import build_manifest, check_manifest
@@ -171,12 +171,12 @@ def test_all_48_orders_look_the_same_to_the_network(rng):
     """What it is given does not differ by a bit, on a grid turned by 5, -9 and 20 degrees; nor what comes back."""
     grid = turned(plain_grid(), (5, -9, 20))
     data = rng.random(grid.shape).astype(np.float32)
-    first = turn_to_ras(grid)
+    first = reorient_to_ras(grid)
     for order in ORDERS:
-        turn = turn_to_ras(order.grid(grid))
-        np.testing.assert_array_equal(turn.apply(order.data(data)), first.apply(data))
-        assert turn.turned.max_corner_distance_mm(first.turned) < 1e-9
-        np.testing.assert_array_equal(turn.undo(first.apply(data)), order.data(data))
+        reorientation = reorient_to_ras(order.grid(grid))
+        np.testing.assert_array_equal(reorientation.apply(order.data(data)), first.apply(data))
+        assert reorientation.ras.max_corner_distance_mm(first.ras) < 1e-9
+        np.testing.assert_array_equal(reorientation.undo(first.apply(data)), order.data(data))
 
 
 @pytest.mark.slow

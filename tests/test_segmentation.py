@@ -8,7 +8,7 @@ import pytest
 import torch
 from bedrest.errors import StudyError, WeightsError
 from bedrest.imaging.crop import box_around, box_of, crop_grid
-from bedrest.imaging.orientation import turn_to_ras
+from bedrest.imaging.orientation import reorient_to_ras
 from bedrest.imaging.resample import grid_with_spacing, resample
 from bedrest.io.images.read_ahead import read_ahead
 from bedrest.phantom.paint import paint, paint_levels
@@ -29,15 +29,15 @@ def test_turning_goes_and_comes_back(codes, rng):
     affine = nib.orientations.inv_ornt_aff(
         nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt(codes)),
         (5, 6, 7))
-    turn = turn_to_ras(Grid((5, 6, 7), affine))
-    assert nib.aff2axcodes(turn.turned.affine_ras_mm) == ("R", "A", "S")
-    np.testing.assert_array_equal(turn.undo(turn.apply(data)), data)
+    reorientation = reorient_to_ras(Grid((5, 6, 7), affine))
+    assert nib.aff2axcodes(reorientation.ras.affine_ras_mm) == ("R", "A", "S")
+    np.testing.assert_array_equal(reorientation.undo(reorientation.apply(data)), data)
     # one voxel stays at its place in the world
     index = np.array([1, 2, 3])
     marked = np.zeros(data.shape)
     marked[tuple(index)] = 1
-    there = np.argwhere(turn.apply(marked))[0]
-    np.testing.assert_allclose(turn.turned.affine_ras_mm @ [*there, 1], affine @ [*index, 1], atol=1e-9)
+    there = np.argwhere(reorientation.apply(marked))[0]
+    np.testing.assert_allclose(reorientation.ras.affine_ras_mm @ [*there, 1], affine @ [*index, 1], atol=1e-9)
 
 
 def test_resampling_keeps_a_linear_ramp_and_the_field_of_view():

@@ -55,13 +55,13 @@ MEASURES = Table("measures", "one row a disc, visit and mask source", (
 
 JOINT = Table("joint", "volumes from all visits of a subject together, one row a disc and visit", (
     col.SUBJECT, col.SESSION, col.LEVEL,
-    Col("contrasts", "str", "contrasts that every visit has, joined by +; no others were looked at"),
-    Col("looks", "int", "times the network looked, each time on another part of its grid", "1", minimum=1),
-    Col("volume_mm3", "float", "mean of the looks: summed probabilities", "mm3", minimum=0),
+    Col("contrasts", "str", "contrasts that every visit has, joined by +; no others were used"),
+    Col("grid_shifts", "int", "times the disc was segmented, each time with the grid shifted", "1", minimum=1),
+    Col("volume_mm3", "float", "summed probabilities, mean over the grid shifts", "mm3", minimum=0),
     num("volume_single_mm3", "from this visit's automatic mask alone", "mm3", 0),
-    num("looks_sd_percent", "SD over the looks, of volume_mm3", "%", 0),
-    num("softness", "share of the volume that is undecided: sum of p (1 - p) over sum of p", "1", 0),
-    num("turn_deg", "how far this visit was turned towards the mean of the visits", "degree", 0),
+    num("grid_shifts_sd_percent", "SD of volume_mm3 over the grid shifts", "%", 0),
+    num("boundary_uncertainty", "undecided share of the volume: sum of p (1 - p) over sum of p", "1", 0),
+    num("rotation_deg", "angle by which the visit was rotated to the mean pose of the visits", "degree", 0),
 ), ("subject", "session", "level"))
 
 SPINE_MEASURES = Table("spine_measures", "one row a visit and mask source", (

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from bedrest.anatomy.structures import Structure
 from bedrest.imaging.crop import box_around, box_of, crop_grid
-from bedrest.imaging.orientation import Reorientation, turn_to_ras
+from bedrest.imaging.orientation import Reorientation, reorient_to_ras
 from bedrest.imaging.resample import grid_with_spacing, resample
 from bedrest.segmentation.forward import forward
 from bedrest.segmentation.network import LOCATOR_SPACING_MM, WORKING_SPACING_MM
@@ -35,7 +35,7 @@ class Probabilities:
     data : float32, (5, I, J, K), sums to 1 over the first axis; axes right, front, head
     grid : Grid
         The part of the working grid that holds the spine.
-    turn : Reorientation
+    reorientation : Reorientation
         From the scan's stored axes to right, front, head.
     by_level : mapping of level to float
         From the calibration used; not in `data` yet, as levels are told from it.
@@ -45,21 +45,21 @@ class Probabilities:
 
     data: NDArray[np.float32]
     grid: Grid
-    turn: Reorientation
+    reorientation: Reorientation
     by_level: Mapping[str, float]
     notes: tuple[str, ...] = ()
 
 
 def predict(trained: TrainedNetwork, scan: Scan, device: str) -> Probabilities:
     """Probabilities from every contrast the scan has."""
-    turn = turn_to_ras(scan.grid)
-    turned = {c: turn.apply(v.data) for c, v in scan.contrasts.items()}
-    working = grid_with_spacing(turn.turned, WORKING_SPACING_MM)
-    front_back, notes = find_spine(trained, turned, turn.turned, working, device)
+    reorientation = reorient_to_ras(scan.grid)
+    turned = {c: reorientation.apply(v.data) for c, v in scan.contrasts.items()}
+    working = grid_with_spacing(reorientation.ras, WORKING_SPACING_MM)
+    front_back, notes = find_spine(trained, turned, reorientation.ras, working, device)
     grid = crop_grid(working, (slice(0, working.shape[0]), front_back, slice(0, working.shape[2])))
-    scores = forward(trained.network, network_input(turned, turn.turned, grid), device)
+    scores = forward(trained.network, network_input(turned, reorientation.ras, grid), device)
     calibration = trained.calibration.given(turned)
-    return Probabilities(calibrated(scores.data, calibration), grid, turn, calibration.by_level,
+    return Probabilities(calibrated(scores.data, calibration), grid, reorientation, calibration.by_level,
                          (*notes, *scores.notes))
 
 

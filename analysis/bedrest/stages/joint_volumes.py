@@ -13,8 +13,8 @@ from bedrest.io.images.masks import read_label_map
 from bedrest.io.images.nifti import read_volume
 from bedrest.io.tables.frames import empty_table
 from bedrest.longitudinal.error_model import load_errors
-from bedrest.longitudinal.joint_volumes import joint_volumes, poses_of, see
-from bedrest.longitudinal.level_matching import SeenDisc, match_levels
+from bedrest.longitudinal.joint_volumes import joint_volumes, poses_of, prepare_visit
+from bedrest.longitudinal.level_matching import PlacedDisc, match_levels
 from bedrest.longitudinal.poses import Pose
 from bedrest.measure.volumes import volumes_from_probability
 from bedrest.segmentation.device import resolve_device
@@ -66,9 +66,9 @@ def _read(job: Job, visit: Visit, record: pd.Series) -> _Segmented | None:
     return _Segmented(visit, poses_of(discs, probability), volumes_from_probability(probability, discs))
 
 
-def _discs(found: _Segmented, findings: pd.DataFrame) -> list[SeenDisc]:
+def _discs(found: _Segmented, findings: pd.DataFrame) -> list[PlacedDisc]:
     own = findings.set_index("label")
-    return [SeenDisc(k, own.loc[k, "level"], float(own.loc[k, "level_confidence"]), found.poses[k],
+    return [PlacedDisc(k, own.loc[k, "level"], float(own.loc[k, "level_confidence"]), found.poses[k],
                      found.volumes_mm3[k]) for k in sorted(found.poses) if k in own.index]
 
 
@@ -77,7 +77,7 @@ def _joint(job: Job, segmented: dict[str, _Segmented]) -> pd.DataFrame:
     use_threads(device, job.threads)
     weights = chosen_weights(job.study.weights)
     trained, errors = loaded_weights(weights), load_errors(weights, sha256=sha256_of(weights))
-    seen = {s: see(scan, found.poses) for s, found in segmented.items()
+    seen = {s: prepare_visit(scan, found.poses) for s, found in segmented.items()
             if (scan := images_of(found.visit, resample=job.study.images.resample)) is not None}
     volumes = [v for label in LEVEL_OF_LABEL for v in joint_volumes(trained, seen, label, device=device, errors=errors)]
     return joint_frame(volumes, subject=job.subject, single_mm3={s: f.volumes_mm3 for s, f in segmented.items()})

@@ -35,9 +35,10 @@ def joint_frame(volumes: Iterable[JointVolume], *, subject: str, single_mm3: Map
     """
     rows = [{
         "subject": subject, "session": v.session, "level": LEVEL_OF_LABEL[v.label],
-        "contrasts": key_of(v.contrasts), "looks": len(v.looks_mm3),
+        "contrasts": key_of(v.contrasts), "grid_shifts": len(v.shift_volumes_mm3),
         "volume_mm3": v.volume_mm3, "volume_single_mm3": single_mm3[v.session].get(v.label),
-        "looks_sd_percent": 100 * v.looks_sd_mm3 / v.volume_mm3, "softness": v.softness, "turn_deg": v.turn_deg,
+        "grid_shifts_sd_percent": 100 * v.grid_shifts_sd_mm3 / v.volume_mm3,
+        "boundary_uncertainty": v.boundary_uncertainty, "rotation_deg": v.rotation_deg,
     } for v in volumes]
     return typed_frame(rows, JOINT)
 
@@ -99,11 +100,11 @@ def with_errors(measures: pd.DataFrame, joint: pd.DataFrame, records: pd.DataFra
     own = measures[(measures["mask_origin"] == MaskOrigin.AUTOMATIC) & (measures["status"] != Status.FAILED)]
     for row in own.itertuples():
         joined = row.volume_method == VolumeMethod.JOINT
-        seen = together.loc[(row.session, row.level)] if joined else None
-        errors = model.given(alone[row.session] if seen is None else seen["contrasts"], row.volume_method)
+        joint_row = together.loc[(row.session, row.level)] if joined else None
+        errors = model.given(alone[row.session] if joint_row is None else joint_row["contrasts"], row.volume_method)
         if errors is None:
             continue
-        softness = 0.0 if seen is None else float(seen["softness"])
-        out.loc[row.Index, "volume_se_mm3"] = row.volume_mm3 * errors.truth.sd(softness)
-        out.loc[row.Index, "volume_repeat_sd_mm3"] = row.volume_mm3 * errors.repeat.sd(softness)
+        uncertainty = 0.0 if joint_row is None else float(joint_row["boundary_uncertainty"])
+        out.loc[row.Index, "volume_se_mm3"] = row.volume_mm3 * errors.truth.sd(uncertainty)
+        out.loc[row.Index, "volume_repeat_sd_mm3"] = row.volume_mm3 * errors.repeat.sd(uncertainty)
     return out

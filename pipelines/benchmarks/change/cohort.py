@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from bedrest.io.tables.frames import typed_frame
 from bedrest.longitudinal.error_model import ErrorModel
-from bedrest.longitudinal.joint_volumes import joint_volumes, poses_of, see
+from bedrest.longitudinal.joint_volumes import joint_volumes, poses_of, prepare_visit
 from bedrest.measure.volumes import volumes_from_probability
 from bedrest.phantom.paint import paint
 from bedrest.phantom.random_spine import Spine, draw_spine
@@ -124,13 +124,13 @@ def measure_person(trained: TrainedNetwork, index: int, seed: int, device: str, 
     A disc that was not found has no volume and says so; it is never 0.
     """
     rows: dict[tuple[str, int], dict[str, object]] = {}
-    seen = {}
+    prepared = {}
     for visit, spine, scan in draw_person(index, seed, condition):
         found = segment(trained, scan, device=device)
         true, voxel_mm3 = spine.volumes_mm3(), found.discs.grid.voxel_volume_mm3
         single = volumes_from_probability(found.disc_probability, found.discs)
         counts = np.bincount(found.discs.data.ravel(), minlength=max(LEVEL_OF_LABEL) + 1)
-        seen[visit] = see(scan, poses_of(found.discs, found.disc_probability))
+        prepared[visit] = prepare_visit(scan, poses_of(found.discs, found.disc_probability))
         for label, level in LEVEL_OF_LABEL.items():
             row = {"condition": condition.name, "contrasts": key_of(scan.contrasts), "subject": f"sub-{index + 1:02d}",
                    "session": visit, "level": level, "true_mm3": true[level], "reason": "not found"}
@@ -139,8 +139,9 @@ def measure_person(trained: TrainedNetwork, index: int, seed: int, device: str, 
                         "reason": "nothing where the visits meet"}
             rows[visit, label] = row
     for label in LEVEL_OF_LABEL:
-        for j in joint_volumes(trained, seen, label, device=device, errors=errors):
+        for j in joint_volumes(trained, prepared, label, device=device, errors=errors):
             if j.volume_mm3 > 0:
-                rows[j.session, label] |= {"joint_mm3": j.volume_mm3, "looks_sd_mm3": j.looks_sd_mm3,
-                                           "softness": j.softness, "turn_deg": j.turn_deg, "reason": ""}
+                rows[j.session, label] |= {
+                    "joint_mm3": j.volume_mm3, "grid_shifts_sd_mm3": j.grid_shifts_sd_mm3,
+                    "boundary_uncertainty": j.boundary_uncertainty, "rotation_deg": j.rotation_deg, "reason": ""}
     return typed_frame(rows.values(), CHANGE_DISCS)

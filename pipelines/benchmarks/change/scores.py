@@ -78,11 +78,11 @@ def pairs_of(frame: pd.DataFrame, way: Way) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        subject, level, session; before_mm3, after_mm3, true_before_mm3, true_after_mm3; softness_before,
-        softness_after; change_percent, true_percent, each of its own baseline volume; error_percent, the first minus
-        the second.
+        subject, level, session; before_mm3, after_mm3, true_before_mm3, true_after_mm3; boundary_uncertainty_before,
+        boundary_uncertainty_after; change_percent, true_percent, each of its own baseline volume; error_percent, the
+        first minus the second.
     """
-    named = {way.column: "mm3", "true_mm3": "true_mm3", "softness": "softness"}
+    named = {way.column: "mm3", "true_mm3": "true_mm3", "boundary_uncertainty": "boundary_uncertainty"}
     own = frame[["subject", "level", "session"]].assign(
         **{name: frame[column].astype(float) for column, name in named.items()})
     first = own[own["session"] == BASELINE].drop(columns="session")
@@ -135,12 +135,13 @@ def summarise_way(frame: pd.DataFrame, way: Way, errors: Errors | None) -> WaySu
 def _with_intervals(summary: WaySummary, frame: pd.DataFrame, pairs: pd.DataFrame, way: Way, errors: Errors
                     ) -> WaySummary:
     """The summary with what standard errors say. Comparisons with what is not a number are false, as they must be."""
-    truth_sd = [errors.truth.sd(s) for s in _softness(frame["softness"], way)]
+    truth_sd = [errors.truth.sd(s) for s in _uncertainty_of(frame["boundary_uncertainty"], way)]
     volume_reach = half_width(1) * frame[way.column] * truth_sd
     reach = half_width(1) * pd.Series([
         change_se_percent(change, errors.repeat.sd(before), errors.repeat.sd(after))
-        for change, before, after in zip(pairs["change_percent"], _softness(pairs["softness_before"], way),
-                                         _softness(pairs["softness_after"], way), strict=True)],
+        for change, before, after in zip(
+            pairs["change_percent"], *(_uncertainty_of(pairs[f"boundary_uncertainty_{when}"], way)
+                                       for when in ("before", "after")), strict=True)],
         pairs.index, dtype=float)
     same, more, change = pairs["session"] == REPEAT, pairs["session"] == GROWN, pairs["change_percent"]
     return replace(
@@ -151,9 +152,9 @@ def _with_intervals(summary: WaySummary, frame: pd.DataFrame, pairs: pd.DataFram
         change_covered=100 * _mean(pairs["error_percent"].abs() <= reach))
 
 
-def _softness(softness: pd.Series, way: Way) -> pd.Series:
-    """What errors of this way depend on: softness is known of joint volumes alone."""
-    return softness if way.method == VolumeMethod.JOINT else pd.Series(0.0, softness.index)
+def _uncertainty_of(values: pd.Series, way: Way) -> pd.Series:
+    """Boundary uncertainty, which is known of joint volumes alone; 0 for any other way."""
+    return values if way.method == VolumeMethod.JOINT else pd.Series(0.0, values.index)
 
 
 def _mean(values: Iterable[float]) -> float:

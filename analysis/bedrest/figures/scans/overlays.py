@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from bedrest.figures.style import empty_figure, new_figure, styled
-from bedrest.imaging.orientation import turn_to_ras
+from bedrest.imaging.orientation import reorient_to_ras
 from bedrest.types import LabelMap, Volume
 from bedrest.vocabulary import LEVEL_OF_LABEL
 
@@ -89,18 +89,18 @@ def sagittal_views(views: Sequence[VisitView]) -> Figure:
 
 
 def _plane(view: VisitView) -> _Plane:
-    turn = turn_to_ras(view.image.grid)
-    mask = turn.apply(view.mask.data)
+    reorientation = reorient_to_ras(view.image.grid)
+    mask = reorientation.apply(view.mask.data)
     spots = np.argwhere((mask > 0) & (mask <= max(LEVEL_OF_LABEL))) if (mask > 0).any() else np.empty((0, 3))
     if not len(spots):
         spots = np.argwhere(mask > 0) if (mask > 0).any() else np.array([[n // 2 for n in mask.shape]])
     centre = spots.mean(axis=0)
     x = round(float(centre[0]))
-    _, dy, dz = turn.turned.spacing_mm
+    _, dy, dz = reorientation.ras.spacing_mm
     extent = ((-0.5 - centre[1]) * dy, (mask.shape[1] - 0.5 - centre[1]) * dy,
               (-0.5 - centre[2]) * dz, (mask.shape[2] - 0.5 - centre[2]) * dz)
-    reference, before = (None if m is None else turn.apply(m.data)[x] for m in (view.reference, view.before))
-    return _Plane(turn.apply(view.image.data)[x], mask[x], reference, before, extent)
+    reference, before = (None if m is None else reorientation.apply(m.data)[x] for m in (view.reference, view.before))
+    return _Plane(reorientation.apply(view.image.data)[x], mask[x], reference, before, extent)
 
 
 def _bounds(plane: _Plane) -> tuple[float, float, float, float]:

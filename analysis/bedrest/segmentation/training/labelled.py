@@ -16,7 +16,7 @@ from torch import nn
 from bedrest.anatomy.structures import Structure
 from bedrest.errors import ImageError
 from bedrest.imaging.crop import Box, box_around, crop_grid
-from bedrest.imaging.orientation import turn_to_ras
+from bedrest.imaging.orientation import reorient_to_ras
 from bedrest.imaging.resample import grid_with_spacing, resample
 from bedrest.segmentation.forward import forward
 from bedrest.segmentation.network import WORKING_SPACING_MM
@@ -86,12 +86,12 @@ def label_scan(scan: Scan, mask: LabelMap, teacher: TrainedNetwork, device: str,
         raise ImageError("labels 1 = L5-S1 ... 7 = T11-T12, or 101, 102, ... for discs without a name",
                          f"labels {unknown[:5]}" if unknown else "an empty mask", where,
                          "Renumber the mask, or take the visit's mask out of the study.")
-    turn = turn_to_ras(scan.grid)
-    working = grid_with_spacing(turn.turned, WORKING_SPACING_MM)
-    discs = resample(turn.apply((mask.data > 0).astype(np.float32)), turn.turned, working, order=1)
+    reorientation = reorient_to_ras(scan.grid)
+    working = grid_with_spacing(reorientation.ras, WORKING_SPACING_MM)
+    discs = resample(reorientation.apply((mask.data > 0).astype(np.float32)), reorientation.ras, working, order=1)
     box = _around(discs, working.spacing_mm, where)
     grid, discs = crop_grid(working, box), discs[box]
-    image = network_input({c: turn.apply(v.data) for c, v in scan.contrasts.items()}, turn.turned, grid)
+    image = network_input({c: reorientation.apply(v.data) for c, v in scan.contrasts.items()}, reorientation.ras, grid)
     channels = tuple(i for i, c in enumerate(Contrast) if c in scan.contrasts)
     taught = calibrated(forward(teacher.network, image, device).data, teacher.calibration.given(scan.contrasts))
     target = training_target(discs, taught, float(grid.spacing_mm[2]))
