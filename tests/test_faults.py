@@ -62,7 +62,8 @@ def test_a_folder_that_may_not_be_written_is_a_clear_error(study, monkeypatch):
 
 
 def stage(study: Path, name: str, subject: str, reads: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "bedrest.stages.stages", name, "study.toml", "--output", "out", "--subject",
+    return subprocess.run([sys.executable, "-m", "bedrest.stages.stages",
+                           name, "study.toml", "--output", "out", "--subject",
                            subject, "--device", "cpu", "--record", f"work/_records/{name}/{subject}.json"],
                           cwd=study, input=reads, capture_output=True, text=True, timeout=300)
 

@@ -258,7 +258,7 @@ def test_resampling_keeps_what_is_linear_in_the_world_on_any_grid():
     first, other = plain_grid(), other_grid()
     scan = scan_on_one_grid({Contrast.WATER: Volume(ramp(first), first), Contrast.FAT: Volume(ramp(other), other)},
                             where="A 1")
-    seen = ~scan.unseen[Contrast.FAT]
+    seen = ~scan.outside_fov[Contrast.FAT]
     inner = seen.copy()
     for axis in range(3):  # half a voxel at the rim of a field of view takes the value of the last voxel
         inner &= np.roll(seen, 1, axis) & np.roll(seen, -1, axis)
@@ -278,7 +278,7 @@ def test_a_contrast_in_another_order_of_axes_is_the_same_voxels(rng):
         moved = Volume(order.data(data), order.grid(grid))
         scan = scan_on_one_grid({Contrast.WATER: Volume(data, grid), Contrast.FAT: moved}, where="A 1")
         np.testing.assert_allclose(scan.contrasts[Contrast.FAT].data, data, atol=1e-5)
-        assert not scan.unseen and bool(scan.notes) == (order != STRAIGHT)
+        assert not scan.outside_fov and bool(scan.notes) == (order != STRAIGHT)
         back = labels_on(LabelMap(order.data((data > 0.5).astype(np.int32)), order.grid(grid)), grid, where="A 1")
         np.testing.assert_array_equal(back.data, data > 0.5)
 

@@ -1,4 +1,4 @@
-"""The engine's one door: a scan in, named discs in the scan's own grid out."""
+"""The entry point of segmentation: a scan in, named discs on its grid out. Knows nothing of files and measures."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _neighbours(probabilities: Probabilities, discs: NDArray[np.int32], part: Gr
 
 
 def _whole(data: NDArray[Any], box: Box, probabilities: Probabilities) -> NDArray[Any]:
-    """A part on the scan's turned grid -> the whole of the scan as stored, zero elsewhere."""
+    """A part of the reoriented grid, put back into the whole scan as stored; zero elsewhere."""
     out = np.zeros(probabilities.reorientation.ras.shape, data.dtype)
     out[box] = data
     return np.ascontiguousarray(probabilities.reorientation.undo(out))

@@ -1,4 +1,4 @@
-"""One pass of a network over an image: dense where memory allows, in tiles where it does not, on the CPU at the last.
+"""One pass of a network over an image: dense where memory allows, else in tiles, on the CPU as the last resort.
 
 Knows nothing of scans and anatomy.
 """
@@ -21,13 +21,13 @@ TILE = (48, 160, 160)
 
 @dataclass(frozen=True, eq=False)
 class Logits:
-    """Logits before softmax.
+    """Output of a network before softmax.
 
     Attributes
     ----------
     data : float32 tensor, (S, I, J, K), on the CPU
     notes : tuple of str
-        What had to be done differently for want of memory; empty when nothing.
+        What had to be done differently for lack of memory; usually empty.
     """
 
     data: torch.Tensor
@@ -75,11 +75,11 @@ def _run(network: torch.nn.Module, image: NDArray[np.float32], device: str, *, w
     deterministic = torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False)
     with torch.inference_mode(), mixed_precision(device), deterministic:
         if whole:
-            scores = network(tensor.to(device, memory_format=torch.channels_last_3d))
+            logits = network(tensor.to(device, memory_format=torch.channels_last_3d))
         else:
             from monai.inferers import sliding_window_inference
 
-            scores = sliding_window_inference(tensor, TILE, 1, network, overlap=0.25, mode="gaussian",
+            logits = sliding_window_inference(tensor, TILE, 1, network, overlap=0.25, mode="gaussian",
                                               sw_device=device, device="cpu")
-    result: torch.Tensor = scores[0, :, : shape[0], : shape[1], : shape[2]].float().cpu()
+    result: torch.Tensor = logits[0, :, : shape[0], : shape[1], : shape[2]].float().cpu()
     return result

@@ -2,8 +2,8 @@
 
 The network says what is disc, vertebra and sacrum; this module decides which disc lies between a vertebra and the
 sacrum (L5-S1) and counts upwards, leaving a gap where a disc is missing. Without a sacrum in view discs stay unnamed
-and say so; where two discs could be L5-S1 the names are flagged. How many lumbar vertebrae a person has cannot be told
-from here. Knows nothing of intensities.
+and say so; where two discs could be L5-S1 the names are flagged. The number of lumbar vertebrae of a subject cannot
+be determined from these images. Knows nothing of intensities.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from bedrest.types import DiscFinding, Grid
 from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_NOT_TOLD, LEVEL_OF_LABEL, LEVEL_UNCERTAIN, Status
 
 MISSING_GAP = 1.55  # a gap this many times the usual one hides a disc
-ACROSS_A_GAP = 0.9  # certainty left to names above an inferred gap
+GAP_CONFIDENCE = 0.9  # factor of the confidence of names above an inferred gap
 MIN_LEVEL_CONFIDENCE = 0.70  # names below this confidence are flagged; two places equally likely give 0.5
-LOW_PROBABILITY = 0.80
+MIN_MEAN_PROBABILITY = 0.80
 MAX_GAP_MM = 75.0
-LEAST_DOUBT = 0.02  # what one look at a disc's neighbour leaves open at best
-LARGE_REMNANT = 0.3  # a disc inside the sacrum this large beside L5-S1 speaks for a transitional vertebra
+MIN_DOUBT = 0.02  # that a disc's neighbour is bone of the other kind, at the least
+LARGE_REMNANT = 0.3  # size of a disc inside the sacrum, relative to L5-S1, that suggests a transitional vertebra
 
 Labels = NDArray[np.int32]
 
@@ -74,13 +74,13 @@ def name_discs(probabilities: NDArray[np.float32], grid: Grid) -> NamedDiscs:
 
 
 def _lumbosacral(discs: list[DiscRegion]) -> tuple[int | None, float]:
-    """Which of `discs`, from the bottom up, is L5-S1, and with what probability; none where no sacrum is in view.
+    """Index of L5-S1 in `discs`, from the bottom up, and its probability; None where no sacrum is in view.
 
-    Each stretch below a disc is sacrum or vertebra; all that is sacrum lies below all that is vertebra. The
-    probability of each place of the border is the product over stretches.
+    Each gap below a disc is sacrum or vertebra, all sacrum below all vertebrae. The probability of each position of
+    the border is the product over the gaps.
     """
     below = [discs[0].below, *(low.above + high.below for low, high in pairwise(discs))]
-    sacrum = [float(np.clip(s / (s + v) if s + v > 0 else 0.5, LEAST_DOUBT, 1 - LEAST_DOUBT)) for s, v in below]
+    sacrum = [float(np.clip(s / (s + v) if s + v > 0 else 0.5, MIN_DOUBT, 1 - MIN_DOUBT)) for s, v in below]
     likelihood = [np.prod(sacrum[:n]) * np.prod([1 - p for p in sacrum[n:]]) for n in range(len(discs) + 1)]
     best = int(np.argmax(likelihood))
     return (best - 1 if best else None), float(likelihood[best] / np.sum(likelihood))
@@ -98,10 +98,10 @@ def _unnamed(components: Labels, disc: NDArray[np.float32], discs: list[DiscRegi
     reason = f"{LEVEL_NOT_TOLD}: the sacrum is not in view, so levels cannot be counted"
     findings = [DiscFinding(k, level, Status.FAILED, reason, float("nan")) for k, level in LEVEL_OF_LABEL.items()]
     for i, d in enumerate(discs):
-        mine = components == d.number
-        labels[mine] = FIRST_UNNAMED_LABEL + i
+        voxels = components == d.number
+        labels[voxels] = FIRST_UNNAMED_LABEL + i
         findings.append(DiscFinding(FIRST_UNNAMED_LABEL + i, f"unnamed-{i + 1}", Status.FLAGGED, reason,
-                                    float(disc[mine].mean())))
+                                    float(disc[voxels].mean())))
     return NamedDiscs(labels, tuple(findings), (*warnings, reason))
 
 
@@ -116,19 +116,19 @@ def _named(components: Labels, disc: NDArray[np.float32], discs: list[DiscRegion
             break
         across = gap > MISSING_GAP * usual
         label += 2 if across else 1
-        confidence *= ACROSS_A_GAP if across else 1.0
+        confidence *= GAP_CONFIDENCE if across else 1.0
         region_of[label], confidence_of[label] = d, confidence
     labels, findings = np.zeros_like(components), []
     for k, level in LEVEL_OF_LABEL.items():
         if k not in region_of:
             findings.append(DiscFinding(k, level, Status.FAILED, _why_missing(k, max(region_of)), float("nan")))
             continue
-        mine = components == region_of[k].number
-        labels[mine] = k
-        mean = float(disc[mine].mean())
+        voxels = components == region_of[k].number
+        labels[voxels] = k
+        mean = float(disc[voxels].mean())
         reasons = []
-        if mean < LOW_PROBABILITY:
-            reasons.append(f"low confidence: mean probability {mean:.2f}, expected at least {LOW_PROBABILITY}")
+        if mean < MIN_MEAN_PROBABILITY:
+            reasons.append(f"low confidence: mean probability {mean:.2f}, expected at least {MIN_MEAN_PROBABILITY}")
         if confidence_of[k] < MIN_LEVEL_CONFIDENCE:
             reasons.append(f"{LEVEL_UNCERTAIN}: {confidence_of[k]:.2f} sure that this is {level}, as the border "
                            "between sacrum and vertebrae is not clear")

@@ -1,6 +1,6 @@
 """Outlines on images: every visit of a subject at the same window and scale, discs named.
 
-Draws stored masks; finds nothing itself. Shown as a reader expects a sagittal view: front to the left, head up.
+Draws stored masks. Orientation as usual for sagittal views: front to the left, head up.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ MARGIN_MM = 22.0
 
 @dataclass(frozen=True, eq=False)
 class VisitView:
-    """What is shown of one visit: a title, one contrast, the mask that was measured, and others where there are any.
+    """The content of one panel: a title, one contrast, the measured mask, and other masks where there are any.
 
     Attributes
     ----------
-    reference : mask drawn by a person to judge by
-    before : the automatic mask, where a person corrected it
+    reference : manual mask to judge by
+    before : the automatic mask, where it was corrected
     session : identifier of the visit
     """
 
@@ -56,7 +56,7 @@ class _Plane:
 
 @styled
 def sagittal_views(views: Sequence[VisitView]) -> Figure:
-    """One panel a visit: the sagittal slice through the middle of the discs.
+    """One panel per visit: the sagittal slice through the middle of the discs.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def sagittal_views(views: Sequence[VisitView]) -> Figure:
     if any(v.reference is not None for v in views):
         handles.append(Line2D([], [], color=REFERENCE, linestyle=":", label="reference mask"))
     if any(v.before is not None for v in views):
-        handles.append(Line2D([], [], color=BEFORE, linestyle="--", label="before correction by hand"))
+        handles.append(Line2D([], [], color=BEFORE, linestyle="--", label="before manual correction"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
     return figure
 

@@ -30,7 +30,7 @@ _STYLE = (
 
 
 def qc_grid(qc: pd.DataFrame, results: StudyResults) -> HTML:
-    """A row a subject, a column a visit; the words of a verdict appear when the mouse rests on it.
+    """One row per subject, one column per visit; the words of a verdict appear when the mouse rests on it.
 
     Parameters
     ----------
@@ -44,10 +44,10 @@ def qc_grid(qc: pd.DataFrame, results: StudyResults) -> HTML:
     counts = qc["verdict"].value_counts()
     shown, cut = _cut(qc.sort_values("session", key=lambda s: s.map(sessions.index), kind="stable"))
     rows = []
-    for subject, own in shown.groupby("subject"):
+    for subject, visits in shown.groupby("subject"):
         report = _link(results.subject_html(str(subject)), results)
-        tiles = "".join(_tile(row, report, results) for row in own.to_dict("records"))
-        group = f'<span class="small">{escape(own["group"].iloc[0])}</span>'
+        tiles = "".join(_tile(row, report, results) for row in visits.to_dict("records"))
+        group = f'<span class="small">{escape(visits["group"].iloc[0])}</span>'
         rows.append(f'<tr><th class="who"><a href="{report}">{escape(str(subject))}</a><br>{group}</th>{tiles}</tr>')
     words = ", ".join(f"{counts.get(v, 0)} {v}" for v in ("pass", "review", "fail", "missing"))
     heads = "".join(f"<th>{escape(s)}</th>" for s in sessions)
@@ -70,8 +70,8 @@ def _cut(qc: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 def _tile(row: dict[str, Any], report: str, results: StudyResults) -> str:
     verdict, path = row["verdict"], results.thumbnail(row["subject"], row["session"])
-    said = row["findings"] if isinstance(row["findings"], str) else ""
-    title = escape(f"{row['subject']} {row['session']}: {verdict}. {said}".strip(), quote=True)
+    findings = row["findings"] if isinstance(row["findings"], str) else ""
+    title = escape(f"{row['subject']} {row['session']}: {verdict}. {findings}".strip(), quote=True)
     if path.is_file():
         inner = f'<span class="tile {verdict}"><img loading="lazy" src="{_link(path, results)}" alt="{title}"></span>'
     else:

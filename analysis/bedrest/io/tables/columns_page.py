@@ -4,7 +4,7 @@
     python -m bedrest.io.tables.columns_page --study-schema > data_manifest/study.schema.json
     python -m bedrest.io.tables.columns_page --study-keys > data_manifest/study_keys.md
 
-Each says nothing that `schemas.py` and `settings.py` do not say.
+Everything on them comes from `schemas` and `settings`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ _HEAD = """# Columns of every table
 Generated from `analysis/bedrest/schemas/__init__.py` by `python -m bedrest.io.tables.columns_page`; edit there.
 
 CSV, UTF-8, comma-separated, point in decimal numbers. An empty cell is a missing value. Identifiers are text: `01`
-stays `01`. *May be empty*: the column stands there, a value may be missing. *May be absent*: the whole column may be
-left out.
+stays `01`. *May be empty*: values of the column may be missing. *May be absent*: the whole column may be left out.
 """
 
 _KEYS_HEAD = """# Every key of study.toml
 
-Generated from `analysis/bedrest/settings.py` by `python -m bedrest.io.tables.columns_page --study-keys`; edit there. The same as JSON
-schema, for editors that complete and check TOML: `data_manifest/study.schema.json`. Examples stand in
+Generated from `analysis/bedrest/settings.py` by `python -m bedrest.io.tables.columns_page --study-keys`; edit there.
+The same as JSON schema, for editors that complete and check TOML: `data_manifest/study.schema.json`. Examples are in
 [Describing a study](README.md).
 """
 
@@ -44,7 +43,7 @@ def columns_page() -> str:
 def study_schema() -> str:
     """JSON schema of study.toml, for editors that complete and check TOML."""
     schema = Study.model_json_schema()
-    schema["properties"].pop("path")  # where the file lies is not written in it
+    schema["properties"].pop("path")  # the path of the file is not a key of it
     return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}, indent=1) + "\n"
 
 

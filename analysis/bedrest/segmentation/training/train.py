@@ -1,8 +1,8 @@
 """Trains the shipped networks on synthetic anatomies alone.
 
-`python -m bedrest.segmentation.training.train --out FOLDER` takes under an hour on two CPU cores; a larger `--minutes` and
-`--anatomies` and `--device cuda` make better ones. The learning rate follows the share of the budget used. Resumes from
-the checkpoints in FOLDER.
+`python -m bedrest.segmentation.training.train --out FOLDER` takes under an hour on two CPU cores; larger `--minutes`
+and `--anatomies` and `--device cuda` make better ones. The learning rate follows the share of the budget used. Resumes
+from the checkpoints in FOLDER.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from bedrest.vocabulary import DIXON, Contrast
 
 # Training draws from seeds of its own; the demo cohort, the benchmarks and the tests never use them.
 TRAINING_SEED = 20_000_003
-CALIBRATION_PEOPLE = 12
+CALIBRATION_SUBJECTS = 12
 MIDDLE = slice(40, 200)  # voxels from back to front that hold the spine, a multiple of 16
 
 
@@ -87,7 +87,7 @@ def paint_pool(plan: TrainingPlan) -> list[Painting]:
 def train(plan: TrainingPlan, folder: Path, *, start: Path | None = None) -> None:
     """Train locator and segmenter within their budgets; write weights and record into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    code = code_state()  # what is running, whatever is edited meanwhile
+    code = code_state()  # now: files may be edited during training
     torch.manual_seed(plan.seed)
     torch.set_num_threads(plan.threads)
     pool = paint_pool(plan)
@@ -96,11 +96,11 @@ def train(plan: TrainingPlan, folder: Path, *, start: Path | None = None) -> Non
     if start is not None:
         _copy(start, locator, "locator")
         _copy(start, network, "segmenter")
-    locator, found = fit(
+    locator, locator_progress = fit(
         locator,
         partial(_batches, plan, partial(_draw_overview, plan, shares), 1),
         FitPlan(plan.locator_minutes, plan.device, plan.locator_peak_rate), folder / "locator.pt", title="locator")
-    network, done = fit(
+    network, progress = fit(
         network, partial(_batches, plan, partial(_draw_patch, plan, pool), 2),
         FitPlan(plan.minutes, plan.device, plan.peak_rate), folder / "segmenter.pt", title="segmenter")
     calibration = _calibrate(network, seed=plan.seed, device=plan.device)
@@ -108,22 +108,23 @@ def train(plan: TrainingPlan, folder: Path, *, start: Path | None = None) -> Non
         "data": "synthetic anatomies only",
         "data_sha256": hashlib.sha256(b"".join(p.tissue.tobytes() for p in pool[:8])).hexdigest(),
         "started_from_sha256": sha256_of(start) if start is not None else "",
-        "plan": asdict(plan), "steps": done.step, "minutes": round(done.seconds / 60, 1),
-        "locator_steps": found.step, "locator_minutes": round(found.seconds / 60, 1),
+        "plan": asdict(plan), "steps": progress.step, "minutes": round(progress.seconds / 60, 1),
+        "locator_steps": locator_progress.step,
+        "locator_minutes": round(locator_progress.seconds / 60, 1),
         "torch": torch.__version__, "code": code,
     }
     _write(folder, TrainedNetwork(network.cpu(), locator.cpu(), plan.architecture, plan.locator_architecture,
                                   calibration, record),
-           curves={"curve": done.curve, "locator_curve": found.curve})
+           curves={"curve": progress.curve, "locator_curve": locator_progress.curve})
 
 
 def calibrate_anew(folder: Path, *, device: str) -> None:
     """Fit the calibration of the weights in `folder` once more, as this program does it, and write them back."""
     trained = load_weights(folder / "synthetic.safetensors")
-    asked = trained.record["plan"]
-    torch.set_num_threads(asked["threads"])
+    plan = trained.record["plan"]
+    torch.set_num_threads(plan["threads"])
     record = {**trained.record, "calibration_code": code_state()}
-    calibration = _calibrate(trained.network, seed=asked["seed"], device=device)
+    calibration = _calibrate(trained.network, seed=plan["seed"], device=device)
     _write(folder, replace(trained, calibration=calibration, record=record), curves=_curves_beside(trained.path))
 
 
@@ -134,8 +135,8 @@ def _curves_beside(weights: Path) -> dict[str, Any]:
 
 def _write(folder: Path, trained: TrainedNetwork, *, curves: dict[str, Any]) -> None:
     save_weights(folder / "synthetic.safetensors", trained)
-    told = {**trained.record, "calibration": asdict(trained.calibration), **curves}
-    (folder / "synthetic.json").write_text(json.dumps(told, indent=1) + "\n")
+    record = {**trained.record, "calibration": asdict(trained.calibration), **curves}
+    (folder / "synthetic.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
 def _batches(plan: TrainingPlan, draw: Draw, stream: int, step: int) -> Iterable[Any]:
@@ -151,17 +152,16 @@ def _draw_overview(plan: TrainingPlan, pool: Sequence[NDArray[np.uint8]], rng: n
 
 
 def _calibrate(network: nn.Module, *, seed: int, device: str) -> Calibration:
-    """Level by level on whole scans that the training never saw, at the noise of the demo cohort.
+    """Calibration per level, on whole scans that were not trained on, at the noise of the demo cohort.
 
-    One calibration each for all of Dixon and every contrast alone, one for any other set: there each person brings
-    contrasts drawn at random.
+    One for all Dixon contrasts, one for each contrast alone, and one for any other set, from random subsets.
     """
     rng = np.random.default_rng([seed, 3])
-    spines = [draw_spine(rng).posed(rng, shift_mm=2, turn_deg=1) for _ in range(CALIBRATION_PEOPLE)]
-    people = [paint(s, demo_grid(), rng) for s in spines]
+    spines = [draw_spine(rng).posed(rng, shift_mm=2, turn_deg=1) for _ in range(CALIBRATION_SUBJECTS)]
+    paintings = [paint(s, demo_grid(), rng) for s in spines]
     scans = [{**render_dixon(p, rng, Artefacts()).contrasts, **render_t2(p, rng, Artefacts()).contrasts}
-             for p in people]
-    shares = [structure_shares(p.tissue)[:, :, MIDDLE] for p in people]
+             for p in paintings]
+    shares = [structure_shares(p.tissue)[:, :, MIDDLE] for p in paintings]
     named = [paint_levels(s, demo_grid()).data[:, MIDDLE] for s in spines]
 
     def fitted(sets: Sequence[Sequence[Contrast]]) -> Calibration:
@@ -170,8 +170,8 @@ def _calibrate(network: nn.Module, *, seed: int, device: str) -> Calibration:
         return calibrate(network, pairs, device=device, labels=named)
 
     usual = (DIXON, *((c,) for c in Contrast))
-    by_contrasts = {key_of(given): fitted([given] * len(people)) for given in usual}
-    return replace(fitted([draw_subset(list(Contrast), rng) for _ in people]), by_contrasts=by_contrasts)
+    by_contrasts = {key_of(given): fitted([given] * len(paintings)) for given in usual}
+    return replace(fitted([draw_subset(list(Contrast), rng) for _ in paintings]), by_contrasts=by_contrasts)
 
 
 def _copy(weights: Path, network: nn.Module, part: str) -> None:
