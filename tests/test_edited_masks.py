@@ -20,8 +20,8 @@ from bedrest.io.manifest.level_names import names_of_visit
 from bedrest.io.manifest.resolve import build_manifest
 from bedrest.io.results import StudyResults
 from bedrest.io.tables.frames import typed_frame, validated
+from bedrest.measure.comparison.edits import compare_edit, findings_of_edit
 from bedrest.measure.discs import DiscMeasure
-from bedrest.measure.edits import compare_edit, findings_of_edit
 from bedrest.measure.rename import absent_discs, rename_discs
 from bedrest.schemas import EDITS, FINDINGS, LEVEL_NAMES, MEASURES, SCAN_RECORDS
 from bedrest.settings import Study
@@ -347,7 +347,7 @@ def test_levels_csv_keeps_identifiers_as_text_and_lies_beside_the_study_or_where
 
 
 def disc(level: str, volume_mm3: float) -> DiscMeasure:
-    return DiscMeasure(level, 1, volume_mm3=volume_mm3, n_voxels=int(volume_mm3))
+    return DiscMeasure(level, 1, {"volume_mm3": volume_mm3, "volume_single_mm3": volume_mm3, "n_voxels": int(volume_mm3)})
 
 
 def visit(session: str, volume_mm3: float, origin: str, *, source: str = "automatic") -> pd.DataFrame:

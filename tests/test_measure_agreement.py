@@ -7,7 +7,12 @@ import math
 import numpy as np
 import pytest
 from bedrest.errors import GeometryError
-from bedrest.measure.agreement import DiscAgreement, compare_masks, name_binary_reference, summarise_agreement
+from bedrest.measure.comparison.agreement import (
+    DiscAgreement,
+    compare_masks,
+    name_binary_reference,
+    summarise_agreement,
+)
 from bedrest.types import Grid, LabelMap
 from bedrest.vocabulary import LEVEL_OF_LABEL, Status
 

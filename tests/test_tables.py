@@ -7,8 +7,8 @@ import math
 import pandas as pd
 import pytest
 from bedrest.io.tables.frames import typed_frame, validated
-from bedrest.measure.agreement import DiscAgreement
-from bedrest.measure.discs import DiscMeasure
+from bedrest.measure.comparison.agreement import DiscAgreement
+from bedrest.measure.discs import DiscMeasure, DiscPosition
 from bedrest.schemas import ACCURACY, ARVD, CHANGE, FAILURES, FINDINGS, INPUT_PROBLEMS, MEASURES, SCAN_RECORDS
 from bedrest.tables.arvd import arvd, arvd_frame, signed_change_error
 from bedrest.tables.change import change_frame
@@ -21,7 +21,7 @@ from bedrest.tables.measures import (
     measures_frame,
     with_findings,
 )
-from bedrest.vocabulary import Contrast, Status
+from bedrest.vocabulary import Status
 
 BASE, LATER = "ses-1", "ses-2"
 
@@ -32,8 +32,9 @@ def visit(session: str = BASE, *, subject: str = "01") -> VisitKey:
 
 
 def disc(level: str, volume_mm3: float = math.nan, *, status: str = Status.OK, reason: str = "") -> DiscMeasure:
-    n = None if math.isnan(volume_mm3) else int(volume_mm3)
-    return DiscMeasure(level, 1, volume_mm3=volume_mm3, n_voxels=n, status=status, reason=reason)
+    values = {} if math.isnan(volume_mm3) else {
+        "volume_mm3": volume_mm3, "volume_single_mm3": volume_mm3, "n_voxels": int(volume_mm3)}
+    return DiscMeasure(level, 1, values, status=status, reason=reason)
 
 
 def frame(
@@ -48,8 +49,8 @@ def failed(level: str, reason: str = "not found") -> DiscMeasure:
 
 def test_measures_frame_follows_its_schema() -> None:
     good = DiscMeasure(
-        "L5-S1", 1, volume_mm3=9000, n_voxels=2880, height_mean_mm=8, diameter_ap_mm=34, diameter_transverse_mm=50,
-        centre_mm=(1, 2, 3), signals={Contrast.WATER: 163.0},
+        "L5-S1", 1, {"volume_mm3": 9000, "n_voxels": 2880, "height_mean_mm": 8, "diameter_ap_mm": 34,
+                     "diameter_transverse_mm": 50, "signal_water": 163.0}, DiscPosition((1, 2, 3)),
     )
     found = measures_frame(
         [good, failed("L4-L5"), disc("L3-L4", 8000)], visit=visit(), source="automatic",
@@ -117,7 +118,7 @@ def test_change_in_mm3_and_per_cent() -> None:
     validated(found, CHANGE)
     (row,) = found.to_dict("records")
     assert (row["session"], row["reference_session"], row["study_day"], row["phase"]) == (LATER, BASE, 20, "bed_rest")
-    assert (row["change_mm3"], row["change_percent"], row["status"]) == (200, pytest.approx(2.5), "ok")
+    assert (row["change"], row["change_percent"], row["status"]) == (200, pytest.approx(2.5), "ok")
 
 
 def test_change_fails_with_the_visit_and_the_cause() -> None:
@@ -130,8 +131,8 @@ def test_change_fails_with_the_visit_and_the_cause() -> None:
     assert found.loc["L4-L5", "reason"] == "ses-1: cut off"
     assert found.loc["L3-L4", "reason"] == "ses-2: touches the edge"
     assert found.loc["L2-L3", "reason"] == "ses-2: L2-L3 was not measured there"
-    assert found.loc["L5-S1", ["volume_reference_mm3", "volume_mm3", "change_percent"]].isna().all()
-    assert found.loc["L3-L4", "change_mm3"] == pytest.approx(100)
+    assert found.loc["L5-S1", ["reference_value", "value", "change_percent"]].isna().all()
+    assert found.loc["L3-L4", "change"] == pytest.approx(100)
 
 
 def test_change_without_a_reference_visit_fails_row_by_row() -> None:

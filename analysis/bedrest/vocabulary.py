@@ -136,8 +136,5 @@ VERTEBRA_ABOVE_DISC: Final[dict[int, int]] = {label: SACRUM_LABEL + label for la
 BONES_OF_DISC: Final[dict[int, tuple[int, int]]] = {
     label: (VERTEBRA_ABOVE_DISC.get(label - 1, SACRUM_LABEL), above) for label, above in VERTEBRA_ABOVE_DISC.items()}
 
-SIGNAL_COLUMNS: Final[dict[Contrast, str]] = {c: f"signal_{c.value}" for c in Contrast}
-NORMALISED_COLUMNS: Final[dict[Contrast, str]] = {c: f"{name}_normalised" for c, name in SIGNAL_COLUMNS.items()}
-
 MISSING_WORDS: Final = ("", "n/a", "N/A", "NA", "NaN", "nan")  # cells that hold no value
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")  # of cells that a spreadsheet may run as a formula

@@ -12,6 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from bedrest.measure.discs import DiscMeasure
+from bedrest.measure.registry import VOLUME
+from bedrest.measure.signals import FAT_FRACTION, NORMALISED, SIGNALS
 from bedrest.measure.symmetry import check_symmetry
 from bedrest.types import LabelMap
 from bedrest.vocabulary import Contrast, Status
@@ -73,26 +75,27 @@ def check_spine(measures: Sequence[DiscMeasure]) -> dict[str, list[str]]:
 
 
 def _volume_doubts(disc: DiscMeasure, discs: Sequence[DiscMeasure]) -> list[str]:
-    share = {m.level: m.volume_mm3 / TYPICAL_VOLUME[m.level] for m in discs}
+    share = {m.level: m[VOLUME.name] / TYPICAL_VOLUME[m.level] for m in discs}
     ratio = _over_others(disc.level, share)
     if VOLUME_RATIO[0] <= ratio <= VOLUME_RATIO[1] or np.isnan(ratio):
         return []
-    return [f"volume {disc.volume_mm3:.0f} mm3 is {ratio:.2f} times what the other discs of this spine let expect at "
+    return [f"volume {disc[VOLUME.name]:.0f} mm3 is {ratio:.2f} times what the other discs of this spine let expect at "
             f"{disc.level}, outside {VOLUME_RATIO[0]} to {VOLUME_RATIO[1]}"]
 
 
 def _signal_doubts(disc: DiscMeasure, discs: Sequence[DiscMeasure]) -> list[str]:
     doubts = []
     for contrast in (Contrast.WATER, Contrast.T2):
-        ratio = _over_others(disc.level, {m.level: m.signals[contrast] for m in discs if contrast in m.signals})
+        ratio = _over_others(disc.level, {m.level: m[SIGNALS[contrast].name] for m in discs})
         if ratio < DARKEST_RATIO:
             doubts.append(f"{contrast.value} signal is {ratio:.2f} of the other discs', below {DARKEST_RATIO}: darker "
                           "than any disc, perhaps bone or air")
-    t2 = disc.normalised.get(Contrast.T2, np.nan)
+    t2 = disc[NORMALISED[Contrast.T2].name]
     if t2 > BRIGHTEST_T2:
         doubts.append(f"t2 signal is {t2:.2f} of the spinal canal's, above {BRIGHTEST_T2}: brighter than its fluid")
-    if disc.fat_fraction > HIGHEST_FAT_FRACTION:
-        doubts.append(f"fat fraction {disc.fat_fraction:.2f} above {HIGHEST_FAT_FRACTION}: perhaps marrow or fat")
+    fat_fraction = disc[FAT_FRACTION.name]
+    if fat_fraction > HIGHEST_FAT_FRACTION:
+        doubts.append(f"fat fraction {fat_fraction:.2f} above {HIGHEST_FAT_FRACTION}: perhaps marrow or fat")
     return doubts
 
 

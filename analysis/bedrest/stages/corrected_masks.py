@@ -19,7 +19,7 @@ from bedrest.io.manifest.edited_masks import read_edited
 from bedrest.io.manifest.level_names import names_of_visit
 from bedrest.io.results import StudyResults
 from bedrest.io.tables.frames import empty_table, text, typed_frame
-from bedrest.measure.edits import compare_edit, findings_of_edit
+from bedrest.measure.comparison.edits import compare_edit, findings_of_edit
 from bedrest.measure.rename import absent_discs, rename_discs
 from bedrest.tables.edits import edits_frame, failed_edits
 from bedrest.tables.measures import VisitKey

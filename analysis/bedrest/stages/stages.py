@@ -161,6 +161,7 @@ def statistics(job: Job) -> None:
     """Cohort tables -> every statistical table, and sentences for a paper."""
     from bedrest import __version__
     from bedrest.io.files import write_text
+    from bedrest.measure.registry import VOLUME
     from bedrest.statistics.study.cohort import AnalysisOptions, analyse
     from bedrest.statistics.study.flow import StudyTables
     from bedrest.statistics.study.paper_text import Records, paper_text
@@ -177,7 +178,7 @@ def statistics(job: Job) -> None:
     excluded = tuple(sorted(set(problems["subject"]) - set(subjects["subject"]) - {""}))
     tables = StudyTables(subjects, results.read_manifest(schemas.SESSIONS),
                          results.read_subjects(subjects["subject"], schemas.SCAN_RECORDS),
-                         results.read(schemas.MEASURES), results.read(schemas.CHANGE))
+                         results.read(schemas.MEASURES), results.read(schemas.CHANGE, measure=VOLUME.name))
     choices = AnalysisPlan(study.groups, study.session_ids, study.reference_session, wanted.covariates, wanted.covariance,
                       wanted.confidence_level)
     found = analyse(tables, choices,

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bedrest.io.tables.frames import text
+from bedrest.measure.registry import VOLUME
+from bedrest.measure.volumes import VOLUME_SINGLE
 from bedrest.schemas import MEASURES
 from bedrest.vocabulary import LEVELS, Status
 
@@ -44,7 +46,7 @@ class Volumes:
     """
 
     def __init__(self, measures: pd.DataFrame) -> None:
-        columns = [measures[c] for c in (*MEASURES.key, "volume_mm3", "status", "reason", "volume_single_mm3",
+        columns = [measures[c] for c in (*MEASURES.key, VOLUME.name, "status", "reason", VOLUME_SINGLE.name,
                                          "volume_repeat_sd_mm3")]
         self._rows = {
             (subject, session, level, source): (float(volume), str(status), text(reason), float(single), float(sd))

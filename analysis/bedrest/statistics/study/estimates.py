@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bedrest.io.tables.frames import typed_frame
+from bedrest.measure.registry import VOLUME
 from bedrest.schemas import CONTRASTS, MARGINAL_MEANS, MODELS, TERMS, VARIANCES
 from bedrest.statistics.estimators.effect_size import hedges_g_of_t
 from bedrest.statistics.estimators.samples import MINIMUM_SUBJECTS
@@ -56,7 +57,7 @@ def contrasts_frame(models: Sequence[CohortModel], subjects: pd.DataFrame) -> pd
             pairs = list(combinations(own[0].choices.groups, 2)) if own else []
             between = [r for m in own for pair in pairs for r in _contrast_rows(m, pair, subjects)]
             rows += holm(within, family=WITHIN + suffix) + holm(between, family=BETWEEN + suffix)
-    return typed_frame(rows, CONTRASTS)
+    return typed_frame(({**row, "measure": VOLUME.name} for row in rows), CONTRASTS)
 
 
 def _contrast_rows(model: CohortModel, groups: tuple[str, ...], subjects: pd.DataFrame) -> Rows:
@@ -177,7 +178,7 @@ def marginal_means_frame(models: Sequence[CohortModel]) -> pd.DataFrame:
                     row |= {"mean_mm3": math.exp(found.estimate / LOG_SCALE), "ci_low_mm3": math.exp(low / LOG_SCALE),
                             "ci_high_mm3": math.exp(high / LOG_SCALE), "status": str(Status.OK), "reason": ""}
                 rows.append(row)
-    return typed_frame(rows, MARGINAL_MEANS)
+    return typed_frame(({**row, "measure": VOLUME.name} for row in rows), MARGINAL_MEANS)
 
 
 def terms_frame(models: Sequence[CohortModel]) -> pd.DataFrame:

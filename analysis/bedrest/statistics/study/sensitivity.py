@@ -17,6 +17,7 @@ import pandas as pd
 
 from bedrest.errors import ManifestError
 from bedrest.io.tables.frames import typed_frame
+from bedrest.measure.registry import VOLUME
 from bedrest.schemas import SENSITIVITY
 from bedrest.statistics.estimators.bootstrap import cluster_bootstrap
 from bedrest.statistics.estimators.resampling import permutation_test, sign_flip_test
@@ -77,7 +78,7 @@ def sensitivity_frame(
     frames = [change_score_frame(study.change, study.subjects, test=test, choices=choices, resampling=resampling)
               for test in SCORE_TESTS]
     frames += [secondary_contrasts(secondary, study.subjects), _without_flagged(models, study.subjects)]
-    return typed_frame([r for f in frames for r in f.to_dict("records")], SENSITIVITY)
+    return typed_frame([{**r, "measure": VOLUME.name} for f in frames for r in f.to_dict("records")], SENSITIVITY)
 
 
 def change_score_frame(
@@ -123,7 +124,7 @@ def change_score_frame(
                     for unit in units for session in sessions for level in family_levels
                 ]
                 rows += holm(tests, family=f"{family}{suffix}: {test.name}")
-    return typed_frame(rows, SENSITIVITY)
+    return typed_frame(({**row, "measure": VOLUME.name} for row in rows), SENSITIVITY)
 
 
 def _check(change: pd.DataFrame, subjects: pd.DataFrame) -> None:

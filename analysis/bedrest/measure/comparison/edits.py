@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bedrest.measure.agreement import dice_of
+from bedrest.measure.comparison.agreement import dice_of
 from bedrest.types import DiscFinding, LabelMap
 from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL, LEVEL_UNCERTAIN, Status
 
