@@ -36,7 +36,8 @@ def case_of(scan: Scan, mask: LabelMap | None, *, subject: str, session: str) ->
     reorientation = reorient_to_ras(scan.grid)
     grid = grid_with_spacing(reorientation.ras, SPACING_MM)
     contrasts = tuple(c for c in Contrast if c in scan.contrasts)
-    image = np.stack([resample(reorientation.apply(scan.contrasts[c].data), reorientation.ras, grid, order=1) for c in contrasts])
+    image = np.stack([resample(reorientation.apply(scan.contrasts[c].data), reorientation.ras, grid, order=1)
+                      for c in contrasts])
     labels = np.zeros(grid.shape, dtype=np.int16)
     if mask is not None:
         require_same_grid(mask.grid, scan.grid, names=("reference mask", "scan"))

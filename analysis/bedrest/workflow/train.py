@@ -145,14 +145,13 @@ def _checksums(manifest: Manifest, visits: list[Visit]) -> dict[str, str]:
 
 def _pool(training: Training) -> Pool:
     """What patches are drawn from: labelled scans and, where a share is asked for, synthetic anatomies."""
+    from bedrest.phantom.variation import paint_anatomies
     from bedrest.segmentation.training.augment import Pool
-    from bedrest.segmentation.training.train import TrainingPlan, paint_pool
 
     plan, scans = training.plan, _label(training)
     if not plan.synthetic_share:
         return Pool(scans)
-    threads = max(training.machine.workers, 1)
-    anatomies = paint_pool(TrainingPlan(anatomies=plan.synthetic_anatomies, threads=threads))
+    anatomies = paint_anatomies(plan.synthetic_anatomies, processes=max(training.machine.workers, 1))
     return Pool(scans, anatomies, plan.synthetic_share)
 
 
