@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from bedrest.vocabulary import Contrast
+from bedrest.findings import Finding, worst_status
+from bedrest.vocabulary import Contrast, Status
 
 FloatIJK = NDArray[np.float32]
 LabelIJK = NDArray[np.int32]
@@ -92,13 +93,13 @@ class Scan:
     contrasts : contrast to Volume
     unseen : contrast to bool, (I, J, K)
         Voxels that a resampled contrast did not reach, where its value is 0; contrasts that reached all have none.
-    notes : tuple of str
-        What is to be known of how the scan came about, in words.
+    notes : tuple of Finding
+        What is to be known of how the scan came about.
     """
 
     contrasts: Mapping[Contrast, Volume]
     unseen: Mapping[Contrast, NDArray[np.bool_]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Finding, ...] = ()
 
     @property
     def grid(self) -> Grid:
@@ -106,17 +107,17 @@ class Scan:
 
 
 @dataclass(frozen=True)
-class DiscFinding:
-    """What the engine says of one disc before anything is measured.
+class SegmentedDisc:
+    """One disc as segmentation found and named it, or a level that it did not find.
 
     Attributes
     ----------
     label : int
         Number in the mask.
     name : str
-        Level, or ``unnamed-1`` ... from the bottom up when the levels could not be told.
-    status, reason : str
-        See `vocabulary.Status`; reason is empty when ok.
+        Level, or ``unnamed-1`` ... from the bottom up where the levels are not known.
+    findings : tuple of Finding
+        Everything that is to be said of it.
     mean_probability : float
         Mean network probability inside the disc, 0 to 1.
     level_confidence : float
@@ -125,10 +126,14 @@ class DiscFinding:
 
     label: int
     name: str
-    status: str
-    reason: str
-    mean_probability: float
+    findings: tuple[Finding, ...] = ()
+    mean_probability: float = float("nan")
     level_confidence: float = float("nan")
+
+    @property
+    def status(self) -> Status:
+        """Failed where it was not found, flagged where it is doubtful, see `vocabulary.Status`."""
+        return worst_status(self.findings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,15 +146,16 @@ class Segmentation:
         1 = L5-S1 ... 7 = T11-T12; 101, 102, ... for discs that could not be named.
     disc_probability : Volume
         Calibrated probability of disc, 0 to 1, on the same grid.
-    findings : tuple of DiscFinding
+    segmented : tuple of SegmentedDisc
         One for each of the seven levels (a level not found is ``failed``), then one for each unnamed disc.
-    warnings : tuple of str
+    warnings : tuple of Finding
+        Of the scan as a whole.
     tissues : LabelMap, optional
         The discs with their neighbours, numbered as in `vocabulary.TISSUE_OF_LABEL`; where they were asked for.
     """
 
     discs: LabelMap
     disc_probability: Volume
-    findings: tuple[DiscFinding, ...]
-    warnings: tuple[str, ...] = field(default=())
+    segmented: tuple[SegmentedDisc, ...]
+    warnings: tuple[Finding, ...] = ()
     tissues: LabelMap | None = None

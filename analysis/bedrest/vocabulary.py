@@ -38,6 +38,13 @@ class MaskOrigin(StrEnum):
     REFERENCE = "reference"  # drawn by a person to judge the others by
 
 
+class Source(StrEnum):
+    """Series of masks: the method's own, with those edited or given in place of them, or the reference masks."""
+
+    AUTOMATIC = "automatic"
+    REFERENCE = "reference"
+
+
 class VolumeMethod(StrEnum):
     """How a disc's volume was measured."""
 
@@ -58,6 +65,40 @@ class Status(StrEnum):
     OK = "ok"
     FLAGGED = "flagged"  # measured, but a check speaks against trusting it
     FAILED = "failed"  # not measured; every value is missing
+
+
+class Stage(StrEnum):
+    """Where in the analysis a finding was raised, in the order of the work."""
+
+    INPUT = "input"
+    SEGMENT = "segment"
+    LEVELS = "levels"  # names set by hand
+    MEASURE = "measure"
+    EVALUATE = "evaluate"
+    CHANGE = "change"
+
+
+class QcVerdict(StrEnum):
+    """May the discs of one visit be trusted."""
+
+    PASS = "pass"  # nothing speaks against it
+    REVIEW = "review"  # a disc is doubtful or lost
+    FAIL = "fail"  # nothing could be measured
+    MISSING = "missing"  # there is no scan
+
+
+class FamilyKind(StrEnum):
+    """What a family of tests asks."""
+
+    WITHIN = "within groups"
+    BETWEEN = "between groups"
+
+
+class NameSource(StrEnum):
+    """Who gave a disc another name than segmentation did."""
+
+    LEVELS_CSV = "levels.csv"
+    OTHER_VISITS = "the other visits"
 
 
 class Verdict(StrEnum):
@@ -95,10 +136,6 @@ ALL_LEVELS: Final = "all"  # every disc together, in tables of statistics
 FIRST_UNNAMED_LABEL: Final = 101
 
 EXCLUDE: Final = "exclude"  # what levels.csv says of a disc that must not be measured
-
-# How a remark on a disc's name begins; a name set by hand answers it. A remark holds no "; ", which parts remarks.
-LEVEL_UNCERTAIN: Final = "level uncertain"
-LEVEL_NOT_TOLD: Final = "level not told"
 
 # The discs' neighbours, in masks of all tissues. Vertebra 10 + k lies on disc k; 30 where levels could not be told.
 TISSUE_OF_LABEL: Final[dict[int, str]] = {

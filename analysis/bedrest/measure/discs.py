@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bedrest.errors import GeometryError
+from bedrest.findings import Finding, FindingCode, worst_status
 from bedrest.measure.bones import Bones, find_bones
 from bedrest.measure.geometry import DiscGeometry, bounding_box, disc_geometry
 from bedrest.measure.neighbours import NeighbourMeasure, measure_neighbours
-from bedrest.measure.quality import PERMUTED_SPACING, check_disc, spacing_looks_permuted
+from bedrest.measure.quality import check_disc, spacing_looks_permuted
 from bedrest.measure.sagittal import Band, Part, SagittalProfile, sagittal_profile
 from bedrest.measure.signals import disc_signals
 from bedrest.measure.volumes import volumes_from_probability
@@ -44,9 +45,9 @@ class DiscMeasure:
     neighbours : bulge, canal width and intervertebral length; missing without a tissue map
     centre_mm : centre of mass (x, y, z), world frame RAS+
     signals : mean intensity inside the disc of every contrast that was given, arbitrary units
-    normalised, fat_fraction, signals_reason : see `signals.DiscSignals`
-    status, reason : see `vocabulary.Status`; several reasons joined by "; ". That a neighbour could not be measured is
-        a reason, but no doubt about the disc: alone, it leaves the status ok
+    normalised, fat_fraction : see `signals.DiscSignals`
+    findings : doubts about the disc, and why a value is missing. That a neighbour or a signal could not be measured is
+        no doubt about the disc: alone, it leaves the status ok
     """
 
     level: str
@@ -63,10 +64,13 @@ class DiscMeasure:
     signals: Mapping[Contrast, float] = field(default_factory=dict)
     normalised: Mapping[Contrast, float] = field(default_factory=dict)
     fat_fraction: float = math.nan
-    signals_reason: str = ""
     volume_method: str = ""
-    status: str = Status.OK
-    reason: str = ""
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def status(self) -> Status:
+        """See `vocabulary.Status`."""
+        return worst_status(self.findings)
 
 
 def measure_discs(
@@ -157,12 +161,12 @@ def _measure(given: _Given, label: int, level: str) -> DiscMeasure:
     mask = discs.data == label
     box = bounding_box(mask)
     if box is None:
-        return DiscMeasure(level, label, status=Status.FAILED, reason=f"label {label} ({level}) is not in the mask")
+        return DiscMeasure(level, label, findings=(Finding(FindingCode.NOT_IN_MASK, {"label": label, "name": level}),))
     disc = mask[box]
     shape: DiscGeometry | None = None if given.permuted else disc_geometry(disc, box, discs.grid.affine_ras_mm)
     doubts = check_disc(disc, box, discs.grid, shape)
     if given.permuted:
-        doubts.append(PERMUTED_SPACING)
+        doubts.append(Finding(FindingCode.SPACING_PERMUTED))
     profile, neighbours = SagittalProfile(), NeighbourMeasure()
     if shape is not None:
         part = Part(disc, box)
@@ -189,8 +193,6 @@ def _measure(given: _Given, label: int, level: str) -> DiscMeasure:
         signals={c: float(image.data[box][disc].mean(dtype=np.float64)) for c, image in given.images.items()},
         normalised=signals.normalised,
         fat_fraction=signals.fat_fraction,
-        signals_reason=signals.reason,
         volume_method=VolumeMethod.SINGLE if label in given.volumes_mm3 else VolumeMethod.VOXELS,
-        status=Status.FLAGGED if doubts else Status.OK,
-        reason="; ".join((*doubts, *neighbours.doubts)),
+        findings=(*doubts, *neighbours.findings, *signals.findings),
     )

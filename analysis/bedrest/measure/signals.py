@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion
 
+from bedrest.findings import Finding, FindingCode
 from bedrest.measure.geometry import Box
 from bedrest.measure.reference_tissue import FEWEST_VOXELS, reference_signals
 from bedrest.types import LabelMap, Volume
@@ -35,12 +36,12 @@ class DiscSignals:
     ----------
     normalised : mean signal of the disc over that of its reference tissue, 1, for every contrast that was given
     fat_fraction : F / (W + F) inside the disc eroded by one voxel, 0 to 1
-    reason : why a value is missing; empty when none is that the contrasts allow
+    findings : why a value is missing; empty when none is that the contrasts allow
     """
 
     normalised: Mapping[Contrast, float] = field(default_factory=dict)
     fat_fraction: float = math.nan
-    reason: str = ""
+    findings: tuple[Finding, ...] = ()
 
 
 def disc_signals(disc: NDArray[np.bool_], box: Box, *, level: str, centre_mm: tuple[float, float, float],
@@ -62,19 +63,19 @@ def disc_signals(disc: NDArray[np.bool_], box: Box, *, level: str, centre_mm: tu
     """
     if not images:
         return DiscSignals()
-    references, reasons = reference_signals(level, centre_mm, images, tissues)
+    references, findings = reference_signals(level, centre_mm, images, tissues)
     normalised = {c: float(image.data[box][disc].mean(dtype=np.float64)) / references.get(c, math.nan)
                   for c, image in images.items()}
     fraction = math.nan
     if Contrast.WATER in images and Contrast.FAT in images:
         water, fat = (images[c].data[box] for c in (Contrast.WATER, Contrast.FAT))
-        fraction, reason = fat_fraction(disc, water=water, fat=fat)
-        reasons += [reason] if reason else []
-    return DiscSignals(normalised, fraction, "; ".join(dict.fromkeys(reasons)))
+        fraction, missing = fat_fraction(disc, water=water, fat=fat)
+        findings += [missing] if missing else []
+    return DiscSignals(normalised, fraction, tuple(dict.fromkeys(findings)))
 
 
 def fat_fraction(disc: NDArray[np.bool_], *, water: NDArray[np.float32], fat: NDArray[np.float32]
-                 ) -> tuple[float, str]:
+                 ) -> tuple[float, Finding | None]:
     """F / (W + F) of the mean signals inside a disc eroded by one voxel, 0 to 1, or NaN and why.
 
     The outermost voxels share their signal with end plates and marrow, which is half fat. Means come first, then the
@@ -88,6 +89,6 @@ def fat_fraction(disc: NDArray[np.bool_], *, water: NDArray[np.float32], fat: ND
     core = binary_erosion(disc)
     n = int(core.sum())
     if n < FEWEST_VOXELS:
-        return math.nan, f"fat fraction: {n} voxels left of the disc without its surface, fewer than {FEWEST_VOXELS}"
+        return math.nan, Finding(FindingCode.DISC_CORE_SMALL, {"voxels": n, "fewest": FEWEST_VOXELS})
     w, f = (float(a[core].mean(dtype=np.float64)) for a in (water, fat))
-    return (f / (w + f), "") if w + f > 0 else (math.nan, "fat fraction: no signal in the disc")
+    return (f / (w + f), None) if w + f > 0 else (math.nan, Finding(FindingCode.DISC_DARK))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import CubicSpline
 
+from bedrest.findings import Finding, FindingCode
 from bedrest.measure.discs import DiscMeasure
 from bedrest.vocabulary import LEVELS, Status
 
@@ -27,14 +28,15 @@ class SpineMeasure:
     ----------
     lumbar_length_mm, lordosis_deg : see `measure_spine`
     n_discs : of the six discs T12-L1 to L5-S1, those that were measured
-    status, reason : see `vocabulary.Status`; reason is empty when ok
+    status : see `vocabulary.Status`
+    findings : what could not be measured
     """
 
     lumbar_length_mm: float = math.nan
     lordosis_deg: float = math.nan
     n_discs: int = 0
     status: str = Status.OK
-    reason: str = ""
+    findings: tuple[Finding, ...] = ()
 
 
 def measure_spine(discs: Iterable[DiscMeasure]) -> SpineMeasure:
@@ -63,17 +65,17 @@ def measure_spine(discs: Iterable[DiscMeasure]) -> SpineMeasure:
     missing = [lv for lv in LUMBAR_DISCS if lv not in known]
     tilts = {lv: by_level[lv].sagittal.lower_plate_deg for lv in (LUMBAR_DISCS[0], LUMBAR_DISCS[-1]) if lv in known}
     without = [lv for lv in (LUMBAR_DISCS[0], LUMBAR_DISCS[-1]) if math.isnan(tilts.get(lv, math.nan))]
-    lost: list[str] = []
+    lost: list[Finding] = []
     if missing:
-        lost.append(f"no lumbar length without {', '.join(missing)}")
+        lost.append(Finding(FindingCode.NO_LUMBAR_LENGTH, {"levels": missing}))
     if without:
-        lost.append(f"no lordosis without the lower side of {', '.join(without)}")
+        lost.append(Finding(FindingCode.NO_LORDOSIS, {"levels": without}))
     status = {0: Status.OK, 1: Status.FLAGGED, 2: Status.FAILED}[len(lost)]
     centres = np.array([by_level[lv].centre_mm for lv in known])
     return SpineMeasure(
         lumbar_length_mm=math.nan if missing else curve_length_mm(centres),
         lordosis_deg=math.nan if without else tilts[LUMBAR_DISCS[0]] - tilts[LUMBAR_DISCS[-1]],
-        n_discs=len(known), status=status, reason="; ".join(lost),
+        n_discs=len(known), status=status, findings=tuple(lost),
     )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bedrest.anatomy.structures import Structure
+from bedrest.findings import Finding, FindingCode
 from bedrest.imaging.crop import box_around, box_of, crop_grid
 from bedrest.imaging.orientation import Reorientation, turn_to_ras
 from bedrest.imaging.resample import grid_with_spacing, resample
@@ -39,15 +40,15 @@ class Probabilities:
         From the scan's stored axes to right, front, head.
     by_level : mapping of level to float
         From the calibration used; not in `data` yet, as levels are told from it.
-    notes : tuple of str
-        What was done differently from usual, in words.
+    notes : tuple of Finding
+        What was done differently from usual.
     """
 
     data: NDArray[np.float32]
     grid: Grid
     turn: Reorientation
     by_level: Mapping[str, float]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Finding, ...] = ()
 
 
 def predict(trained: TrainedNetwork, scan: Scan, device: str) -> Probabilities:
@@ -93,7 +94,7 @@ def find_spine(trained: TrainedNetwork, turned: dict[Contrast, NDArray[np.float3
     largest = spine & (masses == sizes.argmax())
     if not largest.any() or np.ptp(np.flatnonzero(largest.any(axis=(0, 1)))) + 1 < LEAST_HEIGHT * coarse.shape[2]:
         whole = slice(0, working.shape[1])
-        return whole, ("no spine found on the coarse grid: the whole scan was searched", *scores.notes)
+        return whole, (Finding(FindingCode.SPINE_NOT_LOCATED), *scores.notes)
     part = crop_grid(coarse, box_around(largest))
     return box_of(part, working, margin_mm=MARGIN_MM)[1], scores.notes
 
