@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from bedrest import schemas
 from bedrest.io.results import StudyResults
-from bedrest.io.tables.typed_csv import empty_table, write_table
+from bedrest.io.tables.frames import empty_table, typed_frame
+from bedrest.io.tables.typed_csv import write_table
 from bedrest.settings import Study, load_study
 from bedrest.statistics.study.cohort_models import level_models
 from bedrest.statistics.study.detection import detections_frame
@@ -20,7 +21,6 @@ from bedrest.statistics.study.summary import change_bands
 from bedrest.statistics.study.validation import agreement_frame
 from bedrest.tables.arvd import arvd_frame
 from bedrest.tables.change import change_frame
-from bedrest.tables.frames import typed_frame
 from bedrest.vocabulary import LEVELS
 
 GROUPS = ("bed rest", "bed rest + exercise")

@@ -11,12 +11,12 @@ import pytest
 from bedrest.cli.parser import CHANGE_CONDITIONS, build_parser
 from bedrest.errors import StudyError
 from bedrest.io.files import sha256_of
+from bedrest.io.tables.frames import typed_frame
 from bedrest.io.tables.typed_csv import read_table
 from bedrest.longitudinal.error_model import ErrorModel, ErrorPart, Errors, errors_path, load_errors
 from bedrest.longitudinal.joint_volumes import JointVolume
 from bedrest.segmentation.weights import key_of
 from bedrest.statistics.estimators.reliability import measurement_error
-from bedrest.tables.frames import typed_frame
 from bedrest.types import Grid, LabelMap, Scan, Segmentation, Volume
 from bedrest.vocabulary import DIXON, LEVELS, Contrast
 from matplotlib.text import Text

@@ -19,6 +19,7 @@ from bedrest.io.manifest.edited_masks import read_edited
 from bedrest.io.manifest.level_names import names_of_visit
 from bedrest.io.manifest.resolve import build_manifest
 from bedrest.io.results import StudyResults
+from bedrest.io.tables.frames import typed_frame, validated
 from bedrest.measure.discs import DiscMeasure
 from bedrest.measure.edits import compare_edit, findings_of_edit
 from bedrest.measure.rename import absent_discs, rename_discs
@@ -31,7 +32,6 @@ from bedrest.tables.arvd import arvd_frame
 from bedrest.tables.change import change_frame
 from bedrest.tables.edits import edit_words, edits_frame, failed_edits, mask_counts, renames_frame
 from bedrest.tables.failures import failures_frame, without_corrected
-from bedrest.tables.frames import typed_frame
 from bedrest.tables.measures import VisitKey, failed_frame, measures_frame, with_findings
 from bedrest.types import DiscFinding, Grid, LabelMap
 from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LABEL_OF_LEVEL, LEVEL_OF_LABEL
@@ -176,7 +176,7 @@ def test_edits_are_counted_by_hand():
     assert math.isnan(fourth.volume_automatic_mm3) and math.isnan(fourth.difference_percent)
     assert [e.status for e in (first, second, third, fourth)] == ["ok"] * 4
     frame = edits_frame((first, second, third, fourth), visit=KEY)
-    EDITS.pandera.validate(frame)
+    validated(frame, EDITS)
     assert edit_words(frame, change_frame(measures_frame([], visit=KEY, source="automatic"), reference_session="ses-1")
                       ) == ("Masks of 1 visit(s) of 1 subject(s) were corrected by hand. 4 of 4 discs were altered, "
                             "volumes by -20.0 to +50.0 %.")
@@ -361,7 +361,7 @@ def test_visits_of_every_origin_are_one_series(origins):
     measures = pd.concat([visit("ses-1", 100, origins[0]), visit("ses-2", 110, origins[1]),
                           visit("ses-1", 90, "reference", source="reference"),
                           visit("ses-2", 108, "reference", source="reference")], ignore_index=True)
-    MEASURES.pandera.validate(measures)
+    validated(measures, MEASURES)
     change = change_frame(measures, reference_session="ses-1")
     ours = change[change["source"] == "automatic"]
     assert ours[["mask_origin_reference", "mask_origin"]].to_numpy().tolist() == [list(origins)]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from bedrest.errors import BedrestError, GeometryError, ImageError
 from bedrest.io.images.masks import label_table_path, read_label_map, write_label_map
-from bedrest.io.images.nifti import check_image, read_scan, read_volume
+from bedrest.io.images.nifti import read_scan, read_volume
 from bedrest.types import Grid, LabelMap
 from bedrest.vocabulary import LEVEL_OF_LABEL, Contrast
 
@@ -148,8 +148,6 @@ def test_bad_images_say_what_where_and_the_remedy(tmp_path, rng, capfd, make, ki
     assert found in error.found or found in error.expected
     assert remedy in error.remedy
     assert error.where == f"sub-01 ses-1 water ({path})"
-    problem, = check_image(path, where="sub-01 ses-1 water")
-    assert str(problem) == str(error)
     assert capfd.readouterr().err == ""  # nibabel's own words about headers stay away
 
 
@@ -159,7 +157,6 @@ def test_a_good_image_is_read_in_its_own_frame(tmp_path, rng):
     np.testing.assert_array_equal(volume.data, data)
     assert volume.data.dtype == np.float32
     np.testing.assert_allclose(volume.grid.affine_ras_mm, OBLIQUE, atol=1e-4)
-    assert check_image(tmp_path / "i.nii.gz", where="x") == []
 
 
 def test_sform_goes_before_qform(tmp_path, rng):
@@ -283,4 +280,4 @@ def test_real_images_are_readable(real_data, name):
     if not folder.is_dir():
         pytest.skip(f"{folder} is not there")
     paths = sorted(p for p in folder.glob("*.nii.gz") if p.stem.endswith(("t2.nii", "water.nii", "mr_sm.nii")))
-    assert paths and check_image(paths[0], where=name) == []
+    assert min(read_volume(paths[0], where=name).grid.shape) >= 2

@@ -11,6 +11,7 @@ import torch
 from bedrest.anatomy.structures import Structure
 from bedrest.io.images.masks import write_label_map, write_volume
 from bedrest.io.results import StudyResults
+from bedrest.io.tables.frames import typed_frame
 from bedrest.io.tables.typed_csv import write_table
 from bedrest.longitudinal import joint_volumes as joint
 from bedrest.longitudinal.error_model import ErrorModel, ErrorPart, Errors
@@ -38,7 +39,6 @@ from bedrest.settings import Study
 from bedrest.stages.job import Job
 from bedrest.stages.joint_volumes import follow_subject
 from bedrest.stages.measure import measure_subject
-from bedrest.tables.frames import typed_frame
 from bedrest.types import Grid, LabelMap, Volume
 from bedrest.vocabulary import EXCLUDE, LEVEL_OF_LABEL, LEVELS, Contrast
 from scipy.spatial.transform import Rotation

@@ -19,6 +19,7 @@ from bedrest.anatomy.levels import parse_levels
 from bedrest.errors import GeometryError
 from bedrest.io.images.masks import write_label_map, write_volume
 from bedrest.io.results import StudyResults
+from bedrest.io.tables.frames import typed_frame, validated
 from bedrest.io.tables.typed_csv import write_table
 from bedrest.measure.discs import DiscMeasure, measure_discs
 from bedrest.measure.sagittal import BAND_MM, SagittalProfile
@@ -32,7 +33,6 @@ from bedrest.segmentation.neighbour_naming import name_neighbours
 from bedrest.settings import Study
 from bedrest.stages.job import Job
 from bedrest.stages.measure import measure_subject
-from bedrest.tables.frames import typed_frame
 from bedrest.tables.measures import VisitKey, measures_frame, spine_frame
 from bedrest.types import Grid, LabelMap, Volume
 from bedrest.vocabulary import LABEL_OF_LEVEL, LEVEL_OF_LABEL, Status
@@ -442,7 +442,7 @@ def test_tables_carry_every_shape_measure() -> None:
     discs, tissues = segment(grid_of(DIXON_MM, TALL), bulge_mm=2.0)
     measured = measure_one(discs, tissues, level="L4-L5")
     row = measures_frame([measured], visit=VISIT, source="automatic").iloc[0]
-    MEASURES.pandera.validate(row.to_frame().T.astype({"n_voxels": "Int64"}).infer_objects())
+    validated(row.to_frame().T.astype({"n_voxels": "Int64"}).infer_objects(), MEASURES)
     s, n = measured.sagittal, measured.neighbours
     names = ["height_anterior_mm", "height_posterior_mm", "wedge_deg", "area_midsagittal_mm2", "bulge_posterior_mm",
              "canal_width_mm", "intervertebral_length_mm"]
@@ -454,7 +454,7 @@ def test_tables_carry_every_shape_measure() -> None:
 def test_the_spine_is_as_doubtful_as_its_discs() -> None:
     discs = measures_frame(discs_on_an_arc(), visit=VISIT, source="automatic")
     good = spine_frame(measure_spine(discs_on_an_arc()), discs, visit=VISIT, source="automatic")
-    SPINE_MEASURES.pandera.validate(good)
+    validated(good, SPINE_MEASURES)
     assert good.loc[0, ["subject", "source", "status", "reason"]].tolist() == ["sub-01", "automatic", "ok", ""]
     flagged = discs.assign(status=["ok", "flagged", "ok", "ok", "ok", "flagged"])
     found = spine_frame(measure_spine(discs_on_an_arc()), flagged, visit=VISIT, source="automatic").iloc[0]

@@ -16,6 +16,7 @@ from bedrest.errors import GeometryError
 from bedrest.io.images.masks import read_label_map, write_label_map
 from bedrest.io.images.nifti import read_volume
 from bedrest.io.results import StudyResults
+from bedrest.io.tables.frames import validated
 from bedrest.measure.discs import DiscMeasure, measure_discs
 from bedrest.measure.reference_tissue import REACH_MM
 from bedrest.measure.signals import fat_fraction
@@ -175,7 +176,7 @@ def test_a_disc_without_a_core_or_signal_has_no_fat_fraction() -> None:
 
 def row_of(measure: DiscMeasure) -> dict:
     frame = measures_frame([measure], visit=VisitKey("01", "g", "ses-1", 1.0, "baseline"), source="automatic")
-    MEASURES.pandera.validate(frame)
+    validated(frame, MEASURES)
     return frame.to_dict("records")[0]
 
 

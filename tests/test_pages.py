@@ -16,7 +16,8 @@ from bedrest import schemas
 from bedrest.figures.scans.qc_grid import qc_grid
 from bedrest.io.images.masks import write_label_map
 from bedrest.io.results import StudyResults
-from bedrest.io.tables.typed_csv import empty_table, write_table
+from bedrest.io.tables.frames import empty_table
+from bedrest.io.tables.typed_csv import write_table
 from bedrest.pages.index import write_index
 from bedrest.pages.reports import make_subject_report
 from bedrest.settings import Study, load_study

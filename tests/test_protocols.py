@@ -9,6 +9,7 @@ import pytest
 from bedrest.cli import parser as cli
 from bedrest.errors import StudyError
 from bedrest.figures.methods import change_errors, discs_by_method, method_curves
+from bedrest.io.tables.frames import typed_frame
 from bedrest.measure.surfaces import mesh_hausdorff_mm, surface_distances
 from bedrest.methods.method import SPACING_MM
 from bedrest.methods.papers.weber import Weber
@@ -33,7 +34,6 @@ from bedrest.protocols.scores import (
 from bedrest.protocols.shapes import OWN_ENGINE, ArvdTable, DiscsTable, ScansTable
 from bedrest.protocols.splits import by_subject, by_visit
 from bedrest.protocols.tables import paper_tables, scores_frame
-from bedrest.tables.frames import typed_frame
 from bedrest.types import Grid, LabelMap
 from bedrest.vocabulary import Contrast
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bedrest.anatomy.levels import parse_levels
+from bedrest.io.tables.frames import validated
 from bedrest.measure.discs import DiscMeasure, measure_discs
 from bedrest.measure.spine_checks import TYPICAL_VOLUME, check_spine, checked
 from bedrest.measure.symmetry import check_symmetry, column_curve, right_share
@@ -206,7 +207,7 @@ def visit(measures: list[DiscMeasure], session: str, *, day: float) -> pd.DataFr
 def change_of(before: list[DiscMeasure], after: list[DiscMeasure]) -> pd.DataFrame:
     both = pd.concat([visit(before, "ses-1", day=-1), visit(after, "ses-2", day=20)])
     found = change_frame(both, reference_session="ses-1")
-    CHANGE.pandera.validate(found)
+    validated(found, CHANGE)
     return found.set_index("level")
 
 

@@ -13,7 +13,8 @@ from bedrest.figures.change import MOST_BARS, absolute_change
 from bedrest.figures.scans.qc_grid import MOST_SUBJECTS, qc_grid
 from bedrest.figures.trajectories import cohort_trajectories
 from bedrest.io.results import StudyResults
-from bedrest.io.tables.typed_csv import empty_table, read_table, read_tables, write_parts, write_table
+from bedrest.io.tables.frames import empty_table
+from bedrest.io.tables.typed_csv import read_table, read_tables, write_parts, write_table
 from bedrest.pages.index import write_index
 from bedrest.pages.reports import write_reports_table
 from bedrest.statistics.planning.simulated_cohorts import Scenario

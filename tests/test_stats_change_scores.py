@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bedrest.errors import ManifestError
+from bedrest.io.tables.frames import typed_frame, validated
 from bedrest.schemas import CHANGE, FLOW, MEASURES, SCAN_RECORDS, SENSITIVITY, SESSIONS, SUBJECTS
 from bedrest.statistics.estimators.t_tests import one_sample_t, welch_t
 from bedrest.statistics.study.families import BETWEEN, WITHIN
@@ -16,7 +17,6 @@ from bedrest.statistics.study.flow import StudyTables, flow_frame
 from bedrest.statistics.study.responses import AnalysisPlan
 from bedrest.statistics.study.sensitivity import T_TEST, change_score_frame
 from bedrest.statistics.study.summary import GROUP_MEANS, group_means
-from bedrest.tables.frames import typed_frame
 from bedrest.vocabulary import LEVELS
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -44,7 +44,7 @@ def t_frame(change: pd.DataFrame, subjects: pd.DataFrame) -> pd.DataFrame:
     """The t tests of change scores, with their families named as the primary ones."""
     choices = AnalysisPlan(tuple(dict.fromkeys(subjects["group"])), ("ses-1", *STUDY), "ses-1")
     frame = change_score_frame(change, subjects, test=T_TEST, choices=choices)
-    SENSITIVITY.pandera.validate(frame)
+    validated(frame, SENSITIVITY)
     return frame.assign(family=frame["family"].str.removesuffix(f": {T_TEST.name}"))
 
 
@@ -203,7 +203,7 @@ def _measures() -> pd.DataFrame:
 
 def test_group_means_count_what_is_left() -> None:
     found = group_means(_measures())
-    GROUP_MEANS.pandera.validate(found)
+    validated(found, GROUP_MEANS)
     first, second = found.to_dict("records")
     assert (first["n"], first["mean_mm3"], first["sd_mm3"]) == (3, 20, 10)
     # t(0.975, 2) = 4.302653, standard error 10/sqrt(3)
@@ -222,7 +222,7 @@ def test_flow_counts_every_step() -> None:
     measures = _measures()
     measures.loc[0, "status"] = "flagged"
     found = flow_frame(StudyTables(subjects_of({"a": list("0123"), "b": ["9"]}), sessions, records, measures, change))
-    FLOW.pandera.validate(found)
+    validated(found, FLOW)
     # enrolled, scanned, segmented, measured, passed QC, analysed, discs expected and analysed
     assert found.drop(columns=["group", "session"]).to_numpy().tolist() == [
         [4, 3, 3, 3, 2, 1, 3, 1], [4, 3, 3, 2, 2, 1, 3, 1], [1, 0, 0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0]]

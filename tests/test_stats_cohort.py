@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bedrest.errors import StudyError
-from bedrest.io.tables.typed_csv import empty_table
+from bedrest.io.tables.frames import empty_table, validated
 from bedrest.schemas import ACCURACY, ARVD, CONTRASTS, MARGINAL_MEANS, MODELS
 from bedrest.statistics.estimators.covariance import LinearCovariance, random_term, residual_terms
 from bedrest.statistics.estimators.reml import fit_reml
@@ -83,7 +83,7 @@ def test_unstructured_and_complete_gives_the_pooled_t_test_of_changes(rng):
 
 
 def test_known_effects_lie_inside_their_intervals(found):
-    CONTRASTS.pandera.validate(found.contrasts)
+    validated(found.contrasts, CONTRASTS)
     every = found.contrasts[found.contrasts["level"] == "all"].set_index(["group", "session"])
     for group in PLAN.choices.groups:
         for session, truth in zip(PLAN.sessions[1:], PLAN.changes_percent, strict=True):
@@ -155,8 +155,8 @@ def test_too_few_pairs_keep_their_rows_with_the_reason(study):
     assert rows.loc[("L4-L5", "group b", "ses-4"), "status"] == "failed"
     models = result.models[result.models["model"] == "primary"].set_index("level")
     assert "visit ses-4 left out" in models.loc["L4-L5", "reason"]
-    MODELS.pandera.validate(result.models)
-    MARGINAL_MEANS.pandera.validate(result.marginal_means)
+    validated(result.models, MODELS)
+    validated(result.marginal_means, MARGINAL_MEANS)
     lost = result.marginal_means.set_index(["level", "group", "session"]).loc[("L4-L5", "group b", "ses-4")]
     assert lost["status"] == "failed" and math.isnan(lost["mean_mm3"])
 

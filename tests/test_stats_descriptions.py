@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import BASELINE, MEASURES, RESIDUALS, SUBJECTS
 from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_cohort
 from bedrest.statistics.study.baseline import EVERYBODY, baseline_frame, baseline_words
@@ -10,7 +11,6 @@ from bedrest.statistics.study.cohort_models import joint_model, level_models
 from bedrest.statistics.study.estimates import variances_frame
 from bedrest.statistics.study.residuals import residuals_frame
 from bedrest.statistics.study.responses import AnalysisPlan
-from bedrest.tables.frames import typed_frame
 
 CHOICES = AnalysisPlan(("rest", "exercise"), ("ses-1", "ses-2"), "ses-1")
 

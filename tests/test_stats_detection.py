@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from bedrest.io.tables.typed_csv import check_rows, read_table, write_table
+from bedrest.io.tables.frames import check_rows, typed_frame, validated
+from bedrest.io.tables.typed_csv import read_table, write_table
 from bedrest.schemas import CHANGE, DETECTIONS, MEASURES, REPEATABILITY
 from bedrest.statistics.study.detection import (
     DETECTION_COUNTS,
@@ -23,7 +24,6 @@ from bedrest.statistics.study.recovery import band_of
 from bedrest.statistics.study.responses import AnalysisPlan
 from bedrest.statistics.study.validation import repeatability_frame
 from bedrest.tables.change import change_frame
-from bedrest.tables.frames import typed_frame
 from bedrest.tables.measures import method_counts
 from bedrest.vocabulary import LEVELS
 
@@ -186,7 +186,7 @@ def test_counts_by_group_and_visit_lose_nobody() -> None:
             change_row(9.0, se=1.0, session="ses-0", study_day=-5.0),
             change_row(9.0, se=1.0, group="exercise", subject="s2")]
     counts = detection_counts(detections(rows))
-    DETECTION_COUNTS.pandera.validate(counts)
+    validated(counts, DETECTION_COUNTS)
     columns = ["group", "session", "rose", "fell", "within_error", "not_judged"]
     assert counts[columns].to_numpy().tolist() == [
         ["rest", "ses-0", 1, 0, 0, 0], ["rest", "ses-2", 1, 1, 1, 1], ["exercise", "ses-2", 1, 0, 0, 0]]

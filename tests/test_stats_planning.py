@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest.io.tables.frames import validated
 from bedrest.schemas import POWER
 from bedrest.statistics.planning.error_rates import ANALYSES, QUESTIONS, error_rates
 from bedrest.statistics.planning.power import BETWEEN, WITHIN, Plan, power_frame, power_of
@@ -47,7 +48,7 @@ def test_power_is_that_of_the_t_test_where_the_t_test_is_exact():
     # One group, two complete visits: paired t test; SD of change sqrt(1 + 3 + 1) %.
     plan = Plan(Scenario(10, groups=1, changes_percent=(0.0,), response_sd_percent=1.0), change_percent=2.0)
     frame = power_frame([plan], replicates=600, seed=2, processes=2)
-    POWER.pandera.validate(frame)
+    validated(frame, POWER)
 
     def exact(percent: float) -> float:
         shift = 100 * math.log1p(percent / 100) / math.sqrt(5 / 10)

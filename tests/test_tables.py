@@ -6,13 +6,13 @@ import math
 
 import pandas as pd
 import pytest
+from bedrest.io.tables.frames import typed_frame, validated
 from bedrest.measure.agreement import DiscAgreement
 from bedrest.measure.discs import DiscMeasure
 from bedrest.schemas import ACCURACY, ARVD, CHANGE, FAILURES, FINDINGS, INPUT_PROBLEMS, MEASURES, SCAN_RECORDS
 from bedrest.tables.arvd import arvd, arvd_frame, signed_change_error
 from bedrest.tables.change import change_frame
 from bedrest.tables.failures import failures_frame
-from bedrest.tables.frames import typed_frame
 from bedrest.tables.measures import (
     VisitKey,
     accuracy_frame,
@@ -54,7 +54,7 @@ def test_measures_frame_follows_its_schema() -> None:
     found = measures_frame(
         [good, failed("L4-L5"), disc("L3-L4", 8000)], visit=visit(), source="automatic",
     )
-    MEASURES.pandera.validate(found)
+    validated(found, MEASURES)
     assert list(found.columns) == MEASURES.column_names
     assert found["subject"].tolist() == ["01"] * 3  # never the number 1
     first, second, third = found.to_dict("records")
@@ -71,7 +71,7 @@ def test_findings_reach_the_measures() -> None:
     findings = _findings(*((BASE, *row) for row in told)).assign(mean_probability=[0.97, 0.2, 0.8],
                                                                  level_confidence=[0.99, 0.5, 0.99])
     found = with_findings(frame(discs), findings)
-    MEASURES.pandera.validate(found)
+    validated(found, MEASURES)
     assert found["status"].tolist() == ["ok", "failed", "flagged"]
     assert found["reason"].tolist() == ["", "no disc", "p; edge"]
     assert found["mean_probability"].tolist() == [0.97, pytest.approx(math.nan, nan_ok=True), 0.8]
@@ -80,11 +80,11 @@ def test_findings_reach_the_measures() -> None:
 
 def test_a_visit_that_failed_whole_keeps_every_row() -> None:
     found = failed_frame(visit(), source="automatic", levels=["L5-S1", "L4-L5"], reason="truncated file")
-    MEASURES.pandera.validate(found)
+    validated(found, MEASURES)
     assert found["reason"].tolist() == ["truncated file"] * 2
     assert found["volume_mm3"].isna().all()
     accuracy = failed_accuracy(visit(), reason="other grid")
-    ACCURACY.pandera.validate(accuracy)
+    validated(accuracy, ACCURACY)
     assert len(accuracy) == 7
     listed = failures_frame(accuracy=accuracy)
     assert listed[["stage", "level", "reason"]].to_numpy().tolist() == [["evaluate", "", "other grid"]]
@@ -92,9 +92,9 @@ def test_a_visit_that_failed_whole_keeps_every_row() -> None:
 
 def test_empty_tables_keep_their_columns() -> None:
     empty = frame([])
-    MEASURES.pandera.validate(empty)
-    CHANGE.pandera.validate(change_frame(empty, reference_session=BASE))
-    ARVD.pandera.validate(arvd_frame(empty, reference_session=BASE))
+    validated(empty, MEASURES)
+    validated(change_frame(empty, reference_session=BASE), CHANGE)
+    validated(arvd_frame(empty, reference_session=BASE), ARVD)
     assert failures_frame(measures=empty).empty
 
 
@@ -106,7 +106,7 @@ def test_a_column_no_schema_knows_is_refused() -> None:
 def test_accuracy_frame_follows_its_schema() -> None:
     rows = [DiscAgreement("L5-S1", dice=0.9), DiscAgreement("L4-L5", status=Status.FAILED, reason="missing")]
     found = accuracy_frame(rows, visit=visit())
-    ACCURACY.pandera.validate(found)
+    validated(found, ACCURACY)
     assert found["dice"].tolist()[0] == 0.9
     assert math.isnan(found["dice"].tolist()[1])
 
@@ -114,7 +114,7 @@ def test_accuracy_frame_follows_its_schema() -> None:
 def test_change_in_mm3_and_per_cent() -> None:
     both = pd.concat([frame([disc("L5-S1", 8000)]), frame([disc("L5-S1", 8200)], LATER)])
     found = change_frame(both, reference_session=BASE)
-    CHANGE.pandera.validate(found)
+    validated(found, CHANGE)
     (row,) = found.to_dict("records")
     assert (row["session"], row["reference_session"], row["study_day"], row["phase"]) == (LATER, BASE, 20, "bed_rest")
     assert (row["change_mm3"], row["change_percent"], row["status"]) == (200, pytest.approx(2.5), "ok")
@@ -183,7 +183,7 @@ def test_arvd_frame_needs_reference_masks_at_both_visits() -> None:
         frame([disc("L5-S1", 90)], LATER, subject="02"),
     ]
     found = arvd_frame(pd.concat(parts), reference_session=BASE)
-    ARVD.pandera.validate(found)
+    validated(found, ARVD)
     assert found["subject"].tolist() == ["01", "01"]
     good, bad = found.to_dict("records")
     assert (good["vg1_mm3"], good["vg2_mm3"], good["vt1_mm3"], good["vt2_mm3"]) == (100, 110, 100, 90)
@@ -214,7 +214,7 @@ def test_a_disc_lost_in_segmentation_is_listed_once() -> None:
         accuracy=accuracy_frame([DiscAgreement("L5-S1", status=Status.FAILED, reason="m")], visit=visit()),
         change=change_frame(measures, reference_session=BASE),
     )
-    FAILURES.pandera.validate(found)
+    validated(found, FAILURES)
     assert found[["stage", "session", "level", "status", "reason"]].to_numpy().tolist() == [
         ["segment", BASE, "L5-S1", "failed", "no disc above the sacrum"],
         ["measure", LATER, "L4-L5", "flagged", "volume"],

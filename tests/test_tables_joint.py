@@ -8,12 +8,11 @@ import math
 import pandas as pd
 import pytest
 from bedrest.errors import WeightsError
-from bedrest.io.tables.typed_csv import check_rows
+from bedrest.io.tables.frames import check_rows, typed_frame
 from bedrest.longitudinal.error_model import ErrorModel, ErrorPart, Errors, errors_path, errors_text, load_errors
 from bedrest.longitudinal.joint_volumes import JointVolume
 from bedrest.schemas import CHANGE, JOINT, MEASURES, SCAN_RECORDS
 from bedrest.tables.change import beyond_own_interval, change_frame
-from bedrest.tables.frames import typed_frame
 from bedrest.tables.joint_volumes import joint_frame, with_errors, with_joint
 from bedrest.vocabulary import Contrast
 

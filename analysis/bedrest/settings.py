@@ -59,10 +59,9 @@ class Images(_Frozen):
 
 
 class Statistics(_Frozen):
-    """AnalysisPlan of the statistical analysis."""
+    """Choices of the statistical analysis."""
 
     confidence_level: float = Field(0.95, gt=0.5, lt=1, description="level of every interval")
-    adjust: Literal["holm"] = Field("holm", description="correction within a family of tests")
     covariance: Literal["compound_symmetry", "unstructured"] = Field(
         "compound_symmetry", description="of a disc's visits; unstructured needs many more subjects than visits"
     )

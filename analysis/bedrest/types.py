@@ -15,12 +15,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from bedrest.errors import GeometryError
 from bedrest.findings import Finding, worst_status
 from bedrest.vocabulary import Contrast, Status
 
 FloatIJK = NDArray[np.float32]
 LabelIJK = NDArray[np.int32]
 Affine = NDArray[np.float64]
+
+SAME_GRID_MM = 0.1  # grids whose corners lie nearer than this are one grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +69,38 @@ class Grid:
             place = (a * i + start) + b * j + c * k
             out |= (place < -0.5 - 1e-6) | (place > n - 0.5 + 1e-6)
         return out
+
+
+def same_grid(one: Grid, other: Grid) -> bool:
+    """Whether two grids agree in shape and, to `SAME_GRID_MM`, in every corner."""
+    return one.max_corner_distance_mm(other) <= SAME_GRID_MM
+
+
+def require_same_grid(one: Grid, other: Grid, *, names: tuple[str, str], where: str = "",
+                      remedy: str = "Check both headers; if both show one place, resample one onto the other's grid."
+                      ) -> None:
+    """Refuse two grids that are not the same.
+
+    Parameters
+    ----------
+    one, other : Grid
+    names : (str, str)
+        What lies on them, for the message.
+    where : str
+        Subject, session or file; default: the first name.
+    remedy : str
+        What the user can do about it.
+
+    Raises
+    ------
+    GeometryError
+        They differ in shape or, by more than `SAME_GRID_MM`, in a corner.
+    """
+    if same_grid(one, other):
+        return
+    difference = f"shapes {one.shape} and {other.shape}" if one.shape != other.shape else (
+        f"corners up to {one.max_corner_distance_mm(other):.1f} mm apart")
+    raise GeometryError(f"{names[0]} and {names[1]} on one grid", difference, where or names[0], remedy)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bedrest import schemas
-from bedrest.errors import ImageError, OutputError, StudyError
+from bedrest.errors import OutputError, StudyError
 from bedrest.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, Contrast, Status
 
 if TYPE_CHECKING:
@@ -204,15 +204,14 @@ def measure(args: argparse.Namespace) -> int:
     from bedrest.measure.quality import unknown_labels
     from bedrest.measure.spine_checks import checked
     from bedrest.tables.measures import VisitKey, measures_frame
+    from bedrest.types import require_same_grid
 
     levels = parse_levels(args.levels) if args.levels else dict(LEVEL_OF_LABEL)
     mask = read_label_map(args.mask, where="mask")
     images = {}
     if args.image:
         image = read_volume(args.image, where="image")
-        if image.grid.max_corner_distance_mm(mask.grid) > 0.1:
-            raise ImageError("an image on the mask's grid", f"{image.grid.shape} against {mask.grid.shape}, or another "
-                             "affine", str(args.image), "Resample one onto the other first.")
+        require_same_grid(image.grid, mask.grid, names=(str(args.image), str(args.mask)), where=str(args.image))
         images = {Contrast.WATER: image}
     _refuse_overwrite(args.output, [args.mask])
     measures = checked(measure_discs(mask, levels, images), mask)

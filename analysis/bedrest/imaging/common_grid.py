@@ -15,8 +15,8 @@ from bedrest.findings import Finding, FindingCode
 from bedrest.imaging.crop import box_around
 from bedrest.imaging.resample import resample
 from bedrest.io.images.masks import require_inside
-from bedrest.io.images.nifti import require_shared, same_grid
-from bedrest.types import Grid, LabelMap, Scan, Volume
+from bedrest.io.images.nifti import require_shared
+from bedrest.types import Grid, LabelMap, Scan, Volume, same_grid
 from bedrest.vocabulary import Contrast
 
 

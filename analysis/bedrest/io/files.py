@@ -42,7 +42,7 @@ def output_error(error: OSError, path: Path) -> OutputError:
 def no_plain_file(path: Path) -> str:
     """Why nothing can be read from a path, in words; empty where a plain file lies there.
 
-    AnalysisOptions before a file is opened: a pipe would wait for ever and a device never end.
+    Called before a file is opened: a pipe would block for ever and a device never end.
     """
     try:
         mode = path.stat().st_mode

@@ -15,10 +15,9 @@ from scipy.ndimage import label as connected
 
 from bedrest.errors import GeometryError
 from bedrest.findings import Finding, FindingCode, worst_status
-from bedrest.measure.discs import require_same_grid
 from bedrest.measure.geometry import bounding_box, centre_of_mass_mm
 from bedrest.measure.surfaces import surface_distances
-from bedrest.types import LabelIJK, LabelMap
+from bedrest.types import LabelIJK, LabelMap, require_same_grid
 from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL, Status
 
 _SMALLEST_DISC_VOXELS = 100
@@ -97,7 +96,7 @@ def compare_masks(
     GeometryError
         If shapes differ or corners lie more than 0.1 mm apart.
     """
-    require_same_grid(predicted.grid, reference.grid, what="predicted mask", other="reference mask")
+    require_same_grid(predicted.grid, reference.grid, names=("predicted mask", "reference mask"))
     label_predicted = {level: label for label, level in levels.items()}
     label_reference = {level: label for label, level in reference_levels.items()}
     names = dict.fromkeys([*label_predicted, *label_reference])

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bedrest.errors import GeometryError
 from bedrest.findings import Finding, FindingCode, worst_status
 from bedrest.measure.bones import Bones, find_bones
 from bedrest.measure.geometry import DiscGeometry, bounding_box, disc_geometry
@@ -20,10 +19,8 @@ from bedrest.measure.quality import check_disc, spacing_looks_permuted
 from bedrest.measure.sagittal import Band, Part, SagittalProfile, sagittal_profile
 from bedrest.measure.signals import disc_signals
 from bedrest.measure.volumes import volumes_from_probability
-from bedrest.types import Grid, LabelMap, Volume
+from bedrest.types import LabelMap, Volume, require_same_grid
 from bedrest.vocabulary import Contrast, Status, VolumeMethod
-
-GRID_TOLERANCE_MM = 0.1
 
 _NAN3 = (math.nan, math.nan, math.nan)
 
@@ -108,40 +105,17 @@ def measure_discs(
     volume alone does not depend on the order of the axes.
     """
     for contrast, image in images.items():
-        require_same_grid(image.grid, discs.grid, what=f"{contrast.value} image", other="mask")
+        require_same_grid(image.grid, discs.grid, names=(f"{contrast.value} image", "mask"))
     if tissues is not None:
-        require_same_grid(tissues.grid, discs.grid, what="tissue map", other="mask")
+        require_same_grid(tissues.grid, discs.grid, names=("tissue map", "mask"))
     volumes: dict[int, float] = {}
     if probability is not None:
-        require_same_grid(probability.grid, discs.grid, what="probability", other="mask")
+        require_same_grid(probability.grid, discs.grid, names=("probability", "mask"))
         volumes = volumes_from_probability(probability, discs)
     permuted = spacing_looks_permuted(discs.grid)
     bones = find_bones(tissues) if tissues is not None and not permuted else None
     given = _Given(discs, images, volumes, tissues, bones, permuted)
     return [_measure(given, label, level) for label, level in levels.items()]
-
-
-def require_same_grid(grid: Grid, reference: Grid, *, what: str, other: str) -> None:
-    """Raise GeometryError unless two grids have one shape and corners within 0.1 mm.
-
-    Parameters
-    ----------
-    grid, reference : Grid
-    what, other : str
-        What lies on them, for the message.
-    """
-    distance_mm = grid.max_corner_distance_mm(reference)
-    if distance_mm <= GRID_TOLERANCE_MM:
-        return
-    if grid.shape != reference.shape:
-        found = f"shape {grid.shape} against {reference.shape}"
-    else:
-        found = f"corners {distance_mm:.2f} mm apart"
-    raise GeometryError(
-        f"{what} and {other} on one grid (corners within {GRID_TOLERANCE_MM} mm)", found, what,
-        f"Resample one onto the other's grid, or check that they belong to one scan; header of the {other}: shape "
-        f"{reference.shape}, spacing {np.round(reference.spacing_mm, 3).tolist()} mm.",
-    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from bedrest.imaging.orientation import turn_to_ras
 from bedrest.imaging.resample import grid_with_spacing, resample
-from bedrest.measure.discs import require_same_grid
 from bedrest.methods.method import SPACING_MM, Case
-from bedrest.types import LabelMap, Scan
+from bedrest.types import LabelMap, Scan, require_same_grid
 from bedrest.vocabulary import LEVEL_OF_LABEL, Contrast
 
 
@@ -40,7 +39,7 @@ def case_of(scan: Scan, mask: LabelMap | None, *, subject: str, session: str) ->
     image = np.stack([resample(turn.apply(scan.contrasts[c].data), turn.turned, grid, order=1) for c in contrasts])
     labels = np.zeros(grid.shape, dtype=np.int16)
     if mask is not None:
-        require_same_grid(mask.grid, scan.grid, what="reference mask", other="scan")
+        require_same_grid(mask.grid, scan.grid, names=("reference mask", "scan"))
         known = np.where(np.isin(mask.data, list(LEVEL_OF_LABEL)), mask.data, 0)
         labels = resample(turn.apply(known), turn.turned, grid, order=0).astype(np.int16)
     return Case(subject, session, contrasts, image.astype(np.float32), labels, turn, grid)

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader
 from bedrest import __version__, schemas
 from bedrest.io.files import write_text
 from bedrest.io.results import StudyResults
-from bedrest.io.tables.typed_csv import empty_table
+from bedrest.io.tables.frames import empty_table
 from bedrest.settings import Session, Study
 from bedrest.vocabulary import LEVELS, MaskOrigin, Status
 

@@ -33,7 +33,6 @@ _ANATOMY: tuple[tuple[str, float, float, float, float, float, float], ...] = (
     ("T8-T9", -6, 4.7, 0.0, 17.5, 13.5, 20.5),
     ("T7-T8", -2, 4.5, 0.0, 16.5, 13, 20),
 )
-NAMES: tuple[str, ...] = tuple(row[0] for row in _ANATOMY)
 SACRAL = 2  # discs of the chain that lie inside the sacrum
 
 

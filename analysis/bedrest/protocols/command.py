@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from bedrest.errors import BedrestError, StudyError
 from bedrest.io.files import write_text
 from bedrest.io.manifest.resolve import build_manifest
-from bedrest.io.tables.typed_csv import concat_tables, write_table
+from bedrest.io.tables.frames import concat_tables
+from bedrest.io.tables.typed_csv import write_table
 from bedrest.protocols.inputs import labelled_cases, own_engine, settings_of, splits_of
 from bedrest.settings import Study, load_study
 from bedrest.vocabulary import Contrast, Status
@@ -63,9 +64,9 @@ class Benchmark:
 
 def benchmark(args: argparse.Namespace) -> int:
     """Train and test every row, then tables, page and report; 3 where a row or a visit failed."""
+    from bedrest.io.tables.frames import typed_frame
     from bedrest.protocols.published import protocol_of
     from bedrest.protocols.records import METHOD_VISITS
-    from bedrest.tables.frames import typed_frame
     from bedrest.workflow.locks import locked
 
     study, protocol, settings = load_study(args.study), protocol_of(args.protocol, args.methods), settings_of(args)
@@ -128,12 +129,12 @@ def _run(run: FoldRun) -> str:
 
 def _store(asked: Benchmark, failures: dict[tuple[str, str], str]) -> Outcome:
     """Tables of all rows, the paper's among them."""
+    from bedrest.io.tables.frames import typed_frame
     from bedrest.protocols import records
     from bedrest.protocols.cells import Outcome
     from bedrest.protocols.runs import stored_curves, stored_discs, stored_result
     from bedrest.protocols.scores import change_rows
     from bedrest.protocols.tables import scores_frame
-    from bedrest.tables.frames import typed_frame
 
     discs, curves, trainings = [], [], []
     for run in asked.runs():

@@ -17,6 +17,7 @@ import pandas as pd
 
 from bedrest.errors import BedrestError, OutputError, StudyError
 from bedrest.io.files import write_text
+from bedrest.io.tables.frames import typed_frame
 from bedrest.io.tables.typed_csv import read_table, write_table
 from bedrest.methods.cases import on_scan_grid
 from bedrest.methods.method import Case, Method, MethodOptions, Trained, with_contrasts
@@ -26,7 +27,6 @@ from bedrest.protocols.records import METHOD_CURVES, METHOD_DISCS
 from bedrest.protocols.scores import disc_rows, failed_rows
 from bedrest.protocols.shapes import OWN_ENGINE, Row
 from bedrest.protocols.splits import Key, Split
-from bedrest.tables.frames import typed_frame
 from bedrest.types import LabelMap
 from bedrest.vocabulary import Contrast, Status
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from bedrest.io.tables.frames import typed_frame
 from bedrest.measure.agreement import mean_sd
 from bedrest.protocols.cells import (
     ENDING,
@@ -39,7 +40,6 @@ from bedrest.protocols.shapes import (
     Shape,
     WeberTable,
 )
-from bedrest.tables.frames import typed_frame
 
 
 def scores_frame(outcome: Outcome) -> pd.DataFrame:

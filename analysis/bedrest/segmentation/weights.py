@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bedrest.anatomy.structures import Structure
 from bedrest.errors import WeightsError
+from bedrest.io.files import atomic_path
 from bedrest.segmentation.network import LOCATOR_SPACING_MM, WORKING_SPACING_MM, Architecture, build_network
 from bedrest.segmentation.normalise import RULE
 from bedrest.vocabulary import Contrast
@@ -60,7 +61,7 @@ class Calibration:
         """From what `asdict` made of one."""
         by_contrasts = {key: cls.read(value) for key, value in stored["by_contrasts"].items()}
         return cls(float(stored["temperature"]), tuple(map(float, stored["offsets"])), by_contrasts,
-                   dict(stored.get("by_level", {})))
+                   dict(stored["by_level"]))
 
 
 def key_of(contrasts: Iterable[Contrast]) -> str:
@@ -181,10 +182,8 @@ def save_weights(path: Path, trained: TrainedNetwork) -> None:
         "record": json.dumps(trained.record),
     }
     tensors = {**_tensors(trained.network, "segmenter"), **_tensors(trained.locator, "locator")}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    save_file({k: v.detach().contiguous().cpu() for k, v in tensors.items()}, temporary, metadata=header)
-    temporary.replace(path)
+    with atomic_path(path) as temporary:
+        save_file({k: v.detach().contiguous().cpu() for k, v in tensors.items()}, temporary, metadata=header)
 
 
 def tensors_of(network: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -18,11 +18,10 @@ from bedrest.io.images.masks import label_table_path, read_label_map, write_labe
 from bedrest.io.manifest.edited_masks import read_edited
 from bedrest.io.manifest.level_names import names_of_visit
 from bedrest.io.results import StudyResults
-from bedrest.io.tables.typed_csv import empty_table
+from bedrest.io.tables.frames import empty_table, text, typed_frame
 from bedrest.measure.edits import compare_edit, findings_of_edit
 from bedrest.measure.rename import absent_discs, rename_discs
 from bedrest.tables.edits import edits_frame, failed_edits
-from bedrest.tables.frames import text, typed_frame
 from bedrest.tables.measures import VisitKey
 from bedrest.types import DiscFinding, Grid, LabelMap
 from bedrest.vocabulary import LEVEL_UNCERTAIN, MaskOrigin, Status

@@ -14,9 +14,9 @@ from bedrest.errors import BedrestError
 from bedrest.imaging.common_grid import scan_on_one_grid
 from bedrest.io.images.nifti import header_notes, read_contrasts, read_scan
 from bedrest.io.results import StudyResults
-from bedrest.io.tables.typed_csv import concat_tables, write_table
+from bedrest.io.tables.frames import concat_tables, text
+from bedrest.io.tables.typed_csv import write_table
 from bedrest.settings import Study
-from bedrest.tables.frames import text
 from bedrest.types import Grid, Scan
 from bedrest.vocabulary import Contrast, MaskRole
 

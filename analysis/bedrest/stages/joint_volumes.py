@@ -11,7 +11,7 @@ from bedrest.errors import BedrestError
 from bedrest.io.files import sha256_of
 from bedrest.io.images.masks import read_label_map
 from bedrest.io.images.nifti import read_volume
-from bedrest.io.tables.typed_csv import empty_table
+from bedrest.io.tables.frames import empty_table
 from bedrest.longitudinal.error_model import load_errors
 from bedrest.longitudinal.joint_volumes import joint_volumes, poses_of, see
 from bedrest.longitudinal.level_matching import SeenDisc, match_levels

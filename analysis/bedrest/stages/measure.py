@@ -12,8 +12,8 @@ from bedrest.errors import BedrestError
 from bedrest.imaging.common_grid import contrasts_at, labels_on
 from bedrest.io.files import sha256_of
 from bedrest.io.images.masks import read_label_map
-from bedrest.io.images.nifti import read_volume, require_same_grid, same_grid
-from bedrest.io.tables.typed_csv import concat_tables, empty_table
+from bedrest.io.images.nifti import RESAMPLE_ON_REQUEST, read_volume
+from bedrest.io.tables.frames import concat_tables, empty_table
 from bedrest.longitudinal.error_model import load_errors
 from bedrest.measure.agreement import DiscAgreement, compare_masks, name_binary_reference
 from bedrest.measure.discs import measure_discs
@@ -35,7 +35,7 @@ from bedrest.tables.measures import (
     with_findings,
     without_signals,
 )
-from bedrest.types import LabelMap, Volume
+from bedrest.types import LabelMap, Volume, require_same_grid, same_grid
 from bedrest.vocabulary import LEVEL_OF_LABEL, MaskOrigin, MaskRole
 
 MOVED_REFERENCE = "the reference mask lay on another grid and was moved to ours by nearest neighbour"
@@ -163,7 +163,8 @@ def _agreement(ours: LabelMap, reference: LabelMap, levels: dict[int, str], *, w
     """Agreement on the grid of our mask; a reference on another grid is moved there where the study asks for it."""
     at = f"{where} {MaskRole.REFERENCE}"
     if not resample:
-        require_same_grid(ours.grid, reference.grid, where=at, names=("the scan", "the reference mask"))
+        require_same_grid(ours.grid, reference.grid, where=at, names=("the scan", "the reference mask"),
+                          remedy=RESAMPLE_ON_REQUEST)
         return compare_masks(ours, reference, levels=levels, reference_levels=levels)
     found = compare_masks(ours, labels_on(reference, ours.grid, where=at), levels=levels, reference_levels=levels)
     if same_grid(ours.grid, reference.grid):

@@ -24,7 +24,8 @@ from bedrest.errors import BedrestError, StudyError
 from bedrest.io.images.masks import label_table_path, read_label_map, write_label_map, write_volume
 from bedrest.io.images.read_ahead import read_ahead
 from bedrest.io.results import StudyResults
-from bedrest.io.tables.typed_csv import concat_tables, empty_table, read_table, write_table
+from bedrest.io.tables.frames import concat_tables, empty_table
+from bedrest.io.tables.typed_csv import read_table, write_table
 from bedrest.settings import load_study
 from bedrest.stages.job import Job, Visit, like, loaded_weights, scan_of, use_threads, visits_of, write_slice
 from bedrest.types import DiscFinding, LabelMap, Scan

@@ -12,8 +12,8 @@ import math
 
 import pandas as pd
 
+from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import ARVD
-from bedrest.tables.frames import typed_frame
 from bedrest.tables.pairs import Volumes, judge
 from bedrest.vocabulary import Status
 

@@ -10,9 +10,9 @@ from statistics import NormalDist
 
 import pandas as pd
 
+from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import CHANGE
 from bedrest.tables.change_checks import Positions, implausible_change, moved_disc
-from bedrest.tables.frames import typed_frame
 from bedrest.tables.pairs import Side, Volumes, judge
 from bedrest.vocabulary import Status
 

@@ -10,9 +10,9 @@ from dataclasses import asdict
 
 import pandas as pd
 
+from bedrest.io.tables.frames import typed_frame
 from bedrest.measure.edits import DiscEdit
 from bedrest.schemas import EDITS, RENAMES
-from bedrest.tables.frames import typed_frame
 from bedrest.tables.measures import VisitKey
 from bedrest.vocabulary import LEVELS, MaskOrigin, Status
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from bedrest.io.tables.frames import text, typed_frame
 from bedrest.schemas import FAILURES
-from bedrest.tables.frames import text, typed_frame
 from bedrest.vocabulary import MaskOrigin, Status
 
 _WEIGHT = {Status.OK.value: 0, Status.FLAGGED.value: 1, Status.FAILED.value: 2}

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import JOINT, MATCHES
 from bedrest.segmentation.weights import key_of
-from bedrest.tables.frames import typed_frame
 from bedrest.vocabulary import LEVEL_OF_LABEL, MaskOrigin, Status, VolumeMethod
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 
 import pandas as pd
 
+from bedrest.io.tables.frames import text, typed_frame
 from bedrest.measure.agreement import DiscAgreement
 from bedrest.measure.discs import DiscMeasure
 from bedrest.measure.spine import LUMBAR_DISCS, SpineMeasure
 from bedrest.schemas import ACCURACY, MEASURES, SPINE_MEASURES
-from bedrest.tables.frames import text, typed_frame
 from bedrest.vocabulary import LEVELS, NORMALISED_COLUMNS, SIGNAL_COLUMNS, Status, VolumeMethod
 
 _SAGITTAL = ("height_anterior_mm", "height_posterior_mm", "wedge_deg", "area_midsagittal_mm2")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from bedrest.io.tables.frames import text
 from bedrest.schemas import MEASURES
-from bedrest.tables.frames import text
 from bedrest.vocabulary import LEVELS, Status
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from bedrest.io.tables.frames import text, typed_frame
 from bedrest.schemas import QC
-from bedrest.tables.frames import text, typed_frame
 from bedrest.vocabulary import LEVELS, Status
 
 _STAGES = ("input", "segment", "levels", "measure")  # later ones speak of a change, not of a visit

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import TRAINING_ACCURACY, TRAINING_CURVES, TRAINING_FOLDS, TRAINING_SCANS
-from bedrest.tables.frames import typed_frame
 from bedrest.vocabulary import LEVEL_OF_LABEL, LEVELS
 
 if TYPE_CHECKING:

@@ -67,7 +67,7 @@ def _sizes(seed: int) -> Iterator[str]:
 
     import numpy as np
 
-    from bedrest.io.tables.typed_csv import empty_table
+    from bedrest.io.tables.frames import empty_table
     from bedrest.schemas import ACCURACY, ARVD
     from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_study
     from bedrest.statistics.study.cohort import AnalysisOptions, analyse

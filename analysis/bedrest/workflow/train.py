@@ -21,7 +21,8 @@ from bedrest.io.files import sha256_of, write_bytes, write_text
 from bedrest.io.images.masks import read_label_map, write_label_map
 from bedrest.io.manifest.resolve import Manifest, build_manifest
 from bedrest.io.results import StudyResults
-from bedrest.io.tables.typed_csv import concat_tables, read_table, write_table
+from bedrest.io.tables.frames import concat_tables
+from bedrest.io.tables.typed_csv import read_table, write_table
 from bedrest.settings import load_study
 from bedrest.stages.job import Visit, scan_of
 from bedrest.stages.measure import read_reference

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from bedrest.io.tables.frames import typed_frame
 from bedrest.longitudinal.error_model import ErrorModel
 from bedrest.longitudinal.joint_volumes import joint_volumes, poses_of, see
 from bedrest.measure.volumes import volumes_from_probability
@@ -19,7 +20,6 @@ from bedrest.phantom.random_spine import Spine, draw_spine
 from bedrest.phantom.render import Artefacts, demo_grid, render_dixon, render_t2
 from bedrest.segmentation.engine import segment
 from bedrest.segmentation.weights import TrainedNetwork, key_of
-from bedrest.tables.frames import typed_frame
 from bedrest.types import Grid, Scan, Volume
 from bedrest.vocabulary import DIXON, LEVEL_OF_LABEL, LEVELS, Contrast
 from tqdm import tqdm

@@ -35,12 +35,12 @@ only say what is usual. A disc that was not found counts as a Dice of 0 and as a
 def benchmark_engine(args: argparse.Namespace) -> int:
     """Measure what was asked for, print the table of targets, write page and discs."""
     from bedrest.io.files import write_text
+    from bedrest.io.tables.frames import typed_frame
     from bedrest.io.tables.typed_csv import write_table
     from bedrest.phantom.demo_cohort import DemoPlan
     from bedrest.protocols.disc_records import DISCS
     from bedrest.segmentation.device import resolve_device
     from bedrest.segmentation.weights import SHIPPED, load_weights
-    from bedrest.tables.frames import typed_frame
 
     from pipelines.benchmarks.engine.cohort import SEED
     from pipelines.benchmarks.targets import ENGINE, not_measured

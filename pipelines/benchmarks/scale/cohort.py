@@ -18,7 +18,8 @@ from bedrest.io.bids.writer import write_scan
 from bedrest.io.files import Checksums, atomic_path, write_bytes, write_text
 from bedrest.io.images.masks import write_label_map
 from bedrest.io.results import StudyResults
-from bedrest.io.tables.typed_csv import empty_table, write_parts, write_table
+from bedrest.io.tables.frames import empty_table
+from bedrest.io.tables.typed_csv import write_parts, write_table
 from bedrest.phantom.demo_cohort import DemoPlan, draw_subject
 from bedrest.phantom.paint import paint_levels
 from bedrest.phantom.render import Artefacts

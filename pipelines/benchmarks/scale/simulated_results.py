@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import (
     ACCURACY,
     ARVD,
@@ -24,7 +25,6 @@ from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_study
 from bedrest.tables.arvd import arvd_frame
 from bedrest.tables.change import change_frame
 from bedrest.tables.failures import failures_frame
-from bedrest.tables.frames import typed_frame
 from bedrest.vocabulary import Status, VolumeMethod
 
 LOST = 0.04  # share of discs that could not be measured

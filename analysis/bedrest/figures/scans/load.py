@@ -12,18 +12,13 @@ from bedrest.figures.scans.overlays import VisitView
 from bedrest.imaging.common_grid import labels_on
 from bedrest.imaging.resample import resample
 from bedrest.io.images.masks import read_label_map
-from bedrest.io.images.nifti import read_volume, same_grid
+from bedrest.io.images.nifti import read_volume
 from bedrest.io.results import StudyResults
-from bedrest.types import LabelMap, Volume
+from bedrest.types import LabelMap, Volume, same_grid
 from bedrest.vocabulary import LEVELS, Contrast, MaskRole
 
 # The contrast in which discs are seen best comes first.
 PREFERRED = (Contrast.WATER, Contrast.T2, Contrast.OPPOSED, Contrast.IN_PHASE, Contrast.FAT)
-
-
-def every_subject(results: StudyResults, table: schemas.Table) -> pd.DataFrame:
-    """The slices of all subjects as one table."""
-    return results.read_subjects(results.read_manifest(schemas.SUBJECTS)["subject"], table)
 
 
 def visit_views(results: StudyResults, subject: str) -> list[VisitView]:

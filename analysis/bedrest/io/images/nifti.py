@@ -12,18 +12,18 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from bedrest.errors import BedrestError, GeometryError, ImageError, Problem
+from bedrest.errors import GeometryError, ImageError
 from bedrest.findings import Finding, FindingCode
 from bedrest.io.images.limits import refuse_unreadable
-from bedrest.types import Grid, Scan, Volume
+from bedrest.types import SAME_GRID_MM, Grid, Scan, Volume, require_same_grid
 from bedrest.vocabulary import Contrast
 
-SAME_GRID_MM = 0.1  # corners nearer than this are one grid
 LEAST_SHARED = 0.5  # of a grid: an image that shows less of it was taken of another place
 SAME_HEADER_MM = 1.0  # sform and qform farther apart than this contradict each other
 SAME_SPACING = 0.005  # pixdim and affine may differ by this share: more would show in volumes
-ON_REQUEST = ("Check both headers; if both were taken of one place without moving, write resample = true under "
-              "[images] in study.toml (bedrest segment: --resample).")
+RESAMPLE_ON_REQUEST = (
+    "Check both headers; if both were taken of one place without moving, write resample = true under [images] in "
+    "study.toml (bedrest segment: --resample).")
 
 
 def read_volume(path: Path, *, where: str) -> Volume:
@@ -72,7 +72,7 @@ def read_scan(paths: Mapping[Contrast, Path], *, where: str) -> Scan:
     first = next(iter(volumes))
     for contrast, volume in volumes.items():
         names = (str(paths[first]), str(paths[contrast]))
-        require_same_grid(volumes[first].grid, volume.grid, where=where, names=names)
+        require_same_grid(volumes[first].grid, volume.grid, where=where, names=names, remedy=RESAMPLE_ON_REQUEST)
     return Scan(volumes, notes=header_notes(paths, where=where))
 
 
@@ -98,21 +98,6 @@ def header_notes(paths: Mapping[Contrast, Path], *, where: str) -> tuple[Finding
         elif apart is not None and apart > SAME_GRID_MM:
             notes.append(Finding(FindingCode.SFORM_AND_QFORM_DIFFER, {"contrast": contrast, "distance_mm": apart}))
     return tuple(notes)
-
-
-def same_grid(one: Grid, other: Grid) -> bool:
-    """Whether two grids agree in shape and, to 0.1 mm, in every corner."""
-    return one.max_corner_distance_mm(other) <= SAME_GRID_MM
-
-
-def require_same_grid(one: Grid, other: Grid, *, where: str, names: tuple[str, str], remedy: str = ON_REQUEST) -> None:
-    """Raise GeometryError unless two grids agree in shape and, to 0.1 mm, in every corner."""
-    if same_grid(one, other):
-        return
-    distance = one.max_corner_distance_mm(other)
-    found = f"shapes {one.shape} and {other.shape}" if one.shape != other.shape else (
-        f"corners up to {distance:.1f} mm apart")
-    raise GeometryError(f"{names[0]} and {names[1]} on one grid", found, where, remedy)
 
 
 def require_shared(grid: Grid, other: Grid, *, where: str, onto: str) -> NDArray[np.bool_]:
@@ -141,15 +126,6 @@ def require_shared(grid: Grid, other: Grid, *, where: str, onto: str) -> NDArray
                             f"{100 * shared:.0f} %", where,
                             "Check that both were taken of one place, and that both headers tell where.")
     return outside
-
-
-def check_image(path: Path, *, where: str) -> list[Problem]:
-    """What speaks against reading this image, as problems instead of an error."""
-    try:
-        read_volume(path, where=where)
-    except BedrestError as error:
-        return [Problem(error.where, error.expected, error.found, error.remedy)]
-    return []
 
 
 def read_grid(path: Path, *, where: str) -> Grid:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pandas as pd
 
 from bedrest.io.manifest.entries import Found, InputProblem
-from bedrest.io.tables.typed_csv import TextTable, convert, misspelt_columns, read_text
+from bedrest.io.tables.frames import misspelt_columns
+from bedrest.io.tables.typed_csv import TextTable, convert, read_text
 from bedrest.schemas import SCANS, SESSIONS, SUBJECTS, Table
 from bedrest.settings import Study
 

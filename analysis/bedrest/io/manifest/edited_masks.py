@@ -15,13 +15,12 @@ import pandas as pd
 from bedrest.errors import ImageError, ManifestError, Problem
 from bedrest.io.files import sha256_of
 from bedrest.io.images.masks import read_label_map
-from bedrest.io.images.nifti import require_same_grid
 from bedrest.io.manifest.entries import InputProblem
 from bedrest.io.results import StudyResults
-from bedrest.io.tables.typed_csv import typed
+from bedrest.io.tables.frames import typed
 from bedrest.schemas import EDITED_MASKS
 from bedrest.settings import Study
-from bedrest.types import Grid, LabelMap
+from bedrest.types import Grid, LabelMap, require_same_grid
 from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL
 
 _ENDINGS = (".nii.gz", ".nii")

@@ -12,10 +12,10 @@ import pandas as pd
 from bedrest.errors import BedrestError, Problem
 from bedrest.io.files import no_plain_file, output_error
 from bedrest.io.images.masks import read_label_map, require_inside
-from bedrest.io.images.nifti import read_grid, read_volume, require_same_grid, require_shared
+from bedrest.io.images.nifti import RESAMPLE_ON_REQUEST, read_grid, read_volume, require_shared
 from bedrest.io.manifest.entries import InputProblem, Manifest
 from bedrest.settings import Study
-from bedrest.types import Grid, LabelMap
+from bedrest.types import Grid, LabelMap, require_same_grid
 from bedrest.vocabulary import Contrast, MaskRole
 
 _ORDER = (*Contrast, *MaskRole)
@@ -141,7 +141,8 @@ def _grid_problems(images: dict[str, tuple[_Placed, str]], visit: str, *, resamp
         where = f"{visit} {name} ({path})"
         try:
             if not resample:
-                require_same_grid(first.grid, image.grid, where=where, names=(first_path, path))
+                require_same_grid(first.grid, image.grid, where=where, names=(first_path, path),
+                                  remedy=RESAMPLE_ON_REQUEST)
             elif image.mask is not None:
                 require_inside(image.mask, first.grid, where=where)
             else:

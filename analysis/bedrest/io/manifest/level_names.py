@@ -14,7 +14,8 @@ import pandas as pd
 from bedrest.errors import Problem
 from bedrest.io.manifest.csv_layout import load
 from bedrest.io.manifest.entries import InputProblem
-from bedrest.io.tables.typed_csv import empty_table, read_text, typed
+from bedrest.io.tables.frames import empty_table, typed
+from bedrest.io.tables.typed_csv import read_text
 from bedrest.schemas import LEVEL_NAMES
 from bedrest.settings import Study
 from bedrest.vocabulary import EXCLUDE, LEVELS

@@ -18,7 +18,7 @@ from bedrest.io.manifest.csv_layout import find_csv, override
 from bedrest.io.manifest.entries import Found, InputProblem, Manifest
 from bedrest.io.manifest.image_checks import check_manifest
 from bedrest.io.manifest.ivdm3seg_layout import find_ivdm3seg
-from bedrest.io.tables.typed_csv import typed
+from bedrest.io.tables.frames import typed
 from bedrest.schemas import SCANS, SESSIONS, SUBJECTS
 from bedrest.settings import Study, is_safe_name
 

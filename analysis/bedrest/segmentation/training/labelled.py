@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bedrest.anatomy.structures import Structure
-from bedrest.errors import GeometryError, ImageError
+from bedrest.errors import ImageError
 from bedrest.imaging.crop import Box, box_around, crop_grid
 from bedrest.imaging.orientation import turn_to_ras
 from bedrest.imaging.resample import grid_with_spacing, resample
@@ -22,7 +22,7 @@ from bedrest.segmentation.forward import forward
 from bedrest.segmentation.network import WORKING_SPACING_MM
 from bedrest.segmentation.predict import calibrated, network_input
 from bedrest.segmentation.weights import TrainedNetwork
-from bedrest.types import LabelMap, Scan
+from bedrest.types import LabelMap, Scan, require_same_grid
 from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL, Contrast
 
 Float = NDArray[np.float32]
@@ -34,7 +34,6 @@ BEYOND_MM = 8.0
 # Kept around the labels: what a patch around an outer disc can reach, and context for the dense prediction.
 MARGIN_MM = (16.0, 40.0, 50.0)
 DISC_LABELS = (*LEVEL_OF_LABEL, *range(FIRST_UNNAMED_LABEL, FIRST_UNNAMED_LABEL + 19))
-SAME_GRID_MM = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,9 +80,7 @@ def label_scan(scan: Scan, mask: LabelMap, teacher: TrainedNetwork, device: str,
         The mask is empty, or holds labels that are no discs.
     """
     where = f"{subject} {session} reference mask"
-    if scan.grid.max_corner_distance_mm(mask.grid) > SAME_GRID_MM:
-        raise GeometryError("a mask on the grid of its scan", _grids(scan, mask), where,
-                            "Check both headers; resample the mask with nearest neighbour if the pictures do match.")
+    require_same_grid(scan.grid, mask.grid, names=("the scan", "the reference mask"), where=where)
     unknown = sorted(set(np.unique(mask.data).tolist()) - {0, *DISC_LABELS})
     if unknown or not mask.data.any():
         raise ImageError("labels 1 = L5-S1 ... 7 = T11-T12, or 101, 102, ... for discs without a name",
@@ -160,8 +157,3 @@ def _around(discs: Float, spacing_mm: NDArray[np.float64], where: str) -> Box:
     i, j, k = (slice(max(s.start - int(m), 0), min(s.stop + int(m), n))
                for s, m, n in zip(box_around(discs >= 0.5), margin, discs.shape, strict=True))
     return i, j, k
-
-
-def _grids(scan: Scan, mask: LabelMap) -> str:
-    one, two = (f"shape {g.shape} with {np.round(g.spacing_mm, 3).tolist()} mm voxels" for g in (scan.grid, mask.grid))
-    return f"{one} and {two}, or another place"

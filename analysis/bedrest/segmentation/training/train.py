@@ -127,22 +127,6 @@ def calibrate_anew(folder: Path, *, device: str) -> None:
     _write(folder, replace(trained, calibration=calibration, record=record), curves=_curves_beside(trained.path))
 
 
-def average(one: Path, other: Path, folder: Path) -> None:
-    """Mean of two segmenters of which one was trained on from the other; the rest comes from the later, `other`.
-
-    Such a mean errs less on scans unlike the training (Wortsman et al., CVPR 2022;7959). Calibrate it anew.
-    """
-    early, late = load_weights(one), load_weights(other)
-    before = tensors_of(early.network)
-    with torch.no_grad():
-        for name, tensor in tensors_of(late.network).items():
-            if tensor.is_floating_point():
-                tensor.copy_((tensor + before[name]) / 2)
-    record = {**late.record, "averaged_with_sha256": sha256_of(one), "averaged_from_sha256": sha256_of(other)}
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(folder, replace(late, record=record), curves=_curves_beside(other))
-
-
 def _curves_beside(weights: Path) -> dict[str, Any]:
     stored = json.loads(weights.with_suffix(".json").read_text())
     return {key: stored[key] for key in ("curve", "locator_curve")}
@@ -191,17 +175,11 @@ def _calibrate(network: nn.Module, *, seed: int, device: str) -> Calibration:
 
 
 def _copy(weights: Path, network: nn.Module, part: str) -> None:
-    """Start a network from its part of a weights file, wherever layers fit by name.
-
-    The first weights files held the segmenter alone, without a prefix.
-    """
-    own = tensors_of(network)
+    """Start a network from its part of a weights file, wherever layers fit by name."""
     with safe_open(weights, framework="pt") as file, torch.no_grad():
-        alone = not any(key.startswith("segmenter.") for key in file.keys())  # noqa: SIM118 - not a mapping
-        prefix = "" if alone and part == "segmenter" else f"{part}."
-        for name, tensor in own.items():
-            if prefix + name in file.keys():  # noqa: SIM118
-                tensor.copy_(file.get_tensor(prefix + name))
+        for name, tensor in tensors_of(network).items():
+            if f"{part}.{name}" in file.keys():  # noqa: SIM118 - not a mapping
+                tensor.copy_(file.get_tensor(f"{part}.{name}"))
 
 
 def main() -> None:
@@ -219,12 +197,8 @@ def main() -> None:
     parser.add_argument("--filters", type=int, nargs=5, default=SEGMENTER.filters, help="channels at the five depths")
     parser.add_argument("--start", type=Path, default=None, help="weights file to start from")
     parser.add_argument("--calibrate", action="store_true", help="train nothing: calibrate the weights in OUT anew")
-    parser.add_argument("--average", type=Path, nargs=2, metavar=("EARLY", "LATE"),
-                        help="train nothing: write the mean of two weights files into OUT, then calibrate it")
     args = parser.parse_args()
-    if args.average:
-        average(args.average[0], args.average[1], args.out)
-    if args.average or args.calibrate:
+    if args.calibrate:
         calibrate_anew(args.out, device=args.device)
         return
     train(TrainingPlan(args.minutes, args.locator_minutes, args.device, args.anatomies, args.batch, args.workers,

@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 
+from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import POWER
 from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_cohort, work_units
 from bedrest.statistics.study.cohort_models import CohortModel, joint_model, level_model
 from bedrest.statistics.study.responses import LOG_SCALE
-from bedrest.tables.frames import typed_frame
 from bedrest.vocabulary import LEVELS
 
 WITHIN, BETWEEN = "change within a group", "difference of change between groups"

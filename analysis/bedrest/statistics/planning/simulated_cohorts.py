@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import MEASURES, SCAN_RECORDS, SESSIONS, SUBJECTS
 from bedrest.statistics.study.flow import StudyTables
 from bedrest.statistics.study.responses import LOG_SCALE, AnalysisPlan, Observations
 from bedrest.tables.change import change_frame
-from bedrest.tables.frames import typed_frame
 from bedrest.vocabulary import LEVELS, Phase, Status
 
 GROUPS = ("group a", "group b")

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import BASELINE, SUBJECTS
 from bedrest.statistics.study.responses import AnalysisPlan
-from bedrest.tables.frames import typed_frame
 from bedrest.vocabulary import LEVELS, Status
 
 EVERYBODY = "(all)"

@@ -13,9 +13,9 @@ from typing import Any
 
 import pandas as pd
 
+from bedrest.io.tables.frames import text, typed_frame
 from bedrest.schemas import DETECTIONS, Col, Table
 from bedrest.tables.change import half_width
-from bedrest.tables.frames import text, typed_frame
 from bedrest.vocabulary import ALL_LEVELS, LimitFrom, Status, Verdict
 
 OWN_ROW_SUBJECTS = 10  # with fewer, an SD of one level is too uncertain: that of all levels together is used

@@ -12,6 +12,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import CONTRASTS, MARGINAL_MEANS, MODELS, TERMS, VARIANCES
 from bedrest.statistics.estimators.effect_size import hedges_g_of_t
 from bedrest.statistics.estimators.samples import MINIMUM_SUBJECTS
@@ -19,7 +20,6 @@ from bedrest.statistics.estimators.small_sample import Comparison
 from bedrest.statistics.study.cohort_models import CohortModel
 from bedrest.statistics.study.families import BETWEEN, WITHIN, holm
 from bedrest.statistics.study.responses import LOG_SCALE
-from bedrest.tables.frames import typed_frame
 from bedrest.vocabulary import ALL_LEVELS, Status
 
 Rows = list[dict[str, object]]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import FLOW
-from bedrest.tables.frames import typed_frame
 from bedrest.vocabulary import LEVELS, MaskOrigin, Status
 
 LEFT_OUT = "(left out: input problems)"

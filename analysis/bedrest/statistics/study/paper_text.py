@@ -12,10 +12,10 @@ from typing import Any
 
 import pandas as pd
 
+from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import DETECTIONS
 from bedrest.statistics.study.detection import detection_counts, limit_words
 from bedrest.statistics.study.responses import AnalysisPlan
-from bedrest.tables.frames import typed_frame
 from bedrest.vocabulary import ALL_LEVELS, MaskOrigin, Status, VolumeMethod
 
 

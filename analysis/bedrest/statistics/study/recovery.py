@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 
+from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import RECOVERY
 from bedrest.statistics.estimators.reml import Fit
 from bedrest.statistics.study.cohort_models import CohortModel
-from bedrest.tables.frames import typed_frame
 from bedrest.vocabulary import Phase, Status
 
 MINIMUM_POINTS = 3  # the last visit in bed and two or more in recovery: an exponential has two parameters

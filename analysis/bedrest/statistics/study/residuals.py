@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import RESIDUALS
 from bedrest.statistics.estimators.reml import Fit
 from bedrest.statistics.study.cohort_models import CohortModel
 from bedrest.statistics.study.estimates import model_kind
 from bedrest.statistics.study.responses import LOG_SCALE
-from bedrest.tables.frames import typed_frame
 
 
 def residuals_frame(models: Sequence[CohortModel]) -> pd.DataFrame:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from bedrest.errors import ModelError
+from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import MODELS, SENSITIVITY
 from bedrest.statistics.estimators.covariance import LinearCovariance, random_term, residual_terms
 from bedrest.statistics.estimators.mixedlm import MixedFit, fit_mixedlm
@@ -23,7 +24,6 @@ from bedrest.statistics.estimators.small_sample import Comparison, contrast_of
 from bedrest.statistics.study.cohort_models import CohortModel
 from bedrest.statistics.study.estimates import contrast_row
 from bedrest.statistics.study.families import BETWEEN, WITHIN, holm
-from bedrest.tables.frames import typed_frame
 from bedrest.vocabulary import ALL_LEVELS, Status
 
 MOST_SUBJECTS = 60  # beyond, statsmodels' runs take minutes, and the small-sample question is none

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from bedrest.errors import ManifestError
+from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import SENSITIVITY
 from bedrest.statistics.estimators.bootstrap import cluster_bootstrap
 from bedrest.statistics.estimators.resampling import permutation_test, sign_flip_test
@@ -27,7 +28,6 @@ from bedrest.statistics.study.flow import StudyTables
 from bedrest.statistics.study.responses import AnalysisPlan, Observations
 from bedrest.statistics.study.secondary import SecondaryModel, secondary_contrasts
 from bedrest.statistics.study.subject_changes import Sample, sample, subject_changes
-from bedrest.tables.frames import typed_frame
 from bedrest.vocabulary import ALL_LEVELS, LEVELS, Status
 
 Row = dict[str, object]

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import CHANGE_BANDS, MEASURES, Col, Table
-from bedrest.tables.frames import typed_frame
 from bedrest.vocabulary import LEVELS, Status
 
 _COLUMN = {c.name: c for c in MEASURES.columns}

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import AGREEMENT, REPEATABILITY
 from bedrest.statistics.estimators.bland_altman import Limits, limits_of_agreement, proportional_bias
 from bedrest.statistics.estimators.intervals import REPLICATES, Clusters, Estimate
 from bedrest.statistics.estimators.method_comparison import passing_bablok
 from bedrest.statistics.estimators.reliability import intraclass, measurement_error
-from bedrest.tables.frames import typed_frame
 from bedrest.vocabulary import ALL_LEVELS, LEVELS, Phase, Status
 
 Row = dict[str, object]
