@@ -93,6 +93,7 @@ def table(frame: pd.DataFrame, schema: Table | None = None, *, empty: str = "Non
         told = f"Shown are {MOST_ROWS} of {len(frame)} rows{', failed ones first' if judged else ''}; all: "
         cut = table(rows.head(MOST_ROWS), schema, decimals=decimals)
         return HTML(f'<p>{escape(told)}<a href="{escape(whole, quote=True)}">{escape(whole)}</a>.</p>{cut.data}')
+    frame = frame.drop(columns="findings", errors="ignore")  # the same as the reason, for programs
     if "reason" in frame.columns and (frame["reason"].fillna("") == "").all():
         frame = frame.drop(columns="reason")
     columns = {c.name: c for c in schema.columns} if schema else {}

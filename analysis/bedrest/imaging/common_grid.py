@@ -50,13 +50,12 @@ def scan_on_one_grid(contrasts: Mapping[Contrast, Volume], *, where: str, target
         outside = require_shared(grid, volume.grid, where=f"{where} {contrast}", onto=onto)
         data = resample(volume.data, volume.grid, grid, order=1)
         missing = float(outside.mean())
-        code, values = FindingCode.CONTRAST_RESAMPLED, {"contrast": contrast, "onto": onto}
         if missing:
             data = np.where(outside, np.float32(0), data)
             unseen[contrast] = outside
-            code, values = FindingCode.CONTRAST_RESAMPLED_IN_PART, {**values, "missing_percent": 100 * missing}
+        code = FindingCode.CONTRAST_RESAMPLED_IN_PART if missing else FindingCode.CONTRAST_RESAMPLED
         found[contrast] = Volume(data.astype(np.float32, copy=False), grid)
-        notes.append(Finding(code, values))
+        notes.append(Finding(code, {"contrast": contrast, "onto": onto, "missing_percent": 100 * missing}))
     return Scan(found, unseen, tuple(notes))
 
 

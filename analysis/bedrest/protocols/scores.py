@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bedrest.findings import render_all
 from bedrest.measure.agreement import mean_sd
 from bedrest.measure.geometry import bounding_box
 from bedrest.measure.surfaces import mesh_hausdorff_mm
@@ -93,7 +94,7 @@ def disc_rows(predicted: LabelMap, reference: LabelMap) -> list[dict[str, Any]]:
             "volume_predicted_mm3": found.volume_predicted_mm3,
             "volume_reference_mm3": float((reference.data == label).sum() * voxel),
             "volume_error_percent": found.volume_error_percent, "right": score.level_right,
-            "status": str(found.status), "reason": found.reason,
+            "status": str(found.status), "reason": render_all(found.findings),
         })
     return rows
 

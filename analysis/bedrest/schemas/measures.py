@@ -51,6 +51,7 @@ MEASURES = Table("measures", "one row a disc, visit and mask source", (
     col.STATUS,
     Col("reason", "str", "why a row is not ok; of an ok one, why a measure that needs tissues is missing",
         required=False),
+    col.FINDINGS,
 ), ("subject", "session", "level", "source"))
 
 JOINT = Table("joint", "volumes from all visits of a subject together, one row a disc and visit", (
@@ -69,7 +70,7 @@ SPINE_MEASURES = Table("spine_measures", "one row a visit and mask source", (
     num("lumbar_length_mm", "length of the curve through the disc centres from T12-L1 to L5-S1", "mm", 0),
     num("lordosis_deg", "angle of the upper end plates of L1 and S1 (Cobb), positive = hollow at the back", "degree"),
     Col("n_discs", "int", "discs from T12-L1 to L5-S1 that were measured, six at most", "1", minimum=0),
-    col.STATUS, col.REASON,
+    col.STATUS, col.REASON, col.FINDINGS,
 ), ("subject", "session", "source"))
 
 _SHAPE = tuple(c for c in MEASURES.columns if c.name.startswith(
@@ -77,5 +78,5 @@ _SHAPE = tuple(c for c in MEASURES.columns if c.name.startswith(
 
 MASK_MEASURES = Table("mask_measures", "what `bedrest measure` writes: one row a disc of one mask", (
     col.MASK, col.LEVEL, *_SHAPE, num("signal", "mean intensity in the disc of the image given", "a.u."),
-    col.STATUS, col.REASON,
+    col.STATUS, col.REASON, col.FINDINGS,
 ), ("mask", "level"))

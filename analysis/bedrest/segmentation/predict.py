@@ -79,7 +79,7 @@ def network_input(turned: dict[Contrast, NDArray[np.float32]], source: Grid, gri
 
 
 def find_spine(trained: TrainedNetwork, turned: dict[Contrast, NDArray[np.float32]], source: Grid, working: Grid,
-               device: str) -> tuple[slice, tuple[str, ...]]:
+               device: str) -> tuple[slice, tuple[Finding, ...]]:
     """Where the spine lies from back to front on the working grid, with what there is to note.
 
     Only this direction is cut: a spine runs through a scan from bottom to top, and its sides are narrow. Where no

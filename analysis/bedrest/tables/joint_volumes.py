@@ -13,7 +13,7 @@ import pandas as pd
 from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import JOINT, MATCHES
 from bedrest.segmentation.weights import key_of
-from bedrest.vocabulary import LEVEL_OF_LABEL, MaskOrigin, Status, VolumeMethod
+from bedrest.vocabulary import LEVEL_OF_LABEL, MaskOrigin, Source, Status, VolumeMethod
 
 if TYPE_CHECKING:
     from bedrest.longitudinal.error_model import ErrorModel
@@ -50,8 +50,8 @@ def matches_frame(matches: Iterable[Match], *, subject: str) -> pd.DataFrame:
     matches : iterable of Match
     subject : identifier
     """
-    return typed_frame(({"subject": subject, "session": m.session, "found": found, "level": level, "reason": m.reason}
-                        for m in matches for found, level in m.names.items()), MATCHES)
+    return typed_frame(({"subject": subject, "session": m.session, "found": name, "level": level,
+                         "findings": [m.finding]} for m in matches for name, level in m.names.items()), MATCHES)
 
 
 def with_joint(measures: pd.DataFrame, joint: pd.DataFrame) -> pd.DataFrame:
@@ -68,7 +68,7 @@ def with_joint(measures: pd.DataFrame, joint: pd.DataFrame) -> pd.DataFrame:
     """
     found = joint[joint["volume_mm3"] > 0].set_index(["session", "level"])
     out = measures.copy()
-    ours = (measures["source"] == "automatic") & (measures["status"] != Status.FAILED)
+    ours = (measures["source"] == Source.AUTOMATIC) & (measures["status"] != Status.FAILED)
     for _, disc in measures[ours].groupby("level", sort=False):
         keys = pd.MultiIndex.from_frame(disc[["session", "level"]])
         if not (disc["mask_origin"].isin(_OURS).all() and keys.isin(found.index).all()):
