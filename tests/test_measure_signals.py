@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from bedrest.anatomy.structures import Structure
 from bedrest.errors import GeometryError
+from bedrest.findings import Finding, FindingCode
 from bedrest.io.images.masks import read_label_map, write_label_map
 from bedrest.io.images.nifti import read_volume
 from bedrest.io.results import StudyResults
@@ -39,6 +40,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import binary_erosion
 from scipy.spatial.transform import Rotation
+from sentences import reason, signals_reason
 
 SHAPE = (24, 48, 64)
 SPACING_MM = (2.0, 1.25, 1.25)
@@ -84,7 +86,7 @@ def test_signals_are_divided_by_their_reference_tissue() -> None:
                                             T2: 90 / 230})
     assert high.normalised == pytest.approx({W: 150 / l5_and_l4, F: 15 / l5_and_l4, IP: 165 / l5_and_l4, T2: 80 / 230})
     assert low.signals[W] == 160  # the raw mean stays
-    assert (low.signals_reason, high.signals_reason) == ("", "")
+    assert (signals_reason(low.findings), signals_reason(high.findings)) == ("", "")
 
 
 def test_in_phase_stands_in_for_water_and_fat() -> None:
@@ -92,7 +94,7 @@ def test_in_phase_stands_in_for_water_and_fat() -> None:
     images = images_of(spine)
     both, alone = measured(spine, images)[1], measured(spine, {IP: images[IP], W: images[W]})[1]
     assert alone.normalised == pytest.approx({c: both.normalised[c] for c in (IP, W)})
-    assert math.isnan(alone.fat_fraction) and alone.signals_reason == ""
+    assert math.isnan(alone.fat_fraction) and signals_reason(alone.findings) == ""
 
 
 def test_the_surface_of_the_reference_is_not_asked() -> None:
@@ -154,7 +156,7 @@ def test_fat_fraction_of_a_mixture_whatever_its_surface_holds(fraction: float) -
     disc[1:-1, 1:-1, 1:-1] = True
     water = np.where(binary_erosion(disc), 200 * (1 - fraction), 50).astype(np.float32)
     fat = np.where(binary_erosion(disc), 200 * fraction, 150).astype(np.float32)
-    assert fat_fraction(disc, water=water, fat=fat) == (pytest.approx(fraction, abs=1e-6), "")
+    assert fat_fraction(disc, water=water, fat=fat) == (pytest.approx(fraction, abs=1e-6), None)
 
 
 def test_fat_fraction_is_a_ratio_of_means() -> None:
@@ -166,12 +168,12 @@ def test_fat_fraction_is_a_ratio_of_means() -> None:
 
 def test_a_disc_without_a_core_or_signal_has_no_fat_fraction() -> None:
     thin = np.ones((20, 20, 2), bool)
-    value, reason = fat_fraction(thin, water=np.ones(thin.shape, np.float32), fat=np.ones(thin.shape, np.float32))
-    assert math.isnan(value) and "0 voxels left" in reason and "20" in reason
+    value, missing = fat_fraction(thin, water=np.ones(thin.shape, np.float32), fat=np.ones(thin.shape, np.float32))
+    assert math.isnan(value) and missing == Finding(FindingCode.DISC_CORE_SMALL, {"voxels": 0, "fewest": 20})
     thick = np.ones((9, 9, 9), bool)
     dark = np.zeros(thick.shape, np.float32)
-    value, reason = fat_fraction(thick, water=dark, fat=dark)
-    assert math.isnan(value) and "no signal" in reason
+    value, missing = fat_fraction(thick, water=dark, fat=dark)
+    assert math.isnan(value) and missing == Finding(FindingCode.DISC_DARK)
 
 
 def row_of(measure: DiscMeasure) -> dict:
@@ -194,25 +196,25 @@ def test_what_is_missing_is_said_and_nothing_else_is_lost() -> None:
     spine = block_spine()
     spine.data[spine.data == 12] = 0
     low, high = measured(spine, images_of(spine))
-    assert low.signals_reason == ""
+    assert signals_reason(low.findings) == ""
     assert math.isnan(high.normalised[W]) and high.normalised[T2] == pytest.approx(80 / 230)
-    assert high.signals_reason == "L4, the reference tissue, has 0 voxels beside the disc, fewer than 20"
+    assert signals_reason(high.findings) == "L4, the reference tissue, has 0 voxels beside the disc, fewer than 20"
 
     spine.data[np.isin(spine.data, [10, 11])] = 0
-    assert measured(spine, images_of(spine))[1].signals_reason.endswith("to tell the slope of the field by")
+    assert signals_reason(measured(spine, images_of(spine))[1].findings).endswith("to tell the slope of the field by")
 
     spine = block_spine()
     spine.data[spine.data == 20] = 0
     found = measured(spine, images_of(spine))[1]
     assert math.isnan(found.normalised[T2]) and math.isfinite(found.normalised[W])
-    assert found.signals_reason.startswith("spinal canal, the reference tissue")
+    assert signals_reason(found.findings).startswith("spinal canal, the reference tissue")
 
     spine = block_spine()
     water_alone = measured(spine, {W: images_of(spine)[W]})[1]
-    assert math.isnan(water_alone.normalised[W]) and "whole signal needs" in water_alone.signals_reason
+    assert math.isnan(water_alone.normalised[W]) and "whole signal needs" in signals_reason(water_alone.findings)
     nameless = measured(spine, images_of(spine), {2: "unnamed-1"})[0]
-    assert math.isnan(nameless.normalised[T2]) and "without a level" in nameless.signals_reason
-    assert measured(spine, {})[1].signals_reason == ""  # no image: nothing was asked
+    assert math.isnan(nameless.normalised[T2]) and "without a level" in signals_reason(nameless.findings)
+    assert signals_reason(measured(spine, {})[1].findings) == ""  # no image: nothing was asked
 
     absent = row_of(measured(spine, images_of(spine), {5: "L1-L2"})[0])
     assert absent["status"] == Status.FAILED and absent["reason"]
@@ -271,7 +273,7 @@ def test_strong_fields_cancel_on_a_phantom() -> None:
         gain = shared_gain(shape, np.random.default_rng([2, seed]))
         images = {c: Volume((a * gain).astype(np.float32), grid) for c, a in clean.items()}
         seen.append(measure_discs(discs, LEVEL_OF_LABEL, images, tissues=tissues))
-    assert {m.signals_reason for visit in seen for m in visit} == {""}
+    assert {signals_reason(m.findings) for visit in seen for m in visit} == {""}
 
     def feigned_percent(value: Callable[[DiscMeasure], float]) -> float:
         values = np.array([[value(m) for m in visit] for visit in seen])
@@ -313,7 +315,7 @@ def test_real_t2_exams_have_signals_and_no_doubts(real_data: Path, exam: int) ->
     image = read_volume(folder / f"vol-{exam}_t2.nii.gz", where="image")
     levels = {k: LEVEL_OF_LABEL[k] for k in range(1, 6)}
     found = checked(measure_discs(discs, levels, {T2: image}), discs)
-    assert [(m.status, m.reason) for m in found] == [(Status.OK, "")] * 5
+    assert [(m.status, reason(m.findings)) for m in found] == [(Status.OK, "")] * 5
     for m in found:
         assert m.signals[T2] == pytest.approx(float(image.data[discs.data == m.label].mean(dtype=np.float64)))
-        assert math.isnan(m.normalised[T2]) and "no tissue mask" in m.signals_reason
+        assert math.isnan(m.normalised[T2]) and "no tissue mask" in signals_reason(m.findings)

@@ -30,7 +30,7 @@ from bedrest.settings import load_study
 from bedrest.stages.job import Job, Visit, like, loaded_weights, scan_of, use_threads, visits_of, write_slice
 from bedrest.tables.segmented import segmented_frame
 from bedrest.types import LabelMap, Scan, SegmentedDisc
-from bedrest.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, MaskRole, Status
+from bedrest.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, MaskOrigin, MaskRole, Status
 from bedrest.workflow.locks import at_work
 from bedrest.workflow.records import about, checksum, recorded
 
@@ -71,13 +71,13 @@ def _segment_visit(job: Job, visit: Visit, contents: Callable[[], LabelMap | Sca
     key = {"subject": visit.subject, "session": visit.session}
     target = job.results.mask(visit.subject, visit.session)
     header = like(visit)
-    record: dict[str, Any] = {**key, "mask_path": "", "source": "automatic", "contrasts": "", "device": "", "seconds": float("nan"),
-              "findings": ()}
+    record: dict[str, Any] = {**key, "mask_path": "", "source": MaskOrigin.AUTOMATIC.value, "contrasts": "",
+                              "device": "", "seconds": float("nan"), "findings": ()}
     begun = time.monotonic()
     try:
         content = contents()
         if isinstance(content, LabelMap):
-            record["source"] = "given"
+            record["source"] = MaskOrigin.GIVEN.value
             discs = content
             found = [SegmentedDisc(label, level)
                      for label, level in LEVEL_OF_LABEL.items() if (discs.data == label).any()]
