@@ -87,13 +87,6 @@ class QcVerdict(StrEnum):
     MISSING = "missing"  # there is no scan
 
 
-class FamilyKind(StrEnum):
-    """What a family of tests asks."""
-
-    WITHIN = "within groups"
-    BETWEEN = "between groups"
-
-
 class NameSource(StrEnum):
     """Who gave a disc another name than segmentation did."""
 

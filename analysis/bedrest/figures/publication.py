@@ -23,9 +23,8 @@ from bedrest.io.files import write_text
 from bedrest.io.results import StudyResults
 from bedrest.settings import Study
 from bedrest.statistics.study.summary import absolute_change_means, group_means
-from bedrest.vocabulary import FamilyKind, Source
 
-SOURCE = Source.AUTOMATIC.value  # the method's own series
+SOURCE = "automatic"  # the method's own series
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,13 +105,11 @@ def _of_change(study: Study, results: StudyResults) -> Iterator[PublicationFigur
         yield PublicationFigure("trajectories", figure, own,
                                 f"Volume change of each disc {since} (%), n = {n} subjects; thin lines are subjects, "
                                 f"thick ones estimates of the mixed model with {level}.")
-        for kind, name, what in ((FamilyKind.WITHIN, "change_within_groups", "Volume change within groups"),
-                                 (FamilyKind.BETWEEN, "change_between_groups",
-                                  "Difference of volume change between groups")):
-            rows = tests[tests["family_kind"] == kind]
+        for between, name, what in ((False, "change_within_groups", "Volume change within groups"),
+                                    (True, "change_between_groups", "Difference of volume change between groups")):
+            rows = tests[tests["family"].str.contains("between groups") == between]
             if len(rows):
-                figure = forest(contrasts, source=SOURCE, between=kind == FamilyKind.BETWEEN)
-                yield PublicationFigure(name, figure, rows,
+                yield PublicationFigure(name, forest(contrasts, source=SOURCE, between=between), rows,
                                         f"{what} {since} (%), estimates of the mixed models with {level}; n = {n} "
                                         "subjects in all, those of each row at its right.")
     means = absolute_change_means(change)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from bedrest.schemas import columns as col
 from bedrest.schemas.columns import num
 from bedrest.schemas.table import Col, Table
-from bedrest.vocabulary import ALL_LEVELS, LEVELS, FamilyKind
+from bedrest.vocabulary import ALL_LEVELS, LEVELS
 
 _GROUPS = Col("group", "str", "study arm, or first minus second")
 
 _TEST = (
     Col("family", "str", "the set of tests that share one Holm correction"),
-    Col("family_kind", "str", "what the family asks about", values=tuple(FamilyKind)),
     Col("analysis", "str", "the test in words"),
     Col("formula", "str", "response and fixed effects; the random ones are in models"),
     col.SOURCE, col.LEVEL_OR_ALL, _GROUPS, col.REFERENCE_SESSION, col.SESSION,

@@ -18,9 +18,9 @@ from bedrest.statistics.estimators.effect_size import hedges_g_of_t
 from bedrest.statistics.estimators.samples import MINIMUM_SUBJECTS
 from bedrest.statistics.estimators.small_sample import Comparison
 from bedrest.statistics.study.cohort_models import CohortModel
-from bedrest.statistics.study.families import holm
+from bedrest.statistics.study.families import BETWEEN, WITHIN, holm
 from bedrest.statistics.study.responses import LOG_SCALE
-from bedrest.vocabulary import ALL_LEVELS, FamilyKind, Status
+from bedrest.vocabulary import ALL_LEVELS, Status
 
 Rows = list[dict[str, object]]
 DF_METHOD = "Kenward-Roger"
@@ -55,8 +55,7 @@ def contrasts_frame(models: Sequence[CohortModel], subjects: pd.DataFrame) -> pd
             within = [r for m in own for g in m.choices.groups for r in _contrast_rows(m, (g,), subjects)]
             pairs = list(combinations(own[0].choices.groups, 2)) if own else []
             between = [r for m in own for pair in pairs for r in _contrast_rows(m, pair, subjects)]
-            rows += holm(within, FamilyKind.WITHIN, detail=suffix)
-            rows += holm(between, FamilyKind.BETWEEN, detail=suffix)
+            rows += holm(within, family=WITHIN + suffix) + holm(between, family=BETWEEN + suffix)
     return typed_frame(rows, CONTRASTS)
 
 

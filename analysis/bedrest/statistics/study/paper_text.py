@@ -16,7 +16,7 @@ from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import DETECTIONS
 from bedrest.statistics.study.detection import detection_counts, limit_words
 from bedrest.statistics.study.responses import AnalysisPlan
-from bedrest.vocabulary import ALL_LEVELS, FamilyKind, MaskOrigin, Status, VolumeMethod
+from bedrest.vocabulary import ALL_LEVELS, MaskOrigin, Status, VolumeMethod
 
 
 @dataclass(frozen=True)
@@ -194,8 +194,7 @@ def _changes(contrasts: pd.DataFrame, choices: AnalysisPlan) -> list[str]:
 
 
 def _one_change(row: dict[str, Any]) -> str:
-    what = ("the changes of all discs differed by" if row["family_kind"] == FamilyKind.BETWEEN
-            else "the volume of all discs changed by")
+    what = ("the changes of all discs differed by" if " - " in row["group"] else "the volume of all discs changed by")
     group = row["group"].replace(" - ", " minus ")
     where = f"{group[:1].upper()}{group[1:]}, {row['reference_session']} to {row['session']}"
     if row["status"] == Status.FAILED:

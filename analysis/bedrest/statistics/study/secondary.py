@@ -23,8 +23,8 @@ from bedrest.statistics.estimators.reml import fit_reml
 from bedrest.statistics.estimators.small_sample import Comparison, contrast_of
 from bedrest.statistics.study.cohort_models import CohortModel
 from bedrest.statistics.study.estimates import contrast_row
-from bedrest.statistics.study.families import holm
-from bedrest.vocabulary import ALL_LEVELS, FamilyKind, Status
+from bedrest.statistics.study.families import BETWEEN, WITHIN, holm
+from bedrest.vocabulary import ALL_LEVELS, Status
 
 MOST_SUBJECTS = 60  # beyond, statsmodels' runs take minutes, and the small-sample question is none
 NAME = "MixedLM"
@@ -66,11 +66,10 @@ def secondary_contrasts(secondary: Sequence[SecondaryModel], subjects: pd.DataFr
     for source in dict.fromkeys(s.primary.source for s in secondary):
         own = [s for s in secondary if s.primary.source == source]
         groups = own[0].primary.choices.groups
-        for kind, units in ((FamilyKind.WITHIN, [(g,) for g in groups]),
-                            (FamilyKind.BETWEEN, list(combinations(groups, 2)))):
+        for family, units in ((WITHIN, [(g,) for g in groups]), (BETWEEN, list(combinations(groups, 2)))):
             tests = [_row(s, unit, session, subjects) for s in own for unit in units
                      for session in s.primary.choices.later_sessions]
-            rows += holm(tests, kind, detail=f": {NAME}")
+            rows += holm(tests, family=f"{family}: {NAME}")
     return typed_frame(rows, SENSITIVITY)
 
 

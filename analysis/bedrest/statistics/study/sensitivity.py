@@ -23,12 +23,12 @@ from bedrest.statistics.estimators.resampling import permutation_test, sign_flip
 from bedrest.statistics.estimators.t_tests import one_sample_t, welch_t
 from bedrest.statistics.study.cohort_models import CohortModel, joint_model, level_model
 from bedrest.statistics.study.estimates import contrasts_frame
-from bedrest.statistics.study.families import holm
+from bedrest.statistics.study.families import BETWEEN, WITHIN, holm
 from bedrest.statistics.study.flow import StudyTables
 from bedrest.statistics.study.responses import AnalysisPlan, Observations
 from bedrest.statistics.study.secondary import SecondaryModel, secondary_contrasts
 from bedrest.statistics.study.subject_changes import Sample, sample, subject_changes
-from bedrest.vocabulary import ALL_LEVELS, LEVELS, FamilyKind, Status
+from bedrest.vocabulary import ALL_LEVELS, LEVELS, Status
 
 Row = dict[str, object]
 _ALL_DISCS = ", mean of all discs"
@@ -116,14 +116,13 @@ def change_score_frame(
         levels = [level for level in LEVELS if level in found]
         sessions = [s for s in choices.later_sessions if s in set(own["session"])]
         for family_levels, suffix in ((levels, ""), ([ALL_LEVELS] if levels else [], _ALL_DISCS)):
-            for kind, units in ((FamilyKind.WITHIN, [(g,) for g in members]),
-                                (FamilyKind.BETWEEN, list(combinations(members, 2)))):
+            for family, units in ((WITHIN, [(g,) for g in members]), (BETWEEN, list(combinations(members, 2)))):
                 tests = [
                     _row(test, choices, resampling or Resampling(), key=(str(source), unit, level, session), samples=[
                         sample(changes, members[g], source=str(source), level=level, session=session) for g in unit])
                     for unit in units for session in sessions for level in family_levels
                 ]
-                rows += holm(tests, kind, detail=f"{suffix}: {test.name}")
+                rows += holm(tests, family=f"{family}{suffix}: {test.name}")
     return typed_frame(rows, SENSITIVITY)
 
 
