@@ -89,9 +89,9 @@ def store_study(folder: Path, *, subjects: int = 4, levels: Sequence[str] = LEVE
     scans = typed_frame([{"subject": v["subject"], "session": v["session"], "contrast": "water", "path": str(image),
                           "sha256": "c8cc0d3a"} for v in visits.to_dict("records")], schemas.SCANS)
     failed = measures[measures["status"] == "failed"].assign(stage="segment")
-    choices = AnalysisPlan(GROUPS, study.session_ids, "ses-1", (), "compound_symmetry", 0.95)
-    data = observations(measures, source="automatic", subjects=people, sessions=visits, choices=choices)
-    models = level_models(data, choices)
+    plan = AnalysisPlan(GROUPS, study.session_ids, "ses-1", (), "compound_symmetry", 0.95)
+    data = observations(measures, source="automatic", subjects=people, sessions=visits, plan=plan)
+    models = level_models(data, plan)
     tables = StudyTables(people, visits, records, measures, change)
     found = ((schemas.CONTRASTS, contrasts_frame(models, people)), (schemas.RESIDUALS, residuals_frame(models)),
              (schemas.FLOW, flow_frame(tables)),

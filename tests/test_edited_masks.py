@@ -373,8 +373,8 @@ def test_visits_of_every_origin_are_one_series(origins):
     assert change.loc[change["source"] == "reference", "change_percent"].item() == pytest.approx(20)
     arvd = arvd_frame(measures, reference_session="ses-1")
     assert arvd[["vt1_mm3", "vt2_mm3"]].to_numpy().tolist() == [[100, 110]]
-    choices = AnalysisPlan(("control",), ("ses-1", "ses-2"), "ses-1")
-    data = observations(measures, source="automatic", subjects=pd.DataFrame(), sessions=pd.DataFrame(), choices=choices)
+    plan = AnalysisPlan(("control",), ("ses-1", "ses-2"), "ses-1")
+    data = observations(measures, source="automatic", subjects=pd.DataFrame(), sessions=pd.DataFrame(), plan=plan)
     assert data.frame["session"].tolist() == ["ses-1", "ses-2"]
 
 

@@ -110,6 +110,28 @@ class LimitFrom(StrEnum):
     MODEL = "error model"  # found on synthetic scans
 
 
+class Family(StrEnum):
+    """What the tests that share one correction compare."""
+
+    WITHIN = "within groups"  # change from the reference visit
+    BETWEEN = "between groups"  # difference of that change
+
+
+class RecoveryVerdict(StrEnum):
+    """Is a group's mean change back inside the band that counts as none."""
+
+    BACK = "back"
+    NOT_BACK = "not back"
+    UNDECIDED = "undecided"
+    NOT_TESTED = "not tested"
+
+
+class ModelKind(StrEnum):
+    PRIMARY = "primary"  # one level
+    JOINT = "joint"  # all levels
+    MIXEDLM = "mixedlm"  # one level by statsmodels, a sensitivity analysis
+
+
 # Numbered from the bottom up, as in the IVDM3Seg challenge.
 LEVEL_OF_LABEL: Final[dict[int, str]] = {
     1: "L5-S1",

@@ -162,12 +162,11 @@ def statistics(job: Job) -> None:
     """Cohort tables -> every statistical table, and sentences for a paper."""
     from bedrest import __version__
     from bedrest.io.files import write_text
-    from bedrest.statistics.study.cohort import AnalysisOptions, analyse
+    from bedrest.statistics.study.analysis import Analysis, AnalysisOptions
     from bedrest.statistics.study.flow import StudyTables
     from bedrest.statistics.study.paper_text import Records, paper_text
     from bedrest.statistics.study.responses import AnalysisPlan
     from bedrest.statistics.study.sensitivity import Resampling
-    from bedrest.statistics.study.summary import change_bands
     from bedrest.tables.edits import mask_counts
     from bedrest.tables.measures import method_counts
     from bedrest.tables.qc import qc_frame
@@ -178,21 +177,19 @@ def statistics(job: Job) -> None:
     excluded = tuple(sorted(set(problems["subject"]) - set(subjects["subject"]) - {""}))
     tables = StudyTables(subjects, results.read_manifest(schemas.SESSIONS),
                          results.read_subjects(subjects["subject"], schemas.SCAN_RECORDS),
-                         results.read(schemas.MEASURES), results.read(schemas.CHANGE))
-    choices = AnalysisPlan(study.groups, study.session_ids, study.reference_session, wanted.covariates, wanted.covariance,
-                      wanted.confidence_level)
-    found = analyse(tables, choices,
-                    AnalysisOptions(wanted.recovery_band_percent, Resampling(wanted.resamples, wanted.seed), excluded),
-                    accuracy=results.read(schemas.ACCURACY), arvd=results.read(schemas.ARVD))
+                         results.read(schemas.MEASURES), results.read(schemas.CHANGE), results.read(schemas.ACCURACY),
+                         results.read(schemas.ARVD))
+    plan = AnalysisPlan(study.groups, study.session_ids, study.reference_session, wanted.covariates, wanted.covariance,
+                        wanted.confidence_level)
+    options = AnalysisOptions(wanted.recovery_band_percent, Resampling(wanted.resamples, wanted.seed), excluded)
+    analysis = Analysis(tables, plan, options)
     qc = qc_frame(subjects=subjects, sessions=tables.sessions, measures=tables.measures,
                   failures=results.read(schemas.FAILURES), planned={s.id: s.study_day for s in study.sessions})
-    bands = change_bands(tables.change)
-    for table, frame in (*found.tables(), (schemas.QC, qc), (schemas.CHANGE_BANDS, bands)):
+    for table, frame in (*analysis.tables(), (schemas.QC, qc)):
         write_table(frame, results.table(table), table)
-    own = Records(choices, found.flow, found.models, found.terms, found.contrasts, found.sensitivity, found.recovery,
-                  __version__, study.description, mask_counts(tables.measures), method_counts(tables.measures),
-                  found.detections)
-    write_text(results.paper_text, paper_text(own, source="automatic"))
+    records = Records.of(analysis, version=__version__, description=study.description,
+                         masks=mask_counts(tables.measures), methods=method_counts(tables.measures))
+    write_text(results.paper_text, paper_text(records, source="automatic"))
 
 
 def subject_report(job: Job) -> None:
