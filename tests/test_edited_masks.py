@@ -21,8 +21,8 @@ from bedrest.io.manifest.level_names import names_of_visit
 from bedrest.io.manifest.resolve import build_manifest
 from bedrest.io.results import StudyResults
 from bedrest.io.tables.frames import typed_frame, validated
+from bedrest.measure.comparison.edits import compare_edit, edited_discs
 from bedrest.measure.discs import DiscMeasure
-from bedrest.measure.edits import compare_edit, edited_discs
 from bedrest.measure.rename import SET_BY_HAND, absent_discs, rename_discs
 from bedrest.schemas import EDITS, LEVEL_NAMES, MEASURES, SCAN_RECORDS
 from bedrest.settings import Study
@@ -351,7 +351,7 @@ def test_levels_csv_keeps_identifiers_as_text_and_lies_beside_the_study_or_where
 
 
 def disc(level: str, volume_mm3: float) -> DiscMeasure:
-    return DiscMeasure(level, 1, volume_mm3=volume_mm3, n_voxels=int(volume_mm3))
+    return DiscMeasure(level, 1, {"volume_mm3": volume_mm3, "volume_single_mm3": volume_mm3, "n_voxels": int(volume_mm3)})
 
 
 def visit(session: str, volume_mm3: float, origin: str, *, source: str = "automatic") -> pd.DataFrame:
@@ -447,11 +447,13 @@ def test_the_mask_that_is_measured_and_what_is_kept_of_it(results, tmp_path):
 def test_a_bad_correction_fails_the_visit_and_never_falls_back(results, tmp_path):
     path = saved(tmp_path / "mine.nii.gz", mask_of((1, 25)).data.astype(np.uint8)[1:])
     chosen = choose(results, Corrections({"ses-1": path}, levels()))
-    assert (chosen.mask, chosen.origin) == (None, "edited") and "mine.nii.gz" in reason(chosen.findings)
+    assert (chosen.mask, chosen.origin) == (None, "edited")
+    assert "mine.nii.gz" in reason(chosen.findings)
     assert len(chosen.edits) == 7 and set(chosen.edits["status"]) == {"failed"}
     assert set(chosen.edits["reason"]) == {reason(chosen.findings)}
     clash = choose(results, Corrections({}, levels(("", "L5-S1", "L4-L5"))))
-    assert (clash.mask, clash.origin, len(clash.edits)) == (None, "automatic", 0) and "levels.csv" in reason(clash.findings)
+    assert (clash.mask, clash.origin, len(clash.edits)) == (None, "automatic", 0)
+    assert "levels.csv" in reason(clash.findings)
 
 
 def test_check_tells_of_edited_masks_and_names_before_a_run(tmp_path, capsys):

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 from bedrest.errors import GeometryError
 from bedrest.findings import Finding, FindingCode
-from bedrest.measure.agreement import DiscAgreement, compare_masks, name_binary_reference, summarise_agreement
+from bedrest.measure.comparison.agreement import (
+    DiscAgreement,
+    compare_masks,
+    name_binary_reference,
+    summarise_agreement,
+)
 from bedrest.types import Grid, LabelMap
 from bedrest.vocabulary import LEVEL_OF_LABEL, Status
 from sentences import reason
@@ -152,7 +157,8 @@ def test_a_binary_reference_with_another_count_is_refused(count: int) -> None:
 def test_summary_counts_failures_and_uses_n_minus_1() -> None:
     pairs = (("L5-S1", 0.9, 1.0), ("L4-L5", 0.8, 3.0))
     good = [DiscAgreement(level, dice=dice, centre_distance_mm=d) for level, dice, d in pairs]
-    found = summarise_agreement([*good, DiscAgreement("L3-L4", findings=(Finding(FindingCode.MISSING_IN_BOTH_MASKS, {"name": "L3-L4"}),))])
+    missing = Finding(FindingCode.MISSING_IN_BOTH_MASKS, {"name": "L3-L4"})
+    found = summarise_agreement([*good, DiscAgreement("L3-L4", findings=(missing,))])
     assert (found.n, found.n_failed) == (2, 1)
     assert (found.mld_mm, found.sd_mm) == (2, pytest.approx(math.sqrt(2)))
     assert (found.mdoc, found.sddoc) == (pytest.approx(0.85), pytest.approx(0.1 / math.sqrt(2)))

@@ -18,7 +18,7 @@ from bedrest.findings import Finding, FindingCode
 from bedrest.io.images.masks import write_label_map
 from bedrest.io.results import StudyResults
 from bedrest.io.tables.finding_cells import cells as finding_cells
-from bedrest.io.tables.frames import empty_table
+from bedrest.io.tables.frames import empty_table, typed_frame
 from bedrest.io.tables.typed_csv import write_table
 from bedrest.pages.index import write_index
 from bedrest.pages.reports import make_subject_report
@@ -142,7 +142,8 @@ def frames(folder: Path, results: StudyResults) -> dict[schemas.Table, pd.DataFr
     subjects = pd.DataFrame({"subject": SUBJECTS, "group": "bed rest"})
     return {
         schemas.SUBJECTS: subjects, schemas.SESSIONS: pd.DataFrame(visits), schemas.SCANS: pd.DataFrame(scans),
-        schemas.SCAN_RECORDS: typed_frame(records, schemas.SCAN_RECORDS), schemas.MEASURES: measured, schemas.CHANGE: change,
+        schemas.SCAN_RECORDS: typed_frame(records, schemas.SCAN_RECORDS), schemas.MEASURES: measured,
+        schemas.CHANGE: change,
         schemas.FAILURES: failures,
         schemas.CHANGE_BANDS: change_bands(change),
         schemas.DETECTIONS: detections_frame(change, empty_table(schemas.REPEATABILITY), confidence_level=0.95),
@@ -190,7 +191,7 @@ def test_a_subjects_page_shows_every_disc_of_every_visit_with_the_tables_value(s
         assert said == ("–" if np.isnan(row.volume_mm3) else f"{row.volume_mm3:.0f}")
     for row in change[change["change_percent"].notna()].itertuples():
         assert f"{row.change_percent:.2f} ({row.ci_low_percent:.2f} to" in shown[row.level, row.session][6]
-    assert "cut off &lt;at&gt; the edge" in subject_page.source
+    assert "excluded by &lt;at&gt; the edge" in subject_page.source
 
 
 @needs_browser

@@ -12,7 +12,7 @@ import pytest
 from bedrest.anatomy.levels import parse_levels
 from bedrest.findings import Finding, FindingCode, render
 from bedrest.io.tables.frames import validated
-from bedrest.measure.discs import DiscMeasure, measure_discs
+from bedrest.measure.discs import DiscMeasure, DiscPosition, measure_discs
 from bedrest.measure.spine_checks import TYPICAL_VOLUME, check_spine, checked
 from bedrest.measure.symmetry import check_symmetry, column_curve, right_share
 from bedrest.phantom.paint import paint_levels
@@ -102,16 +102,19 @@ def spine_of(**changes: dict) -> list[DiscMeasure]:
     """Seven healthy discs with their signals, with `changes` by level, L5S1 for L5-S1."""
     out = []
     for label, level in LEVEL_OF_LABEL.items():
-        healthy = DiscMeasure(level, label, volume_mm3=9000 * TYPICAL_VOLUME[level], centre_mm=(0, 0, CLOSE * label),
-                              signals={W: 160.0, F: 16.0, T2: 100.0}, normalised={W: 1.6, F: 0.16, T2: 0.45},
-                              fat_fraction=0.09)
-        out.append(replace(healthy, **changes.get(level.replace("-", ""), {})))
+        healthy = {"volume_mm3": 9000 * TYPICAL_VOLUME[level], "volume_single_mm3": 9000 * TYPICAL_VOLUME[level],
+                   "signal_water": 160.0, "signal_fat": 16.0, "signal_t2": 100.0, "signal_water_normalised": 1.6,
+                   "signal_fat_normalised": 0.16, "signal_t2_normalised": 0.45, "fat_fraction": 0.09}
+        change = dict(changes.get(level.replace("-", ""), {}))
+        fields = {name: change.pop(name) for name in ("position", "status", "reason") if name in change}
+        disc = DiscMeasure(level, label, healthy | change, DiscPosition((0, 0, CLOSE * label)))
+        out.append(replace(disc, **fields))
     return out
 
 
 def test_a_healthy_and_a_worn_spine_raise_nothing() -> None:
     assert check_spine(spine_of()) == {}
-    worn = {"volume_mm3": 9000 * 0.5, "signals": {W: 120.0, F: 16.0, T2: 35.0}, "normalised": {T2: 0.15},
+    worn = {"volume_mm3": 9000 * 0.5, "signal_water": 120.0, "signal_t2": 35.0, "signal_t2_normalised": 0.15,
             "fat_fraction": 0.12}
     assert check_spine(spine_of(L3L4=worn)) == {}
 
@@ -129,14 +132,14 @@ def test_too_few_discs_to_compare_say_nothing() -> None:
     four = spine_of(L5S1={"volume_mm3": 500.0})[:4]
     assert list(check_spine(four)) == ["L5-S1"]
     assert check_spine(four[:3]) == {}
-    lost = [four[0], *(replace(m, findings=(LOST,), volume_mm3=math.nan) for m in four[1:])]
+    lost = [four[0], *(replace(m, findings=(LOST,), values={}) for m in four[1:])]
     assert check_spine(lost) == {}
 
 
 @pytest.mark.parametrize(("change", "words"), [
-    ({"signals": {W: 10.0, F: 16.0, T2: 100.0}}, "water signal is 0.06 of the other discs', below 0.15"),
-    ({"signals": {W: 160.0, F: 16.0, T2: 8.0}}, "t2 signal is 0.08 of the other discs', below 0.15"),
-    ({"normalised": {T2: 1.2}}, "t2 signal is 1.20 of the spinal canal's, above 1.0"),
+    ({"signal_water": 10.0}, "water signal is 0.06 of the other discs', below 0.15"),
+    ({"signal_t2": 8.0}, "t2 signal is 0.08 of the other discs', below 0.15"),
+    ({"signal_t2_normalised": 1.2}, "t2 signal is 1.20 of the spinal canal's, above 1.0"),
     ({"fat_fraction": 0.48}, "fat fraction 0.48 above 0.25"),
 ])
 def test_an_impossible_signal_is_flagged(change: dict, words: str) -> None:
@@ -150,7 +153,8 @@ def test_doubts_are_added_to_those_there_were() -> None:
     discs = block_discs()
     discs.data[10:18][discs.data[10:18] == 4] = 0
     measures = measure_discs(discs, LEVEL_OF_LABEL, {})
-    measures[3] = replace(measures[3], findings=(EDGE,), fat_fraction=0.4)
+    measures[3] = replace(measures[3], findings=(EDGE,),
+                          values={**measures[3].values, "fat_fraction": 0.4})
     measures[0] = DiscMeasure("L5-S1", 1, findings=(LOST,))
     found = checked(measures, discs)
     assert [m.status for m in found] == ["failed", "ok", "ok", "flagged", "ok", "ok", "ok"]
@@ -196,7 +200,7 @@ def test_real_volumes_are_in_line(real_data: Path) -> None:
     published = pd.read_csv(folder / "volumes_cm3.csv").set_index("exam")
     assert len(published) == 41
     for exam, row in published.iterrows():
-        spine = [DiscMeasure(level, 0, volume_mm3=1000 * float(row[name])) for name, level in levels.items()]
+        spine = [DiscMeasure(level, 0, {"volume_mm3": 1000 * float(row[name])}) for name, level in levels.items()]
         assert check_spine(spine) == {}, exam
 
 
@@ -227,7 +231,8 @@ def test_a_change_beyond_anything_published_is_flagged(factor: float, flagged: b
 
 
 def test_discs_that_drew_apart_are_flagged_on_both_sides_of_the_gap() -> None:
-    above = {m.level.replace("-", ""): {"centre_mm": (0, 0, m.centre_mm[2] + 9)} for m in spine_of() if m.label >= 4}
+    above = {m.level.replace("-", ""): {"position": DiscPosition((0, 0, m.position.centre_mm[2] + 9))}
+             for m in spine_of() if m.label >= 4}
     found = change_of(spine_of(), spine_of(**above))
     assert found.index[found["status"] == "flagged"].tolist() == ["L3-L4", "L2-L3"]
     said = "distance to L2-L3 45.0 mm, at ses-1 36.0: differs by more than 8, possibly renamed"
@@ -237,9 +242,9 @@ def test_discs_that_drew_apart_are_flagged_on_both_sides_of_the_gap() -> None:
 
 def test_lying_elsewhere_or_an_unknown_position_is_no_doubt() -> None:
     turn = Rotation.from_euler("xyz", (10, -5, 20), degrees=True)
-    moved = [replace(m, centre_mm=tuple(turn.apply(m.centre_mm) + 30)) for m in spine_of()]
+    moved = [replace(m, position=DiscPosition(tuple(turn.apply(m.position.centre_mm) + 30))) for m in spine_of()]
     assert (change_of(spine_of(), moved)["status"] == "ok").all()
-    unknown = [replace(m, centre_mm=(math.nan,) * 3) for m in spine_of()]
+    unknown = [replace(m, position=DiscPosition()) for m in spine_of()]
     assert (change_of(spine_of(), unknown)["status"] == "ok").all()
 
 
@@ -250,7 +255,7 @@ def test_a_failed_side_stays_failed_and_earlier_doubts_stay() -> None:
     assert (found.loc["L3-L4", "status"], found.loc["L3-L4", "reason"]) == ("failed", f"ses-2: {render(LOST)}")
     assert math.isnan(found.loc["L3-L4", "change_percent"])
     assert found.loc["L1-L2", "reason"].startswith(f"ses-2: {render(EDGE)}; change +222.1 %")
-    unusable = change_of(spine_of(), spine_of(L3L4={"volume_mm3": math.nan, "centre_mm": (0, 0, 0)}))
+    unusable = change_of(spine_of(), spine_of(L3L4={"volume_mm3": math.nan, "position": DiscPosition((0, 0, 0))}))
     assert unusable.loc["L3-L4", "status"] == "failed"  # although it moved too
     assert unusable.loc["L4-L5", "status"] == "flagged"
 

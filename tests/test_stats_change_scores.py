@@ -33,8 +33,8 @@ def change_row(
 ) -> dict:
     return {
         "subject": subject, "group": group, "level": level, "source": "automatic", "reference_session": "ses-1",
-        "session": session, "study_day": STUDY[session], "phase": "bed_rest", "volume_reference_mm3": 100.0,
-        "volume_mm3": 100 + percent, "change_mm3": percent,
+        "session": session, "study_day": STUDY[session], "phase": "bed_rest", "measure": "volume_mm3", "unit": "mm3",
+        "reference_value": 100.0, "value": 100 + percent, "change": percent,
         "change_percent": math.nan if status == "failed" else percent, "status": status,
         "reason": "" if status == "ok" else "why",
     }

@@ -10,8 +10,8 @@ import pytest
 from bedrest.findings import Finding, FindingCode, render, worst_status
 from bedrest.io.tables.finding_cells import findings_of
 from bedrest.io.tables.frames import typed_frame, validated
-from bedrest.measure.agreement import DiscAgreement
-from bedrest.measure.discs import DiscMeasure
+from bedrest.measure.comparison.agreement import DiscAgreement
+from bedrest.measure.discs import DiscMeasure, DiscPosition
 from bedrest.schemas import ACCURACY, ARVD, CHANGE, FAILURES, INPUT_PROBLEMS, MEASURES, SCAN_RECORDS
 from bedrest.tables.arvd import arvd, arvd_frame, signed_change_error
 from bedrest.tables.change import change_frame
@@ -26,7 +26,6 @@ from bedrest.tables.measures import (
 )
 from bedrest.tables.segmented import segmented_frame
 from bedrest.types import SegmentedDisc
-from bedrest.vocabulary import Contrast
 
 BASE, LATER = "ses-1", "ses-2"
 
@@ -36,8 +35,9 @@ def visit(session: str = BASE, *, subject: str = "01") -> VisitKey:
     return VisitKey(subject, "control", session, day, phase)
 
 
-EDGE, LOW = Finding(FindingCode.AT_IMAGE_EDGE), Finding(FindingCode.LOW_PROBABILITY, {"probability": 0.5, "lowest": 0.8})
-GAP, NOT_IN_MASK = Finding(FindingCode.DISC_IN_GAP), Finding(FindingCode.NOT_IN_MASK, {"label": 2, "name": "L4-L5"})
+EDGE, GAP = Finding(FindingCode.AT_IMAGE_EDGE), Finding(FindingCode.DISC_IN_GAP)
+LOW = Finding(FindingCode.LOW_PROBABILITY, {"probability": 0.5, "lowest": 0.8})
+NOT_IN_MASK = Finding(FindingCode.NOT_IN_MASK, {"label": 2, "name": "L4-L5"})
 MISSING = Finding(FindingCode.MISSING_IN_MASK, {"name": "L5-S1", "mask": "reference"})
 GAP_WORDS, EDGE_WORDS = render(GAP), render(EDGE)
 LOST_FILE = Finding(FindingCode.UNUSABLE_INPUT, {"where": "01 ses-1 water", "expected": "a whole file",
@@ -45,8 +45,9 @@ LOST_FILE = Finding(FindingCode.UNUSABLE_INPUT, {"where": "01 ses-1 water", "exp
 
 
 def disc(level: str, volume_mm3: float = math.nan, *findings: Finding) -> DiscMeasure:
-    n = None if math.isnan(volume_mm3) else int(volume_mm3)
-    return DiscMeasure(level, 1, volume_mm3=volume_mm3, n_voxels=n, findings=findings)
+    values = {} if math.isnan(volume_mm3) else {
+        "volume_mm3": volume_mm3, "volume_single_mm3": volume_mm3, "n_voxels": int(volume_mm3)}
+    return DiscMeasure(level, 1, values, findings=findings)
 
 
 def frame(
@@ -61,8 +62,8 @@ def failed(level: str, finding: Finding = GAP) -> DiscMeasure:
 
 def test_measures_frame_follows_its_schema() -> None:
     good = DiscMeasure(
-        "L5-S1", 1, volume_mm3=9000, n_voxels=2880, height_mean_mm=8, diameter_ap_mm=34, diameter_transverse_mm=50,
-        centre_mm=(1, 2, 3), signals={Contrast.WATER: 163.0},
+        "L5-S1", 1, {"volume_mm3": 9000, "n_voxels": 2880, "height_mean_mm": 8, "diameter_ap_mm": 34,
+                     "diameter_transverse_mm": 50, "signal_water": 163.0}, DiscPosition((1, 2, 3)),
     )
     found = measures_frame(
         [good, failed("L4-L5"), disc("L3-L4", 8000)], visit=visit(), source="automatic",
@@ -130,7 +131,7 @@ def test_change_in_mm3_and_per_cent() -> None:
     validated(found, CHANGE)
     (row,) = found.to_dict("records")
     assert (row["session"], row["reference_session"], row["study_day"], row["phase"]) == (LATER, BASE, 20, "bed_rest")
-    assert (row["change_mm3"], row["change_percent"], row["status"]) == (200, pytest.approx(2.5), "ok")
+    assert (row["change"], row["change_percent"], row["status"]) == (200, pytest.approx(2.5), "ok")
 
 
 def test_change_fails_with_the_visit_and_the_cause() -> None:
@@ -143,8 +144,8 @@ def test_change_fails_with_the_visit_and_the_cause() -> None:
     assert found.loc["L4-L5", "reason"] == f"ses-1: {render(NOT_IN_MASK)}"
     assert found.loc["L3-L4", "reason"] == f"ses-2: {EDGE_WORDS}"
     assert found.loc["L2-L3", "reason"] == "ses-2: L2-L3 was not measured there"
-    assert found.loc["L5-S1", ["volume_reference_mm3", "volume_mm3", "change_percent"]].isna().all()
-    assert found.loc["L3-L4", "change_mm3"] == pytest.approx(100)
+    assert found.loc["L5-S1", ["reference_value", "value", "change_percent"]].isna().all()
+    assert found.loc["L3-L4", "change"] == pytest.approx(100)
 
 
 def test_change_without_a_reference_visit_fails_row_by_row() -> None:

@@ -188,8 +188,5 @@ VERTEBRA_ABOVE_DISC: Final[dict[int, int]] = {label: SACRUM_LABEL + label for la
 BONES_OF_DISC: Final[dict[int, tuple[int, int]]] = {
     label: (VERTEBRA_ABOVE_DISC.get(label - 1, SACRUM_LABEL), above) for label, above in VERTEBRA_ABOVE_DISC.items()}
 
-SIGNAL_COLUMNS: Final[dict[Contrast, str]] = {c: f"signal_{c.value}" for c in Contrast}
-NORMALISED_COLUMNS: Final[dict[Contrast, str]] = {c: f"{name}_normalised" for c, name in SIGNAL_COLUMNS.items()}
-
 MISSING_WORDS: Final = ("", "n/a", "N/A", "NA", "NaN", "nan")  # a cell of a table that holds nothing
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet takes for a formula, or may

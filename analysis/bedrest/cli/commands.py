@@ -204,7 +204,7 @@ def measure(args: argparse.Namespace) -> int:
     from bedrest.measure.discs import measure_discs
     from bedrest.measure.quality import unknown_labels
     from bedrest.measure.spine_checks import checked
-    from bedrest.tables.measures import VisitKey, measures_frame
+    from bedrest.tables.measures import mask_measures_frame
     from bedrest.types import require_same_grid
 
     levels = parse_levels(args.levels) if args.levels else dict(LEVEL_OF_LABEL)
@@ -216,9 +216,7 @@ def measure(args: argparse.Namespace) -> int:
         images = {Contrast.WATER: image}
     _refuse_overwrite(args.output, [args.mask])
     measures = checked(measure_discs(mask, levels, images), mask)
-    key = VisitKey(args.mask.name.split(".")[0], "", "", float("nan"), "")
-    frame = measures_frame(measures, visit=key, source="automatic", mask_origin="given")
-    frame = frame.rename(columns={"signal_water": "signal", "subject": "mask"})[schemas.MASK_MEASURES.column_names]
+    frame = mask_measures_frame(measures, mask=args.mask.name.split(".")[0], contrast=Contrast.WATER)
     write_table(frame, args.output, schemas.MASK_MEASURES)
     for label, n in unknown_labels(mask, levels).items():
         print(f"warning: label {label} ({n} voxels) is not among the levels asked for", file=sys.stderr)
@@ -230,7 +228,7 @@ def evaluate(args: argparse.Namespace) -> int:
     from bedrest.anatomy.levels import parse_levels
     from bedrest.io.images.masks import read_label_map
     from bedrest.io.tables.typed_csv import write_table
-    from bedrest.measure.agreement import compare_masks
+    from bedrest.measure.comparison.agreement import compare_masks
     from bedrest.tables.measures import VisitKey, accuracy_frame
 
     levels = parse_levels(args.levels) if args.levels else dict(LEVEL_OF_LABEL)

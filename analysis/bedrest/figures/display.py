@@ -14,7 +14,8 @@ from IPython.display import HTML, Image, Markdown
 from matplotlib.figure import Figure
 
 from bedrest.figures.style import ordered_levels, styled
-from bedrest.schemas import CHANGE, MEASURES, MODELS, RECOVERY, Col, Table
+from bedrest.measure.registry import VOLUME
+from bedrest.schemas import MEASURES, MODELS, RECOVERY, Col, Table
 from bedrest.vocabulary import Status
 
 _DECIMALS = {"mm3": 0, "%": 2, "mm": 1, "1": 3, "a.u.": 1, "day": 0, "s": 1, "year": 0, "cm": 0, "kg": 0, "min": 0}
@@ -164,14 +165,15 @@ def volumes(measures: pd.DataFrame, change: pd.DataFrame, detections: pd.DataFra
     """
     ends = ["change_percent", "ci_low_percent", "ci_high_percent"]
     keys = ["level", "session"]
-    rows = measures.merge(change[[*keys, "change_mm3", *ends]], on=keys, how="left")
+    changed = f"change ({VOLUME.unit})"
+    rows = measures.merge(change.rename(columns={"change": changed})[[*keys, changed, *ends]], on=keys, how="left")
     rows = rows.merge(detections[[*keys, "verdict"]], on=keys, how="left")
     rows = rows.assign(**{_INTERVAL: intervals(rows, *ends), "beyond error": rows["verdict"].fillna("")})
     rank = {level: n for n, level in enumerate(ordered_levels(rows["level"]))}
     rows = rows.sort_values(["level", "study_day"], key=lambda c: c.map(rank) if c.name == "level" else c)
-    shown = ["level", "session", "study_day", "volume_mm3", "volume_method", "change_mm3", _INTERVAL, "beyond error",
+    shown = ["level", "session", "study_day", VOLUME.name, "volume_method", changed, _INTERVAL, "beyond error",
              "status", "reason"]
-    return table(rows[shown], Table("volumes", "", (*CHANGE.columns, *MEASURES.columns), ()))
+    return table(rows[shown], MEASURES, decimals={changed: _DECIMALS[VOLUME.unit]})
 
 
 def intervals(frame: pd.DataFrame, value: str, low: str, high: str) -> list[str]:

@@ -21,6 +21,7 @@ from bedrest.figures.style import PRINT_DPI, save_figure
 from bedrest.figures.trajectories import cohort_trajectories, group_volumes
 from bedrest.io.files import write_text
 from bedrest.io.results import StudyResults
+from bedrest.measure.registry import VOLUME
 from bedrest.settings import Study
 from bedrest.statistics.study.summary import absolute_change_means, group_means
 from bedrest.vocabulary import Family
@@ -89,14 +90,14 @@ def _of_people(study: Study, results: StudyResults) -> Iterator[PublicationFigur
                             f"n = {flow.groupby('group')['enrolled'].max().sum()}.")
     means = group_means(measures[measures["source"] == SOURCE])
     if (means["n"] > 0).any():
-        n = measures.loc[measures["volume_mm3"].notna(), "subject"].nunique()
+        n = measures.loc[measures[VOLUME.name].notna(), "subject"].nunique()
         yield PublicationFigure("volumes", group_volumes(means, source=SOURCE), means,
                                 f"Mean disc volume (mm³) by group and visit, n = {n} subjects; bars are "
                                 f"{100 * means['confidence_level'].iloc[0]:g} % t intervals of the mean.")
 
 
 def _of_change(study: Study, results: StudyResults) -> Iterator[PublicationFigure]:
-    change, contrasts = results.read(schemas.CHANGE), results.read(schemas.CONTRASTS)
+    change, contrasts = (results.read(t, measure=VOLUME.name) for t in (schemas.CHANGE, schemas.CONTRASTS))
     own, tests = change[change["source"] == SOURCE], contrasts[contrasts["source"] == SOURCE]
     since = f"since {study.reference_session}"
     if len(own):
@@ -135,7 +136,7 @@ def _of_models(results: StudyResults) -> Iterator[PublicationFigure]:
 
 def _against_reference(results: StudyResults) -> Iterator[PublicationFigure]:
     accuracy, arvd = results.read(schemas.ACCURACY), results.read(schemas.ARVD)
-    agreement = results.read(schemas.AGREEMENT)
+    agreement = results.read(schemas.AGREEMENT, measure=VOLUME.name)
     limits = "the lines are bias and 95 % limits of agreement, the bands their intervals."
     rows = accuracy[accuracy["volume_predicted_mm3"].notna() & accuracy["volume_reference_mm3"].notna()]
     if len(rows):

@@ -5,7 +5,7 @@ Draws stored rows; a mean that is drawn comes with the table. Knows nothing of i
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -33,7 +33,8 @@ from bedrest.figures.style import (
     panel_grid,
     styled,
 )
-from bedrest.schemas import MEASURES
+from bedrest.measure.definition import Measure
+from bedrest.measure.registry import DISC_MEASURES, VOLUME
 from bedrest.vocabulary import MaskOrigin, Status
 
 Unit = Literal["percent", "mm3"]
@@ -62,7 +63,7 @@ def subject_trajectories(measures: pd.DataFrame, change: pd.DataFrame, *, unit: 
     intervals of `change`, in per cent alone.
     """
     rows = _with_reference_visit(measures, change) if unit == "percent" else measures.assign(
-        y=measures["volume_mm3"], low=np.nan, high=np.nan)
+        y=measures[VOLUME.name], low=np.nan, high=np.nan)
     if rows["y"].notna().sum() == 0:
         return empty_figure("no measured disc to draw")
     levels = ordered_levels(rows["level"])
@@ -143,7 +144,7 @@ def _with_reference_visit(measures: pd.DataFrame, change: pd.DataFrame) -> pd.Da
     rows = change.rename(columns={"change_percent": "y", "ci_low_percent": "low", "ci_high_percent": "high"})[columns]
     references = set(change["reference_session"])
     start = measures[measures["session"].isin(references)]
-    start = start.assign(y=np.where(start["volume_mm3"].notna(), 0.0, np.nan), low=np.nan, high=np.nan)[columns]
+    start = start.assign(y=np.where(start[VOLUME.name].notna(), 0.0, np.nan), low=np.nan, high=np.nan)[columns]
     return pd.concat([start, rows], ignore_index=True) if len(rows) else start
 
 
@@ -171,32 +172,35 @@ def _status_handles(rows: pd.DataFrame) -> list[Line2D]:
     return [h for h, s in ((hollow, Status.FLAGGED), (cross, Status.FAILED)) if s in seen]
 
 
+def shown_measures(measures: pd.DataFrame) -> list[Measure[Any]]:
+    """Measures that `subject_measures` draws: all that have a title and a value, volumes apart."""
+    return [m for m in DISC_MEASURES if m.title and measures[m.name].notna().any()]
+
+
 @styled
 def subject_measures(measures: pd.DataFrame) -> Figure:
-    """Heights, diameters and mean signals of one subject's discs over the study, a panel a measure, a line a level.
+    """Every measure of one subject's discs but volume over the study, a panel a measure, a line a level.
 
     Parameters
     ----------
     measures : DataFrame
         One subject's rows of one mask source, as in `schemas.MEASURES`. Measures without any value get no panel.
     """
-    shown = [c for kind in ("height_", "diameter_", "signal_", "fat_") for c in MEASURES.columns
-             if c.name.startswith(kind) and measures[c.name].notna().any()]
+    shown = shown_measures(measures)
     if not shown:
         return empty_figure("no measured disc to draw")
     levels = ordered_levels(measures["level"])
     rows = -(-len(shown) // _COLUMNS)
     figure = new_figure(width_mm=DOUBLE_MM, height_mm=16 + 42 * rows)
     axes = figure.subplots(rows, min(_COLUMNS, len(shown)), squeeze=False).ravel().tolist()
-    for panel, column in zip(axes, shown, strict=False):
-        name = column.name.removesuffix("_mm").removeprefix("signal_").replace("_normalised", ", relative")
-        panel.set_title(name.replace("_ap", " AP").replace("_", " ").replace("t2", "T2"))
-        panel.set_ylabel({"1": "ratio", "a.u.": "signal (a.u.)"}.get(column.unit, column.unit))
+    for panel, measure in zip(axes, shown, strict=False):
+        panel.set_title(measure.title)
+        panel.set_ylabel({"1": "ratio", "a.u.": "signal (a.u.)"}.get(measure.unit, measure.unit))
         panel.set_xlabel(DAY_LABEL)
         for level in levels:
             own = measures[measures["level"] == level].sort_values("study_day")
             colour, marker = level_style(level)
-            panel.plot(own["study_day"], own[column.name], color=colour, marker=marker, linewidth=0.9)
+            panel.plot(own["study_day"], own[measure.name], color=colour, marker=marker, linewidth=0.9)
         day_ticks(panel, list(measures["study_day"]))
     for unused in axes[len(shown):]:
         unused.set_axis_off()

@@ -156,7 +156,8 @@ class FindingCode(StrEnum):
     FAT_FRACTION_HIGH = ("fat_fraction_high", Stage.MEASURE, _FLAGGED,
                          "fat fraction {fat_fraction:.2f} above {high}: perhaps marrow or fat")
 
-    # A measure that needs the disc's neighbours
+    # Measures without a value
+    MEASURE_UNDEFINED = "measure_undefined", Stage.MEASURE, _OK, "no {measure}: it has no value {where}"
     NO_SECTION = ("no_section", Stage.MEASURE, _OK, "no bulge, canal width and intervertebral length: the disc has no "
                   "name or no mid-sagittal section")
     BONE_ABSENT = "bone_absent", Stage.MEASURE, _OK, "no {measure}: {bone} is not in the tissue map"

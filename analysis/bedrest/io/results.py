@@ -135,13 +135,20 @@ class StudyResults:
             raise OutputError("a JSON file that `bedrest run` wrote", str(error), str(path), "Run `bedrest run`.") \
                 from error
 
-    def read(self, table: Table, *, subject: str = "") -> pd.DataFrame:
-        """A cohort table; where a subject is named, that subject's rows, and no others are checked."""
-        return read_table(self.table(table), table, subject=subject)
+    def read(self, table: Table, *, subject: str = "", measure: str = "") -> pd.DataFrame:
+        """A cohort table.
 
-    def read_subject(self, subject: str, table: Table) -> pd.DataFrame:
-        """One subject's slice of a table."""
-        return read_table(self.subject_table(subject, table), table)
+        Parameters
+        ----------
+        table : Table
+        subject : this one's rows alone; no others are checked
+        measure : of a table that has rows of several measures, this one's alone
+        """
+        return _of_measure(read_table(self.table(table), table, subject=subject), measure)
+
+    def read_subject(self, subject: str, table: Table, *, measure: str = "") -> pd.DataFrame:
+        """One subject's slice of a table; `measure` as in `read`."""
+        return _of_measure(read_table(self.subject_table(subject, table), table), measure)
 
     def read_subjects(self, subjects: Iterable[str], table: Table) -> pd.DataFrame:
         """The slices of many subjects as one table."""
@@ -166,6 +173,10 @@ class StudyResults:
                                 str(self.output_dir / "tables"),
                                 f"Did you mean {near[0]!r}?" if near else "Name one of them.")
         return self.read(known[name])
+
+
+def _of_measure(frame: pd.DataFrame, measure: str) -> pd.DataFrame:
+    return frame[frame["measure"] == measure] if measure and "measure" in frame.columns else frame
 
 
 def open_study(study_toml: str | Path, output_dir: str | Path = "") -> StudyResults:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects
-from scipy.ndimage import label as connected
 
 from bedrest.findings import FindingCode
 from bedrest.measure.geometry import Box, bounding_box, centre_of_mass_mm
@@ -62,6 +60,8 @@ def find_bones(tissues: LabelMap) -> Bones:
     mapping, label to bone
         One for each of the sacrum and T11 to L5, absent ones too.
     """
+    from scipy.ndimage import find_objects
+
     boxes = find_objects(tissues.data, max_label=max(VERTEBRA_ABOVE_DISC.values()))
     return {label: _bone(tissues, label, boxes[label - 1]) for label in (SACRUM_LABEL, *VERTEBRA_ABOVE_DISC.values())}
 
@@ -80,6 +80,8 @@ def _bone(tissues: LabelMap, label: int, box: Box | None) -> Bone:
 
 
 def _nearest_to_disc(tissues: LabelMap, label: int, box: Box) -> Part:
+    from scipy.ndimage import label as connected
+
     pieces, n = connected(tissues.data[box] == label, structure=_TOUCHING)
     sizes = np.bincount(pieces.ravel())
     enough = min(_SMALL_SHARE * sizes[1:].sum(), sizes[1:].max())
@@ -100,6 +102,8 @@ def largest_piece(mask: NDArray[np.bool_], box: Box) -> tuple[Part, float]:
     ----------
     mask : bool, cropped to `box` of the whole array, at least one voxel
     """
+    from scipy.ndimage import label as connected
+
     pieces, _ = connected(mask, structure=_TOUCHING)
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0

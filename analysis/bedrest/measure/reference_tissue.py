@@ -37,7 +37,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_erosion
 
 from bedrest.findings import Finding, FindingCode
 from bedrest.measure.geometry import Box
@@ -99,6 +98,8 @@ class _Surroundings:
 
     def inside(self, label: int) -> NDArray[np.bool_]:
         """A tissue near the disc, eroded by one voxel."""
+        from scipy.ndimage import binary_erosion
+
         near = np.linalg.norm(self.offset_mm, axis=-1) <= REACH_MM
         result: NDArray[np.bool_] = binary_erosion(self.labels == label) & near
         return result

@@ -13,6 +13,8 @@ import numpy as np
 
 from bedrest.findings import Finding, FindingCode
 from bedrest.measure.discs import DiscMeasure
+from bedrest.measure.registry import VOLUME
+from bedrest.measure.signals import FAT_FRACTION, NORMALISED, SIGNALS
 from bedrest.measure.symmetry import check_symmetry
 from bedrest.types import LabelMap
 from bedrest.vocabulary import Contrast, Status
@@ -69,28 +71,29 @@ def check_spine(measures: Sequence[DiscMeasure]) -> dict[str, list[Finding]]:
 
 
 def _volume_doubts(disc: DiscMeasure, discs: Sequence[DiscMeasure]) -> list[Finding]:
-    share = {m.level: m.volume_mm3 / TYPICAL_VOLUME[m.level] for m in discs}
+    share = {m.level: m[VOLUME.name] / TYPICAL_VOLUME[m.level] for m in discs}
     ratio = _over_others(disc.level, share)
     if VOLUME_RATIO[0] <= ratio <= VOLUME_RATIO[1] or np.isnan(ratio):
         return []
     return [Finding(FindingCode.VOLUME_OUT_OF_LINE, {
-        "volume_mm3": disc.volume_mm3, "ratio": ratio, "name": disc.level, "low": VOLUME_RATIO[0],
+        "volume_mm3": disc[VOLUME.name], "ratio": ratio, "name": disc.level, "low": VOLUME_RATIO[0],
         "high": VOLUME_RATIO[1]})]
 
 
 def _signal_doubts(disc: DiscMeasure, discs: Sequence[DiscMeasure]) -> list[Finding]:
     doubts = []
     for contrast in (Contrast.WATER, Contrast.T2):
-        ratio = _over_others(disc.level, {m.level: m.signals[contrast] for m in discs if contrast in m.signals})
+        ratio = _over_others(disc.level, {m.level: m[SIGNALS[contrast].name] for m in discs})
         if ratio < DARKEST_RATIO:
             doubts.append(Finding(FindingCode.SIGNAL_TOO_DARK, {
                 "contrast": contrast, "ratio": ratio, "low": DARKEST_RATIO}))
-    t2 = disc.normalised.get(Contrast.T2, np.nan)
+    t2 = disc[NORMALISED[Contrast.T2].name]
     if t2 > BRIGHTEST_T2:
         doubts.append(Finding(FindingCode.BRIGHTER_THAN_FLUID, {"ratio": t2, "high": BRIGHTEST_T2}))
-    if disc.fat_fraction > HIGHEST_FAT_FRACTION:
+    fat_fraction = disc[FAT_FRACTION.name]
+    if fat_fraction > HIGHEST_FAT_FRACTION:
         doubts.append(Finding(FindingCode.FAT_FRACTION_HIGH, {
-            "fat_fraction": disc.fat_fraction, "high": HIGHEST_FAT_FRACTION}))
+            "fat_fraction": fat_fraction, "high": HIGHEST_FAT_FRACTION}))
     return doubts
 
 

@@ -36,7 +36,7 @@ def check_symmetry(measures: Sequence[DiscMeasure], discs: LabelMap) -> dict[str
     -----
     With fewer than five discs nothing is said.
     """
-    centres = {m.label: m.centre_mm for m in measures if np.isfinite(m.centre_mm).all()}
+    centres = {m.label: m.position.centre_mm for m in measures if np.isfinite(m.position.centre_mm).all()}
     if len(centres) < FEWEST_DISCS:
         return {}
     column = column_curve(np.array(list(centres.values())))

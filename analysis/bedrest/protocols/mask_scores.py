@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bedrest.measure.agreement import DiscAgreement, compare_masks, summarise_agreement
+from bedrest.measure.comparison.agreement import DiscAgreement, compare_masks, summarise_agreement
 from bedrest.types import LabelMap
 from bedrest.vocabulary import Status
 

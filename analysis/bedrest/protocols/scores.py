@@ -16,9 +16,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bedrest.findings import render_all
-from bedrest.measure.agreement import mean_sd
+from bedrest.measure.comparison.agreement import mean_sd
+from bedrest.measure.comparison.surfaces import mesh_hausdorff_mm
 from bedrest.measure.geometry import bounding_box
-from bedrest.measure.surfaces import mesh_hausdorff_mm
 from bedrest.protocols.mask_scores import score_discs
 from bedrest.tables.arvd import arvd, signed_change_error
 from bedrest.types import LabelMap

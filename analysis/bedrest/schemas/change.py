@@ -10,21 +10,23 @@ from bedrest.schemas.table import Col, Table
 from bedrest.vocabulary import LimitFrom, Verdict
 
 CHANGE = Table("change", "one row a disc and visit after the reference visit", (
-    col.SUBJECT, col.GROUP, col.LEVEL, col.SOURCE, col.REFERENCE_SESSION, col.SESSION, col.STUDY_DAY, col.PHASE,
+    col.SUBJECT, col.GROUP, col.LEVEL, col.SOURCE, col.MEASURE, col.REFERENCE_SESSION, col.SESSION, col.STUDY_DAY,
+    col.PHASE,
     replace(col.MASK_ORIGIN, name="mask_origin_reference", meaning="mask_origin at the reference visit",
             required=False),
     col.MASK_ORIGIN,
-    num("volume_reference_mm3", "volume at the reference visit", "mm3", 0),
-    num("volume_mm3", "volume at this visit", "mm3", 0),
-    num("change_mm3", "volume minus volume at the reference visit", "mm3"),
-    num("change_percent", "change over the volume at the reference visit", "%"),
+    Col("unit", "str", "unit of the values and of change"),
+    num("reference_value", "the measure at the reference visit", ""),
+    num("value", "the measure at this visit", ""),
+    num("change", "value minus reference_value", ""),
+    num("change_percent", "change over reference_value", "%"),
     num("se_percent", "standard error of change_percent, from both visits' volume_repeat_sd_mm3", "%", 0),
     num("ci_low_percent", "lower end of the interval of change_percent", "%"),
     num("ci_high_percent", "upper end of the interval of change_percent", "%"),
     Col("confidence_level", "float", "level of the interval", "1"),
     num("change_single_percent", "the same change, each visit measured alone", "%"),
     col.STATUS, col.REASON, col.FINDINGS,
-), ("subject", "level", "source", "session"))
+), ("subject", "level", "source", "session", "measure"))
 
 CHANGE_BANDS = Table("change_bands", "spread of a group's changes at a visit, one row a level and mask source", (
     col.SOURCE, col.GROUP, col.SESSION, col.STUDY_DAY, col.LEVEL,
@@ -35,7 +37,8 @@ CHANGE_BANDS = Table("change_bands", "spread of a group's changes at a visit, on
 ), ("source", "group", "session", "level"))
 
 DETECTIONS = Table("detections", "is a change beyond measurement error, one row for every row of change", (
-    col.SUBJECT, col.GROUP, col.LEVEL, col.SOURCE, col.REFERENCE_SESSION, col.SESSION, col.STUDY_DAY, col.PHASE,
+    col.SUBJECT, col.GROUP, col.LEVEL, col.SOURCE, col.MEASURE, col.REFERENCE_SESSION, col.SESSION, col.STUDY_DAY,
+    col.PHASE,
     num("change_percent", "as in change", "%"),
     num("limit_low_percent", "a change below this is a fall beyond error", "%"),
     num("limit_high_percent", "a change above this is a rise beyond error", "%", 0),
@@ -48,4 +51,4 @@ DETECTIONS = Table("detections", "is a change beyond measurement error, one row 
     Col("verdict", "str", "rose, fell, within error, or not judged", values=tuple(Verdict)),
     col.STATUS, replace(col.REASON, meaning="why a row is not ok, or not judged"),
     col.FINDINGS,
-), ("subject", "level", "source", "session"))
+), ("subject", "level", "source", "session", "measure"))

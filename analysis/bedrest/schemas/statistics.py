@@ -14,7 +14,7 @@ _TEST = (
     Col("comparison", "str", "change within a group, or its difference between groups", values=tuple(Family)),
     Col("analysis", "str", "the test in words"),
     Col("formula", "str", "response and fixed effects; the random ones are in models"),
-    col.SOURCE, col.LEVEL_OR_ALL, _GROUPS, col.REFERENCE_SESSION, col.SESSION,
+    col.SOURCE, col.MEASURE, col.LEVEL_OR_ALL, _GROUPS, col.REFERENCE_SESSION, col.SESSION,
     Col("n", "int", "subjects in the analysis", "1", minimum=0),
     Col("n_pairs", "int", "of these, subjects with both visits", "1", minimum=0),
     Col("n_missing", "int", "subjects of the group(s) without both visits, enrolled ones never measured included", "1",
@@ -36,7 +36,7 @@ _TEST = (
     col.STATUS, col.REASON,
 )
 
-_TEST_KEY = ("family", "source", "level", "group", "session")
+_TEST_KEY = ("family", "source", "measure", "level", "group", "session")
 
 CONTRASTS = Table("contrasts", "primary estimates and tests of change, one row each; n counts subjects",
                   _TEST, _TEST_KEY)
@@ -84,13 +84,13 @@ TERMS = Table("terms", "one row a joint test of a fixed effect", (
 ), ("model", "source", "level", "term"))
 
 MARGINAL_MEANS = Table("marginal_means", "mean volume of a group at a visit as the model sees it, one row each", (
-    col.SOURCE, col.LEVEL_OR_ALL, col.GROUP, col.SESSION,
+    col.SOURCE, col.MEASURE, col.LEVEL_OR_ALL, col.GROUP, col.SESSION,
     Col("n", "int", "subjects of the group with this visit", "1", minimum=0),
     num("mean_mm3", "geometric mean volume, covariates at their means", "mm3", 0),
     num("ci_low_mm3", "lower end of its interval", "mm3", 0),
     num("ci_high_mm3", "upper end of its interval", "mm3", 0),
     col.CONFIDENCE_LEVEL, col.STATUS, col.REASON,
-), ("source", "level", "group", "session"))
+), ("source", "measure", "level", "group", "session"))
 
 RECOVERY = Table("recovery", "one row a group and level: is it back, and how fast", (
     col.SOURCE, col.LEVEL_OR_ALL, col.GROUP,

@@ -54,7 +54,8 @@ _VALIDITY_COUNTS = (
 
 AGREEMENT = Table("agreement", "automatic against reference masks, one row a quantity and level; slopes and ICC are of "
                                "mm3 for volume, of % for change", (
-    Col("quantity", "str", "volume, or change since the reference visit", values=("volume", "change")),
+    col.MEASURE, Col("quantity", "str", "the measure itself (volume), or its change since the reference visit",
+                     values=("volume", "change")),
     col.LEVEL_OR_ALL, *_VALIDITY_COUNTS,
     Col("n_failed", "int", "pairs left out: not measured by both, or without a level", "1", minimum=0),
     *_limits("automatic minus reference", "mm3"),
@@ -68,11 +69,11 @@ AGREEMENT = Table("agreement", "automatic against reference masks, one row a qua
     *_ICC,
     num("mean_arvd_percent", "mean arvd, rows of change only; bias_percent beside it is the mean signed error", "%", 0),
     col.CONFIDENCE_LEVEL, Col("method", "str", "where the intervals come from"), col.STATUS, col.REASON,
-), ("quantity", "level"))
+), ("measure", "quantity", "level"))
 
 REPEATABILITY = Table("repeatability", "error of repeated measurement, from subjects with two or more baseline visits; "
                                        "no rows without any; what truly changed between them counts as error", (
-    col.SOURCE, col.LEVEL_OR_ALL, *_VALIDITY_COUNTS,
+    col.SOURCE, col.MEASURE, col.LEVEL_OR_ALL, *_VALIDITY_COUNTS,
     Col("n_left_out", "int", "values left out: not measured, without a level, or measured once only", "1", minimum=0),
     *interval("cv", "within-disc coefficient of variation, 100 (exp(s) - 1), s the SD of ln volume", "%", minimum=0),
     *interval("sem", "standard error of measurement (agreement): SD within discs, a shift between visits included",
@@ -82,7 +83,7 @@ REPEATABILITY = Table("repeatability", "error of repeated measurement, from subj
     *_ICC,
     *_limits("last minus first baseline visit, in % of the first", "%"),
     col.CONFIDENCE_LEVEL, Col("method", "str", "where the intervals come from"), col.STATUS, col.REASON,
-), ("source", "level"))
+), ("source", "measure", "level"))
 
 TRUTH = Table("truth", "the demo cohort's known volumes, one row a disc and visit", (
     col.SUBJECT, col.GROUP, col.SESSION, col.STUDY_DAY, col.LEVEL,

@@ -16,7 +16,7 @@ from bedrest.io.images.masks import read_label_map
 from bedrest.io.images.nifti import RESAMPLE_ON_REQUEST, read_volume
 from bedrest.io.tables.frames import concat_tables, empty_table
 from bedrest.longitudinal.error_model import load_errors
-from bedrest.measure.agreement import DiscAgreement, compare_masks, name_binary_reference
+from bedrest.measure.comparison.agreement import DiscAgreement, compare_masks, name_binary_reference
 from bedrest.measure.discs import measure_discs
 from bedrest.measure.spine import measure_spine
 from bedrest.measure.spine_checks import checked

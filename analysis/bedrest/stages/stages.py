@@ -162,6 +162,7 @@ def statistics(job: Job) -> None:
     """Cohort tables -> every statistical table, and sentences for a paper."""
     from bedrest import __version__
     from bedrest.io.files import write_text
+    from bedrest.measure.registry import VOLUME
     from bedrest.statistics.study.analysis import Analysis, AnalysisOptions
     from bedrest.statistics.study.flow import StudyTables
     from bedrest.statistics.study.paper_text import Records, paper_text
@@ -177,8 +178,8 @@ def statistics(job: Job) -> None:
     excluded = tuple(sorted(set(problems["subject"]) - set(subjects["subject"]) - {""}))
     tables = StudyTables(subjects, results.read_manifest(schemas.SESSIONS),
                          results.read_subjects(subjects["subject"], schemas.SCAN_RECORDS),
-                         results.read(schemas.MEASURES), results.read(schemas.CHANGE), results.read(schemas.ACCURACY),
-                         results.read(schemas.ARVD))
+                         results.read(schemas.MEASURES), results.read(schemas.CHANGE, measure=VOLUME.name),
+                         results.read(schemas.ACCURACY), results.read(schemas.ARVD))
     plan = AnalysisPlan(study.groups, study.session_ids, study.reference_session, wanted.covariates, wanted.covariance,
                         wanted.confidence_level)
     options = AnalysisOptions(wanted.recovery_band_percent, Resampling(wanted.resamples, wanted.seed), excluded)

@@ -11,6 +11,7 @@ from statistics import NormalDist
 import pandas as pd
 
 from bedrest.io.tables.frames import typed_frame
+from bedrest.measure.registry import VOLUME
 from bedrest.schemas import CHANGE
 from bedrest.tables.change_checks import Positions, implausible_change, moved_disc
 from bedrest.tables.pairs import Side, Volumes, judge
@@ -36,7 +37,7 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str, confidence_l
 
     Returns
     -------
-    DataFrame, as in `schemas.CHANGE`: mm3 and per cent of the reference volume; NaN where failed
+    DataFrame, as in `schemas.CHANGE`, of the volume; NaN where failed
     """
     volumes, positions = Volumes(measures), Positions(measures)
     rows = []
@@ -66,9 +67,11 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str, confidence_l
                         "level": level,
                         "reference_session": reference_session,
                         "mask_origin_reference": origin,
-                        "volume_reference_mm3": v1,
-                        "volume_mm3": v2,
-                        "change_mm3": v2 - v1,
+                        "measure": VOLUME.name,
+                        "unit": VOLUME.unit,
+                        "reference_value": v1,
+                        "value": v2,
+                        "change": v2 - v1,
                         "change_percent": change_percent,
                         **_uncertainty(before, after, change_percent, confidence_level),
                         "change_single_percent": 100 * (after.volume_single_mm3 / before.volume_single_mm3 - 1)

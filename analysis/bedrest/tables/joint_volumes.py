@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bedrest.io.tables.frames import typed_frame
+from bedrest.measure.registry import VOLUME
+from bedrest.measure.volumes import VOLUME_SINGLE
 from bedrest.schemas import JOINT, MATCHES
 from bedrest.segmentation.weights import key_of
 from bedrest.vocabulary import LEVEL_OF_LABEL, MaskOrigin, Source, Status, VolumeMethod
@@ -36,7 +38,7 @@ def joint_frame(volumes: Iterable[JointVolume], *, subject: str, single_mm3: Map
     rows = [{
         "subject": subject, "session": v.session, "level": LEVEL_OF_LABEL[v.label],
         "contrasts": key_of(v.contrasts), "looks": len(v.looks_mm3),
-        "volume_mm3": v.volume_mm3, "volume_single_mm3": single_mm3[v.session].get(v.label),
+        VOLUME.name: v.volume_mm3, VOLUME_SINGLE.name: single_mm3[v.session].get(v.label),
         "looks_sd_percent": 100 * v.looks_sd_mm3 / v.volume_mm3, "softness": v.softness, "turn_deg": v.turn_deg,
     } for v in volumes]
     return typed_frame(rows, JOINT)
@@ -66,7 +68,7 @@ def with_joint(measures: pd.DataFrame, joint: pd.DataFrame) -> pd.DataFrame:
     measures : DataFrame, as in `schemas.MEASURES`, one subject
     joint : DataFrame, as in `schemas.JOINT`, the same subject; may be empty
     """
-    found = joint[joint["volume_mm3"] > 0].set_index(["session", "level"])
+    found = joint[joint[VOLUME.name] > 0].set_index(["session", "level"])
     out = measures.copy()
     ours = (measures["source"] == Source.AUTOMATIC) & (measures["status"] != Status.FAILED)
     for _, disc in measures[ours].groupby("level", sort=False):
@@ -75,9 +77,9 @@ def with_joint(measures: pd.DataFrame, joint: pd.DataFrame) -> pd.DataFrame:
             continue
         rows = found.loc[keys].set_index(disc.index)
         edited = disc["mask_origin"] == MaskOrigin.EDITED
-        grown = (disc["volume_single_mm3"] / rows["volume_single_mm3"]).where(edited, 1.0)
+        grown = (disc[VOLUME_SINGLE.name] / rows[VOLUME_SINGLE.name]).where(edited, 1.0)
         if grown.notna().all():
-            out.loc[disc.index, "volume_mm3"] = rows["volume_mm3"] * grown
+            out.loc[disc.index, VOLUME.name] = rows[VOLUME.name] * grown
             out.loc[disc.index, "volume_method"] = VolumeMethod.JOINT.value
     return out
 

@@ -13,14 +13,12 @@ import pandas as pd
 from bedrest.findings import Finding, FindingCode
 from bedrest.io.tables.finding_cells import findings_of, with_row_findings
 from bedrest.io.tables.frames import typed_frame
-from bedrest.measure.agreement import DiscAgreement
+from bedrest.measure.comparison.agreement import DiscAgreement
 from bedrest.measure.discs import DiscMeasure
+from bedrest.measure.signals import SIGNALS
 from bedrest.measure.spine import LUMBAR_DISCS, SpineMeasure
-from bedrest.schemas import ACCURACY, MEASURES, SPINE_MEASURES
-from bedrest.vocabulary import LEVELS, NORMALISED_COLUMNS, SIGNAL_COLUMNS, Source, Status, VolumeMethod
-
-_SAGITTAL = ("height_anterior_mm", "height_posterior_mm", "wedge_deg", "area_midsagittal_mm2")
-_NEIGHBOURS = ("bulge_posterior_mm", "canal_width_mm", "intervertebral_length_mm")
+from bedrest.schemas import ACCURACY, MASK_MEASURES, MEASURES, SPINE_MEASURES
+from bedrest.vocabulary import LEVELS, Contrast, Source, Status, VolumeMethod
 
 
 @dataclass(frozen=True)
@@ -52,33 +50,27 @@ def measures_frame(measures: Iterable[DiscMeasure], *, visit: VisitKey, source: 
     source : automatic or reference
     mask_origin : see `vocabulary.MaskOrigin`; that of the source's own masks unless it is given
     """
-    rows = []
-    for m in measures:
-        rows.append(
-            {
-                **asdict(visit),
-                "level": m.level,
-                "source": source,
-                "mask_origin": mask_origin or source,
-                "volume_mm3": m.volume_mm3,
-                "volume_method": str(m.volume_method),
-                "volume_single_mm3": m.volume_mm3,
-                "n_voxels": m.n_voxels,
-                "volume_voxels_mm3": m.volume_voxels_mm3,
-                "height_mean_mm": m.height_mean_mm,
-                "diameter_ap_mm": m.diameter_ap_mm,
-                "diameter_transverse_mm": m.diameter_transverse_mm,
-                **{name: getattr(m.sagittal, name) for name in _SAGITTAL},
-                **{name: getattr(m.neighbours, name) for name in _NEIGHBOURS},
-                **dict(zip(("centre_x_mm", "centre_y_mm", "centre_z_mm"), m.centre_mm, strict=True)),
-                **{SIGNAL_COLUMNS[c]: value for c, value in m.signals.items()},
-                **{NORMALISED_COLUMNS[c]: value for c, value in m.normalised.items()},
-                "fat_fraction": m.fat_fraction,
-                "status": str(m.status),
-                "findings": m.findings,
-            }
-        )
+    rows = ({
+        **asdict(visit), "level": m.level, "source": source, "mask_origin": mask_origin or source,
+        **m.values, "volume_method": str(m.volume_method),
+        **dict(zip(("centre_x_mm", "centre_y_mm", "centre_z_mm"), m.position.centre_mm, strict=True)),
+        "status": str(m.status), "findings": m.findings,
+    } for m in measures)
     return typed_frame(rows, MEASURES)
+
+
+def mask_measures_frame(measures: Iterable[DiscMeasure], *, mask: str, contrast: Contrast) -> pd.DataFrame:
+    """Rows of `schemas.MASK_MEASURES`, one a disc, in the order of `measures`.
+
+    Parameters
+    ----------
+    measures : iterable of DiscMeasure
+    mask : name of the mask file
+    contrast : the one whose mean is the signal
+    """
+    frame = measures_frame(measures, visit=VisitKey(mask, "", "", float("nan"), ""), source=Source.AUTOMATIC.value)
+    names = {SIGNALS[contrast].name: "signal", "subject": "mask"}
+    return frame.rename(columns=names)[MASK_MEASURES.column_names]
 
 
 def failed_frame(visit: VisitKey, *, source: str, levels: Iterable[str], findings: Iterable[Finding],
@@ -125,8 +117,7 @@ def spine_frame(spine: SpineMeasure, discs: pd.DataFrame, *, visit: VisitKey, so
     doubtful = [level for level in LUMBAR_DISCS if level in flagged]
     flagged_discs = [Finding(FindingCode.DISCS_FLAGGED, {"levels": doubtful})] if doubtful else []
     status = Status.FLAGGED if doubtful and spine.status == Status.OK else spine.status
-    row = {**asdict(visit), "lumbar_length_mm": spine.lumbar_length_mm, "lordosis_deg": spine.lordosis_deg,
-           "n_discs": spine.n_discs, "source": source, "status": str(status),
+    row = {**asdict(visit), "source": source, **spine.values, "n_discs": spine.n_discs, "status": str(status),
            "findings": (*spine.findings, *flagged_discs)}
     return typed_frame([row], SPINE_MEASURES)
 

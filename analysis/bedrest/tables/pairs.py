@@ -13,6 +13,8 @@ import pandas as pd
 
 from bedrest.findings import Finding, FindingCode
 from bedrest.io.tables.finding_cells import findings_of
+from bedrest.measure.registry import VOLUME
+from bedrest.measure.volumes import VOLUME_SINGLE
 from bedrest.schemas import MEASURES
 from bedrest.vocabulary import LEVELS, Status
 
@@ -45,7 +47,7 @@ class Volumes:
     """
 
     def __init__(self, measures: pd.DataFrame) -> None:
-        columns = [measures[c] for c in (*MEASURES.key, "volume_mm3", "status", "volume_single_mm3",
+        columns = [measures[c] for c in (*MEASURES.key, VOLUME.name, "status", VOLUME_SINGLE.name,
                                          "volume_repeat_sd_mm3")]
         self._rows = {
             (subject, session, level, source): (float(volume), str(status), findings, float(single), float(sd))

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 from bedrest.measure.discs import DiscMeasure, measure_discs
+from bedrest.measure.registry import VOLUME
+from bedrest.measure.volumes import VOLUME_SINGLE
 from bedrest.phantom.demo_cohort import DemoPlan, draw_subject, group_of
 from bedrest.phantom.paint import paint_levels
 from bedrest.phantom.render import Artefacts, render_t2
@@ -126,7 +128,8 @@ def look_at(trained: TrainedNetwork, plan: DemoPlan, device: str, *, dixon: bool
 
 def _analytic(visit: SyntheticVisit) -> pd.DataFrame:
     """The visit's rows of the measures table, as if somebody had measured the discs without error."""
-    true = [DiscMeasure(level, LABEL_OF_LEVEL[level], volume) for level, volume in visit.volumes_mm3.items()]
+    true = [DiscMeasure(level, LABEL_OF_LEVEL[level], {VOLUME.name: volume, VOLUME_SINGLE.name: volume})
+            for level, volume in visit.volumes_mm3.items()]
     return measures_frame(true, visit=visit.key, source="reference")
 
 
@@ -138,7 +141,7 @@ def summarise_volumes(measures: pd.DataFrame, *, reference_session: str) -> Volu
     measures : DataFrame
         As in `schemas.MEASURES`; source reference holds the true volumes.
     """
-    wide = measures.set_index(["subject", "session", "level", "source"])["volume_mm3"].unstack("source")
+    wide = measures.set_index(["subject", "session", "level", "source"])[VOLUME.name].unstack("source")
     true = wide.dropna(subset="reference")
     error = (100 * (true["automatic"] - true["reference"]) / true["reference"]).dropna()
     by_level = {

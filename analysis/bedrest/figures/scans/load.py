@@ -14,6 +14,7 @@ from bedrest.imaging.resample import resample
 from bedrest.io.images.masks import read_label_map
 from bedrest.io.images.nifti import read_volume
 from bedrest.io.results import StudyResults
+from bedrest.measure.registry import VOLUME
 from bedrest.types import LabelMap, Volume, same_grid
 from bedrest.vocabulary import LEVELS, Contrast, MaskRole
 
@@ -64,7 +65,7 @@ def shown_levels(change: pd.DataFrame, measures: pd.DataFrame) -> dict[str, str]
     if len(usable):
         most = usable.loc[usable["change_percent"].abs().idxmax()]
         shown[most["level"]] = f"changed most: {most['change_percent']:+.1f} % at {most['session']}"
-    measured = set(measures.loc[measures["volume_mm3"].notna(), "level"])
+    measured = set(measures.loc[measures[VOLUME.name].notna(), "level"])
     shown |= {level: shown.get(level, "") for level in ("L4-L5", "L5-S1") if level in measured}
     return {level: shown[level] for level in LEVELS if level in shown}
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bedrest.io.tables.frames import typed_frame
+from bedrest.measure.registry import VOLUME
 from bedrest.schemas import CONTRASTS, MARGINAL_MEANS, MODELS, TERMS, VARIANCES
 from bedrest.statistics.estimators.effect_size import hedges_g_of_t
 from bedrest.statistics.estimators.samples import MIN_SUBJECTS
@@ -48,7 +49,7 @@ def contrasts_frame(models: Sequence[CohortModel], subjects: pd.DataFrame) -> pd
         for kind, detail in ((ModelKind.PRIMARY, ""), (ModelKind.JOINT, ALL_DISCS)):
             rows += family_rows([m for m in models if m.source == source and m.kind == kind],
                                 lambda m, groups: _contrast_rows(m, groups, subjects), detail=detail)
-    return typed_frame(rows, CONTRASTS)
+    return typed_frame(({**row, "measure": VOLUME.name} for row in rows), CONTRASTS)
 
 
 def family_rows(
@@ -161,8 +162,8 @@ def _effect(model: CohortModel, comparison: Comparison, session: str) -> Row:
 
 def marginal_means_frame(models: Sequence[CohortModel]) -> pd.DataFrame:
     """Model means of volume, as in `schemas.MARGINAL_MEANS`; `all` is the geometric mean over levels."""
-    return typed_frame([_mean_row(m, group, session) for m in models for group in m.plan.groups
-                        for session in m.plan.sessions], MARGINAL_MEANS)
+    return typed_frame(({**_mean_row(m, group, session), "measure": VOLUME.name} for m in models
+                        for group in m.plan.groups for session in m.plan.sessions), MARGINAL_MEANS)
 
 
 def _mean_row(model: CohortModel, group: str, session: str) -> Row:

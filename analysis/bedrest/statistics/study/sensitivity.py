@@ -16,6 +16,7 @@ import pandas as pd
 
 from bedrest.errors import ManifestError
 from bedrest.io.tables.frames import typed_frame
+from bedrest.measure.registry import VOLUME
 from bedrest.schemas import SENSITIVITY
 from bedrest.statistics.estimators.bootstrap import cluster_bootstrap
 from bedrest.statistics.estimators.mean_tests import MeanTest
@@ -76,7 +77,7 @@ def sensitivity_frame(
     frames = [change_score_frame(study.change, study.subjects, test=test, plan=plan, resampling=resampling)
               for test in SCORE_TESTS]
     frames += [mixedlm_contrasts(mixedlm, study.subjects), _without_flagged(models, study.subjects)]
-    return typed_frame([r for f in frames for r in f.to_dict("records")], SENSITIVITY)
+    return typed_frame([{**r, "measure": VOLUME.name} for f in frames for r in f.to_dict("records")], SENSITIVITY)
 
 
 def change_score_frame(
@@ -121,7 +122,7 @@ def change_score_frame(
                     for unit in units for session in sessions for level in family_levels
                 ]
                 rows += holm(tests, family, detail=f"{detail}: {test.name}")
-    return typed_frame(rows, SENSITIVITY)
+    return typed_frame(({**row, "measure": VOLUME.name} for row in rows), SENSITIVITY)
 
 
 def _check(change: pd.DataFrame, subjects: pd.DataFrame) -> None:

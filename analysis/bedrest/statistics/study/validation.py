@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bedrest.io.tables.frames import typed_frame
+from bedrest.measure.registry import VOLUME
 from bedrest.schemas import AGREEMENT, REPEATABILITY
 from bedrest.statistics.estimators.bland_altman import Limits, limits_of_agreement, proportional_bias
 from bedrest.statistics.estimators.intervals import REPLICATES, Clusters, Estimate
@@ -54,7 +55,7 @@ def agreement_frame(
             rng = np.random.default_rng((seed, place, _place(level)))
             row = _agreement_row(quantity, discs, rng=rng, confidence_level=confidence_level)
             rows.append({"quantity": quantity, "level": level, "confidence_level": confidence_level, **row})
-    return typed_frame(rows, AGREEMENT)
+    return typed_frame(({**row, "measure": VOLUME.name} for row in rows), AGREEMENT)
 
 
 def repeatability_frame(measures: pd.DataFrame, *, confidence_level: float, seed: int = 0) -> pd.DataFrame:
@@ -87,7 +88,7 @@ def repeatability_frame(measures: pd.DataFrame, *, confidence_level: float, seed
             rng = np.random.default_rng((seed, _place(level)))
             row = _repeatability_row(discs, rng=rng, confidence_level=confidence_level)
             rows.append({"source": source, "level": level, "confidence_level": confidence_level, **row})
-    return typed_frame(rows, REPEATABILITY)
+    return typed_frame(({**row, "measure": VOLUME.name} for row in rows), REPEATABILITY)
 
 
 def _volume_pairs(accuracy: pd.DataFrame) -> pd.DataFrame:
