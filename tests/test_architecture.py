@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # Each layer may import from itself and from layers before it; layers in one group do not see each other.
 ORDER = [
-    {"bedrest"}, {"bedrest.vocabulary", "bedrest.errors"}, {"bedrest.types", "bedrest.settings"},
+    {"bedrest"}, {"bedrest.vocabulary", "bedrest.errors"}, {"bedrest.findings"}, {"bedrest.types", "bedrest.settings"},
     {"bedrest.anatomy"}, {"bedrest.measure"}, {"bedrest.schemas"}, {"bedrest.io"}, {"bedrest.imaging"},
     {"bedrest.phantom"}, {"bedrest.segmentation"}, {"bedrest.longitudinal"}, {"bedrest.methods"}, {"bedrest.tables"},
     {"bedrest.statistics"}, {"bedrest.figures"}, {"bedrest.pages"}, {"bedrest.stages"}, {"bedrest.workflow"},

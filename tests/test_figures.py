@@ -53,9 +53,9 @@ def change(measures) -> pd.DataFrame:
 @pytest.fixture
 def contrasts(measures, change) -> pd.DataFrame:
     subjects = measures[["subject", "group"]].drop_duplicates()
-    choices = AnalysisPlan(("rest", "exercise"), tuple(v[0] for v in VISITS), "ses-1")
-    data = observations(measures, source="automatic", subjects=subjects, sessions=measures, choices=choices)
-    return contrasts_frame([*level_models(data, choices), joint_model(data, choices)], subjects)
+    plan = AnalysisPlan(("rest", "exercise"), tuple(v[0] for v in VISITS), "ses-1")
+    data = observations(measures, source="automatic", subjects=subjects, sessions=measures, plan=plan)
+    return contrasts_frame([*level_models(data, plan), joint_model(data, plan)], subjects)
 
 
 def texts(figure) -> str:

@@ -14,6 +14,7 @@ import pytest
 from bedrest import schemas
 from bedrest.cli.parser import main
 from bedrest.errors import GeometryError
+from bedrest.findings import FindingCode
 from bedrest.imaging.common_grid import contrasts_at, labels_on, scan_on_one_grid
 from bedrest.imaging.crop import box_around, crop_grid
 from bedrest.imaging.orientation import reorient_to_ras
@@ -30,6 +31,7 @@ from bedrest.types import Grid, LabelMap, Scan, Volume
 from bedrest.vocabulary import LABEL_OF_LEVEL, LEVEL_OF_LABEL, Contrast
 from bedrest.workflow.run import prepare
 from orientations import ORDERS, Order, rendered, reordered, spine, turned, write
+from sentences import reason
 from study_folders import csv_study
 
 SAME = 0.005  # volumes may differ by this share
@@ -128,10 +130,10 @@ def through(folder: Path, scan: Scan, *, ending: str = ".nii", dtype: type | Non
              for c, v in scan.contrasts.items()}
     read = read_scan(paths, where="scan")
     result = run_engine(load_weights(), read, device="cpu")
-    named = {f.label: f.name for f in result.findings}
+    named = {f.label: f.name for f in result.segmented}
     discs = measure_discs(result.discs, named, {}, probability=result.disc_probability)
     frame = pd.DataFrame({"level": [d.level for d in discs], "volume_mm3": [d.volume_mm3 for d in discs],
-                          "status": [str(f.status) for f in result.findings], "doubts": [d.reason for d in discs]})
+                          "status": [str(f.status) for f in result.segmented], "doubts": [reason(d.findings) for d in discs]})
     return frame.set_index("level")
 
 
@@ -268,7 +270,8 @@ def test_resampling_keeps_what_is_linear_in_the_world_on_any_grid():
     assert (scan.contrasts[Contrast.FAT].data[~seen] == 0).all()
     assert scan.grid is first
     note, = scan.notes
-    assert note.startswith("fat resampled linearly onto the grid of water; it does not show ")
+    assert note.code == FindingCode.CONTRAST_RESAMPLED_IN_PART
+    assert (note.values["contrast"], note.values["onto"]) == ("fat", "water")
 
 
 def test_a_contrast_in_another_order_of_axes_is_the_same_voxels(rng):

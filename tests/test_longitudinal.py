@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from bedrest.anatomy.structures import Structure
+from bedrest.findings import Finding, FindingCode
 from bedrest.io.images.masks import write_label_map, write_volume
 from bedrest.io.results import StudyResults
 from bedrest.io.tables.frames import typed_frame
@@ -149,7 +150,8 @@ def test_visits_that_agree_are_left_alone() -> None:
 def test_unnamed_discs_take_the_other_visits_names() -> None:
     spine, later, rng = person(3)
     match, = match_levels({"ses-1": discs_of(spine, rng), "ses-2": discs_of(later, rng, unnamed=True, first=1)})
-    assert match.session == "ses-2" and match.reason == "discs lie as at ses-1"
+    assert match.session == "ses-2"
+    assert match.finding == Finding(FindingCode.NAMED_AS_AT_OTHER_VISIT, {"like": "ses-1"})
     assert match.names == {f"unnamed-{i}": LEVEL_OF_LABEL[i + 1] for i in range(1, 7)}
 
 
@@ -159,8 +161,10 @@ def test_the_majority_overrules_a_visit_and_neither_of_two_equals() -> None:
     match, = match_levels({"ses-1": wrong, "ses-2": discs_of(spine, rng), "ses-3": discs_of(spine, rng)})
     assert match.session == "ses-1"
     assert match.names == {LEVEL_OF_LABEL[k + 1]: LEVEL_OF_LABEL[k] for k in range(1, 7)}
-    assert "1 level lower than named here" in match.reason
+    assert match.finding.code == FindingCode.RENAMED_AS_AT_OTHER_VISIT
+    assert (match.finding.values["levels"], match.finding.values["direction"]) == (1, "lower")
     doubt, = match_levels({"ses-1": wrong, "ses-2": discs_of(spine, rng)})
+    assert doubt.finding.code == FindingCode.NAMES_DIFFER_FROM_OTHER_VISIT
     assert all(found == level for found, level in doubt.names.items()) and len(doubt.names) >= 6
     unsure = discs_of(later, rng, shift=1, confidence=0.5)
     overruled, = match_levels({"ses-1": unsure, "ses-2": discs_of(spine, rng)})

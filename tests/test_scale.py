@@ -124,7 +124,7 @@ def test_a_long_table_is_cut_failed_rows_first_and_says_where_the_rest_is():
 def test_the_grid_of_a_large_study_shows_who_wants_a_look(tmp_path):
     n = MOST_SUBJECTS + 50
     qc = pd.DataFrame({"subject": [f"s{i:03d}" for i in range(n)], "group": "g", "session": "ses-1", "study_day": 1.0,
-                       "verdict": "pass", "discs_ok": 7, "discs_flagged": 0, "discs_failed": 0, "findings": ""})
+                       "verdict": "pass", "discs_ok": 7, "discs_flagged": 0, "discs_failed": 0, "reason": ""})
     qc.loc[qc.index[-2:], "verdict"] = ["missing", "fail"]
     page = BeautifulSoup(qc_grid(qc, StudyResults(tmp_path)).data, "html.parser")
     shown = [r.find("a").text for r in page.find_all("tr")[1:]]

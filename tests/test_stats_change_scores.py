@@ -12,12 +12,12 @@ from bedrest.errors import ManifestError
 from bedrest.io.tables.frames import typed_frame, validated
 from bedrest.schemas import CHANGE, FLOW, MEASURES, SCAN_RECORDS, SENSITIVITY, SESSIONS, SUBJECTS
 from bedrest.statistics.estimators.t_tests import one_sample_t, welch_t
-from bedrest.statistics.study.families import BETWEEN, WITHIN
+from bedrest.statistics.study.families import FAMILY_NAMES
 from bedrest.statistics.study.flow import StudyTables, flow_frame
 from bedrest.statistics.study.responses import AnalysisPlan
 from bedrest.statistics.study.sensitivity import T_TEST, change_score_frame
 from bedrest.statistics.study.summary import GROUP_MEANS, group_means
-from bedrest.vocabulary import LEVELS
+from bedrest.vocabulary import LEVELS, Family
 
 REFERENCE = Path(__file__).parent / "reference"
 STUDY = {"ses-2": 20.0, "ses-3": 70.0}
@@ -42,8 +42,8 @@ def change_row(
 
 def t_frame(change: pd.DataFrame, subjects: pd.DataFrame) -> pd.DataFrame:
     """The t tests of change scores, with their families named as the primary ones."""
-    choices = AnalysisPlan(tuple(dict.fromkeys(subjects["group"])), ("ses-1", *STUDY), "ses-1")
-    frame = change_score_frame(change, subjects, test=T_TEST, choices=choices)
+    plan = AnalysisPlan(tuple(dict.fromkeys(subjects["group"])), ("ses-1", *STUDY), "ses-1")
+    frame = change_score_frame(change, subjects, test=T_TEST, plan=plan)
     validated(frame, SENSITIVITY)
     return frame.assign(family=frame["family"].str.removesuffix(f": {T_TEST.name}"))
 
@@ -61,7 +61,7 @@ def r_data() -> tuple[pd.DataFrame, pd.DataFrame]:
 def test_every_number_as_in_r() -> None:
     expected = pd.read_csv(REFERENCE / "t_tests.csv")
     found = t_frame(*r_data())
-    single = found[found["family"].isin([WITHIN, BETWEEN])].set_index(["level", "group"])
+    single = found[found["family"].isin([FAMILY_NAMES[Family.WITHIN], FAMILY_NAMES[Family.BETWEEN]])].set_index(["level", "group"])
     names = {n: f"{n}_percent" for n in ("estimate", "se", "ci_low", "ci_high")}
     assert len(single) == len(expected) == 6
     for row in expected.to_dict("records"):
@@ -76,7 +76,7 @@ def test_families_and_the_mean_of_a_subjects_discs() -> None:
     change, subjects = r_data()
     found = t_frame(change, subjects)
     every = found[found["level"] == "all"]
-    assert set(every["family"]) == {f"{WITHIN}, mean of all discs", f"{BETWEEN}, mean of all discs"}
+    assert set(every["family"]) == {f"{FAMILY_NAMES[Family.WITHIN]}, mean of all discs", f"{FAMILY_NAMES[Family.BETWEEN]}, mean of all discs"}
     own = change[change["group"] == "control"].groupby("subject")["change_percent"].mean()
     row = every[every["group"] == "control"].iloc[0]
     assert row["estimate_percent"] == pytest.approx(own.mean())
@@ -171,7 +171,7 @@ def test_a_known_effect_is_recovered_inside_its_interval() -> None:
         assert every.loc[key, "ci_low_percent"] < value < every.loc[key, "ci_high_percent"], key
     assert every.loc[("control", "ses-2"), "p_holm"] < 0.001
     assert every.loc[("control - exercise", "ses-2"), "p_holm"] < 0.001
-    within = found[(found["family"] == WITHIN) & (found["session"] == "ses-2") & (found["group"] == "control")]
+    within = found[(found["family"] == FAMILY_NAMES[Family.WITHIN]) & (found["session"] == "ses-2") & (found["group"] == "control")]
     assert len(within) == 7 and set(within["family_size"]) == {28}
     assert (within["p_holm"] < 0.01).all()
 

@@ -232,7 +232,7 @@ def test_methods_are_counted_and_told() -> None:
     drawn = measures.head(4).assign(source="reference", volume_method="voxels")
     counts = method_counts(pd.concat([measures, drawn]))
     assert counts == {"joint": 25, "single": 1}
-    assert volume_words(counts).startswith("Of 26 disc volumes 25 were measured from all visits of the subject")
+    assert volume_words(counts).startswith("Of 26 disc volumes 25 were measured jointly from all visits of the subject")
     assert "and 1 from their visit alone" in volume_words(counts) and volume_words({}) == ""
 
 
@@ -247,5 +247,5 @@ def test_the_paper_says_how_many_lay_beyond_error() -> None:
                       methods={"joint": 5}, detections=found)
     text = paper_text(records, source="automatic")
     assert "ses-2: 1 rose, 0 fell, 1 within error, 0 not judged; ses-3: 0 rose, 1 fell, 0 within error" in text
-    assert "All 5 disc volumes were measured from all visits" in text and "error model found on synthetic" in text
+    assert "All 5 disc volumes were measured jointly from all visits" in text and "error model found on synthetic" in text
     assert "against measurement error" not in paper_text(replace(records, detections=found[:0]), source="automatic")

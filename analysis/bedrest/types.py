@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bedrest.errors import GeometryError
-from bedrest.vocabulary import Contrast
+from bedrest.findings import Finding, worst_status
+from bedrest.vocabulary import Contrast, Status
 
 FloatIJK = NDArray[np.float32]
 LabelIJK = NDArray[np.int32]
@@ -128,13 +129,13 @@ class Scan:
     outside_fov : contrast to bool, (I, J, K)
         Voxels outside the field of view of a resampled contrast, where its value is 0; contrasts that cover the whole
         grid have no entry.
-    notes : tuple of str
+    notes : tuple of Finding
         What a reader should know about how the scan was put together.
     """
 
     contrasts: Mapping[Contrast, Volume]
     outside_fov: Mapping[Contrast, NDArray[np.bool_]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Finding, ...] = ()
 
     @property
     def grid(self) -> Grid:
@@ -142,17 +143,17 @@ class Scan:
 
 
 @dataclass(frozen=True)
-class DiscFinding:
-    """The outcome of segmentation for one disc, before anything is measured.
+class SegmentedDisc:
+    """One disc as segmentation found and named it, or a level that it did not find.
 
     Attributes
     ----------
     label : int
         Number in the mask.
     name : str
-        Level, or ``unnamed-1`` ... from the bottom up when the levels could not be determined.
-    status, reason : str
-        See `vocabulary.Status`; reason is empty when ok.
+        Level, or ``unnamed-1`` ... from the bottom up where the levels are not known.
+    findings : tuple of Finding
+        All remarks on the disc.
     mean_probability : float
         Mean network probability inside the disc, 0 to 1.
     level_confidence : float
@@ -161,10 +162,14 @@ class DiscFinding:
 
     label: int
     name: str
-    status: str
-    reason: str
-    mean_probability: float
+    findings: tuple[Finding, ...] = ()
+    mean_probability: float = float("nan")
     level_confidence: float = float("nan")
+
+    @property
+    def status(self) -> Status:
+        """Failed where it was not found, flagged where it is doubtful, see `vocabulary.Status`."""
+        return worst_status(self.findings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,15 +182,16 @@ class Segmentation:
         1 = L5-S1 ... 7 = T11-T12; 101, 102, ... for discs that could not be named.
     disc_probability : Volume
         Calibrated probability of disc, 0 to 1, on the same grid.
-    findings : tuple of DiscFinding
+    segmented : tuple of SegmentedDisc
         One per level (``failed`` where the level was not found), then one per unnamed disc.
-    warnings : tuple of str
+    warnings : tuple of Finding
+        Of the scan as a whole.
     tissues : LabelMap, optional
         The discs with their neighbours, numbered as in `vocabulary.TISSUE_OF_LABEL`; None where not requested.
     """
 
     discs: LabelMap
     disc_probability: Volume
-    findings: tuple[DiscFinding, ...]
-    warnings: tuple[str, ...] = field(default=())
+    segmented: tuple[SegmentedDisc, ...]
+    warnings: tuple[Finding, ...] = ()
     tissues: LabelMap | None = None

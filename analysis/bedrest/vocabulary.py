@@ -38,6 +38,13 @@ class MaskOrigin(StrEnum):
     REFERENCE = "reference"  # manual, to judge the others by
 
 
+class Source(StrEnum):
+    """Series of masks: the method's own, with those edited or given in place of them, or the reference masks."""
+
+    AUTOMATIC = "automatic"
+    REFERENCE = "reference"
+
+
 class VolumeMethod(StrEnum):
     """How a disc's volume was measured."""
 
@@ -60,6 +67,33 @@ class Status(StrEnum):
     FAILED = "failed"  # not measured; every value is missing
 
 
+class Stage(StrEnum):
+    """Where in the analysis a finding was raised, in the order of the work."""
+
+    INPUT = "input"
+    SEGMENT = "segment"
+    LEVELS = "levels"  # names set by hand
+    MEASURE = "measure"
+    EVALUATE = "evaluate"
+    CHANGE = "change"
+
+
+class QcVerdict(StrEnum):
+    """May the discs of one visit be trusted."""
+
+    PASS = "pass"  # nothing speaks against it
+    REVIEW = "review"  # a disc is doubtful or lost
+    FAIL = "fail"  # nothing could be measured
+    MISSING = "missing"  # there is no scan
+
+
+class NameSource(StrEnum):
+    """Who gave a disc another name than segmentation did."""
+
+    LEVELS_CSV = "levels.csv"
+    OTHER_VISITS = "the other visits"
+
+
 class Verdict(StrEnum):
     """Whether the change of one disc exceeds measurement error."""
 
@@ -74,6 +108,28 @@ class LimitFrom(StrEnum):
 
     REPEATS = "repeated scans of this study"
     MODEL = "error model"  # fitted on synthetic scans
+
+
+class Family(StrEnum):
+    """What the tests that share one correction compare."""
+
+    WITHIN = "within groups"  # change from the reference visit
+    BETWEEN = "between groups"  # difference of that change
+
+
+class RecoveryVerdict(StrEnum):
+    """Is a group's mean change back inside the band that counts as none."""
+
+    BACK = "back"
+    NOT_BACK = "not back"
+    UNDECIDED = "undecided"
+    NOT_TESTED = "not tested"
+
+
+class ModelKind(StrEnum):
+    PRIMARY = "primary"  # one level
+    JOINT = "joint"  # all levels
+    MIXEDLM = "mixedlm"  # one level by statsmodels, a sensitivity analysis
 
 
 # Numbered from the bottom up, as in the IVDM3Seg challenge.
@@ -95,10 +151,6 @@ ALL_LEVELS: Final = "all"  # all discs pooled, in tables of statistics
 FIRST_UNNAMED_LABEL: Final = 101
 
 EXCLUDE: Final = "exclude"  # in levels.csv: a disc that must not be measured
-
-# How a remark on a disc's name begins; a name set by hand answers it. A remark holds no "; ", which parts remarks.
-LEVEL_UNCERTAIN: Final = "level uncertain"
-LEVEL_NOT_TOLD: Final = "level not told"
 
 # The discs' neighbours, in masks of all tissues. Vertebra 10 + k lies on disc k; 30 where levels are not known.
 TISSUE_OF_LABEL: Final[dict[int, str]] = {

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from bedrest import schemas
 from bedrest.errors import OutputError, StudyError
+from bedrest.findings import render, render_all
 from bedrest.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, Contrast, Status
 
 if TYPE_CHECKING:
@@ -180,17 +181,17 @@ def segment(args: argparse.Namespace) -> int:
     result = run_engine(load_weights(chosen_weights(args.weights)), scan, device=resolve_device(args.device),
                         tissues=args.tissues == "all")
     like = next(iter(paths.values()))
-    names = {**(TISSUE_OF_LABEL if result.tissues else LEVEL_OF_LABEL), **{f.label: f.name for f in result.findings}}
+    names = {**(TISSUE_OF_LABEL if result.tissues else LEVEL_OF_LABEL), **{f.label: f.name for f in result.segmented}}
     write_label_map(result.tissues or result.discs, args.output, names=names, like=like)
     write_label_files(label_table_path(args.output).with_suffix(""), names)
     if args.probabilities:
         write_volume(result.disc_probability, args.probabilities, like=like)
     for warning in (*scan.notes, *result.warnings):
-        print(f"warning: {warning}", file=sys.stderr)
+        print(f"warning: {render(warning)}", file=sys.stderr)
     print(f"{'level':10s} {'status':8s} p_disc p_level reason")
-    for f in result.findings:
-        print(f"{f.name:10s} {f.status:8s} {f.mean_probability:6.2f} {f.level_confidence:7.2f} {f.reason}")
-    found = any(f.status != Status.FAILED for f in result.findings)
+    for d in result.segmented:
+        print(f"{d.name:10s} {d.status:8s} {d.mean_probability:6.2f} {d.level_confidence:7.2f}", render_all(d.findings))
+    found = any(d.status != Status.FAILED for d in result.segmented)
     return DONE if found else DONE_WITH_FAILURES
 
 

@@ -26,7 +26,7 @@ from bedrest.figures.style import (
     styled,
 )
 from bedrest.statistics.study.summary import with_marginal_means
-from bedrest.vocabulary import ALL_LEVELS
+from bedrest.vocabulary import ALL_LEVELS, Family
 
 MAX_ROWS_WITH_NUMBERS = 40  # beyond this, figures in the cells print over each other
 MAX_NAMED_BARS = 24  # beyond this, names below the bars do
@@ -50,7 +50,7 @@ def forest(contrasts: pd.DataFrame, *, source: str, between: bool = False) -> Fi
     n stands at the right of each interval; a test that could not be done keeps its line and says so.
     """
     rows = contrasts[(contrasts["source"] == source)
-                     & (contrasts["family"].str.contains("between groups") == between)]
+                     & ((contrasts["comparison"] == Family.BETWEEN) == between)]
     if rows.empty:
         return empty_figure("no difference between groups to draw" if between else "no change to draw")
     present = set(rows["level"])

@@ -94,6 +94,7 @@ def table(frame: pd.DataFrame, schema: Table | None = None, *, empty: str = "Non
         note = f"Shown are {MAX_ROWS} of {len(frame)} rows{', failed ones first' if judged else ''}; all: "
         cut = table(rows.head(MAX_ROWS), schema, decimals=decimals)
         return HTML(f'<p>{escape(note)}<a href="{escape(whole, quote=True)}">{escape(whole)}</a>.</p>{cut.data}')
+    frame = frame.drop(columns="findings", errors="ignore")  # the same as the reason, for programs
     if "reason" in frame.columns and (frame["reason"].fillna("") == "").all():
         frame = frame.drop(columns="reason")
     columns = {c.name: c for c in schema.columns} if schema else {}

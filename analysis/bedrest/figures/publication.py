@@ -24,6 +24,7 @@ from bedrest.io.results import StudyResults
 from bedrest.measure.registry import VOLUME
 from bedrest.settings import Study
 from bedrest.statistics.study.summary import absolute_change_means, group_means
+from bedrest.vocabulary import Family
 
 SOURCE = "automatic"  # the series measured by the network
 
@@ -108,7 +109,7 @@ def _of_change(study: Study, results: StudyResults) -> Iterator[PublicationFigur
                                 f"thick ones estimates of the mixed model with {level}.")
         for between, name, what in ((False, "change_within_groups", "Volume change within groups"),
                                     (True, "change_between_groups", "Difference of volume change between groups")):
-            rows = tests[tests["family"].str.contains("between groups") == between]
+            rows = tests[(tests["comparison"] == Family.BETWEEN) == between]
             if len(rows):
                 yield PublicationFigure(name, forest(contrasts, source=SOURCE, between=between), rows,
                                         f"{what} {since} (%), estimates of the mixed models with {level}; n = {n} "

@@ -11,14 +11,13 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from bedrest.findings import Finding, FindingCode
 from bedrest.imaging.crop import box_around
 from bedrest.imaging.resample import resample
 from bedrest.io.images.masks import require_inside
 from bedrest.io.images.nifti import require_shared
 from bedrest.types import Grid, LabelMap, Scan, Volume, same_grid
 from bedrest.vocabulary import Contrast
-
-_OTHER_GRID = "the images lie on another grid than the mask"
 
 
 def scan_on_one_grid(contrasts: Mapping[Contrast, Volume], *, where: str, target: Grid | None = None) -> Scan:
@@ -51,17 +50,16 @@ def scan_on_one_grid(contrasts: Mapping[Contrast, Volume], *, where: str, target
         outside = require_shared(grid, volume.grid, where=f"{where} {contrast}", onto=onto)
         data = resample(volume.data, volume.grid, grid, order=1)
         missing = float(outside.mean())
-        note = f"{contrast} resampled linearly onto the grid of {onto}"
         if missing:
             data = np.where(outside, np.float32(0), data)
             outside_fov[contrast] = outside
-            note += f"; it does not show {100 * missing:.1f} % of that grid"
+        code = FindingCode.CONTRAST_RESAMPLED_IN_PART if missing else FindingCode.CONTRAST_RESAMPLED
         volumes[contrast] = Volume(data.astype(np.float32, copy=False), grid)
-        notes.append(note)
+        notes.append(Finding(code, {"contrast": contrast, "onto": onto, "missing_percent": 100 * missing}))
     return Scan(volumes, outside_fov, tuple(notes))
 
 
-def contrasts_at(scan: Scan, mask: LabelMap) -> tuple[dict[Contrast, Volume], str]:
+def contrasts_at(scan: Scan, mask: LabelMap) -> tuple[dict[Contrast, Volume], list[Finding]]:
     """The contrasts whose signal may be measured inside a mask, and why the others may not.
 
     Parameters
@@ -72,16 +70,16 @@ def contrasts_at(scan: Scan, mask: LabelMap) -> tuple[dict[Contrast, Volume], st
     Returns
     -------
     contrasts : mapping of contrast to Volume, on the grid of the mask
-    reasons : str
+    findings : list of Finding
         One for each contrast left out.
     """
     if not same_grid(scan.grid, mask.grid):
-        return {}, f"{_OTHER_GRID}; resample = true under [images] takes signals all the same"
+        return {}, [Finding(FindingCode.IMAGES_ON_ANOTHER_GRID)]
     labelled = mask.data > 0
     box = box_around(labelled) if labelled.any() else (slice(0), slice(0), slice(0))
     cut = [c for c, outside in scan.outside_fov.items() if outside[box].any()]
     return ({c: v for c, v in scan.contrasts.items() if c not in cut},
-            "; ".join(f"{c}: its image does not show all discs" for c in cut))
+            [Finding(FindingCode.CONTRAST_CUT_OFF, {"contrast": c}) for c in cut])
 
 
 def labels_on(mask: LabelMap, grid: Grid, *, where: str) -> LabelMap:

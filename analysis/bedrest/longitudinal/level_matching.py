@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from bedrest.findings import Finding, FindingCode
 from bedrest.longitudinal.poses import Pose
 from bedrest.vocabulary import EXCLUDE, LEVEL_OF_LABEL
 
@@ -56,12 +57,12 @@ class Match:
     ----------
     session : the visit
     names : name from the visit alone to level, of every disc; unchanged where no visit leads clearly, so that both stay
-    reason : why, in words
+    finding : what the other visits show
     """
 
     session: str
     names: dict[str, str]
-    reason: str
+    finding: Finding
 
 
 def match_levels(visits: Mapping[str, Sequence[PlacedDisc]]) -> list[Match]:
@@ -132,9 +133,9 @@ def _slots(discs: Sequence[PlacedDisc]) -> dict[int, PlacedDisc]:
 def _match(session: str, discs: Sequence[PlacedDisc], shift: int, right: str, *, overruled: bool) -> Match:
     slots = {d.name: slot for slot, d in _slots(discs).items()}
     moved = {name: LEVEL_OF_LABEL.get(slot + shift, EXCLUDE) for name, slot in slots.items()}
-    reason = f"discs lie as at {right}"
     if _mean_confidence(discs) == 0:
-        return Match(session, moved, reason)
-    levels = "1 level" if abs(shift) == 1 else f"{abs(shift)} levels"
-    reason += f", {levels} {'higher' if shift > 0 else 'lower'} than named here"
-    return Match(session, moved if overruled else {name: name for name in slots}, reason)
+        return Match(session, moved, Finding(FindingCode.NAMED_AS_AT_OTHER_VISIT, {"like": right}))
+    values = {"like": right, "levels": abs(shift), "direction": "higher" if shift > 0 else "lower"}
+    if overruled:
+        return Match(session, moved, Finding(FindingCode.RENAMED_AS_AT_OTHER_VISIT, values))
+    return Match(session, {name: name for name in slots}, Finding(FindingCode.NAMES_DIFFER_FROM_OTHER_VISIT, values))

@@ -25,7 +25,7 @@ CHANGE = Table("change", "one row a disc and visit after the reference visit", (
     num("ci_high_percent", "upper end of the interval of change_percent", "%"),
     Col("confidence_level", "float", "level of the interval", "1"),
     num("change_single_percent", "the same change, each visit measured alone", "%"),
-    col.STATUS, col.REASON,
+    col.STATUS, col.REASON, col.FINDINGS,
 ), ("subject", "level", "source", "session", "measure"))
 
 CHANGE_BANDS = Table("change_bands", "spread of a group's changes at a visit, one row a level and mask source", (
@@ -50,4 +50,5 @@ DETECTIONS = Table("detections", "is a change beyond measurement error, one row 
         "study.toml", "1", required=False),
     Col("verdict", "str", "rose, fell, within error, or not judged", values=tuple(Verdict)),
     col.STATUS, replace(col.REASON, meaning="why a row is not ok, or not judged"),
+    col.FINDINGS,
 ), ("subject", "level", "source", "session", "measure"))

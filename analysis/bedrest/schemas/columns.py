@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bedrest.measure.registry import DISC_MEASURES
 from bedrest.schemas.table import Col
-from bedrest.vocabulary import ALL_LEVELS, LEVELS, MaskOrigin, Phase, Status
+from bedrest.vocabulary import ALL_LEVELS, LEVELS, MaskOrigin, Phase, Source, Status
 
 SUBJECT = Col("subject", "str", "subject identifier as in the dataset, for example sub-01")
 SESSION = Col("session", "str", "session identifier, for example ses-1")
@@ -16,12 +16,14 @@ LEVEL_OR_ALL = Col("level", "str", "disc level, or all (every disc together)", v
 REFERENCE_SESSION = Col("reference_session", "str", "the visit that changes are counted from")
 MASK = Col("mask", "str", "name of the measured mask file")
 SOURCE = Col("source", "str", "series of masks: automatic (the method's own, with those edited or given in place of "
-                               "them; mask_origin tells which) or reference", values=("automatic", "reference"))
+                               "them; mask_origin tells which) or reference", values=tuple(Source))
 MEASURE = Col("measure", "str", "which measure the row is about: a column of measures",
               values=tuple(m.name for m in DISC_MEASURES))
 MASK_ORIGIN = Col("mask_origin", "str", "how the measured mask came about", values=tuple(MaskOrigin))
 CONFIDENCE_LEVEL = Col("confidence_level", "float", "level of the interval", "1")
 STATUS = Col("status", "str", "ok, flagged (measured but doubtful) or failed (not measured)", values=tuple(Status))
+FINDINGS = Col("findings", "str", "the same for programs: a JSON list of codes with their values, see the codes of "
+               "findings", required=False)
 REASON = Col("reason", "str", "why a row is not ok; empty when it is, unless a person set its level", required=False)
 
 

@@ -49,5 +49,5 @@ PSEUDONYMS = Table("pseudonyms", "the key of `bedrest share`: who is who; it sta
 INPUT_PROBLEMS = Table("input_problems", "what the check of a subject's input found", (
     Col("subject", "str", "subject", required=False),
     Col("session", "str", "session; empty when it concerns the whole subject", required=False),
-    Col("reason", "str", "what was expected, what was found, where, and the remedy"),
+    Col("reason", "str", "what was expected, what was found, where, and the remedy"), col.FINDINGS,
 ), ())

@@ -46,6 +46,7 @@ MEASURES = Table("measures", "one row a disc, visit and mask source", (
     col.STATUS,
     Col("reason", "str", "why a row is not ok; of an ok one, why a measure that needs tissues is missing",
         required=False),
+    col.FINDINGS,
 ), ("subject", "session", "level", "source"))
 
 JOINT = Table("joint", "volumes from all visits of a subject together, one row a disc and visit", (
@@ -63,11 +64,11 @@ SPINE_MEASURES = Table("spine_measures", "one row a visit and mask source", (
     col.SUBJECT, col.GROUP, col.SESSION, col.STUDY_DAY, col.PHASE, col.SOURCE,
     *map(_column, registry.SPINE_MEASURES),
     Col("n_discs", "int", "discs from T12-L1 to L5-S1 that were measured, six at most", "1", minimum=0),
-    col.STATUS, col.REASON,
+    col.STATUS, col.REASON, col.FINDINGS,
 ), ("subject", "session", "source"))
 
 MASK_MEASURES = Table("mask_measures", "what `bedrest measure` writes: one row a disc of one mask", (
     col.MASK, col.LEVEL, *(_column(m) for m in DISC_MEASURES if m.needs == Needs.MASK), *_POSITION,
     num("signal", "mean intensity in the disc of the image given", "a.u."),
-    col.STATUS, col.REASON,
+    col.STATUS, col.REASON, col.FINDINGS,
 ), ("mask", "level"))

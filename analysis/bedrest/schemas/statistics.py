@@ -5,12 +5,13 @@ from __future__ import annotations
 from bedrest.schemas import columns as col
 from bedrest.schemas.columns import num
 from bedrest.schemas.table import Col, Table
-from bedrest.vocabulary import ALL_LEVELS, LEVELS
+from bedrest.vocabulary import ALL_LEVELS, LEVELS, Family, ModelKind, RecoveryVerdict
 
 _GROUPS = Col("group", "str", "study arm, or first minus second")
 
 _TEST = (
     Col("family", "str", "the set of tests that share one Holm correction"),
+    Col("comparison", "str", "change within a group, or its difference between groups", values=tuple(Family)),
     Col("analysis", "str", "the test in words"),
     Col("formula", "str", "response and fixed effects; the random ones are in models"),
     col.SOURCE, col.MEASURE, col.LEVEL_OR_ALL, _GROUPS, col.REFERENCE_SESSION, col.SESSION,
@@ -25,7 +26,7 @@ _TEST = (
     col.CONFIDENCE_LEVEL,
     num("t", "t statistic", "1"),
     num("df", "degrees of freedom", "1", 0),
-    Col("df_method", "str", "how the degrees of freedom were got"),
+    Col("df_method", "str", "method of the degrees of freedom"),
     num("p", "two-sided p", "1", 0),
     num("p_holm", "p after Holm within the family", "1", 0),
     Col("family_size", "int", "tests in the family", "1", minimum=0),
@@ -44,22 +45,24 @@ SENSITIVITY = Table("sensitivity", "the same questions asked of other methods, o
                     _TEST, _TEST_KEY)
 
 MODELS = Table("models", "one row a fitted model", (
-    Col("model", "str", "primary (one level), joint (all levels) or secondary (statsmodels MixedLM)",
-        values=("primary", "joint", "secondary")),
+    Col("model", "str", "primary (one level), joint (all levels) or mixedlm (one level, statsmodels' MixedLM)",
+        values=tuple(ModelKind)),
     col.SOURCE, col.LEVEL_OR_ALL,
     Col("formula", "str", "response and fixed effects"),
     Col("random", "str", "random effects and residual variances", required=False),
     Col("n_subjects", "int", "subjects in the model", "1", minimum=0),
     Col("n_observations", "int", "discs at visits in the model", "1", minimum=0),
-    Col("df_method", "str", "how degrees of freedom are got"),
+    Col("df_method", "str", "method of the degrees of freedom"),
     num("log_likelihood", "restricted log-likelihood, of 100 ln(volume)", "1"),
-    Col("converged", "bool", "did the optimiser arrive"),
+    Col("converged", "bool", "did the optimiser converge"),
     Col("singular", "bool", "is a variance estimated as zero"),
     col.STATUS, Col("reason", "str", "every warning of the fit, or why there is none", required=False),
 ), ("model", "source", "level"))
 
+_REML_MODEL = Col("model", "str", "as in models", values=(ModelKind.PRIMARY, ModelKind.JOINT))
+
 VARIANCES = Table("variances", "one row a variance component of a model", (
-    Col("model", "str", "as in models", values=("primary", "joint", "secondary")),
+    _REML_MODEL,
     col.SOURCE, col.LEVEL_OR_ALL,
     Col("component", "str", "random term, or residual of a visit; [i,j] a covariance"),
     Col("value", "float", "variance or covariance of 100 ln(volume)", "%^2"),
@@ -67,12 +70,12 @@ VARIANCES = Table("variances", "one row a variance component of a model", (
 ), ("model", "source", "level", "component"))
 
 TERMS = Table("terms", "one row a joint test of a fixed effect", (
-    Col("model", "str", "as in models", values=("primary", "joint", "secondary")),
+    _REML_MODEL,
     col.SOURCE, col.LEVEL_OR_ALL,
     Col("term", "str", "main effect or interaction"),
     Col("formula", "str", "response and fixed effects; the random ones are in models"),
     Col("n", "int", "subjects in the model", "1", minimum=0),
-    Col("df_method", "str", "how the degrees of freedom were got"),
+    Col("df_method", "str", "method of the degrees of freedom"),
     num("f", "F statistic, scaled as Kenward and Roger", "1", 0),
     Col("df_numerator", "int", "numerator degrees of freedom", "1", required=False, minimum=1),
     num("df_denominator", "denominator degrees of freedom", "1", 0),
@@ -96,8 +99,7 @@ RECOVERY = Table("recovery", "one row a group and level: is it back, and how fas
     Col("back_session", "str", "first visit in recovery from which on every interval lies inside the band",
         required=False),
     num("back_study_day", "its study day", "day"),
-    Col("verdict", "str", "back, not back, undecided, or not tested", values=("back", "not back", "undecided",
-                                                                              "not tested")),
+    Col("verdict", "str", "back, not back, undecided, or not tested", values=tuple(RecoveryVerdict)),
     num("half_time_days", "days until half of the last change in bed is gone", "day", 0),
     num("half_time_low_days", "lower end of its interval", "day", 0),
     num("half_time_high_days", "upper end of its interval", "day", 0),
@@ -105,12 +107,12 @@ RECOVERY = Table("recovery", "one row a group and level: is it back, and how fas
 ), ("source", "level", "group"))
 
 RESIDUALS = Table("residuals", "what the primary and joint models leave over, one row an observation", (
-    Col("model", "str", "as in models", values=("primary", "joint")),
+    _REML_MODEL,
     col.SOURCE,
     Col("model_level", "str", "disc level of the model, or all", values=(*LEVELS, ALL_LEVELS)),
     col.SUBJECT, col.SESSION, col.LEVEL,
     Col("fitted_mm3", "float", "volume by the fixed effects alone", "mm3", minimum=0),
-    Col("residual_percent", "float", "100 ln(volume / fitted): people's lasting differences are in it", "%"),
+    Col("residual_percent", "float", "100 ln(volume / fitted): lasting differences between subjects are in it", "%"),
     Col("residual_scaled", "float", "the subject's residuals over the Cholesky factor of their covariance: independent "
         "and standard normal if the model is right", "1"),
 ), ("model", "source", "model_level", "subject", "session", "level"))
@@ -123,7 +125,7 @@ POWER = Table("power", "what `bedrest power` prints: one row a planned study and
     Col("levels", "int", "discs of a subject; more than one: joint model", "1", minimum=1),
     Col("error_sd_percent", "float", "SD of one disc at the first visit: measurement and day-to-day change", "%"),
     Col("variance_growth", "float", "variance of that error at the last visit over that at the first", "1"),
-    Col("response_sd_percent", "float", "spread between people of their true change", "%"),
+    Col("response_sd_percent", "float", "spread between subjects of their true change", "%"),
     Col("missing_percent", "float", "visits that do not take place", "%"),
     Col("change_percent", "float", "true change (or difference) that power is for", "%"),
     Col("power", "float", "share of synthetic cohorts in which it is found", "1"),
@@ -133,3 +135,5 @@ POWER = Table("power", "what `bedrest power` prints: one row a planned study and
     Col("replicates", "int", "synthetic cohorts", "1"),
     Col("no_answer_percent", "float", "cohorts too incomplete for the model; they count as not found", "%"),
 ), ())
+
+TABLES = (CONTRASTS, SENSITIVITY, MODELS, VARIANCES, TERMS, MARGINAL_MEANS, RECOVERY, RESIDUALS, POWER)

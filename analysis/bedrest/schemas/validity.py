@@ -14,7 +14,7 @@ ARVD = Table("arvd", "one row a disc and visit with reference masks at both visi
     num("vt2_mm3", "automatic volume at this visit", "mm3", 0),
     num("arvd", "||Vg1-Vt2|-|Vg1-Vg2||/Vg1, Li et al. 2018 eq. 4: blind to the sign of change", "1", 0),
     num("signed_change_error", "((Vt2-Vt1)-(Vg2-Vg1))/Vg1: what arvd hides", "1"),
-    col.STATUS, col.REASON,
+    col.STATUS, col.REASON, col.FINDINGS,
 ), ("subject", "level", "session"))
 
 ACCURACY = Table("accuracy", "automatic against reference mask, one row a disc and visit", (
@@ -28,7 +28,7 @@ ACCURACY = Table("accuracy", "automatic against reference mask, one row a disc a
     num("volume_predicted_mm3", "volume of the predicted mask", "mm3", 0),
     num("volume_reference_mm3", "volume of the reference mask", "mm3", 0),
     num("volume_error_percent", "(predicted - reference) over reference", "%"),
-    col.STATUS, col.REASON,
+    col.STATUS, col.REASON, col.FINDINGS,
 ), ("subject", "session", "level"))
 
 MASK_ACCURACY = Table("mask_accuracy", "what `bedrest evaluate` writes: one row a disc of two masks", (

@@ -48,7 +48,7 @@ def segment(trained: TrainedNetwork, scan: Scan, *, device: str, tissues: bool =
     return Segmentation(
         LabelMap(_whole(labels, box, probabilities), scan.grid),
         Volume(_whole(disc.astype(np.float32), box, probabilities), scan.grid),
-        named.findings, (*probabilities.notes, *named.warnings),
+        named.discs, (*probabilities.notes, *named.warnings),
         tissues=LabelMap(_whole(_neighbours(probabilities, labels, part), box, probabilities), scan.grid)
         if tissues else None,
     )

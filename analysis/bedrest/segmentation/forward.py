@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bedrest.findings import Finding, FindingCode
 from bedrest.segmentation.device import mixed_precision
 from bedrest.segmentation.network import MULTIPLES
 
@@ -26,12 +27,12 @@ class Logits:
     Attributes
     ----------
     data : float32 tensor, (S, I, J, K), on the CPU
-    notes : tuple of str
+    notes : tuple of Finding
         What had to be done differently for lack of memory; usually empty.
     """
 
     data: torch.Tensor
-    notes: tuple[str, ...]
+    notes: tuple[Finding, ...]
 
 
 def forward(network: torch.nn.Module, image: NDArray[np.float32], device: str, *,
@@ -47,15 +48,15 @@ def forward(network: torch.nn.Module, image: NDArray[np.float32], device: str, *
     limit = DENSE_VOXELS[device] if dense_voxels is None else dense_voxels
     dense = image[0].size <= limit
     ways = [(device, True)] * dense + [(device, False)] + [("cpu", False)] * (device != "cpu")
-    notes: tuple[str, ...] = () if dense else (f"computed in tiles: {image[0].size} voxels, over {limit}",)
+    notes: tuple[Finding, ...] = () if dense else (
+        Finding(FindingCode.COMPUTED_IN_TILES, {"voxels": image[0].size, "limit": limit}),)
     for i, (where, whole) in enumerate(ways):
         try:
             return Logits(_run(network, image, where, whole=whole), notes)
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if not _out_of_memory(error) or i + 1 == len(ways):
                 raise
-            following = ways[i + 1]
-            notes += (f"out of memory on {where}: computed {'in tiles ' if not following[1] else ''}on {following[0]}",)
+            notes += (Finding(FindingCode.OUT_OF_MEMORY, {"device": where, "next_device": ways[i + 1][0]}),)
             if where == "cuda":
                 torch.cuda.empty_cache()
     raise AssertionError("unreachable: the last way returns or raises")

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bedrest.anatomy.structures import Structure
+from bedrest.findings import Finding, FindingCode
 from bedrest.segmentation.regions import DiscRegion, find_discs
-from bedrest.types import DiscFinding, Grid
-from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_NOT_TOLD, LEVEL_OF_LABEL, LEVEL_UNCERTAIN, Status
+from bedrest.types import Grid, SegmentedDisc
+from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL
 
 MISSING_GAP = 1.55  # a gap this many times the usual one hides a disc
 GAP_CONFIDENCE = 0.9  # factor of the confidence of names above an inferred gap
@@ -38,13 +39,13 @@ class NamedDiscs:
     ----------
     labels : int32, (I, J, K)
         1 = L5-S1 ... 7 = T11-T12; 101, 102, ... unnamed, from the bottom up.
-    findings : tuple of DiscFinding
-    warnings : tuple of str
+    discs : tuple of SegmentedDisc
+    warnings : tuple of Finding
     """
 
     labels: Labels
-    findings: tuple[DiscFinding, ...]
-    warnings: tuple[str, ...]
+    discs: tuple[SegmentedDisc, ...]
+    warnings: tuple[Finding, ...]
 
 
 def name_discs(probabilities: NDArray[np.float32], grid: Grid) -> NamedDiscs:
@@ -58,10 +59,10 @@ def name_discs(probabilities: NDArray[np.float32], grid: Grid) -> NamedDiscs:
     disc = probabilities[Structure.DISC]
     components, regions = find_discs(probabilities, grid)
     discs = [r for r in regions if r.on_vertebra >= 0.08]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Finding, ...] = ()
     apart = [r for r in regions if r not in discs and r.on_sacrum < 0.08]
     if apart:
-        warnings = (f"{len(apart)} disc-like region(s) without a vertebra beside them left out",)
+        warnings = (Finding(FindingCode.REGIONS_LEFT_OUT, {"count": len(apart)}),)
     if not discs:
         return _nothing(grid, warnings)
     start, confidence = _lumbosacral(discs)
@@ -69,7 +70,7 @@ def name_discs(probabilities: NDArray[np.float32], grid: Grid) -> NamedDiscs:
         return _unnamed(components, disc, discs, warnings)
     remnant = max((r.volume_mm3 for r in regions if r not in discs and r.on_sacrum >= 0.08), default=0.0)
     if remnant > LARGE_REMNANT * discs[start].volume_mm3:
-        warnings += ("a large disc lies inside the sacrum: S1 may be a transitional vertebra; check the names",)
+        warnings += (Finding(FindingCode.DISC_IN_SACRUM),)
     return _named(components, disc, discs[start:], confidence, warnings)
 
 
@@ -86,58 +87,52 @@ def _lumbosacral(discs: list[DiscRegion]) -> tuple[int | None, float]:
     return (best - 1 if best else None), float(likelihood[best] / np.sum(likelihood))
 
 
-def _nothing(grid: Grid, warnings: tuple[str, ...]) -> NamedDiscs:
-    reason = "no disc found in this scan: expected discs between lumbar vertebrae; check field of view and contrast"
-    findings = tuple(DiscFinding(k, level, Status.FAILED, reason, float("nan")) for k, level in LEVEL_OF_LABEL.items())
-    return NamedDiscs(np.zeros(grid.shape, np.int32), findings, warnings)
+def _nothing(grid: Grid, warnings: tuple[Finding, ...]) -> NamedDiscs:
+    return NamedDiscs(np.zeros(grid.shape, np.int32), _levels_without(FindingCode.NO_DISC_FOUND), warnings)
 
 
 def _unnamed(components: Labels, disc: NDArray[np.float32], discs: list[DiscRegion],
-             warnings: tuple[str, ...]) -> NamedDiscs:
-    labels = np.zeros_like(components)
-    reason = f"{LEVEL_NOT_TOLD}: the sacrum is not in view, so levels cannot be counted"
-    findings = [DiscFinding(k, level, Status.FAILED, reason, float("nan")) for k, level in LEVEL_OF_LABEL.items()]
+             warnings: tuple[Finding, ...]) -> NamedDiscs:
+    labels, unnamed = np.zeros_like(components), []
     for i, d in enumerate(discs):
         voxels = components == d.number
         labels[voxels] = FIRST_UNNAMED_LABEL + i
-        findings.append(DiscFinding(FIRST_UNNAMED_LABEL + i, f"unnamed-{i + 1}", Status.FLAGGED, reason,
-                                    float(disc[voxels].mean())))
-    return NamedDiscs(labels, tuple(findings), (*warnings, reason))
+        unnamed.append(SegmentedDisc(FIRST_UNNAMED_LABEL + i, f"unnamed-{i + 1}",
+                                     (Finding(FindingCode.DISC_WITHOUT_LEVEL),), float(disc[voxels].mean())))
+    return NamedDiscs(labels, (*_levels_without(FindingCode.LEVEL_WITHOUT_DISC), *unnamed),
+                      (*warnings, Finding(FindingCode.SACRUM_NOT_IN_VIEW)))
+
+
+def _levels_without(code: FindingCode) -> tuple[SegmentedDisc, ...]:
+    return tuple(SegmentedDisc(k, level, (Finding(code),)) for k, level in LEVEL_OF_LABEL.items())
 
 
 def _named(components: Labels, disc: NDArray[np.float32], discs: list[DiscRegion], confidence: float,
-           warnings: tuple[str, ...]) -> NamedDiscs:
+           warnings: tuple[Finding, ...]) -> NamedDiscs:
     gaps = np.linalg.norm(np.diff(np.array([d.centre_mm for d in discs]), axis=0), axis=1)
     usual = float(np.median(gaps)) if gaps.size else 0.0
     label, region_of, confidence_of = 1, {1: discs[0]}, {1: confidence}
     for d, gap in zip(discs[1:], gaps, strict=True):
         if gap > MAX_GAP_MM:
-            warnings += (f"discs more than {gap:.0f} mm above the next lower one left out",)
+            warnings += (Finding(FindingCode.DISCS_ABOVE_GAP_LEFT_OUT, {"gap_mm": gap}),)
             break
         across = gap > MISSING_GAP * usual
         label += 2 if across else 1
         confidence *= GAP_CONFIDENCE if across else 1.0
         region_of[label], confidence_of[label] = d, confidence
-    labels, findings = np.zeros_like(components), []
+    labels, named = np.zeros_like(components), []
     for k, level in LEVEL_OF_LABEL.items():
         if k not in region_of:
-            findings.append(DiscFinding(k, level, Status.FAILED, _why_missing(k, max(region_of)), float("nan")))
+            code = FindingCode.DISC_OUT_OF_VIEW if k > max(region_of) else FindingCode.DISC_IN_GAP
+            named.append(SegmentedDisc(k, level, (Finding(code),)))
             continue
         voxels = components == region_of[k].number
         labels[voxels] = k
         mean = float(disc[voxels].mean())
-        reasons = []
+        doubts = []
         if mean < MIN_MEAN_PROBABILITY:
-            reasons.append(f"low confidence: mean probability {mean:.2f}, expected at least {MIN_MEAN_PROBABILITY}")
+            doubts.append(Finding(FindingCode.LOW_PROBABILITY, {"probability": mean, "lowest": MIN_MEAN_PROBABILITY}))
         if confidence_of[k] < MIN_LEVEL_CONFIDENCE:
-            reasons.append(f"{LEVEL_UNCERTAIN}: {confidence_of[k]:.2f} sure that this is {level}, as the border "
-                           "between sacrum and vertebrae is not clear")
-        findings.append(DiscFinding(k, level, Status.FLAGGED if reasons else Status.OK, "; ".join(reasons), mean,
-                                    confidence_of[k]))
-    return NamedDiscs(labels, tuple(findings), warnings)
-
-
-def _why_missing(label: int, highest: int) -> str:
-    if label > highest:
-        return "not found: no disc seen at this height; it may lie outside the field of view"
-    return "not found: a gap between its neighbours shows where it should be"
+            doubts.append(Finding(FindingCode.LEVEL_UNCERTAIN, {"confidence": confidence_of[k], "name": level}))
+        named.append(SegmentedDisc(k, level, tuple(doubts), mean, confidence_of[k]))
+    return NamedDiscs(labels, tuple(named), warnings)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bedrest.anatomy.structures import Structure
+from bedrest.findings import Finding, FindingCode
 from bedrest.imaging.crop import box_around, box_of, crop_grid
 from bedrest.imaging.orientation import Reorientation, reorient_to_ras
 from bedrest.imaging.resample import grid_with_spacing, resample
@@ -42,7 +43,7 @@ class Probabilities:
         From the scan's stored axes to right, front, head.
     by_level : mapping of level to float
         From the calibration used; not yet applied to `data`, from which levels are determined.
-    notes : tuple of str
+    notes : tuple of Finding
         What was done differently from usual.
     """
 
@@ -50,7 +51,7 @@ class Probabilities:
     grid: Grid
     reorientation: Reorientation
     by_level: Mapping[str, float]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Finding, ...] = ()
 
 
 def predict(trained: TrainedNetwork, scan: Scan, device: str) -> Probabilities:
@@ -81,7 +82,7 @@ def network_input(reordered: dict[Contrast, NDArray[np.float32]], source: Grid, 
 
 
 def find_spine(trained: TrainedNetwork, reordered: dict[Contrast, NDArray[np.float32]], source: Grid, working: Grid,
-               device: str) -> tuple[slice, tuple[str, ...]]:
+               device: str) -> tuple[slice, tuple[Finding, ...]]:
     """Extent of the spine from back to front on the working grid, with notes.
 
     Only this direction is cropped: a spine runs through a scan from bottom to top, and its sides are narrow. Where no
@@ -96,7 +97,7 @@ def find_spine(trained: TrainedNetwork, reordered: dict[Contrast, NDArray[np.flo
     largest = spine & (masses == sizes.argmax())
     if not largest.any() or np.ptp(np.flatnonzero(largest.any(axis=(0, 1)))) + 1 < MIN_HEIGHT * coarse.shape[2]:
         whole = slice(0, working.shape[1])
-        return whole, ("no spine found on the coarse grid: the whole scan was searched", *logits.notes)
+        return whole, (Finding(FindingCode.SPINE_NOT_LOCATED), *logits.notes)
     part = crop_grid(coarse, box_around(largest))
     return box_of(part, working, margin_mm=MARGIN_MM)[1], logits.notes
 

@@ -17,19 +17,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from bedrest import schemas
 from bedrest.errors import BedrestError, StudyError
+from bedrest.findings import Finding, FindingCode, findings_of_error, worst_status
 from bedrest.io.images.masks import label_table_path, read_label_map, write_label_map, write_volume
 from bedrest.io.images.read_ahead import read_ahead
 from bedrest.io.results import StudyResults
-from bedrest.io.tables.frames import concat_tables, empty_table
+from bedrest.io.tables.frames import concat_tables, empty_table, typed_frame
 from bedrest.io.tables.typed_csv import read_table, write_table
 from bedrest.settings import load_study
 from bedrest.stages.job import Job, Visit, like, loaded_weights, scan_of, use_threads, visits_of, write_slice
-from bedrest.types import DiscFinding, LabelMap, Scan
-from bedrest.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, MaskRole, Status
+from bedrest.tables.segmented import segmented_frame
+from bedrest.types import LabelMap, Scan, SegmentedDisc
+from bedrest.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, MaskOrigin, MaskRole, Status
 from bedrest.workflow.locks import at_work
 from bedrest.workflow.records import about, checksum, recorded
 
@@ -45,14 +46,15 @@ def segment(job: Job) -> None:
     device = resolve_device(job.device)
     use_threads(device, job.threads)
     trained = loaded_weights(chosen_weights(job.study.weights))
-    records, findings = [], []
+    records, segmented = [], []
     read = partial(_read_visit, resample=job.study.images.resample)
     for visit, contents in read_ahead(visits_of(job), read):
-        record, found = _segment_visit(job, visit, contents, trained, device)
+        record, discs = _segment_visit(job, visit, contents, trained, device)
         records.append(record)
-        findings += found
-    write_slice(job, pd.DataFrame(records), schemas.SCAN_RECORDS)
-    write_slice(job, pd.DataFrame(findings), schemas.FINDINGS)
+        segmented.append(segmented_frame(discs, subject=visit.subject, session=visit.session))
+    rows = ({**r, "status": worst_status(r["findings"]).value} for r in records)
+    write_slice(job, typed_frame(rows, schemas.SCAN_RECORDS), schemas.SCAN_RECORDS)
+    write_slice(job, concat_tables(segmented, schemas.FINDINGS), schemas.FINDINGS)
 
 
 def _read_visit(visit: Visit, *, resample: bool) -> LabelMap | Scan:
@@ -63,27 +65,27 @@ def _read_visit(visit: Visit, *, resample: bool) -> LabelMap | Scan:
 
 
 def _segment_visit(job: Job, visit: Visit, contents: Callable[[], LabelMap | Scan], trained: TrainedNetwork,
-                   device: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+                   device: str) -> tuple[dict[str, Any], list[SegmentedDisc]]:
     from bedrest.segmentation.engine import segment as run_engine
 
     key = {"subject": visit.subject, "session": visit.session}
     target = job.results.mask(visit.subject, visit.session)
     header = like(visit)
-    record = {**key, "mask_path": "", "source": "automatic", "contrasts": "", "device": "", "seconds": float("nan"),
-              "warnings": "", "status": Status.OK, "reason": ""}
+    record: dict[str, Any] = {**key, "mask_path": "", "source": MaskOrigin.AUTOMATIC.value, "contrasts": "",
+                              "device": "", "seconds": float("nan"), "findings": ()}
     begun = time.monotonic()
     try:
         content = contents()
         if isinstance(content, LabelMap):
-            record["source"] = "given"
+            record["source"] = MaskOrigin.GIVEN.value
             discs = content
-            found = [DiscFinding(label, level, Status.OK, "", float("nan"))
+            found = [SegmentedDisc(label, level)
                      for label, level in LEVEL_OF_LABEL.items() if (discs.data == label).any()]
         else:
             result = run_engine(trained, content, device=device, tissues=job.study.tissues == "all")
-            discs, found = result.discs, list(result.findings)
+            discs, found = result.discs, list(result.segmented)
             record |= {"contrasts": "+".join(visit.contrasts()), "device": device,
-                       "warnings": " | ".join((*content.notes, *result.warnings))}
+                       "findings": (*content.notes, *result.warnings)}
             write_volume(result.disc_probability, job.results.probability(visit.subject, visit.session), like=header,
                          dtype=np.int16)
             if result.tissues is not None:
@@ -93,15 +95,14 @@ def _segment_visit(job: Job, visit: Visit, contents: Callable[[], LabelMap | Sca
         write_label_map(discs, target, names={**LEVEL_OF_LABEL, **{f.label: f.name for f in found}}, like=header)
         record |= {"mask_path": str(target.relative_to(job.results.output_dir)),
                    "seconds": round(time.monotonic() - begun, 2)}
-        if not any(f.status != Status.FAILED for f in found):
-            record |= {"status": Status.FAILED, "reason": found[0].reason if found else "the mask is empty"}
+        if not any(d.status != Status.FAILED for d in found):
+            record["findings"] += found[0].findings if found else (Finding(FindingCode.MASK_EMPTY),)
     except BedrestError as error:
         maps = (target, job.results.tissue_mask(visit.subject, visit.session))
         for left in (*maps, *map(label_table_path, maps), job.results.probability(visit.subject, visit.session)):
             left.unlink(missing_ok=True)  # of other images than those of now
-        return record | {"status": Status.FAILED, "reason": str(error)}, []
-    return record, [{**key, "level": f.name, "label": f.label, "mean_probability": f.mean_probability,
-                     "level_confidence": f.level_confidence, "status": f.status, "reason": f.reason} for f in found]
+        return record | {"findings": (*record["findings"], *findings_of_error(error))}, []
+    return record, found
 
 
 def follow(job: Job) -> None:
@@ -162,12 +163,11 @@ def statistics(job: Job) -> None:
     from bedrest import __version__
     from bedrest.io.files import write_text
     from bedrest.measure.registry import VOLUME
-    from bedrest.statistics.study.cohort import AnalysisOptions, analyse
+    from bedrest.statistics.study.analysis import Analysis, AnalysisOptions
     from bedrest.statistics.study.flow import StudyTables
     from bedrest.statistics.study.paper_text import Records, paper_text
     from bedrest.statistics.study.responses import AnalysisPlan
     from bedrest.statistics.study.sensitivity import Resampling
-    from bedrest.statistics.study.summary import change_bands
     from bedrest.tables.edits import mask_counts
     from bedrest.tables.measures import method_counts
     from bedrest.tables.qc import qc_frame
@@ -178,21 +178,19 @@ def statistics(job: Job) -> None:
     excluded = tuple(sorted(set(problems["subject"]) - set(subjects["subject"]) - {""}))
     tables = StudyTables(subjects, results.read_manifest(schemas.SESSIONS),
                          results.read_subjects(subjects["subject"], schemas.SCAN_RECORDS),
-                         results.read(schemas.MEASURES), results.read(schemas.CHANGE, measure=VOLUME.name))
-    choices = AnalysisPlan(study.groups, study.session_ids, study.reference_session, wanted.covariates, wanted.covariance,
-                      wanted.confidence_level)
-    found = analyse(tables, choices,
-                    AnalysisOptions(wanted.recovery_band_percent, Resampling(wanted.resamples, wanted.seed), excluded),
-                    accuracy=results.read(schemas.ACCURACY), arvd=results.read(schemas.ARVD))
+                         results.read(schemas.MEASURES), results.read(schemas.CHANGE, measure=VOLUME.name),
+                         results.read(schemas.ACCURACY), results.read(schemas.ARVD))
+    plan = AnalysisPlan(study.groups, study.session_ids, study.reference_session, wanted.covariates, wanted.covariance,
+                        wanted.confidence_level)
+    options = AnalysisOptions(wanted.recovery_band_percent, Resampling(wanted.resamples, wanted.seed), excluded)
+    analysis = Analysis(tables, plan, options)
     qc = qc_frame(subjects=subjects, sessions=tables.sessions, measures=tables.measures,
                   failures=results.read(schemas.FAILURES), planned={s.id: s.study_day for s in study.sessions})
-    bands = change_bands(tables.change)
-    for table, frame in (*found.tables(), (schemas.QC, qc), (schemas.CHANGE_BANDS, bands)):
+    for table, frame in (*analysis.tables(), (schemas.QC, qc)):
         write_table(frame, results.table(table), table)
-    own = Records(choices, found.flow, found.models, found.terms, found.contrasts, found.sensitivity, found.recovery,
-                  __version__, study.description, mask_counts(tables.measures), method_counts(tables.measures),
-                  found.detections)
-    write_text(results.paper_text, paper_text(own, source="automatic"))
+    records = Records.of(analysis, version=__version__, description=study.description,
+                         masks=mask_counts(tables.measures), methods=method_counts(tables.measures))
+    write_text(results.paper_text, paper_text(records, source="automatic"))
 
 
 def subject_report(job: Job) -> None:

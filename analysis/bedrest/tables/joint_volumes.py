@@ -15,7 +15,7 @@ from bedrest.measure.registry import VOLUME
 from bedrest.measure.volumes import VOLUME_SINGLE
 from bedrest.schemas import JOINT, MATCHES
 from bedrest.segmentation.weights import key_of
-from bedrest.vocabulary import LEVEL_OF_LABEL, MaskOrigin, Status, VolumeMethod
+from bedrest.vocabulary import LEVEL_OF_LABEL, MaskOrigin, Source, Status, VolumeMethod
 
 if TYPE_CHECKING:
     from bedrest.longitudinal.error_model import ErrorModel
@@ -53,8 +53,8 @@ def matches_frame(matches: Iterable[Match], *, subject: str) -> pd.DataFrame:
     matches : iterable of Match
     subject : identifier
     """
-    return typed_frame(({"subject": subject, "session": m.session, "found": found, "level": level, "reason": m.reason}
-                        for m in matches for found, level in m.names.items()), MATCHES)
+    return typed_frame(({"subject": subject, "session": m.session, "found": name, "level": level,
+                         "findings": [m.finding]} for m in matches for name, level in m.names.items()), MATCHES)
 
 
 def with_joint(measures: pd.DataFrame, joint: pd.DataFrame) -> pd.DataFrame:
@@ -71,7 +71,7 @@ def with_joint(measures: pd.DataFrame, joint: pd.DataFrame) -> pd.DataFrame:
     """
     found = joint[joint[VOLUME.name] > 0].set_index(["session", "level"])
     out = measures.copy()
-    ours = (measures["source"] == "automatic") & (measures["status"] != Status.FAILED)
+    ours = (measures["source"] == Source.AUTOMATIC) & (measures["status"] != Status.FAILED)
     for _, disc in measures[ours].groupby("level", sort=False):
         keys = pd.MultiIndex.from_frame(disc[["session", "level"]])
         if not (disc["mask_origin"].isin(_OURS).all() and keys.isin(found.index).all()):

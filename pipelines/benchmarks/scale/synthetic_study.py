@@ -72,7 +72,7 @@ def write_inputs(folder: Path, scenario: Scenario, drawn: dict[schemas.Table, pd
     subjects, sessions = drawn[schemas.SUBJECTS], drawn[schemas.SESSIONS]
     planned = sessions.drop_duplicates("session").sort_values("study_day").to_dict("records")
     write_text(folder / "study.toml", _TOML.format(
-        groups=", ".join(f'"{g}"' for g in scenario.choices.groups), first=scenario.sessions[0],
+        groups=", ".join(f'"{g}"' for g in scenario.plan.groups), first=scenario.sessions[0],
         sessions="".join(_BLOCK.format(**row) for row in planned)))
     write_table(subjects, folder / "subjects.csv", schemas.SUBJECTS)
     write_table(sessions, folder / "sessions.csv", schemas.SESSIONS)

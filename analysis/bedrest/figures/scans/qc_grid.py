@@ -15,6 +15,7 @@ import pandas as pd
 from IPython.display import HTML
 
 from bedrest.io.results import StudyResults
+from bedrest.vocabulary import QcVerdict
 
 MOST_SUBJECTS = 200
 _TO_LOOK_AT = ("fail", "review", "missing")  # the gravest first
@@ -49,7 +50,7 @@ def qc_grid(qc: pd.DataFrame, results: StudyResults) -> HTML:
         tiles = "".join(_tile(row, report, results) for row in visits.to_dict("records"))
         group = f'<span class="small">{escape(visits["group"].iloc[0])}</span>'
         rows.append(f'<tr><th class="who"><a href="{report}">{escape(str(subject))}</a><br>{group}</th>{tiles}</tr>')
-    words = ", ".join(f"{counts.get(v, 0)} {v}" for v in ("pass", "review", "fail", "missing"))
+    words = ", ".join(f"{counts.get(v, 0)} {v}" for v in QcVerdict)
     heads = "".join(f"<th>{escape(s)}</th>" for s in sessions)
     return HTML(f'<style>{_STYLE}</style><p>{words}. Each picture opens its subject\'s report; the same as a table: '
                 f'<a href="tables/qc.csv">qc.csv</a>.{cut}</p><div class="table-wrap qc-box"><table class="qc"><thead>'
@@ -70,8 +71,8 @@ def _cut(qc: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 def _tile(row: dict[str, Any], report: str, results: StudyResults) -> str:
     verdict, path = row["verdict"], results.thumbnail(row["subject"], row["session"])
-    findings = row["findings"] if isinstance(row["findings"], str) else ""
-    title = escape(f"{row['subject']} {row['session']}: {verdict}. {findings}".strip(), quote=True)
+    reason = row["reason"] if isinstance(row["reason"], str) else ""
+    title = escape(f"{row['subject']} {row['session']}: {verdict}. {reason}".strip(), quote=True)
     if path.is_file():
         inner = f'<span class="tile {verdict}"><img loading="lazy" src="{_link(path, results)}" alt="{title}"></span>'
     else:

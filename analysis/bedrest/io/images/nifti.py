@@ -13,6 +13,7 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from bedrest.errors import GeometryError, ImageError
+from bedrest.findings import Finding, FindingCode
 from bedrest.io.images.limits import refuse_unreadable
 from bedrest.types import SAME_GRID_MM, Grid, Scan, Volume, require_same_grid
 from bedrest.vocabulary import Contrast
@@ -82,7 +83,7 @@ def read_contrasts(paths: Mapping[Contrast, Path], *, where: str) -> dict[Contra
     return {c: read_volume(p, where=f"{where} {c}") for c, p in paths.items()}
 
 
-def header_notes(paths: Mapping[Contrast, Path], *, where: str) -> tuple[str, ...]:
+def header_notes(paths: Mapping[Contrast, Path], *, where: str) -> tuple[Finding, ...]:
     """Remarks on headers that do not settle the position of an image, one for each such image.
 
     NIfTI holds the position of an image twice, as sform and as qform. As in nibabel, the sform is used where there is
@@ -93,10 +94,9 @@ def header_notes(paths: Mapping[Contrast, Path], *, where: str) -> tuple[str, ..
         image = _open(path, f"{where} {contrast} ({path})")
         apart = _header_distance_mm(image)
         if apart is None and not int(image.header["sform_code"]) and not int(image.header["qform_code"]):
-            notes.append(f"{contrast}: the header does not tell how the image lies; its axes were taken to run to the "
-                         "left, the front and the head")
+            notes.append(Finding(FindingCode.AXES_ASSUMED, {"contrast": contrast}))
         elif apart is not None and apart > SAME_GRID_MM:
-            notes.append(f"{contrast}: sform and qform lie up to {apart:.1f} mm apart; the sform was taken")
+            notes.append(Finding(FindingCode.SFORM_AND_QFORM_DIFFER, {"contrast": contrast, "distance_mm": apart}))
     return tuple(notes)
 
 

@@ -55,7 +55,7 @@ class Scenario:
         return tuple(f"ses-{v + 1}" for v in range(len(self.changes_percent) + 1))
 
     @property
-    def choices(self) -> AnalysisPlan:
+    def plan(self) -> AnalysisPlan:
         return AnalysisPlan(GROUPS[: self.groups], self.sessions, self.sessions[0])
 
 
@@ -114,7 +114,7 @@ def draw_study(scenario: Scenario, rng: np.random.Generator) -> StudyTables:
     measures = typed_frame(rows.drop(columns=["y", "flagged"]).to_dict("records"), MEASURES)
     visits = measures[["subject", "session", "study_day", "phase"]].drop_duplicates().to_dict("records")
     names = [f"s{n + 1}" for n in range(scenario.subjects)]
-    people = [{"subject": s, "group": scenario.choices.groups[n % scenario.groups]} for n, s in enumerate(names)]
+    people = [{"subject": s, "group": scenario.plan.groups[n % scenario.groups]} for n, s in enumerate(names)]
     records = [{"subject": v["subject"], "session": v["session"], "source": "automatic", "status": str(Status.OK)}
                for v in visits]
     return StudyTables(typed_frame(people, SUBJECTS), typed_frame(visits, SESSIONS),
