@@ -9,7 +9,7 @@ from bedrest.schemas.columns import num
 from bedrest.schemas.table import Col, Table
 from bedrest.vocabulary import LimitFrom, Verdict
 
-CHANGE = Table("change", "one row a disc and visit after the reference visit", (
+CHANGE = Table("change", "one row per disc and visit after the reference visit", (
     col.SUBJECT, col.GROUP, col.LEVEL, col.SOURCE, col.MEASURE, col.REFERENCE_SESSION, col.SESSION, col.STUDY_DAY,
     col.PHASE,
     replace(col.MASK_ORIGIN, name="mask_origin_reference", meaning="mask_origin at the reference visit",
@@ -28,7 +28,7 @@ CHANGE = Table("change", "one row a disc and visit after the reference visit", (
     col.STATUS, col.REASON, col.FINDINGS,
 ), ("subject", "level", "source", "session", "measure"))
 
-CHANGE_BANDS = Table("change_bands", "spread of a group's changes at a visit, one row a level and mask source", (
+CHANGE_BANDS = Table("change_bands", "spread of a group's changes at a visit, one row per level and mask source", (
     col.SOURCE, col.GROUP, col.SESSION, col.STUDY_DAY, col.LEVEL,
     Col("n", "int", "subjects with a change", "1", minimum=0),
     Col("mean_percent", "float", "mean change", "%"),

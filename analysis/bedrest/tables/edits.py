@@ -32,7 +32,7 @@ def failed_edits(visit: VisitKey, *, findings: Iterable[Finding]) -> pd.DataFram
 
 
 def renames_frame(levels: pd.DataFrame, absent: Mapping[str, Iterable[str]]) -> pd.DataFrame:
-    """What came of names set by hand, one row a name and visit.
+    """What came of names set by hand, one row per name and visit.
 
     A name for one visit fails where its disc is not there. A name for every visit fails only where no visit has the
     disc: in one of them it may lie outside the image.
