@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from bedrest import schemas
+from bedrest.findings import Finding, FindingCode
 from bedrest.io.results import StudyResults
 from bedrest.io.tables.frames import empty_table, typed_frame
 from bedrest.io.tables.typed_csv import write_table
@@ -55,7 +56,8 @@ def measures_of(subjects: int, levels: Sequence[str], *, seed: int = 0) -> pd.Da
                          "phase": phase, "level": level, "source": source, "mask_origin": source,
                          **({} if lost else {"volume_mm3": volume, "volume_method": "voxels",
                                              "volume_single_mm3": volume * 1.001, "volume_voxels_mm3": volume * 0.99}),
-                         "status": "failed" if lost else "ok", "reason": "no disc was found" if lost else ""})
+                         "status": "failed" if lost else "ok",
+                         "findings": [Finding(FindingCode.DISC_IN_GAP)] if lost else []})
     return typed_frame(rows, schemas.MEASURES)
 
 

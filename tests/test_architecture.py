@@ -13,9 +13,9 @@ from source_tree import FOLDERS, MODULES, PACKAGE, ROOT, imports_of, layer_of, p
 
 # Each layer may import from itself and from layers before it; layers in one group do not see each other.
 ORDER = [
-    {"bedrest.vocabulary", "bedrest.errors"}, {"bedrest.types", "bedrest.settings"}, {"bedrest.anatomy"},
-    {"bedrest.measure"}, {"bedrest.schemas"}, {"bedrest.io"}, {"bedrest.imaging"}, {"bedrest.phantom"},
-    {"bedrest.segmentation"}, {"bedrest.longitudinal"}, {"bedrest.methods"}, {"bedrest.tables"},
+    {"bedrest.vocabulary", "bedrest.errors"}, {"bedrest.findings"}, {"bedrest.types", "bedrest.settings"},
+    {"bedrest.anatomy"}, {"bedrest.measure"}, {"bedrest.schemas"}, {"bedrest.io"}, {"bedrest.imaging"},
+    {"bedrest.phantom"}, {"bedrest.segmentation"}, {"bedrest.longitudinal"}, {"bedrest.methods"}, {"bedrest.tables"},
     {"bedrest.statistics"}, {"bedrest.figures"}, {"bedrest.pages"}, {"bedrest.stages"}, {"bedrest.workflow"},
     {"bedrest.protocols"}, {"bedrest.api"}, {"bedrest.cli"}, {"bedrest.__main__"}, {"pipelines"},
 ]

@@ -57,25 +57,25 @@ def two_discs() -> pd.DataFrame:
     """One subject's two discs, measured alike by every method."""
     return typed_frame([
         {"condition": "standard", "contrasts": ALL_DIXON, "subject": "sub-01", "session": session, "level": level,
-         "true_mm3": TRUE[level][v], **dict.fromkeys(COLUMNS, FOUND[level][v]), "softness": 0.1}
+         "true_mm3": TRUE[level][v], **dict.fromkeys(COLUMNS, FOUND[level][v]), "boundary_uncertainty": 0.1}
         for level in TRUE for v, session in enumerate(VISITS)], CHANGE_DISCS)
 
 
 def subjects(rng: np.random.Generator, n: int, *, condition=STANDARD, bias: float = 0.0) -> pd.DataFrame:
-    """Discs whose joint error has a variance of 0.004^2 + (0.05 x softness)^2, whose single one an SD of 0.012."""
+    """Discs whose joint error has a variance of 0.004^2 + (0.05 x uncertainty)^2, whose single one an SD of 0.012."""
     rows = []
     for i in range(n):
         for level in LEVELS:
-            volume, softness = rng.uniform(4000, 12000), 0.08 * math.exp(0.5 * rng.normal())
+            volume, uncertainty = rng.uniform(4000, 12000), 0.08 * math.exp(0.5 * rng.normal())
             for session in VISITS:
                 true = volume * (1.03 if session == GROWN else 1.0)
-                joint = ErrorPart(0.004, 0.05).sd(softness) * rng.normal()
+                joint = ErrorPart(0.004, 0.05).sd(uncertainty) * rng.normal()
                 rows.append({
                     "condition": condition.name, "contrasts": key_of(condition.contrasts), "session": session,
                     "subject": f"sub-{i + 1:02d}", "level": level, "true_mm3": true,
                     "voxels_mm3": true * (1 + 0.02 * rng.normal()),
                     "single_mm3": true * (1 + bias + 0.012 * rng.normal()), "joint_mm3": true * (1 + joint),
-                    "softness": softness})
+                    "boundary_uncertainty": uncertainty})
     return typed_frame(rows, CHANGE_DISCS)
 
 
@@ -115,8 +115,8 @@ def test_what_standard_errors_say_by_hand():
     assert summarise_method(fallen, JOINT, HALF_PERCENT).rise == 0  # far beyond error, and no rise
 
 
-def test_softness_widens_joint_intervals_alone():
-    soft = Errors(ErrorPart(0.0, 0.1), ErrorPart(0.0, 0.1), 2)  # 0.1 x softness 0.1 = 1 %
+def test_boundary_uncertainty_widens_joint_intervals_alone():
+    soft = Errors(ErrorPart(0.0, 0.1), ErrorPart(0.0, 0.1), 2)  # 0.1 x uncertainty 0.1 = 1 %
     joint, single = (summarise_method(two_discs(), method, soft) for method in (JOINT, SINGLE))
     assert (joint.volume_covered, joint.change_covered, joint.unchanged) == (100, 100, 100)
     assert (single.volume_covered, single.unchanged) == (0, 0)
@@ -244,12 +244,12 @@ def test_errors_of_few_subjects_are_enlarged():
 
 
 def test_floor_and_slope_reach_zero():
-    softness = np.array([0.05, 0.1, 0.2, 0.4])
-    steep = fit_part(0.03 * softness * [1, -1, 1, -1], softness)
+    uncertainty = np.array([0.05, 0.1, 0.2, 0.4])
+    steep = fit_part(0.03 * uncertainty * [1, -1, 1, -1], uncertainty)
     assert (steep.floor, steep.slope) == (0, 0.03)
-    falling = fit_part(np.array([0.02, -0.02, 0.01, -0.01]), softness)  # less error where softer: no slope
+    falling = fit_part(np.array([0.02, -0.02, 0.01, -0.01]), uncertainty)  # less error where more uncertain: no slope
     assert falling == ErrorPart(float(f"{math.sqrt(2.5e-4):.4g}"), 0.0)
-    assert fit_part(np.zeros(4), softness) == ErrorPart(0.0, 0.0)
+    assert fit_part(np.zeros(4), uncertainty) == ErrorPart(0.0, 0.0)
     assert fit_part(np.array([0.01, -0.03]), np.array([0.1, 0.1])).slope == 0
 
 
@@ -296,7 +296,7 @@ def test_a_disc_that_was_not_found_is_a_row_with_a_reason(monkeypatch):
     scan = Scan({Contrast.WATER: Volume(np.ones(grid.shape, np.float32), grid)})
     monkeypatch.setattr(synthetic_subjects, "draw_subject", lambda *_: iter([(BASELINE, spine, scan)]))
     monkeypatch.setattr(synthetic_subjects, "segment", lambda *_, **__: found)
-    monkeypatch.setattr(synthetic_subjects, "see", lambda *_: None)
+    monkeypatch.setattr(synthetic_subjects, "prepare_visit", lambda *_: None)
     monkeypatch.setattr(synthetic_subjects, "poses_of", lambda *_: {})
     monkeypatch.setattr(synthetic_subjects, "joint_volumes", lambda trained, seen, label, **_: {
         1: [JointVolume(1, BASELINE, frozenset({Contrast.WATER}), (28.0, 30.0), 0.2, 1.0)],
@@ -304,7 +304,8 @@ def test_a_disc_that_was_not_found_is_a_row_with_a_reason(monkeypatch):
     rows = measure_subject(None, 4, seed=SEED, device="cpu").set_index("level")
     assert len(rows) == len(LEVELS) and set(rows["subject"]) == {"sub-05"} and set(rows["contrasts"]) == {"water"}
     right = rows.loc["L5-S1"]
-    assert (right["voxels_mm3"], right["single_mm3"], right["joint_mm3"], right["softness"]) == (32, 16, 29, 0.2)
+    assert (right["voxels_mm3"], right["single_mm3"], right["joint_mm3"]) == (32, 16, 29)
+    assert right["boundary_uncertainty"] == 0.2
     assert right["reason"] == ""
     assert rows.loc["L4-L5", "reason"] == "nothing where the visits meet" and pd.isna(rows.loc["L4-L5", "joint_mm3"])
     lost = rows.drop(["L5-S1", "L4-L5"])
@@ -396,7 +397,7 @@ def test_errors_are_fitted_once_and_then_used(tmp_path, weights, capsys):
     assert set(weights.asked) == {*(("standard", i, 778_101) for i in range(12)),
                                   *((c, i, 778_101) for c in ("water", "t2") for i in range(4))}
     assert fit(weights) == written
-    assert set(json.loads(written)["found"]) == {ALL_DIXON, "water", "t2"}
+    assert set(json.loads(written)["errors"]) == {ALL_DIXON, "water", "t2"}
 
     assert measure_change(*words) == 0
     after = table_of(page.read_text())

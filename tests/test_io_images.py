@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from bedrest.errors import BedrestError, GeometryError, ImageError
+from bedrest.findings import Finding, FindingCode
 from bedrest.io.images.masks import label_table_path, read_label_map, write_label_map
 from bedrest.io.images.nifti import read_scan, read_volume
 from bedrest.types import Grid, LabelMap
@@ -174,11 +175,10 @@ def test_what_a_header_leaves_open_is_noted_on_the_scan(tmp_path, rng):
              Contrast.FAT: save(tmp_path / "f.nii", noise(rng), q_affine=hardly),
              Contrast.T2: save(tmp_path / "t.nii", noise(rng))}
     assert read_scan(paths, where="A 1").notes == (
-        "water: sform and qform lie up to 0.5 mm apart; the sform was taken",)
+        Finding(FindingCode.SFORM_AND_QFORM_DIFFER, {"contrast": "water", "distance_mm": 0.5}),)
     bare = save(tmp_path / "bare.nii", noise(rng), s_code=0, q_code=0)
     scan = read_scan({Contrast.T2: bare}, where="A 1")
-    assert scan.notes == ("t2: the header does not tell how the image lies; its axes were taken to run to the left, "
-                          "the front and the head",)
+    assert scan.notes == (Finding(FindingCode.AXES_ASSUMED, {"contrast": "t2"}),)
     assert nib.aff2axcodes(scan.grid.affine_ras_mm) == ("L", "A", "S")
 
 

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
+from sentences import reason
 
 DIXON_MM = (2.0, 1.25, 1.25)
 L5 = {1: "L5-S1"}
@@ -61,7 +62,7 @@ def errors_on_solids(kind: str, spacing_mm, n: int) -> NDArray[np.float64]:
         tilt = (draw.uniform(-25, 25), draw.uniform(-5, 5), draw.uniform(-3, 3))
         shift_mm = draw.uniform(-1, 1, 3)
         found = measure_one(solid(kind, semi_mm=semi_mm, tilt_deg=tilt, shift_mm=shift_mm, grid=grid))
-        assert found.status == Status.OK, found.reason
+        assert found.status == Status.OK, reason(found.findings)
         volume_mm3 = math.pi * semi_mm.prod() * (4 / 3 if kind == "ellipsoid" else 2)
         height_mm = volume_mm3 / (math.pi * semi_mm[0] * semi_mm[1])
         true = np.array([volume_mm3, height_mm, 2 * semi_mm[1], 2 * semi_mm[0]])
@@ -113,7 +114,7 @@ def test_an_absent_disc_is_failed_and_never_zero() -> None:
     discs = box((40, 40, 20), slice(5, 35), slice(5, 35), slice(6, 14))
     first, second = measure_discs(discs, {2: "L4-L5", 1: "L5-S1"}, {})
     assert (first.level, first.status) == ("L4-L5", Status.FAILED)
-    assert "label 2" in first.reason
+    assert "label 2" in reason(first.findings)
     assert math.isnan(first["n_voxels"])
     assert all(math.isnan(v) for v in (first["volume_mm3"], first["height_mean_mm"], *first.position.centre_mm))
     assert (second.level, second.status, second["n_voxels"]) == ("L5-S1", Status.OK, 30 * 30 * 8)
@@ -123,7 +124,7 @@ def test_one_voxel_is_measured_and_flagged() -> None:
     found = measure_one(box((9, 9, 9), slice(4, 5), slice(4, 5), slice(4, 5)))
     assert found["volume_mm3"] == pytest.approx(1)
     assert found.status == Status.FLAGGED
-    assert "volume 1 mm3" in found.reason
+    assert "volume 1 mm3" in reason(found.findings)
 
 
 def test_signals_are_means_inside_the_disc() -> None:
@@ -147,21 +148,21 @@ def test_an_image_on_another_grid_is_refused_with_the_distance() -> None:
 
 def test_each_doubt_is_said() -> None:
     edge = measure_one(box((40, 40, 20), slice(0, 30), slice(5, 35), slice(6, 14)))
-    assert (edge.status, "edge of the image" in edge.reason) == (Status.FLAGGED, True)
+    assert (edge.status, "edge of the image" in reason(edge.findings)) == (Status.FLAGGED, True)
 
     broken = box((60, 40, 40), slice(5, 35), slice(5, 35), slice(6, 14))
     broken.data[40:50, 5:10, 20:22] = 1  # 100 of 7300 voxels
-    assert "in several pieces: 1.4 %" in measure_one(broken).reason
+    assert "in several pieces: 1.4 %" in reason(measure_one(broken).findings)
     broken.data[40:50, 5:8, 20:22] = 0  # 40 of 7240
     assert measure_one(broken).status == Status.OK
 
     huge = measure_one(box((120, 60, 60), slice(5, 115), slice(5, 55), slice(5, 50)))
     for part in ("volume 247500 mm3", "extent 110 mm", "mean height 4"):
-        assert part in huge.reason
-    assert "; " in huge.reason
+        assert part in reason(huge.findings)
+    assert "; " in reason(huge.findings)
 
     needle = measure_one(box((50, 20, 20), slice(5, 45), slice(6, 13), slice(8, 11)))
-    assert "antero-posterior diameter" in needle.reason
+    assert "antero-posterior diameter" in reason(needle.findings)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,7 @@ def test_permuted_header_keeps_volume_and_drops_shape() -> None:
     found = measure_one(discs)
     assert found["volume_mm3"] == pytest.approx(95 * 30 * 7 * 4.4 * 0.43**2)
     assert found.status == Status.FLAGGED
-    assert found.reason.startswith("header spacing looks permuted: volumes hold, heights and diameters do not")
+    assert reason(found.findings).startswith("header spacing looks permuted: volumes hold, heights and diameters do not")
     assert all(map(math.isnan, (found["height_mean_mm"], found["diameter_ap_mm"], found.position.centre_mm[0])))
 
 

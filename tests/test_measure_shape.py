@@ -17,6 +17,7 @@ import pytest
 from bedrest import schemas
 from bedrest.anatomy.levels import parse_levels
 from bedrest.errors import GeometryError
+from bedrest.findings import Finding, FindingCode
 from bedrest.io.images.masks import write_label_map, write_volume
 from bedrest.io.results import StudyResults
 from bedrest.io.tables.frames import typed_frame, validated
@@ -43,6 +44,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
+from sentences import reason
 
 Float = NDArray[np.float64]
 Shape = Callable[[Float, Float, Float], NDArray[np.bool_]]  # of points in a frame of its own, in mm
@@ -240,7 +242,7 @@ def test_bulge_canal_and_length(spacing_mm, worst_mm, mean_mm, bulge_mm: float) 
     for tilt in (-8, 5, 12, 17):
         discs, tissues = segment(grid, bulge_mm=bulge_mm, turn=leaning(tilt), centre_mm=rng.uniform(-1, 1, 3))
         measured = measure_one(discs, tissues, level="L4-L5")
-        assert measured.reason == ""
+        assert reason(measured.findings) == ""
         found = measured
         errors.append((found["bulge_posterior_mm"] - bulge_mm,
                        found["canal_width_mm"] - 2 * CANAL_HALF_MM[1] * across_band(CANAL_HALF_MM[0]),
@@ -280,7 +282,7 @@ def test_bone_above_the_topmost_body_is_not_that_body() -> None:
     grid = grid_of(DIXON_MM, (62, 80, 140))
     discs, tissues = segment(grid, level="T11-T12", centre_mm=(0, 0, -25))
     whole = measure_one(discs, tissues, level="T11-T12")
-    assert whole.reason == ""
+    assert reason(whole.findings) == ""
     # T10, cut off by the top of the image, under T11's label, as the naming of neighbours leaves it.
     draw(tissues.data, grid, 17, cylinder(1.2 * WIDE_MM, 1.2 * DEEP_MM, 40), centre_mm=(0, 0, 52))
     assert beside(measure_one(discs, tissues, level="T11-T12")) == beside(whole)
@@ -325,8 +327,8 @@ def test_a_wrong_neighbour_gives_a_reason_and_no_number(spoil, label: int, missi
     values = {"bulge": found["bulge_posterior_mm"], "canal": found["canal_width_mm"],
               "length": found["intervertebral_length_mm"]}
     assert {k for k, v in values.items() if math.isnan(v)} == set(missing)
-    assert said in found.reason
-    assert found.reason.count(";") == len(missing) - 1
+    assert said in reason(found.findings)
+    assert reason(found.findings).count(";") == len(missing) - 1
     # The disc itself is as it was: no doubt about it.
     assert found.status == Status.OK
     own = ["volume_mm3", *(m.name for m in sagittal.MEASURES)]
@@ -337,7 +339,7 @@ def test_a_body_that_is_cut_off_has_no_centre_but_a_corner() -> None:
     discs, tissues = segment(grid_of(DIXON_MM, (62, 80, 56)))
     found = measure_one(discs, tissues, level="L4-L5")
     assert math.isnan(found["intervertebral_length_mm"])
-    assert found.reason == "no intervertebral length: L4 reaches the edge of the image"
+    assert reason(found.findings) == "no intervertebral length: L4 reaches the edge of the image"
     assert found["bulge_posterior_mm"] == pytest.approx(0, abs=0.7)
 
 
@@ -354,7 +356,7 @@ def test_without_tissues_the_neighbours_are_missing_and_nothing_is_said() -> Non
     discs, _ = segment(grid_of(DIXON_MM, TALL))
     found = measure_one(discs, level="L4-L5")
     assert math.isnan(found["bulge_posterior_mm"]) and math.isnan(found["canal_width_mm"])
-    assert (found.status, found.reason) == (Status.OK, "")
+    assert (found.status, reason(found.findings)) == (Status.OK, "")
     assert found["area_midsagittal_mm2"] == pytest.approx(2 * DEEP_MM * HIGH_MM, rel=0.05)
 
 
@@ -362,7 +364,7 @@ def test_an_unnamed_disc_has_no_known_neighbours() -> None:
     discs, tissues = segment(grid_of(DIXON_MM, TALL))
     found = measure_discs(discs, {2: "unnamed-1"}, {}, tissues)[0]
     assert math.isnan(found["bulge_posterior_mm"])
-    assert "the disc has no name" in found.reason
+    assert "the disc has no name" in reason(found.findings)
 
 
 def test_a_tissue_map_on_another_grid_is_refused() -> None:
@@ -411,7 +413,7 @@ def test_length_and_lordosis_of_an_arc(step_deg: float, wedge: float) -> None:
     discs = arc(grid_of(DIXON_MM, (56, 120, 260)), radius_mm=radius, step_deg=step_deg, top_deg=-2.5 * step_deg,
                 wedge=wedge)
     found = measure_spine(measure_discs(discs, LEVEL_OF_LABEL, {}))
-    assert (found.n_discs, found.status, found.reason) == (6, Status.OK, "")
+    assert (found.n_discs, found.status, reason(found.findings)) == (6, Status.OK, "")
     opening = math.degrees(math.atan(8 * wedge / 2 / DEEP_MM))
     assert found["lumbar_length_mm"] == pytest.approx(175, rel=0.003 if wedge == 0 else 0.01)
     assert found["lordosis_deg"] == pytest.approx(5 * step_deg + opening, abs=1.2)
@@ -423,7 +425,7 @@ def discs_on_an_arc(*, without: tuple[str, ...] = (), no_plate: tuple[str, ...] 
         angle = math.radians(-20 + 8 * i)
         plate = math.nan if level in no_plate else 20 - 8.0 * i
         disc = DiscMeasure(level, 1, position=DiscPosition((0, 250 * math.cos(angle), -250 * math.sin(angle)), plate))
-        out.append(DiscMeasure(level, 1, status=Status.FAILED, reason="lost") if level in without else disc)
+        out.append(DiscMeasure(level, 1, findings=(Finding(FindingCode.DISC_IN_GAP),)) if level in without else disc)
     return out
 
 
@@ -434,7 +436,7 @@ def test_the_curve_is_an_arc_and_not_its_chords() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lost", "status", "n", "reason"),
+    ("lost", "status", "n", "said"),
     [
         ({"without": ("L2-L3",)}, Status.FLAGGED, 5, "no lumbar length without L2-L3"),
         ({"without": ("T12-L1",)}, Status.FAILED, 5,
@@ -444,11 +446,11 @@ def test_the_curve_is_an_arc_and_not_its_chords() -> None:
         ({"no_plate": ("L5-S1",)}, Status.FLAGGED, 6, "no lordosis without the lower side of L5-S1"),
     ],
 )
-def test_a_spine_with_a_disc_missing_says_so(lost, status: Status, n: int, reason: str) -> None:
+def test_a_spine_with_a_disc_missing_says_so(lost, status: Status, n: int, said: str) -> None:
     found = measure_spine(discs_on_an_arc(**lost))
-    assert (found.status, found.n_discs, found.reason) == (status, n, reason)
-    assert math.isnan(found["lumbar_length_mm"]) == ("length" in reason)
-    assert math.isnan(found["lordosis_deg"]) == ("lordosis" in reason)
+    assert (found.status, found.n_discs, reason(found.findings)) == (status, n, said)
+    assert math.isnan(found["lumbar_length_mm"]) == ("length" in said)
+    assert math.isnan(found["lordosis_deg"]) == ("lordosis" in said)
 
 
 VISIT = VisitKey("sub-01", "control", "ses-1", -2.0, "baseline")
@@ -474,8 +476,9 @@ def test_the_spine_is_as_doubtful_as_its_discs() -> None:
     found = spine_frame(measure_spine(discs_on_an_arc()), flagged, visit=VISIT, source="automatic").iloc[0]
     assert (found["status"], found["reason"]) == ("flagged", "flagged: L1-L2, L5-S1")
     assert found["lordosis_deg"] == pytest.approx(40)
-    nothing = spine_frame(SpineMeasure(status=Status.FAILED, reason="no mask"), discs, visit=VISIT, source="automatic")
-    assert nothing.loc[0, ["status", "reason"]].tolist() == ["failed", "no mask"]
+    lost = SpineMeasure(status=Status.FAILED, findings=(Finding(FindingCode.MASK_EMPTY),))
+    nothing = spine_frame(lost, discs, visit=VISIT, source="automatic")
+    assert nothing.loc[0, ["status", "reason"]].tolist() == ["failed", "the mask is empty"]
     assert nothing[["lumbar_length_mm", "lordosis_deg"]].isna().all(axis=None)
 
 

@@ -41,6 +41,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import binary_erosion
 from scipy.spatial.transform import Rotation
+from sentences import reason, signals_reason
 
 SHAPE = (24, 48, 64)
 SPACING_MM = (2.0, 1.25, 1.25)
@@ -91,7 +92,7 @@ def test_signals_are_divided_by_their_reference_tissue() -> None:
                                            T2: 90 / 230})
     assert relative(high) == pytest.approx({W: 150 / l5_and_l4, F: 15 / l5_and_l4, IP: 165 / l5_and_l4, T2: 80 / 230})
     assert low[SIGNALS[W].name] == 160  # the raw mean stays
-    assert (low.signals_reason, high.signals_reason) == ("", "")
+    assert (signals_reason(low.findings), signals_reason(high.findings)) == ("", "")
 
 
 def test_in_phase_stands_in_for_water_and_fat() -> None:
@@ -99,7 +100,7 @@ def test_in_phase_stands_in_for_water_and_fat() -> None:
     images = images_of(spine)
     both, alone = measured(spine, images)[1], measured(spine, {IP: images[IP], W: images[W]})[1]
     assert relative(alone) == pytest.approx({c: relative(both)[c] for c in (IP, W)})
-    assert math.isnan(alone["fat_fraction"]) and alone.signals_reason == ""
+    assert math.isnan(alone["fat_fraction"]) and signals_reason(alone.findings) == ""
 
 
 def test_the_surface_of_the_reference_is_not_asked() -> None:
@@ -201,25 +202,25 @@ def test_what_is_missing_is_said_and_nothing_else_is_lost() -> None:
     spine = block_spine()
     spine.data[spine.data == 12] = 0
     low, high = measured(spine, images_of(spine))
-    assert low.signals_reason == ""
+    assert signals_reason(low.findings) == ""
     assert math.isnan(high[NORMALISED[W].name]) and high[NORMALISED[T2].name] == pytest.approx(80 / 230)
-    assert high.signals_reason == "L4, the reference tissue, has 0 voxels beside the disc, fewer than 20"
+    assert signals_reason(high.findings) == "L4, the reference tissue, has 0 voxels beside the disc, fewer than 20"
 
     spine.data[np.isin(spine.data, [10, 11])] = 0
-    assert measured(spine, images_of(spine))[1].signals_reason.endswith("to tell the slope of the field by")
+    assert signals_reason(measured(spine, images_of(spine))[1].findings).endswith("to tell the slope of the field by")
 
     spine = block_spine()
     spine.data[spine.data == 20] = 0
     found = measured(spine, images_of(spine))[1]
     assert math.isnan(found[NORMALISED[T2].name]) and math.isfinite(found[NORMALISED[W].name])
-    assert found.signals_reason.startswith("spinal canal, the reference tissue")
+    assert signals_reason(found.findings).startswith("spinal canal, the reference tissue")
 
     spine = block_spine()
     water_alone = measured(spine, {W: images_of(spine)[W]})[1]
-    assert math.isnan(water_alone[NORMALISED[W].name]) and "whole signal needs" in water_alone.signals_reason
+    assert math.isnan(water_alone[NORMALISED[W].name]) and "whole signal needs" in signals_reason(water_alone.findings)
     nameless = measured(spine, images_of(spine), {2: "unnamed-1"})[0]
-    assert math.isnan(nameless[NORMALISED[T2].name]) and "without a level" in nameless.signals_reason
-    assert measured(spine, {})[1].signals_reason == ""  # no image: nothing was asked
+    assert math.isnan(nameless[NORMALISED[T2].name]) and "without a level" in signals_reason(nameless.findings)
+    assert signals_reason(measured(spine, {})[1].findings) == ""  # no image: nothing was asked
 
     absent = row_of(measured(spine, images_of(spine), {5: "L1-L2"})[0])
     assert absent["status"] == Status.FAILED and absent["reason"]
@@ -278,7 +279,7 @@ def test_strong_fields_cancel_on_a_phantom() -> None:
         gain = shared_gain(shape, np.random.default_rng([2, seed]))
         images = {c: Volume((a * gain).astype(np.float32), grid) for c, a in clean.items()}
         seen.append(measure_discs(discs, LEVEL_OF_LABEL, images, tissues=tissues))
-    assert {m.signals_reason for visit in seen for m in visit} == {""}
+    assert {signals_reason(m.findings) for visit in seen for m in visit} == {""}
 
     def feigned_percent(value: Callable[[DiscMeasure], float]) -> float:
         values = np.array([[value(m) for m in visit] for visit in seen])
@@ -320,7 +321,7 @@ def test_real_t2_exams_have_signals_and_no_doubts(real_data: Path, exam: int) ->
     image = read_volume(folder / f"vol-{exam}_t2.nii.gz", where="image")
     levels = {k: LEVEL_OF_LABEL[k] for k in range(1, 6)}
     found = checked(measure_discs(discs, levels, {T2: image}), discs)
-    assert [(m.status, m.reason) for m in found] == [(Status.OK, "")] * 5
+    assert [(m.status, reason(m.findings)) for m in found] == [(Status.OK, "")] * 5
     for m in found:
         assert m[SIGNALS[T2].name] == pytest.approx(float(image.data[discs.data == m.label].mean(dtype=np.float64)))
-        assert math.isnan(m[NORMALISED[T2].name]) and "no tissue mask" in m.signals_reason
+        assert math.isnan(m[NORMALISED[T2].name]) and "no tissue mask" in signals_reason(m.findings)

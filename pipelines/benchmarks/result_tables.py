@@ -35,9 +35,9 @@ CHANGE_DISCS = Table("change_benchmark", "one row a disc at a visit of a synthet
     number("voxels_mm3", "voxels of this visit's mask counted", "mm3"),
     number("single_mm3", "summed probabilities of this visit alone", "mm3"),
     number("joint_mm3", "summed probabilities, all visits on shared grids", "mm3"),
-    number("looks_sd_mm3", "SD of the joint volume over the shifted grids", "mm3"),
-    number("softness", "share of the joint volume that is undecided: sum of p (1 - p) over sum of p", "1"),
-    number("turn_deg", "how far the disc was turned towards the mean of its visits", "degree"),
+    number("grid_shifts_sd_mm3", "SD of the joint volume over the grid shifts", "mm3"),
+    number("boundary_uncertainty", "undecided share of the joint volume: sum of p (1 - p) over sum of p", "1"),
+    number("rotation_deg", "angle by which the visit was rotated to the mean pose", "degree"),
     Col("reason", "str", "why a volume is missing; empty when none is", required=False),
 ), ("condition", "subject", "session", "level"))
 

@@ -61,7 +61,7 @@ class TrainingPlan:
 def train(plan: TrainingPlan, folder: Path, *, start: Path | None = None) -> None:
     """Train locator and segmenter within their budgets; write weights and record into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    code = code_state()  # what is running, whatever is edited meanwhile
+    code = code_state()  # now: files may be edited during training
     torch.manual_seed(plan.seed)
     torch.set_num_threads(plan.threads)
     pool = paint_anatomies(plan.anatomies, seed=plan.seed, processes=plan.threads)
@@ -125,10 +125,9 @@ def _draw_overview(plan: TrainingPlan, pool: Sequence[NDArray[np.uint8]], rng: n
 
 
 def _calibrate(network: nn.Module, *, seed: int, device: str) -> Calibration:
-    """Level by level on whole scans that the training never saw, at the noise of the demo cohort.
+    """Calibration per level, on whole scans that were not trained on, at the noise of the demo cohort.
 
-    One calibration each for all of Dixon and every contrast alone, one for any other set: there each subject brings
-    contrasts drawn at random.
+    One for all Dixon contrasts, one for each contrast alone, and one for any other set, from random subsets.
     """
     rng = np.random.default_rng([seed, 3])
     spines = [draw_spine(rng).posed(rng, shift_mm=2, turn_deg=1) for _ in range(CALIBRATION_SUBJECTS)]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from bedrest.anatomy.levels import parse_levels
-from bedrest.errors import ImageError, StudyError
+from bedrest.errors import StudyError
 from bedrest.io.images.label_tables import write_label_files
 from bedrest.io.images.masks import label_table_path, read_label_map, write_label_map, write_volume
 from bedrest.io.images.nifti import read_volume
@@ -18,15 +18,14 @@ from bedrest.measure.comparison.agreement import compare_masks
 from bedrest.measure.discs import measure_discs
 from bedrest.measure.quality import unknown_labels
 from bedrest.measure.spine_checks import checked
-from bedrest.schemas import MASK_ACCURACY, MASK_MEASURES
+from bedrest.schemas import MASK_ACCURACY
 from bedrest.stages.visits import Visit, scan_of
-from bedrest.tables.measures import VisitKey, accuracy_frame, measures_frame
-from bedrest.types import LabelMap, Scan, Segmentation, Volume
+from bedrest.tables.measures import VisitKey, accuracy_frame, mask_measures_frame
+from bedrest.types import LabelMap, Scan, Segmentation, Volume, require_same_grid
 from bedrest.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, Contrast
 
 PathLike = str | Path
 Levels = Mapping[int, str] | str | None
-_SAME_GRID_MM = 0.1
 
 
 def segment(water: PathLike | None = None, fat: PathLike | None = None, in_phase: PathLike | None = None,
@@ -68,7 +67,7 @@ def segment(water: PathLike | None = None, fat: PathLike | None = None, in_phase
     --------
     >>> import bedrest
     >>> segmentation = bedrest.segment(water="sub-01_water.nii.gz", fat="sub-01_fat.nii.gz")  # doctest: +SKIP
-    >>> [finding.name for finding in segmentation.findings]  # doctest: +SKIP
+    >>> [disc.name for disc in segmentation.segmented]  # doctest: +SKIP
     ['L5-S1', 'L4-L5', 'L3-L4', 'L2-L3', 'L1-L2', 'T12-L1', 'T11-T12']
     >>> bedrest.measure(segmentation.discs)  # doctest: +SKIP
     """
@@ -110,7 +109,7 @@ def write_segmentation(segmentation: Segmentation, path: PathLike, *, probabilit
     """
     mask, header = Path(path), None if like is None else Path(like)
     levels = TISSUE_OF_LABEL if segmentation.tissues else LEVEL_OF_LABEL
-    names = {**levels, **{f.label: f.name for f in segmentation.findings}}
+    names = {**levels, **{d.label: d.name for d in segmentation.segmented}}
     write_label_map(segmentation.tissues or segmentation.discs, mask, names=names, like=header)
     write_label_files(label_table_path(mask).with_suffix(""), names)
     if probabilities is not None:
@@ -164,16 +163,13 @@ def measure(mask: PathLike | LabelMap, *, levels: Levels = None,
     images = {}
     if image is not None:
         volume = image if isinstance(image, Volume) else read_volume(Path(image), where="image")
-        if volume.grid.max_corner_distance_mm(label_map.grid) > _SAME_GRID_MM:
-            raise ImageError("an image on the mask's grid", f"{volume.grid.shape} against {label_map.grid.shape}, or "
-                             "another affine", "image" if isinstance(image, Volume) else str(image),
-                             "Resample one onto the other first.")
+        shown = "image" if isinstance(image, Volume) else str(image)
+        require_same_grid(volume.grid, label_map.grid, names=(shown, name or "mask"), where=shown)
         images = {Contrast.WATER: volume}
     for label, n in unknown_labels(label_map, level_of_label).items():
         warnings.warn(f"label {label} ({n} voxels) is not among the levels asked for", UserWarning, stacklevel=2)
     discs = checked(measure_discs(label_map, level_of_label, images), label_map)
-    frame = measures_frame(discs, visit=_key(name), source="automatic", mask_origin="given")
-    return frame.rename(columns={"signal_water": "signal", "subject": "mask"})[MASK_MEASURES.column_names]
+    return mask_measures_frame(discs, mask=name, contrast=Contrast.WATER)
 
 
 def evaluate(predicted: PathLike | LabelMap, reference: PathLike | LabelMap, *, levels: Levels = None,

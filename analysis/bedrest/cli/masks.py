@@ -53,6 +53,7 @@ class Segment:
 
     def run(self) -> int:
         from bedrest.api import segment, write_segmentation
+        from bedrest.findings import render, render_all
 
         images = [p for p in (self.water, self.fat, self.in_phase, self.opposed, self.t2) if p is not None]
         for output in filter(None, (self.output, self.probabilities)):
@@ -61,11 +62,12 @@ class Segment:
                          tissues=self.tissues == "all", weights=self.weights, resample=self.resample)
         write_segmentation(result, self.output, probabilities=self.probabilities, like=images[0])
         for warning in result.warnings:
-            print(f"warning: {warning}", file=sys.stderr)
+            print(f"warning: {render(warning)}", file=sys.stderr)
         print(f"{'level':10s} {'status':8s} p_disc p_level reason")
-        for f in result.findings:
-            print(f"{f.name:10s} {f.status:8s} {f.mean_probability:6.2f} {f.level_confidence:7.2f} {f.reason}")
-        return 0 if any(f.status != Status.FAILED for f in result.findings) else 3
+        for d in result.segmented:
+            print(f"{d.name:10s} {d.status:8s} {d.mean_probability:6.2f} {d.level_confidence:7.2f}",
+                  render_all(d.findings))
+        return 0 if any(d.status != Status.FAILED for d in result.segmented) else 3
 
 
 @dataclass(frozen=True)

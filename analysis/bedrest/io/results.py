@@ -1,4 +1,4 @@
-"""Where everything of a study's output lies. Notebooks and stages find results through this and nothing else."""
+"""The layout of a study's output folder. Notebooks and stages locate results through it and nothing else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bedrest.errors import OutputError
 from bedrest.io.tables.typed_csv import read_table, read_tables
 from bedrest.schemas import Table
 
-# What `bedrest verify` answers for. Slices of the tables and measured masks lie in work/<subject>.
+# What `bedrest verify` checks. Slices of the tables and measured masks lie in work/<subject>.
 _OUTPUTS = ("*.html", "*.ipynb", "*.md", "manifest/*", "tables/*", "masks/*", "figures/*", "subjects/*", "own/*",
             "work/*/*.csv", "work/*/*.nii.gz", "work/*/*.tsv")
 _NOT_OUTPUTS = (("work", "pages"), ("work", "settings"))
@@ -49,11 +49,11 @@ class StudyResults:
 
     @property
     def label_files(self) -> Path:
-        """Stem of the colour tables for ITK-SNAP and 3D Slicer, which hold for every mask of the study."""
+        """Stem of the colour tables for ITK-SNAP and 3D Slicer, valid for every mask of the study."""
         return self.output_dir / "masks" / "labels"
 
     def measured_mask(self, subject: str, session: str) -> Path:
-        """The mask as it was measured; there only where a person corrected it or its names."""
+        """The mask as it was measured; exists only where it or its names were corrected."""
         return self.subject_dir(subject) / f"{session}_measured.nii.gz"
 
     def thumbnails(self, subject: str) -> Path:
@@ -72,7 +72,7 @@ class StudyResults:
         return self.output_dir / f"{name}.html"
 
     def page_record(self, name: str) -> Path:
-        """What became of a page: one row of `schemas.REPORTS`."""
+        """The outcome of a page: one row of `schemas.REPORTS`."""
         return self.output_dir / "work" / "pages" / f"{name}.csv"
 
     def subject_html(self, subject: str) -> Path:
@@ -110,7 +110,7 @@ class StudyResults:
         return self.output_dir / "work" / "runs.json"
 
     def output_files(self) -> list[str]:
-        """Every file of the results that is there now, relative to the output folder; see `_OUTPUTS`."""
+        """Every file of the results that exists now, relative to the output folder; see `_OUTPUTS`."""
         files = {f for pattern in _OUTPUTS for f in self.output_dir.glob(pattern)}
         names = (f.relative_to(self.output_dir) for f in files
                  if f.is_file() and not f.name.startswith(".") and f != self.provenance_json)

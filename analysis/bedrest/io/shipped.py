@@ -1,4 +1,4 @@
-"""Where files lie that ship with the program but beside its source root: sources of the pages, the workflow's files."""
+"""Paths of files that ship with the program outside its source root: sources of the pages, files of the workflow."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bedrest.findings import FindingCode
 from bedrest.measure.geometry import Box, bounding_box, centre_of_mass_mm
 from bedrest.measure.sagittal import Part
 from bedrest.types import LabelMap
@@ -29,13 +30,15 @@ class Bone:
     ----------
     name : as in `vocabulary.TISSUE_OF_LABEL`
     part : its piece of the map, None where there is none to trust
-    doubt : why there is none, else empty
+    absent : why there is none, else None
+    largest_percent : share of its largest piece, where it is in pieces
     cut_off : whether it reaches the edge of the image
     """
 
     name: str
     part: Part | None
-    doubt: str
+    absent: FindingCode | None = None
+    largest_percent: float = 100.0
     cut_off: bool = False
 
 
@@ -66,14 +69,14 @@ def find_bones(tissues: LabelMap) -> Bones:
 def _bone(tissues: LabelMap, label: int, box: Box | None) -> Bone:
     name = TISSUE_OF_LABEL[label]
     if box is None:
-        return Bone(name, None, f"{name} is not in the tissue map")
+        return Bone(name, None, FindingCode.BONE_ABSENT)
     part, share = largest_piece(tissues.data[box] == label, box)
     if label == _TOPMOST and share < _LARGEST_SHARE:
         part, share = _nearest_to_disc(tissues, label, box), 1.0
     if share < _LARGEST_SHARE:
-        return Bone(name, None, f"{name} is in pieces: the largest has {100 * share:.0f} % of its voxels")
+        return Bone(name, None, FindingCode.BONE_IN_PIECES, largest_percent=100 * share)
     cut_off = any(s.start == 0 or s.stop == n for s, n in zip(part.box, tissues.data.shape, strict=True))
-    return Bone(name, part, "", cut_off)
+    return Bone(name, part, cut_off=cut_off)
 
 
 def _nearest_to_disc(tissues: LabelMap, label: int, box: Box) -> Part:

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from bedrest.findings import Finding
 from bedrest.measure.bones import Bones
 from bedrest.measure.geometry import Box, DiscGeometry, disc_geometry
 from bedrest.measure.reference_tissue import reference_signals
@@ -88,7 +89,7 @@ class DiscInScan:
         return SagittalProfile() if self.band is None else sagittal_profile(self.part, self.band)
 
     @cached_property
-    def references(self) -> tuple[dict[Contrast, float], list[str]]:
+    def references(self) -> tuple[dict[Contrast, float], list[Finding]]:
         """Signal of the reference tissue by contrast, and why some have none."""
         return reference_signals(self.level, self.centre_mm, self.scan.images, self.scan.tissues)
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+from bedrest.findings import Finding, FindingCode, render_all
+
 Source = TypeVar("Source")  # what a measure is computed from: one disc, or all discs of a visit
 
 
@@ -31,11 +33,16 @@ class Needs(StrEnum):
 
 
 class Undefined(Exception):
-    """A measure has no value here. Each argument is a reason, in words."""
+    """A measure has no value here.
 
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        return tuple(map(str, self.args))
+    Parameters
+    ----------
+    findings : why; without any it is said where the measure has no value, in general
+    """
+
+    def __init__(self, *findings: Finding) -> None:
+        self.findings = findings
+        super().__init__(render_all(findings))
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,15 +76,19 @@ class Measure(Generic[Source]):
     whole: bool = False
 
 
-def compute_all(measures: Iterable[Measure[Source]], source: Source) -> tuple[dict[str, float], dict[Needs, list[str]]]:
-    """Values by name, NaN where there is none, and the reasons why, each once, by what the measures need."""
+def compute_all(measures: Iterable[Measure[Source]], source: Source) -> tuple[dict[str, float], tuple[Finding, ...]]:
+    """Values by name, NaN where there is none, and why, each finding once."""
     values: dict[str, float] = {}
-    reasons: dict[Needs, list[str]] = {}
+    findings: list[Finding] = []
     for measure in measures:
         try:
             values[measure.name] = measure.compute(source)
         except Undefined as why:
             values[measure.name] = math.nan
-            own = reasons.setdefault(measure.needs, [])
-            own += [reason for reason in why.reasons if reason not in own]
-    return values, reasons
+            findings += why.findings or (_undefined(measure),)
+    return values, tuple(dict.fromkeys(findings))
+
+
+def _undefined(measure: Measure[Source]) -> Finding:
+    return Finding(FindingCode.MEASURE_UNDEFINED, {"measure": measure.title or measure.name,
+                                                   "where": measure.undefined})

@@ -9,11 +9,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bedrest.findings import Finding, FindingCode, worst_status
 from bedrest.measure.bones import find_bones
 from bedrest.measure.context import NOWHERE, DiscInScan, MeasuredScan
-from bedrest.measure.definition import Needs, compute_all
+from bedrest.measure.definition import compute_all
 from bedrest.measure.geometry import bounding_box
-from bedrest.measure.quality import PERMUTED_SPACING, check_disc, spacing_looks_permuted
+from bedrest.measure.quality import check_disc, spacing_looks_permuted
 from bedrest.measure.registry import DISC_MEASURES
 from bedrest.measure.volumes import volumes_from_probability
 from bedrest.types import LabelMap, Volume, require_same_grid
@@ -45,9 +46,8 @@ class DiscMeasure:
     values : by measure, see `registry.DISC_MEASURES`; NaN where not measured, never 0
     position : DiscPosition
     volume_method : how the volume was measured, see `vocabulary.VolumeMethod`; empty where it was not
-    status, reason : see `vocabulary.Status`; several reasons joined by "; ". That a neighbour could not be measured is
-        a reason, but no doubt about the disc: alone, it leaves the status ok
-    signals_reason : why a measure that needs images is missing; empty when none is that the contrasts allow
+    findings : doubts about the disc, and why a value is missing. That a neighbour or a signal could not be measured is
+        no doubt about the disc: alone, it leaves the status ok
     """
 
     level: str
@@ -55,9 +55,12 @@ class DiscMeasure:
     values: Mapping[str, float] = field(default_factory=dict)
     position: DiscPosition = DiscPosition()
     volume_method: str = ""
-    status: str = Status.OK
-    reason: str = ""
-    signals_reason: str = ""
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def status(self) -> Status:
+        """See `vocabulary.Status`."""
+        return worst_status(self.findings)
 
     def __getitem__(self, name: str) -> float:
         """Value of a measure; NaN where it was not measured."""
@@ -116,17 +119,14 @@ def _measure(scan: MeasuredScan, label: int, level: str) -> DiscMeasure:
     mask = scan.discs.data == label
     box = bounding_box(mask)
     if box is None:
-        return DiscMeasure(level, label, status=Status.FAILED, reason=f"label {label} ({level}) is not in the mask")
+        return DiscMeasure(level, label, findings=(Finding(FindingCode.NOT_IN_MASK, {"label": label, "name": level}),))
     disc = DiscInScan(level, label, mask[box], box, scan)
     doubts = check_disc(disc.mask, box, scan.discs.grid, disc.geometry)
     if scan.permuted:
-        doubts.append(PERMUTED_SPACING)
-    values, reasons = compute_all(DISC_MEASURES, disc)
-    others = [reason for needs, own in reasons.items() if needs != Needs.IMAGES for reason in own]
+        doubts.append(Finding(FindingCode.SPACING_PERMUTED))
+    values, missing = compute_all(DISC_MEASURES, disc)
     return DiscMeasure(
         level, label, values, DiscPosition(disc.centre_mm, disc.profile.lower_plate_deg),
         volume_method=VolumeMethod.SINGLE if label in scan.volumes_mm3 else VolumeMethod.VOXELS,
-        status=Status.FLAGGED if doubts else Status.OK,
-        reason="; ".join((*doubts, *others)),
-        signals_reason="; ".join(reasons.get(Needs.IMAGES, [])),
+        findings=(*doubts, *missing),
     )

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from bedrest.findings import Finding, FindingCode
 from bedrest.measure.bones import Bone, largest_piece
 from bedrest.measure.definition import Measure, Needs, Scale, Undefined
 from bedrest.measure.geometry import centre_of_mass_mm
@@ -72,7 +73,11 @@ class _Section:
 
 
 class _NoValue(Exception):
-    """A value cannot be told; the message says why."""
+    """A value cannot be measured, and why."""
+
+    def __init__(self, code: FindingCode, **values: object) -> None:
+        self.code, self.values = code, values
+        super().__init__(code)
 
 
 def _between_bones(what: str, measure: Callable[[_Section], float]) -> Callable[[DiscInScan], float]:
@@ -82,13 +87,12 @@ def _between_bones(what: str, measure: Callable[[_Section], float]) -> Callable[
         if tissues is None or bones is None or band is None:
             return math.nan
         if disc.level not in LABEL_OF_LEVEL or not disc.profile.measured:
-            raise Undefined("no bulge, canal width and intervertebral length: the disc has no name or no mid-sagittal "
-                            "section")
+            raise Undefined(Finding(FindingCode.NO_SECTION))
         below, above = (bones[label] for label in BONES_OF_DISC[LABEL_OF_LEVEL[disc.level]])
         try:
             return measure(_Section(disc.part, band, disc.profile, above, below, tissues))
         except _NoValue as why:
-            raise Undefined(f"no {what}: {why}") from why
+            raise Undefined(Finding(why.code, {"measure": what, **why.values})) from why
     return compute
 
 
@@ -102,10 +106,10 @@ def _bulge_mm(section: _Section) -> float:
         rows = band.occupancy(_solid(bone), y, z)
         bony = rows[:, :4].mean(axis=1) > 0.5
         if bony.mean() < _MOST_ROWS:
-            raise _NoValue(f"{bone.name} is not where the disc's end plate is")
+            raise _NoValue(FindingCode.BONE_OFF_END_PLATE, bone=bone.name)
         wall = np.polyfit(_WALL_MM[bony], start - rows[bony].sum(axis=1) * _STEP_MM, 1)[1]
-        if abs(wall - profile.back_mm) > _CORNER_OFF_MM:
-            raise _NoValue(f"the back of {bone.name} lies {abs(wall - profile.back_mm):.0f} mm from the disc's")
+        if (off_mm := abs(wall - profile.back_mm)) > _CORNER_OFF_MM:
+            raise _NoValue(FindingCode.BONE_BACK_OFF, bone=bone.name, distance_mm=off_mm)
         corners.append((wall, plate[0] + plate[1] * wall))
     (y_up, z_up), (y_low, z_low) = corners
     z = z_low + (z_up - z_low) * np.linspace(0.2, 0.8, _HEIGHT_ROWS)
@@ -126,13 +130,13 @@ def _canal_width_mm(section: _Section) -> float:
     first, second, third = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
     near = tissues.data[first, second, third] == CANAL_LABEL
     if not near.any():
-        raise _NoValue(f"no {TISSUE_OF_LABEL[CANAL_LABEL]} near the disc")
+        raise _NoValue(FindingCode.CANAL_ABSENT)
     canal, _ = largest_piece(near, (first, second, third))
     y = profile.back_mm + 3 - _STEP_MM * (np.arange((_CANAL_REACH_MM + 3) / _STEP_MM) + 0.5)
     z = np.arange(-_CANAL_SLAB_MM / 2, _CANAL_SLAB_MM / 2 + 1e-6, 0.5)
     widths = band.occupancy(canal, y, z[:, None]).sum(axis=1) * _STEP_MM
     if (widths >= _CANAL_MM[0]).mean() < _MOST_ROWS or np.median(widths) > _CANAL_MM[1]:
-        raise _NoValue(f"the {TISSUE_OF_LABEL[CANAL_LABEL]} is {widths.min():.0f} to {widths.max():.0f} mm wide")
+        raise _NoValue(FindingCode.CANAL_IMPLAUSIBLE, narrowest_mm=widths.min(), widest_mm=widths.max())
     return float(np.median(widths))
 
 
@@ -144,25 +148,25 @@ def _length_mm(section: _Section) -> float:
     y = (profile.front_mm + profile.back_mm) / 2
     z = profile.lower[0] + profile.lower[1] * y
     if band.occupancy(_solid(below), np.full(7, y), z - np.arange(2, 5.1, 0.5)).mean() < 0.5:
-        raise _NoValue(f"{below.name} is not where the disc's end plate is")
+        raise _NoValue(FindingCode.BONE_OFF_END_PLATE, bone=below.name)
     return float(np.linalg.norm(top - band.world_mm(y, z)))
 
 
 def _centre_mm(band: Band, bone: Bone, *, out: int) -> Float:
     part = _solid(bone)
     if bone.cut_off:
-        raise _NoValue(f"{bone.name} reaches the edge of the image")
+        raise _NoValue(FindingCode.BONE_CUT_OFF, bone=bone.name)
     centre = centre_of_mass_mm(part.mask, part.box, band.affine_ras_mm)
     right, front, head = band.offset_mm(centre)
     away, aside = out * head, math.hypot(right, front)
     if not _CENTRE_AWAY_MM[0] <= away <= _CENTRE_AWAY_MM[1] or aside > _CENTRE_ASIDE_MM:
-        raise _NoValue(f"{bone.name} lies {away:.0f} mm beyond and {aside:.0f} mm beside the disc")
+        raise _NoValue(FindingCode.BONE_MISPLACED, bone=bone.name, away_mm=away, aside_mm=aside)
     return centre
 
 
 def _solid(bone: Bone) -> Part:
     if bone.part is None:
-        raise _NoValue(bone.doubt)
+        raise _NoValue(bone.absent or FindingCode.BONE_ABSENT, bone=bone.name, largest_percent=bone.largest_percent)
     return bone.part
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from bedrest.findings import Finding, FindingCode
 from bedrest.measure.definition import Measure, Needs, Scale, Undefined
 from bedrest.measure.reference_tissue import FEWEST_VOXELS
 from bedrest.vocabulary import DIXON, Contrast
@@ -49,10 +50,10 @@ def fat_fraction(disc: NDArray[np.bool_], *, water: NDArray[np.float32], fat: ND
     core = binary_erosion(disc)
     n = int(core.sum())
     if n < FEWEST_VOXELS:
-        raise Undefined(f"fat fraction: {n} voxels left of the disc without its surface, fewer than {FEWEST_VOXELS}")
+        raise Undefined(Finding(FindingCode.DISC_CORE_SMALL, {"voxels": n, "fewest": FEWEST_VOXELS}))
     w, f = (float(a[core].mean(dtype=np.float64)) for a in (water, fat))
     if w + f <= 0:
-        raise Undefined("fat fraction: no signal in the disc")
+        raise Undefined(Finding(FindingCode.DISC_DARK))
     return f / (w + f)
 
 
@@ -64,10 +65,10 @@ def _normalised(contrast: Contrast) -> Callable[[DiscInScan], float]:
     def compute(disc: DiscInScan) -> float:
         if contrast not in disc.scan.images:
             return math.nan
-        references, reasons = disc.references
+        references, missing = disc.references
         reference = references.get(contrast, math.nan)
         if math.isnan(reference):
-            raise Undefined(*reasons)
+            raise Undefined(*missing)
         return disc.signal(contrast) / reference
     return compute
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bedrest.findings import Finding, FindingCode
 from bedrest.measure.definition import Measure, Scale, Undefined, compute_all
 from bedrest.vocabulary import LEVELS, Status
 
@@ -39,13 +40,14 @@ class SpineMeasure:
     ----------
     values : by measure, see `registry.SPINE_MEASURES`; NaN where not measured, never 0
     n_discs : of the six discs T12-L1 to L5-S1, those that were measured
-    status, reason : see `vocabulary.Status`; reason is empty when ok
+    status : see `vocabulary.Status`
+    findings : what could not be measured
     """
 
     values: Mapping[str, float] = field(default_factory=dict)
     n_discs: int = 0
     status: str = Status.OK
-    reason: str = ""
+    findings: tuple[Finding, ...] = ()
 
     def __getitem__(self, name: str) -> float:
         return self.values.get(name, math.nan)
@@ -64,15 +66,15 @@ def measure_spine(discs: Iterable[DiscMeasure]) -> SpineMeasure:
         Failed when nothing could be measured, flagged when one of the measures could not.
     """
     located = {d.level: d for d in discs if d.level in LUMBAR_DISCS and not math.isnan(d.position.centre_mm[0])}
-    values, reasons = compute_all(MEASURES, located)
+    values, findings = compute_all(MEASURES, located)
     missing = sum(map(math.isnan, values.values()))
     status = Status.OK if not missing else Status.FAILED if missing == len(values) else Status.FLAGGED
-    return SpineMeasure(values, len(located), status, "; ".join(r for own in reasons.values() for r in own))
+    return SpineMeasure(values, len(located), status, findings)
 
 
 def _lumbar_length_mm(discs: Mapping[str, DiscMeasure]) -> float:
     if missing := [level for level in LUMBAR_DISCS if level not in discs]:
-        raise Undefined(f"no lumbar length without {', '.join(missing)}")
+        raise Undefined(Finding(FindingCode.NO_LUMBAR_LENGTH, {"levels": missing}))
     return curve_length_mm(np.array([discs[level].position.centre_mm for level in LUMBAR_DISCS]))
 
 
@@ -80,7 +82,7 @@ def _lordosis_deg(discs: Mapping[str, DiscMeasure]) -> float:
     ends = (LUMBAR_DISCS[0], LUMBAR_DISCS[-1])
     upper, lower = (discs[level].position.lower_plate_deg if level in discs else math.nan for level in ends)
     if missing := [level for level, tilt in zip(ends, (upper, lower), strict=True) if math.isnan(tilt)]:
-        raise Undefined(f"no lordosis without the lower side of {', '.join(missing)}")
+        raise Undefined(Finding(FindingCode.NO_LORDOSIS, {"levels": missing}))
     return upper - lower
 
 

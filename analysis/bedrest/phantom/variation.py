@@ -1,8 +1,8 @@
-"""Anatomies to train on: far more varied than the volunteers of a bed-rest study.
+"""Anatomies for training: far more varied than the volunteers of a bed-rest study.
 
-Ranges after published anatomy: four or six lumbar vertebrae and transitional ones in 4-30 % of people (Konin and Walz,
+Ranges after published anatomy: four or six lumbar vertebrae and transitional ones in 4-30 % of adults (Konin and Walz,
 AJNR 2010;31:1778); degenerated, thin discs and bulges rise with age (Brinjikji et al., AJNR 2015;36:811); end-plate
-defects (Mok et al., Spine 2010;35:1944). No real mask of this project's test data went in.
+defects (Mok et al., Spine 2010;35:1944). No real mask of this project's test data was used.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LOWEST_FREE, HIGHEST_FREE = SACRAL + 2, SACRAL + 5  # vertebrae between these di
 
 
 def draw_varied_spine(rng: np.random.Generator) -> Spine:
-    """A person of any age, shape and lumbar count. Level names above the changed vertebra mean nothing any more."""
+    """A spine of any age, shape and lumbar count. Level names above an added or removed vertebra are void."""
     spine = draw_spine(rng, spread=2.0)
     discs = list(spine.discs)
     count = rng.random()
@@ -33,7 +33,7 @@ def draw_varied_spine(rng: np.random.Generator) -> Spine:
     elif count < 0.12:
         i = int(rng.integers(LOWEST_FREE, HIGHEST_FREE))
         discs.insert(i, discs[i])
-    old = rng.random() ** 2  # most are young
+    old = rng.random() ** 2  # most subjects are young
     discs = [d if i < SACRAL else _aged(d, old, rng) for i, d in enumerate(discs)]
     if rng.random() < 0.12:
         discs = _transitional(discs, rng)

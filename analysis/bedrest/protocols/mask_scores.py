@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bedrest.findings import render_all
 from bedrest.measure.comparison.agreement import DiscAgreement, compare_masks, summarise_agreement
 from bedrest.types import LabelMap
 from bedrest.vocabulary import Status
@@ -35,9 +36,9 @@ class DiscScore:
     def row(self) -> dict[str, object]:
         """As a row of a table of discs, without the scan it belongs to."""
         names = ("level", "dice", "centre_distance_mm", "volume_predicted_mm3", "volume_reference_mm3",
-                 "volume_error_percent", "reason")
-        values = asdict(self.agreement)
-        return {**{n: values[n] for n in names}, "right": self.level_right}
+                 "volume_error_percent")
+        return {**{n: getattr(self.agreement, n) for n in names}, "reason": render_all(self.agreement.findings),
+                "right": self.level_right}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from bedrest.schemas.columns import num
 from bedrest.schemas.table import Col, Table
 from bedrest.vocabulary import LimitFrom, Verdict
 
-CHANGE = Table("change", "one row a disc and visit after the reference visit", (
+CHANGE = Table("change", "one row per disc and visit after the reference visit", (
     col.SUBJECT, col.GROUP, col.LEVEL, col.SOURCE, col.MEASURE, col.REFERENCE_SESSION, col.SESSION, col.STUDY_DAY,
     col.PHASE,
     replace(col.MASK_ORIGIN, name="mask_origin_reference", meaning="mask_origin at the reference visit",
@@ -25,10 +25,10 @@ CHANGE = Table("change", "one row a disc and visit after the reference visit", (
     num("ci_high_percent", "upper end of the interval of change_percent", "%"),
     Col("confidence_level", "float", "level of the interval", "1"),
     num("change_single_percent", "the same change, each visit measured alone", "%"),
-    col.STATUS, col.REASON,
+    col.STATUS, col.REASON, col.FINDINGS,
 ), ("subject", "level", "source", "session", "measure"))
 
-CHANGE_BANDS = Table("change_bands", "spread of a group's changes at a visit, one row a level and mask source", (
+CHANGE_BANDS = Table("change_bands", "spread of a group's changes at a visit, one row per level and mask source", (
     col.SOURCE, col.GROUP, col.SESSION, col.STUDY_DAY, col.LEVEL,
     Col("n", "int", "subjects with a change", "1", minimum=0),
     Col("mean_percent", "float", "mean change", "%"),
@@ -50,4 +50,5 @@ DETECTIONS = Table("detections", "is a change beyond measurement error, one row 
         "study.toml", "1", required=False),
     Col("verdict", "str", "rose, fell, within error, or not judged", values=tuple(Verdict)),
     col.STATUS, replace(col.REASON, meaning="why a row is not ok, or not judged"),
+    col.FINDINGS,
 ), ("subject", "level", "source", "session", "measure"))

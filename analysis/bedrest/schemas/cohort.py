@@ -5,8 +5,9 @@ from __future__ import annotations
 from bedrest.schemas import columns as col
 from bedrest.schemas.columns import num
 from bedrest.schemas.table import Col, Table
+from bedrest.vocabulary import QcVerdict, Stage
 
-FLOW = Table("flow", "subjects left at each step, one row a group and visit", (
+FLOW = Table("flow", "subjects left at each step, one row per group and visit", (
     col.GROUP, col.SESSION,
     Col("enrolled", "int", "subjects of the group, those left out of the analysis included", "1", minimum=0),
     Col("scanned", "int", "of these, with this visit", "1", minimum=0),
@@ -19,7 +20,7 @@ FLOW = Table("flow", "subjects left at each step, one row a group and visit", (
     Col("discs_analysed", "int", "of these, discs in the analysis", "1", minimum=0),
 ), ("group", "session"))
 
-BASELINE = Table("baseline", "who was studied (Table 1 of a paper), one row a characteristic and group", (
+BASELINE = Table("baseline", "who was studied (Table 1 of a paper), one row per characteristic and group", (
     Col("characteristic", "str", "age, height, weight, a sex, or the volume of a disc at the reference visit"),
     Col("unit", "str", "of mean and sd; empty where subjects are counted", required=False),
     Col("group", "str", "study arm, or (all)"),
@@ -31,29 +32,28 @@ BASELINE = Table("baseline", "who was studied (Table 1 of a paper), one row a ch
     num("percent", "of the n subjects with a value", "%", 0),
 ), ("characteristic", "group"))
 
-_QC_VERDICTS = ("pass", "review", "fail", "missing")
-
-QC = Table("qc", "one row a subject and planned visit: may its discs be trusted; the method's own masks", (
+QC = Table("qc", "one row per subject and planned visit: quality of its automatic masks", (
     col.SUBJECT, col.GROUP, col.SESSION,
     Col("study_day", "float", "day of the study; the planned one where the visit is missing", "day"),
     Col("verdict", "str", "pass: nothing speaks against it; review: a disc is doubtful or lost; fail: nothing could be "
-        "measured; missing: there is no scan", values=_QC_VERDICTS),
+        "measured; missing: there is no scan", values=tuple(QcVerdict)),
     Col("discs_ok", "int", "named discs that no check speaks against", "1", minimum=0),
     Col("discs_flagged", "int", "named discs measured, but doubtful", "1", minimum=0),
     Col("discs_failed", "int", "named discs not measured", "1", minimum=0),
-    Col("findings", "str", "every remark on the visit and its discs; empty when there is none", required=False),
+    Col("reason", "str", "every remark on the visit and its discs; empty when there is none", required=False),
+    col.FINDINGS,
 ), ("subject", "session"))
 
-FAILURES = Table("failures", "everything that went wrong or is doubtful, in words", (
-    Col("stage", "str", "stage that speaks: input, segment, levels, measure, change, evaluate, report"),
+FAILURES = Table("failures", "everything that went wrong or is doubtful, one row a place", (
+    Col("stage", "str", "the first stage that spoke against it", values=tuple(Stage)),
     Col("subject", "str", "subject", required=False),
     Col("session", "str", "session", required=False),
     Col("level", "str", "disc, if it concerns one", required=False),
     col.STATUS,
-    Col("reason", "str", "what was expected, what was found, where, and the remedy"),
+    Col("reason", "str", "what was expected, what was found, where, and the remedy"), col.FINDINGS,
 ), ())
 
-REPORTS = Table("reports", "one row a page of the reports: could it be made", (
+REPORTS = Table("reports", "one row per page of the reports: whether it could be made", (
     Col("page", "str", "HTML page, relative to the output folder"),
     Col("notebook", "str", "the notebook behind it as it ran, relative to the output folder; of a page that failed, "
                            "the one that was kept; empty when none ran", required=False),

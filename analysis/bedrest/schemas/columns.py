@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from bedrest.measure.registry import DISC_MEASURES
 from bedrest.schemas.table import Col
-from bedrest.vocabulary import ALL_LEVELS, LEVELS, MaskOrigin, Phase, Status
+from bedrest.vocabulary import ALL_LEVELS, LEVELS, MaskOrigin, Phase, Source, Status
 
 SUBJECT = Col("subject", "str", "subject identifier as in the dataset, for example sub-01")
 SESSION = Col("session", "str", "session identifier, for example ses-1")
 STUDY_DAY = Col("study_day", "float", "day of the study; day 1 is the first day in bed, negative before", "day")
 GROUP = Col("group", "str", "study arm")
 PHASE = Col("phase", "str", "phase of the study", values=tuple(Phase))
-LEVEL = Col("level", "str", "disc level, or unnamed-N where levels could not be told")
+LEVEL = Col("level", "str", "disc level, or unnamed-N where levels are not known")
 LEVEL_OR_ALL = Col("level", "str", "disc level, or all (every disc together)", values=(*LEVELS, ALL_LEVELS))
 REFERENCE_SESSION = Col("reference_session", "str", "the visit that changes are counted from")
 MASK = Col("mask", "str", "name of the measured mask file")
 SOURCE = Col("source", "str", "series of masks: automatic (the method's own, with those edited or given in place of "
-                               "them; mask_origin tells which) or reference", values=("automatic", "reference"))
+                               "them; mask_origin tells which) or reference", values=tuple(Source))
 MEASURE = Col("measure", "str", "which measure the row is about: a column of measures",
               values=tuple(m.name for m in DISC_MEASURES))
 MASK_ORIGIN = Col("mask_origin", "str", "how the measured mask came about", values=tuple(MaskOrigin))
 CONFIDENCE_LEVEL = Col("confidence_level", "float", "level of the interval", "1")
 STATUS = Col("status", "str", "ok, flagged (measured but doubtful) or failed (not measured)", values=tuple(Status))
-REASON = Col("reason", "str", "why a row is not ok; empty when it is, unless a person set its level", required=False)
+FINDINGS = Col("findings", "str", "the same for programs: a JSON list of codes with their values, see the codes of "
+               "findings", required=False)
+REASON = Col("reason", "str", "why a row is not ok; empty when it is, unless its level was set manually", required=False)
 
 
 def num(name: str, meaning: str, unit: str, minimum: float | None = None) -> Col:

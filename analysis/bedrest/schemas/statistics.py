@@ -44,7 +44,7 @@ CONTRASTS = Table("contrasts", "primary estimates and tests of change, one row e
 SENSITIVITY = Table("sensitivity", "the same questions asked of other methods, one row each; never the primary answer",
                     _TEST, _TEST_KEY)
 
-MODELS = Table("models", "one row a fitted model", (
+MODELS = Table("models", "one row per fitted model", (
     Col("model", "str", "primary (one level), joint (all levels) or mixedlm (one level, statsmodels' MixedLM)",
         values=tuple(ModelKind)),
     col.SOURCE, col.LEVEL_OR_ALL,
@@ -61,7 +61,7 @@ MODELS = Table("models", "one row a fitted model", (
 
 _REML_MODEL = Col("model", "str", "as in models", values=(ModelKind.PRIMARY, ModelKind.JOINT))
 
-VARIANCES = Table("variances", "one row a variance component of a model", (
+VARIANCES = Table("variances", "one row per variance component of a model", (
     _REML_MODEL,
     col.SOURCE, col.LEVEL_OR_ALL,
     Col("component", "str", "random term, or residual of a visit; [i,j] a covariance"),
@@ -69,7 +69,7 @@ VARIANCES = Table("variances", "one row a variance component of a model", (
     num("sd_percent", "its square root; empty for covariances", "%", 0),
 ), ("model", "source", "level", "component"))
 
-TERMS = Table("terms", "one row a joint test of a fixed effect", (
+TERMS = Table("terms", "one row per joint test of a fixed effect", (
     _REML_MODEL,
     col.SOURCE, col.LEVEL_OR_ALL,
     Col("term", "str", "main effect or interaction"),
@@ -92,7 +92,7 @@ MARGINAL_MEANS = Table("marginal_means", "mean volume of a group at a visit as t
     col.CONFIDENCE_LEVEL, col.STATUS, col.REASON,
 ), ("source", "measure", "level", "group", "session"))
 
-RECOVERY = Table("recovery", "one row a group and level: is it back, and how fast", (
+RECOVERY = Table("recovery", "one row per group and level: is it back, and how fast", (
     col.SOURCE, col.LEVEL_OR_ALL, col.GROUP,
     num("band_percent", "a change within plus or minus this counts as none", "%", 0),
     Col("band_method", "str", "where the band comes from"),
@@ -117,7 +117,7 @@ RESIDUALS = Table("residuals", "what the primary and joint models leave over, on
         "and standard normal if the model is right", "1"),
 ), ("model", "source", "model_level", "subject", "session", "level"))
 
-POWER = Table("power", "what `bedrest power` prints: one row a planned study and question; synthetic cohorts", (
+POWER = Table("power", "what `bedrest power` prints: one row per planned study and question; synthetic cohorts", (
     Col("question", "str", "change within a group, or difference of change between groups"),
     Col("subjects", "int", "in all groups together", "1", minimum=1),
     Col("groups", "int", "study arms", "1", minimum=1),

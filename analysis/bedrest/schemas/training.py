@@ -9,7 +9,7 @@ from bedrest.schemas.validity import ACCURACY
 
 _FOLD = Col("fold", "str", "a cross-validation fold, or final")
 
-TRAINING_SCANS = Table("training_scans", "what `bedrest train` learnt from: one row a labelled visit", (
+TRAINING_SCANS = Table("training_scans", "what `bedrest train` was trained on: one row per labelled visit", (
     col.SUBJECT, col.SESSION,
     Col("contrasts", "str", "contrasts of the visit, joined by +"),
     Col("discs", "str", "labels in the reference mask", required=False),
@@ -18,7 +18,7 @@ TRAINING_SCANS = Table("training_scans", "what `bedrest train` learnt from: one 
         required=False),
 ), ("subject", "session"))
 
-TRAINING_FOLDS = Table("training_folds", "one row a run of `bedrest train`", (
+TRAINING_FOLDS = Table("training_folds", "one row per run of `bedrest train`", (
     _FOLD,
     Col("training", "str", "subjects learnt from"),
     Col("validation", "str", "subjects asked when to stop", required=False),
@@ -30,7 +30,7 @@ TRAINING_FOLDS = Table("training_folds", "one row a run of `bedrest train`", (
     num("best_dice", "mean disc Dice of the validation scans, trained network", "1", 0),
 ), ("fold",))
 
-TRAINING_CURVES = Table("training_curves", "one row a recorded step of a run; a step has a loss, a Dice, or both", (
+TRAINING_CURVES = Table("training_curves", "one row per recorded step of a run; a step has a loss, a Dice, or both", (
     _FOLD,
     Col("step", "int", "optimiser step", "1", minimum=0),
     num("minutes", "time used so far", "min", 0),
@@ -39,6 +39,6 @@ TRAINING_CURVES = Table("training_curves", "one row a recorded step of a run; a 
 ), ("fold", "step"))
 
 TRAINING_ACCURACY = Table(
-    "training_accuracy", "starting and trained network on scans the run did not learn from, one row a disc", (
+    "training_accuracy", "starting and trained network on scans the run was not trained on, one row per disc", (
         _FOLD, Col("network", "str", "whose mask it is", values=("start", "trained")), *ACCURACY.columns,
     ), ("fold", "network", "subject", "session", "level"))

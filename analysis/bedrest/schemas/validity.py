@@ -6,7 +6,7 @@ from bedrest.schemas import columns as col
 from bedrest.schemas.columns import interval, num
 from bedrest.schemas.table import Col, Table
 
-ARVD = Table("arvd", "one row a disc and visit with reference masks at both visits", (
+ARVD = Table("arvd", "one row per disc and visit with reference masks at both visits", (
     col.SUBJECT, col.GROUP, col.LEVEL, col.REFERENCE_SESSION, col.SESSION, col.STUDY_DAY,
     num("vg1_mm3", "reference-mask volume at the reference visit", "mm3", 0),
     num("vg2_mm3", "reference-mask volume at this visit", "mm3", 0),
@@ -14,10 +14,10 @@ ARVD = Table("arvd", "one row a disc and visit with reference masks at both visi
     num("vt2_mm3", "automatic volume at this visit", "mm3", 0),
     num("arvd", "||Vg1-Vt2|-|Vg1-Vg2||/Vg1, Li et al. 2018 eq. 4: blind to the sign of change", "1", 0),
     num("signed_change_error", "((Vt2-Vt1)-(Vg2-Vg1))/Vg1: what arvd hides", "1"),
-    col.STATUS, col.REASON,
+    col.STATUS, col.REASON, col.FINDINGS,
 ), ("subject", "level", "session"))
 
-ACCURACY = Table("accuracy", "automatic against reference mask, one row a disc and visit", (
+ACCURACY = Table("accuracy", "automatic against reference mask, one row per disc and visit", (
     col.SUBJECT, col.SESSION, col.LEVEL,
     num("dice", "2|A and B|/(|A|+|B|)", "1", 0),
     num("centre_distance_mm", "distance of the centres of mass; its mean is MLD, Li et al. 2018 eq. 2", "mm", 0),
@@ -28,10 +28,10 @@ ACCURACY = Table("accuracy", "automatic against reference mask, one row a disc a
     num("volume_predicted_mm3", "volume of the predicted mask", "mm3", 0),
     num("volume_reference_mm3", "volume of the reference mask", "mm3", 0),
     num("volume_error_percent", "(predicted - reference) over reference", "%"),
-    col.STATUS, col.REASON,
+    col.STATUS, col.REASON, col.FINDINGS,
 ), ("subject", "session", "level"))
 
-MASK_ACCURACY = Table("mask_accuracy", "what `bedrest evaluate` writes: one row a disc of two masks", (
+MASK_ACCURACY = Table("mask_accuracy", "what `bedrest evaluate` writes: one row per disc of two masks", (
     col.MASK, *(c for c in ACCURACY.columns if c.name not in ("subject", "session")),
 ), ("mask", "level"))
 
@@ -52,7 +52,7 @@ _VALIDITY_COUNTS = (
     Col("n_values", "int", "values in the row", "1", minimum=0),
 )
 
-AGREEMENT = Table("agreement", "automatic against reference masks, one row a quantity and level; slopes and ICC are of "
+AGREEMENT = Table("agreement", "automatic against reference masks, one row per quantity and level; slopes and ICC are of "
                                "mm3 for volume, of % for change", (
     col.MEASURE, Col("quantity", "str", "the measure itself (volume), or its change since the reference visit",
                      values=("volume", "change")),
@@ -85,7 +85,7 @@ REPEATABILITY = Table("repeatability", "error of repeated measurement, from subj
     col.CONFIDENCE_LEVEL, Col("method", "str", "where the intervals come from"), col.STATUS, col.REASON,
 ), ("source", "measure", "level"))
 
-TRUTH = Table("truth", "the demo cohort's known volumes, one row a disc and visit", (
+TRUTH = Table("truth", "the demo cohort's known volumes, one row per disc and visit", (
     col.SUBJECT, col.GROUP, col.SESSION, col.STUDY_DAY, col.LEVEL,
     Col("volume_mm3", "float", "analytic volume of the synthetic disc", "mm3", minimum=0),
     Col("reference_mask_volume_mm3", "float", "volume of the truth mask on the scan's grid", "mm3", minimum=0),

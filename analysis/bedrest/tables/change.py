@@ -24,7 +24,7 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str, confidence_l
     """Change of volume, one row for each subject, mask source, visit after or before the reference, and level.
 
     Every visit in `measures` other than the reference gets a row for each level that the subject has with that
-    source at any visit. A row is failed, with the visit and the cause in its reason, when either side is failed or
+    source at any visit. A row is failed, with the visit and the cause in its findings, when either side is failed or
     missing (a subject without a reference visit has only such rows), and flagged when either side is or when the
     change itself is beyond belief, see `change_checks`.
 
@@ -50,7 +50,7 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str, confidence_l
             for level in levels:
                 before = volumes.side(subject, reference_session, level=level, source=source)
                 after = volumes.side(subject, visit["session"], level=level, source=source)
-                status, reason = judge(level, [before, after])
+                status, findings = judge(level, [before, after])
                 v1, v2 = before.volume_mm3, after.volume_mm3
                 if status == Status.FAILED:
                     v1 = v2 = math.nan
@@ -60,7 +60,7 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str, confidence_l
                               *moved_disc(positions, subject, level=level, source=source,
                                           sessions=(reference_session, visit["session"]))]
                     status = Status.FLAGGED if doubts else status
-                    reason = "; ".join([*([reason] if reason else []), *doubts])
+                    findings = (*findings, *doubts)
                 rows.append(
                     {
                         **visit,
@@ -77,7 +77,7 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str, confidence_l
                         "change_single_percent": 100 * (after.volume_single_mm3 / before.volume_single_mm3 - 1)
                         if status != Status.FAILED else math.nan,
                         "status": str(status),
-                        "reason": reason,
+                        "findings": findings,
                     }
                 )
     return typed_frame(rows, CHANGE)

@@ -96,7 +96,7 @@ def accuracy_by_level(accuracy: pd.DataFrame) -> pd.DataFrame:
 
 
 def disc_by_disc(accuracy: pd.DataFrame) -> pd.DataFrame:
-    """One row a tested disc, both networks side by side; the reason is the trained network's.
+    """One row per tested disc, both networks side by side; the reason is the trained network's.
 
     Parameters
     ----------

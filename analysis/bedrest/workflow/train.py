@@ -16,6 +16,7 @@ import pandas as pd
 
 from bedrest import schemas
 from bedrest.errors import BedrestError, ManyProblems, Problem, StudyError
+from bedrest.findings import findings_of_error
 from bedrest.io.files import sha256_of, write_bytes, write_text
 from bedrest.io.images.masks import read_label_map, write_label_map
 from bedrest.io.manifest.resolve import Manifest, build_manifest
@@ -230,14 +231,14 @@ def _compare(training: Training, visit: Visit, network: TrainedNetwork, *, keep:
     try:
         found = segment(network, scan_of(visit, resample=training.resample), device=training.machine.device)
         if keep:
-            names = {**LEVEL_OF_LABEL, **{f.label: f.name for f in found.findings}}
+            names = {**LEVEL_OF_LABEL, **{f.label: f.name for f in found.segmented}}
             write_label_map(found.discs, training.results.mask(visit.subject, visit.session), names=names,
                             like=next(iter(visit.contrasts().values())))
         reference = read_reference(visit.paths[MaskRole.REFERENCE], where=visit.where)
         levels = {k: v for k, v in LEVEL_OF_LABEL.items() if (reference.data == k).any()}
         return accuracy_frame(compare_masks(found.discs, reference, levels=levels, reference_levels=levels), visit=key)
     except BedrestError as error:
-        return failed_accuracy(key, reason=str(error))
+        return failed_accuracy(key, findings=findings_of_error(error))
 
 
 def _store(training: Training, manifest: Manifest, outcomes: list[FoldResult]) -> None:

@@ -1,7 +1,7 @@
 """How far volumes are from the truth and from themselves: the error model of a network, fitted on synthetic subjects.
 
 `python -m pipelines.benchmarks.change.fit_errors` writes it beside the weights. Other subjects than those of the
-benchmark. Each variance is floor^2 + (slope x softness)^2 (`longitudinal.error_model`), of errors that
+benchmark. Each variance is floor^2 + (slope x boundary uncertainty)^2 (`longitudinal.error_model`), of errors that
 are normal around 0: what bias is left counts as error. An SD estimated on few subjects may be too small; it is enlarged
 by as much as a t interval with one degree of freedom a subject is wider than a normal one, at 95 %. Real scans have
 faults that synthetic ones lack.
@@ -103,12 +103,12 @@ def fit_errors(frame: pd.DataFrame) -> dict[str, dict[str, Errors]]:
             errors = (1 + errors) / (1 + measured["level"].map(bias).fillna(0.0)) - 1
             grew = again["true_after_mm3"] / again["true_before_mm3"]
             ln = np.log(again["after_mm3"] / again["before_mm3"] / grew) / np.sqrt(2)
-            # Of two softnesses, the variances are averaged.
-            both = np.hypot(again["softness_before"], again["softness_after"]) / np.sqrt(2)
+            # Of two uncertainties, the variances are averaged.
+            both = np.hypot(again["boundary_uncertainty_before"], again["boundary_uncertainty_after"]) / np.sqrt(2)
             few = float(t.ppf(0.975, again["subject"].nunique()) / norm.ppf(0.975))
-            softness = measured["softness"]
+            uncertainty = measured["boundary_uncertainty"]
             fitted.setdefault(str(contrasts), {})[method.value] = Errors(
-                truth=fit_part(few * errors.to_numpy(), softness.to_numpy() if soft else None),
+                truth=fit_part(few * errors.to_numpy(), uncertainty.to_numpy() if soft else None),
                 repeat=fit_part(few * ln.to_numpy(), both.to_numpy() if soft else None),
                 discs=int(measured[["subject", "level"]].drop_duplicates().shape[0]), bias=bias)
     return fitted
@@ -127,23 +127,23 @@ def level_bias(errors: pd.Series, rows: pd.DataFrame) -> dict[str, float]:
     return {name: _rounded(means[name] if enough else errors.mean()) for name in LEVELS if name in means}
 
 
-def fit_part(errors: NDArray[np.float64], softness: NDArray[np.float64] | None) -> ErrorPart:
+def fit_part(errors: NDArray[np.float64], uncertainty: NDArray[np.float64] | None) -> ErrorPart:
     """Floor and slope by maximum likelihood, both at least 0.
 
     Parameters
     ----------
     errors : (n,), relative, n at least 1
-    softness : (n,), share of the volume that is undecided, 0 to 1; None: a floor alone
+    uncertainty : (n,), boundary uncertainty, 0 to 1; None: a floor alone
 
     Notes
     -----
-    The variance is total x ((1 - w) + w x softness^2 over its mean), 0 <= w <= 1. Of any w the best total is known, so
-    only w is searched: no start value, no scale, and both ends can be reached.
+    The variance is total x ((1 - w) + w x uncertainty^2 over its mean), 0 <= w <= 1. The best total for any w is known,
+    so only w is searched: no start value, no scale, and both ends can be reached.
     """
     rms = float(np.sqrt(np.mean(errors**2)))
-    if softness is None or rms == 0 or np.ptp(softness) == 0:
+    if uncertainty is None or rms == 0 or np.ptp(uncertainty) == 0:
         return ErrorPart(_rounded(rms))
-    square = np.maximum(softness**2 / np.mean(softness**2), 1e-12)
+    square = np.maximum(uncertainty**2 / np.mean(uncertainty**2), 1e-12)
 
     def shape(w: float) -> NDArray[np.float64]:
         return (1 - w) + w * square
@@ -156,7 +156,7 @@ def fit_part(errors: NDArray[np.float64], softness: NDArray[np.float64] | None) 
     near = minimize_scalar(badness, bounds=(max(best - 0.02, 0), min(best + 0.02, 1)), method="bounded")
     w = min((0.0, 1.0, float(near.x)), key=badness)
     total = float(np.mean(errors**2 / shape(w)))
-    return ErrorPart(_rounded(np.sqrt(total * (1 - w))), _rounded(np.sqrt(total * w / np.mean(softness**2))))
+    return ErrorPart(_rounded(np.sqrt(total * (1 - w))), _rounded(np.sqrt(total * w / np.mean(uncertainty**2))))
 
 
 def _rounded(value: float) -> float:

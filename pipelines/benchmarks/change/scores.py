@@ -76,11 +76,11 @@ def pairs_of(frame: pd.DataFrame, method: VolumeMethod) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        subject, level, session; before_mm3, after_mm3, true_before_mm3, true_after_mm3; softness_before,
-        softness_after; change_percent, true_percent, each of its own baseline volume; error_percent, the first minus
-        the second.
+        subject, level, session; before_mm3, after_mm3, true_before_mm3, true_after_mm3; boundary_uncertainty_before,
+        boundary_uncertainty_after; change_percent, true_percent, each of its own baseline volume; error_percent, the
+        first minus the second.
     """
-    sources = {"mm3": column_of(method), "true_mm3": "true_mm3", "softness": "softness"}
+    sources = {"mm3": column_of(method), "true_mm3": "true_mm3", "boundary_uncertainty": "boundary_uncertainty"}
     visits = frame[["subject", "level", "session"]].assign(
         **{name: frame[column].astype(float) for name, column in sources.items()})
     first = visits[visits["session"] == BASELINE].drop(columns="session")
@@ -128,12 +128,13 @@ def _with_intervals(summary: MethodSummary, frame: pd.DataFrame, pairs: pd.DataF
                     errors: Errors) -> MethodSummary:
     """The summary with what standard errors say. Comparisons with what is not a number are false, as they must be."""
     volume = frame[column_of(method)]
-    truth_sd = [errors.truth.sd(s) for s in _softness(frame["softness"], method)]
+    truth_sd = [errors.truth.sd(s) for s in _uncertainty_of(frame["boundary_uncertainty"], method)]
     volume_reach = half_width(1) * volume * truth_sd
     reach = half_width(1) * pd.Series([
         change_se_percent(change, errors.repeat.sd(before), errors.repeat.sd(after))
-        for change, before, after in zip(pairs["change_percent"], _softness(pairs["softness_before"], method),
-                                         _softness(pairs["softness_after"], method), strict=True)],
+        for change, before, after in zip(
+            pairs["change_percent"], *(_uncertainty_of(pairs[f"boundary_uncertainty_{when}"], method)
+                                       for when in ("before", "after")), strict=True)],
         pairs.index, dtype=float)
     same, more, change = pairs["session"] == REPEAT, pairs["session"] == GROWN, pairs["change_percent"]
     return replace(
@@ -144,9 +145,9 @@ def _with_intervals(summary: MethodSummary, frame: pd.DataFrame, pairs: pd.DataF
         change_covered=100 * _mean(pairs["error_percent"].abs() <= reach))
 
 
-def _softness(softness: pd.Series, method: VolumeMethod) -> pd.Series:
-    """What errors of this method depend on: softness is known of joint volumes alone."""
-    return softness if method == VolumeMethod.JOINT else pd.Series(0.0, softness.index)
+def _uncertainty_of(uncertainty: pd.Series, method: VolumeMethod) -> pd.Series:
+    """Boundary uncertainty, which is known of joint volumes alone; 0 for any other method."""
+    return uncertainty if method == VolumeMethod.JOINT else pd.Series(0.0, uncertainty.index)
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from bedrest.io.tables.frames import typed_frame
 from bedrest.longitudinal.error_model import ErrorModel
-from bedrest.longitudinal.joint_volumes import joint_volumes, poses_of, see
+from bedrest.longitudinal.joint_volumes import joint_volumes, poses_of, prepare_visit
 from bedrest.measure.volumes import volumes_from_probability
 from bedrest.phantom.paint import paint
 from bedrest.phantom.random_spine import Spine, draw_spine
@@ -131,7 +131,7 @@ def measure_subject(trained: TrainedNetwork, index: int, *, seed: int, device: s
         true, voxel_mm3 = spine.volumes_mm3(), segmented.discs.grid.voxel_volume_mm3
         single = volumes_from_probability(segmented.disc_probability, segmented.discs)
         counts = np.bincount(segmented.discs.data.ravel(), minlength=max(LEVEL_OF_LABEL) + 1)
-        visits[visit] = see(scan, poses_of(segmented.discs, segmented.disc_probability))
+        visits[visit] = prepare_visit(scan, poses_of(segmented.discs, segmented.disc_probability))
         for label, level in LEVEL_OF_LABEL.items():
             row = {"condition": condition.name, "contrasts": key_of(scan.contrasts), "subject": f"sub-{index + 1:02d}",
                    "session": visit, "level": level, "true_mm3": true[level], "reason": "not found"}
@@ -142,6 +142,7 @@ def measure_subject(trained: TrainedNetwork, index: int, *, seed: int, device: s
     for label in LEVEL_OF_LABEL:
         for j in joint_volumes(trained, visits, label, device=device, errors=errors):
             if j.volume_mm3 > 0:
-                rows[j.session, label] |= {"joint_mm3": j.volume_mm3, "looks_sd_mm3": j.looks_sd_mm3,
-                                           "softness": j.softness, "turn_deg": j.turn_deg, "reason": ""}
+                rows[j.session, label] |= {
+                    "joint_mm3": j.volume_mm3, "grid_shifts_sd_mm3": j.grid_shifts_sd_mm3,
+                    "boundary_uncertainty": j.boundary_uncertainty, "rotation_deg": j.rotation_deg, "reason": ""}
     return typed_frame(rows.values(), CHANGE_DISCS)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bedrest.errors import ManyProblems, Problem
+from bedrest.io.tables.finding_cells import rendered
 from bedrest.schemas import Col, Table
 
 
@@ -31,7 +32,8 @@ def typed_frame(rows: Iterable[Mapping[str, Any]], table: Table) -> pd.DataFrame
     Parameters
     ----------
     rows : iterable of mappings, column to value
-        A column that a row leaves out is missing there: empty text, or NaN.
+        A column that a row leaves out is missing there: empty text, or NaN. Where `findings` is a sequence of Finding,
+        it is stored as text and the sentences are made from it.
     table : Table
 
     Raises
@@ -39,7 +41,7 @@ def typed_frame(rows: Iterable[Mapping[str, Any]], table: Table) -> pd.DataFrame
     KeyError
         If a row has a column the table does not know: that is a fault of the caller, not of the data.
     """
-    listed = list(rows)
+    listed = [rendered(row, table) for row in rows]
     known = set(table.column_names)
     for row in listed:
         if unknown := set(row) - known:

@@ -1,7 +1,7 @@
-"""Training patches from painted anatomies: contrasts near the physical ones or at random, then a scanner's faults.
+"""Training patches from painted anatomies: contrasts near the physical ones or at random, then scanner artefacts.
 
 The idea of SynthSeg (Billot et al., Med Image Anal 2023;86:102789): what the network must not rely on is random.
-Synthetic throughout: no scan of a person goes in. Knows nothing of the network.
+Synthetic throughout: no scan of a subject is used. Knows nothing of the network.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ from typing import Any
 
 import pandas as pd
 
+from bedrest.findings import Finding, FindingCode
+from bedrest.io.tables.finding_cells import findings_of
 from bedrest.io.tables.frames import text, typed_frame
 from bedrest.measure.registry import VOLUME
 from bedrest.schemas import DETECTIONS, Col, Table
@@ -101,24 +103,23 @@ def detections_frame(change: pd.DataFrame, repeatability: pd.DataFrame, *, confi
     Returns
     -------
     DataFrame, as in `schemas.DETECTIONS`
-        Failed changes keep their row and reason and are not judged, as are those without any limit.
+        Failed changes keep their row and findings and are not judged, as are those without any limit.
     """
     pairs = change[["source", "level", "measure"]].drop_duplicates().itertuples(index=False, name=None)
     repeats = {(s, lv, m): smallest_detectable(repeatability, source=s, level=lv, measure=m) for s, lv, m in pairs}
     rows = []
-    for row in change.to_dict("records"):
+    for row, findings in zip(change.to_dict("records"), findings_of(change), strict=True):
         limit = repeats[row["source"], row["level"], row["measure"]]
-        reasons = [text(row["reason"])]
         if row["status"] == Status.FAILED:
             limit = Limit()
         elif not limit.known:
             limit = model_limit(row["se_percent"], confidence_level=confidence_level)
-            reasons += [] if limit.known else [_no_limit(row)]
+            findings += () if limit.known else (_no_limit(row),)
         rows.append({
             **{name: row[name] for name in _CHANGE_COLUMNS}, "limit_low_percent": limit.low_percent,
             "limit_high_percent": limit.high_percent, "limit_from": limit.limit_from, "n_repeats": limit.n_repeats,
             "confidence_level": limit.confidence_level, "verdict": _verdict(row["change_percent"], limit).value,
-            "status": row["status"], "reason": "; ".join(r for r in reasons if r),
+            "status": row["status"], "findings": findings,
         })
     return typed_frame(rows, DETECTIONS)
 
@@ -135,9 +136,9 @@ def _verdict(change_percent: float, limit: Limit) -> Verdict:
     return Verdict.FELL if change_percent < limit.low_percent else Verdict.WITHIN
 
 
-def _no_limit(row: dict[str, Any]) -> str:
+def _no_limit(row: dict[str, Any]) -> Finding:
     masks = " and ".join(dict.fromkeys(text(row[c]) or "unknown" for c in ("mask_origin_reference", "mask_origin")))
-    return f"no limit: no repeated baseline scans, and no standard error of this change ({masks} masks)"
+    return Finding(FindingCode.NO_LIMIT, {"masks": masks})
 
 
 _COLUMN = {c.name: c for c in DETECTIONS.columns}
