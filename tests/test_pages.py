@@ -129,7 +129,7 @@ def frames(folder: Path, results: StudyResults) -> dict[schemas.Table, pd.DataFr
                           "volume_mm3": 9000 + 300 * n + 6 * max(day, 0) + rng.normal(0, 40),
                           "volume_repeat_sd_mm3": 60.0, "height_mean_mm": 9.0, "signal_water": 150.0,
                           "status": "ok", "reason": ""} for n, level in enumerate(LEVELS)]
-    measured = pd.DataFrame(measures).reindex(columns=schemas.MEASURES.column_names)
+    measured = typed_frame(measures, schemas.MEASURES)
     places = (measured["subject"] == "s1") & (measured["session"] == "ses-2")
     doubtful = finding_cells([Finding(FindingCode.DISC_EXCLUDED, {"by": "<at> the edge"})], schemas.MEASURES)
     lost = finding_cells([Finding(FindingCode.DISC_IN_GAP)], schemas.MEASURES)

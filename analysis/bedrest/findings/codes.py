@@ -132,7 +132,7 @@ class FindingCode(StrEnum):
     IN_PIECES = ("in_pieces", Stage.MEASURE, _FLAGGED,
                  "in several pieces: {stray_percent:.1f} % of its voxels lie outside the largest")
     VOLUME_IMPLAUSIBLE = ("volume_implausible", Stage.MEASURE, _FLAGGED,
-                          "volume {volume_mm3:.0f} mm3 outside {low_mm3:.0f} to {high_mm3:.0f}")
+                          "volume {value_mm3:.0f} mm3 outside {low_mm3:.0f} to {high_mm3:.0f}")
     EXTENT_IMPLAUSIBLE = ("extent_implausible", Stage.MEASURE, _FLAGGED,
                           "extent {extent_mm:.0f} mm above {high_mm:.0f}")
     HEIGHT_IMPLAUSIBLE = ("height_implausible", Stage.MEASURE, _FLAGGED,
@@ -147,14 +147,14 @@ class FindingCode(StrEnum):
                  "{right_percent:.0f} % of it lies to the right of the spine's midline, outside {low_percent:.0f} to "
                  "{high_percent:.0f} %: one side may be missing")
     VOLUME_OUT_OF_LINE = ("volume_out_of_line", Stage.MEASURE, _FLAGGED,
-                          "volume {volume_mm3:.0f} mm3 is {ratio:.2f} times what the other discs of this spine let "
+                          "volume {value_mm3:.0f} mm3 is {ratio:.2f} times what the other discs of this spine let "
                           "expect at {name}, outside {low} to {high}")
     SIGNAL_TOO_DARK = ("signal_too_dark", Stage.MEASURE, _FLAGGED, "{contrast} signal is {ratio:.2f} of the other "
                        "discs', below {low}: darker than any disc, perhaps bone or air")
     BRIGHTER_THAN_FLUID = ("brighter_than_fluid", Stage.MEASURE, _FLAGGED, "t2 signal is {ratio:.2f} of the spinal "
                            "canal's, above {high}: brighter than its fluid")
     FAT_FRACTION_HIGH = ("fat_fraction_high", Stage.MEASURE, _FLAGGED,
-                         "fat fraction {fat_fraction:.2f} above {high}: perhaps marrow or fat")
+                         "fat fraction {fraction:.2f} above {high}: perhaps marrow or fat")
 
     # Measures without a value
     MEASURE_UNDEFINED = "measure_undefined", Stage.MEASURE, _OK, "no {measure}: it has no value {where}"
@@ -210,7 +210,7 @@ class FindingCode(StrEnum):
     # Two visits
     NO_SUCH_VISIT = "no_such_visit", Stage.CHANGE, _FAILED, "no such visit among the measures"
     NOT_MEASURED_THERE = "not_measured_there", Stage.CHANGE, _FAILED, "{name} was not measured there"
-    NO_USABLE_VOLUME = "no_usable_volume", Stage.CHANGE, _FAILED, "no usable volume ({volume_mm3})"
+    NO_USABLE_VOLUME = "no_usable_volume", Stage.CHANGE, _FAILED, "no usable volume ({value_mm3})"
     NOT_FOLLOWED = ("not_followed", Stage.CHANGE, _FAILED,
                     "{name}: a disc without a level cannot be followed between visits")
     CHANGE_IMPLAUSIBLE = ("change_implausible", Stage.CHANGE, _FLAGGED,
