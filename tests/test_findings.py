@@ -25,10 +25,10 @@ from bedrest.io.tables.finding_cells import findings_of, with_row_findings
 from bedrest.io.tables.frames import typed_frame
 from bedrest.io.tables.typed_csv import read_table, write_table
 from bedrest.schemas import FAILURES, MEASURES
-from bedrest.vocabulary import Contrast, Source, Stage, Status
+from bedrest.vocabulary import Contrast, FindingStage, Source, Status
 
 ROOT = Path(__file__).parents[1]
-SOURCES = sorted([*ROOT.glob("analysis/bedrest/**/*.py"), *ROOT.glob("pipelines/**/*.py"), *ROOT.glob("notebooks/*.py")])
+SOURCES = sorted(p for g in ("analysis/bedrest/**/*.py", "pipelines/**/*.py", "notebooks/*.py") for p in ROOT.glob(g))
 PIECES = Finding(FindingCode.IN_PIECES, {"stray_percent": np.float32(12.34)}, session="ses-2", level="L4-L5")
 SHIFT = Finding(FindingCode.RENAMED_AS_AT_OTHER_VISIT, {"like": "ses-1", "levels": np.int64(2), "direction": "lower"})
 LOST = Finding(FindingCode.NO_LUMBAR_LENGTH, {"levels": ["L1-L2", "L5-S1"]}, source=Source.REFERENCE)
@@ -45,7 +45,8 @@ def test_a_finding_comes_back_from_its_cell_as_it_was() -> None:
 
 
 def test_a_finding_comes_back_from_a_table(tmp_path: Path) -> None:
-    rows = [{"stage": "measure", "subject": "01", "status": "flagged", "findings": f} for f in ([PIECES, LOST], [SHIFT])]
+    rows = [{"stage": "measure", "subject": "01", "status": "flagged", "findings": f}
+            for f in ([PIECES, LOST], [SHIFT])]
     write_table(typed_frame(rows, FAILURES), tmp_path / "failures.csv", FAILURES)
     back = read_table(tmp_path / "failures.csv", FAILURES)
     assert findings_of(back) == [(PIECES, LOST), (SHIFT,)]
@@ -99,7 +100,7 @@ def test_each_sentence_stands_in_its_column() -> None:
 
 @pytest.mark.parametrize("code", list(FindingCode))
 def test_every_code_has_a_sentence_and_a_stage(code: FindingCode) -> None:
-    assert code.value == code.name.lower() and code.stage in Stage and code.status in Status
+    assert code.value == code.name.lower() and code.stage in FindingStage and code.status in Status
     assert render(Finding(code, dict.fromkeys(code.value_names, 1))) and code.sentence[0] != " "
 
 
@@ -108,8 +109,9 @@ def _tree(path: Path) -> ast.Module:
 
 
 def test_every_code_is_raised_somewhere() -> None:
-    raised = {node.attr for path in SOURCES if path.name != "codes.py" for node in ast.walk(_tree(path))
-              if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "FindingCode"}
+    nodes = (node for path in SOURCES if path.name != "codes.py" for node in ast.walk(_tree(path)))
+    raised = {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+              and node.value.id == "FindingCode"}
     assert set(FindingCode.__members__) - raised == set()
     assert set(FindingCode) >= ABOUT_NAME
 

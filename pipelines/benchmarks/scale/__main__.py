@@ -92,9 +92,9 @@ def _measure_size(folder: Path, subjects: int) -> Iterator[dict[str, Any]]:
     yield stage("prepare", "pipelines.benchmarks.scale.tasks", "prepare", toml)
     write_slices(results, drawn)
     for name, words in _STAGES.items():
-        yield stage(name, "bedrest.stages.stages", words[0], toml, "--output", str(out), *words[1:])
+        yield stage(name, "bedrest.workflow.job", words[0], toml, "--output", str(out), *words[1:])
     for subject in drawn_sample(drawn):
-        page = stage("one subject's page", "bedrest.stages.stages", "subject_report", toml, "--output", str(out),
+        page = stage("one subject's page", "bedrest.workflow.job", "subject_report", toml, "--output", str(out),
                      "--subject", subject)
     yield page
     write_pages(results, drawn)
@@ -172,7 +172,7 @@ def _measure_scan(folder: Path) -> tuple[list[dict[str, Any]], dict[str, float]]
     prepared = _measure("prepare, four scans of full size", task, 1)
     rows.append({"stage": "prepare", "part": "all of it, start of Python included", "scans": plan.sessions,
                  "cpu_seconds": prepared["cpu_seconds"], "counted": True})
-    for stage in ("segment", "follow", "measure", "change", "tables", "statistics", "subject_report"):
+    for stage in ("segment", "joint_volumes", "measure", "change", "tables", "statistics", "subject_report"):
         words = [stage, str(toml), "--output", str(results.output_dir)]
         if stage not in ("tables", "statistics"):
             words += ["--subject", "sub-01", "--device", "cpu"]

@@ -7,6 +7,7 @@ network is never run: what it would have left is drawn. Everything is synthetic.
 from __future__ import annotations
 
 import json
+import shutil
 from io import BytesIO
 from pathlib import Path
 
@@ -24,11 +25,12 @@ from bedrest.phantom.demo_cohort import DemoPlan, draw_subject
 from bedrest.phantom.paint import paint_levels
 from bedrest.phantom.render import Artefacts
 from bedrest.settings import Study, load_study
-from bedrest.stages.stages import STAGES
+from bedrest.stages.registry import NAMES, stage
 from bedrest.statistics.planning.simulated_cohorts import Scenario
 from bedrest.types import LabelMap
 from bedrest.vocabulary import LEVEL_OF_LABEL, Contrast
-from bedrest.workflow.records import RECORDS, content
+from bedrest.workflow.order import RECORDS, reads_of
+from bedrest.workflow.records import content
 from PIL import Image
 
 VISITS = 4
@@ -49,15 +51,18 @@ scans_csv = "scans.csv"
 recovery_band_percent = 2
 {sessions}"""
 _BLOCK = '[[sessions]]\nid = "{session}"\nstudy_day = {study_day:g}\nphase = "{phase}"\n'
-# In place of Python: the names on standard input become the record; what statistics declare besides is there, too.
+# In place of Python: makes the records of a job empty; what statistics leave for others to wait for is there, too.
 _STAND_IN = """#!/bin/sh
+job=$3 of=
 while [ $# -gt 0 ]; do
-  [ "$1" = --record ] && cat > "$2"
+  case "$1" in --subject|--page) of=$2 ;; esac
   shift
+done
+for stage in $([ "$job" = subject ] && echo segment joint_volumes measure change || echo "$job"); do
+  mkdir -p "work/_records/$(dirname "$stage/$of")" && : > "work/_records/$stage${of:+/$of}.json"
 done
 [ -e tables/detections.csv ] || : > tables/detections.csv
 """
-_ORDER = tuple(STAGES)  # a record tells of those it builds on
 _SLICES = (schemas.SCAN_RECORDS, schemas.MEASURES, schemas.SPINE_MEASURES, schemas.CHANGE, schemas.ARVD,
            schemas.ACCURACY, schemas.FAILURES)
 _EMPTY_SLICES = (schemas.FINDINGS, schemas.MATCHES, schemas.JOINT, schemas.EDITS, schemas.RENAMES)
@@ -124,12 +129,13 @@ def write_slices(results: StudyResults, drawn: dict[schemas.Table, pd.DataFrame]
 
 
 def stand_in(folder: Path) -> None:
-    """Have Snakemake start, in place of every stage, a shell that writes the names of what it reads as its record.
+    """Have Snakemake start, in place of every stage, a shell that writes an empty record.
 
     Parameters
     ----------
     folder : output folder whose work/config.json is there
     """
+    shutil.rmtree(folder / RECORDS, ignore_errors=True)  # of stages that were measured before
     program, config = folder / "work" / "stand_in.sh", folder / "work" / "config.json"
     write_text(program, _STAND_IN)
     program.chmod(0o700)
@@ -141,17 +147,23 @@ def write_records(results: StudyResults) -> None:
 
     Parameters
     ----------
-    results : StudyResults, with a record of names from `stand_in` for each step
+    results : StudyResults, with an empty record from `stand_in` for each stage
     """
     folder = results.output_dir
     read = Checksums(results.checksums_json)
-    for path in sorted((folder / RECORDS).rglob("*.json"), key=lambda p: _ORDER.index(p.relative_to(
-            folder / RECORDS).with_suffix("").parts[0])):
+    subjects = list(results.read_manifest(schemas.SUBJECTS)["subject"])
+    pages = [p.relative_to(folder / RECORDS / "page").with_suffix("").as_posix()
+             for p in (folder / RECORDS / "page").rglob("*.json")]
+    paths = ((name, path) for name in NAMES  # a record names those it builds on
+             for path in ((folder / RECORDS / f"{name}.json"), *sorted((folder / RECORDS / name).rglob("*.json"))))
+    for name, path in ((n, p) for n, p in paths if p.is_file()):
+        of = path.relative_to(folder / RECORDS).with_suffix("").as_posix().removeprefix(name).removeprefix("/")
         subject = path.stem
         left = {"measure": [results.subject_table(subject, t) for t in (*_SLICES, *_EMPTY_SLICES)],
                 "subject_report": [results.subject_html(subject)]}.get(path.parent.name, [])
         write_text(path, json.dumps({
-            "reads": {name: content(folder, name, read) for name in path.read_text().splitlines()},
+            "reads": {read_name: content(folder, read_name, read)
+                      for read_name in reads_of(stage(name), of=of, subjects=subjects, pages=pages)},
             "writes": {p.relative_to(folder).as_posix(): read(p) for p in left}}))
     read.save()
 

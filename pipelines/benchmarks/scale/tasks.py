@@ -1,7 +1,7 @@
 """What `benchmark-scale` runs in processes of their own, so that each is measured alone.
 
 `python -m pipelines.benchmarks.scale.tasks prepare|records|changes|reports|index|provenance STUDY.toml`: parts of a run that are
-no command of their own. `... timed STAGE STUDY.toml ...`: a stage as `bedrest.stages.stages` takes it; prints as JSON how
+no command of their own. `... timed STAGE STUDY.toml ...`: a stage as `bedrest.workflow.job` takes it; prints as JSON how
 much processor time its parts took.
 """
 
@@ -20,18 +20,19 @@ from pipelines.benchmarks.memory import children_cpu_seconds
 
 # Parts of a stage: (module, function, what it is called). The network at work and notebooks are no overhead.
 NETWORK, NOTEBOOK, LOADING = "network at work", "notebook at work", "loading torch, MONAI and the weights"
+_JOINT = "bedrest.stages.joint_volumes"
 _PARTS = {
     "segment": (("bedrest.segmentation.engine", "segment", NETWORK),
-                ("bedrest.stages.job", "use_threads", LOADING), ("bedrest.stages.job", "loaded_weights", LOADING)),
-    "follow": (("bedrest.stages.joint_volumes", "see", NETWORK), ("bedrest.stages.joint_volumes", "joint_volumes", NETWORK),
-               ("bedrest.stages.joint_volumes", "use_threads", LOADING), ("bedrest.stages.joint_volumes", "loaded_weights", LOADING)),
+                ("bedrest.stages.segment", "use_threads", LOADING), ("bedrest.stages.segment", "loaded_weights", LOADING)),
+    "joint_volumes": ((_JOINT, "see", NETWORK), (_JOINT, "joint_volumes", NETWORK), (_JOINT, "use_threads", LOADING),
+                      (_JOINT, "loaded_weights", LOADING)),
     "subject_report": (("papermill", "execute_notebook", NOTEBOOK),
                        ("bedrest.pages.reports", "write_thumbnails", "thumbnails"),
                        ("bedrest.pages.notebooks", "_page", "the page's HTML")),
     "measure": (("bedrest.stages.measure", "measure_discs", "measuring discs"),
                 ("bedrest.stages.measure", "compare_masks", "comparing with reference masks")),
 }
-_MODULES = {"follow": "bedrest.stages.joint_volumes", "measure": "bedrest.stages.measure", "subject_report": "bedrest.pages.reports"}
+_MODULES = {"joint_volumes": _JOINT, "measure": "bedrest.stages.measure", "subject_report": "bedrest.pages.reports"}
 IMPORTS, REST = "starting Python and imports", "the rest"
 
 
@@ -39,16 +40,17 @@ def prepare(study_toml: Path) -> None:
     """What `bedrest run` does before the workflow starts."""
     from bedrest.io.results import StudyResults
     from bedrest.settings import load_study
+    from bedrest.workflow.fingerprints import write_fingerprints
     from bedrest.workflow.provenance import write_program
-    from bedrest.workflow.run import ExecutionOptions, write_config, write_settings
+    from bedrest.workflow.run import ExecutionOptions, write_config
     from bedrest.workflow.run import prepare as resolve
 
     study = load_study(study_toml)
     results = StudyResults(study.output_dir)
     manifest, _ = resolve(study, results)
     write_program(results, study)
-    write_settings(study, results)
-    write_config(study, results, manifest, cores=2, device="cpu", spread=ExecutionOptions())
+    write_fingerprints(study, results)
+    write_config(study, results, manifest, cores=2, device="cpu", execution=ExecutionOptions())
 
 
 def _records_part(task: str, study_toml: Path) -> None:
@@ -92,18 +94,19 @@ def _index_part(name: str, study_toml: Path) -> None:
 def timed(words: list[str]) -> int:
     """Run a stage and print the processor seconds of its parts, children's counted."""
     spent: dict[str, float] = {}
-    stages = import_module("bedrest.stages.stages")
+    job = import_module("bedrest.workflow.job")
+    import_module(f"bedrest.stages.{words[0]}")
     if words[0] in _MODULES:
         import_module(_MODULES[words[0]])
     spent[IMPORTS] = _cpu()
     for name, function, part in _PARTS.get(words[0], ()):
         module_ = import_module(name)
         wrapped = _timed(getattr(module_, function), spent, part)
-        for holder in (module_, stages):
+        for holder in (module_, sys.modules[f"bedrest.stages.{words[0]}"]):
             if hasattr(holder, function):
                 setattr(holder, function, wrapped)
-    sys.argv = ["stages", *words]
-    status = stages.main()
+    sys.argv = ["job", *words]
+    status = job.main()
     spent[REST] = _cpu() - sum(spent.values())
     print(json.dumps(spent))
     return int(status)

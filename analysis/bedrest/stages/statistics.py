@@ -1,0 +1,50 @@
+"""Tables of the cohort -> every statistical table, and sentences for a paper.
+
+Orders the work; computes nothing itself.
+"""
+
+from __future__ import annotations
+
+from bedrest import __version__, schemas
+from bedrest.io.files import write_text
+from bedrest.io.tables.typed_csv import write_table
+from bedrest.stages.stage import Job, Scope, Stage
+from bedrest.tables.edits import mask_counts
+from bedrest.tables.measures import method_counts
+from bedrest.tables.qc import qc_frame
+
+
+def run(job: Job) -> None:
+    """Cohort tables -> every statistical table, and sentences for a paper."""
+    from bedrest.measure.registry import VOLUME
+    from bedrest.statistics.study.analysis import Analysis, AnalysisOptions
+    from bedrest.statistics.study.flow import StudyTables
+    from bedrest.statistics.study.paper_text import Records, paper_text
+    from bedrest.statistics.study.responses import AnalysisPlan
+    from bedrest.statistics.study.sensitivity import Resampling
+
+    study, results, wanted = job.study, job.results, job.study.statistics
+    subjects = results.read_manifest(schemas.SUBJECTS)
+    problems = results.read_manifest(schemas.INPUT_PROBLEMS)
+    excluded = tuple(sorted(set(problems["subject"]) - set(subjects["subject"]) - {""}))
+    tables = StudyTables(subjects, results.read_manifest(schemas.SESSIONS),
+                         results.read_subjects(subjects["subject"], schemas.SCAN_RECORDS),
+                         results.read(schemas.MEASURES), results.read(schemas.CHANGE, measure=VOLUME.name),
+                         results.read(schemas.ACCURACY), results.read(schemas.ARVD))
+    plan = AnalysisPlan(study.groups, study.session_ids, study.reference_session, wanted.covariates, wanted.covariance,
+                        wanted.confidence_level)
+    options = AnalysisOptions(wanted.recovery_band_percent, Resampling(wanted.resamples, wanted.seed), excluded)
+    analysis = Analysis(tables, plan, options)
+    qc = qc_frame(subjects=subjects, sessions=tables.sessions, measures=tables.measures,
+                  failures=results.read(schemas.FAILURES), planned={s.id: s.study_day for s in study.sessions})
+    for table, frame in (*analysis.tables(), (schemas.QC, qc)):
+        write_table(frame, results.table(table), table)
+    records = Records.of(analysis, version=__version__, description=study.description,
+                         masks=mask_counts(tables.measures), methods=method_counts(tables.measures))
+    write_text(results.paper_text, paper_text(records, source="automatic"))
+
+
+STAGE = Stage("statistics", run, Scope.STUDY, after=("tables",),
+              inputs=(schemas.SUBJECTS, schemas.SESSIONS, schemas.INPUT_PROBLEMS),
+              settings=("statistics", "groups", "sessions", "reference_session", "description"),
+              writes=("tables/detections.csv",))
