@@ -6,7 +6,7 @@ import pytest
 from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import BASELINE, MEASURES, RESIDUALS, SUBJECTS
 from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_cohort
-from bedrest.statistics.study.baseline import EVERYBODY, baseline_frame, baseline_words
+from bedrest.statistics.study.baseline import ALL_SUBJECTS, baseline_frame, baseline_words
 from bedrest.statistics.study.cohort_models import joint_model, level_models
 from bedrest.statistics.study.estimates import variances_frame
 from bedrest.statistics.study.residuals import residuals_frame
@@ -40,7 +40,7 @@ def test_table_1_counts_who_is_missing(baseline):
     assert rows.loc[("age", "rest"), "sd"] == pytest.approx(np.sqrt(50))
     assert rows.loc[("sex F", "rest"), ["n", "n_missing", "count", "percent"]].tolist() == [2, 1, 1, 50.0]
     assert rows.loc[("volume L4-L5", "rest"), ["n", "n_missing", "mean"]].tolist() == [2, 1, 11_000.0]
-    assert rows.loc[("volume L4-L5", EVERYBODY), "mean"] == pytest.approx(31_000 / 3)
+    assert rows.loc[("volume L4-L5", ALL_SUBJECTS), "mean"] == pytest.approx(31_000 / 3)
     assert np.isnan(rows.loc[("age", "exercise"), "sd"])  # one person has no spread
 
 

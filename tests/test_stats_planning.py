@@ -11,7 +11,8 @@ import pytest
 from bedrest.io.tables.frames import validated
 from bedrest.schemas import POWER
 from bedrest.statistics.planning.error_rates import ANALYSES, QUESTIONS, error_rates
-from bedrest.statistics.planning.power import BETWEEN, WITHIN, PlannedStudy, power_frame, power_of
+from bedrest.statistics.planning.power import QUESTIONS as POWER_QUESTIONS
+from bedrest.statistics.planning.power import PlannedStudy, power_frame, power_of
 from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_cohort, draw_study
 from bedrest.statistics.study.recovery import Band, Course, band_of, half_time, recovery_frame
 from scipy import stats
@@ -23,22 +24,25 @@ PRIMARY = next(a for a in ANALYSES if a.name.startswith("primary"))
 def test_the_simulation_finds_the_known_error_of_a_z_test():
     # Four subjects a group and complete data: P(|t_3| > 1.96) = 14.5 % within a group.
     scenario = Scenario(8)
-    rows = {p: list(error_rates([scenario], [Z], replicates=1600, seed=3, processes=p)) for p in (1, 2)}
+    rows = {p: list(error_rates([scenario], [Z], replicates=400, seed=3, processes=p)) for p in (1, 2)}
     assert rows[1] == rows[2]
     expected = 100 * 2 * float(stats.t.sf(stats.norm.ppf(0.975), 3))
-    assert rows[1][0][QUESTIONS[0]] == pytest.approx(expected, abs=3 * 100 * math.sqrt(0.145 * 0.855 / 1600))
-    assert rows[1][0][QUESTIONS[3]] == pytest.approx(100 - expected, abs=3 * 100 * math.sqrt(0.145 * 0.855 / 1600))
-    assert rows[1][0]["replicates"] == 1600 and rows[1][0]["no_answer_percent"] == 0
+    assert rows[1][0][QUESTIONS[0]] == pytest.approx(expected, abs=3 * 100 * math.sqrt(0.145 * 0.855 / 400))
+    assert rows[1][0][QUESTIONS[3]] == pytest.approx(100 - expected, abs=3 * 100 * math.sqrt(0.145 * 0.855 / 400))
+    assert rows[1][0]["replicates"] == 400 and rows[1][0]["no_answer_percent"] == 0
 
 
-def test_the_primary_test_holds_its_level():
-    # 320 cohorts: outside 1.6-9.4 % is a 1 in 1000 event when the rate is 5 %.
-    row = next(iter(error_rates([Scenario(8, missing=0.2)], [PRIMARY], replicates=320, seed=5, processes=2)))
-    assert all(1.6 < row[q] < 9.4 for q in QUESTIONS[:3]), row
-    assert 90.6 < row[QUESTIONS[3]] < 98.4
+@pytest.mark.parametrize(("replicates", "low", "high"), [
+    (100, 0.0, 13.0),  # a rate above 13 % is a 1 in 1000 event when it is 5 %; a z test has 15 to 21 %
+    pytest.param(320, 1.6, 9.4, marks=pytest.mark.slow),  # so is one outside 1.6-9.4 %
+])
+def test_the_primary_test_holds_its_level(replicates, low, high):
+    row = next(iter(error_rates([Scenario(8, missing=0.2)], [PRIMARY], replicates=replicates, seed=5)))
+    assert all(low <= row[q] <= high for q in QUESTIONS[:3]), row
+    assert 100 - high <= row[QUESTIONS[3]] <= 100 - low
 
 
-def test_slow_analyses_see_only_their_share_of_the_cohorts():
+def test_slow_analyses_are_run_on_their_share_of_the_cohorts():
     part = replace(Z, name="part", share=0.25)
     rows = list(error_rates([Scenario(8)], [Z, part], replicates=64, seed=1))
     assert [r["replicates"] for r in rows] == [64, 16]
@@ -46,8 +50,8 @@ def test_slow_analyses_see_only_their_share_of_the_cohorts():
 
 def test_power_is_that_of_the_t_test_where_the_t_test_is_exact():
     # One group, two complete visits: paired t test; SD of change sqrt(1 + 3 + 1) %.
-    scenario = PlannedStudy(Scenario(10, groups=1, changes_percent=(0.0,), response_sd_percent=1.0), change_percent=2.0)
-    frame = power_frame([scenario], replicates=600, seed=2, processes=2)
+    study = PlannedStudy(Scenario(10, groups=1, changes_percent=(0.0,), response_sd_percent=1.0), change_percent=2.0)
+    frame = power_frame([study], replicates=250, seed=2)
     validated(frame, POWER)
 
     def exact(percent: float) -> float:
@@ -56,20 +60,21 @@ def test_power_is_that_of_the_t_test_where_the_t_test_is_exact():
         return float(stats.nct.sf(limit, 9, shift) + stats.nct.cdf(-limit, 9, shift))
 
     row = frame.iloc[0]
-    assert row["question"] == WITHIN and len(frame) == 1
-    assert row["power"] == pytest.approx(exact(2.0), abs=0.06)
-    assert exact(row["smallest_change_percent"]) == pytest.approx(0.8, abs=0.06)
+    assert row["question"] == POWER_QUESTIONS[0] and len(frame) == 1
+    assert row["power"] == pytest.approx(exact(2.0), abs=0.09)
+    assert exact(row["smallest_change_percent"]) == pytest.approx(0.8, abs=0.09)
 
 
 def test_more_subjects_and_more_discs_see_smaller_changes():
-    studies = [PlannedStudy(Scenario(n, changes_percent=(0.0, 0.0), levels=d), 3.0) for n, d in ((8, 1), (16, 1), (16, 7))]
-    frame = power_frame(studies, replicates=64, seed=2, processes=2)
-    smallest = frame[frame["question"] == BETWEEN]["smallest_change_percent"].to_list()
+    sizes = ((8, 1), (16, 1), (16, 4))
+    studies = [PlannedStudy(Scenario(n, changes_percent=(0.0, 0.0), levels=d), 3.0) for n, d in sizes]
+    frame = power_frame(studies, replicates=40, seed=2, processes=2)
+    smallest = frame[frame["question"] == POWER_QUESTIONS[1]]["smallest_change_percent"].to_list()
     assert smallest[0] > smallest[1] > smallest[2]
-    assert power_frame(studies[:1], replicates=64, seed=2).equals(frame[:2])
+    assert power_frame(studies[:1], replicates=40, seed=2).equals(frame[:2])
 
 
-def test_a_cohort_without_an_answer_counts_as_not_found():
+def test_a_cohort_without_an_answer_counts_as_not_significant():
     known = np.array([[5.0, 1.0, 10.0], [np.nan] * 3])
     assert power_of(0.0, known, confidence_level=0.95) == 0.5
 
@@ -147,7 +152,7 @@ def test_bedrest_power_prints_and_writes_its_table(tmp_path, capsys):
     from bedrest.cli.parser import main
     from bedrest.io.tables.typed_csv import read_table
 
-    assert main(["power", "--subjects", "8", "--visits", "2", "--replicates", "32", "-o", str(tmp_path / "p.csv")]) == 0
+    assert main(["power", "--subjects", "8", "--visits", "2", "--replicates", "16", "-o", str(tmp_path / "p.csv")]) == 0
     frame = read_table(tmp_path / "p.csv", POWER)
     assert len(frame) == 2 and f"{frame['power'].iloc[0]:.2f}" in capsys.readouterr().out
     assert main(["power", "--subjects", "8", "0"]) == 1

@@ -12,7 +12,7 @@ from bedrest.io.tables.frames import check_rows, typed_frame
 from bedrest.longitudinal.error_model import ErrorModel, ErrorPart, Errors, errors_path, errors_text, load_errors
 from bedrest.longitudinal.joint_volumes import JointVolume
 from bedrest.schemas import CHANGE, JOINT, MEASURES, SCAN_RECORDS
-from bedrest.tables.change import beyond_own_interval, change_frame
+from bedrest.tables.change import change_frame
 from bedrest.tables.joint_volumes import joint_frame, with_errors, with_joint
 from bedrest.vocabulary import Contrast
 
@@ -208,8 +208,3 @@ def test_no_interval_where_one_visit_has_no_error_and_no_single_change_where_one
     ends = ["se_percent", "ci_low_percent", "ci_high_percent"]
     assert found.loc["ses-2", "change_percent"] == pytest.approx(10) and found.loc["ses-2", ends].isna().all()
     assert found.loc["ses-3", [*ends, "change_percent", "change_single_percent"]].isna().all()
-
-
-def test_beyond_error_is_an_interval_without_0() -> None:
-    ends = {"ci_low_percent": [0.1, -0.1, -3.0, math.nan], "ci_high_percent": [2.0, 2.0, -0.1, math.nan]}
-    assert beyond_own_interval(pd.DataFrame(ends)) == ["yes", "no", "yes", ""]

@@ -130,7 +130,7 @@ def build_parser() -> argparse.ArgumentParser:
     power.add_argument("--levels", type=int, default=1, help="discs of a subject; more than one: joint model")
     power.add_argument("--cv", type=float, default=1.0, metavar="%", help="SD of one disc volume at the first visit")
     power.add_argument("--growth", type=float, default=3.0, help="variance of the last visit over that of the first")
-    power.add_argument("--response-sd", type=float, default=1.0, metavar="%", help="spread of true change among people")
+    power.add_argument("--response-sd", type=float, default=1.0, metavar="%", help="SD of true change between subjects")
     power.add_argument("--missing", type=float, default=0.1, help="share of visits that do not take place")
     power.add_argument("--change", type=float, default=3.0, metavar="%", help="true change that power is asked for")
     power.add_argument("--power", type=float, default=0.8, help="wanted, for the smallest detectable change")

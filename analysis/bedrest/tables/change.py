@@ -106,14 +106,3 @@ def _uncertainty(before: Side, after: Side, change_percent: float, confidence_le
     reach = half_width(se, confidence_level)
     return {"se_percent": se, "ci_low_percent": change_percent - reach, "ci_high_percent": change_percent + reach,
             "confidence_level": confidence_level}
-
-
-def beyond_own_interval(change: pd.DataFrame) -> list[str]:
-    """Does the interval of each change leave 0 out: yes, no, or empty where there is no interval.
-
-    Parameters
-    ----------
-    change : DataFrame, as in `schemas.CHANGE`
-    """
-    ends = zip(change["ci_low_percent"], change["ci_high_percent"], strict=True)
-    return ["" if math.isnan(low) else "yes" if low > 0 or high < 0 else "no" for low, high in ends]

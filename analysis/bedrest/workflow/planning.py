@@ -13,10 +13,10 @@ from bedrest.errors import StudyError
 SIZES = (24, 250, 500, 1000, 2000)
 _HEAD = """# How often the statistics are wrong
 
-Synthetic cohorts of known truth, two groups dealt out in turn, four visits (before, two in bed, recovery) with true
-changes of +2, +4 and 0 % in both groups. Disc volume varies by 15 % between people; one disc's error has an SD of 1 %
-at the first visit and a variance that grows threefold to the last. `missing`: share of visits that never took place,
-any visit, the first included. `response SD`: spread between people of their true change at the last visit in bed.
+Synthetic cohorts of known truth, subjects assigned to two groups in turn, four visits (before, two in bed, recovery)
+with true changes of +2, +4 and 0 % in both groups. Disc volume varies by 15 % between subjects; one disc's error has an
+SD of 1 % at the first visit and a variance that grows threefold to the last. `missing`: share of visits that never took
+place, any visit, the first included. `response SD`: SD between subjects of their true change at the last visit in bed.
 
 - **no change**: rejections of "volume at recovery equals volume before", true in every cohort. Nominal 5 %.
 - **no difference**: rejections of "both groups changed alike at the last visit in bed", true. Nominal 5 %.

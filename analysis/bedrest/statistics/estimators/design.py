@@ -2,7 +2,7 @@
 
 Formulas are Wilkinson's, read by formulaic. Marginal means average the cells of the reference grid with equal weights,
 as emmeans does; tests of terms are joint tests over the grid, which are type III tests with sum contrasts.
-Knows nothing of estimation or of discs.
+Must not know estimation or discs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Tests of fixed effects with few subjects: Kenward-Roger and Satterthwaite degrees of freedom. Never z.
 
-Knows nothing of how the model came about beyond its `Fit`, and nothing of discs.
+Must not know how the model came about beyond its `Fit`, or discs.
 
 Kenward and Roger (1997, Biometrics 53:983) as in pbkrtest (Halekoh and Hojsgaard 2014, J Stat Softw 59(9)): only for
 structures that are linear in their parameters. Satterthwaite as in lmerTest (Kuznetsova et al. 2017, J Stat Softw

@@ -1,14 +1,13 @@
 """How large a study must be: power and smallest detectable change, by simulation with the model of the analysis.
 
 `bedrest power` prints the table. The tests do not depend on where the truth lies, so one set of cohorts without any
-effect gives the power for every effect. Everything is synthetic.
+effect gives the power for every effect. Everything is synthetic. Must not know images.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -18,12 +17,12 @@ from scipy import optimize, stats
 
 from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import POWER
-from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_cohort, work_units
+from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_cohort, simulator
 from bedrest.statistics.study.cohort_models import CohortModel, joint_model, level_model
 from bedrest.statistics.study.responses import LOG_SCALE
 from bedrest.vocabulary import LEVELS
 
-WITHIN, BETWEEN = "change within a group", "difference of change between groups"
+QUESTIONS = ("change within a group", "difference of change between groups")
 
 
 @dataclass(frozen=True)
@@ -58,24 +57,23 @@ def power_frame(studies: Sequence[PlannedStudy], *, replicates: int, seed: int, 
     DataFrame, as in `schemas.POWER`
     """
     rows = []
-    with ProcessPoolExecutor(processes) as pool:
+    with simulator(processes) as simulate:
         for number, planned in enumerate(studies):
             null = replace(planned.scenario, changes_percent=(0.0,) * len(planned.scenario.changes_percent))
-            work = pool.map(partial(_estimates, null), *work_units(replicates, entropy=(seed, number)))
-            found = np.concatenate(list(work))
-            for n, question in enumerate((WITHIN, BETWEEN)[: null.groups]):
-                rows.append(_row(planned, question, found[:, n], replicates))
+            estimates = simulate(partial(_estimates, null), replicates=replicates, entropy=(seed, number))
+            rows += [_row(planned, question, estimates[:, n], replicates)
+                     for n, question in enumerate(QUESTIONS[: null.groups])]
     return typed_frame(rows, POWER)
 
 
 def power_of(effect: float, estimates: np.ndarray, *, confidence_level: float) -> float:
-    """Share of cohorts in which an effect would have been found.
+    """Share of cohorts in which an effect is significant.
 
     Parameters
     ----------
     effect : on the log scale, added to every estimate
     estimates : shape (r, 3): estimate without effect, standard error, degrees of freedom; NaN where there was no
-        answer, which counts as not found
+        answer, which counts as not significant
     confidence_level : of the two-sided test
 
     Examples
@@ -85,8 +83,8 @@ def power_of(effect: float, estimates: np.ndarray, *, confidence_level: float) -
     """
     limit = stats.t.ppf((1 + confidence_level) / 2, estimates[:, 2])
     with np.errstate(invalid="ignore"):
-        found = np.abs(estimates[:, 0] + effect) > limit * estimates[:, 1]
-    return float(found.mean())
+        significant = np.abs(estimates[:, 0] + effect) > limit * estimates[:, 1]
+    return float(significant.mean())
 
 
 def _estimates(scenario: Scenario, seed: np.random.SeedSequence, replicates: int) -> np.ndarray:
@@ -104,15 +102,14 @@ def _estimates(scenario: Scenario, seed: np.random.SeedSequence, replicates: int
 
 def _contrasts(model: CohortModel, scenario: Scenario) -> np.ndarray:
     out = np.full((scenario.groups, 3), np.nan)
-    last, first = scenario.sessions[-1], scenario.sessions[0]
-    if model.design is None or model.tests is None or not {first, last} <= set(model.sessions):
+    first, *others = scenario.plan.groups
+    if model.design is None or model.tests is None:
         return out
-    cells = [{"group": g} for g in scenario.plan.groups] if "group" in model.design.factors else [{}]
-    for n, minus in enumerate([None, *cells[1:]]):
-        weights = model.design.change("session", to=last, since=first, cell=cells[0], minus=minus)
+    for n, minus in enumerate([None, *(others if model.cell(first) else [])]):
+        weights = model.change_weights(scenario.sessions[-1], group=first, minus=minus)
         if weights is not None:
-            found = model.tests.contrast(weights)
-            out[n] = found.estimate, found.se, found.df
+            comparison = model.tests.contrast(weights)
+            out[n] = comparison.estimate, comparison.se, comparison.df
     return out
 
 

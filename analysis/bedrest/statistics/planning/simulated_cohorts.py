@@ -1,4 +1,4 @@
-"""Synthetic cohorts as tables of observations, for error rates and for the size of a study. No images.
+"""Synthetic cohorts as tables of observations, for error rates and for the size of a study. Must not know images.
 
 Everything is synthetic. Effects are in per cent of volume; the response is 100 ln(volume), as in `responses`.
 """
@@ -6,7 +6,9 @@ Everything is synthetic. Effects are in per cent of volume; the response is 100 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,13 +31,13 @@ class Scenario:
 
     Attributes
     ----------
-    subjects : in all, dealt out to the groups in turn
+    subjects : in all, assigned to the groups in turn
     groups : 1 or 2
     changes_percent : true change from the first visit at each later visit, the same in both groups
-    between_sd_percent : lasting spread of disc volume between people
+    between_sd_percent : lasting SD of disc volume between subjects
     error_sd_percent : of one disc at the first visit: measurement and day-to-day change
     variance_growth : variance of that error at the last visit over that at the first; linear in between
-    response_sd_percent : spread between people of their true change at the last visit in bed, shared by all discs
+    response_sd_percent : SD between subjects of their true change at the last visit in bed, shared by all discs
     missing : share of visits that never took place, completely at random
     levels : discs of a subject, 1 to 7
     """
@@ -60,7 +62,7 @@ class Scenario:
 
 
 def draw_cohort(scenario: Scenario, rng: np.random.Generator) -> Observations:
-    """One cohort; discs, visits and people independent and normal on the log scale.
+    """One cohort; discs, visits and subjects independent and normal on the log scale.
 
     Parameters
     ----------
@@ -71,28 +73,48 @@ def draw_cohort(scenario: Scenario, rng: np.random.Generator) -> Observations:
     truth = LOG_SCALE * np.log1p(np.array([0.0, *scenario.changes_percent]) / 100)
     sd = scenario.error_sd_percent * np.sqrt(np.linspace(1.0, scenario.variance_growth, v))
     size = np.abs(truth) / np.abs(truth).max() if np.abs(truth).max() > 0 else np.arange(v) / (v - 1)
-    people = rng.normal(0, scenario.between_sd_percent, (n, 1, 1))
+    subjects = rng.normal(0, scenario.between_sd_percent, (n, 1, 1))
     discs = rng.normal(0, scenario.between_sd_percent / 2, (n, 1, d)) if d > 1 else np.zeros((n, 1, 1))
     response = rng.normal(0, scenario.response_sd_percent, (n, 1, 1)) * size[None, :, None]
     error = rng.normal(0, 1, (n, v, d)) * sd[None, :, None]
-    y = LOG_SCALE * math.log(10_000) + truth[None, :, None] + people + discs + response + error
-    there = np.repeat(rng.random((n, v)) >= scenario.missing, d)
-    who, visit, disc = (a.ravel()[there] for a in np.indices(y.shape))
+    y = LOG_SCALE * math.log(10_000) + truth[None, :, None] + subjects + discs + response + error
+    took_place = np.repeat(rng.random((n, v)) >= scenario.missing, d)
+    subject, visit, disc = (a.ravel()[took_place] for a in np.indices(y.shape))
     frame = pd.DataFrame({
-        "subject": np.char.add("s", (who + 1).astype(str)),
-        "group": np.array(GROUPS)[who % scenario.groups],
+        "subject": np.char.add("s", (subject + 1).astype(str)),
+        "group": np.array(GROUPS)[subject % scenario.groups],
         "session": np.array(scenario.sessions)[visit],
         "level": np.array(LEVELS[-d:])[disc],
-        "y": y.ravel()[there],
+        "y": y.ravel()[took_place],
         "flagged": False,
     })
     return Observations("automatic", frame, 0, 0)
 
 
-def work_units(replicates: int, *, entropy: Sequence[int]) -> tuple[list[np.random.SeedSequence], list[int]]:
-    """Seeds and numbers of cohorts of the parts a simulation is split into, whatever the number of processes."""
-    shares = [len(part) for part in np.array_split(np.arange(replicates), _PARTS)]
-    return np.random.SeedSequence(list(entropy)).spawn(_PARTS), shares
+Work = Callable[[np.random.SeedSequence, int], np.ndarray]
+
+
+@contextmanager
+def simulator(processes: int) -> Iterator[Callable[..., np.ndarray]]:
+    """A function that simulates cohorts in parts, in this process or in several.
+
+    Parameters
+    ----------
+    processes : 1 for none beside this one
+
+    Yields
+    ------
+    function
+        `work` (seed and number of cohorts to results, shape (cohorts, ...)), `replicates` and `entropy` to the results
+        of all cohorts, which do not depend on `processes`.
+    """
+    with ProcessPoolExecutor(processes) if processes > 1 else nullcontext() as pool:
+        def simulate(work: Work, *, replicates: int, entropy: Sequence[int]) -> np.ndarray:
+            seeds = np.random.SeedSequence(list(entropy)).spawn(_PARTS)
+            shares = [len(part) for part in np.array_split(np.arange(replicates), _PARTS)]
+            return np.concatenate(list((map if pool is None else pool.map)(work, seeds, shares)))
+
+        yield simulate
 
 
 def draw_study(scenario: Scenario, rng: np.random.Generator) -> StudyTables:
@@ -114,9 +136,9 @@ def draw_study(scenario: Scenario, rng: np.random.Generator) -> StudyTables:
     measures = typed_frame(rows.drop(columns=["y", "flagged"]).to_dict("records"), MEASURES)
     visits = measures[["subject", "session", "study_day", "phase"]].drop_duplicates().to_dict("records")
     names = [f"s{n + 1}" for n in range(scenario.subjects)]
-    people = [{"subject": s, "group": scenario.plan.groups[n % scenario.groups]} for n, s in enumerate(names)]
+    subjects = [{"subject": s, "group": scenario.plan.groups[n % scenario.groups]} for n, s in enumerate(names)]
     records = [{"subject": v["subject"], "session": v["session"], "source": "automatic", "status": str(Status.OK)}
                for v in visits]
-    return StudyTables(typed_frame(people, SUBJECTS), typed_frame(visits, SESSIONS),
+    return StudyTables(typed_frame(subjects, SUBJECTS), typed_frame(visits, SESSIONS),
                        typed_frame(records, SCAN_RECORDS), measures,
                        change_frame(measures, reference_session=scenario.sessions[0]))

@@ -1,4 +1,4 @@
-"""Who was studied: characteristics by group, as in Table 1 of a paper. Tests nothing: groups were dealt, not found."""
+"""Characteristics of the subjects by group, as in Table 1 of a paper. Tests nothing: the study assigned the groups."""
 
 from __future__ import annotations
 
@@ -13,72 +13,72 @@ from bedrest.schemas import BASELINE, SUBJECTS
 from bedrest.statistics.study.responses import AnalysisPlan
 from bedrest.vocabulary import LEVELS, Status
 
-EVERYBODY = "(all)"
+ALL_SUBJECTS = "(all)"
 _NUMBERS = {"age": "age", "height_cm": "height", "weight_kg": "weight"}
 _UNITS = {c.name: c.unit for c in SUBJECTS.columns}
 
 
 def baseline_frame(subjects: pd.DataFrame, measures: pd.DataFrame, plan: AnalysisPlan) -> pd.DataFrame:
-    """Age, sex, height, weight and disc volumes at the reference visit, by group and of all.
+    """Age, sex, height, weight and disc volumes at the reference visit, by group and of all subjects.
 
     Parameters
     ----------
-    subjects : DataFrame, as in `schemas.SUBJECTS`; a column that is not there is missing in everybody
-    measures : DataFrame, as in `schemas.MEASURES`; of the method's own masks, failed rows apart
+    subjects : DataFrame, as in `schemas.SUBJECTS`; a column that is not there counts as missing
+    measures : DataFrame, as in `schemas.MEASURES`; rows of reference masks and failed rows are not used
     plan : AnalysisPlan
 
     Returns
     -------
     DataFrame, as in `schemas.BASELINE`
-        A sex that nobody has gets no rows; one that is not known counts as missing.
+        A sex that no subject has gets no rows; an unknown one counts as missing.
     """
-    own = measures[(measures["source"] != "reference") & (measures["status"] != Status.FAILED)
-                   & (measures["session"] == plan.reference_session)]
-    people = subjects.set_index("subject")
+    discs = measures[(measures["source"] != "reference") & (measures["status"] != Status.FAILED)
+                     & (measures["session"] == plan.reference_session)]
+    subjects = subjects.set_index("subject")
     columns: dict[str, tuple[str, pd.Series]] = {
-        label: (_UNITS[name], _column(people, name).astype(float)) for name, label in _NUMBERS.items()}
+        label: (_UNITS[name], _column(subjects, name).astype(float)) for name, label in _NUMBERS.items()}
     for level in LEVELS:
-        volumes = own[own["level"] == level].set_index("subject")["volume_mm3"]
+        volumes = discs[discs["level"] == level].set_index("subject")["volume_mm3"]
         if len(volumes):
-            columns[f"volume {level}"] = ("mm3", volumes.reindex(people.index))
-    members = {g: people.index[people["group"] == g] for g in plan.groups}
+            columns[f"volume {level}"] = ("mm3", volumes.reindex(subjects.index))
+    members = {g: subjects.index[subjects["group"] == g] for g in plan.groups}
     if len(members) > 1:
-        members[EVERYBODY] = people.index
-    sexes = _column(people, "sex").fillna("")
+        members[ALL_SUBJECTS] = subjects.index
+    sexes = _column(subjects, "sex").fillna("")
     rows = []
-    for group, who in members.items():
-        rows += [{"characteristic": f"sex {s}", "group": group, **_share(sexes[who], s)}
+    for group, in_group in members.items():
+        rows += [{"characteristic": f"sex {s}", "group": group, **_share(sexes[in_group], s)}
                  for s in sorted(set(sexes) - {""})]
-        rows += [{"characteristic": label, "unit": unit, "group": group, **_spread(values[who])}
+        rows += [{"characteristic": label, "unit": unit, "group": group, **_mean_and_sd(values[in_group])}
                  for label, (unit, values) in columns.items()]
     return typed_frame(rows, BASELINE)
 
 
 def baseline_words(baseline: pd.DataFrame, *, groups: Sequence[str]) -> pd.DataFrame:
-    """The table for reading: a row a characteristic, a column a group; mean (SD) or n (%), the missing counted.
+    """The table for reading: one row per characteristic, one column per group; mean (SD) or n (%), missing counted.
 
     Parameters
     ----------
     baseline : DataFrame, as in `schemas.BASELINE`, rows in any order
     groups : in the order of the study; all together come last
     """
-    found = set(baseline["characteristic"])
-    first = [label for label in _NUMBERS.values() if label in found]
-    sexes = sorted(c for c in found if c.startswith("sex "))
-    volumes = [f"volume {level}" for level in LEVELS if f"volume {level}" in found]
+    listed = set(baseline["characteristic"])
+    first = [label for label in _NUMBERS.values() if label in listed]
+    sexes = sorted(c for c in listed if c.startswith("sex "))
+    volumes = [f"volume {level}" for level in LEVELS if f"volume {level}" in listed]
     columns = {}
-    for group in (*groups, EVERYBODY):
-        own = baseline[baseline["group"] == group].set_index("characteristic", drop=False)
-        if own.empty:
+    for group in (*groups, ALL_SUBJECTS):
+        of_group = baseline[baseline["group"] == group].set_index("characteristic", drop=False)
+        if of_group.empty:
             continue
-        rows = own.loc[[*first, *sexes, *volumes]].to_dict("records")
+        rows = of_group.loc[[*first, *sexes, *volumes]].to_dict("records")
         head = f"{group} (n = {rows[0]['n'] + rows[0]['n_missing']})"
         columns[head] = {_name(r): _cell(r) for r in rows}
     return pd.DataFrame(columns).rename_axis("characteristic").reset_index()
 
 
-def _column(people: pd.DataFrame, name: str) -> pd.Series:
-    return people[name] if name in people.columns else pd.Series(None, index=people.index, dtype=object)
+def _column(subjects: pd.DataFrame, name: str) -> pd.Series:
+    return subjects[name] if name in subjects.columns else pd.Series(None, index=subjects.index, dtype=object)
 
 
 def _share(sexes: pd.Series, sex: str) -> dict[str, object]:
@@ -86,7 +86,7 @@ def _share(sexes: pd.Series, sex: str) -> dict[str, object]:
     return {"n": n, "n_missing": len(sexes) - n, "count": count, "percent": 100 * count / n if n else math.nan}
 
 
-def _spread(values: pd.Series) -> dict[str, object]:
+def _mean_and_sd(values: pd.Series) -> dict[str, object]:
     n = int(values.count())
     return {"n": n, "n_missing": len(values) - n, "mean": float(values.mean()),
             "sd": float(values.std(ddof=1)) if n > 1 else math.nan}
@@ -97,11 +97,11 @@ def _name(row: dict[str, Any]) -> str:
 
 
 def _cell(row: dict[str, Any]) -> str:
-    lost = f"; {row['n_missing']} missing" if row["n_missing"] else ""
+    missing = f"; {row['n_missing']} missing" if row["n_missing"] else ""
     if not row["n"]:
         return "not known"
     if row["unit"]:
         places = 0 if row["unit"] == "mm3" else 1
         sd = "" if pd.isna(row["sd"]) else f" ({row['sd']:.{places}f})"
-        return f"{row['mean']:.{places}f}{sd}{lost}"
-    return f"{row['count']} ({row['percent']:.0f} %){lost}"
+        return f"{row['mean']:.{places}f}{sd}{missing}"
+    return f"{row['count']} ({row['percent']:.0f} %){missing}"

@@ -1,8 +1,8 @@
 """Which changes of single discs lie beyond measurement error. Stored tables in, verdicts out; fits nothing.
 
-The study's own repeated baseline scans speak first: they hold every fault of real scans, and true change from one
-day to the next besides, so theirs is the stricter limit. A study without any is judged by the errors that the network
-had on synthetic scans (`longitudinal.errors`), which know neither.
+The limit comes from the repeated baseline scans of the study where it has any: they contain every error of real scans,
+and true change from one day to the next, so theirs is the stricter limit. Otherwise it comes from the errors that the
+network made on synthetic scans (`longitudinal.error_model`), which contain neither.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bedrest.schemas import DETECTIONS, Col, Table
 from bedrest.tables.change import half_width
 from bedrest.vocabulary import ALL_LEVELS, LimitFrom, Status, Verdict
 
-OWN_ROW_SUBJECTS = 10  # with fewer, an SD of one level is too uncertain: that of all levels together is used
+MIN_SUBJECTS_OF_LEVEL = 10  # with fewer, an SD of one level is too uncertain: that of all levels together is used
 REPEATS_LEVEL = 0.95  # of a smallest detectable change, by its definition, whatever level the intervals have
 
 
@@ -49,10 +49,10 @@ class Limit:
 
 
 def smallest_detectable(repeatability: pd.DataFrame, *, source: str, level: str, measure: str = VOLUME.name) -> Limit:
-    """The study's own smallest detectable change of a disc: the one place that chooses it.
+    """The smallest detectable change of a disc in this study: the one place that chooses it.
 
-    A level's own row where it rests on `OWN_ROW_SUBJECTS` or more, else that of all levels together; failed rows do
-    not count. A rise is detectable from r = `sdc_percent` on, a fall from -100 r / (100 + r): the same factor down.
+    The row of the level where it rests on `MIN_SUBJECTS_OF_LEVEL` or more, else that of all levels; failed rows do not
+    count. A rise is detectable from r = `sdc_percent` on, a fall from -100 r / (100 + r): the same factor down.
 
     Parameters
     ----------
@@ -68,8 +68,8 @@ def smallest_detectable(repeatability: pd.DataFrame, *, source: str, level: str,
     usable = repeatability[(repeatability["source"] == source) & (repeatability["measure"] == measure)
                            & (repeatability["status"] != Status.FAILED)
                            & repeatability["sdc_percent"].notna()]
-    own = usable[(usable["level"] == level) & (usable["n_subjects"] >= OWN_ROW_SUBJECTS)]
-    chosen = own if len(own) else usable[usable["level"] == ALL_LEVELS]
+    of_level = usable[(usable["level"] == level) & (usable["n_subjects"] >= MIN_SUBJECTS_OF_LEVEL)]
+    chosen = of_level if len(of_level) else usable[usable["level"] == ALL_LEVELS]
     if chosen.empty:
         return Limit()
     rise = float(chosen["sdc_percent"].iloc[0])
@@ -170,12 +170,12 @@ def detection_counts(detections: pd.DataFrame) -> pd.DataFrame:
         Visits of a group in the order of their study day, its median over subjects.
     """
     rows = []
-    for (source, group, session), own in detections.groupby(["source", "group", "session"], sort=False):
-        found = own["verdict"].value_counts()
-        judged = own[own["verdict"] != Verdict.NOT_JUDGED]
+    for (source, group, session), discs in detections.groupby(["source", "group", "session"], sort=False):
+        counts = discs["verdict"].value_counts()
+        judged = discs[discs["verdict"] != Verdict.NOT_JUDGED]
         rows.append({"source": source, "group": group, "session": session,
-                     "study_day": float(own["study_day"].median()),
-                     **{v.value.replace(" ", "_"): int(found.get(v.value, 0)) for v in Verdict},
+                     "study_day": float(discs["study_day"].median()),
+                     **{v.value.replace(" ", "_"): int(counts.get(v.value, 0)) for v in Verdict},
                      "false_alarms_expected": float((1 - judged["confidence_level"]).sum())})
     first = {g: n for n, g in enumerate(dict.fromkeys(detections["group"]))}
     rows.sort(key=lambda r: (str(r["source"]), first[r["group"]], r["study_day"]))
@@ -196,11 +196,11 @@ def visit_changes(detections: pd.DataFrame) -> pd.DataFrame:
         `session`, `study_day`; discs with a change, their mean, smallest and largest change in per cent; how many rose,
         fell, stayed within error, were not judged.
     """
-    found = detections.groupby("session", sort=False)["change_percent"].agg(**{
+    changes = detections.groupby("session", sort=False)["change_percent"].agg(**{
         "discs compared": "count", "mean change (%)": "mean", "smallest (%)": "min", "largest (%)": "max"})
     counts = detection_counts(detections).drop(columns=["source", "group", "false_alarms_expected"])
-    return counts[["session", "study_day"]].merge(found, on="session").merge(counts.drop(columns="study_day"),
-                                                                             on="session")
+    return counts[["session", "study_day"]].merge(changes, on="session").merge(counts.drop(columns="study_day"),
+                                                                               on="session")
 
 
 def limit_words(detections: pd.DataFrame) -> str:
@@ -215,7 +215,7 @@ def limit_words(detections: pd.DataFrame) -> str:
     for limit_from, rows in judged.groupby("limit_from", sort=True):
         outside = 100 * (1 - rows["confidence_level"].iloc[0])
         sentences.append(
-            f"{len(rows)} change(s) of single discs were judged by {_SAID[LimitFrom(limit_from)]}: beyond error are "
+            f"{len(rows)} change(s) of single discs were judged by {_LIMITS[LimitFrom(limit_from)]}: beyond error are "
             f"rises above {_span(rows['limit_high_percent'])} % and falls below {_span(rows['limit_low_percent'])} %. "
             f"Of discs that do not change, {outside:.3g} % are expected to lie outside.")
     if lost := len(detections) - len(judged):
@@ -223,7 +223,7 @@ def limit_words(detections: pd.DataFrame) -> str:
     return " ".join(sentences)
 
 
-_SAID = {
+_LIMITS = {
     LimitFrom.REPEATS: "the smallest detectable change of this study's repeated baseline scans, in which "
                        "true change from day to day counts as error",
     LimitFrom.MODEL: "an error model found on synthetic scans, for want of repeated baseline scans (real scans have "

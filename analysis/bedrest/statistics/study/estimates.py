@@ -49,7 +49,7 @@ def contrasts_frame(models: Sequence[CohortModel], subjects: pd.DataFrame) -> pd
         for kind, detail in ((ModelKind.PRIMARY, ""), (ModelKind.JOINT, ALL_DISCS)):
             rows += family_rows([m for m in models if m.source == source and m.kind == kind],
                                 lambda m, groups: _contrast_rows(m, groups, subjects), detail=detail)
-    return typed_frame(({**row, "measure": VOLUME.name} for row in rows), CONTRASTS)
+    return typed_frame(rows, CONTRASTS)
 
 
 def family_rows(
@@ -96,8 +96,8 @@ def contrast_row(
     plan = model.plan
     pairs = {g: _with_both(model, g, session) for g in groups}
     row: Row = {
-        "formula": model.formula, "source": model.source, "level": model.level, "group": " - ".join(groups),
-        "reference_session": plan.reference_session, "session": session,
+        "formula": model.formula, "source": model.source, "measure": VOLUME.name, "level": model.level,
+        "group": " - ".join(groups), "reference_session": plan.reference_session, "session": session,
         "n": int(model.frame.loc[model.frame["group"].isin(groups), "subject"].nunique()),
         "n_pairs": sum(len(p) for p in pairs.values()),
         "n_missing": int(subjects["group"].isin(groups).sum()) - sum(len(p) for p in pairs.values()),
@@ -162,8 +162,8 @@ def _effect(model: CohortModel, comparison: Comparison, session: str) -> Row:
 
 def marginal_means_frame(models: Sequence[CohortModel]) -> pd.DataFrame:
     """Model means of volume, as in `schemas.MARGINAL_MEANS`; `all` is the geometric mean over levels."""
-    return typed_frame(({**_mean_row(m, group, session), "measure": VOLUME.name} for m in models
-                        for group in m.plan.groups for session in m.plan.sessions), MARGINAL_MEANS)
+    return typed_frame([_mean_row(m, group, session) for m in models for group in m.plan.groups
+                        for session in m.plan.sessions], MARGINAL_MEANS)
 
 
 def _mean_row(model: CohortModel, group: str, session: str) -> Row:
@@ -172,7 +172,7 @@ def _mean_row(model: CohortModel, group: str, session: str) -> Row:
     weights = (model.design.mean(session=session, **model.cell(group)) if estimable and model.design is not None
                else None)
     row: Row = {
-        "source": model.source, "level": model.level, "group": group, "session": session,
+        "source": model.source, "measure": VOLUME.name, "level": model.level, "group": group, "session": session,
         "n": int(model.frame.loc[in_group & (model.frame["session"] == session), "subject"].nunique()),
         "confidence_level": model.plan.confidence_level}
     if weights is None or model.tests is None:

@@ -19,9 +19,8 @@ from bedrest.io.tables.frames import typed_frame
 from bedrest.measure.registry import VOLUME
 from bedrest.schemas import SENSITIVITY
 from bedrest.statistics.estimators.bootstrap import cluster_bootstrap
-from bedrest.statistics.estimators.mean_tests import MeanTest
 from bedrest.statistics.estimators.resampling import permutation_test, sign_flip_test
-from bedrest.statistics.estimators.t_tests import one_sample_t, welch_t
+from bedrest.statistics.estimators.t_tests import MeanTest, one_sample_t, welch_t
 from bedrest.statistics.study.cohort_models import CohortModel, joint_model, level_model
 from bedrest.statistics.study.estimates import contrasts_frame
 from bedrest.statistics.study.families import Row, family_units, holm
@@ -77,7 +76,7 @@ def sensitivity_frame(
     frames = [change_score_frame(study.change, study.subjects, test=test, plan=plan, resampling=resampling)
               for test in SCORE_TESTS]
     frames += [mixedlm_contrasts(mixedlm, study.subjects), _without_flagged(models, study.subjects)]
-    return typed_frame([{**r, "measure": VOLUME.name} for f in frames for r in f.to_dict("records")], SENSITIVITY)
+    return typed_frame([r for f in frames for r in f.to_dict("records")], SENSITIVITY)
 
 
 def change_score_frame(
@@ -122,7 +121,7 @@ def change_score_frame(
                     for unit in units for session in sessions for level in family_levels
                 ]
                 rows += holm(tests, family, detail=f"{detail}: {test.name}")
-    return typed_frame(({**row, "measure": VOLUME.name} for row in rows), SENSITIVITY)
+    return typed_frame(rows, SENSITIVITY)
 
 
 def _check(change: pd.DataFrame, subjects: pd.DataFrame) -> None:
@@ -149,7 +148,7 @@ def _row(
     between = len(samples) - 1
     return {
         "analysis": test.descriptions[between], "formula": ("change in % ~ 1", "change in % ~ group")[between],
-        "source": source, "level": level, "group": " - ".join(groups),
+        "source": source, "measure": VOLUME.name, "level": level, "group": " - ".join(groups),
         "reference_session": plan.reference_session, "session": session, "n": n, "n_pairs": n,
         "n_missing": sum(s.n_missing for s in samples), "confidence_level": plan.confidence_level,
         **_columns(result),

@@ -1,6 +1,6 @@
 """A change table -> one number a subject for each source, level and visit.
 
-Knows nothing of tests. The subject is the unit: the seven discs of one person are not seven observations.
+The subject is the unit: the seven discs of one subject are not seven observations. Must not know tests.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bedrest.vocabulary import ALL_LEVELS, LEVELS, Status
 
 @dataclass(frozen=True)
 class Sample:
-    """What the subjects of one group bring to one test.
+    """The values of one group for one test.
 
     Attributes
     ----------
@@ -53,11 +53,11 @@ def subject_changes(change: pd.DataFrame) -> pd.DataFrame:
     single = usable[["source", "subject", "session", "level", "change_percent"]].assign(
         n_flagged=(usable["status"] == Status.FLAGGED).astype(int), n_levels=1
     )
-    person = ["source", "subject"]
-    visits = single.groupby(person)["session"].transform("nunique")
-    kept = single[single.groupby([*person, "level"])["session"].transform("nunique") == visits]
+    by_subject = ["source", "subject"]
+    visits = single.groupby(by_subject)["session"].transform("nunique")
+    kept = single[single.groupby([*by_subject, "level"])["session"].transform("nunique") == visits]
     mean = (
-        kept.groupby([*person, "session"], sort=False)
+        kept.groupby([*by_subject, "session"], sort=False)
         .agg(change_percent=("change_percent", "mean"), n_flagged=("n_flagged", "sum"), n_levels=("level", "size"))
         .reset_index()
         .assign(level=ALL_LEVELS)
@@ -85,7 +85,7 @@ def sample(changes: pd.DataFrame, members: Sequence[str], *, source: str, level:
     flagged = int((rows["n_flagged"] > 0).sum())
     if flagged:
         notes.append(f"{flagged} of {len(rows)} subjects bring a flagged disc")
-    partial = int((rows["n_levels"] < rows["n_expected"]).sum()) if level == ALL_LEVELS else 0
-    if partial:
-        notes.append(f"{partial} of {len(rows)} subjects bring fewer than {rows['n_expected'].max()} discs")
+    incomplete = int((rows["n_levels"] < rows["n_expected"]).sum()) if level == ALL_LEVELS else 0
+    if incomplete:
+        notes.append(f"{incomplete} of {len(rows)} subjects bring fewer than {rows['n_expected'].max()} discs")
     return Sample(tuple(rows["change_percent"]), len(members) - len(rows), tuple(notes))

@@ -51,8 +51,8 @@ def group_means(measures: pd.DataFrame, *, confidence_level: float = 0.95) -> pd
     """
     named = measures[measures["level"].isin(LEVELS)]
     rows = []
-    for (source, group, session, level), own in named.groupby(["source", "group", "session", "level"], sort=False):
-        usable = own.loc[own["status"] != Status.FAILED, "volume_mm3"].dropna().to_numpy(dtype=np.float64)
+    for (source, group, session, level), discs in named.groupby(["source", "group", "session", "level"], sort=False):
+        usable = discs.loc[discs["status"] != Status.FAILED, "volume_mm3"].dropna().to_numpy(dtype=np.float64)
         n = usable.size
         mean = float(usable.mean()) if n else math.nan
         sd = float(usable.std(ddof=1)) if n > 1 else math.nan
@@ -62,8 +62,8 @@ def group_means(measures: pd.DataFrame, *, confidence_level: float = 0.95) -> pd
                 "source": source,
                 "group": group,
                 "session": session,
-                "study_day": float(own["study_day"].median()),
-                "phase": str(own["phase"].iloc[0]),
+                "study_day": float(discs["study_day"].median()),
+                "phase": str(discs["phase"].iloc[0]),
                 "level": level,
                 "n": n,
                 "mean_mm3": mean,
@@ -111,14 +111,14 @@ def absolute_change_means(change: pd.DataFrame) -> pd.DataFrame:
     days = named.groupby("session")["study_day"].median().sort_values()
     rows = []
     for by, names in (("level", LEVELS), ("subject", sorted(set(named["subject"])))):
-        there = set(named.groupby([by, "session", "source"]).groups)
-        own = usable.groupby([by, "session", "source"])["percent"].agg(["size", "mean", "std"]).to_dict("index")
+        measured = set(named.groupby([by, "session", "source"]).groups)
+        means = usable.groupby([by, "session", "source"])["percent"].agg(["size", "mean", "std"]).to_dict("index")
         for name, session, source in product(names, days.index, dict.fromkeys(named["source"])):
-            if (name, session, source) not in there:
+            if (name, session, source) not in measured:
                 continue
-            found = own.get((name, session, source), {"size": 0, "mean": math.nan, "std": math.nan})
-            rows.append({"by": by, "name": name, "session": session, "source": source, "n": found["size"],
-                         "mean_absolute_percent": found["mean"], "sd_percent": found["std"]})
+            row = means.get((name, session, source), {"size": 0, "mean": math.nan, "std": math.nan})
+            rows.append({"by": by, "name": name, "session": session, "source": source, "n": row["size"],
+                         "mean_absolute_percent": row["mean"], "sd_percent": row["std"]})
     return typed_frame(rows, ABSOLUTE_CHANGE)
 
 
@@ -135,10 +135,10 @@ def change_bands(change: pd.DataFrame) -> pd.DataFrame:
     """
     usable = change[(change["status"] != Status.FAILED) & change["change_percent"].notna()]
     rows = []
-    for (source, group, session, level), own in usable.groupby(["source", "group", "session", "level"], sort=False):
-        mean, sd = own["change_percent"].mean(), own["change_percent"].std(ddof=1)
+    for (source, group, session, level), discs in usable.groupby(["source", "group", "session", "level"], sort=False):
+        mean, sd = discs["change_percent"].mean(), discs["change_percent"].std(ddof=1)
         rows.append({"source": source, "group": group, "session": session,
-                     "study_day": float(own["study_day"].median()), "level": level, "n": len(own),
+                     "study_day": float(discs["study_day"].median()), "level": level, "n": len(discs),
                      "mean_percent": mean, "low_percent": mean - sd, "high_percent": mean + sd})
     return typed_frame(rows, CHANGE_BANDS)
 
