@@ -88,7 +88,7 @@ display(show.table(detection_counts(detections).drop(columns="source"), DETECTIO
 
 # %% [markdown]
 # ## Why discs failed or are doubtful
-# Each reason with how often it was given, numbers in it left out. Every single case is in tables/failures.csv.
+# How often each finding was made, with the sentence of one case. Every single case is in tables/failures.csv.
 
 # %%
 display(show.table(failure_counts(results.read(schemas.FAILURES)), decimals={"cases": 0},

@@ -16,9 +16,9 @@ from bedrest.io.results import StudyResults
 from bedrest.settings import load_study
 from bedrest.vocabulary import LEVEL_OF_LABEL
 from bedrest.workflow import job
-from bedrest.workflow.events import EVENTS, NewLines, beginning
 from bedrest.workflow.fingerprints import write_fingerprints
 from bedrest.workflow.order import record_of
+from bedrest.workflow.progress.events import EVENTS, NewLines, beginning
 from bedrest.workflow.records import outdated
 from bedrest.workflow.run import SNAKEFILE, ExecutionOptions, prepare, write_config
 

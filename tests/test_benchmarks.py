@@ -135,8 +135,8 @@ def test_a_missing_disc_counts_as_dice_0_and_a_wrong_level():
 
 def measured(session: str, volumes: dict[str, float], source: str) -> pd.DataFrame:
     visit = VisitKey("sub-01", "bed rest", session, -1 if session == "ses-1" else 60, "baseline")
-    return measures_frame([DiscMeasure(lv, LABEL_OF_LEVEL[lv], {"volume_mm3": v}) for lv, v in volumes.items()], visit=visit,
-                          source=source)
+    discs = [DiscMeasure(lv, LABEL_OF_LEVEL[lv], {"volume_mm3": v}) for lv, v in volumes.items()]
+    return measures_frame(discs, visit=visit, source=source)
 
 
 def test_bias_and_change_by_hand():

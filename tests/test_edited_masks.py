@@ -345,7 +345,8 @@ def test_levels_csv_keeps_identifiers_as_text_and_lies_beside_the_study_or_where
 
 
 def disc(level: str, volume_mm3: float) -> DiscMeasure:
-    return DiscMeasure(level, 1, {"volume_mm3": volume_mm3, "volume_single_mm3": volume_mm3, "n_voxels": int(volume_mm3)})
+    return DiscMeasure(level, 1, {"volume_mm3": volume_mm3, "volume_single_mm3": volume_mm3,
+                                  "n_voxels": int(volume_mm3)})
 
 
 def visit(session: str, volume_mm3: float, origin: str, *, source: str = "automatic") -> pd.DataFrame:

@@ -134,7 +134,7 @@ def through(folder: Path, scan: Scan, *, ending: str = ".nii", dtype: type | Non
     result = run_engine(load_weights(), read, device="cpu")
     named = {f.label: f.name for f in result.segmented}
     discs = measure_discs(result.discs, named, {}, probability=result.disc_probability)
-    frame = pd.DataFrame({"level": [d.level for d in discs], "volume_mm3": [d.volume_mm3 for d in discs],
+    frame = pd.DataFrame({"level": [d.level for d in discs], "volume_mm3": [d["volume_mm3"] for d in discs],
                           "status": [str(f.status) for f in result.segmented],
                           "doubts": [reason(d.findings) for d in discs]})
     return frame.set_index("level")

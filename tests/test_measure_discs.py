@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from bedrest.anatomy.levels import parse_levels
 from bedrest.errors import BedrestError, GeometryError
+from bedrest.findings import FindingCode
 from bedrest.measure.discs import DiscMeasure, measure_discs
 from bedrest.measure.quality import spacing_looks_permuted, unknown_labels
 from bedrest.types import Grid, LabelMap, Volume
@@ -181,7 +182,7 @@ def test_permuted_header_keeps_volume_and_drops_shape() -> None:
     found = measure_one(discs)
     assert found["volume_mm3"] == pytest.approx(95 * 30 * 7 * 4.4 * 0.43**2)
     assert found.status == Status.FLAGGED
-    assert reason(found.findings).startswith("header spacing looks permuted: volumes hold, heights and diameters do not")
+    assert found.findings[-1].code == FindingCode.SPACING_PERMUTED
     assert all(map(math.isnan, (found["height_mean_mm"], found["diameter_ap_mm"], found.position.centre_mm[0])))
 
 

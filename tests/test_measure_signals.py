@@ -138,7 +138,8 @@ def test_scaling_cancels_and_a_field_along_the_spine_to_a_per_cent() -> None:
     assert seen[SIGNALS[W].name] == pytest.approx(150 * 3.7 * 1.44)
     for c in (W, F, IP):
         # The medians stand for the bodies' middles, 11.5 voxels on either side; L4 is 12 % brighter than L5.
-        assert seen[NORMALISED[c].name] / clean[NORMALISED[c].name] == pytest.approx(1.44 / ((100 * 1.21 + 112 * 1.67) / 212), 1e-5)
+        ratio = seen[NORMALISED[c].name] / clean[NORMALISED[c].name]
+        assert ratio == pytest.approx(1.44 / ((100 * 1.21 + 112 * 1.67) / 212), 1e-5)
         assert seen[NORMALISED[c].name] == pytest.approx(clean[NORMALISED[c].name], rel=0.01)
     assert seen["fat_fraction"] == pytest.approx(clean["fat_fraction"], rel=1e-5)
 

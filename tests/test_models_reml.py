@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from bedrest.errors import ModelError
+from bedrest.statistics.estimators.compound_symmetry import HeterogeneousCompoundSymmetry
 from bedrest.statistics.estimators.covariance import (
-    HeterogeneousCompoundSymmetry,
     LinearCovariance,
     random_term,
     residual_terms,
@@ -272,7 +272,8 @@ def test_unit_and_order_of_rows_change_nothing_but_the_unit(seed, factor):
 
 
 def test_the_gradient_is_that_of_the_likelihood(cohort, rng):
-    from bedrest.statistics.estimators.reml import _deviance, _layouts
+    from bedrest.statistics.estimators.layouts import gather_layouts
+    from bedrest.statistics.estimators.reml import _deviance
 
     d = cohort.reset_index(drop=True)
     design = make_design("session * group + level", d[["session", "group", "level"]],
@@ -284,8 +285,8 @@ def test_the_gradient_is_that_of_the_likelihood(cohort, rng):
     for structure, rows in ((linear, d.index.to_numpy()),
                             (HeterogeneousCompoundSymmetry(codes[single], FACTORS["session"]), single)):
         y, own_x = d["y"].to_numpy()[rows] / 10, np.unique(design.x[rows], axis=1)
-        lays = _layouts(y, own_x[:, np.linalg.qr(own_x)[1].diagonal().round(9) != 0], d["subject"].to_numpy()[rows],
-                        structure)
+        lays = gather_layouts(y, own_x[:, np.linalg.qr(own_x)[1].diagonal().round(9) != 0],
+                              d["subject"].to_numpy()[rows], structure)
         theta = structure.start(0.4) + rng.normal(0, 0.1, len(structure.names))
         value, gradient = _deviance(structure.natural(theta), structure, lays)
         ours = structure.jacobian(theta).T @ gradient

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 from bedrest.io.terminal import quiet
-from bedrest.workflow import progress
-from bedrest.workflow.events import DIED, EVENTS, Event, NewLines, Translator, append, beginning
-from bedrest.workflow.progress import Bars, JsonLog, Lines
-from bedrest.workflow.watch import Watched, watch
+from bedrest.workflow.progress import display
+from bedrest.workflow.progress.display import Bars, JsonLog, Lines
+from bedrest.workflow.progress.events import DIED, EVENTS, Event, NewLines, Translator, append, beginning
+from bedrest.workflow.progress.watch import Watched, watch
 
+SNAKEMAKE = [sys.executable, "-m", "bedrest.workflow.progress.snakemake_events", "--cores", "1"]
 # What two subjects' stages and Snakemake append, s2's change breaks down; of the page nothing was heard any more.
 APPENDED = [
     {"event": "run_info", "rules": {"subject": 2, "tables": 1, "page": 1, "all": 1, "total": 5}},
@@ -93,7 +94,7 @@ def test_the_log_is_a_copy_and_reasons_name_stage_and_subject(tmp_path):
 
 def test_what_is_appended_last_is_shown_although_the_process_has_ended(tmp_path):
     beginning(tmp_path)
-    code = ("from pathlib import Path\nfrom bedrest.workflow.events import Event, append\n"
+    code = ("from pathlib import Path\nfrom bedrest.workflow.progress.events import Event, append\n"
             f"append(Path({str(tmp_path)!r}), Event('started', 'tables'))")
     assert run_python(code, tmp_path).redone == {"tables": 1}
 
@@ -121,7 +122,7 @@ def test_a_log_gets_a_line_for_each_stage_that_ended_for_all_and_each_failure():
 
 def test_where_nothing_ends_a_line_says_what_is_at_work_every_ten_seconds(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(display.time, "monotonic", lambda: now[0])
     out = io.StringIO()
     lines = Lines(out, began=now[0], last_line=now[0])
 
@@ -160,8 +161,7 @@ def test_snakemakes_own_events_reach_the_file(tmp_path):
         'rule all:\n    input: "a.page", "b.page"\nrule page:\n    output: "{page}.page"\n'
         '    shell: "[ {wildcards.page} = a ] && touch {output}"\n')
     (tmp_path / "work").mkdir()
-    ran = subprocess.run([sys.executable, "-m", "bedrest.workflow.snakemake_events", "--cores", "1", "--keep-going"],
-                         cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    ran = subprocess.run([*SNAKEMAKE, "--keep-going"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert ran.returncode == 1 and "Error in rule page" in ran.stderr
     assert list(NewLines(tmp_path / EVENTS)) == [
         {"event": "run_info", "rules": {"page": 2, "all": 1, "total": 3}},
@@ -173,8 +173,7 @@ def test_snakemake_ends_although_nobody_reads_what_it_prints(tmp_path):
     (tmp_path / "Snakefile").write_text('rule all:\n    input: "a"\nrule page:\n    output: "a"\n'
                                         '    shell: "sleep 2; false"\n')
     (tmp_path / "work").mkdir()
-    process = subprocess.Popen([sys.executable, "-m", "bedrest.workflow.snakemake_events", "--cores", "1"],
-                               cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(SNAKEMAKE, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     while b"Execute" not in process.stdout.readline():
         assert process.poll() is None
     process.stdout.close()

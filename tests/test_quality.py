@@ -106,7 +106,7 @@ def spine_of(**changes: dict) -> list[DiscMeasure]:
                    "signal_water": 160.0, "signal_fat": 16.0, "signal_t2": 100.0, "signal_water_normalised": 1.6,
                    "signal_fat_normalised": 0.16, "signal_t2_normalised": 0.45, "fat_fraction": 0.09}
         change = dict(changes.get(level.replace("-", ""), {}))
-        fields = {name: change.pop(name) for name in ("position", "status", "reason") if name in change}
+        fields = {name: change.pop(name) for name in ("position", "findings") if name in change}
         disc = DiscMeasure(level, label, healthy | change, DiscPosition((0, 0, CLOSE * label)))
         out.append(replace(disc, **fields))
     return out

@@ -6,7 +6,7 @@ import pytest
 from bedrest.errors import ManyProblems, StudyError
 from bedrest.settings import Study, load_study
 
-from docs.generate import columns_page, study_keys, study_schema
+from docs.generate import columns_page, finding_codes_page, study_keys, study_schema
 
 DOCS = Path(__file__).parents[1] / "data_manifest"
 GOOD = """
@@ -121,5 +121,6 @@ def test_the_example_of_the_readme_loads(load):
 def test_generated_pages_are_up_to_date():
     remedy = "run docs/generate.py, see its docstring"
     assert (DOCS / "columns.md").read_text() == columns_page(), remedy
+    assert (DOCS / "finding_codes.md").read_text() == finding_codes_page(), remedy
     assert (DOCS / "study.schema.json").read_text() == study_schema(), remedy
     assert (DOCS / "study_keys.md").read_text() == study_keys(), remedy

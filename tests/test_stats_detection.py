@@ -30,17 +30,19 @@ from bedrest.vocabulary import LEVELS
 REPEATS, MODEL = "repeated scans of this study", "error model"
 
 
-def change_row(percent: float, *, se: float = math.nan, subject: str = "s1", session: str = "ses-2", **told) -> dict:
+def change_row(percent: float, *, se: float = math.nan, subject: str = "s1", session: str = "ses-2", **values) -> dict:
     row = {"subject": subject, "group": "rest", "level": "L4-L5", "source": "automatic", "measure": "volume_mm3",
-           "unit": "mm3", "reference_session": "ses-1", "session": session, "study_day": 60.0, "phase": "bed_rest", "mask_origin": "automatic",
-           "mask_origin_reference": "automatic", "change_percent": percent, "se_percent": se,
+           "unit": "mm3", "reference_session": "ses-1", "session": session, "study_day": 60.0, "phase": "bed_rest",
+           "mask_origin": "automatic", "mask_origin_reference": "automatic", "change_percent": percent,
+           "se_percent": se,
            "confidence_level": 0.95, "status": "ok", "reason": ""}
-    return {**row, **told}
+    return {**row, **values}
 
 
 def repeat_row(level: str, sdc: float, *, subjects: int = 12, source: str = "automatic", status: str = "ok") -> dict:
     return {"source": source, "measure": "volume_mm3", "level": level, "n_subjects": subjects,
-            "n_values": 2 * subjects, "n_left_out": 0, "sdc_percent": sdc, "confidence_level": 0.95, "method": "m", "status": status, "reason": ""}
+            "n_values": 2 * subjects, "n_left_out": 0, "sdc_percent": sdc, "confidence_level": 0.95, "method": "m",
+            "status": status, "reason": ""}
 
 
 def detections(changes: list[dict], repeats: list[dict] | None = None, *, level: float = 0.95) -> pd.DataFrame:

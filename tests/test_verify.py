@@ -16,8 +16,9 @@ from bedrest.io.checksums import FileCheck, FileState, check_files, compare_resu
 from bedrest.io.files import sha256_of
 from bedrest.io.machine import machine_state
 from bedrest.io.tables.typed_csv import read_table, write_table
+from bedrest.stages.provenance import PACKAGES
 from bedrest.workflow import verify
-from bedrest.workflow.provenance import PACKAGES, RunRecord, note_run, write_program, write_provenance
+from bedrest.workflow.provenance import RunRecord, note_run, write_program, write_provenance
 from bedrest.workflow.run import RunOutcome
 
 

@@ -67,7 +67,7 @@ class Status(StrEnum):
     FAILED = "failed"  # not measured; every value is missing
 
 
-class Stage(StrEnum):
+class FindingStage(StrEnum):
     """Where in the analysis a finding was raised, in the order of the work."""
 
     INPUT = "input"

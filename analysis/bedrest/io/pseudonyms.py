@@ -23,7 +23,7 @@ from bedrest.findings import Finding, encode
 from bedrest.io.tables.finding_cells import findings_of
 from bedrest.io.tables.typed_csv import read_table, write_table
 from bedrest.schemas import FAILURES, INPUT_PROBLEMS, PSEUDONYMS, SUBJECTS, Table
-from bedrest.vocabulary import Stage
+from bedrest.vocabulary import FindingStage
 
 HIDDEN_FILE, HIDDEN_REASON = "(a file of the study)", "a problem with the input; the study's own pages tell which"
 # What tells a person beside the name: columns of one's own, clock times, checksums of images.
@@ -122,7 +122,7 @@ class Pseudonyms:
         if "sha256" in out:
             out["sha256"] = ""
         if table is INPUT_PROBLEMS or table is FAILURES:
-            quotes = out["stage"] == Stage.INPUT if "stage" in out else pd.Series(True, index=out.index)
+            quotes = out["stage"] == FindingStage.INPUT if "stage" in out else pd.Series(True, index=out.index)
             out["reason"], out["findings"] = out["reason"].mask(quotes, HIDDEN_REASON), out["findings"].mask(quotes, "")
         if "findings" in out:
             out["findings"] = [encode(self._hidden(f) for f in findings) for findings in findings_of(out)]

@@ -42,7 +42,7 @@ def check_disc(mask: NDArray[np.bool_], box: Box, grid: Grid, geometry: DiscGeom
     volume_mm3 = float(mask.sum()) * grid.voxel_volume_mm3
     if not _VOLUME_MM3[0] <= volume_mm3 <= _VOLUME_MM3[1]:
         doubts.append(Finding(FindingCode.VOLUME_IMPLAUSIBLE, {
-            "volume_mm3": volume_mm3, "low_mm3": _VOLUME_MM3[0], "high_mm3": _VOLUME_MM3[1]}))
+            "value_mm3": volume_mm3, "low_mm3": _VOLUME_MM3[0], "high_mm3": _VOLUME_MM3[1]}))
     if geometry is not None:
         doubts.extend(_shape_doubts(geometry))
     return doubts

@@ -76,7 +76,7 @@ def _volume_doubts(disc: DiscMeasure, discs: Sequence[DiscMeasure]) -> list[Find
     if VOLUME_RATIO[0] <= ratio <= VOLUME_RATIO[1] or np.isnan(ratio):
         return []
     return [Finding(FindingCode.VOLUME_OUT_OF_LINE, {
-        "volume_mm3": disc[VOLUME.name], "ratio": ratio, "name": disc.level, "low": VOLUME_RATIO[0],
+        "value_mm3": disc[VOLUME.name], "ratio": ratio, "name": disc.level, "low": VOLUME_RATIO[0],
         "high": VOLUME_RATIO[1]})]
 
 
@@ -93,7 +93,7 @@ def _signal_doubts(disc: DiscMeasure, discs: Sequence[DiscMeasure]) -> list[Find
     fat_fraction = disc[FAT_FRACTION.name]
     if fat_fraction > HIGHEST_FAT_FRACTION:
         doubts.append(Finding(FindingCode.FAT_FRACTION_HIGH, {
-            "fat_fraction": fat_fraction, "high": HIGHEST_FAT_FRACTION}))
+            "fraction": fat_fraction, "high": HIGHEST_FAT_FRACTION}))
     return doubts
 
 

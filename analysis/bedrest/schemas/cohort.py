@@ -5,7 +5,7 @@ from __future__ import annotations
 from bedrest.schemas import columns as col
 from bedrest.schemas.columns import num
 from bedrest.schemas.table import Col, Table
-from bedrest.vocabulary import QcVerdict, Stage
+from bedrest.vocabulary import FindingStage, QcVerdict
 
 FLOW = Table("flow", "subjects left at each step, one row per group and visit", (
     col.GROUP, col.SESSION,
@@ -45,7 +45,7 @@ QC = Table("qc", "one row per subject and planned visit: quality of its automati
 ), ("subject", "session"))
 
 FAILURES = Table("failures", "everything that went wrong or is doubtful, one row a place", (
-    Col("stage", "str", "the first stage that spoke against it", values=tuple(Stage)),
+    Col("stage", "str", "the first stage that spoke against it", values=tuple(FindingStage)),
     Col("subject", "str", "subject", required=False),
     Col("session", "str", "session", required=False),
     Col("level", "str", "disc, if it concerns one", required=False),

@@ -17,7 +17,7 @@ from bedrest.io.tables.finding_cells import findings_of
 from bedrest.io.tables.frames import text, typed_frame
 from bedrest.schemas import FAILURES
 from bedrest.tables.pairs import doubts_of
-from bedrest.vocabulary import MaskOrigin, Source, Stage, Status
+from bedrest.vocabulary import FindingStage, MaskOrigin, Source, Status
 
 _WEIGHT = {Status.OK.value: 0, Status.FLAGGED.value: 1, Status.FAILED.value: 2}
 _READ = ("subject", "session", "reference_session", "found", "level", "source", "status")
@@ -64,7 +64,7 @@ class _Ledger:
     def covers(self, status: str, places: Iterable[Place]) -> bool:
         return any(_WEIGHT[self.known(p)] >= _WEIGHT[status] for p in places)
 
-    def add(self, stage: Stage, place: Place, *, status: str, findings: Iterable[Finding]) -> None:
+    def add(self, stage: FindingStage, place: Place, *, status: str, findings: Iterable[Finding]) -> None:
         """List a place; one that is listed already takes the worse status and the findings that are new."""
         own = [replace(f, source=place.source) if place.source == Source.REFERENCE else f for f in findings]
         if place in self.at:
@@ -75,7 +75,7 @@ class _Ledger:
         self.at[place] = len(self.rows)
         self.list_(stage, place, status=status, findings=own)
 
-    def list_(self, stage: Stage, place: Place, *, status: str, findings: Iterable[Finding]) -> None:
+    def list_(self, stage: FindingStage, place: Place, *, status: str, findings: Iterable[Finding]) -> None:
         """List a place that hides nothing of what later stages have to say of it."""
         self.rows.append({"stage": stage.value, "subject": place.subject, "session": place.session,
                           "level": place.level, "status": status, "findings": tuple(findings)})
@@ -114,18 +114,18 @@ def failures_frame(
         for finding in row.findings:
             if finding not in problems.setdefault(row.place(), []):
                 problems[row.place()].append(finding)
-                ledger.list_(Stage.INPUT, row.place(), status=Status.FAILED.value, findings=[finding])
+                ledger.list_(FindingStage.INPUT, row.place(), status=Status.FAILED.value, findings=[finding])
     for row in _not_ok(scan_records):
         place = row.place(source=Source.AUTOMATIC)
         if all(f in problems.get(place, []) for f in row.findings):
             ledger.at[place] = _listed_at(ledger, place, row.findings[0])
             continue
-        ledger.add(Stage.SEGMENT, place, status=row.status, findings=row.findings)
+        ledger.add(FindingStage.SEGMENT, place, status=row.status, findings=row.findings)
     for row in _not_ok(renames):
         # A name that was set for an absent disc hides nothing of a disc of that name.
-        ledger.list_(Stage.LEVELS, row.place()._replace(level=row.cells["found"]), status=row.status,
+        ledger.list_(FindingStage.LEVELS, row.place()._replace(level=row.cells["found"]), status=row.status,
                      findings=row.findings)
-    for stage, frame in ((Stage.SEGMENT, findings), (Stage.MEASURE, measures)):
+    for stage, frame in ((FindingStage.SEGMENT, findings), (FindingStage.MEASURE, measures)):
         for row in _not_ok(frame):
             # A doubt may add a finding to a doubt; a failure that is known to have failed has nothing to add, nor has
             # anything after its whole visit has failed.
@@ -133,11 +133,11 @@ def failures_frame(
                 ledger.add(stage, row.place(), status=row.status, findings=row.findings)
     for row in _not_ok(accuracy):
         if not ledger.covers(row.status, [row.place(source=s) for s in Source]):
-            ledger.add(Stage.EVALUATE, row.place(), status=row.status, findings=row.findings)
+            ledger.add(FindingStage.EVALUATE, row.place(), status=row.status, findings=row.findings)
     for row in _not_ok(change):
         before = row.place(session=row.cells["reference_session"])
         if not ledger.covers(row.status, [row.place(), before]):
-            ledger.add(Stage.CHANGE, row.place(), status=row.status, findings=row.findings)
+            ledger.add(FindingStage.CHANGE, row.place(), status=row.status, findings=row.findings)
     return typed_frame(ledger.rows, FAILURES)
 
 
@@ -198,7 +198,7 @@ def excluded_frame(problems: pd.DataFrame, *, analysed: Sequence[str]) -> pd.Dat
         Subjects of the analysis, whose own problems their slices hold.
     """
     left_out = problems[~problems["subject"].isin(list(analysed))]
-    rows = ({"stage": Stage.INPUT.value, "subject": subject, "session": session, "status": Status.FAILED.value,
+    rows = ({"stage": FindingStage.INPUT.value, "subject": subject, "session": session, "status": Status.FAILED.value,
              "findings": findings}
             for subject, session, findings in zip(left_out["subject"], left_out["session"], findings_of(left_out),
                                                   strict=True))

@@ -72,7 +72,7 @@ class Volumes:
         if status == Status.FAILED:
             return failed(*doubts_of(status, findings))
         if not (math.isfinite(volume) and volume > 0):
-            return failed(Finding(FindingCode.NO_USABLE_VOLUME, {"volume_mm3": volume}))
+            return failed(Finding(FindingCode.NO_USABLE_VOLUME, {"value_mm3": volume}))
         return Side(volume, status, _placed(doubts_of(status, findings), session, source), single, repeat_sd)
 
 

@@ -11,9 +11,10 @@ from bedrest.findings import Finding
 from bedrest.io.tables.finding_cells import findings_of
 from bedrest.io.tables.frames import text, typed_frame
 from bedrest.schemas import QC
-from bedrest.vocabulary import LEVELS, QcVerdict, Source, Stage, Status
+from bedrest.vocabulary import LEVELS, FindingStage, QcVerdict, Source, Status
 
-_STAGES = (Stage.INPUT, Stage.SEGMENT, Stage.LEVELS, Stage.MEASURE)  # later ones speak of a change, not of a visit
+# Later ones speak of a change, not of a visit.
+_STAGES = (FindingStage.INPUT, FindingStage.SEGMENT, FindingStage.LEVELS, FindingStage.MEASURE)
 
 
 def qc_frame(*, subjects: pd.DataFrame, sessions: pd.DataFrame, measures: pd.DataFrame, failures: pd.DataFrame,

@@ -21,9 +21,9 @@ from bedrest.pages.reports import study_pages
 from bedrest.settings import load_study
 from bedrest.stages.registry import JOBS, NAMES, stage
 from bedrest.stages.stage import Job
-from bedrest.workflow.events import Event, append
 from bedrest.workflow.locks import at_work
 from bedrest.workflow.order import reads_of, record_of
+from bedrest.workflow.progress.events import Event, append
 from bedrest.workflow.records import checksum, recorded
 
 

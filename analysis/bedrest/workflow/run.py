@@ -33,12 +33,12 @@ from bedrest.schemas import Table
 from bedrest.settings import Study
 from bedrest.stages.registry import JOBS, SUBJECT_STAGES, stage
 from bedrest.stages.stage import Scope
-from bedrest.workflow.events import EVENTS, NewLines, Translator, beginning
 from bedrest.workflow.fingerprints import write_fingerprints
 from bedrest.workflow.order import reads_of_job, record_of
-from bedrest.workflow.progress import JsonLog, display_here
+from bedrest.workflow.progress.display import JsonLog, display_here
+from bedrest.workflow.progress.events import EVENTS, NewLines, Translator, beginning
+from bedrest.workflow.progress.watch import watch
 from bedrest.workflow.records import outdated
-from bedrest.workflow.watch import watch
 
 SNAKEFILE = shipped("pipelines/Snakefile")
 PROFILES = shipped("pipelines/profiles")
@@ -179,7 +179,7 @@ def _path() -> str:
 def snakemake_command(folder: Path, *, cores: int, profile: Path | None = None) -> list[str]:
     """The command that runs the workflow in an output folder: on this machine, or where a profile says."""
     where = ["--profile", str(profile)] if profile else ["--cores", str(cores), "--resources", "gpu=1"]
-    return [sys.executable, "-m", "bedrest.workflow.snakemake_events", "--snakefile", str(SNAKEFILE),
+    return [sys.executable, "-m", "bedrest.workflow.progress.snakemake_events", "--snakefile", str(SNAKEFILE),
             "--directory", str(folder), "--configfile", str(folder / "work/config.json"), *where,
             # Records decide, not Snakemake's own marks: a stage that was killed has none, one that has it did end.
             "--keep-going", "--keep-incomplete", "--ignore-incomplete", "--drop-metadata", "--nolock",

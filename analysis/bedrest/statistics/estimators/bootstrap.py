@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bedrest.statistics.estimators.mean_tests import MeanTest
 from bedrest.statistics.estimators.samples import MIN_SUBJECTS_BOOTSTRAP, constant, finite_array, too_few
+from bedrest.statistics.estimators.t_tests import MeanTest
 
 
 def cluster_bootstrap(

@@ -12,43 +12,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from scipy.optimize import minimize
 
 from bedrest.errors import ModelError
 from bedrest.statistics.estimators.covariance import Covariance
+from bedrest.statistics.estimators.layouts import Layout, gather_layouts
 
 STARTS = (0.5, 0.95)  # share of variance between subjects, from which the optimiser sets out
 AGREE = 1e-3  # log-likelihoods of the same model that differ by more are different answers
 _PENALTY = 1e10
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Subjects whose observations have the same covariance matrix.
-
-    Attributes
-    ----------
-    components : what the covariance structure needs of them
-    x : shape (b, m, p), the different design matrices among them
-    counts : shape (b,), subjects with each
-    y : shape (c, m), every subject's response
-    block : shape (c,), which design matrix a subject has
-    """
-
-    components: np.ndarray
-    x: np.ndarray
-    counts: np.ndarray
-    y: np.ndarray
-    block: np.ndarray
-
-    @cached_property
-    def y_sums(self) -> np.ndarray:
-        out = np.zeros(self.x.shape[:2])
-        np.add.at(out, self.block, self.y)
-        return out
 
 
 @dataclass(frozen=True)
@@ -120,7 +94,7 @@ def fit_reml(y: np.ndarray, x: np.ndarray, *, clusters: np.ndarray, structure: C
     """
     y, x = np.asarray(y, dtype=np.float64), np.asarray(x, dtype=np.float64)
     scale = _residual_sd(y, x)
-    layouts = _layouts(y / scale, x, clusters, structure)
+    layouts = gather_layouts(y / scale, x, clusters, structure)
     runs = [_optimise(structure, layouts, share) for share in STARTS]
     theta, value, gradient = min(runs, key=lambda run: run[1])
     if value >= _PENALTY:
@@ -150,7 +124,7 @@ def fit_reml(y: np.ndarray, x: np.ndarray, *, clusters: np.ndarray, structure: C
         converged=converged,
         warnings=tuple(warnings),
         structure=structure,
-        layouts=tuple(_with_response(lay, scale) for lay in layouts),
+        layouts=tuple(lay.scaled(scale) for lay in layouts),
     )
 
 
@@ -185,7 +159,7 @@ def at_variances(
     numpy.linalg.LinAlgError
         If the covariance matrix at `phi` cannot be inverted.
     """
-    layouts = _layouts(y, x, clusters, structure)
+    layouts = gather_layouts(y, x, clusters, structure)
     pieces = _pieces(phi, structure, layouts)
     value = _deviance(phi, structure, layouts)[0]
     n, p = x.shape
@@ -227,26 +201,6 @@ def _residual_sd(y: np.ndarray, x: np.ndarray) -> float:
     if sd <= 1e-10 * max(1e-300, float(np.abs(y).max(initial=0.0))):
         raise ModelError("a response that varies about its means", "none", "model", "Look at the data: values repeat.")
     return sd
-
-
-def _layouts(y: np.ndarray, x: np.ndarray, clusters: np.ndarray, structure: Covariance) -> tuple[Layout, ...]:
-    order = np.argsort(clusters, kind="stable")
-    cuts = np.flatnonzero(np.diff(np.unique(clusters[order], return_inverse=True)[1])) + 1
-    gathered: dict[bytes, dict[bytes, list[np.ndarray]]] = {}
-    for rows in np.split(order, cuts):
-        gathered.setdefault(structure.key(rows), {}).setdefault(x[rows].tobytes(), []).append(rows)
-    out = []
-    for blocks in gathered.values():
-        alike = list(blocks.values())  # rows of the subjects with the same design matrix
-        counts = np.array([len(b) for b in alike])
-        members = [rows for b in alike for rows in b]
-        out.append(Layout(structure.components(alike[0][0]), np.stack([x[b[0]] for b in alike]), counts,
-                          np.stack([y[rows] for rows in members]), np.repeat(np.arange(len(alike)), counts)))
-    return tuple(out)
-
-
-def _with_response(layout: Layout, scale: float) -> Layout:
-    return Layout(layout.components, layout.x, layout.counts, layout.y * scale, layout.block)
 
 
 @dataclass(frozen=True)

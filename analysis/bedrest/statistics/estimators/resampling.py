@@ -14,8 +14,8 @@ from dataclasses import replace
 import numpy as np
 from scipy import stats
 
-from bedrest.statistics.estimators.mean_tests import MeanTest
 from bedrest.statistics.estimators.samples import constant, finite_array, too_few
+from bedrest.statistics.estimators.t_tests import MeanTest
 
 EXACT_LIMIT = 20_000  # assignments that are all counted; beyond, a random sample of them
 _DECIMALS = 10  # equal statistics summed in another order differ by rounding; compared exactly, ties would be lost

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import stats
 
 from bedrest.errors import ModelError
-from bedrest.statistics.estimators.covariance import HeterogeneousCompoundSymmetry
+from bedrest.statistics.estimators.compound_symmetry import HeterogeneousCompoundSymmetry
 from bedrest.statistics.estimators.design import make_design
 from bedrest.statistics.estimators.reml import fit_reml
 from bedrest.statistics.estimators.small_sample import SmallSample

@@ -162,8 +162,8 @@ def _effect(model: CohortModel, comparison: Comparison, session: str) -> Row:
 
 def marginal_means_frame(models: Sequence[CohortModel]) -> pd.DataFrame:
     """Model means of volume, as in `schemas.MARGINAL_MEANS`; `all` is the geometric mean over levels."""
-    return typed_frame(({**_mean_row(m, group, session), "measure": VOLUME.name} for m in models
-                        for group in m.plan.groups for session in m.plan.sessions), MARGINAL_MEANS)
+    return typed_frame([_mean_row(m, group, session) for m in models for group in m.plan.groups
+                        for session in m.plan.sessions], MARGINAL_MEANS)
 
 
 def _mean_row(model: CohortModel, group: str, session: str) -> Row:

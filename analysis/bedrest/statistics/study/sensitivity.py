@@ -19,9 +19,8 @@ from bedrest.io.tables.frames import typed_frame
 from bedrest.measure.registry import VOLUME
 from bedrest.schemas import SENSITIVITY
 from bedrest.statistics.estimators.bootstrap import cluster_bootstrap
-from bedrest.statistics.estimators.mean_tests import MeanTest
 from bedrest.statistics.estimators.resampling import permutation_test, sign_flip_test
-from bedrest.statistics.estimators.t_tests import one_sample_t, welch_t
+from bedrest.statistics.estimators.t_tests import MeanTest, one_sample_t, welch_t
 from bedrest.statistics.study.cohort_models import CohortModel, joint_model, level_model
 from bedrest.statistics.study.estimates import contrasts_frame
 from bedrest.statistics.study.families import Row, family_units, holm

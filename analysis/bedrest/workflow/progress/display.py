@@ -15,7 +15,7 @@ from typing import Protocol, TextIO
 from tqdm import tqdm
 
 from bedrest.io.terminal import quiet
-from bedrest.workflow.events import Event
+from bedrest.workflow.progress.events import Event
 
 HEARTBEAT_S = 10.0
 MOST_NAMED = 4  # stages at work that a line names

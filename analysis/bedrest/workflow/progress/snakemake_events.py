@@ -1,7 +1,7 @@
 """Snakemake in a process of its own, with a log handler that appends its events to the run's file.
 
-`python -m bedrest.workflow.snakemake_events` takes the arguments of `snakemake`. Snakemake finds plugins by the names
-of installed top-level packages; ours is registered here instead, so that no second package has to be installed.
+`python -m bedrest.workflow.progress.snakemake_events` takes the arguments of `snakemake`, which finds plugins by the
+names of installed top-level packages; ours is registered here, so that no second package has to be installed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry
 from snakemake_interface_logger_plugins.registry.plugin import Plugin
 
-from bedrest.workflow.events import append
+from bedrest.workflow.progress.events import append
 
 NAME = "bedrest"
 

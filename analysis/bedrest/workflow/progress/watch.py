@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from threading import Thread
 from typing import TextIO
 
-from bedrest.workflow.events import Event, NewLines, Translator
-from bedrest.workflow.progress import Display
+from bedrest.workflow.progress.display import Display
+from bedrest.workflow.progress.events import Event, NewLines, Translator
 
 POLL_S = 0.1
 _LAST_LINES = 15
