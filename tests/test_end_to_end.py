@@ -219,14 +219,14 @@ def test_an_output_folder_that_cannot_be_written_is_named(demo, tmp_path):
     assert "reports" in ran.stderr and "Traceback" not in ran.stderr
 
 
-def test_disk_full_is_a_clear_error():
+def test_disk_full_is_a_clear_error(tmp_path):
     if not Path("/dev/full").exists() or os.name != "posix":
         pytest.skip("/dev/full is not there")
     from bedrest.errors import OutputError
     from bedrest.io.files import atomic_path
 
-    with pytest.raises(OutputError, match="space"), atomic_path(Path("/tmp/bedrest-full.csv")) as temporary:
+    with pytest.raises(OutputError, match="space"), atomic_path(tmp_path / "full.csv") as temporary:
         temporary.unlink(missing_ok=True)
         with Path("/dev/full").open("w") as full:
             full.write("x" * 10)
-    assert not Path("/tmp/bedrest-full.csv").exists()
+    assert not list(tmp_path.iterdir())
