@@ -117,9 +117,9 @@ def test_one_broken_scan_and_one_wrong_group_stop_nobody_else(out):
     assert ((measures["status"] == "failed") == lost).all()
     assert EXCLUDED not in set(measures["subject"])
     failures = table(out, "failures")
-    of_input = failures[failures["stage"] == "input"]
-    assert of_input["subject"].tolist() == [EXCLUDED] and "bed resst" in of_input["reason"].iloc[0]
-    assert BROKEN in set(failures["subject"])
+    reasons = failures[failures["stage"] == "input"].set_index("subject")["reason"]
+    assert set(reasons.index) == {BROKEN, EXCLUDED}
+    assert "bed resst" in reasons[EXCLUDED] and "damaged" in reasons[BROKEN]
     assert table(out, "contrasts")["n_missing"].max() == 1
     page = (out / "index.html").read_text()
     assert "bed resst" in page and "failed" in page
