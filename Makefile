@@ -18,6 +18,7 @@ demo: install
 	test -f $(DEMO)/study.toml || $(VENV)/bin/bedrest demo $(DEMO)
 	$(VENV)/bin/bedrest run $(DEMO)/study.toml --cores $(CORES)
 
+# Style, types and the documentation's build are among the tests: test_lint.py, test_docs.py.
 test: install
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
 

@@ -11,7 +11,7 @@ import pandas as pd
 def bedrest(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run one command in a folder; numbers are summed by one thread, as tests beside it need the other cores."""
     return subprocess.run([sys.executable, "-m", "bedrest", *map(str, words)], cwd=cwd, capture_output=True,
-                          text=True, timeout=900, env={**os.environ, "OMP_NUM_THREADS": "1"})
+                          text=True, timeout=1800, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 def table(out: Path, name: str) -> pd.DataFrame:

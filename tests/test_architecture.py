@@ -28,7 +28,7 @@ HEAVY = {"torch", "monai", "pandas", "matplotlib", "scipy", "nibabel", "statsmod
 
 
 def test_every_layer_is_in_the_order():
-    assert {layer_of(name) for name in LAYERED} == set(RANK)
+    assert {layer_of(name) for name in LAYERED} <= set(RANK)
 
 
 def test_imports_go_one_way():

@@ -6,6 +6,7 @@ gives the same as patches in training. Knows nothing of scans and files.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,8 @@ def build_network(architecture: Architecture) -> torch.nn.Module:
 
     Missing contrasts are channels of zeros. I, J, K must be multiples of `MULTIPLES`; axes right, front, head.
     """
+    # monai imports jsonschema, which would build a grammar of web addresses, a second for every process: none has any.
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     from monai.networks.nets import DynUNet
 
     return DynUNet(

@@ -23,7 +23,7 @@ def run(job: Job) -> None:
     from bedrest.statistics.study.responses import AnalysisPlan
     from bedrest.statistics.study.sensitivity import Resampling
 
-    study, results, wanted = job.study, job.results, job.study.statistics
+    study, results, settings = job.study, job.results, job.study.statistics
     subjects = results.read_manifest(schemas.SUBJECTS)
     problems = results.read_manifest(schemas.INPUT_PROBLEMS)
     excluded = tuple(sorted(set(problems["subject"]) - set(subjects["subject"]) - {""}))
