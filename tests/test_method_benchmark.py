@@ -78,6 +78,12 @@ def study(tmp_path_factory) -> Path:
                            head='description = "Synthetic boxes in noise."')
 
 
+@pytest.fixture(autouse=True)
+def one_pair_a_step(monkeypatch):
+    """One step of one pair says as much here as one of ten."""
+    monkeypatch.setattr("bedrest.methods.papers.li2018.BATCH", 1)
+
+
 @pytest.fixture
 def no_report(monkeypatch):
     """Leaves the notebook out, which has a process of its own."""
@@ -95,7 +101,7 @@ def table(out: Path, which, protocol: str = "comparison") -> pd.DataFrame:
 # The command
 
 
-def test_methods_are_compared_and_reported_and_not_trained_again(study, tmp_path, capsys):
+def test_methods_are_compared_and_reported_and_not_trained_again(study, tmp_path, capsys, monkeypatch):
     out = tmp_path / "out"
     assert bench(study, out, "--methods", "fcn-baseline", "--folds", "3") == 0, capsys.readouterr().err
     said = capsys.readouterr().out
@@ -119,6 +125,7 @@ def test_methods_are_compared_and_reported_and_not_trained_again(study, tmp_path
     record = json.loads((out / "comparison" / "benchmark.json").read_text())
     assert record["synthetic"] and record["device"] == "cpu" and record["machine"]["cores"]
     kept = {p: p.stat().st_mtime_ns for p in out.glob("comparison/*/*/*") if p.is_file()}
+    monkeypatch.setattr("bedrest.pages.reports.make_methods_report", lambda folder: folder)
     assert bench(study, out, "--methods", "fcn-baseline", "--folds", "3") == 0
     assert kept == {p: p.stat().st_mtime_ns for p in out.glob("comparison/*/*/*") if p.is_file()}
     assert (out / "comparison.md").read_text() == page

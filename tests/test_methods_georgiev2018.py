@@ -90,7 +90,8 @@ def test_planes_are_chosen_and_one_alone_is_not_fused():
     assert names == {(): ["axial", "sagittal", "coronal", "fuse"], ("x",): ["sagittal"],
                      ("y", "z"): ["axial", "coronal", "fuse"]}
     for planes in names:
-        assert sum(s.share for s in build_method("triplanar-resnet", MethodOptions(planes=planes)).stages) == pytest.approx(1)
+        stages = build_method("triplanar-resnet", MethodOptions(planes=planes)).stages
+        assert sum(s.share for s in stages) == pytest.approx(1)
     with pytest.raises(StudyError, match="oblique"):
         build_method("triplanar-resnet", MethodOptions(planes=("x", "oblique")))
     assert build_method("triplanar-resnet").contrasts == (Contrast.WATER, Contrast.OPPOSED, Contrast.FAT)

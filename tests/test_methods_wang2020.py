@@ -29,7 +29,7 @@ from bedrest.methods.registry import build_method
 from bedrest.methods.training import Budget, train_method
 from bedrest.vocabulary import DIXON, Contrast
 from torch import nn
-from toy_cases import dice, toy_case, toy_cases
+from toy_cases import SMALL, dice, toy_case, toy_cases
 
 PLAIN = {"mean": np.zeros(4, np.float32), "sd": np.ones(4, np.float32)}
 
@@ -161,12 +161,14 @@ def test_loss_of_masks_is_that_of_all_outputs_together():
 
 @pytest.mark.parametrize(("name", "steps"), [("unet3d", 40), ("two-stage-unet3d", 45)])
 def test_they_learn_two_scans_from_small_crops(name, steps, rng, tmp_path, monkeypatch):
-    monkeypatch.setattr(wang2020, "CROP", (16, 32, 32))
+    monkeypatch.setattr(wang2020, "CROP", (16, 16, 32))
+    monkeypatch.setattr(wang2020, "BOX", (17, 19, 9))
+    monkeypatch.setattr(wang2020, "PATCH", (20, 20, 12))
     method = build_method(name, MethodOptions(contrasts=DIXON, width=8))
     # Two pairs a step, as in test_methods; the last batch norm of Table II makes masks sure no faster than the rate is.
     rate = {"localise": 3e-3, "segment": 3e-3 if name == "unet3d" else 1e-2}
     method = replace(method, stages=tuple(replace(s, batch=2, rate=constant(rate[s.name])) for s in method.stages))
-    cases = toy_cases(rng, shape=(24, 40, 104))
+    cases = toy_cases(rng, **SMALL)
     trained = train_method(method, cases, Budget(60, steps=steps), tmp_path)
     for case in cases:
         found = method.predict(trained, case, "cpu")

@@ -21,10 +21,10 @@ from bedrest.statistics.study.summary import absolute_change_means
 from bs4 import BeautifulSoup
 
 from pipelines.benchmarks.memory import measure_command
-from pipelines.benchmarks.scale.cohort import scenario_of, write_inputs, write_pages, write_slices
-from pipelines.benchmarks.scale.page import page_text
-from pipelines.benchmarks.scale.records import growth
+from pipelines.benchmarks.scale.growth import growth
+from pipelines.benchmarks.scale.report import page_text
 from pipelines.benchmarks.scale.simulated_results import draw_results
+from pipelines.benchmarks.scale.synthetic_study import scenario_of, write_inputs, write_pages, write_slices
 
 CROWD = 150  # subjects, more than MOST_BARS
 
@@ -182,7 +182,7 @@ def test_the_page_says_what_is_steeper_than_linear_and_that_no_gpu_was_measured(
             for n in (10, 100, 1000) for stage, cpu in (("tables", 0.01 * n), ("index", 1e-4 * n * n))]
     parts = pd.DataFrame([("segment", "network at work", 4, 20.0, False), ("segment", "the rest", 4, 4.0, True)],
                          columns=["stage", "part", "scans", "cpu_seconds", "counted"])
-    text = page_text("bedrest benchmark-scale", pd.DataFrame(rows), parts,
+    text = page_text("python -m pipelines.benchmarks.scale", pd.DataFrame(rows), parts,
                      [{"page": "index.html", "subjects": 1000, "bytes": 2e6}], {"images": 8e6, "masks": 1e6},
                      csv="scale.csv")
     assert "Steeper: index." in text and "A GPU was never measured" in text

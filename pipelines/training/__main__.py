@@ -1,7 +1,7 @@
 """`python -m pipelines.training --output FOLDER`: makes weights such as the shipped ones.
 
-Takes under an hour on two CPU cores; larger `--minutes` and `--anatomies`, and `--device cuda`, make better ones. Goes on
-from the checkpoints in FOLDER.
+Takes under an hour on two CPU cores; larger `--minutes` and `--anatomies`, and `--device cuda`, make better ones. Goes
+on from the checkpoints in FOLDER.
 """
 
 from __future__ import annotations

@@ -112,8 +112,8 @@ def load_errors(weights: Path, *, sha256: str) -> ErrorModel | None:
                              for method, e in by_method.items()} for contrasts, by_method in stored["found"].items()}
         return ErrorModel(stored["weights_sha256"], found) if stored["weights_sha256"] == sha256 else None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WeightsError("errors of a network as `bedrest fit-errors` writes them", str(error), str(path),
-                           "Make them anew with `bedrest fit-errors`.") from error
+        raise WeightsError("errors of a network as `make fit-errors` writes them", str(error), str(path),
+                           "Make them anew with `make fit-errors`.") from error
 
 
 def errors_text(model: ErrorModel) -> str:

@@ -56,8 +56,8 @@ def disk_filtered(probability: Float, *, radius: int = 1) -> Float:
 
 def centres(labels: Labels) -> dict[int, NDArray[np.float64]]:
     """Centroid of every disc, (3,) voxels."""
-    there = [int(n) for n in np.unique(labels) if n > 0]
-    found = ndimage.center_of_mass(labels > 0, labels, there)
-    return {n: np.array(c) for n, c in zip(there, found, strict=True)}
+    labels_present = [int(n) for n in np.unique(labels) if n > 0]
+    positions = ndimage.center_of_mass(labels > 0, labels, labels_present)
+    return {n: np.array(c) for n, c in zip(labels_present, positions, strict=True)}
 
 

@@ -103,10 +103,10 @@ def sampled(image: Float, labels: Labels, at: NDArray[np.floating], *, edge: boo
     low, high = np.maximum(low - 1, 0), np.minimum(high + 1, size)
     part = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     near = at - low.reshape(-1, *(1,) * (at.ndim - 1))
-    seen = np.stack([ndimage.map_coordinates(c, near, order=1, mode=mode, output=np.float32)
+    sampled_image = np.stack([ndimage.map_coordinates(c, near, order=1, mode=mode, output=np.float32)
                      for c in image[(slice(None), *part)]])
     drawn: Labels = ndimage.map_coordinates(labels[part], near, order=0, mode="constant")
-    return seen, drawn
+    return sampled_image, drawn
 
 
 def draw_warp(rng: np.random.Generator, how: Deformations, *, middle: NDArray[np.generic],

@@ -104,7 +104,7 @@ class Stage:
     build : function without arguments that gives a new network, its weights drawn from torch's generator
     draw : function of the training cases (with the method's contrasts), of what earlier stages left, of a generator
         One pair: image float32, (C, ...), and target int16, (...): 0, 1 (or levels 1 to 7), or `IGNORED`.
-    loss : function of scores (B, S, ...) as the network gives them, of target (B, ...), and of the share of the budget
+    loss : function of logits (B, S, ...) as the network gives them, of target (B, ...), and of the share of the budget
         that is used, 0 to 1
     batch : pairs a step
     rate : function of the step and of the share of the budget used: learning rate of Adam
@@ -116,7 +116,7 @@ class Stage:
         fitted to the predictions of earlier stages. 0: all learn from all.
     prepare : function of the training cases, of what earlier stages left, and of a device
         Arrays by name that `draw` finds in `Trained.learnt` beside the others and that are not stored: what is slow and
-        the same at every draw, such as predictions of earlier stages; see `own`.
+        the same at every draw, such as predictions of earlier stages; see `case_key`.
     """
 
     name: str
@@ -192,6 +192,11 @@ def falling(rate: float, *, by: float, every: int) -> Rate:
     return lambda step, share: rate / by ** (step // every)
 
 
+def throughout(loss: Callable[[Tensor, Tensor], Tensor]) -> Loss:
+    """The same loss from the first step to the last."""
+    return lambda logits, target, share: loss(logits, target)
+
+
 def with_contrasts(case: Case, contrasts: Sequence[Contrast]) -> Case:
     """The same case with these contrasts alone, in this order.
 
@@ -207,7 +212,7 @@ def with_contrasts(case: Case, contrasts: Sequence[Contrast]) -> Case:
     return replace(case, contrasts=tuple(contrasts), image=image)
 
 
-def own(name: str, case: Case) -> str:
+def case_key(name: str, case: Case) -> str:
     """Key of an array that belongs to one case, for `Stage.prepare`."""
     return f"{name} {case.subject} {case.session}"
 
@@ -224,7 +229,7 @@ def standardised(image: Float, trained: Trained) -> Float:
     return result
 
 
-def scores_of(network: nn.Module, image: Float, device: str) -> Tensor:
+def logits_of(network: nn.Module, image: Float, device: str) -> Tensor:
     """Output of a network in evaluation mode for one image, (C, ...) -> (S, ...), on the CPU."""
     with torch.inference_mode():
         result: Tensor = network.to(device).eval()(torch.from_numpy(np.ascontiguousarray(image))[None].to(device))

@@ -52,8 +52,8 @@ def read_choices(text: str) -> tuple[str, MethodOptions]:
     given = dict(word.partition("=")[::2] for word in words.split(",")) if words else {}
     _require_method(name)
     if odd := [key for key in given if key not in ("contrasts", *METHODS[name][2]) or key not in _READ]:
-        own = [key for key in _READ if key in ("contrasts", *METHODS[name][2])]
-        raise StudyError(f"choices that {name} has: {', '.join(own)}", ", ".join(odd), text, "Leave them out.")
+        known = [key for key in _READ if key in ("contrasts", *METHODS[name][2])]
+        raise StudyError(f"choices that {name} has: {', '.join(known)}", ", ".join(odd), text, "Leave them out.")
     read = {}
     for key, value in given.items():
         try:
@@ -79,12 +79,12 @@ def build_method(name: str, choices: MethodOptions | None = None) -> Method:
     """
     choices = choices or MethodOptions()
     _require_method(name)
-    module, function, own = METHODS[name]
+    module, function, known = METHODS[name]
     usual = MethodOptions()
-    odd = [f.name for f in fields(MethodOptions) if f.name not in (*_ALWAYS, *own)
+    odd = [f.name for f in fields(MethodOptions) if f.name not in (*_ALWAYS, *known)
            and getattr(choices, f.name) != getattr(usual, f.name)]
     if odd:
-        raise StudyError(f"choices that {name} has: {', '.join((*_ALWAYS, *own))}", ", ".join(odd), "method",
+        raise StudyError(f"choices that {name} has: {', '.join((*_ALWAYS, *known))}", ", ".join(odd), "method",
                          "Leave them out.")
     builder: Callable[[MethodOptions], Method] = getattr(import_module(f"bedrest.methods.papers.{module}"), function)
     return builder(choices)

@@ -17,7 +17,7 @@ def slicewise_probability(network: nn.Module, image: Float, device: str, *, axis
 
     Parameters
     ----------
-    network : takes (B, C, H, W), gives scores (B, S, H, W)
+    network : takes (B, C, H, W), gives logits (B, S, H, W)
     image : float32, (C, I, J, K)
     axis : 0, 1 or 2: slices are sagittal, coronal or axial
 
@@ -30,7 +30,7 @@ def slicewise_probability(network: nn.Module, image: Float, device: str, *, axis
     parts = []
     with torch.inference_mode():
         for at in range(0, len(slices), AT_ONCE):
-            seen = torch.from_numpy(np.ascontiguousarray(slices[at : at + AT_ONCE])).to(device)
-            parts.append(probability_of_disc(network(seen).float()).cpu().numpy())
+            batch = torch.from_numpy(np.ascontiguousarray(slices[at : at + AT_ONCE])).to(device)
+            parts.append(probability_of_disc(network(batch).float()).cpu().numpy())
     result: Float = np.ascontiguousarray(np.moveaxis(np.concatenate(parts), 0, axis))
     return result

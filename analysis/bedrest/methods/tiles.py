@@ -34,8 +34,8 @@ def draw_crop(case: Case, rng: np.random.Generator, *, inside: Size, outside: Si
                   np.maximum(size - inside, (size - inside) // 2))
     drawn = _box(labels[None], low, inside)[0]
     at = low - (np.array(outside) - inside) // 2
-    seen: Float = _box(image, at, outside, edge=True)
-    return seen, drawn
+    cut: Float = _box(image, at, outside, edge=True)
+    return cut, drawn
 
 
 def _box(array: NDArray[Any], low: NDArray[np.integer], size: Size, *, edge: bool = False) -> NDArray[Any]:
@@ -53,7 +53,7 @@ def _box(array: NDArray[Any], low: NDArray[np.integer], size: Size, *, edge: boo
 
 def overlap_tile(network: nn.Module, image: Float, device: str, *, inside: Size, outside: Size,
                  trim: Size = (0, 0, 0)) -> Float:
-    """Scores of a whole image, tile by tile (Ronneberger et al. 2015).
+    """Logits of a whole image, tile by tile (Ronneberger et al. 2015).
 
     Parameters
     ----------
@@ -76,9 +76,9 @@ def overlap_tile(network: nn.Module, image: Float, device: str, *, inside: Size,
     result: Float | None = None
     with torch.inference_mode():
         for at in product(*starts):
-            seen = wide[(slice(None), *(slice(a, a + n) for a, n in zip(at, outside, strict=True)))]
-            scores = network(torch.from_numpy(np.ascontiguousarray(seen))[None].to(device))[0].float().cpu().numpy()
-            part = scores[(slice(None), *(slice(t, t + k) for t, k in zip(trim, kept, strict=True)))]
+            tile = wide[(slice(None), *(slice(a, a + n) for a, n in zip(at, outside, strict=True)))]
+            logits = network(torch.from_numpy(np.ascontiguousarray(tile))[None].to(device))[0].float().cpu().numpy()
+            part = logits[(slice(None), *(slice(t, t + k) for t, k in zip(trim, kept, strict=True)))]
             if result is None:
                 result = np.empty((len(part), *last), dtype=np.float32)
             result[(slice(None), *(slice(a, a + k) for a, k in zip(at, kept, strict=True)))] = part

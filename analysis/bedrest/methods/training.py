@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -80,9 +79,9 @@ def train_method(method: Method, cases: Sequence[Case], budget: Budget, folder: 
     cases : at least one; each with the method's contrasts
     folder : gets ``learnt.safetensors`` and, of each stage, ``<stage>.safetensors`` and ``<stage>.json``
     """
-    own = [with_contrasts(c, method.contrasts) for c in cases]
-    later, earlier = _held_back(method, own, budget.seed)
-    learnt: dict[str, NDArray[Any]] = {**intensities(own), **method.learn(own)}
+    usable = [with_contrasts(c, method.contrasts) for c in cases]
+    later, earlier = _held_back(method, usable, budget.seed)
+    learnt: dict[str, NDArray[Any]] = {**intensities(usable), **method.learn(usable)}
     trained = Trained({}, learnt)
     for number, stage in enumerate(method.stages):
         used = later if stage.held_back else earlier
@@ -91,12 +90,6 @@ def train_method(method: Method, cases: Sequence[Case], budget: Budget, folder: 
     with atomic_path(folder / "learnt.safetensors") as temporary:
         save_arrays({name: np.ascontiguousarray(value) for name, value in learnt.items()}, temporary)
     return trained
-
-
-def load_trained(method: Method, folder: Path) -> Trained:
-    """What `train_method` left in a folder."""
-    networks = {stage.name: _loaded(stage, folder) for stage in method.stages}
-    return Trained(networks, load_arrays(folder / "learnt.safetensors"))
 
 
 def stage_records(method: Method, folder: Path) -> list[StageRecord]:

@@ -47,8 +47,8 @@ def arvd_table(shape: ArvdTable, outcome: Outcome) -> PaperTable:
         notes.append(f"{row.title}: arvd mean {mean_text} %, median {median_text} %, largest {largest_text} % of "
                      f"{ours.n} discs (published {mean:g} %, {median:g} %, {largest:g} % of 84); signed change error "
                      f"{metric_text(SIGNED[1], score_of(outcome, row.name))} %; {training_text(outcome, row.name)}.")
-    notes.append("The last two columns are signed: with visit 1 by the reference mask, which is what eq. 4 compares, and "
-                 "with both visits automatic.")
+    notes.append("The last two columns are signed: with visit 1 by the reference mask, which is what eq. 4 compares, "
+                 "and with both visits automatic.")
     header = ["method", "disc", *subjects, "mean, ours", "mean of 12 subjects, published",
               "signed error, visit 1 by reference (%)", "signed change error (%)"]
     return PaperTable(shape.name, shape.title, header, rows, notes_of(outcome, *notes))

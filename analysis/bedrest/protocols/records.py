@@ -77,7 +77,8 @@ METHOD_CHANGES = Table("changes", "one row a disc from its reference visit to an
     number("vt1_mm3", "automatic volume at the reference visit", "mm3"),
     number("vt2_mm3", "automatic volume at this visit", "mm3"),
     number("arvd_percent", "Li et al. 2018, eq. 4; blind to the sign", "%"),
-    number("reference_baseline_error_percent", "signed, as eq. 4 has it, visit 1 by the reference mask: (Vt2 - Vg2) / Vg1", "%"),
+    number("reference_baseline_error_percent", "signed, as in eq. 4, with the reference at visit 1: (Vt2 - Vg2) / Vg1",
+           "%"),
     number("change_error_percent", "signed, both visits automatic: ((Vt2 - Vt1) - (Vg2 - Vg1)) / Vg1", "%"),
     _REASON,
 ), ("row", "subject", "session", "level"))

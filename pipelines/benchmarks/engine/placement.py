@@ -1,4 +1,4 @@
-"""Does a named disc lie where its name says? Judged by masks of vertebral bodies, where nobody drew the discs.
+"""Does a named disc lie where its name says? Judged by masks of vertebral bodies, where there are no disc masks.
 
 Knows nothing of how either mask was made.
 """

@@ -50,9 +50,9 @@ def draw_results(scenario: Scenario, rng: np.random.Generator) -> dict[Table, pd
     change = change_frame(measures, reference_session=scenario.sessions[0])
     arvd = arvd_frame(measures, reference_session=scenario.sessions[0])
     accuracy = _accuracy(measures, rng)
-    seen = study.scan_records[["subject", "session", "source", "status"]].to_dict("records")
+    scans = study.scan_records[["subject", "session", "source", "status"]].to_dict("records")
     records = typed_frame(({**row, "mask_path": f"masks/{row['subject']}_{row['session']}_discs.nii.gz",
-                            "contrasts": "water", "device": "cpu", "seconds": SCAN_SECONDS} for row in seen),
+                            "contrasts": "water", "device": "cpu", "seconds": SCAN_SECONDS} for row in scans),
                           SCAN_RECORDS)
     return {
         SUBJECTS: study.subjects, SESSIONS: study.sessions, SCAN_RECORDS: records, MEASURES: measures, CHANGE: change,
@@ -66,17 +66,17 @@ def _measures(volumes: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     true = volumes["volume_mm3"]
     lot = rng.random(len(volumes))
     lost, doubtful = lot < LOST, (lot >= LOST) & (lot < LOST + DOUBTFUL)
-    own = volumes.assign(
+    automatic = volumes.assign(
         mask_origin="automatic", volume_method=np.where(lost, "", str(VolumeMethod.JOINT)),
         status=np.select([lost, doubtful], [str(Status.FAILED), str(Status.FLAGGED)], str(Status.OK)),
         reason=np.select([lost, doubtful], ["no disc was found here", "the edge is not sharp"], ""))
     for column, factor in (("volume_mm3", 1.0), ("volume_single_mm3", 1.002), ("volume_voxels_mm3", 0.99),
                            ("volume_se_mm3", 0.01), ("volume_repeat_sd_mm3", 0.006)):
-        own[column] = np.where(lost, np.nan, factor * true)
-    own["height_mean_mm"] = np.where(lost, np.nan, 8 + rng.normal(0, 0.5, len(own)))
-    drawn = volumes.assign(source="reference", mask_origin="reference", volume_method=str(VolumeMethod.VOXELS),
+        automatic[column] = np.where(lost, np.nan, factor * true)
+    automatic["height_mean_mm"] = np.where(lost, np.nan, 8 + rng.normal(0, 0.5, len(automatic)))
+    reference = volumes.assign(source="reference", mask_origin="reference", volume_method=str(VolumeMethod.VOXELS),
                            volume_mm3=true * np.exp(rng.normal(0.01, 0.01, len(volumes))))
-    rows = pd.concat([own, drawn], ignore_index=True)
+    rows = pd.concat([automatic, reference], ignore_index=True)
     return typed_frame(rows.to_dict("records"), MEASURES)
 
 

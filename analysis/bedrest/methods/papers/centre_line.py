@@ -90,25 +90,27 @@ def register(reference: Labels, mask: NDArray[np.bool_], named: Labels) -> Simil
         search begins, as are centre and extent of the masks; the best end counts.
     """
     moving, fixed = _Mask(reference > 0), _Mask(mask)
-    own, there = positions(reference), positions(named)
-    shared = sorted(set(own) & set(there))
-    starts = [Similarity(moving.centre, _lowest(there, fixed) - own[min(own)], np.zeros(3), 1.0),
+    from_centres, to_centres = positions(reference), positions(named)
+    shared = sorted(set(from_centres) & set(to_centres))
+    starts = [Similarity(moving.centre, _lowest(to_centres, fixed) - from_centres[min(from_centres)], np.zeros(3), 1.0),
               _start(moving.centre, moving.points, fixed.points)]
     if len(shared) > 1:
-        starts.insert(0, _start(moving.centre, *(np.array([where[n] for n in shared]) for where in (own, there))))
+        pair = (np.array([centres[n] for n in shared]) for centres in (from_centres, to_centres))
+        starts.insert(0, _start(moving.centre, *pair))
     best, least = starts[0], np.inf
     for start in starts:
-        found, misfit = _refined(start, moving, fixed)
+        refined, misfit = _refined(start, moving, fixed)
         if misfit < _BETTER * least:
-            best, least = found, misfit
+            best, least = refined, misfit
     return best
 
 
-def _start(centre: NDArray[np.float64], own: Points, there: Points) -> Similarity:
+def _start(centre: NDArray[np.float64], moving: Points, fixed: Points) -> Similarity:
     """Centre and extent of some points brought onto those of others, not turned: the discs of a row say nothing of the
     turn about it."""
-    middles = own.mean(axis=0), there.mean(axis=0)
-    spread = [float(np.sqrt(np.square(p - m).sum(axis=1).mean())) for p, m in zip((own, there), middles, strict=True)]
+    middles = moving.mean(axis=0), fixed.mean(axis=0)
+    spread = [float(np.sqrt(np.square(p - m).sum(axis=1).mean()))
+              for p, m in zip((moving, fixed), middles, strict=True)]
     scale = spread[1] / spread[0] if min(spread) > 0 else 1.0
     return Similarity(centre, middles[1] - centre - scale * (middles[0] - centre), np.zeros(3), scale)
 
@@ -134,8 +136,8 @@ def _refined(start: Similarity, moving: _Mask, fixed: _Mask) -> tuple[Similarity
     limits = np.concatenate([_BOUNDS, np.full(3, np.inf)])
     first = np.concatenate([[np.log(start.scale)], start.turn, start.shift])
     first[:4] = np.clip(first[:4], -0.99 * limits[:4], 0.99 * limits[:4])
-    found = optimize.least_squares(misfits, first, bounds=(-limits, limits), x_scale=[0.05] * 4 + [5] * 3, max_nfev=60)
-    return similarity(found.x), float(found.cost)
+    fitted = optimize.least_squares(misfits, first, bounds=(-limits, limits), x_scale=[0.05] * 4 + [5] * 3, max_nfev=60)
+    return similarity(fitted.x), float(fitted.cost)
 
 
 def centre_line(discs: Mapping[int, NDArray[np.float64]]) -> Points:

@@ -26,8 +26,9 @@ from bedrest.methods.method import (
     Stage,
     Trained,
     constant,
-    scores_of,
+    logits_of,
     standardised,
+    throughout,
 )
 from bedrest.methods.start import gaussian_start, he_start
 from bedrest.vocabulary import Contrast
@@ -65,7 +66,7 @@ class FCN3D(nn.Module):
 
 
 class FCN8s(nn.Module):
-    """(B, C, H, W) -> (B, 2, H, W), any size: scores at strides 8, 16 and 32, each up-sampled by learned kernels."""
+    """(B, C, H, W) -> (B, 2, H, W), any size: logits at strides 8, 16 and 32, each up-sampled by learned kernels."""
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
@@ -77,18 +78,18 @@ class FCN8s(nn.Module):
                 layers += [nn.Conv2d(last, max(features // width, 2), 3, padding=1), nn.ReLU()]
                 last = max(features // width, 2)
             self.levels.append(nn.Sequential(*layers, nn.MaxPool2d(2)))
-        self.scores = nn.ModuleList(nn.Conv2d(max(f // width, 2), 2, 1) for f, _ in _VGG[2:])
+        self.head = nn.ModuleList(nn.Conv2d(max(f // width, 2), 2, 1) for f, _ in _VGG[2:])
         self.doubled = nn.ModuleList(nn.ConvTranspose2d(2, 2, 4, stride=2, padding=1) for _ in range(2))
         self.eightfold = nn.ConvTranspose2d(2, 2, 16, stride=8, padding=4)
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[2:]
-        seen = functional.pad(image, (0, (-width) % 32, 0, (-height) % 32), mode="replicate")
+        features = functional.pad(image, (0, (-width) % 32, 0, (-height) % 32), mode="replicate")
         kept = []
         for level in self.levels:
-            seen = level(seen)
-            kept.append(seen)
-        at8, at16, at32 = (score(own) for score, own in zip(self.scores, kept[2:], strict=True))
+            features = level(features)
+            kept.append(features)
+        at8, at16, at32 = (head(at) for head, at in zip(self.head, kept[2:], strict=True))
         at16 = at16 + self.doubled[0](at32)
         result: Tensor = self.eightfold(at8 + self.doubled[1](at16))
         return result[:, :, :height, :width]
@@ -118,14 +119,14 @@ def _outcome(probability: Float) -> Prediction:
 
 
 def _predict_volume(trained: Trained, case: Case, device: str) -> Prediction:
-    scores = scores_of(trained.networks["segment"], standardised(case.image, trained), device)
-    return _outcome(probability_of_disc(scores[None])[0].numpy())
+    logits = logits_of(trained.networks["segment"], standardised(case.image, trained), device)
+    return _outcome(probability_of_disc(logits[None])[0].numpy())
 
 
 def _predict_slices(trained: Trained, case: Case, device: str) -> Prediction:
     image, network = standardised(case.image, trained), trained.networks["segment"]
-    scores = torch.stack([scores_of(network, slices_around(image, i), device) for i in range(image.shape[1])])
-    return _outcome(probability_of_disc(scores).numpy())
+    logits = torch.stack([logits_of(network, slices_around(image, i), device) for i in range(image.shape[1])])
+    return _outcome(probability_of_disc(logits).numpy())
 
 
 def _build(network: nn.Module, choices: MethodOptions) -> nn.Module:
@@ -136,7 +137,7 @@ def fcn3d(choices: MethodOptions) -> Method:
     """The whole volume in one pass."""
     contrasts = choices.contrasts or (Contrast.T2,)
     stage = Stage("segment", lambda: _build(FCN3D(len(contrasts), max(32 // choices.width, 1)), choices), _draw_volume,
-                  lambda scores, target, share: cross_entropy(scores, target), batch=1, rate=constant(1e-3),
+                  throughout(cross_entropy), batch=1, rate=constant(1e-3),
                   weight_decay=WEIGHT_DECAY)
     return Method("fcn3d", _SOURCE, contrasts, (stage,), _predict_volume)
 
@@ -145,6 +146,6 @@ def fcn2d(choices: MethodOptions) -> Method:
     """Slice by slice, each with its two neighbours."""
     contrasts = choices.contrasts or (Contrast.T2,)
     stage = Stage("segment", lambda: _build(FCN8s(NEIGHBOURS * len(contrasts), choices.width), choices), _draw_slice,
-                  lambda scores, target, share: cross_entropy(scores, target), batch=8, rate=constant(1e-4),
+                  throughout(cross_entropy), batch=8, rate=constant(1e-4),
                   weight_decay=WEIGHT_DECAY)
     return Method("fcn2d", _SOURCE, contrasts, (stage,), _predict_slices)

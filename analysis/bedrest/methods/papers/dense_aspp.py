@@ -38,17 +38,17 @@ class DenseASPP(nn.Module):
             inputs += features
         self.outputs = inputs
 
-    def forward(self, seen: Tensor) -> Tensor:
+    def forward(self, features: Tensor) -> Tensor:
         for layer in self.layers:
-            seen = torch.cat([seen, layer(seen)], dim=1)
-        return seen
+            features = torch.cat([features, layer(features)], dim=1)
+        return features
 
 
 class SEDensePath(nn.Module):
     """SE-DenseNet with so many down-samplings, and a classifier of its own: (B, C, H, W) -> (B, 1, H, W).
 
     Squeeze-and-excitation follows each dense block. The dense pyramid stands at the end of the path that is
-    down-sampled most. Scores come back to full size by linear interpolation. H and W are multiples of 2**downs.
+    down-sampled most. Logits come back to full size by linear interpolation. H and W are multiples of 2**downs.
     """
 
     def __init__(self, contrasts: int, downs: int, width: int) -> None:
@@ -69,17 +69,17 @@ class SEDensePath(nn.Module):
         self.layers = nn.Sequential(*layers, *_before(features), nn.Conv2d(features, 1, 1))
 
     def forward(self, image: Tensor) -> Tensor:
-        scores: Tensor = self.layers(image)
-        if scores.shape[2:] == image.shape[2:]:
-            return scores
-        return functional.interpolate(scores, size=image.shape[2:], mode="bilinear", align_corners=False)
+        logits: Tensor = self.layers(image)
+        if logits.shape[2:] == image.shape[2:]:
+            return logits
+        return functional.interpolate(logits, size=image.shape[2:], mode="bilinear", align_corners=False)
 
 
 class DenseASPP2D(nn.Module):
     """One path at full, one at half and one at quarter resolution: (B, C, H, W) -> (B, 1, H, W), any size.
 
     The paper separates its paths so that gradients of one resolution do not disturb those of another. Here they share
-    no weight, and their scores are added: each path gets the gradient of the loss as it is, whatever the others do.
+    no weight, and their logits are added: each path gets the gradient of the loss as it is, whatever the others do.
     Adding, rather than a loss for each, is ours: the path at full resolution sees too little to tell discs by itself.
     """
 
@@ -91,8 +91,8 @@ class DenseASPP2D(nn.Module):
         height, width = image.shape[2:]
         multiple = 2**DOWN_SAMPLINGS
         wide = functional.pad(image, (0, (-width) % multiple, 0, (-height) % multiple), mode="replicate")
-        scores = torch.stack([path(wide) for path in self.paths]).sum(dim=0)
-        return scores[:, :, :height, :width]
+        logits = torch.stack([path(wide) for path in self.paths]).sum(dim=0)
+        return logits[:, :, :height, :width]
 
 
 class AnyWidthVNet(VNet):
@@ -120,5 +120,5 @@ class AnyWidthVNet(VNet):
     def forward(self, image: Tensor) -> Tensor:
         i, j, k = image.shape[2:]
         wide = functional.pad(image, (0, (-k) % 16, 0, (-j) % 16, 0, (-i) % 16), mode="replicate")
-        scores: Tensor = super().forward(wide)  # type: ignore[no-untyped-call]
-        return scores[:, :, :i, :j, :k]
+        logits: Tensor = super().forward(wide)  # type: ignore[no-untyped-call]
+        return logits[:, :, :i, :j, :k]

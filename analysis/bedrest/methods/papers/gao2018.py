@@ -32,10 +32,11 @@ from bedrest.methods.method import (
     Prediction,
     Stage,
     Trained,
+    case_key,
     constant,
-    own,
-    scores_of,
+    logits_of,
     standardised,
+    throughout,
 )
 from bedrest.methods.papers.centre_line import centre_line, parts_on, positions, register
 from bedrest.methods.papers.dense_aspp import AnyWidthVNet, DenseASPP2D
@@ -71,13 +72,13 @@ def spine_region(labels: Labels) -> Mask:
 
 
 def _drawn_regions(cases: Sequence[Case], trained: Trained, device: str) -> dict[str, Mask]:
-    return {own("region", case): spine_region(case.labels) for case in cases}
+    return {case_key("region", case): spine_region(case.labels) for case in cases}
 
 
 def _found_regions(cases: Sequence[Case], trained: Trained, device: str) -> dict[str, Mask]:
     """As predicted; the whole image where nothing is, or there would be nothing to learn from."""
-    found = {own("region", case): _region(trained, case, device) for case in cases}
-    return {key: region if region.any() else np.ones_like(region) for key, region in found.items()}
+    predicted = {case_key("region", case): _region(trained, case, device) for case in cases}
+    return {key: region if region.any() else np.ones_like(region) for key, region in predicted.items()}
 
 
 def _region(trained: Trained, case: Case, device: str) -> Mask:
@@ -98,9 +99,9 @@ def _warped(shape: Sequence[int], rng: np.random.Generator, middle: NDArray[np.f
 
 def _seen(image: Float, at: NDArray[np.float64], trained: Trained, rng: np.random.Generator) -> Float:
     """Intensities at coordinates, standardised, with noise."""
-    seen = np.stack([ndimage.map_coordinates(c, at, order=1, mode="nearest", output=np.float32) for c in image])
-    noise = rng.standard_normal(seen.shape, dtype=np.float32)
-    return standardised(seen, trained) + np.float32(rng.uniform(0, _NOISE)) * noise
+    sampled = np.stack([ndimage.map_coordinates(c, at, order=1, mode="nearest", output=np.float32) for c in image])
+    noise = rng.standard_normal(sampled.shape, dtype=np.float32)
+    return standardised(sampled, trained) + np.float32(rng.uniform(0, _NOISE)) * noise
 
 
 def _nearest(labels: NDArray[Any], at: NDArray[np.float64]) -> NDArray[Any]:
@@ -115,7 +116,7 @@ def _nearest(labels: NDArray[Any], at: NDArray[np.float64]) -> NDArray[Any]:
 def _draw_slice(cases: Sequence[Case], trained: Trained, rng: np.random.Generator, *, whole_region: bool) -> Pair:
     """A sagittal slice of a volume that is scaled and bent in three dimensions, cropped; every second with discs."""
     case = cases[int(rng.integers(len(cases)))]
-    region = trained.learnt[own("region", case)]
+    region = trained.learnt[case_key("region", case)]
     size = np.array(case.labels.shape)
     crop = np.minimum(np.min([c.labels.shape for c in cases], axis=0), LARGEST_CROP)
     spots = np.flatnonzero(region.any(axis=(1, 2)))
@@ -138,9 +139,9 @@ def _draw_volume(cases: Sequence[Case], trained: Trained, rng: np.random.Generat
     return _seen(case.image, at, trained, rng), _nearest(case.labels, at).astype(np.int16)
 
 
-def entropy_then_focal(scores: Tensor, target: Tensor, share: float) -> Tensor:
+def entropy_then_focal(logits: Tensor, target: Tensor, share: float) -> Tensor:
     """Cross entropy for the first part of the budget, since focal loss from the start is unstable."""
-    return cross_entropy(scores, target) if share < CROSS_ENTROPY_SHARE else focal(scores, target)
+    return cross_entropy(logits, target) if share < CROSS_ENTROPY_SHARE else focal(logits, target)
 
 
 def reference_of(cases: Sequence[Case]) -> Mapping[str, NDArray[Any]]:
@@ -177,8 +178,8 @@ def _predict(trained: Trained, case: Case, device: str) -> Prediction:
     image = standardised(case.image, trained)
     probability = slicewise_probability(trained.networks["segment"], image, device) * _region(trained, case, device)
     i, j, k = case.labels.shape
-    seen = image[:, :, :: STEP[1], :: STEP[2]]
-    levels = scores_of(trained.networks["localise"], seen, device).argmax(dim=0).numpy().astype(np.int16)
+    coarse = image[:, :, :: STEP[1], :: STEP[2]]
+    levels = logits_of(trained.networks["localise"], coarse, device).argmax(dim=0).numpy().astype(np.int16)
     levels = levels.repeat(STEP[1], axis=1).repeat(STEP[2], axis=2)[:i, :j, :k]
     labels = name_by_reference(probability >= THRESHOLD, levels, trained.learnt["reference"])
     return Prediction(probability.astype(np.float32), labels)
@@ -195,11 +196,11 @@ def dense_aspp2d(choices: MethodOptions) -> Method:
     n, width = len(contrasts), choices.width
     stages = (
         Stage("region", lambda: _unet(n, width), partial(_draw_slice, whole_region=True),
-              lambda scores, target, share: cross_entropy(scores, target), batch=8, rate=constant(1e-3), share=0.15,
+              throughout(cross_entropy), batch=8, rate=constant(1e-3), share=0.15,
               prepare=_drawn_regions),
         Stage("segment", lambda: DenseASPP2D(n, width), partial(_draw_slice, whole_region=False), entropy_then_focal,
               batch=8, rate=constant(1e-3), share=0.55, prepare=_found_regions),
         Stage("localise", lambda: AnyWidthVNet(n, len(LEVEL_OF_LABEL) + 1, 16 // width), _draw_volume,
-              lambda scores, target, share: cross_entropy(scores, target), batch=1, rate=constant(1e-3), share=0.3),
+              throughout(cross_entropy), batch=1, rate=constant(1e-3), share=0.3),
     )
     return Method("dense-aspp2d", "Gao 2018", contrasts, stages, _predict, reference_of)

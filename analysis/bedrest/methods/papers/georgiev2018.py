@@ -30,10 +30,11 @@ from bedrest.methods.method import (
     Prediction,
     Stage,
     Trained,
+    case_key,
     constant,
-    own,
-    scores_of,
+    logits_of,
     standardised,
+    throughout,
 )
 from bedrest.methods.papers.georgiev_augment import augmented
 from bedrest.methods.papers.resnet import ResNet50Encoder, ResNetUNet, fit_weights, read_weights
@@ -126,13 +127,13 @@ def _draw_slice(cases: Sequence[Case], trained: Trained, rng: np.random.Generato
 
 def _prepare(cases: Sequence[Case], trained: Trained, device: str, *,
              planes: Sequence[tuple[str, int]]) -> dict[str, Float]:
-    return {own("planes", case): _channels(_of_planes(trained, case, device, planes), planes) for case in cases}
+    return {case_key("planes", case): _channels(_of_planes(trained, case, device, planes), planes) for case in cases}
 
 
 def _draw_box(cases: Sequence[Case], trained: Trained, rng: np.random.Generator) -> Pair:
     case = cases[int(rng.integers(len(cases)))]
     height = seen_height(case)
-    channels = trained.learnt[own("planes", case)][..., :height]
+    channels = trained.learnt[case_key("planes", case)][..., :height]
     return draw_crop(replace(case, image=channels, labels=case.labels[..., :height]), rng, inside=BOX, outside=BOX)
 
 
@@ -141,8 +142,8 @@ def _predict(trained: Trained, case: Case, device: str, *, planes: Sequence[tupl
     if len(planes) == 1:
         probability = probabilities[0]
     else:
-        scores = scores_of(trained.networks["fuse"], _channels(probabilities, planes), device)
-        probability = probability_of_disc(scores[None])[0].numpy()
+        logits = logits_of(trained.networks["fuse"], _channels(probabilities, planes), device)
+        probability = probability_of_disc(logits[None])[0].numpy()
     return Prediction(probability, name_discs(probability, threshold=THRESHOLD))
 
 
@@ -164,11 +165,11 @@ def triplanar_resnet(choices: MethodOptions) -> Method:
         fit_weights(ResNet50Encoder(len(contrasts), choices.width), weights, where=str(choices.encoder_weights))
     several = len(planes) > 1
     stages = [Stage(name, lambda: ResNetUNet(len(contrasts), choices.width, weights), partial(_draw_slice, axis=axis),
-                    lambda scores, target, share: cross_entropy(scores, target), batch=8, rate=constant(1e-4),
+                    throughout(cross_entropy), batch=8, rate=constant(1e-4),
                     share=(0.9 if several else 1.0) / len(planes)) for name, axis in planes]
     if several:
         stages.append(Stage("fuse", lambda: Fusion(len(planes), choices.width), _draw_box,
-                            lambda scores, target, share: cross_entropy(scores, target), batch=8, rate=constant(1e-3),
+                            throughout(cross_entropy), batch=8, rate=constant(1e-3),
                             share=0.1, held_back=HELD_BACK, prepare=partial(_prepare, planes=planes)))
     return Method("triplanar-resnet", "Georgiev and Asenov 2018", contrasts, tuple(stages),
                   partial(_predict, planes=planes))

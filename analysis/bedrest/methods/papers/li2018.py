@@ -24,6 +24,7 @@ from bedrest.vocabulary import DIXON, Contrast
 INSIDE: Size = (36, 60, 60)
 OUTSIDE: tuple[Size, Size, Size] = ((36, 60, 60), (40, 70, 70), (46, 80, 80))
 THRESHOLD = 0.9
+BATCH = 10
 # With this weight a voxel that is disc as often as not gets a probability of 0.9, the paper's threshold; the paper does
 # not give its own.
 DISC_WEIGHT = 9.0
@@ -85,8 +86,8 @@ class MsFCN(nn.Module):
                                     nn.Conv3d(features, 1, 1))
 
     def forward(self, image: Tensor) -> Tensor:
-        own = [pathway(_middle(image, size)) for pathway, size in zip(self.pathways, self.sizes, strict=True)]
-        result: Tensor = self.fusion(torch.cat(own, dim=1))
+        features = [pathway(_middle(image, size)) for pathway, size in zip(self.pathways, self.sizes, strict=True)]
+        result: Tensor = self.fusion(torch.cat(features, dim=1))
         return result
 
 
@@ -117,9 +118,9 @@ def _draw(cases: Sequence[Case], trained: Trained, rng: np.random.Generator, *, 
 
 def _predict(trained: Trained, case: Case, device: str, *, outside: Size) -> Prediction:
     trim = _TRIM if outside == INSIDE else (0, 0, 0)
-    scores = overlap_tile(trained.networks["segment"], standardised(case.image, trained), device, inside=INSIDE,
+    logits = overlap_tile(trained.networks["segment"], standardised(case.image, trained), device, inside=INSIDE,
                           outside=outside, trim=trim)
-    probability = probability_of_disc(torch.from_numpy(scores)[None])[0].numpy()
+    probability = probability_of_disc(torch.from_numpy(logits)[None])[0].numpy()
     return Prediction(probability, name_discs(probability, threshold=THRESHOLD))
 
 
@@ -132,8 +133,8 @@ def _method(name: str, sizes: Sequence[Size], choices: MethodOptions) -> Method:
         return gaussian_start(network) if choices.gaussian_start else he_start(network)
 
     stage = Stage("segment", build, partial(_draw, outside=outside, dropout=choices.voxel_dropout),
-                  lambda scores, target, share: weighted_cross_entropy(scores, target, weight=DISC_WEIGHT),
-                  batch=10, rate=falling(1e-3, by=5, every=3000))
+                  lambda logits, target, share: weighted_cross_entropy(logits, target, weight=DISC_WEIGHT),
+                  batch=BATCH, rate=falling(1e-3, by=5, every=3000))
     return Method(name, "Li et al. 2018", contrasts, (stage,), partial(_predict, outside=outside))
 
 

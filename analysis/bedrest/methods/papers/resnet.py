@@ -70,16 +70,16 @@ class ResNetUNet(nn.Module):
         sizes = ((at8, at4, max(256 // width, 4)), (max(256 // width, 4), at2, max(128 // width, 4)),
                  (max(128 // width, 4), contrasts, last))
         self.decoder = nn.ModuleList(UpCat(2, *size, act, "batch", bias=False, dropout=0.1) for size in sizes)
-        self.score = nn.Conv2d(last, 1, 1)
+        self.head = nn.Conv2d(last, 1, 1)
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[2:]
         wide = functional.pad(image, (0, (-width) % STRIDE, 0, (-height) % STRIDE), mode="replicate")
-        at2, at4, seen = self.encoder(wide)
+        at2, at4, maps = self.encoder(wide)
         for up, kept in zip(self.decoder, (at4, at2, wide), strict=True):
-            seen = up(seen, kept)
-        scores: Tensor = self.score(seen)
-        return scores[:, :, :height, :width]
+            maps = up(maps, kept)
+        logits: Tensor = self.head(maps)
+        return logits[:, :, :height, :width]
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -91,13 +91,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         There is no such file, or it is neither.
     """
     try:
-        found = (load_file(path) if path.suffix == ".safetensors"
+        stored = (load_file(path) if path.suffix == ".safetensors"
                  else torch.load(path, map_location="cpu", weights_only=True))
     except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise StudyError(_EXPECTED, str(error) or type(error).__name__, str(path), _REMEDY) from error
-    if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
-        raise StudyError(_EXPECTED, f"a {type(found).__name__} that does not hold tensors alone", str(path), _REMEDY)
-    return found
+    if not isinstance(stored, dict) or not all(isinstance(v, Tensor) for v in stored.values()):
+        raise StudyError(_EXPECTED, f"a {type(stored).__name__} that does not hold tensors alone", str(path), _REMEDY)
+    return stored
 
 
 def fit_weights(encoder: ResNet50Encoder, weights: Mapping[str, Tensor], *, where: str) -> None:
@@ -113,16 +113,16 @@ def fit_weights(encoder: ResNet50Encoder, weights: Mapping[str, Tensor], *, wher
     if prefix is None:
         raise StudyError(_EXPECTED, f"no conv1.weight among {', '.join(list(weights)[:5]) or 'none'}", where, _REMEDY)
     wanted = encoder.state_dict()
-    own = {name: weights[prefix + name] for name in wanted if prefix + name in weights}
+    taken = {name: weights[prefix + name] for name in wanted if prefix + name in weights}
     contrasts = wanted["conv1.weight"].shape[1]
-    first = own["conv1.weight"]
+    first = taken["conv1.weight"]
     if first.ndim == 4 and first.shape[1] == _COLOURS != contrasts:
-        own["conv1.weight"] = first.mean(dim=1, keepdim=True).repeat(1, contrasts, 1, 1) * (_COLOURS / contrasts)
+        taken["conv1.weight"] = first.mean(dim=1, keepdim=True).repeat(1, contrasts, 1, 1) * (_COLOURS / contrasts)
     # Detectors keep no count of the batches that their norms saw.
-    missing = [n for n in wanted if n not in own and not n.endswith("num_batches_tracked")]
-    odd = [f"{n} of {tuple(v.shape)}, not {tuple(wanted[n].shape)}" for n, v in own.items()
+    missing = [n for n in wanted if n not in taken and not n.endswith("num_batches_tracked")]
+    odd = [f"{n} of {tuple(v.shape)}, not {tuple(wanted[n].shape)}" for n, v in taken.items()
            if v.shape != wanted[n].shape]
     if missing or odd:
-        found = [*(f"no {n}" for n in missing[:3]), *odd[:3]]
-        raise StudyError(f"{_EXPECTED}, at width 1", "; ".join(found), where, _REMEDY)
-    encoder.load_state_dict(own, strict=False)
+        problems = [*(f"no {n}" for n in missing[:3]), *odd[:3]]
+        raise StudyError(f"{_EXPECTED}, at width 1", "; ".join(problems), where, _REMEDY)
+    encoder.load_state_dict(taken, strict=False)

@@ -49,19 +49,19 @@ class UNet3D(nn.Module):
             self.down.append(nn.Sequential(convolution(last, few), convolution(few, many)))
             last = many
         self.pool = nn.MaxPool3d(2)
-        self.up = nn.ModuleList(UpCat(3, below, own, own, act="RELU", norm="BATCH", bias=True, halves=False)
-                                for below, own in zip(features[:1:-1], features[-2:0:-1], strict=True))
-        self.scores = nn.Conv3d(features[1], outputs, 1)
+        self.up = nn.ModuleList(UpCat(3, below, skip, skip, act="RELU", norm="BATCH", bias=True, halves=False)
+                                for below, skip in zip(features[:1:-1], features[-2:0:-1], strict=True))
+        self.head = nn.Conv3d(features[1], outputs, 1)
 
     def forward(self, image: Tensor) -> Tensor:
         kept: list[Tensor] = []
-        seen = image
+        maps = image
         for i, block in enumerate(self.down):
-            seen = block(seen if i == 0 else self.pool(seen))
-            kept.append(seen)
-        for block, own in zip(self.up, kept[-2::-1], strict=True):
-            seen = block(seen, own)
-        result: Tensor = self.scores(seen)
+            maps = block(maps if i == 0 else self.pool(maps))
+            kept.append(maps)
+        for block, skip in zip(self.up, kept[-2::-1], strict=True):
+            maps = block(maps, skip)
+        result: Tensor = self.head(maps)
         return result
 
 
@@ -92,17 +92,17 @@ class _Plain(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         kept: list[Tensor] = []
-        seen = image
+        maps = image
         for i, block in enumerate(self.down):
-            seen = block(seen if i == 0 else self.pool(seen))
-            kept.append(seen)
-        for raise_, block, own in zip(self.raised, self.up, kept[-2::-1], strict=True):
-            seen = block(torch.cat([own, raise_(seen)], dim=1))
-        return seen
+            maps = block(maps if i == 0 else self.pool(maps))
+            kept.append(maps)
+        for raise_, block, skip in zip(self.raised, self.up, kept[-2::-1], strict=True):
+            maps = block(torch.cat([skip, raise_(maps)], dim=1))
+        return maps
 
 
 class PatchUNet(nn.Module):
-    """Table II: (B, C, 36, 36, 28) -> (B, C, 36, 36, 28), scores of disc once for every contrast.
+    """Table II: (B, C, 36, 36, 28) -> (B, C, 36, 36, 28), logits of disc once for every contrast.
 
     Any size that is a multiple of 4. 1.36 million parameters with three contrasts and width 1; the paper says 1.4.
     """
@@ -113,10 +113,10 @@ class PatchUNet(nn.Module):
         self.body = _Plain(3, contrasts, features, up_kernel=2, dropout=DROPOUT)
         self.two = nn.Conv3d(features[0], 2, 3, padding=1)
         self.norm = nn.BatchNorm3d(2)
-        self.scores = nn.Conv3d(2, contrasts, 1)
+        self.head = nn.Conv3d(2, contrasts, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        result: Tensor = self.scores(self.norm(self.two(self.body(image))))
+        result: Tensor = self.head(self.norm(self.two(self.body(image))))
         return result
 
 
@@ -127,8 +127,8 @@ class SliceUNet(nn.Module):
         super().__init__()
         features = [max(n // width, 2) for n in SLICE_FEATURES]
         self.body = _Plain(2, contrasts, features, up_kernel=3, dropout=0.0)
-        self.scores = nn.Conv2d(features[0], 1, 1)
+        self.head = nn.Conv2d(features[0], 1, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        result: Tensor = self.scores(self.body(image))
+        result: Tensor = self.head(self.body(image))
         return result

@@ -44,9 +44,10 @@ from bedrest.methods.method import (
     Prediction,
     Stage,
     Trained,
+    case_key,
     constant,
-    own,
-    scores_of,
+    logits_of,
+    throughout,
 )
 from bedrest.methods.papers.unets import PatchUNet, SliceUNet, UNet3D
 from bedrest.methods.slicewise import slicewise_probability
@@ -115,19 +116,19 @@ def _cut(case: Case, trained: Trained, rng: np.random.Generator, *, middle: NDAr
          edge: bool) -> Pair:
     """Image and labels of this size about a voxel, deformed or not."""
     warp = draw_warp(rng, _HOW, middle=middle, size=size)
-    seen, drawn = sampled(case.image, case.labels, warp.coordinates(np.array(SPACING_MM)), edge=edge)
-    return normalised(seen, trained), drawn
+    image, drawn = sampled(case.image, case.labels, warp.coordinates(np.array(SPACING_MM)), edge=edge)
+    return normalised(image, trained), drawn
 
 
 def _places(cases: Sequence[Case], trained: Trained, device: str) -> Mapping[str, NDArray[Any]]:
     """What draws look up: flat indices of the voxels of discs, and the discs' centres, (n, 3)."""
-    spots = {own("spots", c): np.flatnonzero(c.labels > 0) for c in cases}
-    return spots | {own("centres", c): np.array(list(centres(c.labels).values())) for c in cases}
+    spots = {case_key("spots", c): np.flatnonzero(c.labels > 0) for c in cases}
+    return spots | {case_key("centres", c): np.array(list(centres(c.labels).values())) for c in cases}
 
 
 def _any_disc_voxel(case: Case, trained: Trained, rng: np.random.Generator) -> NDArray[np.int_] | None:
     """A voxel of a disc in every second call, where there are discs."""
-    spots = trained.learnt[own("spots", case)]
+    spots = trained.learnt[case_key("spots", case)]
     if rng.random() >= 0.5 or not len(spots):
         return None
     return np.array(np.unravel_index(rng.choice(spots), case.labels.shape))
@@ -143,14 +144,14 @@ def _draw_crop(cases: Sequence[Case], trained: Trained, rng: np.random.Generator
 
 
 def _whole(trained: Trained, stage: str, case: Case, device: str) -> Float:
-    scores = forward(trained.networks[stage].eval(), normalised(case.image, trained), device).data
-    result: Float = probability_of_disc(scores[None])[0].numpy()
+    logits = forward(trained.networks[stage].eval(), normalised(case.image, trained), device).data
+    result: Float = probability_of_disc(logits[None])[0].numpy()
     return result
 
 
 def _unet_stage(name: str, contrasts: int, choices: MethodOptions, share: float) -> Stage:
     return Stage(name, lambda: he_start(UNet3D(contrasts, 1, choices.width)), _draw_crop,
-                 lambda scores, target, used: dice_loss(scores, target), batch=2, rate=constant(RATE), share=share,
+                 throughout(dice_loss), batch=2, rate=constant(RATE), share=share,
                  prepare=_places)
 
 
@@ -169,16 +170,16 @@ def unet3d(choices: MethodOptions) -> Method:
 def _draw_patch(cases: Sequence[Case], trained: Trained, rng: np.random.Generator) -> Pair:
     """A box about a disc; a case without discs gives one about any voxel."""
     case = cases[int(rng.integers(len(cases)))]
-    there = trained.learnt[own("centres", case)]
+    there = trained.learnt[case_key("centres", case)]
     middle = there[int(rng.integers(len(there)))] if len(there) else rng.uniform(0, case.labels.shape)
     start = np.array(box_start(middle)) + np.array(BOX) // 2
     image, labels = _cut(case, trained, rng, middle=start, size=BOX, edge=False)
     return padded(image, PATCH), padded(labels, PATCH)
 
 
-def mask_loss(scores: Tensor, target: Tensor) -> Tensor:
+def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Dice loss of masks of disc, one an output, over all of them together: (B, S, ...) against (B, ...)."""
-    return dice_loss(scores.flatten(0, 1)[:, None], target.repeat_interleave(scores.shape[1], dim=0))
+    return dice_loss(logits.flatten(0, 1)[:, None], target.repeat_interleave(logits.shape[1], dim=0))
 
 
 def boxes_about(localised: Float) -> list[tuple[int, int, int]]:
@@ -192,8 +193,8 @@ def _predict_two_stages(trained: Trained, case: Case, device: str) -> Prediction
     for start in boxes_about(_whole(trained, "localise", case, device)):
         at = np.indices(BOX) + np.array(start)[:, None, None, None]
         box, _ = sampled(image, case.labels, at, edge=False)
-        scores = scores_of(trained.networks["segment"], padded(box, PATCH), device)
-        put_back(whole, unpadded(torch.sigmoid(scores).mean(dim=0).numpy(), BOX), start)
+        logits = logits_of(trained.networks["segment"], padded(box, PATCH), device)
+        put_back(whole, unpadded(torch.sigmoid(logits).mean(dim=0).numpy(), BOX), start)
     return Prediction(whole, name_discs(whole, threshold=THRESHOLD))
 
 
@@ -201,7 +202,7 @@ def two_stage_unet3d(choices: MethodOptions) -> Method:
     """A 3D U-Net finds the discs, the network of Table II draws each of them in its box."""
     contrasts = choices.contrasts or BEST
     segment = Stage("segment", lambda: he_start(PatchUNet(len(contrasts), choices.width)), _draw_patch,
-                    lambda scores, target, used: mask_loss(scores, target), batch=1, rate=constant(RATE),
+                    throughout(mask_loss), batch=1, rate=constant(RATE),
                     share=1 - LOCALISING, prepare=_places)
     return Method("two-stage-unet3d", _SOURCE, contrasts,
                   (_unet_stage("localise", len(contrasts), choices, LOCALISING), segment), _predict_two_stages)
@@ -234,8 +235,8 @@ def _predict_planes(trained: Trained, case: Case, device: str, *, planes: Sequen
     for plane in planes:
         axis, shape = PLANES[plane], case.labels.shape
         squares = padded(image, [n if a == axis else side for a, n in enumerate(shape)])
-        found = slicewise_probability(trained.networks[plane], squares, device, axis=axis)
-        probabilities.append(unpadded(found, shape))
+        of_plane = slicewise_probability(trained.networks[plane], squares, device, axis=axis)
+        probabilities.append(unpadded(of_plane, shape))
     probability: Float = np.mean(probabilities, axis=0, dtype=np.float32)
     return Prediction(probability, name_discs(probability, threshold=THRESHOLD))
 
@@ -253,7 +254,7 @@ def unet2d(choices: MethodOptions) -> Method:
         raise StudyError("planes out of x, y and z, each once", ", ".join(planes), "method unet2d", "Correct them.")
     stages = tuple(
         Stage(plane, lambda: he_start(SliceUNet(len(contrasts), choices.width)),
-              partial(_draw_slice, axis=PLANES[plane]), lambda scores, target, used: dice_loss(scores, target),
+              partial(_draw_slice, axis=PLANES[plane]), throughout(dice_loss),
               batch=16, rate=constant(RATE), share=1 / len(planes), prepare=_places)
         for plane in planes)
     return Method("unet2d", _SOURCE, contrasts, stages, partial(_predict_planes, planes=planes), _learn_side)

@@ -44,13 +44,13 @@ def weber_contrast(*cases: Case) -> dict[Contrast, Weber]:
     ----------
     cases : at least one; all with the contrasts of the first, in any order
     """
-    found = {}
+    by_contrast = {}
     for contrast in cases[0].contrasts:
         images = [c.image[c.contrasts.index(contrast)] for c in cases]
         discs, rest = (np.concatenate([i[(c.labels > 0) == there] for i, c in zip(images, cases, strict=True)])
                        for there in (True, False))
-        found[contrast] = Weber(*_mean_and_sd(discs), *_mean_and_sd(rest))
-    return found
+        by_contrast[contrast] = Weber(*_mean_and_sd(discs), *_mean_and_sd(rest))
+    return by_contrast
 
 
 def _mean_and_sd(values: NDArray[np.float32]) -> tuple[float, float]:
