@@ -75,8 +75,9 @@ def test_help_explains_every_option(name, capsys):
 
 
 @pytest.mark.parametrize(("words", "shown"), [
-    ([], "Expected one of"), (["rum", "s.toml"], "Did you mean run?"), (["benchmark-engine"], "Did you mean benchmark?"),
-    (["xyz"], "Commands: demo"), (["run"], "STUDY.toml"), (["run", "s.toml", "--coers", "3"], "--cores"),
+    ([], "Expected one of"), (["rum", "s.toml"], "Did you mean run?"),
+    (["benchmark-engine"], "Did you mean benchmark?"), (["xyz"], "Commands: demo"), (["run"], "STUDY.toml"),
+    (["run", "s.toml", "--coers", "3"], "--cores"),
     (["run", "s.toml", "--device", "tpu"], "cuda"), (["demo", "d", "--subjects", "two"], "--subjects"),
     (["verify", "s.toml", "more"], "more"), (["segment", "--water", "w"], "--output"),
     (["power", "--groups", "3"], "--groups"),

@@ -69,7 +69,7 @@ def run_block(block: Block, folder: Path) -> None:
     program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m bedrest "$@"\n')
     program.chmod(0o755)
     env = {**os.environ, "PATH": f"{bin_folder}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-           "PYTHONPATH": str(ROOT)}
+           "PYTHONPATH": f"{ROOT / 'analysis'}:{ROOT}"}
     if block.language == "python":
         _done([sys.executable, "-P", "-c", block.text], folder, env, [])
         return

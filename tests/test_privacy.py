@@ -254,8 +254,8 @@ def guarded(folder: Path, *words: str, cwd: Path) -> subprocess.CompletedProcess
     (folder / "guard").mkdir(exist_ok=True)
     code = GUARD.format(log=str(folder / "calls.txt"), seen=str(folder / "seen.txt"))
     (folder / "guard" / "sitecustomize.py").write_text(code)
-    root = str(Path(__file__).parents[1])
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(folder / "guard"), root)), "HOME": str(folder)}
+    source = str(Path(__file__).parents[1] / "analysis")
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(folder / "guard"), source)), "HOME": str(folder)}
     env |= {f"{p}_proxy": "http://192.0.2.1:9" for p in ("http", "https", "all")}
     command = [sys.executable, "-m", "bedrest", *words]
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=1500)
