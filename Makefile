@@ -4,7 +4,7 @@ VENV := .venv
 DEMO ?= demo
 CORES ?= 2
 
-.PHONY: install demo test test-all train lint docs clean
+.PHONY: install demo test test-all train lint docs clean benchmark-engine benchmark-change benchmark-scale fit-errors
 install: $(VENV)/.installed
 
 # The lock decides every version; torch first and alone, so that pip never meets an unpinned one.
@@ -25,7 +25,14 @@ test-all: install
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder -m "not gpu"
 
 train: install
-	$(VENV)/bin/python -m bedrest.segmentation.training.train --out build/training
+	$(VENV)/bin/python -m pipelines.training --output build/training $(ARGS)
+
+# They judge our own engine; `make benchmark-change ARGS="--subjects 4"` passes options on, `ARGS=--help` lists them.
+benchmark-engine benchmark-change benchmark-scale: install
+	$(VENV)/bin/python -m pipelines.benchmarks.$(@:benchmark-%=%) $(ARGS)
+
+fit-errors: install
+	$(VENV)/bin/python -m pipelines.benchmarks.change.fit_errors $(ARGS)
 
 lint: install
 	$(VENV)/bin/ruff check .

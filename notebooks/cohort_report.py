@@ -10,6 +10,7 @@ output_dir: str = ""
 study_toml: str = ""
 
 # %%
+from functools import partial
 from pathlib import Path
 
 from bedrest import __version__, schemas
@@ -21,6 +22,7 @@ from bedrest.figures.flow import flow_diagram
 from bedrest.figures.scans.qc_grid import qc_grid
 from bedrest.figures.trajectories import cohort_trajectories, group_volumes
 from bedrest.io.results import StudyResults
+from bedrest.measure.registry import VOLUME
 from bedrest.settings import load_study
 from bedrest.statistics.study.baseline import baseline_words
 from bedrest.statistics.study.detection import DETECTION_COUNTS, detection_counts, limit_words
@@ -31,11 +33,12 @@ from IPython.display import display
 study, source = load_study(Path(study_toml)), "automatic"
 results = StudyResults(Path(output_dir))
 subjects = results.read_manifest(schemas.SUBJECTS)
-flow, measures, change, accuracy, arvd, agreement, failures, edits = map(results.read, (
+read = partial(results.read, measure=VOLUME.name)
+flow, measures, change, accuracy, arvd, agreement, failures, edits = map(read, (
     schemas.FLOW, schemas.MEASURES, schemas.CHANGE, schemas.ACCURACY, schemas.ARVD, schemas.AGREEMENT, schemas.FAILURES,
     schemas.EDITS))
 contrasts, models, terms, recovery, detections, residuals, sensitivity = (
-    rows[rows["source"] == source] for rows in map(results.read, (
+    rows[rows["source"] == source] for rows in map(read, (
         schemas.CONTRASTS, schemas.MODELS, schemas.TERMS, schemas.RECOVERY, schemas.DETECTIONS, schemas.RESIDUALS,
         schemas.SENSITIVITY)))
 display(show.header(f"{study.name}: cohort report", note=study.description, facts={

@@ -34,11 +34,12 @@ measures.query("source == 'automatic'").head(10)
 # %%
 import seaborn as sns
 from bedrest.figures.style import ordered_levels
+from bedrest.measure.registry import VOLUME
 from IPython.display import display
 
 ours = measures.query("source == 'automatic'")
 n = ours["subject"].nunique()
-grid = sns.catplot(ours, x="level", y="volume_mm3", hue="session", order=ordered_levels(ours["level"]), kind="strip",
+grid = sns.catplot(ours, x="level", y=VOLUME.name, hue="session", order=ordered_levels(ours["level"]), kind="strip",
                    dodge=True, height=3, aspect=2.2)
 grid.set_axis_labels("", "disc volume (mm³)").set(title=f"Every disc, n = {n} subjects")
 display(grid.figure)

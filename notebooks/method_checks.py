@@ -16,6 +16,7 @@ from bedrest import __version__, schemas
 from bedrest.figures import display as show
 from bedrest.figures.agreement import change_agreement, volume_agreement
 from bedrest.io.results import StudyResults
+from bedrest.measure.registry import VOLUME
 from bedrest.settings import load_study
 from bedrest.statistics.study.detection import DETECTION_COUNTS, detection_counts, limit_words
 from bedrest.statistics.study.summary import (
@@ -29,11 +30,12 @@ from IPython.display import display
 
 study = load_study(Path(study_toml))
 results = StudyResults(Path(output_dir))
-measures, change = results.read(schemas.MEASURES), results.read(schemas.CHANGE)
-accuracy, arvd, agreement = (results.read(t) for t in (schemas.ACCURACY, schemas.ARVD, schemas.AGREEMENT))
+measures, change = results.read(schemas.MEASURES), results.read(schemas.CHANGE, measure=VOLUME.name)
+accuracy, arvd, agreement = (
+    results.read(t, measure=VOLUME.name) for t in (schemas.ACCURACY, schemas.ARVD, schemas.AGREEMENT))
 display(show.header(f"{study.name}: checks of the method", note=study.description, facts={
     "subjects": measures["subject"].nunique(), "visits": len(study.sessions),
-    "discs measured": int(measures.query("source == 'automatic'")["volume_mm3"].notna().sum()),
+    "discs measured": int(measures.query("source == 'automatic'")[VOLUME.name].notna().sum()),
     "bedrest": __version__}))
 
 # %% [markdown]
@@ -42,7 +44,7 @@ display(show.header(f"{study.name}: checks of the method", note=study.descriptio
 # have changed. What truly changed from day to day counts as error here.
 
 # %%
-repeats = results.read(schemas.REPEATABILITY)
+repeats = results.read(schemas.REPEATABILITY, measure=VOLUME.name)
 shown = show.with_limits(repeats, ["source", "level", "n_subjects", "cv_percent", "sem_mm3", "sdc_percent"])
 display(show.table(shown, schemas.REPEATABILITY, empty="Baseline was scanned once: repeatability in these subjects is "
                    "not known, and single changes are judged by an error model found on synthetic scans."))
@@ -79,7 +81,7 @@ display(show.table(volume_methods(own), decimals={"n": 0}, empty="No disc was me
 # How many discs changed beyond what measurement error explains, and how many would by chance alone.
 
 # %%
-detections = results.read(schemas.DETECTIONS).query("source == 'automatic'")
+detections = results.read(schemas.DETECTIONS, measure=VOLUME.name).query("source == 'automatic'")
 display(show.text(limit_words(detections)))
 display(show.table(detection_counts(detections).drop(columns="source"), DETECTION_COUNTS, empty="No change to judge.",
                    decimals={"false_alarms_expected": 1}))

@@ -20,8 +20,9 @@ from bedrest.figures.scans.load import shown_levels, visit_views
 from bedrest.figures.scans.overlays import sagittal_views
 from bedrest.figures.scans.viewer import disc_viewer, slice_viewer
 from bedrest.figures.timeline import visit_timeline
-from bedrest.figures.trajectories import subject_measures, subject_trajectories
+from bedrest.figures.trajectories import shown_measures, subject_measures, subject_trajectories
 from bedrest.io.results import StudyResults
+from bedrest.measure.registry import VOLUME
 from bedrest.settings import load_study
 from bedrest.statistics.study.detection import DETECTION_COUNTS, visit_changes
 from bedrest.tables.edits import edit_words
@@ -31,12 +32,12 @@ study = load_study(Path(study_toml))
 results = StudyResults(Path(output_dir))
 person = results.read_subject(subject, schemas.SUBJECTS).iloc[0]
 sessions, records, measures, change, arvd, accuracy, failures, edits, renames = (
-    results.read_subject(subject, table) for table in (
+    results.read_subject(subject, table, measure=VOLUME.name) for table in (
         schemas.SESSIONS, schemas.SCAN_RECORDS, schemas.MEASURES, schemas.CHANGE, schemas.ARVD, schemas.ACCURACY,
         schemas.FAILURES, schemas.EDITS, schemas.RENAMES))
 ours = measures[measures["source"] != "reference"]
 our_change = change[change["source"] != "reference"]
-limits = results.read(schemas.DETECTIONS, subject=subject).query("source == 'automatic'")
+limits = results.read(schemas.DETECTIONS, subject=subject, measure=VOLUME.name).query("source == 'automatic'")
 bands = results.read(schemas.CHANGE_BANDS).query("group == @person['group'] and source == 'automatic'")
 views = visit_views(results, subject)
 status = "failed" if "failed" in set(failures["status"]) else "flagged" if len(failures) else "ok"
@@ -116,13 +117,12 @@ else:
     display(show.picture(figure, "Change of every disc over the study, with the group's spread."))
 
 # %% [markdown]
-# ## Heights, diameters and signals
+# ## Shape and signals
 
 # %%
-display(show.picture(subject_measures(ours), "Heights, diameters and signals of every disc over the study."))
-shape = ["level", "session", "height_mean_mm", "diameter_ap_mm", "diameter_transverse_mm"]
-signals = [c for c in ours.columns if c.startswith(("signal_", "fat_")) and ours[c].notna().any()]
-display(show.table(ours[[*shape, *signals, "mean_probability"]], schemas.MEASURES))
+display(show.picture(subject_measures(ours), "Shape and signals of every disc over the study."))
+shown = ["level", "session", *(m.name for m in shown_measures(ours)), "mean_probability"]
+display(show.folded("The same as a table", show.table(ours[shown], schemas.MEASURES)))
 
 # %% [markdown]
 # ## Against the reference masks

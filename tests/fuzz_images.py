@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 from bedrest.errors import BedrestError
 from bedrest.io.images.masks import read_label_map, write_label_map, write_volume
-from bedrest.io.images.nifti import check_image, read_scan, read_volume
+from bedrest.io.images.nifti import read_scan, read_volume
 from bedrest.types import LabelMap, Volume
 from bedrest.vocabulary import Contrast
 
@@ -58,7 +58,7 @@ def use(path: Path, out: Path, rng: Rng) -> Act:
 
     def act() -> object:
         if how == 0:
-            return check_image(path, where="case")
+            return read_volume(path, where="case")
         if how == 1:
             mask = read_label_map(path, where="case")
             assert mask.data.dtype == np.int32 and (mask.data >= 0).all()

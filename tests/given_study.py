@@ -92,7 +92,7 @@ def copied(folder: Path, to: Path) -> Path:
 
 def differing(ours: Path, theirs: Path) -> list[FileCheck]:
     """Files of two output folders that are not the same bytes, but for the lists that say where the images lie."""
-    return [c for c in compare_results(theirs, ours) if c.verdict is not FileState.SAME
+    return [c for c in compare_results(theirs, ours) if c.state is not FileState.SAME
             and not c.path.endswith(("/scans.csv", "/edited_masks.csv"))]
 
 

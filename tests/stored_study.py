@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from bedrest import schemas
+from bedrest.findings import Finding, FindingCode
 from bedrest.io.results import StudyResults
-from bedrest.io.tables.typed_csv import empty_table, write_table
+from bedrest.io.tables.frames import empty_table, typed_frame
+from bedrest.io.tables.typed_csv import write_table
 from bedrest.settings import Study, load_study
 from bedrest.statistics.study.cohort_models import level_models
 from bedrest.statistics.study.detection import detections_frame
@@ -20,7 +22,6 @@ from bedrest.statistics.study.summary import change_bands
 from bedrest.statistics.study.validation import agreement_frame
 from bedrest.tables.arvd import arvd_frame
 from bedrest.tables.change import change_frame
-from bedrest.tables.frames import typed_frame
 from bedrest.vocabulary import LEVELS
 
 GROUPS = ("bed rest", "bed rest + exercise")
@@ -55,7 +56,8 @@ def measures_of(subjects: int, levels: Sequence[str], *, seed: int = 0) -> pd.Da
                          "phase": phase, "level": level, "source": source, "mask_origin": source,
                          **({} if lost else {"volume_mm3": volume, "volume_method": "voxels",
                                              "volume_single_mm3": volume * 1.001, "volume_voxels_mm3": volume * 0.99}),
-                         "status": "failed" if lost else "ok", "reason": "no disc was found" if lost else ""})
+                         "status": "failed" if lost else "ok",
+                         "findings": [Finding(FindingCode.DISC_IN_GAP)] if lost else []})
     return typed_frame(rows, schemas.MEASURES)
 
 
@@ -89,9 +91,9 @@ def store_study(folder: Path, *, subjects: int = 4, levels: Sequence[str] = LEVE
     scans = typed_frame([{"subject": v["subject"], "session": v["session"], "contrast": "water", "path": str(image),
                           "sha256": "c8cc0d3a"} for v in visits.to_dict("records")], schemas.SCANS)
     failed = measures[measures["status"] == "failed"].assign(stage="segment")
-    choices = AnalysisPlan(GROUPS, study.session_ids, "ses-1", (), "compound_symmetry", 0.95)
-    data = observations(measures, source="automatic", subjects=people, sessions=visits, choices=choices)
-    models = level_models(data, choices)
+    plan = AnalysisPlan(GROUPS, study.session_ids, "ses-1", (), "compound_symmetry", 0.95)
+    data = observations(measures, source="automatic", subjects=people, sessions=visits, plan=plan)
+    models = level_models(data, plan)
     tables = StudyTables(people, visits, records, measures, change)
     found = ((schemas.CONTRASTS, contrasts_frame(models, people)), (schemas.RESIDUALS, residuals_frame(models)),
              (schemas.FLOW, flow_frame(tables)),

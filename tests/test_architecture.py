@@ -11,9 +11,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # Each layer may import from itself and from layers before it; layers in one group do not see each other.
 ORDER = [
-    {"bedrest"}, {"bedrest.vocabulary", "bedrest.errors"}, {"bedrest.types", "bedrest.settings"},
-    {"bedrest.anatomy"}, {"bedrest.schemas"}, {"bedrest.io"}, {"bedrest.imaging"}, {"bedrest.phantom"},
-    {"bedrest.segmentation", "bedrest.measure"}, {"bedrest.longitudinal"}, {"bedrest.methods"}, {"bedrest.tables"},
+    {"bedrest"}, {"bedrest.vocabulary", "bedrest.errors"}, {"bedrest.findings"}, {"bedrest.types", "bedrest.settings"},
+    {"bedrest.anatomy"}, {"bedrest.measure"}, {"bedrest.schemas"}, {"bedrest.io"}, {"bedrest.imaging"},
+    {"bedrest.phantom"}, {"bedrest.segmentation"}, {"bedrest.longitudinal"}, {"bedrest.methods"}, {"bedrest.tables"},
     {"bedrest.statistics"}, {"bedrest.figures"}, {"bedrest.pages"}, {"bedrest.stages"}, {"bedrest.workflow"},
     {"bedrest.protocols"}, {"bedrest.cli"}, {"pipelines"},
 ]
@@ -57,6 +57,13 @@ def test_imports_go_one_way(path):
             assert other == own or RANK[other] < RANK[own], f"{path.name} ({own}) imports {module}"
 
 
+@pytest.mark.parametrize("layer", ["io", "imaging", "phantom", "segmentation"])
+def test_what_makes_masks_does_not_know_how_they_are_measured(layer):
+    """Schemas are made from the registry of measures, so `measure` comes early: these could see it, and must not."""
+    for path in (ROOT / "analysis/bedrest" / layer).rglob("*.py"):
+        assert not {m for m in _imports(path) if _layer(m) == "bedrest.measure"}, path
+
+
 @pytest.mark.parametrize("path", [p for p in MODULES if "statistics" in p.parts], ids=lambda p: p.name)
 def test_statistics_know_neither_torch_nor_images(path):
     assert not {m.split(".")[0] for m in _imports(path)} & {"torch", "nibabel", "monai"}
@@ -70,6 +77,13 @@ def test_help_answers_at_once():
         times.append(time.monotonic() - begun)
         assert done.returncode == 0 and "segment" in done.stdout
     assert min(times) < 1.0
+
+
+def test_importing_the_schemas_loads_nothing_that_computes():
+    code = "import sys, bedrest.schemas; " \
+           "print(sorted({'scipy', 'skimage', 'pandas', 'torch', 'nibabel'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_importing_the_command_line_loads_nothing_heavy():

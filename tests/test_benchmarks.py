@@ -2,21 +2,21 @@
 
 import json
 import math
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from bedrest.anatomy.structures import Structure
-from bedrest.cli.parser import ENGINE_ROWS, build_parser
 from bedrest.errors import GeometryError
 from bedrest.measure.discs import DiscMeasure
 from bedrest.phantom.demo_cohort import DemoPlan
-from bedrest.protocols.disc_records import DISCS
 from bedrest.protocols.mask_scores import level_is_right, score_discs, summarise
 from bedrest.segmentation.network import LOCATOR, SEGMENTER
 from bedrest.segmentation.predict import predict
@@ -28,12 +28,14 @@ from torch import nn
 
 from pipelines.benchmarks.engine import __main__ as benchmarks
 from pipelines.benchmarks.engine.child import Everywhere, NetworkClock, SlidingWindows, read_saved_scan, save_scan
-from pipelines.benchmarks.engine.cohort import summarise_volumes
 from pipelines.benchmarks.engine.placement import place_discs
-from pipelines.benchmarks.engine.real import between_vertebrae, drawn_discs, summarise_placements
+from pipelines.benchmarks.engine.real import between_vertebrae, manual_discs, summarise_placements
 from pipelines.benchmarks.engine.speed import nnunet
+from pipelines.benchmarks.engine.synthetic_visits import ALL_DIXON, CohortScores, disc_row, summarise_volumes
 from pipelines.benchmarks.memory import peak_memory_bytes
+from pipelines.benchmarks.result_tables import ENGINE_DISCS
 from pipelines.benchmarks.targets import BY_NAME, ENGINE, Missing, Target, TargetResult, judge, not_measured
+from pipelines.command_line import command_text, read_options
 
 # 1 mm voxels: world and index are one. Vertebrae L3, L4, L5 are boxes 20 high; gaps of 10 hold the discs.
 GRID = Grid((40, 60, 120), np.eye(4))
@@ -133,7 +135,7 @@ def test_a_missing_disc_counts_as_dice_0_and_a_wrong_level():
 
 def measured(session: str, volumes: dict[str, float], source: str) -> pd.DataFrame:
     visit = VisitKey("sub-01", "bed rest", session, -1 if session == "ses-1" else 60, "baseline")
-    return measures_frame([DiscMeasure(lv, LABEL_OF_LEVEL[lv], v) for lv, v in volumes.items()], visit=visit,
+    return measures_frame([DiscMeasure(lv, LABEL_OF_LEVEL[lv], {"volume_mm3": v}) for lv, v in volumes.items()], visit=visit,
                           source=source)
 
 
@@ -144,21 +146,22 @@ def test_bias_and_change_by_hand():
         measured("ses-1", {"L4-L5": 102, "L5-S1": 196}, "automatic"),  # +2 %, -2 %
         measured("ses-2", {"L4-L5": 121, "L5-S1": 190}, "automatic"),  # +10 %, -5 %
     ], ignore_index=True)
-    v = summarise_volumes(frame, reference_session="ses-1")
+    summary = summarise_volumes(frame, reference_session="ses-1")
+    v = summary.volumes
     assert (v.n, v.n_missing) == (4, 0)
     assert v.bias == pytest.approx((2 - 2 + 10 - 5) / 4)
     assert v.by_level["L4-L5"][0] == pytest.approx(6) and v.by_level["L5-S1"][0] == pytest.approx(-3.5)
     assert (v.worst_level, v.worst) == ("L4-L5", pytest.approx(6))
     # arvd: ||100-121|-|100-110||/100 = 11 %; ||200-190|-|200-200||/200 = 5 %
-    assert v.arvd == pytest.approx(8)
+    assert summary.arvd == pytest.approx(8)
     # signed: (19 - 10)/100 = +9 %; (-6 - 0)/200 = -3 %; mean 3, SD sqrt(72) of two values
-    assert v.change_error == pytest.approx(3) and v.change_error_sd == pytest.approx(72**0.5)
+    assert summary.change_error == pytest.approx(3) and summary.change_error_sd == pytest.approx(72**0.5)
 
 
 def test_a_disc_without_a_measured_volume_is_counted():
     frame = pd.concat([measured("ses-1", {"L4-L5": 100, "L5-S1": 100}, "reference"),
                        measured("ses-1", {"L4-L5": 103}, "automatic")], ignore_index=True)
-    v = summarise_volumes(frame, reference_session="ses-1")
+    v = summarise_volumes(frame, reference_session="ses-1").volumes
     assert (v.n, v.n_missing, v.bias) == (2, 1, pytest.approx(3))
 
 
@@ -186,7 +189,7 @@ def test_a_bias_is_bounded_on_both_sides_and_a_number_without_target_is_never_me
 
 
 def test_absent_data_are_not_measured(tmp_path):
-    for part, name in ((drawn_discs(None, tmp_path, "cpu"), "t2-discs"),
+    for part, name in ((manual_discs(None, tmp_path, "cpu"), "t2-discs"),
                        (between_vertebrae(None, tmp_path, "cpu"), "vertebrae"),
                        (nnunet(tmp_path / "result.json"), "nnunet")):
         assert [c.what for c in part.checks] == [t.what for t in BY_NAME[name].targets]
@@ -251,7 +254,7 @@ def test_peak_memory_is_of_the_child_alone():
 
 
 def test_every_row_has_its_name_on_the_command_line():
-    assert tuple(row.name for row in ENGINE) == ENGINE_ROWS
+    assert tuple(row.name for row in ENGINE) == get_args(benchmarks.RowName)
 
 
 def test_the_page_holds_every_row(tmp_path, monkeypatch, capsys):
@@ -263,21 +266,21 @@ def test_the_page_holds_every_row(tmp_path, monkeypatch, capsys):
     truth = discs({"L5-S1": slice(10, 20)})
     scores = score_discs(truth, truth, levels={1: "L5-S1"})
 
-    def look_at(trained, plan, device, *, dixon, alone):
-        from pipelines.benchmarks.engine.cohort import ALL_DIXON, CohortFindings
-
+    def score_cohort(trained, plan, device, *, dixon, alone):
         assert plan == DemoPlan(2, 3, 777_001) and dixon and not alone
         rows = [{"row": "synthetic", "data": "synthetic", "contrasts": ALL_DIXON, "subject": "sub-01",
-                 "session": "ses-1", "volume_analytic_mm3": 4010.0, **s.row()} for s in scores]
-        return CohortFindings({ALL_DIXON: scores}, [], rows)
+                 "session": "ses-1", "volume_analytic_mm3": 4010.0, **disc_row(s)} for s in scores]
+        return CohortScores({ALL_DIXON: scores}, [], rows)
 
     monkeypatch.setattr("bedrest.segmentation.weights.load_weights", lambda path: trained)
-    monkeypatch.setattr("pipelines.benchmarks.engine.cohort.look_at", look_at)
+    monkeypatch.setattr("pipelines.benchmarks.engine.synthetic_visits.score_cohort", score_cohort)
     page = tmp_path / "page.md"
-    args = build_parser().parse_args(["benchmark-engine", "--weights", str(weights), "--device", "cpu", "--subjects",
-                                      "2", "--rows", "synthetic", "-o", str(page)])
-    assert benchmarks.benchmark_engine(args) == 0
+    words = ["--device", "cpu", "--subjects", "2", "--weights", str(weights), "--rows", "synthetic"]
+    options = read_options(benchmarks.EngineBenchmark, benchmarks.MODULE, [*words, "-o", str(page)])
+    assert benchmarks.run(options) == 0
     text = page.read_text()
+    command = shlex.join(["python", "-m", "pipelines.benchmarks.engine", *words, "--output", str(page)])
+    assert command == command_text(options, module=benchmarks.MODULE) and f"made by `{command}`" in text
     cells = [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")]
     table = cells[2:]
     assert [c[1] for c in table] == [t.what for row in ENGINE for t in row.targets]
@@ -288,7 +291,7 @@ def test_the_page_holds_every_row(tmp_path, monkeypatch, capsys):
         assert told in text
     assert "3 targets met, 0 missed" in capsys.readouterr().out
     rows = pd.read_csv(page.with_suffix(".csv"))
-    assert list(rows.columns) == DISCS.column_names and rows.loc[0, "volume_ratio"] == 1 and rows.loc[0, "right"]
+    assert list(rows.columns) == ENGINE_DISCS.column_names and rows.loc[0, "volume_ratio"] == 1 and rows.loc[0, "right"]
 
 
 def test_a_row_left_out_has_every_number():

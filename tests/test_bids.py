@@ -16,9 +16,9 @@ from bedrest.errors import ManifestError, StudyError
 from bedrest.io.bids.derivatives import write_derivatives
 from bedrest.io.images.masks import write_label_map, write_volume
 from bedrest.io.results import StudyResults
-from bedrest.io.tables.typed_csv import empty_table, write_table
+from bedrest.io.tables.frames import empty_table, typed_frame
+from bedrest.io.tables.typed_csv import write_table
 from bedrest.phantom.demo_cohort import DemoPlan, write_study_files, write_subject
-from bedrest.tables.frames import typed_frame
 from bedrest.types import Grid, LabelMap, Volume
 from bedrest.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL
 from study_folders import image, study_of

@@ -12,8 +12,8 @@ from bedrest.io.results import StudyResults
 from bedrest.stages.registry import JOBS
 from bedrest.workflow.run import PROFILES, ExecutionOptions, find_profile, prepare, run_workflow
 
-from pipelines.benchmarks.scale.cohort import scenario_of, write_inputs
 from pipelines.benchmarks.scale.simulated_results import draw_results
+from pipelines.benchmarks.scale.synthetic_study import scenario_of, write_inputs
 
 CLUSTER = Path(__file__).parent / "cluster"
 

@@ -1,4 +1,4 @@
-"""DICOM in: geometry and intensities as written, contrasts by what headers classify_contrast, nothing guessed, nobody named."""
+"""DICOM in: geometry and intensities as written, contrasts by header values, nothing guessed, no names kept."""
 
 import builtins
 import gzip
@@ -14,7 +14,7 @@ import pytest
 from bedrest.cli.parser import main
 from bedrest.errors import BedrestError, StudyError
 from bedrest.io.dicom.contrast import classify_contrast
-from bedrest.io.dicom.reader import Look, find_images, grid_of, read_dicom
+from bedrest.io.dicom.reader import ImageHeader, find_images, grid_of, read_dicom
 from bedrest.io.images.nifti import read_scan
 from bedrest.io.manifest.resolve import build_manifest
 from bedrest.settings import load_study
@@ -116,11 +116,11 @@ def test_two_echoes_are_told_by_their_time(tmp_path, tesla, echoes):
                                       pixels(SHAPE, n))
 
 
-def look(**values) -> Look:
+def header(**values) -> ImageHeader:
     base = {"series_uid": "1", "series_number": 1, "image_type": ("ORIGINAL", "PRIMARY", "M"), "echo_time_ms": 2.38,
             "repetition_time_ms": 6.0, "flip_angle_deg": 10.0, "field_tesla": 1.5, "sequence": ("GR",), "options": (),
             "size": (6, 7), "spacing_mm": (1.0, 1.0), "orientation": SAGITTAL}
-    return Look(**{**base, **values})
+    return ImageHeader(**{**base, **values})
 
 
 SPIN = {"sequence": ("SE",), "echo_time_ms": 95.0, "repetition_time_ms": 3500.0}
@@ -141,7 +141,7 @@ SPIN = {"sequence": ("SE",), "echo_time_ms": 95.0, "repetition_time_ms": 3500.0}
     ({"field_tesla": float("nan")}, 2, None, "field strength"),
 ])
 def test_what_headers_do_not_tell_is_not_guessed(values, echoes, contrast, words):
-    told = classify_contrast(look(**values), echoes=echoes)
+    told = classify_contrast(header(**values), echoes=echoes)
     assert told.contrast == contrast and words in told.reason
 
 
@@ -270,7 +270,8 @@ def test_without_the_extra_it_says_how_to_install_it(tmp_path, monkeypatch):
 def test_the_command_line_answers(tmp_path):
     """In a process of its own, as a user runs it."""
     dixon_visit(tmp_path / "dicom")
-    done = subprocess.run([sys.executable, "-m", "bedrest.cli.parser", "import-dicom", "dicom", "-o", "bids", "--subject",
+    done = subprocess.run([sys.executable, "-m", "bedrest.cli.parser",
+                           "import-dicom", "dicom", "-o", "bids", "--subject",
                            "01", "--session", "1"], cwd=tmp_path, capture_output=True, text=True, timeout=120,
                           env={**os.environ})
     assert done.returncode == 0, done.stderr

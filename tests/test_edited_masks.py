@@ -13,29 +13,32 @@ import pandas as pd
 import pytest
 from bedrest.cli import commands
 from bedrest.errors import GeometryError, ImageError, ManifestError, ManyProblems
+from bedrest.findings import Finding, FindingCode, worst_status
 from bedrest.io.images.masks import write_label_map
 from bedrest.io.manifest.corrections import find_corrections
 from bedrest.io.manifest.edited_masks import read_edited
 from bedrest.io.manifest.level_names import names_of_visit
 from bedrest.io.manifest.resolve import build_manifest
 from bedrest.io.results import StudyResults
+from bedrest.io.tables.frames import typed_frame, validated
+from bedrest.measure.comparison.edits import compare_edit, edited_discs
 from bedrest.measure.discs import DiscMeasure
-from bedrest.measure.edits import compare_edit, findings_of_edit
-from bedrest.measure.rename import absent_discs, rename_discs
-from bedrest.schemas import EDITS, FINDINGS, LEVEL_NAMES, MEASURES, SCAN_RECORDS
+from bedrest.measure.rename import SET_BY_HAND, absent_discs, rename_discs
+from bedrest.schemas import EDITS, LEVEL_NAMES, MEASURES, SCAN_RECORDS
 from bedrest.settings import Study
 from bedrest.stages.corrected_masks import Corrections, keep, measured_mask
 from bedrest.statistics.study.paper_text import edited_words
 from bedrest.statistics.study.responses import AnalysisPlan, observations
 from bedrest.tables.arvd import arvd_frame
 from bedrest.tables.change import change_frame
-from bedrest.tables.edits import edit_words, edits_frame, failed_edits, mask_counts, renames_frame
+from bedrest.tables.edits import edit_words, edits_frame, mask_counts, renames_frame
 from bedrest.tables.failures import failures_frame, without_corrected
-from bedrest.tables.frames import typed_frame
-from bedrest.tables.measures import VisitKey, failed_frame, measures_frame, with_findings
-from bedrest.types import DiscFinding, Grid, LabelMap
+from bedrest.tables.measures import VisitKey, failed_frame, measures_frame, with_segmented
+from bedrest.tables.segmented import segmented_frame
+from bedrest.types import Grid, LabelMap, SegmentedDisc
 from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LABEL_OF_LEVEL, LEVEL_OF_LABEL
 from bedrest.workflow.run import prepare
+from sentences import codes, reason
 from study_folders import AFFINE, BOTH, csv_study, image
 from test_end_to_end import bedrest, table
 
@@ -53,9 +56,15 @@ def mask_of(*runs: tuple[int, int]) -> LabelMap:
     return LabelMap(data, GRID)
 
 
-def finding(label: int, *, status: str = "ok", reason: str = "", confidence: float = 0.9) -> DiscFinding:
+LOW = Finding(FindingCode.LOW_PROBABILITY, {"probability": 0.7, "lowest": 0.8})
+UNSURE = Finding(FindingCode.LEVEL_UNCERTAIN, {"confidence": 0.5, "name": "L5-S1"})
+UNKNOWN, NO_SACRUM = Finding(FindingCode.DISC_WITHOUT_LEVEL), Finding(FindingCode.LEVEL_WITHOUT_DISC)
+OUT_OF_VIEW = Finding(FindingCode.DISC_OUT_OF_VIEW)
+
+
+def segmented(label: int, *findings: Finding) -> SegmentedDisc:
     name = LEVEL_OF_LABEL.get(label, f"unnamed-{label - 100}")
-    return DiscFinding(label, name, status, reason, math.nan if status == "failed" else 0.95, confidence)
+    return SegmentedDisc(label, name, findings, math.nan if worst_status(findings) == "failed" else 0.95, 0.9)
 
 
 def saved(path: Path, data: np.ndarray, affine: np.ndarray = GRID.affine_ras_mm) -> Path:
@@ -170,13 +179,13 @@ def test_edits_are_counted_by_hand():
     assert (first.voxels_added, first.voxels_removed, first.difference_percent) == (0, 2, -20)
     assert first.dice == pytest.approx(16 / 18)
     assert (second.voxels_added, second.voxels_removed, second.dice) == (5, 0, pytest.approx(20 / 25))
-    assert (third.level, third.voxels_removed, third.reason) == ("L3-L4", 10, "not in the edited mask")
+    assert (third.level, third.voxels_removed, codes(third.findings)) == ("L3-L4", 10, [FindingCode.DISC_REMOVED])
     assert math.isnan(third.volume_edited_mm3) and math.isnan(third.dice)
-    assert (fourth.level, fourth.voxels_added, fourth.reason) == ("L2-L3", 6, "in the edited mask alone")
+    assert (fourth.level, fourth.voxels_added, codes(fourth.findings)) == ("L2-L3", 6, [FindingCode.DISC_ADDED])
     assert math.isnan(fourth.volume_automatic_mm3) and math.isnan(fourth.difference_percent)
     assert [e.status for e in (first, second, third, fourth)] == ["ok"] * 4
     frame = edits_frame((first, second, third, fourth), visit=KEY)
-    EDITS.pandera.validate(frame)
+    validated(frame, EDITS)
     assert edit_words(frame, change_frame(measures_frame([], visit=KEY, source="automatic"), reference_session="ses-1")
                       ) == ("Masks of 1 visit(s) of 1 subject(s) were corrected by hand. 4 of 4 discs were altered, "
                             "volumes by -20.0 to +50.0 %.")
@@ -184,17 +193,17 @@ def test_edits_are_counted_by_hand():
 
 def test_a_mask_drawn_where_there_was_none_holds_new_discs_only():
     (only,) = compare_edit(None, mask_of((1, 4)))
-    assert (only.voxels_added, only.voxels_removed, only.reason) == (4, 0, "in the edited mask alone")
+    assert (only.voxels_added, only.voxels_removed, codes(only.findings)) == (4, 0, [FindingCode.DISC_ADDED])
 
 
 def test_renumbered_labels_are_flagged_until_a_name_is_confirmed():
     before, after = mask_of((2, 10), (3, 10)), mask_of((1, 10), (2, 10))
     edits = compare_edit(before, after)
     assert [(e.level, e.status) for e in edits] == [("L5-S1", "flagged"), ("L4-L5", "flagged"), ("L3-L4", "ok")]
-    assert "L4-L5 before editing" in edits[0].reason and "; " not in edits[0].reason
-    findings = findings_of_edit(edits, [])
-    assert [f.status for f in findings[:3]] == ["flagged", "flagged", "failed"]
-    _, named = rename_discs(after, findings, {"L5-S1": "L5-S1"}, where="A ses-1")
+    assert edits[0].findings[0] == Finding(FindingCode.LABELS_RENUMBERED, {"name": "L4-L5"})
+    discs = edited_discs(edits, [])
+    assert [d.status for d in discs[:3]] == ["flagged", "flagged", "failed"]
+    _, named = rename_discs(after, discs, {"L5-S1": "L5-S1"}, where="A ses-1")
     assert [(f.name, f.status) for f in named[:2]] == [("L5-S1", "ok"), ("L4-L5", "flagged")]
 
 
@@ -207,13 +216,12 @@ def test_a_disc_half_of_which_was_another_is_not_called_renumbered():
 
 
 def test_an_edited_disc_is_free_of_the_networks_doubts_and_a_missing_one_keeps_its_reason():
-    automatic = [finding(1, status="flagged", reason="level uncertain: 0.5"), finding(2),
-                 finding(7, status="failed", reason="outside the field of view")]
-    found = {f.name: f for f in findings_of_edit(compare_edit(mask_of((1, 9), (2, 9)), mask_of((1, 8))), automatic)}
-    assert (found["L5-S1"].status, found["L5-S1"].reason) == ("ok", "")
+    automatic = [segmented(1, UNSURE), segmented(2), segmented(7, OUT_OF_VIEW)]
+    found = {f.name: f for f in edited_discs(compare_edit(mask_of((1, 9), (2, 9)), mask_of((1, 8))), automatic)}
+    assert found["L5-S1"].findings == ()
     assert math.isnan(found["L5-S1"].mean_probability) and math.isnan(found["L5-S1"].level_confidence)
-    assert (found["L4-L5"].status, found["L4-L5"].reason) == ("failed", "not in the edited mask")
-    assert found["T11-T12"].reason == "outside the field of view"
+    assert codes(found["L4-L5"].findings) == [FindingCode.NOT_IN_EDITED_MASK]
+    assert found["T11-T12"].findings == (OUT_OF_VIEW,)
     assert set(found) == set(LABEL_OF_LEVEL)
 
 
@@ -222,15 +230,12 @@ def test_an_edited_disc_is_free_of_the_networks_doubts_and_a_missing_one_keeps_i
 
 def test_two_names_change_places_at_once():
     discs = mask_of((1, 4), (2, 6), (3, 1))
-    findings = [finding(1), finding(2, status="flagged", reason="low confidence: 0.7; level uncertain: 0.5 sure"),
-                finding(3)]
+    findings = [segmented(1), segmented(2, LOW, UNSURE), segmented(3)]
     mask, named = rename_discs(discs, findings, {"L5-S1": "L4-L5", "L4-L5": "L5-S1"}, where="A ses-1")
     assert [int((mask.data == k).sum()) for k in (1, 2, 3)] == [6, 4, 1]
     by_level = {f.name: f for f in named}
-    assert (by_level["L4-L5"].label, by_level["L4-L5"].status, by_level["L4-L5"].reason) == (
-        2, "ok", "level set by levels.csv")
-    assert (by_level["L5-S1"].status, by_level["L5-S1"].reason) == (
-        "flagged", "low confidence: 0.7; level set by levels.csv")
+    assert (by_level["L4-L5"].label, by_level["L4-L5"].status, by_level["L4-L5"].findings) == (2, "ok", (SET_BY_HAND,))
+    assert (by_level["L5-S1"].status, by_level["L5-S1"].findings) == ("flagged", (LOW, SET_BY_HAND))
     assert by_level["L5-S1"].mean_probability == 0.95 and math.isnan(by_level["L5-S1"].level_confidence)
     assert by_level["L3-L4"] == findings[2]
     np.testing.assert_array_equal(discs.data, mask_of((1, 4), (2, 6), (3, 1)).data)
@@ -238,30 +243,29 @@ def test_two_names_change_places_at_once():
 
 def test_a_column_moves_up_by_one_and_its_end_is_excluded():
     discs = mask_of((1, 4), (2, 5), (3, 6))
-    findings = [finding(1), finding(2), finding(3), finding(4, status="failed", reason="not seen")]
+    findings = [segmented(1), segmented(2), segmented(3), segmented(4, OUT_OF_VIEW)]
     names = {"L5-S1": "L4-L5", "L4-L5": "L3-L4", "L3-L4": "exclude"}
     mask, named = rename_discs(discs, findings, names, where="A ses-1")
     assert [int((mask.data == k).sum()) for k in (1, 2, 3)] == [0, 4, 5]
-    told = {f.name: (f.status, f.reason) for f in named}
-    assert told == {"L4-L5": ("ok", "level set by levels.csv"), "L3-L4": ("ok", "level set by levels.csv"),
-                    "L5-S1": ("failed", "no disc has this level since levels.csv gave it another"),
-                    "L2-L3": ("failed", "not seen")}
+    by_hand = {"by": "levels.csv"}
+    assert {d.name: d.findings for d in named} == {
+        "L4-L5": (SET_BY_HAND,), "L3-L4": (SET_BY_HAND,), "L2-L3": (OUT_OF_VIEW,),
+        "L5-S1": (Finding(FindingCode.LEVEL_GIVEN_AWAY, by_hand),)}
 
 
 def test_unnamed_discs_take_names_and_an_excluded_one_keeps_its_row():
-    unnamed = [finding(100 + k, status="flagged", reason="level not told: no sacrum") for k in (1, 2, 3)]
-    findings = [finding(1, status="failed", reason="level not told: no sacrum"), *unnamed]
+    findings = [segmented(1, NO_SACRUM), *(segmented(100 + k, UNKNOWN) for k in (1, 2, 3))]
     names = {"unnamed-1": "L5-S1", "unnamed-3": "exclude"}
     mask, named = rename_discs(mask_of((101, 2), (102, 3), (103, 4)), findings, names, where="A ses-1")
     assert {int(k): int(n) for k, n in zip(*np.unique(mask.data[mask.data > 0], return_counts=True), strict=True)} == {
         1: 2, FIRST_UNNAMED_LABEL + 1: 3}
-    assert {f.name: (f.status, f.reason) for f in named} == {
-        "L5-S1": ("ok", "level set by levels.csv"), "unnamed-2": ("flagged", "level not told: no sacrum"),
-        "unnamed-3": ("failed", "excluded by levels.csv")}
+    assert {d.name: d.findings for d in named} == {
+        "L5-S1": (SET_BY_HAND,), "unnamed-2": (UNKNOWN,),
+        "unnamed-3": (Finding(FindingCode.DISC_EXCLUDED, {"by": "levels.csv"}),)}
 
 
 def test_two_discs_under_one_level_are_refused_and_absent_ones_are_not_counted():
-    findings = [finding(1), finding(2), finding(3, status="failed", reason="not seen")]
+    findings = [segmented(1), segmented(2), segmented(3, OUT_OF_VIEW)]
     with pytest.raises(ManifestError, match=r"A ses-1, levels.csv: expected one disc for L4-L5, found L5-S1 and L4-L5"):
         rename_discs(mask_of((1, 4), (2, 5)), findings, {"L5-S1": "L4-L5"}, where="A ses-1")
     names = {"L5-S1": "L3-L4", "L3-L4": "L2-L3"}
@@ -347,7 +351,7 @@ def test_levels_csv_keeps_identifiers_as_text_and_lies_beside_the_study_or_where
 
 
 def disc(level: str, volume_mm3: float) -> DiscMeasure:
-    return DiscMeasure(level, 1, volume_mm3=volume_mm3, n_voxels=int(volume_mm3))
+    return DiscMeasure(level, 1, {"volume_mm3": volume_mm3, "volume_single_mm3": volume_mm3, "n_voxels": int(volume_mm3)})
 
 
 def visit(session: str, volume_mm3: float, origin: str, *, source: str = "automatic") -> pd.DataFrame:
@@ -361,7 +365,7 @@ def test_visits_of_every_origin_are_one_series(origins):
     measures = pd.concat([visit("ses-1", 100, origins[0]), visit("ses-2", 110, origins[1]),
                           visit("ses-1", 90, "reference", source="reference"),
                           visit("ses-2", 108, "reference", source="reference")], ignore_index=True)
-    MEASURES.pandera.validate(measures)
+    validated(measures, MEASURES)
     change = change_frame(measures, reference_session="ses-1")
     ours = change[change["source"] == "automatic"]
     assert ours[["mask_origin_reference", "mask_origin"]].to_numpy().tolist() == [list(origins)]
@@ -369,8 +373,8 @@ def test_visits_of_every_origin_are_one_series(origins):
     assert change.loc[change["source"] == "reference", "change_percent"].item() == pytest.approx(20)
     arvd = arvd_frame(measures, reference_session="ses-1")
     assert arvd[["vt1_mm3", "vt2_mm3"]].to_numpy().tolist() == [[100, 110]]
-    choices = AnalysisPlan(("control",), ("ses-1", "ses-2"), "ses-1")
-    data = observations(measures, source="automatic", subjects=pd.DataFrame(), sessions=pd.DataFrame(), choices=choices)
+    plan = AnalysisPlan(("control",), ("ses-1", "ses-2"), "ses-1")
+    data = observations(measures, source="automatic", subjects=pd.DataFrame(), sessions=pd.DataFrame(), plan=plan)
     assert data.frame["session"].tolist() == ["ses-1", "ses-2"]
 
 
@@ -378,7 +382,7 @@ def test_counts_and_words_of_edited_visits():
     measures = pd.concat([visit("ses-1", 100, "automatic"), visit("ses-2", 110, "edited"),
                           visit("ses-1", 90, "reference", source="reference")], ignore_index=True)
     assert mask_counts(measures) == {"automatic": 1, "edited": 1}
-    lost = failed_frame(KEY, source="automatic", mask_origin="edited", levels=["L5-S1"], reason="other grid")
+    lost = failed_frame(KEY, source="automatic", mask_origin="edited", levels=["L5-S1"], findings=[NO_SACRUM])
     assert mask_counts(lost) == {}
     assert edited_words({"automatic": 3}) == ""
     assert edited_words({"automatic": 1, "edited": 1}).startswith("At 1 of 2 measured visits")
@@ -394,17 +398,16 @@ def test_counts_and_words_of_edited_visits():
 
 def test_a_word_on_a_disc_that_is_ok_is_kept_and_flags_nothing():
     frame = measures_frame([disc("L5-S1", 900), disc("L4-L5", 800)], visit=KEY, source="automatic")
-    findings = typed_frame(({"subject": "A", "session": "ses-1", "level": lv, "label": 1, "status": "ok", "reason": r}
-                            for lv, r in (("L5-S1", "level set by levels.csv"), ("L4-L5", ""))), FINDINGS)
-    found = with_findings(frame, findings)
+    discs = [segmented(1, SET_BY_HAND), segmented(2)]
+    found = with_segmented(frame, segmented_frame(discs, subject="A", session="ses-1"))
     assert found[["status", "reason"]].to_numpy().tolist() == [["ok", "level set by levels.csv"], ["ok", ""]]
 
 
 def test_an_edit_answers_what_segmentation_said_of_that_visit_alone():
     records = typed_frame(({"subject": "A", "session": s, "source": "automatic", "status": "failed",
-                            "reason": "no disc"} for s in ("ses-1", "ses-2", "ses-3")), SCAN_RECORDS)
-    findings = typed_frame(({"subject": "A", "session": s, "level": "L5-S1", "label": 1, "status": "flagged",
-                             "reason": "level uncertain"} for s in ("ses-1", "ses-2", "ses-3")), FINDINGS)
+                            "findings": [NO_SACRUM]} for s in ("ses-1", "ses-2", "ses-3")), SCAN_RECORDS)
+    findings = pd.concat(segmented_frame([segmented(1, UNSURE)], subject="A", session=s)
+                         for s in ("ses-1", "ses-2", "ses-3"))
     renames = renames_frame(levels(("ses-3", "L5-S1", "L5-S1")), {"ses-3": []})
     kept, said = without_corrected(records, findings, measures=visit("ses-2", 100, "edited"), renames=renames)
     assert kept["session"].tolist() == ["ses-1", "ses-3"] and said["session"].tolist() == ["ses-1"]
@@ -419,10 +422,9 @@ def results(tmp_path) -> StudyResults:
 
 
 def choose(results: StudyResults, asked: Corrections):
-    record = pd.Series({"mask_path": "masks/A_ses-1_discs.nii.gz", "source": "automatic", "reason": ""})
-    found = typed_frame(({"subject": "A", "session": "ses-1", "level": LEVEL_OF_LABEL[k], "label": k, "status": "ok",
-                          "mean_probability": 0.9} for k in (1, 2)), FINDINGS)
-    chosen = measured_mask(results, asked, visit=KEY, record=record, found=found, grid=GRID)
+    record = pd.Series({"mask_path": "masks/A_ses-1_discs.nii.gz", "source": "automatic", "findings": ""})
+    discs = segmented_frame([segmented(1), segmented(2)], subject="A", session="ses-1")
+    chosen = measured_mask(results, asked, visit=KEY, record=record, segmented=discs, grid=GRID)
     keep(results, chosen, visit=KEY, like=None)
     return chosen
 
@@ -445,11 +447,13 @@ def test_the_mask_that_is_measured_and_what_is_kept_of_it(results, tmp_path):
 def test_a_bad_correction_fails_the_visit_and_never_falls_back(results, tmp_path):
     path = saved(tmp_path / "mine.nii.gz", mask_of((1, 25)).data.astype(np.uint8)[1:])
     chosen = choose(results, Corrections({"ses-1": path}, levels()))
-    assert (chosen.mask, chosen.origin) == (None, "edited") and "mine.nii.gz" in chosen.reason
+    assert (chosen.mask, chosen.origin) == (None, "edited")
+    assert "mine.nii.gz" in reason(chosen.findings)
     assert len(chosen.edits) == 7 and set(chosen.edits["status"]) == {"failed"}
-    assert chosen.edits["reason"].tolist() == failed_edits(KEY, reason=chosen.reason)["reason"].tolist()
+    assert set(chosen.edits["reason"]) == {reason(chosen.findings)}
     clash = choose(results, Corrections({}, levels(("", "L5-S1", "L4-L5"))))
-    assert (clash.mask, clash.origin, len(clash.edits)) == (None, "automatic", 0) and "levels.csv" in clash.reason
+    assert (clash.mask, clash.origin, len(clash.edits)) == (None, "automatic", 0)
+    assert "levels.csv" in reason(clash.findings)
 
 
 def test_check_tells_of_edited_masks_and_names_before_a_run(tmp_path, capsys):

@@ -105,7 +105,7 @@ def cut_weights(study: Path) -> None:
 
 def bad_errors(study: Path) -> None:
     shutil.copyfile(SHIPPED, study / "mine.safetensors")
-    (study / "mine.errors.json").write_text('{"found": 3}')
+    (study / "mine.errors.json").write_text('{"errors": 3}')
     with_line('weights = "mine.safetensors"', study)
 
 

@@ -13,6 +13,7 @@ from bedrest.figures.scans.planes import cut_image, cut_outlines, disc_plane, re
 from bedrest.figures.style import save_figure
 from bedrest.figures.timeline import visit_timeline
 from bedrest.figures.trajectories import cohort_trajectories, subject_trajectories
+from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import CONTRASTS, MEASURES, MODELS
 from bedrest.settings import Session
 from bedrest.statistics.study.cohort_models import joint_model, level_models
@@ -21,7 +22,6 @@ from bedrest.statistics.study.responses import AnalysisPlan, observations
 from bedrest.statistics.study.summary import change_bands
 from bedrest.tables.arvd import arvd_frame
 from bedrest.tables.change import change_frame
-from bedrest.tables.frames import typed_frame
 from bedrest.types import Grid, LabelMap, Volume
 from bedrest.vocabulary import LEVELS
 from matplotlib.container import ErrorbarContainer
@@ -53,9 +53,9 @@ def change(measures) -> pd.DataFrame:
 @pytest.fixture
 def contrasts(measures, change) -> pd.DataFrame:
     subjects = measures[["subject", "group"]].drop_duplicates()
-    choices = AnalysisPlan(("rest", "exercise"), tuple(v[0] for v in VISITS), "ses-1")
-    data = observations(measures, source="automatic", subjects=subjects, sessions=measures, choices=choices)
-    return contrasts_frame([*level_models(data, choices), joint_model(data, choices)], subjects)
+    plan = AnalysisPlan(("rest", "exercise"), tuple(v[0] for v in VISITS), "ses-1")
+    data = observations(measures, source="automatic", subjects=subjects, sessions=measures, plan=plan)
+    return contrasts_frame([*level_models(data, plan), joint_model(data, plan)], subjects)
 
 
 def texts(figure) -> str:

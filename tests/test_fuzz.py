@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from bedrest import schemas
 from bedrest.cli.parser import main
-from bedrest.errors import MOST_SHOWN, ImageError, ManyProblems, Problem, StudyError, WeightsError, shown
+from bedrest.errors import MAX_CHARACTERS, ImageError, ManyProblems, Problem, StudyError, WeightsError, shown
 from bedrest.io.files import no_plain_file
 from bedrest.io.images.nifti import read_volume
 from bedrest.io.results import StudyResults
@@ -96,7 +96,7 @@ def test_names_that_are_refused(name):
 @drawn(st.text())
 @settings(deadline=None, max_examples=100)
 def test_messages_stay_on_one_line_and_end(text):
-    assert shown(text).isprintable() and len(shown(text * 1000)) <= 12 * MOST_SHOWN + 40
+    assert shown(text).isprintable() and len(shown(text * 1000)) <= 12 * MAX_CHARACTERS + 40
     assert str(Problem(text, text, text, text)).encode()
 
 

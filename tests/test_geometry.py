@@ -14,9 +14,10 @@ import pytest
 from bedrest import schemas
 from bedrest.cli.parser import main
 from bedrest.errors import GeometryError
+from bedrest.findings import FindingCode
 from bedrest.imaging.common_grid import contrasts_at, labels_on, scan_on_one_grid
 from bedrest.imaging.crop import box_around, crop_grid
-from bedrest.imaging.orientation import turn_to_ras
+from bedrest.imaging.orientation import reorient_to_ras
 from bedrest.io.images.masks import read_label_map
 from bedrest.io.images.nifti import read_scan, read_volume
 from bedrest.io.manifest.resolve import build_manifest, check_manifest
@@ -30,6 +31,7 @@ from bedrest.types import Grid, LabelMap, Scan, Volume
 from bedrest.vocabulary import LABEL_OF_LEVEL, LEVEL_OF_LABEL, Contrast
 from bedrest.workflow.run import prepare
 from orientations import ORDERS, Order, rendered, reordered, spine, turned, write
+from sentences import reason
 from study_folders import csv_study
 
 SAME = 0.005  # volumes may differ by this share
@@ -128,10 +130,10 @@ def through(folder: Path, scan: Scan, *, ending: str = ".nii", dtype: type | Non
              for c, v in scan.contrasts.items()}
     read = read_scan(paths, where="scan")
     result = run_engine(load_weights(), read, device="cpu")
-    named = {f.label: f.name for f in result.findings}
+    named = {f.label: f.name for f in result.segmented}
     discs = measure_discs(result.discs, named, {}, probability=result.disc_probability)
     frame = pd.DataFrame({"level": [d.level for d in discs], "volume_mm3": [d.volume_mm3 for d in discs],
-                          "status": [str(f.status) for f in result.findings], "doubts": [d.reason for d in discs]})
+                          "status": [str(f.status) for f in result.segmented], "doubts": [reason(d.findings) for d in discs]})
     return frame.set_index("level")
 
 
@@ -171,12 +173,12 @@ def test_all_48_orders_look_the_same_to_the_network(rng):
     """What it is given does not differ by a bit, on a grid turned by 5, -9 and 20 degrees; nor what comes back."""
     grid = turned(plain_grid(), (5, -9, 20))
     data = rng.random(grid.shape).astype(np.float32)
-    first = turn_to_ras(grid)
+    first = reorient_to_ras(grid)
     for order in ORDERS:
-        turn = turn_to_ras(order.grid(grid))
-        np.testing.assert_array_equal(turn.apply(order.data(data)), first.apply(data))
-        assert turn.turned.max_corner_distance_mm(first.turned) < 1e-9
-        np.testing.assert_array_equal(turn.undo(first.apply(data)), order.data(data))
+        reorientation = reorient_to_ras(order.grid(grid))
+        np.testing.assert_array_equal(reorientation.apply(order.data(data)), first.apply(data))
+        assert reorientation.ras.max_corner_distance_mm(first.ras) < 1e-9
+        np.testing.assert_array_equal(reorientation.undo(first.apply(data)), order.data(data))
 
 
 @pytest.mark.slow
@@ -258,7 +260,7 @@ def test_resampling_keeps_what_is_linear_in_the_world_on_any_grid():
     first, other = plain_grid(), other_grid()
     scan = scan_on_one_grid({Contrast.WATER: Volume(ramp(first), first), Contrast.FAT: Volume(ramp(other), other)},
                             where="A 1")
-    seen = ~scan.unseen[Contrast.FAT]
+    seen = ~scan.outside_fov[Contrast.FAT]
     inner = seen.copy()
     for axis in range(3):  # half a voxel at the rim of a field of view takes the value of the last voxel
         inner &= np.roll(seen, 1, axis) & np.roll(seen, -1, axis)
@@ -268,7 +270,8 @@ def test_resampling_keeps_what_is_linear_in_the_world_on_any_grid():
     assert (scan.contrasts[Contrast.FAT].data[~seen] == 0).all()
     assert scan.grid is first
     note, = scan.notes
-    assert note.startswith("fat resampled linearly onto the grid of water; it does not show ")
+    assert note.code == FindingCode.CONTRAST_RESAMPLED_IN_PART
+    assert (note.values["contrast"], note.values["onto"]) == ("fat", "water")
 
 
 def test_a_contrast_in_another_order_of_axes_is_the_same_voxels(rng):
@@ -278,7 +281,7 @@ def test_a_contrast_in_another_order_of_axes_is_the_same_voxels(rng):
         moved = Volume(order.data(data), order.grid(grid))
         scan = scan_on_one_grid({Contrast.WATER: Volume(data, grid), Contrast.FAT: moved}, where="A 1")
         np.testing.assert_allclose(scan.contrasts[Contrast.FAT].data, data, atol=1e-5)
-        assert not scan.unseen and bool(scan.notes) == (order != STRAIGHT)
+        assert not scan.outside_fov and bool(scan.notes) == (order != STRAIGHT)
         back = labels_on(LabelMap(order.data((data > 0.5).astype(np.int32)), order.grid(grid)), grid, where="A 1")
         np.testing.assert_array_equal(back.data, data > 0.5)
 

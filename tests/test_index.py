@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from bedrest import schemas
 from bedrest.io.results import StudyResults
-from bedrest.io.tables.typed_csv import empty_table, write_table
+from bedrest.io.tables.frames import empty_table
+from bedrest.io.tables.typed_csv import write_table
 from bedrest.pages.index import write_index
 from bedrest.settings import load_study
 

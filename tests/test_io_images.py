@@ -8,8 +8,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 from bedrest.errors import BedrestError, GeometryError, ImageError
+from bedrest.findings import Finding, FindingCode
 from bedrest.io.images.masks import label_table_path, read_label_map, write_label_map
-from bedrest.io.images.nifti import check_image, read_scan, read_volume
+from bedrest.io.images.nifti import read_scan, read_volume
 from bedrest.types import Grid, LabelMap
 from bedrest.vocabulary import LEVEL_OF_LABEL, Contrast
 
@@ -148,8 +149,6 @@ def test_bad_images_say_what_where_and_the_remedy(tmp_path, rng, capfd, make, ki
     assert found in error.found or found in error.expected
     assert remedy in error.remedy
     assert error.where == f"sub-01 ses-1 water ({path})"
-    problem, = check_image(path, where="sub-01 ses-1 water")
-    assert str(problem) == str(error)
     assert capfd.readouterr().err == ""  # nibabel's own words about headers stay away
 
 
@@ -159,7 +158,6 @@ def test_a_good_image_is_read_in_its_own_frame(tmp_path, rng):
     np.testing.assert_array_equal(volume.data, data)
     assert volume.data.dtype == np.float32
     np.testing.assert_allclose(volume.grid.affine_ras_mm, OBLIQUE, atol=1e-4)
-    assert check_image(tmp_path / "i.nii.gz", where="x") == []
 
 
 def test_sform_goes_before_qform(tmp_path, rng):
@@ -177,11 +175,10 @@ def test_what_a_header_leaves_open_is_noted_on_the_scan(tmp_path, rng):
              Contrast.FAT: save(tmp_path / "f.nii", noise(rng), q_affine=hardly),
              Contrast.T2: save(tmp_path / "t.nii", noise(rng))}
     assert read_scan(paths, where="A 1").notes == (
-        "water: sform and qform lie up to 0.5 mm apart; the sform was taken",)
+        Finding(FindingCode.SFORM_AND_QFORM_DIFFER, {"contrast": "water", "distance_mm": 0.5}),)
     bare = save(tmp_path / "bare.nii", noise(rng), s_code=0, q_code=0)
     scan = read_scan({Contrast.T2: bare}, where="A 1")
-    assert scan.notes == ("t2: the header does not tell how the image lies; its axes were taken to run to the left, "
-                          "the front and the head",)
+    assert scan.notes == (Finding(FindingCode.AXES_ASSUMED, {"contrast": "t2"}),)
     assert nib.aff2axcodes(scan.grid.affine_ras_mm) == ("L", "A", "S")
 
 
@@ -283,4 +280,4 @@ def test_real_images_are_readable(real_data, name):
     if not folder.is_dir():
         pytest.skip(f"{folder} is not there")
     paths = sorted(p for p in folder.glob("*.nii.gz") if p.stem.endswith(("t2.nii", "water.nii", "mr_sm.nii")))
-    assert paths and check_image(paths[0], where=name) == []
+    assert min(read_volume(paths[0], where=name).grid.shape) >= 2

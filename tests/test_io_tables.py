@@ -10,7 +10,8 @@ import pytest
 from bedrest.errors import ManifestError, ManyProblems, OutputError
 from bedrest.io.files import atomic_path, sha256_of, write_if_changed, write_text
 from bedrest.io.results import StudyResults
-from bedrest.io.tables.typed_csv import concat_tables, empty_table, read_table, write_table
+from bedrest.io.tables.frames import concat_tables, empty_table
+from bedrest.io.tables.typed_csv import read_table, write_table
 from bedrest.schemas import ACCURACY, MEASURES, SCANS, SESSIONS, SUBJECTS, TABLES
 from bedrest.vocabulary import LEVELS
 

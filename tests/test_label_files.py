@@ -96,7 +96,8 @@ def test_headers_say_what_a_file_holds(tmp_path):
 def test_a_single_mask_has_its_tables_beside_it(tmp_path):
     data = np.random.default_rng(0).normal(300, 20, (12, 40, 40)).astype(np.float32)
     nib.save(nib.Nifti1Image(data, np.diag([4.0, 2.0, 2.0, 1.0])), tmp_path / "w.nii.gz")
-    done = subprocess.run([sys.executable, "-m", "bedrest.cli.parser", "segment", "--water", "w.nii.gz", "-o", "m.nii.gz"],
+    done = subprocess.run([sys.executable, "-m", "bedrest.cli.parser",
+                           "segment", "--water", "w.nii.gz", "-o", "m.nii.gz"],
                           cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode in (0, 3), done.stderr  # noise holds no disc, and says so
     slicer = read_slicer((tmp_path / "m.ctbl").read_text())

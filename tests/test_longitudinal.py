@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import torch
 from bedrest.anatomy.structures import Structure
+from bedrest.findings import Finding, FindingCode
 from bedrest.io.images.masks import write_label_map, write_volume
 from bedrest.io.results import StudyResults
+from bedrest.io.tables.frames import typed_frame
 from bedrest.io.tables.typed_csv import write_table
 from bedrest.longitudinal import joint_volumes as joint
 from bedrest.longitudinal.error_model import ErrorModel, ErrorPart, Errors
-from bedrest.longitudinal.joint_volumes import SeenVisit, joint_volumes, poses_of
-from bedrest.longitudinal.level_matching import SeenDisc, level_shift, match_levels
-from bedrest.longitudinal.poses import Pose, mean_pose, pose_of, rigid, turn_deg
+from bedrest.longitudinal.joint_volumes import PreparedVisit, joint_volumes, poses_of
+from bedrest.longitudinal.level_matching import PlacedDisc, level_shift, match_levels
+from bedrest.longitudinal.poses import Pose, mean_pose, pose_of, rigid, rotation_deg
 from bedrest.phantom.paint import paint_levels
 from bedrest.phantom.random_spine import Spine, draw_spine
 from bedrest.schemas import (
@@ -38,7 +40,6 @@ from bedrest.settings import Study
 from bedrest.stages import joint_volumes as joint_volumes_stage
 from bedrest.stages import measure as measure_stage
 from bedrest.stages.stage import Job
-from bedrest.tables.frames import typed_frame
 from bedrest.types import Grid, LabelMap, Volume
 from bedrest.vocabulary import EXCLUDE, LEVEL_OF_LABEL, LEVELS, Contrast
 from scipy.spatial.transform import Rotation
@@ -76,7 +77,7 @@ def test_no_visit_is_the_template() -> None:
     forth, back = mean_pose(poses), mean_pose(poses[::-1])
     assert forth.centre_mm == pytest.approx(back.centre_mm) and forth.axes == pytest.approx(back.axes)
     two = mean_pose(poses[:2])
-    turns = [turn_deg(rigid(two, p)) for p in poses[:2]]
+    turns = [rotation_deg(rigid(two, p)) for p in poses[:2]]
     assert turns[0] == pytest.approx(turns[1]) and turns[0] > 1
 
 
@@ -86,7 +87,7 @@ def test_a_rigid_motion_takes_one_pose_to_the_other() -> None:
     motion = rigid(a, b)
     assert (motion @ np.append(a.centre_mm, 1))[:3] == pytest.approx(b.centre_mm)
     assert motion[:3, :3] @ a.axes == pytest.approx(b.axes)
-    assert turn_deg(rigid(a, a)) == pytest.approx(0, abs=1e-6)
+    assert rotation_deg(rigid(a, a)) == pytest.approx(0, abs=1e-6)
 
 
 def test_a_speck_has_a_place_and_no_direction() -> None:
@@ -101,18 +102,18 @@ def test_a_speck_has_a_place_and_no_direction() -> None:
 
 
 def discs_of(spine: Spine, rng: np.random.Generator, *, shift: int = 0, unnamed: bool = False, first: int = 0,
-             last: int = 7, confidence: float = 0.9) -> list[SeenDisc]:
+             last: int = 7, confidence: float = 0.9) -> list[PlacedDisc]:
     """The discs of a spine as a visit sees them: places off by 0.4 mm, directions by 1 degree, volumes by 1.5 %."""
     frames = {d.name: f for d, f in zip(spine.discs, spine.frames(), strict=True)}
-    seen: list[SeenDisc] = []
+    seen: list[PlacedDisc] = []
     for label, level in list(LEVEL_OF_LABEL.items())[first:last]:
         turn = Rotation.from_rotvec(np.deg2rad(rng.normal(0, 1, 3))).as_matrix()
         pose = Pose(frames[level].centre_mm + rng.normal(0, 0.4, 3), turn @ frames[level].axes)
         volume = spine.volumes_mm3()[level] * math.exp(rng.normal(0, 0.015))
         if unnamed:
-            seen.append(SeenDisc(101 + len(seen), f"unnamed-{len(seen) + 1}", math.nan, pose, volume))
+            seen.append(PlacedDisc(101 + len(seen), f"unnamed-{len(seen) + 1}", math.nan, pose, volume))
         elif label + shift in LEVEL_OF_LABEL:
-            seen.append(SeenDisc(label + shift, LEVEL_OF_LABEL[label + shift], confidence, pose, volume))
+            seen.append(PlacedDisc(label + shift, LEVEL_OF_LABEL[label + shift], confidence, pose, volume))
     return seen
 
 
@@ -149,7 +150,8 @@ def test_visits_that_agree_are_left_alone() -> None:
 def test_unnamed_discs_take_the_other_visits_names() -> None:
     spine, later, rng = person(3)
     match, = match_levels({"ses-1": discs_of(spine, rng), "ses-2": discs_of(later, rng, unnamed=True, first=1)})
-    assert match.session == "ses-2" and match.reason == "discs lie as at ses-1"
+    assert match.session == "ses-2"
+    assert match.finding == Finding(FindingCode.NAMED_AS_AT_OTHER_VISIT, {"like": "ses-1"})
     assert match.names == {f"unnamed-{i}": LEVEL_OF_LABEL[i + 1] for i in range(1, 7)}
 
 
@@ -159,8 +161,10 @@ def test_the_majority_overrules_a_visit_and_neither_of_two_equals() -> None:
     match, = match_levels({"ses-1": wrong, "ses-2": discs_of(spine, rng), "ses-3": discs_of(spine, rng)})
     assert match.session == "ses-1"
     assert match.names == {LEVEL_OF_LABEL[k + 1]: LEVEL_OF_LABEL[k] for k in range(1, 7)}
-    assert "1 level lower than named here" in match.reason
+    assert match.finding.code == FindingCode.RENAMED_AS_AT_OTHER_VISIT
+    assert (match.finding.values["levels"], match.finding.values["direction"]) == (1, "lower")
     doubt, = match_levels({"ses-1": wrong, "ses-2": discs_of(spine, rng)})
+    assert doubt.finding.code == FindingCode.NAMES_DIFFER_FROM_OTHER_VISIT
     assert all(found == level for found, level in doubt.names.items()) and len(doubt.names) >= 6
     unsure = discs_of(later, rng, shift=1, confidence=0.5)
     overruled, = match_levels({"ses-1": unsure, "ses-2": discs_of(spine, rng)})
@@ -172,7 +176,7 @@ def test_a_disc_above_the_ladder_is_left_out() -> None:
     low = discs_of(later, rng, shift=-1, confidence=0.5)  # L4-L5 taken for L5-S1, so T11-T12 is named T12-L1
     match, = match_levels({"ses-1": low, "ses-2": discs_of(spine, rng)})
     assert match.names["T12-L1"] == "T11-T12" and EXCLUDE not in match.names.values()
-    high = [*low, SeenDisc(7, "T11-T12", 0.5, low[-1].pose, low[-1].volume_mm3)]  # and one more found on top
+    high = [*low, PlacedDisc(7, "T11-T12", 0.5, low[-1].pose, low[-1].volume_mm3)]  # and one more found on top
     match, = match_levels({"ses-1": high, "ses-2": discs_of(spine, rng)})
     assert match.names["T11-T12"] == EXCLUDE
 
@@ -195,17 +199,17 @@ def trained(**calibration) -> TrainedNetwork:
     return TrainedNetwork(network, network, Architecture((1,)), Architecture((1,)), Calibration(**calibration))
 
 
-def visit(turn: Rotation, centre_mm=(0.0, 0.0, 0.0), *, grown: float = 1.0, contrasts=("water",)) -> SeenVisit:
+def visit(turn: Rotation, centre_mm=(0.0, 0.0, 0.0), *, grown: float = 1.0, contrasts=("water",)) -> PreparedVisit:
     share = ellipsoid(np.array(centre_mm), turn, grown=grown).astype(np.float32)
     image = np.zeros((len(Contrast), *WORKING.shape), np.float32)
     for channel, contrast in enumerate(Contrast):
         if contrast in contrasts:
             image[channel] = share
-    return SeenVisit(image, WORKING, frozenset(Contrast(c) for c in contrasts),
+    return PreparedVisit(image, WORKING, frozenset(Contrast(c) for c in contrasts),
                      {3: pose_of(share, WORKING.affine_ras_mm)})
 
 
-def looked_at(**visits: SeenVisit) -> dict[str, joint.JointVolume]:
+def looked_at(**visits: PreparedVisit) -> dict[str, joint.JointVolume]:
     return {v.session: v for v in joint_volumes(trained(), visits, 3, device="cpu")}
 
 
@@ -219,8 +223,8 @@ def test_volumes_of_a_disc_that_moved_and_grew() -> None:
     assert a == pytest.approx(ANALYTIC_MM3, rel=0.01)
     assert b / a == pytest.approx(1, abs=0.003)
     assert c / a == pytest.approx(1.03, abs=0.004)
-    assert {len(v.looks_mm3) for v in found.values()} == {len(joint.LOOKS)}
-    assert 0 < found["a"].softness < 0.25 and found["a"].looks_sd_mm3 < 0.01 * a
+    assert {len(v.shift_volumes_mm3) for v in found.values()} == {len(joint.GRID_SHIFTS)}
+    assert 0 < found["a"].boundary_uncertainty < 0.25 and found["a"].grid_shifts_sd_mm3 < 0.01 * a
 
 
 def test_the_order_of_visits_changes_nothing() -> None:
@@ -228,7 +232,7 @@ def test_the_order_of_visits_changes_nothing() -> None:
     forth, back = looked_at(a=one, b=other), looked_at(b=other, a=one)
     assert forth["a"].volume_mm3 == pytest.approx(back["a"].volume_mm3, rel=1e-6)
     assert forth["b"].volume_mm3 == pytest.approx(back["b"].volume_mm3, rel=1e-6)
-    assert forth["a"].turn_deg == pytest.approx(forth["b"].turn_deg, abs=0.01) and forth["a"].turn_deg > 2
+    assert forth["a"].rotation_deg == pytest.approx(forth["b"].rotation_deg, abs=0.01) and forth["a"].rotation_deg > 2
 
 
 def test_only_contrasts_that_all_visits_have_are_looked_at() -> None:
@@ -243,10 +247,10 @@ def test_a_speck_and_a_narrow_scan_are_no_obstacle() -> None:
     speck = visit(Rotation.identity())
     image = np.zeros_like(speck.image)
     image[:, 18:20, 35:37, 39:41] = 1
-    few = SeenVisit(image, WORKING, speck.contrasts, {3: pose_of(image[0], WORKING.affine_ras_mm)})
+    few = PreparedVisit(image, WORKING, speck.contrasts, {3: pose_of(image[0], WORKING.affine_ras_mm)})
     assert [v.volume_mm3 > 0 for v in joint_volumes(trained(), {"a": few}, 3, device="cpu")] == [True]
     one_slice = Grid((1, *WORKING.shape[1:]), WORKING.affine_ras_mm)
-    thin = SeenVisit(image[:, 18:19], one_slice, speck.contrasts, speck.poses)
+    thin = PreparedVisit(image[:, 18:19], one_slice, speck.contrasts, speck.poses)
     assert len(joint_volumes(trained(), {"a": thin, "b": speck}, 3, device="cpu")) == 2
 
 

@@ -7,9 +7,16 @@ import math
 import numpy as np
 import pytest
 from bedrest.errors import GeometryError
-from bedrest.measure.agreement import DiscAgreement, compare_masks, name_binary_reference, summarise_agreement
+from bedrest.findings import Finding, FindingCode
+from bedrest.measure.comparison.agreement import (
+    DiscAgreement,
+    compare_masks,
+    name_binary_reference,
+    summarise_agreement,
+)
 from bedrest.types import Grid, LabelMap
 from bedrest.vocabulary import LEVEL_OF_LABEL, Status
+from sentences import reason
 
 L5 = {1: "L5-S1"}
 
@@ -36,7 +43,7 @@ def compare(a: LabelMap, b: LabelMap) -> DiscAgreement:
 def test_identical_masks_agree_wholly() -> None:
     one = mask((8, 9, 10), (1, (slice(2, 6), slice(2, 6), slice(3, 7))), spacing_mm=(2, 1.25, 1.25))
     found = compare(one, one)
-    assert (found.dice, found.status, found.reason) == (1, Status.OK, "")
+    assert (found.dice, found.status, reason(found.findings)) == (1, Status.OK, "")
     zeros = (found.centre_distance_mm, found.assd_mm, found.maad_mm, found.hausdorff_mm, found.hausdorff95_mm)
     assert zeros == (0, 0, 0, 0, 0)
     assert found.volume_predicted_mm3 == pytest.approx(64 * 2 * 1.25**2)
@@ -106,9 +113,9 @@ def test_a_missing_level_fails_and_says_where() -> None:
     found = compare_masks(a, b, levels=levels, reference_levels={**levels, 5: "L1-L2"})
     assert [f.level for f in found] == ["L5-S1", "L4-L5", "L3-L4", "L1-L2"]
     assert {f.status for f in found} == {Status.FAILED}
-    assert found[0].reason == "L5-S1 is missing in the reference mask"
-    assert found[1].reason == "L4-L5 is missing in the predicted mask"
-    assert found[2].reason == "L3-L4 is missing in the predicted and in the reference mask"
+    assert reason(found[0].findings) == "L5-S1 is missing in the reference mask"
+    assert reason(found[1].findings) == "L4-L5 is missing in the predicted mask"
+    assert reason(found[2].findings) == "L3-L4 is missing in the predicted and in the reference mask"
     assert math.isnan(found[0].dice) and math.isnan(found[0].volume_predicted_mm3)
 
 
@@ -118,9 +125,9 @@ def test_grids_must_agree() -> None:
     affine[0, 3] = 0.09
     assert compare(a, LabelMap(a.data, Grid(a.grid.shape, affine))).dice == 1
     affine[0, 3] = 1.5
-    with pytest.raises(GeometryError, match=r"1\.50 mm apart"):
+    with pytest.raises(GeometryError, match=r"1\.5 mm apart"):
         compare(a, LabelMap(a.data, Grid(a.grid.shape, affine)))
-    with pytest.raises(GeometryError, match=r"shape \(9, 9, 9\) against \(9, 9, 10\)"):
+    with pytest.raises(GeometryError, match=r"shapes \(9, 9, 9\) and \(9, 9, 10\)"):
         compare(a, mask((9, 9, 10), (1, cell(1, 1, 1))))
 
 
@@ -150,7 +157,8 @@ def test_a_binary_reference_with_another_count_is_refused(count: int) -> None:
 def test_summary_counts_failures_and_uses_n_minus_1() -> None:
     pairs = (("L5-S1", 0.9, 1.0), ("L4-L5", 0.8, 3.0))
     good = [DiscAgreement(level, dice=dice, centre_distance_mm=d) for level, dice, d in pairs]
-    found = summarise_agreement([*good, DiscAgreement("L3-L4", status=Status.FAILED, reason="missing")])
+    missing = Finding(FindingCode.MISSING_IN_BOTH_MASKS, {"name": "L3-L4"})
+    found = summarise_agreement([*good, DiscAgreement("L3-L4", findings=(missing,))])
     assert (found.n, found.n_failed) == (2, 1)
     assert (found.mld_mm, found.sd_mm) == (2, pytest.approx(math.sqrt(2)))
     assert (found.mdoc, found.sddoc) == (pytest.approx(0.85), pytest.approx(0.1 / math.sqrt(2)))

@@ -36,9 +36,9 @@ def test_shares_of_voxels_give_the_volume_wherever_the_disc_lies(rng):
     for _ in range(8):
         share, mask = partial([rng.uniform(-1, 1, 3)])
         disc = measure_discs(mask, {1: "L5-S1"}, {}, probability=share)[0]
-        summed.append(disc.volume_mm3 / TRUE_MM3)
-        counted.append(disc.volume_voxels_mm3 / TRUE_MM3)
-        assert disc.volume_voxels_mm3 == disc.n_voxels * SPACING.prod()
+        summed.append(disc["volume_mm3"] / TRUE_MM3)
+        counted.append(disc["volume_voxels_mm3"] / TRUE_MM3)
+        assert disc["volume_voxels_mm3"] == disc["n_voxels"] * SPACING.prod()
     assert np.allclose(summed, 1, atol=0.003)
     assert np.std(counted) > 4 * np.std(summed)
 
@@ -46,20 +46,20 @@ def test_shares_of_voxels_give_the_volume_wherever_the_disc_lies(rng):
 def test_without_probabilities_voxels_are_counted():
     _, mask = partial([np.zeros(3)])
     disc = measure_discs(mask, {1: "L5-S1"}, {})[0]
-    assert disc.volume_mm3 == disc.volume_voxels_mm3 > 0
+    assert disc["volume_mm3"] == disc["volume_voxels_mm3"] > 0
 
 
 def test_neighbours_keep_what_is_nearer_to_them():
     share, mask = partial([np.array([0, 0, -6.0]), np.array([0, 0, 6.0])])
     for disc in measure_discs(mask, LEVELS, {}, probability=share):
-        assert disc.volume_mm3 == pytest.approx(TRUE_MM3, rel=0.005)
+        assert disc["volume_mm3"] == pytest.approx(TRUE_MM3, rel=0.005)
 
 
 def test_what_lies_far_from_any_disc_does_not_count():
     share, mask = partial([np.zeros(3)])
-    before = measure_discs(mask, {1: "L5-S1"}, {}, probability=share)[0].volume_mm3
+    before = measure_discs(mask, {1: "L5-S1"}, {}, probability=share)[0]["volume_mm3"]
     share.data[:, :, :6] = 0.4  # more than 20 mm below
-    assert measure_discs(mask, {1: "L5-S1"}, {}, probability=share)[0].volume_mm3 == before
+    assert measure_discs(mask, {1: "L5-S1"}, {}, probability=share)[0]["volume_mm3"] == before
 
 
 def test_turned_arrays_have_the_same_volume():
@@ -67,8 +67,8 @@ def test_turned_arrays_have_the_same_volume():
     grid = Grid(tuple(mask.grid.shape[::-1]), mask.grid.affine_ras_mm[:, [2, 1, 0, 3]])
     turned = measure_discs(LabelMap(mask.data.T.copy(), grid), {1: "L5-S1"}, {},
                            probability=Volume(share.data.T.copy(), grid))[0]
-    assert turned.volume_mm3 == pytest.approx(
-        measure_discs(mask, {1: "L5-S1"}, {}, probability=share)[0].volume_mm3, rel=1e-6)
+    assert turned["volume_mm3"] == pytest.approx(
+        measure_discs(mask, {1: "L5-S1"}, {}, probability=share)[0]["volume_mm3"], rel=1e-6)
 
 
 def test_probability_of_another_grid_is_refused():
@@ -83,5 +83,5 @@ def test_a_small_file_keeps_the_volume(tmp_path):
     write_volume(share, tmp_path / "p.nii.gz", dtype=np.int16)
     back = read_volume(tmp_path / "p.nii.gz", where="p")
     assert np.abs(back.data - share.data).max() < 1e-4
-    one, two = (measure_discs(mask, {1: "L5-S1"}, {}, probability=p)[0].volume_mm3 for p in (share, back))
+    one, two = (measure_discs(mask, {1: "L5-S1"}, {}, probability=p)[0]["volume_mm3"] for p in (share, back))
     assert two == pytest.approx(one, rel=1e-5)

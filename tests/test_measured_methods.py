@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from bedrest.cli.parser import build_parser
+from bedrest.io.tables.frames import typed_frame
 from bedrest.io.tables.typed_csv import read_table
 from bedrest.protocols import records
 from bedrest.protocols.cells import SIGNED, Outcome, metric_text, number_text, score_of
@@ -15,7 +16,6 @@ from bedrest.protocols.published import MDOC, PROTOCOLS, protocol_of
 from bedrest.protocols.scores import change_rows
 from bedrest.protocols.shapes import WeberTable
 from bedrest.protocols.tables import paper_tables, scores_frame
-from bedrest.tables.frames import typed_frame
 
 FOLDER = Path(__file__).parents[1] / "docs" / "method_benchmarks"
 MEASURED = sorted(p.parent.name for p in FOLDER.glob("*/benchmark.json"))

@@ -23,7 +23,7 @@ from bedrest.methods.registry import METHODS
 from bedrest.methods.training import Budget
 from bedrest.protocols import records
 from bedrest.protocols.runs import FoldRun, Labelled, OwnEngine, Settings, run_row, stored_discs, stored_result
-from bedrest.protocols.shapes import Row
+from bedrest.protocols.shapes import ProtocolRow
 from bedrest.protocols.splits import Split
 from bedrest.types import LabelMap, Segmentation, Volume
 from bedrest.vocabulary import DIXON, Contrast
@@ -286,9 +286,9 @@ def flat_run(monkeypatch, tmp_path, rng):
     nobody = OwnEngine(lambda key: visits[0].reference, "")
     visits = [Labelled(c, on_scan_grid(c.labels, c), {"water": c.subject}) for c in cases]
     split = Split("holdout", (("A", "ses-1"),), (("B", "ses-1"),))
-    both = Row("both", "Both", "flat", MethodOptions(planes=("x", "y")))
+    both = ProtocolRow("both", "Both", "flat", MethodOptions(planes=("x", "y")))
 
-    def made(row: Row = both, **settings) -> FoldRun:
+    def made(row: ProtocolRow = both, **settings) -> FoldRun:
         own = Settings(Budget(60, steps=2), **settings)
         return FoldRun(row, both if row.uses else row, split, own, visits, nobody, tmp_path / row.name,
                        tmp_path / (row.uses or row.name))
@@ -297,7 +297,7 @@ def flat_run(monkeypatch, tmp_path, rng):
 
 
 def test_one_training_serves_the_rows_that_use_it(flat_run):
-    single = Row("x", "X", "flat", MethodOptions(planes=("x",)), uses="both")
+    single = ProtocolRow("x", "X", "flat", MethodOptions(planes=("x",)), uses="both")
     run_row(flat_run(single))
     assert Flat.trained == ["x", "y"] and not list(flat_run(single).folder.glob("*.safetensors"))
     assert stored_discs(flat_run(single))["dice"].notna().sum() == 1  # of this row's own planes
@@ -310,7 +310,7 @@ def test_one_training_serves_the_rows_that_use_it(flat_run):
 
 
 def test_a_scan_that_breaks_the_method_keeps_its_discs(flat_run):
-    run = flat_run(Row("y", "Y", "flat", MethodOptions(planes=("y",)), uses="both"))
+    run = flat_run(ProtocolRow("y", "Y", "flat", MethodOptions(planes=("y",)), uses="both"))
     run_row(run)
     discs = stored_discs(run)
     assert (discs["status"] == "failed").all() and set(discs["reason"]) == {"ValueError: y is broken"}
@@ -321,7 +321,7 @@ def test_a_scan_that_breaks_the_method_keeps_its_discs(flat_run):
 
 def test_a_test_scan_without_the_contrast_is_told_before_training(flat_run):
     with pytest.raises(ImageError, match="no t2"):
-        run_row(flat_run(Row("t2", "T2", "flat", MethodOptions(contrasts=(Contrast.T2,)))))
+        run_row(flat_run(ProtocolRow("t2", "T2", "flat", MethodOptions(contrasts=(Contrast.T2,)))))
     assert Flat.trained == []
     run = flat_run(replace(flat_run().row, name="missing", choices=MethodOptions(planes=("z",)), uses="both"))
     with pytest.raises(StudyError, match="no z"):

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 from bedrest.anatomy.structures import Structure
+from bedrest.findings import FindingCode
 from bedrest.segmentation.level_naming import name_discs
 from bedrest.segmentation.neighbour_naming import name_neighbours
 from bedrest.types import Grid
 from bedrest.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, Status
+from sentences import codes
 
 GRID = Grid((20, 30, 130), np.diag([2.0, 1.25, 1.25, 1.0]))
 DISC_Z = [20 + 14 * i for i in range(7)]  # lower edges of seven discs, 17.5 mm apart
@@ -27,33 +29,34 @@ def _column(*, missing: tuple[int, ...] = (), sacrum: bool = True) -> np.ndarray
 
 def test_discs_are_counted_upwards_from_the_sacrum():
     named = name_discs(_column(), GRID)
-    assert [f.status for f in named.findings] == [Status.OK] * 7
+    assert [f.status for f in named.discs] == [Status.OK] * 7
     for label, z in enumerate(DISC_Z, start=1):
         assert np.unique(named.labels[6:14, 8:22, z : z + 5]).tolist() == [label]
 
 
 def test_a_gap_keeps_its_name_and_says_so():
     named = name_discs(_column(missing=(3,)), GRID)
-    by_name = {f.name: f for f in named.findings}
-    assert by_name["L2-L3"].status == Status.FAILED and "gap" in by_name["L2-L3"].reason
+    by_name = {f.name: f for f in named.discs}
+    assert codes(by_name["L2-L3"].findings) == [FindingCode.DISC_IN_GAP]
     assert by_name["L1-L2"].status == Status.OK
     assert np.unique(named.labels[6:14, 8:22, DISC_Z[4]]).tolist() == [5]
 
 
 def test_without_a_sacrum_nothing_is_named():
     named = name_discs(_column(sacrum=False), GRID)
-    assert all(f.status == Status.FAILED for f in named.findings[:7])
-    assert [f.name for f in named.findings[7:]] == [f"unnamed-{i}" for i in range(1, 8)]
+    assert all(f.status == Status.FAILED for f in named.discs[:7])
+    assert [f.name for f in named.discs[7:]] == [f"unnamed-{i}" for i in range(1, 8)]
     assert set(np.unique(named.labels)) == {0, *range(101, 108)}
-    assert "sacrum" in named.warnings[-1]
+    assert codes(named.warnings) == [FindingCode.SACRUM_NOT_IN_VIEW]
+    assert {c for d in named.discs[7:] for c in codes(d.findings)} == {FindingCode.DISC_WITHOUT_LEVEL}
 
 
 def test_nothing_found_is_seven_failed_rows():
     empty = np.zeros((5, *GRID.shape), np.float32)
     empty[0] = 1
     named = name_discs(empty, GRID)
-    assert [f.name for f in named.findings] == list(LEVEL_OF_LABEL.values())
-    assert all(f.status == Status.FAILED and "no disc found" in f.reason for f in named.findings)
+    assert [f.name for f in named.discs] == list(LEVEL_OF_LABEL.values())
+    assert all(codes(f.findings) == [FindingCode.NO_DISC_FOUND] for f in named.discs)
 
 
 def test_remnant_disc_inside_the_sacrum_is_not_counted():
@@ -68,11 +71,11 @@ def test_remnant_disc_inside_the_sacrum_is_not_counted():
 
 def test_a_clear_border_is_named_with_confidence():
     named = name_discs(_column(), GRID)
-    assert all(f.level_confidence > 0.9 for f in named.findings)
+    assert all(f.level_confidence > 0.9 for f in named.discs)
 
 
 def test_confidence_falls_above_an_inferred_gap():
-    by_name = {f.name: f.level_confidence for f in name_discs(_column(missing=(3,)), GRID).findings}
+    by_name = {f.name: f.level_confidence for f in name_discs(_column(missing=(3,)), GRID).discs}
     assert by_name["L1-L2"] == pytest.approx(0.9 * by_name["L3-L4"])
     assert np.isnan(by_name["L2-L3"])
 
@@ -85,8 +88,8 @@ def test_two_places_for_the_border_are_never_chosen_between_in_silence():
     for structure in (Structure.SACRUM, Structure.VERTEBRA):
         probabilities[(structure, *body)] = 0.5
     named = name_discs(probabilities, GRID)
-    found = [f for f in named.findings if f.status != Status.FAILED]
-    assert found and all(f.status == Status.FLAGGED and "level uncertain" in f.reason for f in found)
+    found = [f for f in named.discs if f.status != Status.FAILED]
+    assert found and all(codes(f.findings) == [FindingCode.LEVEL_UNCERTAIN] for f in found)
     assert all(f.level_confidence == pytest.approx(0.5, abs=0.02) for f in found)
 
 
@@ -99,7 +102,7 @@ def test_confidence_is_the_share_of_the_likeliest_border_worked_out_by_hand():
     probabilities[(Structure.SACRUM, *below)], probabilities[(Structure.VERTEBRA, *below)] = 0.9, 0.1
     sure, doubt = 0.98, 0.02
     likelihood = [0.1 * sure**6] + [0.9 * doubt**n * sure ** (6 - n) for n in range(7)]
-    found = name_discs(probabilities, GRID).findings[0]
+    found = name_discs(probabilities, GRID).discs[0]
     assert found.level_confidence == pytest.approx(likelihood[1] / sum(likelihood), abs=1e-6)
 
 
@@ -108,7 +111,7 @@ def test_a_tall_disc_inside_the_sacrum_is_told():
     block = (slice(None), slice(4, 16), slice(6, 24), slice(8, 12))
     probabilities[block] = 0
     probabilities[(Structure.DISC, *block[1:])] = 1
-    assert "transitional" in name_discs(probabilities, GRID).warnings[-1]
+    assert codes(name_discs(probabilities, GRID).warnings)[-1] == FindingCode.DISC_IN_SACRUM
     assert not name_discs(_column(), GRID).warnings
 
 

@@ -14,9 +14,12 @@ import pandas as pd
 import pytest
 from bedrest import schemas
 from bedrest.figures.scans.qc_grid import qc_grid
+from bedrest.findings import Finding, FindingCode
 from bedrest.io.images.masks import write_label_map
 from bedrest.io.results import StudyResults
-from bedrest.io.tables.typed_csv import empty_table, write_table
+from bedrest.io.tables.finding_cells import cells as finding_cells
+from bedrest.io.tables.frames import empty_table, typed_frame
+from bedrest.io.tables.typed_csv import write_table
 from bedrest.pages.index import write_index
 from bedrest.pages.reports import make_subject_report
 from bedrest.settings import Study, load_study
@@ -120,7 +123,7 @@ def frames(folder: Path, results: StudyResults) -> dict[schemas.Table, pd.DataFr
             scans.append({**key, "contrast": "water", "path": str(path), "sha256": ""})
             records.append({**key, "mask_path": str(results.mask(subject, session).relative_to(results.output_dir)),
                             "source": "automatic", "contrasts": "water", "device": "cpu", "seconds": 1.0,
-                            "warnings": "", "status": "ok", "reason": ""})
+                            "status": "ok"})
             measures += [{**key, "group": "bed rest", "study_day": day, "phase": phase, "level": level,
                           "source": "automatic", "mask_origin": "automatic", "volume_method": "single",
                           "volume_mm3": 9000 + 300 * n + 6 * max(day, 0) + rng.normal(0, 40),
@@ -128,16 +131,19 @@ def frames(folder: Path, results: StudyResults) -> dict[schemas.Table, pd.DataFr
                           "status": "ok", "reason": ""} for n, level in enumerate(LEVELS)]
     measured = pd.DataFrame(measures).reindex(columns=schemas.MEASURES.column_names)
     places = (measured["subject"] == "s1") & (measured["session"] == "ses-2")
-    measured.loc[places & (measured["level"] == "L5-S1"), ["status", "reason"]] = ["flagged", "cut off <at> the edge"]
-    measured.loc[places & (measured["level"] == "T11-T12"), ["volume_mm3", "status", "reason"]] = [
-        np.nan, "failed", "not found"]
+    doubtful = finding_cells([Finding(FindingCode.DISC_EXCLUDED, {"by": "<at> the edge"})], schemas.MEASURES)
+    lost = finding_cells([Finding(FindingCode.DISC_IN_GAP)], schemas.MEASURES)
+    measured.loc[places & (measured["level"] == "L5-S1"), ["status", *doubtful]] = ["flagged", *doubtful.values()]
+    measured.loc[places & (measured["level"] == "T11-T12"), ["volume_mm3", "status", *lost]] = [
+        np.nan, "failed", *lost.values()]
     change = change_frame(measured, reference_session="ses-1")
     bad = measured[measured["status"] != "ok"]
-    failures = bad[["subject", "session", "level", "status", "reason"]].assign(stage="measure")
+    failures = bad[["subject", "session", "level", "status", "reason", "findings"]].assign(stage="measure")
     subjects = pd.DataFrame({"subject": SUBJECTS, "group": "bed rest"})
     return {
         schemas.SUBJECTS: subjects, schemas.SESSIONS: pd.DataFrame(visits), schemas.SCANS: pd.DataFrame(scans),
-        schemas.SCAN_RECORDS: pd.DataFrame(records), schemas.MEASURES: measured, schemas.CHANGE: change,
+        schemas.SCAN_RECORDS: typed_frame(records, schemas.SCAN_RECORDS), schemas.MEASURES: measured,
+        schemas.CHANGE: change,
         schemas.FAILURES: failures,
         schemas.CHANGE_BANDS: change_bands(change),
         schemas.DETECTIONS: detections_frame(change, empty_table(schemas.REPEATABILITY), confidence_level=0.95),
@@ -185,7 +191,7 @@ def test_a_subjects_page_shows_every_disc_of_every_visit_with_the_tables_value(s
         assert said == ("–" if np.isnan(row.volume_mm3) else f"{row.volume_mm3:.0f}")
     for row in change[change["change_percent"].notna()].itertuples():
         assert f"{row.change_percent:.2f} ({row.ci_low_percent:.2f} to" in shown[row.level, row.session][6]
-    assert "cut off &lt;at&gt; the edge" in subject_page.source
+    assert "excluded by &lt;at&gt; the edge" in subject_page.source
 
 
 @needs_browser
@@ -233,7 +239,7 @@ def test_the_grid_of_thumbnails_links_every_visit_to_its_report(study, subject_p
 def test_a_visit_is_judged_by_what_was_said_of_it(study):
     qc = study[2][schemas.QC].set_index(["subject", "session"])
     assert qc.loc[("s1", "ses-2"), ["discs_ok", "discs_flagged", "discs_failed"]].tolist() == [5, 1, 1]
-    assert "L5-S1: cut off" in qc.loc[("s1", "ses-2"), "findings"] and qc.loc[LOST, "verdict"] == "missing"
+    assert "L5-S1: excluded by <at> the edge" in qc.loc[("s1", "ses-2"), "reason"] and qc.loc[LOST, "verdict"] == "missing"
     nothing = study[2][schemas.MEASURES].assign(status="failed", volume_mm3=np.nan)
     judged = qc_frame(subjects=study[2][schemas.SUBJECTS], sessions=study[2][schemas.SESSIONS], measures=nothing,
                       failures=empty_table(schemas.FAILURES), planned={"ses-1": -3.0})

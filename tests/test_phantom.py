@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bedrest.phantom.demo_cohort import DemoPlan, Visit, expected_change_percent, plan_visits, spines_of
+from bedrest.phantom.demo_cohort import DemoPlan, PlannedVisit, expected_change_percent, plan_visits, spines_of
 from bedrest.phantom.paint import paint, paint_levels
 from bedrest.phantom.random_spine import draw_spine
 from bedrest.phantom.render import Artefacts, demo_grid, render_dixon
@@ -105,7 +105,7 @@ def test_visits_rise_in_bed_and_fall_in_recovery(n, phases):
 
 
 def test_groups_swell_as_planned_and_differ():
-    end = Visit("ses-2", 60, Phase.BED_REST, 1.0)
+    end = PlannedVisit("ses-2", 60, Phase.BED_REST, 1.0)
     assert expected_change_percent("bed rest", "L4-L5", end) == pytest.approx(8)
     assert expected_change_percent("bed rest + exercise", "L4-L5", end) == pytest.approx(4)
     plan = DemoPlan(subjects=40)

@@ -9,7 +9,8 @@ import pytest
 from bedrest.cli import parser as cli
 from bedrest.errors import StudyError
 from bedrest.figures.methods import change_errors, discs_by_method, method_curves
-from bedrest.measure.surfaces import mesh_hausdorff_mm, surface_distances
+from bedrest.io.tables.frames import typed_frame
+from bedrest.measure.comparison.surfaces import mesh_hausdorff_mm, surface_distances
 from bedrest.methods.method import SPACING_MM
 from bedrest.methods.papers.weber import Weber
 from bedrest.methods.registry import METHODS
@@ -33,7 +34,6 @@ from bedrest.protocols.scores import (
 from bedrest.protocols.shapes import OWN_ENGINE, ArvdTable, DiscsTable, ScansTable
 from bedrest.protocols.splits import by_subject, by_visit
 from bedrest.protocols.tables import paper_tables, scores_frame
-from bedrest.tables.frames import typed_frame
 from bedrest.types import Grid, LabelMap
 from bedrest.vocabulary import Contrast
 
@@ -164,7 +164,7 @@ def test_change_takes_each_visit_from_the_network_that_did_not_learn_from_it():
     (change,) = change_rows(discs, reference_session="ses-1")
     assert change["session"] == "ses-2" and change["reason"] == ""
     assert change["arvd_percent"] == pytest.approx(abs(abs(100 - 105) - abs(100 - 110)))  # 5
-    assert change["drawn_baseline_error_percent"] == pytest.approx(-5)
+    assert change["reference_baseline_error_percent"] == pytest.approx(-5)
     assert change["change_error_percent"] == pytest.approx((105 - 90) - (110 - 100))  # +5: arvd tells no sign
     lost = discs.assign(volume_predicted_mm3=[np.nan, 105.0])
     (change,) = change_rows(lost, reference_session="ses-1")
@@ -318,7 +318,7 @@ def test_the_shapes_of_the_papers():
     assert [r[1] for r in arvd.rows] == [f"{i} {lv}" for i, lv in enumerate(LEVELS, 1)]
     first, last = (dict(zip(arvd.header, r, strict=True)) for r in (arvd.rows[0], arvd.rows[-1]))
     assert first["A"] == first["B"] == "3.30" and (last["A"], last["B"]) == ("3.30", "-")
-    assert first["mean of 12 subjects, published"] == "5.35" and first["signed error, visit 1 drawn (%)"] == "3.30"
+    assert first["mean of 12 subjects, published"] == "5.35" and first["signed error, visit 1 by reference (%)"] == "3.30"
     assert first["signed change error (%)"] == "0.30"
     assert [r[1:3] for r in directions.rows] == [["time point 1", "time point 2"], ["time point 2", "time point 1"]]
     assert [r[6].split(" ±")[0] for r in directions.rows] == ["83.57", "90.00"]  # the lost disc is one of visit 2

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from bedrest.anatomy.levels import parse_levels
-from bedrest.measure.discs import DiscMeasure, measure_discs
+from bedrest.findings import Finding, FindingCode, render
+from bedrest.io.tables.frames import validated
+from bedrest.measure.discs import DiscMeasure, DiscPosition, measure_discs
 from bedrest.measure.spine_checks import TYPICAL_VOLUME, check_spine, checked
 from bedrest.measure.symmetry import check_symmetry, column_curve, right_share
 from bedrest.phantom.paint import paint_levels
@@ -21,11 +23,13 @@ from bedrest.tables.change import change_frame
 from bedrest.tables.failures import failures_frame
 from bedrest.tables.measures import VisitKey, measures_frame
 from bedrest.types import Grid, LabelMap
-from bedrest.vocabulary import LEVEL_OF_LABEL, LEVELS, Contrast, Status
+from bedrest.vocabulary import LEVEL_OF_LABEL, LEVELS, Contrast
 from scipy.spatial.transform import Rotation
+from sentences import codes
 
 SHAPE, SPACING_MM = (44, 30, 126), (2.0, 2.0, 2.0)
 W, F, T2 = Contrast.WATER, Contrast.FAT, Contrast.T2
+EDGE, LOST = Finding(FindingCode.AT_IMAGE_EDGE), Finding(FindingCode.DISC_IN_GAP)
 CLOSE = 36.0  # mm from disc to disc of the made spines
 
 
@@ -38,7 +42,7 @@ def block_discs(n: int = 7, *, bend_mm: float = 0.0) -> LabelMap:
     return LabelMap(data, Grid(SHAPE, np.diag([*SPACING_MM, 1.0])))
 
 
-def symmetry(discs: LabelMap) -> dict[str, list[str]]:
+def symmetry(discs: LabelMap) -> dict[str, list[Finding]]:
     return check_symmetry(measure_discs(discs, LEVEL_OF_LABEL, {}), discs)
 
 
@@ -51,9 +55,9 @@ def test_a_disc_that_lost_a_side_is_flagged_alone(bend_mm: float) -> None:
         discs.data[x[0] : x[8]][discs.data[x[0] : x[8]] == label] = 0  # its left third
         found = symmetry(discs)
         assert list(found) == [LEVEL_OF_LABEL[label]]
-        assert "outside 38 to 62 %" in found[LEVEL_OF_LABEL[label]][0]
-        share = int(found[LEVEL_OF_LABEL[label]][0].split(" %")[0])
-        assert share == pytest.approx(75, abs=5)  # 12 of 16 columns
+        doubt, = found[LEVEL_OF_LABEL[label]]
+        assert doubt.code == FindingCode.ONE_SIDED and "outside 38 to 62 %" in render(doubt)
+        assert doubt.values["right_percent"] == pytest.approx(75, abs=5)  # 12 of 16 columns
 
 
 def test_the_share_is_exact_between_voxels_and_in_any_frame() -> None:
@@ -98,16 +102,19 @@ def spine_of(**changes: dict) -> list[DiscMeasure]:
     """Seven healthy discs with their signals, with `changes` by level, L5S1 for L5-S1."""
     out = []
     for label, level in LEVEL_OF_LABEL.items():
-        healthy = DiscMeasure(level, label, volume_mm3=9000 * TYPICAL_VOLUME[level], centre_mm=(0, 0, CLOSE * label),
-                              signals={W: 160.0, F: 16.0, T2: 100.0}, normalised={W: 1.6, F: 0.16, T2: 0.45},
-                              fat_fraction=0.09)
-        out.append(replace(healthy, **changes.get(level.replace("-", ""), {})))
+        healthy = {"volume_mm3": 9000 * TYPICAL_VOLUME[level], "volume_single_mm3": 9000 * TYPICAL_VOLUME[level],
+                   "signal_water": 160.0, "signal_fat": 16.0, "signal_t2": 100.0, "signal_water_normalised": 1.6,
+                   "signal_fat_normalised": 0.16, "signal_t2_normalised": 0.45, "fat_fraction": 0.09}
+        change = dict(changes.get(level.replace("-", ""), {}))
+        fields = {name: change.pop(name) for name in ("position", "status", "reason") if name in change}
+        disc = DiscMeasure(level, label, healthy | change, DiscPosition((0, 0, CLOSE * label)))
+        out.append(replace(disc, **fields))
     return out
 
 
 def test_a_healthy_and_a_worn_spine_raise_nothing() -> None:
     assert check_spine(spine_of()) == {}
-    worn = {"volume_mm3": 9000 * 0.5, "signals": {W: 120.0, F: 16.0, T2: 35.0}, "normalised": {T2: 0.15},
+    worn = {"volume_mm3": 9000 * 0.5, "signal_water": 120.0, "signal_t2": 35.0, "signal_t2_normalised": 0.15,
             "fat_fraction": 0.12}
     assert check_spine(spine_of(L3L4=worn)) == {}
 
@@ -115,7 +122,7 @@ def test_a_healthy_and_a_worn_spine_raise_nothing() -> None:
 def test_a_volume_out_of_line_is_flagged_with_number_and_limit() -> None:
     found = check_spine(spine_of(L1L2={"volume_mm3": 9000 * 0.69 * 2.4}))
     assert list(found) == ["L1-L2"]
-    assert "volume 14904 mm3 is 2.40 times" in found["L1-L2"][0]
+    assert "volume 14904 mm3 is 2.40 times" in render(found["L1-L2"][0])
     assert list(check_spine(spine_of(L5S1={"volume_mm3": 9000 * 0.87 * 0.2}))) == ["L5-S1"]
     # T11-T12 is small by nature: a disc of L4-L5 with its volume is not.
     assert list(check_spine(spine_of(L4L5={"volume_mm3": 9000 * TYPICAL_VOLUME["T11-T12"] * 0.6}))) == ["L4-L5"]
@@ -125,33 +132,34 @@ def test_too_few_discs_to_compare_say_nothing() -> None:
     four = spine_of(L5S1={"volume_mm3": 500.0})[:4]
     assert list(check_spine(four)) == ["L5-S1"]
     assert check_spine(four[:3]) == {}
-    lost = [four[0], *(replace(m, status=Status.FAILED, volume_mm3=math.nan) for m in four[1:])]
+    lost = [four[0], *(replace(m, findings=(LOST,), values={}) for m in four[1:])]
     assert check_spine(lost) == {}
 
 
 @pytest.mark.parametrize(("change", "words"), [
-    ({"signals": {W: 10.0, F: 16.0, T2: 100.0}}, "water signal is 0.06 of the other discs', below 0.15"),
-    ({"signals": {W: 160.0, F: 16.0, T2: 8.0}}, "t2 signal is 0.08 of the other discs', below 0.15"),
-    ({"normalised": {T2: 1.2}}, "t2 signal is 1.20 of the spinal canal's, above 1.0"),
+    ({"signal_water": 10.0}, "water signal is 0.06 of the other discs', below 0.15"),
+    ({"signal_t2": 8.0}, "t2 signal is 0.08 of the other discs', below 0.15"),
+    ({"signal_t2_normalised": 1.2}, "t2 signal is 1.20 of the spinal canal's, above 1.0"),
     ({"fat_fraction": 0.48}, "fat fraction 0.48 above 0.25"),
 ])
 def test_an_impossible_signal_is_flagged(change: dict, words: str) -> None:
     found = check_spine(spine_of(L2L3=change))
     assert list(found) == ["L2-L3"]
-    assert len(found["L2-L3"]) == 1 and found["L2-L3"][0].startswith(words)
+    doubt, = found["L2-L3"]
+    assert render(doubt).startswith(words)
 
 
 def test_doubts_are_added_to_those_there_were() -> None:
     discs = block_discs()
     discs.data[10:18][discs.data[10:18] == 4] = 0
     measures = measure_discs(discs, LEVEL_OF_LABEL, {})
-    measures[3] = replace(measures[3], status=Status.FLAGGED, reason="edge", fat_fraction=0.4)
-    measures[0] = DiscMeasure("L5-S1", 1, status=Status.FAILED, reason="not there")
+    measures[3] = replace(measures[3], findings=(EDGE,),
+                          values={**measures[3].values, "fat_fraction": 0.4})
+    measures[0] = DiscMeasure("L5-S1", 1, findings=(LOST,))
     found = checked(measures, discs)
     assert [m.status for m in found] == ["failed", "ok", "ok", "flagged", "ok", "ok", "ok"]
     assert found[0] == measures[0]
-    first, second, third = found[3].reason.split("; ")
-    assert first == "edge" and second.startswith("fat fraction") and "midline" in third
+    assert codes(found[3].findings) == [FindingCode.AT_IMAGE_EDGE, FindingCode.FAT_FRACTION_HIGH, FindingCode.ONE_SIDED]
 
 
 def grid_of(spacing_mm: tuple[float, float, float], extent_mm: tuple[float, float, float]) -> Grid:
@@ -168,7 +176,7 @@ def test_healthy_phantoms_raise_nothing(spacing_mm: tuple[float, float, float]) 
         rng = np.random.default_rng([3, seed])
         discs = paint_levels(draw_spine(rng).posed(rng, shift_mm=2, turn_deg=1), grid)
         found = checked(measure_discs(discs, LEVEL_OF_LABEL, {}), discs)
-        assert [(m.status, m.reason) for m in found] == [(Status.OK, "")] * 7
+        assert [m.findings for m in found] == [()] * 7
 
 
 def test_scoliotic_and_worn_phantoms_raise_nothing() -> None:
@@ -192,7 +200,7 @@ def test_real_volumes_are_in_line(real_data: Path) -> None:
     published = pd.read_csv(folder / "volumes_cm3.csv").set_index("exam")
     assert len(published) == 41
     for exam, row in published.iterrows():
-        spine = [DiscMeasure(level, 0, volume_mm3=1000 * float(row[name])) for name, level in levels.items()]
+        spine = [DiscMeasure(level, 0, {"volume_mm3": 1000 * float(row[name])}) for name, level in levels.items()]
         assert check_spine(spine) == {}, exam
 
 
@@ -206,7 +214,7 @@ def visit(measures: list[DiscMeasure], session: str, *, day: float) -> pd.DataFr
 def change_of(before: list[DiscMeasure], after: list[DiscMeasure]) -> pd.DataFrame:
     both = pd.concat([visit(before, "ses-1", day=-1), visit(after, "ses-2", day=20)])
     found = change_frame(both, reference_session="ses-1")
-    CHANGE.pandera.validate(found)
+    validated(found, CHANGE)
     return found.set_index("level")
 
 
@@ -223,7 +231,8 @@ def test_a_change_beyond_anything_published_is_flagged(factor: float, flagged: b
 
 
 def test_discs_that_drew_apart_are_flagged_on_both_sides_of_the_gap() -> None:
-    above = {m.level.replace("-", ""): {"centre_mm": (0, 0, m.centre_mm[2] + 9)} for m in spine_of() if m.label >= 4}
+    above = {m.level.replace("-", ""): {"position": DiscPosition((0, 0, m.position.centre_mm[2] + 9))}
+             for m in spine_of() if m.label >= 4}
     found = change_of(spine_of(), spine_of(**above))
     assert found.index[found["status"] == "flagged"].tolist() == ["L3-L4", "L2-L3"]
     said = "distance to L2-L3 45.0 mm, at ses-1 36.0: differs by more than 8, possibly renamed"
@@ -233,20 +242,20 @@ def test_discs_that_drew_apart_are_flagged_on_both_sides_of_the_gap() -> None:
 
 def test_lying_elsewhere_or_an_unknown_position_is_no_doubt() -> None:
     turn = Rotation.from_euler("xyz", (10, -5, 20), degrees=True)
-    moved = [replace(m, centre_mm=tuple(turn.apply(m.centre_mm) + 30)) for m in spine_of()]
+    moved = [replace(m, position=DiscPosition(tuple(turn.apply(m.position.centre_mm) + 30))) for m in spine_of()]
     assert (change_of(spine_of(), moved)["status"] == "ok").all()
-    unknown = [replace(m, centre_mm=(math.nan,) * 3) for m in spine_of()]
+    unknown = [replace(m, position=DiscPosition()) for m in spine_of()]
     assert (change_of(spine_of(), unknown)["status"] == "ok").all()
 
 
 def test_a_failed_side_stays_failed_and_earlier_doubts_stay() -> None:
-    lost = {"status": Status.FAILED, "reason": "not found", "volume_mm3": math.nan}
-    edge = {"status": Status.FLAGGED, "reason": "edge", "volume_mm3": 20_000.0}
+    lost = {"findings": (LOST,), "volume_mm3": math.nan}
+    edge = {"findings": (EDGE,), "volume_mm3": 20_000.0}
     found = change_of(spine_of(), spine_of(L3L4=lost, L1L2=edge))
-    assert (found.loc["L3-L4", "status"], found.loc["L3-L4", "reason"]) == ("failed", "ses-2: not found")
+    assert (found.loc["L3-L4", "status"], found.loc["L3-L4", "reason"]) == ("failed", f"ses-2: {render(LOST)}")
     assert math.isnan(found.loc["L3-L4", "change_percent"])
-    assert found.loc["L1-L2", "reason"].startswith("ses-2: edge; change +222.1 %")
-    unusable = change_of(spine_of(), spine_of(L3L4={"volume_mm3": math.nan, "centre_mm": (0, 0, 0)}))
+    assert found.loc["L1-L2", "reason"].startswith(f"ses-2: {render(EDGE)}; change +222.1 %")
+    unusable = change_of(spine_of(), spine_of(L3L4={"volume_mm3": math.nan, "position": DiscPosition((0, 0, 0))}))
     assert unusable.loc["L3-L4", "status"] == "failed"  # although it moved too
     assert unusable.loc["L4-L5", "status"] == "flagged"
 

@@ -46,11 +46,11 @@ def test_every_disc_has_its_published_volume(folder: Path) -> None:
             continue
         for measure in measure_discs(read(folder, exam), LEVELS, {}):
             expected_mm3 = 1000 * published.loc[exam, measure.level.replace("-", "")]
-            assert measure.volume_mm3 == pytest.approx(expected_mm3, rel=1e-3), (exam, measure.level)
+            assert measure["volume_mm3"] == pytest.approx(expected_mm3, rel=1e-3), (exam, measure.level)
             # The header's spacing is in the wrong order, so shapes must not be believed.
             assert measure.status == Status.FLAGGED
             assert "permuted" in measure.reason
-            assert math.isnan(measure.height_mean_mm) and math.isnan(measure.diameter_ap_mm)
+            assert math.isnan(measure["height_mean_mm"]) and math.isnan(measure["diameter_ap_mm"])
 
 
 def test_the_broken_exam_is_never_accepted(folder: Path) -> None:
@@ -58,7 +58,7 @@ def test_the_broken_exam_is_never_accepted(folder: Path) -> None:
     found = {m.level: m for m in measure_discs(discs, LEVELS, {})}
     assert {level for level, m in found.items() if m.status == Status.FAILED} == {"L5-S1", "L4-L5", "L3-L4", "L2-L3"}
     stray = found["L1-L2"]
-    assert (stray.status, stray.n_voxels) == (Status.FLAGGED, 10)
+    assert (stray.status, stray["n_voxels"]) == (Status.FLAGGED, 10)
     assert "volume 8 mm3 outside" in stray.reason
     assert sorted(unknown_labels(discs, LEVELS)) == [4, 7, 11, 14, 18]
 
@@ -70,6 +70,6 @@ def test_a_corrected_header_gives_plausible_shapes(folder: Path) -> None:
     affine[1, 0], affine[2, 1], affine[0, 2], affine[3, 3] = -0.4296875, -0.4296875, 4.4, 1
     for m in measure_discs(LabelMap(discs.data, Grid(discs.grid.shape, affine)), LEVELS, {}):
         assert "permuted" not in m.reason
-        assert 4 < m.height_mean_mm < 14, m
-        assert 25 < m.diameter_ap_mm < 50, m
-        assert 25 < m.diameter_transverse_mm < 60, m
+        assert 4 < m["height_mean_mm"] < 14, m
+        assert 25 < m["diameter_ap_mm"] < 50, m
+        assert 25 < m["diameter_transverse_mm"] < 60, m

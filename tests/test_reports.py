@@ -13,12 +13,12 @@ from bedrest.errors import ManifestError, ManyProblems, NotebookError
 from bedrest.figures.publication import PublicationFigure
 from bedrest.figures.style import empty_figure
 from bedrest.io.results import open_study
-from bedrest.io.tables.typed_csv import empty_table, write_table
+from bedrest.io.tables.frames import empty_table, typed_frame
+from bedrest.io.tables.typed_csv import write_table
 from bedrest.pages import reports
 from bedrest.pages.index import write_index
 from bedrest.pages.notebooks import NOTEBOOKS, check_notebook
 from bedrest.settings import load_study
-from bedrest.tables.frames import typed_frame
 from bedrest.workflow.provenance import write_program
 from bedrest.workflow.run import RunOutcome
 

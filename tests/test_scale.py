@@ -9,11 +9,12 @@ import pytest
 from bedrest import schemas
 from bedrest.errors import ManyProblems
 from bedrest.figures import display as show
-from bedrest.figures.change import MOST_BARS, absolute_change
+from bedrest.figures.change import MAX_BARS, absolute_change
 from bedrest.figures.scans.qc_grid import MOST_SUBJECTS, qc_grid
 from bedrest.figures.trajectories import cohort_trajectories
 from bedrest.io.results import StudyResults
-from bedrest.io.tables.typed_csv import empty_table, read_table, read_tables, write_parts, write_table
+from bedrest.io.tables.frames import empty_table
+from bedrest.io.tables.typed_csv import read_table, read_tables, write_parts, write_table
 from bedrest.pages.index import write_index
 from bedrest.pages.reports import write_reports_table
 from bedrest.statistics.planning.simulated_cohorts import Scenario
@@ -21,12 +22,12 @@ from bedrest.statistics.study.summary import absolute_change_means
 from bs4 import BeautifulSoup
 
 from pipelines.benchmarks.memory import measure_command
-from pipelines.benchmarks.scale.cohort import scenario_of, write_inputs, write_pages, write_slices
-from pipelines.benchmarks.scale.page import page_text
-from pipelines.benchmarks.scale.records import growth
+from pipelines.benchmarks.scale.growth import growth
+from pipelines.benchmarks.scale.report import page_text
 from pipelines.benchmarks.scale.simulated_results import draw_results
+from pipelines.benchmarks.scale.synthetic_study import scenario_of, write_inputs, write_pages, write_slices
 
-CROWD = 150  # subjects, more than MOST_BARS
+CROWD = 150  # subjects, more than MAX_BARS
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def test_figures_of_a_crowd_draw_every_subject_with_few_artists(drawn):
     subjects = means[means["by"] == "subject"]
     figure = absolute_change(means)
     panel = next(a for a in figure.axes if a.get_title(loc="left") == "ses-2, by subject, in order of size")
-    assert len(set(subjects["name"])) > MOST_BARS and len(panel.patches) == 0
+    assert len(set(subjects["name"])) > MAX_BARS and len(panel.patches) == 0
     own = subjects[(subjects["session"] == "ses-2") & (subjects["source"] == "automatic")]
     drawn_means = panel.lines[0].get_ydata()
     known = drawn_means[~np.isnan(drawn_means)]
@@ -111,7 +112,7 @@ def test_figures_of_a_crowd_draw_every_subject_with_few_artists(drawn):
 
 
 def test_a_long_table_is_cut_failed_rows_first_and_says_where_the_rest_is():
-    rows = pd.DataFrame({"subject": [f"s{i}" for i in range(3 * show.MOST_ROWS)], "status": "flagged"})
+    rows = pd.DataFrame({"subject": [f"s{i}" for i in range(3 * show.MAX_ROWS)], "status": "flagged"})
     rows.loc[rows.index[-5:], "status"] = "failed"
     page = BeautifulSoup(show.table(rows, whole="tables/failures.csv").data, "html.parser")
     shown = [r.find_all("td")[0].text for r in page.find_all("tr")[1:]]
@@ -123,7 +124,7 @@ def test_a_long_table_is_cut_failed_rows_first_and_says_where_the_rest_is():
 def test_the_grid_of_a_large_study_shows_who_wants_a_look(tmp_path):
     n = MOST_SUBJECTS + 50
     qc = pd.DataFrame({"subject": [f"s{i:03d}" for i in range(n)], "group": "g", "session": "ses-1", "study_day": 1.0,
-                       "verdict": "pass", "discs_ok": 7, "discs_flagged": 0, "discs_failed": 0, "findings": ""})
+                       "verdict": "pass", "discs_ok": 7, "discs_flagged": 0, "discs_failed": 0, "reason": ""})
     qc.loc[qc.index[-2:], "verdict"] = ["missing", "fail"]
     page = BeautifulSoup(qc_grid(qc, StudyResults(tmp_path)).data, "html.parser")
     shown = [r.find("a").text for r in page.find_all("tr")[1:]]
@@ -182,7 +183,7 @@ def test_the_page_says_what_is_steeper_than_linear_and_that_no_gpu_was_measured(
             for n in (10, 100, 1000) for stage, cpu in (("tables", 0.01 * n), ("index", 1e-4 * n * n))]
     parts = pd.DataFrame([("segment", "network at work", 4, 20.0, False), ("segment", "the rest", 4, 4.0, True)],
                          columns=["stage", "part", "scans", "cpu_seconds", "counted"])
-    text = page_text("bedrest benchmark-scale", pd.DataFrame(rows), parts,
+    text = page_text("python -m pipelines.benchmarks.scale", pd.DataFrame(rows), parts,
                      [{"page": "index.html", "subjects": 1000, "bytes": 2e6}], {"images": 8e6, "masks": 1e6},
                      csv="scale.csv")
     assert "Steeper: index." in text and "A GPU was never measured" in text

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 from bedrest.errors import StudyError, WeightsError
+from bedrest.findings import Finding, FindingCode
 from bedrest.imaging.crop import box_around, box_of, crop_grid
-from bedrest.imaging.orientation import turn_to_ras
+from bedrest.imaging.orientation import reorient_to_ras
 from bedrest.imaging.resample import grid_with_spacing, resample
 from bedrest.io.images.read_ahead import read_ahead
 from bedrest.phantom.paint import paint, paint_levels
@@ -29,15 +30,15 @@ def test_turning_goes_and_comes_back(codes, rng):
     affine = nib.orientations.inv_ornt_aff(
         nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt(codes)),
         (5, 6, 7))
-    turn = turn_to_ras(Grid((5, 6, 7), affine))
-    assert nib.aff2axcodes(turn.turned.affine_ras_mm) == ("R", "A", "S")
-    np.testing.assert_array_equal(turn.undo(turn.apply(data)), data)
+    reorientation = reorient_to_ras(Grid((5, 6, 7), affine))
+    assert nib.aff2axcodes(reorientation.ras.affine_ras_mm) == ("R", "A", "S")
+    np.testing.assert_array_equal(reorientation.undo(reorientation.apply(data)), data)
     # one voxel stays at its place in the world
     index = np.array([1, 2, 3])
     marked = np.zeros(data.shape)
     marked[tuple(index)] = 1
-    there = np.argwhere(turn.apply(marked))[0]
-    np.testing.assert_allclose(turn.turned.affine_ras_mm @ [*there, 1], affine @ [*index, 1], atol=1e-9)
+    there = np.argwhere(reorientation.apply(marked))[0]
+    np.testing.assert_allclose(reorientation.ras.affine_ras_mm @ [*there, 1], affine @ [*index, 1], atol=1e-9)
 
 
 def test_resampling_keeps_a_linear_ramp_and_the_field_of_view():
@@ -110,8 +111,8 @@ def test_a_scan_without_a_spine_is_searched_whole_and_says_so(rng):
     grid = Grid((24, 48, 48), np.diag([2.0, 1.25, 1.25, 1.0]))
     noise = Scan({Contrast.T2: Volume(rng.random(grid.shape).astype(np.float32), grid)})
     result = segment(load_weights(), noise, device="cpu")
-    assert "whole scan was searched" in result.warnings[0]
-    assert all(f.status == Status.FAILED for f in result.findings if f.label in LEVEL_OF_LABEL)
+    assert result.warnings[0] == Finding(FindingCode.SPINE_NOT_LOCATED)
+    assert all(f.status == Status.FAILED for f in result.segmented if f.label in LEVEL_OF_LABEL)
 
 
 def test_the_shipped_network_names_and_outlines_a_phantom_it_never_saw(held_out):
@@ -119,7 +120,7 @@ def test_the_shipped_network_names_and_outlines_a_phantom_it_never_saw(held_out)
 
     scan, truth = held_out
     result = segment(load_weights(), scan, device="cpu")
-    assert [f.status for f in result.findings] == [Status.OK] * 7
+    assert [f.status for f in result.segmented] == [Status.OK] * 7
     assert np.mean(_dice(result.discs.data, truth)) >= 0.90
     # the probabilities are calibrated: their sum is the volume, without any threshold
     near = ndimage.binary_dilation(truth > 0, iterations=3)
@@ -179,14 +180,15 @@ def test_tiles_take_over_where_memory_does_not_suffice_and_say_so(rng):
     network = _Small(most=1_300_000)
     found = forward(network, image, "cpu")
     assert network.seen[0] > 1_300_000 and max(network.seen[1:]) <= 1_300_000
-    assert found.notes == ("out of memory on cpu: computed in tiles on cpu",)
+    assert found.notes == (Finding(FindingCode.OUT_OF_MEMORY, {"device": "cpu", "next_device": "cpu"}),)
     network.most = 10**9
     dense = forward(network, image, "cpu")
     assert dense.notes == ()
     # The same but for one voxel along the tiles' own rims, where this network sees zeros.
     same = np.isclose(found.data, dense.data, atol=1e-4)
     assert same.mean() > 0.9 and same[:, 5:9, 20:120, 20:120].all()
-    assert "over 1000" in forward(network, image[:, :48, :160, :160], "cpu", dense_voxels=1000).notes[0]
+    note, = forward(network, image[:, :48, :160, :160], "cpu", dense_voxels=1000).notes
+    assert note == Finding(FindingCode.COMPUTED_IN_TILES, {"voxels": image[0, :48, :160, :160].size, "limit": 1000})
 
 
 def test_an_error_that_is_not_about_memory_is_not_hidden(rng):

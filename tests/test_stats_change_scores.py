@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from bedrest.errors import ManifestError
+from bedrest.io.tables.frames import typed_frame, validated
 from bedrest.schemas import CHANGE, FLOW, MEASURES, SCAN_RECORDS, SENSITIVITY, SESSIONS, SUBJECTS
 from bedrest.statistics.estimators.t_tests import one_sample_t, welch_t
-from bedrest.statistics.study.families import BETWEEN, WITHIN
+from bedrest.statistics.study.families import FAMILY_NAMES
 from bedrest.statistics.study.flow import StudyTables, flow_frame
 from bedrest.statistics.study.responses import AnalysisPlan
 from bedrest.statistics.study.sensitivity import T_TEST, change_score_frame
 from bedrest.statistics.study.summary import GROUP_MEANS, group_means
-from bedrest.tables.frames import typed_frame
-from bedrest.vocabulary import LEVELS
+from bedrest.vocabulary import LEVELS, Family
 
 REFERENCE = Path(__file__).parent / "reference"
 STUDY = {"ses-2": 20.0, "ses-3": 70.0}
@@ -33,8 +33,8 @@ def change_row(
 ) -> dict:
     return {
         "subject": subject, "group": group, "level": level, "source": "automatic", "reference_session": "ses-1",
-        "session": session, "study_day": STUDY[session], "phase": "bed_rest", "volume_reference_mm3": 100.0,
-        "volume_mm3": 100 + percent, "change_mm3": percent,
+        "session": session, "study_day": STUDY[session], "phase": "bed_rest", "measure": "volume_mm3", "unit": "mm3",
+        "reference_value": 100.0, "value": 100 + percent, "change": percent,
         "change_percent": math.nan if status == "failed" else percent, "status": status,
         "reason": "" if status == "ok" else "why",
     }
@@ -42,9 +42,9 @@ def change_row(
 
 def t_frame(change: pd.DataFrame, subjects: pd.DataFrame) -> pd.DataFrame:
     """The t tests of change scores, with their families named as the primary ones."""
-    choices = AnalysisPlan(tuple(dict.fromkeys(subjects["group"])), ("ses-1", *STUDY), "ses-1")
-    frame = change_score_frame(change, subjects, test=T_TEST, choices=choices)
-    SENSITIVITY.pandera.validate(frame)
+    plan = AnalysisPlan(tuple(dict.fromkeys(subjects["group"])), ("ses-1", *STUDY), "ses-1")
+    frame = change_score_frame(change, subjects, test=T_TEST, plan=plan)
+    validated(frame, SENSITIVITY)
     return frame.assign(family=frame["family"].str.removesuffix(f": {T_TEST.name}"))
 
 
@@ -61,7 +61,7 @@ def r_data() -> tuple[pd.DataFrame, pd.DataFrame]:
 def test_every_number_as_in_r() -> None:
     expected = pd.read_csv(REFERENCE / "t_tests.csv")
     found = t_frame(*r_data())
-    single = found[found["family"].isin([WITHIN, BETWEEN])].set_index(["level", "group"])
+    single = found[found["family"].isin([FAMILY_NAMES[Family.WITHIN], FAMILY_NAMES[Family.BETWEEN]])].set_index(["level", "group"])
     names = {n: f"{n}_percent" for n in ("estimate", "se", "ci_low", "ci_high")}
     assert len(single) == len(expected) == 6
     for row in expected.to_dict("records"):
@@ -76,7 +76,7 @@ def test_families_and_the_mean_of_a_subjects_discs() -> None:
     change, subjects = r_data()
     found = t_frame(change, subjects)
     every = found[found["level"] == "all"]
-    assert set(every["family"]) == {f"{WITHIN}, mean of all discs", f"{BETWEEN}, mean of all discs"}
+    assert set(every["family"]) == {f"{FAMILY_NAMES[Family.WITHIN]}, mean of all discs", f"{FAMILY_NAMES[Family.BETWEEN]}, mean of all discs"}
     own = change[change["group"] == "control"].groupby("subject")["change_percent"].mean()
     row = every[every["group"] == "control"].iloc[0]
     assert row["estimate_percent"] == pytest.approx(own.mean())
@@ -171,7 +171,7 @@ def test_a_known_effect_is_recovered_inside_its_interval() -> None:
         assert every.loc[key, "ci_low_percent"] < value < every.loc[key, "ci_high_percent"], key
     assert every.loc[("control", "ses-2"), "p_holm"] < 0.001
     assert every.loc[("control - exercise", "ses-2"), "p_holm"] < 0.001
-    within = found[(found["family"] == WITHIN) & (found["session"] == "ses-2") & (found["group"] == "control")]
+    within = found[(found["family"] == FAMILY_NAMES[Family.WITHIN]) & (found["session"] == "ses-2") & (found["group"] == "control")]
     assert len(within) == 7 and set(within["family_size"]) == {28}
     assert (within["p_holm"] < 0.01).all()
 
@@ -203,7 +203,7 @@ def _measures() -> pd.DataFrame:
 
 def test_group_means_count_what_is_left() -> None:
     found = group_means(_measures())
-    GROUP_MEANS.pandera.validate(found)
+    validated(found, GROUP_MEANS)
     first, second = found.to_dict("records")
     assert (first["n"], first["mean_mm3"], first["sd_mm3"]) == (3, 20, 10)
     # t(0.975, 2) = 4.302653, standard error 10/sqrt(3)
@@ -222,7 +222,7 @@ def test_flow_counts_every_step() -> None:
     measures = _measures()
     measures.loc[0, "status"] = "flagged"
     found = flow_frame(StudyTables(subjects_of({"a": list("0123"), "b": ["9"]}), sessions, records, measures, change))
-    FLOW.pandera.validate(found)
+    validated(found, FLOW)
     # enrolled, scanned, segmented, measured, passed QC, analysed, discs expected and analysed
     assert found.drop(columns=["group", "session"]).to_numpy().tolist() == [
         [4, 3, 3, 3, 2, 1, 3, 1], [4, 3, 3, 2, 2, 1, 3, 1], [1, 0, 0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0]]

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import BASELINE, MEASURES, RESIDUALS, SUBJECTS
 from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_cohort
 from bedrest.statistics.study.baseline import EVERYBODY, baseline_frame, baseline_words
@@ -10,7 +11,6 @@ from bedrest.statistics.study.cohort_models import joint_model, level_models
 from bedrest.statistics.study.estimates import variances_frame
 from bedrest.statistics.study.residuals import residuals_frame
 from bedrest.statistics.study.responses import AnalysisPlan
-from bedrest.tables.frames import typed_frame
 
 CHOICES = AnalysisPlan(("rest", "exercise"), ("ses-1", "ses-2"), "ses-1")
 
@@ -55,9 +55,9 @@ def test_table_1_in_words(baseline):
 
 
 def test_scaled_residuals_carry_the_models_covariance(rng):
-    plan = Scenario(14, levels=2, missing=0.1)
-    data = draw_cohort(plan, rng)
-    models = [*level_models(data, plan.choices), joint_model(data, plan.choices)]
+    scenario = Scenario(14, levels=2, missing=0.1)
+    data = draw_cohort(scenario, rng)
+    models = [*level_models(data, scenario.plan), joint_model(data, scenario.plan)]
     residuals = residuals_frame(models)
     assert list(residuals.columns) == RESIDUALS.column_names
     assert residuals.groupby("model_level").size().to_dict() == {
@@ -71,9 +71,9 @@ def test_scaled_residuals_carry_the_models_covariance(rng):
 
 
 def test_volume_is_the_fitted_one_and_its_residual(rng):
-    plan = Scenario(10, groups=1)
-    data = draw_cohort(plan, rng)
-    residuals = residuals_frame(level_models(data, plan.choices))
+    scenario = Scenario(10, groups=1)
+    data = draw_cohort(scenario, rng)
+    residuals = residuals_frame(level_models(data, scenario.plan))
     volume = residuals["fitted_mm3"] * np.exp(residuals["residual_percent"] / 100)
     assert volume.to_numpy() == pytest.approx(np.exp(data.frame["y"].to_numpy() / 100))
     assert residuals["residual_percent"].std() > 5  # the lasting difference between people is in it

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from bedrest.io.tables.typed_csv import check_rows, read_table, write_table
+from bedrest.io.tables.frames import check_rows, typed_frame, validated
+from bedrest.io.tables.typed_csv import read_table, write_table
 from bedrest.schemas import CHANGE, DETECTIONS, MEASURES, REPEATABILITY
 from bedrest.statistics.study.detection import (
     DETECTION_COUNTS,
@@ -23,7 +24,6 @@ from bedrest.statistics.study.recovery import band_of
 from bedrest.statistics.study.responses import AnalysisPlan
 from bedrest.statistics.study.validation import repeatability_frame
 from bedrest.tables.change import change_frame
-from bedrest.tables.frames import typed_frame
 from bedrest.tables.measures import method_counts
 from bedrest.vocabulary import LEVELS
 
@@ -31,16 +31,16 @@ REPEATS, MODEL = "repeated scans of this study", "error model"
 
 
 def change_row(percent: float, *, se: float = math.nan, subject: str = "s1", session: str = "ses-2", **told) -> dict:
-    row = {"subject": subject, "group": "rest", "level": "L4-L5", "source": "automatic", "reference_session": "ses-1",
-           "session": session, "study_day": 60.0, "phase": "bed_rest", "mask_origin": "automatic",
+    row = {"subject": subject, "group": "rest", "level": "L4-L5", "source": "automatic", "measure": "volume_mm3",
+           "unit": "mm3", "reference_session": "ses-1", "session": session, "study_day": 60.0, "phase": "bed_rest", "mask_origin": "automatic",
            "mask_origin_reference": "automatic", "change_percent": percent, "se_percent": se,
            "confidence_level": 0.95, "status": "ok", "reason": ""}
     return {**row, **told}
 
 
 def repeat_row(level: str, sdc: float, *, subjects: int = 12, source: str = "automatic", status: str = "ok") -> dict:
-    return {"source": source, "level": level, "n_subjects": subjects, "n_values": 2 * subjects, "n_left_out": 0,
-            "sdc_percent": sdc, "confidence_level": 0.95, "method": "m", "status": status, "reason": ""}
+    return {"source": source, "measure": "volume_mm3", "level": level, "n_subjects": subjects,
+            "n_values": 2 * subjects, "n_left_out": 0, "sdc_percent": sdc, "confidence_level": 0.95, "method": "m", "status": status, "reason": ""}
 
 
 def detections(changes: list[dict], repeats: list[dict] | None = None, *, level: float = 0.95) -> pd.DataFrame:
@@ -186,7 +186,7 @@ def test_counts_by_group_and_visit_lose_nobody() -> None:
             change_row(9.0, se=1.0, session="ses-0", study_day=-5.0),
             change_row(9.0, se=1.0, group="exercise", subject="s2")]
     counts = detection_counts(detections(rows))
-    DETECTION_COUNTS.pandera.validate(counts)
+    validated(counts, DETECTION_COUNTS)
     columns = ["group", "session", "rose", "fell", "within_error", "not_judged"]
     assert counts[columns].to_numpy().tolist() == [
         ["rest", "ses-0", 1, 0, 0, 0], ["rest", "ses-2", 1, 1, 1, 1], ["exercise", "ses-2", 1, 0, 0, 0]]
@@ -232,7 +232,7 @@ def test_methods_are_counted_and_told() -> None:
     drawn = measures.head(4).assign(source="reference", volume_method="voxels")
     counts = method_counts(pd.concat([measures, drawn]))
     assert counts == {"joint": 25, "single": 1}
-    assert volume_words(counts).startswith("Of 26 disc volumes 25 were measured from all visits of the subject")
+    assert volume_words(counts).startswith("Of 26 disc volumes 25 were measured jointly from all visits of the subject")
     assert "and 1 from their visit alone" in volume_words(counts) and volume_words({}) == ""
 
 
@@ -247,5 +247,5 @@ def test_the_paper_says_how_many_lay_beyond_error() -> None:
                       methods={"joint": 5}, detections=found)
     text = paper_text(records, source="automatic")
     assert "ses-2: 1 rose, 0 fell, 1 within error, 0 not judged; ses-3: 0 rose, 1 fell, 0 within error" in text
-    assert "All 5 disc volumes were measured from all visits" in text and "error model found on synthetic" in text
+    assert "All 5 disc volumes were measured jointly from all visits" in text and "error model found on synthetic" in text
     assert "against measurement error" not in paper_text(replace(records, detections=found[:0]), source="automatic")

@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest.io.tables.frames import validated
 from bedrest.schemas import POWER
 from bedrest.statistics.planning.error_rates import ANALYSES, QUESTIONS, error_rates
-from bedrest.statistics.planning.power import BETWEEN, WITHIN, Plan, power_frame, power_of
+from bedrest.statistics.planning.power import BETWEEN, WITHIN, PlannedStudy, power_frame, power_of
 from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_cohort, draw_study
 from bedrest.statistics.study.recovery import Band, Course, band_of, half_time, recovery_frame
 from scipy import stats
@@ -21,8 +22,8 @@ PRIMARY = next(a for a in ANALYSES if a.name.startswith("primary"))
 
 def test_the_simulation_finds_the_known_error_of_a_z_test():
     # Four subjects a group and complete data: P(|t_3| > 1.96) = 14.5 % within a group.
-    plan = Scenario(8)
-    rows = {p: list(error_rates([plan], [Z], replicates=1600, seed=3, processes=p)) for p in (1, 2)}
+    scenario = Scenario(8)
+    rows = {p: list(error_rates([scenario], [Z], replicates=1600, seed=3, processes=p)) for p in (1, 2)}
     assert rows[1] == rows[2]
     expected = 100 * 2 * float(stats.t.sf(stats.norm.ppf(0.975), 3))
     assert rows[1][0][QUESTIONS[0]] == pytest.approx(expected, abs=3 * 100 * math.sqrt(0.145 * 0.855 / 1600))
@@ -45,9 +46,9 @@ def test_slow_analyses_see_only_their_share_of_the_cohorts():
 
 def test_power_is_that_of_the_t_test_where_the_t_test_is_exact():
     # One group, two complete visits: paired t test; SD of change sqrt(1 + 3 + 1) %.
-    plan = Plan(Scenario(10, groups=1, changes_percent=(0.0,), response_sd_percent=1.0), change_percent=2.0)
-    frame = power_frame([plan], replicates=600, seed=2, processes=2)
-    POWER.pandera.validate(frame)
+    scenario = PlannedStudy(Scenario(10, groups=1, changes_percent=(0.0,), response_sd_percent=1.0), change_percent=2.0)
+    frame = power_frame([scenario], replicates=600, seed=2, processes=2)
+    validated(frame, POWER)
 
     def exact(percent: float) -> float:
         shift = 100 * math.log1p(percent / 100) / math.sqrt(5 / 10)
@@ -61,11 +62,11 @@ def test_power_is_that_of_the_t_test_where_the_t_test_is_exact():
 
 
 def test_more_subjects_and_more_discs_see_smaller_changes():
-    plans = [Plan(Scenario(n, changes_percent=(0.0, 0.0), levels=d), 3.0) for n, d in ((8, 1), (16, 1), (16, 7))]
-    frame = power_frame(plans, replicates=64, seed=2, processes=2)
+    studies = [PlannedStudy(Scenario(n, changes_percent=(0.0, 0.0), levels=d), 3.0) for n, d in ((8, 1), (16, 1), (16, 7))]
+    frame = power_frame(studies, replicates=64, seed=2, processes=2)
     smallest = frame[frame["question"] == BETWEEN]["smallest_change_percent"].to_list()
     assert smallest[0] > smallest[1] > smallest[2]
-    assert power_frame(plans[:1], replicates=64, seed=2).equals(frame[:2])
+    assert power_frame(studies[:1], replicates=64, seed=2).equals(frame[:2])
 
 
 def test_a_cohort_without_an_answer_counts_as_not_found():
@@ -74,8 +75,8 @@ def test_a_cohort_without_an_answer_counts_as_not_found():
 
 
 def test_drawn_cohorts_have_the_spread_they_were_asked_for(rng):
-    plan = Scenario(4000, changes_percent=(4.0, 0.0), missing=0.25, response_sd_percent=2.0)
-    data = draw_cohort(plan, rng)
+    scenario = Scenario(4000, changes_percent=(4.0, 0.0), missing=0.25, response_sd_percent=2.0)
+    data = draw_cohort(scenario, rng)
     assert len(data.frame) / 12000 == pytest.approx(0.75, abs=0.02)
     wide = data.frame.pivot(index="subject", columns="session", values="y")
     assert wide["ses-1"].std() == pytest.approx(math.sqrt(15**2 + 1), rel=0.05)
@@ -112,11 +113,11 @@ def test_no_half_time_where_the_data_do_not_support_one():
 def verdicts(intervals: list[tuple[float, float]], band: Band) -> pd.Series:
     from bedrest.statistics.study.cohort_models import level_model
 
-    plan = Scenario(8, groups=1, changes_percent=(4.0, 2.0, 0.0))
-    study = draw_study(plan, np.random.default_rng(0))
+    scenario = Scenario(8, groups=1, changes_percent=(4.0, 2.0, 0.0))
+    study = draw_study(scenario, np.random.default_rng(0))
     phase = {"ses-1": "baseline", "ses-2": "bed_rest", "ses-3": "recovery", "ses-4": "recovery"}
     sessions = study.sessions.assign(phase=study.sessions["session"].map(phase))
-    model = level_model(draw_cohort(plan, np.random.default_rng(0)), plan.choices, level="L5-S1")
+    model = level_model(draw_cohort(scenario, np.random.default_rng(0)), scenario.plan, level="L5-S1")
     rows = pd.DataFrame([
         {"source": "automatic", "level": "L5-S1", "group": "group a", "session": s, "estimate_percent": sum(i) / 2,
          "ci_low_percent": i[0], "ci_high_percent": i[1]} for s, i in zip(("ses-3", "ses-4"), intervals, strict=True)])

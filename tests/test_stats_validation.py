@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest.io.tables.frames import typed_frame, validated
 from bedrest.schemas import ACCURACY, AGREEMENT, ARVD, MEASURES, REPEATABILITY, TABLES
 from bedrest.statistics.study.validation import ONE_A_SUBJECT, SEVERAL_A_SUBJECT, agreement_frame, repeatability_frame
 from bedrest.tables.arvd import arvd, signed_change_error
-from bedrest.tables.frames import typed_frame
 from bedrest.vocabulary import LEVELS
 
 NUMBERS = [c.name for c in AGREEMENT.columns if c.dtype == "float" and c.name != "confidence_level"]
@@ -43,13 +43,13 @@ def measure_row(subject: str, session: str, level: str, volume: float, *, day: f
 def agreement(accuracy: list[dict] | None = None, changes: list[dict] | None = None, **options: float) -> pd.DataFrame:
     found = agreement_frame(typed_frame(accuracy or [], ACCURACY), typed_frame(changes or [], ARVD),
                             **{"confidence_level": 0.95, **options})
-    AGREEMENT.pandera.validate(found)
+    validated(found, AGREEMENT)
     return found
 
 
 def repeatability(rows: list[dict], **options: float) -> pd.DataFrame:
     found = repeatability_frame(typed_frame(rows, MEASURES), **{"confidence_level": 0.95, **options})
-    REPEATABILITY.pandera.validate(found)
+    validated(found, REPEATABILITY)
     return found
 
 

@@ -2,6 +2,9 @@
 
 import pandas as pd
 import pytest
+from bedrest.findings import Finding, FindingCode, render
+from bedrest.io.tables.frames import typed_frame
+from bedrest.schemas import FAILURES
 from bedrest.statistics.study.summary import failure_counts, volume_methods, volume_methods_words
 
 
@@ -20,12 +23,18 @@ def test_volumes_by_method_are_held_against_the_one_that_counts():
     assert volume_methods_words(measures.head(0)) == "Discs by volume_method: none was measured."
 
 
-def test_reasons_of_one_kind_are_counted_together():
-    failures = pd.DataFrame({
-        "stage": "measure", "subject": ["a", "a", "b", "c"], "status": ["flagged", "flagged", "flagged", "failed"],
-        "reason": ["wedge of 21.5 deg; touches L4-L5", "wedge of 30 deg", "wedge of -3 deg", "no disc was found"]})
+def test_findings_of_one_code_are_counted_together():
+    def pieces(percent: float) -> Finding:
+        return Finding(FindingCode.IN_PIECES, {"stray_percent": percent})
+
+    edge, lost = Finding(FindingCode.AT_IMAGE_EDGE), Finding(FindingCode.DISC_IN_GAP)
+    rows = [("a", "flagged", [pieces(21.5), edge]), ("a", "flagged", [pieces(30)]), ("b", "flagged", [pieces(3)]),
+            ("c", "failed", [lost])]
+    failures = typed_frame(({"stage": "measure", "subject": who, "status": status, "findings": findings}
+                            for who, status, findings in rows), FAILURES)
     found = failure_counts(failures)
-    assert found.iloc[0][["reason", "cases", "subjects"]].to_list() == ["wedge of N deg", 3, 2]
-    assert set(found["reason"]) == {"wedge of N deg", "touches L4-L5", "no disc was found"}
-    assert found.set_index("reason").at["no disc was found", "status"] == "failed"
+    assert found.iloc[0][["code", "cases", "subjects"]].to_list() == ["in_pieces", 3, 2]
+    assert found.iloc[0]["example"] == render(pieces(21.5))
+    assert set(found["code"]) == {"in_pieces", "at_image_edge", "disc_in_gap"}
+    assert found.set_index("code").at["disc_in_gap", "status"] == "failed"
     assert failure_counts(failures.head(0)).empty

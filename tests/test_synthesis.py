@@ -10,20 +10,21 @@ from bedrest.phantom.paint import FINE, paint, paint_levels
 from bedrest.phantom.random_spine import SACRAL, Blob, draw_spine
 from bedrest.phantom.render import demo_grid
 from bedrest.phantom.tissues import STRUCTURE_OF_TISSUE, Tissue
-from bedrest.phantom.variation import draw_varied_spine
+from bedrest.phantom.variation import draw_varied_spine, paint_anatomy
 from bedrest.segmentation.predict import BAND, Probabilities, calibrated, disc_probability
 from bedrest.segmentation.training.artefacts import scanned
 from bedrest.segmentation.training.calibrate import calibrate
-from bedrest.segmentation.training.sampling import COARSE, Sampling, coarse_shares, draw_overview, draw_patch
-from bedrest.segmentation.training.train import paint_one
+from bedrest.segmentation.training.sampling import Sampling, draw_patch
 from bedrest.types import Grid
 from bedrest.vocabulary import LABEL_OF_LEVEL, Contrast
 from skimage.segmentation import expand_labels
 
+from pipelines.training.overview import COARSE, coarse_shares, draw_overview
+
 
 @pytest.fixture(scope="module")
 def painting():
-    return paint_one(3, seed=11)
+    return paint_anatomy(3, seed=11)
 
 
 def test_anatomies_vary_as_published_and_are_the_same_by_seed():

@@ -8,12 +8,11 @@ import math
 import pandas as pd
 import pytest
 from bedrest.errors import WeightsError
-from bedrest.io.tables.typed_csv import check_rows
+from bedrest.io.tables.frames import check_rows, typed_frame
 from bedrest.longitudinal.error_model import ErrorModel, ErrorPart, Errors, errors_path, errors_text, load_errors
 from bedrest.longitudinal.joint_volumes import JointVolume
 from bedrest.schemas import CHANGE, JOINT, MEASURES, SCAN_RECORDS
 from bedrest.tables.change import beyond_own_interval, change_frame
-from bedrest.tables.frames import typed_frame
 from bedrest.tables.joint_volumes import joint_frame, with_errors, with_joint
 from bedrest.vocabulary import Contrast
 
@@ -29,8 +28,8 @@ def disc(session: str, volume: float, level: str = "L4-L5", **told) -> dict:
 
 
 def joined(session: str, volume: float, level: str = "L4-L5", **told) -> dict:
-    return {"subject": "s1", "session": session, "level": level, "contrasts": "water+fat", "looks": 4,
-            "volume_mm3": volume, "volume_single_mm3": 1000.0, "softness": 0.1, **told}
+    return {"subject": "s1", "session": session, "level": level, "contrasts": "water+fat", "grid_shifts": 4,
+            "volume_mm3": volume, "volume_single_mm3": 1000.0, "boundary_uncertainty": 0.1, **told}
 
 
 def measures(*rows: dict) -> pd.DataFrame:
@@ -52,9 +51,9 @@ def test_a_joint_volume_becomes_a_row() -> None:
                         subject="s1", single_mm3={"ses-1": {2: 950.0}})
     assert check_rows(found, JOINT, where="joint") == []
     row = found.iloc[0]
-    assert (row["level"], row["contrasts"], row["looks"]) == ("L4-L5", "water+fat", 2)
+    assert (row["level"], row["contrasts"], row["grid_shifts"]) == ("L4-L5", "water+fat", 2)
     assert (row["volume_mm3"], row["volume_single_mm3"]) == (1000.0, 950.0)
-    assert row["looks_sd_percent"] == pytest.approx(math.sqrt(2))
+    assert row["grid_shifts_sd_percent"] == pytest.approx(math.sqrt(2))
 
 
 def test_every_visit_of_a_disc_is_joint_or_none_is() -> None:
@@ -103,8 +102,8 @@ def test_reference_masks_and_subjects_without_joint_volumes_stay() -> None:
     assert volumes(with_joint(own, joint(joined("ses-1", 0.0)))) == volumes(own)  # nothing seen is no volume
 
 
-PART = ErrorPart(floor=0.03, slope=0.4)  # at softness 0.1: hypot(0.03, 0.04) = 0.05
-REPEAT = ErrorPart(floor=0.006, slope=0.08)  # at softness 0.1: 0.01
+PART = ErrorPart(floor=0.03, slope=0.4)  # at boundary uncertainty 0.1: hypot(0.03, 0.04) = 0.05
+REPEAT = ErrorPart(floor=0.006, slope=0.08)  # at boundary uncertainty 0.1: 0.01
 FIXED = Errors(ErrorPart(0.04), ErrorPart(0.02), 10)
 MODEL = ErrorModel("abc", {"water+fat": {"joint": Errors(PART, REPEAT, 20)}, "water": {"single": FIXED}})
 
@@ -120,7 +119,7 @@ def errors_of(frame: pd.DataFrame) -> list[tuple[float, float]]:
 
 def test_joint_errors_grow_with_what_is_undecided() -> None:
     own = measures(disc("ses-1", 8000, volume_method="joint"), disc("ses-2", 8000, volume_method="joint"))
-    both = joint(joined("ses-1", 8000), joined("ses-2", 8000, softness=0.0))
+    both = joint(joined("ses-1", 8000), joined("ses-2", 8000, boundary_uncertainty=0.0))
     found = errors_of(with_errors(own, both, records("water", "water"), MODEL))  # joint: the joint volume's contrasts
     assert found == [(pytest.approx(400), pytest.approx(80)), (pytest.approx(240), pytest.approx(48))]
 
@@ -172,9 +171,9 @@ def test_errors_lie_beside_their_weights_and_come_back(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("content", [
-    "not JSON", "[]", json.dumps({"weights_sha256": "abc"}), json.dumps({"weights_sha256": "abc", "found": []}),
-    json.dumps({"weights_sha256": "abc", "found": {"water": {"single": {"truth": {}}}}}),
-    json.dumps({"weights_sha256": "abc", "found": {"water": {"single": {
+    "not JSON", "[]", json.dumps({"weights_sha256": "abc"}), json.dumps({"weights_sha256": "abc", "errors": []}),
+    json.dumps({"weights_sha256": "abc", "errors": {"water": {"single": {"truth": {}}}}}),
+    json.dumps({"weights_sha256": "abc", "errors": {"water": {"single": {
         "truth": {"floor": 0.1}, "repeat": {"ceiling": 0.1}, "discs": 3}}}}),
 ])
 def test_a_broken_file_of_errors_is_said(tmp_path, content) -> None:

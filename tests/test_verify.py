@@ -207,5 +207,5 @@ def test_cards_and_their_drivers_are_named(monkeypatch):
     assert machine_state()["cards"] == [{"name": "NVIDIA H200", "driver": "560.35"},
                                         {"name": "Odd, Name", "driver": "1.2"}]
     monkeypatch.undo()
-    monkeypatch.setattr("bedrest.io.machine._ASK_CARDS", ("no-such-program",))
+    monkeypatch.setattr("bedrest.io.machine._LIST_CARDS", ("no-such-program",))
     assert machine_state()["cards"] == []

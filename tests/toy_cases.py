@@ -1,7 +1,7 @@
 """Two-scan toy problems for published methods: bright boxes one above the other in noise. Synthetic."""
 
 import numpy as np
-from bedrest.imaging.orientation import turn_to_ras
+from bedrest.imaging.orientation import reorient_to_ras
 from bedrest.methods.method import SPACING_MM, Case
 from bedrest.types import Grid
 from bedrest.vocabulary import DIXON, Contrast
@@ -20,7 +20,7 @@ def toy_case(rng: np.random.Generator, *, subject: str = "a", session: str = "se
     image = rng.normal(100, 10, (len(contrasts), *shape)) + 80 * (labels > 0)
     affine = np.diag([*SPACING_MM, 1.0])
     grid = Grid(shape, affine)
-    return Case(subject, session, contrasts, image.astype(np.float32), labels, turn_to_ras(grid), grid)
+    return Case(subject, session, contrasts, image.astype(np.float32), labels, reorient_to_ras(grid), grid)
 
 
 def toy_cases(rng: np.random.Generator, **how) -> list[Case]:

@@ -7,28 +7,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MOST_SHOWN = 3000  # characters of each part of a message
-MOST_PROBLEMS = 200
-MOST_WORDS = 60_000  # characters of many problems together
+MAX_CHARACTERS = 3000  # characters of each part of a message
+MAX_PROBLEMS = 200
+MAX_CHARACTERS_TOGETHER = 60_000  # characters of many problems together
 
 
 def shown(words: str) -> str:
-    """Words that may hold what stands in a file, as they may be printed and stored: on one line, of bounded length.
+    """Text that may quote a file, made safe to print and store: on one line, of bounded length.
 
-    Control characters, line ends, marks that turn the direction of writing and bytes that are no text are spelt out, so
-    that a file's name can neither steer a terminal nor begin a line of its own.
+    Control characters, line ends, marks of writing direction and bytes that are no text are escaped, so that the name
+    of a file can neither control a terminal nor begin a new line.
 
     Examples
     --------
     >>> print(shown("a\\x1b[31m\\nb"))
     a\\x1b[31m\\nb
     """
-    cut = words if len(words) <= MOST_SHOWN else f"{words[:MOST_SHOWN]}... ({len(words)} characters)"
+    cut = words if len(words) <= MAX_CHARACTERS else f"{words[:MAX_CHARACTERS]}... ({len(words)} characters)"
     return cut if cut.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
 
 
 class BedrestError(Exception):
-    """Base of every error a user can cause or meet; the command line prints it without a traceback.
+    """Base of every error a user can cause or meet. The command line prints it without a traceback.
 
     Parameters
     ----------
@@ -43,6 +43,10 @@ class BedrestError(Exception):
     def __init__(self, expected: str, found: str, where: str, remedy: str) -> None:
         self.expected, self.found, self.where, self.remedy = expected, found, where, remedy
         super().__init__(_sentence(where, expected, found, remedy))
+
+    def as_problem(self) -> Problem:
+        """The same four parts, to be collected with others."""
+        return Problem(self.where, self.expected, self.found, self.remedy)
 
 
 class StudyError(BedrestError):
@@ -75,7 +79,7 @@ class OutputError(BedrestError):
 
 @dataclass(frozen=True)
 class Problem:
-    """One finding of a check; many are collected before anything is raised.
+    """One problem that a check found; many are collected before anything is raised.
 
     Attributes
     ----------
@@ -112,9 +116,9 @@ class ManyProblems(BedrestError):
 
     def __str__(self) -> str:
         lines: list[str] = []
-        for problem in self.problems[:MOST_PROBLEMS]:
+        for problem in self.problems[:MAX_PROBLEMS]:
             lines.append(f"- {problem}")
-            if sum(map(len, lines)) > MOST_WORDS:
+            if sum(map(len, lines)) > MAX_CHARACTERS_TOGETHER:
                 break
         more = len(self.problems) - len(lines)
         return "\n".join([*lines, f"- and {more} more"] if more > 0 else lines)

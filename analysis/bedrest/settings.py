@@ -1,4 +1,4 @@
-"""What a study.toml may say. Unknown keys are refused with the nearest known one, all problems at once.
+"""The keys of study.toml. Unknown keys are refused with the nearest known one, all problems at once.
 
 Knows nothing of images and tables.
 """
@@ -59,10 +59,9 @@ class Images(_Frozen):
 
 
 class Statistics(_Frozen):
-    """AnalysisPlan of the statistical analysis."""
+    """Choices of the statistical analysis."""
 
     confidence_level: float = Field(0.95, gt=0.5, lt=1, description="level of every interval")
-    adjust: Literal["holm"] = Field("holm", description="correction within a family of tests")
     covariance: Literal["compound_symmetry", "unstructured"] = Field(
         "compound_symmetry", description="of a disc's visits; unstructured needs many more subjects than visits"
     )
@@ -95,11 +94,11 @@ class Study(_Frozen):
                                              "spinal canal, which bulge, canal width, intervertebral length and "
                                              "normalised signals need")
     visits: Literal["together", "alone"] = Field("together", description="together: the volumes of a disc are measured "
-                                                 "from all visits of a subject at once; alone: each visit for "
-                                                 "itself, which is faster and measures a change less well")
-    edited: Path | None = Field(None, description="folder of masks corrected by hand; relative to study.toml; default: "
-                                "masks/edited in the output folder")
-    levels: Path | None = Field(None, description="table of disc names set by hand; relative to study.toml; default: "
+                                                 "from all visits of a subject jointly; alone: from each visit "
+                                                 "separately, faster and less precise")
+    edited: Path | None = Field(None, description="folder of manually corrected masks; relative to study.toml; "
+                                "default: masks/edited in the output folder")
+    levels: Path | None = Field(None, description="table of disc names set manually; relative to study.toml; default: "
                                 "levels.csv beside study.toml, if there is one")
     notebooks: tuple[Path, ...] = Field((), description="notebooks of your own (.py in percent format, or .ipynb) that "
                                         "are run as pages own/<name>.html; relative to study.toml")
@@ -115,12 +114,12 @@ class Study(_Frozen):
 
     @property
     def edited_dir(self) -> Path:
-        """Folder of masks corrected by hand; it need not be there."""
+        """Folder of manually corrected masks; it need not exist."""
         return self.edited or self.output_dir / "masks" / "edited"
 
     @property
     def levels_file(self) -> Path | None:
-        """Table of disc names set by hand; None when there is none."""
+        """Table of disc names set manually; None when there is none."""
         beside = self.path.parent / "levels.csv"
         return self.levels or (beside if beside.is_file() else None)
 
@@ -151,14 +150,14 @@ def load_study(path: Path) -> Study:
         raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except RecursionError as error:
         raise StudyError("valid TOML in UTF-8", "lists within lists without end", where, _HELP) from error
-    except (ValueError, OSError) as error:  # what is no TOML, no UTF-8 or no number
+    except (ValueError, OSError) as error:  # not TOML, not UTF-8 or not a number
         raise StudyError("valid TOML in UTF-8", str(error), where, f"Correct the line named; {_HELP}") from error
     if "path" in raw:
         raise ManyProblems([_unknown(("path",), where)])
     try:
         study = Study.model_validate({**raw, "path": path})
     except ValidationError as error:
-        raise ManyProblems([_problem(e, where) for e in _own_errors(error)]) from error
+        raise ManyProblems([_problem(e, where) for e in _root_errors(error)]) from error
     if problems := [*_path_problems(study, where), *_name_problems(study, where), *_fit_problems(study, where),
                     *_layout_problems(study, where), *_notebook_problems(study, where)]:
         raise ManyProblems(problems)
@@ -182,8 +181,8 @@ def _path_problems(study: Study, where: str) -> list[Problem]:
     """Paths that no file can have."""
     images = {f"images.{n}": getattr(study.images, n)
               for n in ("root", "derivatives", "subjects_csv", "sessions_csv", "scans_csv")}
-    own = {n: getattr(study, n) for n in ("output", "weights", "edited", "levels")}
-    given = {**images, **own, **{f"notebooks.{i}": p for i, p in enumerate(study.notebooks)}}
+    others = {n: getattr(study, n) for n in ("output", "weights", "edited", "levels")}
+    given = {**images, **others, **{f"notebooks.{i}": p for i, p in enumerate(study.notebooks)}}
     return [Problem(where, f"{key} that is a path", repr(str(path))[:200], "Correct the path.")
             for key, path in given.items() if path is not None and not _is_path(path)]
 
@@ -191,7 +190,7 @@ def _path_problems(study: Study, where: str) -> list[Problem]:
 def _is_path(path: Path) -> bool:
     try:
         whole = os.fsencode(path.expanduser())
-    except (RuntimeError, ValueError):  # nobody of this name has a home
+    except (RuntimeError, ValueError):  # no user of this name has a home folder
         return False
     return b"\0" not in whole and len(whole) <= _LONGEST_PATH and all(len(n) < 256 for n in whole.split(b"/"))
 
@@ -260,11 +259,11 @@ def _notebook_problems(study: Study, where: str) -> list[Problem]:
     return problems
 
 
-def _own_errors(error: ValidationError) -> list[Any]:
+def _root_errors(error: ValidationError) -> list[Any]:
     """Errors without those of a list that only seems too short because its items are wrong."""
-    found = error.errors()
-    return [e for e in found if e["type"] != "too_short"
-            or not any(o is not e and o["loc"][: len(e["loc"])] == e["loc"] for o in found)]
+    errors = error.errors()
+    return [e for e in errors if e["type"] != "too_short"
+            or not any(o is not e and o["loc"][: len(e["loc"])] == e["loc"] for o in errors)]
 
 
 def _problem(error: Any, where: str) -> Problem:

@@ -1,7 +1,7 @@
-"""What passes between the stages: images, label maps, scans, segmentations.
+"""What passes between the stages: grids, images, label maps, scans, segmentations.
 
-`Volume` holds measured intensities and may be interpolated; `LabelMap` holds names and may not. They are
-different types so that no function can mix them up. Knows nothing of files.
+`Volume` holds measured intensities and may be interpolated; `LabelMap` holds labels and may not. They are different
+types so that no function can mix them up. Knows nothing of files.
 
 Frame: `affine_ras_mm` maps array indices (i, j, k) of voxel centres to world millimetres, x to the right,
 y to the front (anterior), z to the head (superior), as in NIfTI.
@@ -15,11 +15,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from bedrest.vocabulary import Contrast
+from bedrest.errors import GeometryError
+from bedrest.findings import Finding, worst_status
+from bedrest.vocabulary import Contrast, Status
 
 FloatIJK = NDArray[np.float32]
 LabelIJK = NDArray[np.int32]
 Affine = NDArray[np.float64]
+
+SAME_GRID_MM = 0.1  # grids whose corners lie nearer than this are one grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +60,7 @@ class Grid:
         return float(np.linalg.norm(gap[:3], axis=0).max())
 
     def outside(self, other: Grid) -> NDArray[np.bool_]:
-        """(I, J, K) which voxel centres of this grid lie outside the field of view of another one."""
+        """(I, J, K) mask of the voxel centres of this grid that lie outside the field of view of another one."""
         to_other = np.linalg.inv(other.affine_ras_mm) @ self.affine_ras_mm
         i, j, k = np.ogrid[tuple(slice(0, n) for n in self.shape)]
         out = np.zeros(self.shape, dtype=bool)
@@ -65,6 +69,38 @@ class Grid:
             place = (a * i + start) + b * j + c * k
             out |= (place < -0.5 - 1e-6) | (place > n - 0.5 + 1e-6)
         return out
+
+
+def same_grid(one: Grid, other: Grid) -> bool:
+    """Whether two grids agree in shape and, to `SAME_GRID_MM`, in every corner."""
+    return one.max_corner_distance_mm(other) <= SAME_GRID_MM
+
+
+def require_same_grid(one: Grid, other: Grid, *, names: tuple[str, str], where: str = "",
+                      remedy: str = "Check both headers; if both show one place, resample one onto the other's grid."
+                      ) -> None:
+    """Refuse two grids that are not the same.
+
+    Parameters
+    ----------
+    one, other : Grid
+    names : (str, str)
+        What lies on them, for the message.
+    where : str
+        Subject, session or file; default: the first name.
+    remedy : str
+        What the user can do about it.
+
+    Raises
+    ------
+    GeometryError
+        They differ in shape or, by more than `SAME_GRID_MM`, in a corner.
+    """
+    if same_grid(one, other):
+        return
+    difference = f"shapes {one.shape} and {other.shape}" if one.shape != other.shape else (
+        f"corners up to {one.max_corner_distance_mm(other):.1f} mm apart")
+    raise GeometryError(f"{names[0]} and {names[1]} on one grid", difference, where or names[0], remedy)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,15 +126,16 @@ class Scan:
     Attributes
     ----------
     contrasts : contrast to Volume
-    unseen : contrast to bool, (I, J, K)
-        Voxels that a resampled contrast did not reach, where its value is 0; contrasts that reached all have none.
-    notes : tuple of str
-        What is to be known of how the scan came about, in words.
+    outside_fov : contrast to bool, (I, J, K)
+        Voxels outside the field of view of a resampled contrast, where its value is 0; contrasts that cover the whole
+        grid have no entry.
+    notes : tuple of Finding
+        What a reader should know about how the scan was put together.
     """
 
     contrasts: Mapping[Contrast, Volume]
-    unseen: Mapping[Contrast, NDArray[np.bool_]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    outside_fov: Mapping[Contrast, NDArray[np.bool_]] = field(default_factory=dict)
+    notes: tuple[Finding, ...] = ()
 
     @property
     def grid(self) -> Grid:
@@ -106,34 +143,38 @@ class Scan:
 
 
 @dataclass(frozen=True)
-class DiscFinding:
-    """What the engine says of one disc before anything is measured.
+class SegmentedDisc:
+    """One disc as segmentation found and named it, or a level that it did not find.
 
     Attributes
     ----------
     label : int
         Number in the mask.
     name : str
-        Level, or ``unnamed-1`` ... from the bottom up when the levels could not be told.
-    status, reason : str
-        See `vocabulary.Status`; reason is empty when ok.
+        Level, or ``unnamed-1`` ... from the bottom up where the levels are not known.
+    findings : tuple of Finding
+        All remarks on the disc.
     mean_probability : float
         Mean network probability inside the disc, 0 to 1.
     level_confidence : float
-        Probability that the level is right, as far as the image tells, 0 to 1; missing without a name.
+        Probability that the level is right, as far as the image shows, 0 to 1; missing without a name.
     """
 
     label: int
     name: str
-    status: str
-    reason: str
-    mean_probability: float
+    findings: tuple[Finding, ...] = ()
+    mean_probability: float = float("nan")
     level_confidence: float = float("nan")
+
+    @property
+    def status(self) -> Status:
+        """Failed where it was not found, flagged where it is doubtful, see `vocabulary.Status`."""
+        return worst_status(self.findings)
 
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """Discs of one scan in the scan's own grid.
+    """Discs of one scan on its grid.
 
     Attributes
     ----------
@@ -141,15 +182,16 @@ class Segmentation:
         1 = L5-S1 ... 7 = T11-T12; 101, 102, ... for discs that could not be named.
     disc_probability : Volume
         Calibrated probability of disc, 0 to 1, on the same grid.
-    findings : tuple of DiscFinding
-        One for each of the seven levels (a level not found is ``failed``), then one for each unnamed disc.
-    warnings : tuple of str
+    segmented : tuple of SegmentedDisc
+        One per level (``failed`` where the level was not found), then one per unnamed disc.
+    warnings : tuple of Finding
+        Of the scan as a whole.
     tissues : LabelMap, optional
-        The discs with their neighbours, numbered as in `vocabulary.TISSUE_OF_LABEL`; where they were asked for.
+        The discs with their neighbours, numbered as in `vocabulary.TISSUE_OF_LABEL`; None where not requested.
     """
 
     discs: LabelMap
     disc_probability: Volume
-    findings: tuple[DiscFinding, ...]
-    warnings: tuple[str, ...] = field(default=())
+    segmented: tuple[SegmentedDisc, ...]
+    warnings: tuple[Finding, ...] = ()
     tissues: LabelMap | None = None

@@ -1,4 +1,4 @@
-"""The words of the field, spelt once: levels, contrasts, label numbers, column names, statuses.
+"""The terms of the field, defined once: levels, contrasts, label numbers, column names, statuses.
 
 Knows nothing of files, arrays or tables. Every other module takes its names from here.
 """
@@ -10,7 +10,7 @@ from typing import Final
 
 
 class Contrast(StrEnum):
-    """MR contrasts a scan can bring; the order is the network's channel order."""
+    """MR contrasts of a scan, in the order of the network's channels."""
 
     WATER = "water"
     FAT = "fat"
@@ -23,25 +23,32 @@ DIXON: Final[tuple[Contrast, ...]] = (Contrast.WATER, Contrast.FAT, Contrast.IN_
 
 
 class MaskRole(StrEnum):
-    """Masks that may stand in the scans table beside the contrasts."""
+    """Masks that the scans table may list beside the contrasts."""
 
-    REFERENCE = "reference_mask"  # drawn by a person, used to judge the method
-    MASK = "mask"  # already made elsewhere, measured in place of our own
+    REFERENCE = "reference_mask"  # manual, used to judge the method
+    MASK = "mask"  # made elsewhere, measured in place of the automatic one
 
 
 class MaskOrigin(StrEnum):
     """How a measured mask came about. The first three make up one series, the source `automatic`."""
 
     AUTOMATIC = "automatic"  # segmented by the network
-    EDITED = "edited"  # corrected by a person, measured in place of the automatic one
-    GIVEN = "given"  # made elsewhere, measured in place of ours
-    REFERENCE = "reference"  # drawn by a person to judge the others by
+    EDITED = "edited"  # corrected manually, measured in place of the automatic one
+    GIVEN = "given"  # made elsewhere, measured in place of the automatic one
+    REFERENCE = "reference"  # manual, to judge the others by
+
+
+class Source(StrEnum):
+    """Series of masks: the method's own, with those edited or given in place of them, or the reference masks."""
+
+    AUTOMATIC = "automatic"
+    REFERENCE = "reference"
 
 
 class VolumeMethod(StrEnum):
     """How a disc's volume was measured."""
 
-    JOINT = "joint"  # summed probabilities, all visits of the subject looked at alike, in one place
+    JOINT = "joint"  # summed probabilities, all visits of the subject measured in one place
     SINGLE = "single"  # summed probabilities of this visit alone
     VOXELS = "voxels"  # voxels of the mask counted
 
@@ -53,15 +60,42 @@ class Phase(StrEnum):
 
 
 class Status(StrEnum):
-    """What became of one row. A failed disc keeps its row: values missing, reason given."""
+    """Outcome of one row. A failed disc keeps its row: values missing, reason given."""
 
     OK = "ok"
-    FLAGGED = "flagged"  # measured, but a check speaks against trusting it
+    FLAGGED = "flagged"  # measured, but a check raises doubt
     FAILED = "failed"  # not measured; every value is missing
 
 
+class Stage(StrEnum):
+    """Where in the analysis a finding was raised, in the order of the work."""
+
+    INPUT = "input"
+    SEGMENT = "segment"
+    LEVELS = "levels"  # names set by hand
+    MEASURE = "measure"
+    EVALUATE = "evaluate"
+    CHANGE = "change"
+
+
+class QcVerdict(StrEnum):
+    """May the discs of one visit be trusted."""
+
+    PASS = "pass"  # nothing speaks against it
+    REVIEW = "review"  # a disc is doubtful or lost
+    FAIL = "fail"  # nothing could be measured
+    MISSING = "missing"  # there is no scan
+
+
+class NameSource(StrEnum):
+    """Who gave a disc another name than segmentation did."""
+
+    LEVELS_CSV = "levels.csv"
+    OTHER_VISITS = "the other visits"
+
+
 class Verdict(StrEnum):
-    """Is a change of one disc beyond measurement error."""
+    """Whether the change of one disc exceeds measurement error."""
 
     ROSE = "rose"
     FELL = "fell"
@@ -70,10 +104,32 @@ class Verdict(StrEnum):
 
 
 class LimitFrom(StrEnum):
-    """What told how far measurement error reaches."""
+    """Where a limit of measurement error comes from."""
 
     REPEATS = "repeated scans of this study"
-    MODEL = "error model"  # found on synthetic scans
+    MODEL = "error model"  # fitted on synthetic scans
+
+
+class Family(StrEnum):
+    """What the tests that share one correction compare."""
+
+    WITHIN = "within groups"  # change from the reference visit
+    BETWEEN = "between groups"  # difference of that change
+
+
+class RecoveryVerdict(StrEnum):
+    """Is a group's mean change back inside the band that counts as none."""
+
+    BACK = "back"
+    NOT_BACK = "not back"
+    UNDECIDED = "undecided"
+    NOT_TESTED = "not tested"
+
+
+class ModelKind(StrEnum):
+    PRIMARY = "primary"  # one level
+    JOINT = "joint"  # all levels
+    MIXEDLM = "mixedlm"  # one level by statsmodels, a sensitivity analysis
 
 
 # Numbered from the bottom up, as in the IVDM3Seg challenge.
@@ -89,18 +145,14 @@ LEVEL_OF_LABEL: Final[dict[int, str]] = {
 LABEL_OF_LEVEL: Final[dict[str, int]] = {level: label for label, level in LEVEL_OF_LABEL.items()}
 LEVELS: Final[tuple[str, ...]] = tuple(LABEL_OF_LEVEL)[::-1]  # T11-T12 first: top to bottom, as read
 
-ALL_LEVELS: Final = "all"  # every disc together, in tables of statistics
+ALL_LEVELS: Final = "all"  # all discs pooled, in tables of statistics
 
-# Discs that were found but could not be named get 101, 102, ... from the bottom up.
+# Discs that could not be named get 101, 102, ... from the bottom up.
 FIRST_UNNAMED_LABEL: Final = 101
 
-EXCLUDE: Final = "exclude"  # what levels.csv says of a disc that must not be measured
+EXCLUDE: Final = "exclude"  # in levels.csv: a disc that must not be measured
 
-# How a remark on a disc's name begins; a name set by hand answers it. A remark holds no "; ", which parts remarks.
-LEVEL_UNCERTAIN: Final = "level uncertain"
-LEVEL_NOT_TOLD: Final = "level not told"
-
-# The discs' neighbours, in masks of all tissues. Vertebra 10 + k lies on disc k; 30 where levels could not be told.
+# The discs' neighbours, in masks of all tissues. Vertebra 10 + k lies on disc k; 30 where levels are not known.
 TISSUE_OF_LABEL: Final[dict[int, str]] = {
     **LEVEL_OF_LABEL,
     10: "sacrum",
@@ -115,8 +167,8 @@ TISSUE_OF_LABEL: Final[dict[int, str]] = {
     30: "vertebra",
 }
 
-# Okabe & Ito 2008: told apart with every common colour vision deficiency. In figures T11-T12 is black, which on a scan
-# nobody would see: masks have it in yellow. Bones are greys and canal is white, so that discs stand out.
+# Okabe & Ito 2008: distinct with every common colour vision deficiency. T11-T12 is black in figures, but yellow in
+# masks: black would not show on a scan. Bones are grey and the canal is white, so that discs stand out.
 LEVEL_COLOURS: Final[dict[str, str]] = dict(
     zip(LEVELS, ("#000000", "#CC79A7", "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00"), strict=True))
 UNNAMED_COLOUR: Final = "#6B7280"
@@ -136,8 +188,5 @@ VERTEBRA_ABOVE_DISC: Final[dict[int, int]] = {label: SACRUM_LABEL + label for la
 BONES_OF_DISC: Final[dict[int, tuple[int, int]]] = {
     label: (VERTEBRA_ABOVE_DISC.get(label - 1, SACRUM_LABEL), above) for label, above in VERTEBRA_ABOVE_DISC.items()}
 
-SIGNAL_COLUMNS: Final[dict[Contrast, str]] = {c: f"signal_{c.value}" for c in Contrast}
-NORMALISED_COLUMNS: Final[dict[Contrast, str]] = {c: f"{name}_normalised" for c, name in SIGNAL_COLUMNS.items()}
-
-MISSING_WORDS: Final = ("", "n/a", "N/A", "NA", "NaN", "nan")  # a cell of a table that holds nothing
-FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet takes for a formula, or may
+MISSING_WORDS: Final = ("", "n/a", "N/A", "NA", "NaN", "nan")  # cells that hold no value
+FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")  # of cells that a spreadsheet may run as a formula

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-_LOOK_SECONDS = 0.02
+_SAMPLING_SECONDS = 0.02
 
 
 def peak_memory_bytes() -> int:
@@ -52,13 +52,13 @@ class Measured:
 
 def measure_command(command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
                     ) -> Measured:
-    """Run a command to its end; its memory is looked at every 20 ms, in /proc: 0 where there is none."""
+    """Run a command to its end; its memory is sampled every 20 ms, from /proc: 0 where there is none."""
     begun, before, peak = time.monotonic(), children_cpu_seconds(), 0
     with tempfile.TemporaryFile("w+") as printed:
         process = subprocess.Popen(command, stdout=printed, stderr=subprocess.STDOUT, env=env, cwd=cwd)
         while process.poll() is None:
             peak = max(peak, sum(map(_resident_bytes, _family(process.pid))))
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_SAMPLING_SECONDS)
         seconds = time.monotonic() - begun
         printed.seek(0)
         return Measured(seconds, children_cpu_seconds() - before, peak, process.returncode, printed.read())

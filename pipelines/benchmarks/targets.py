@@ -16,7 +16,7 @@ class TargetResult(StrEnum):
     MET = "yes"
     MISSED = "no"
     NOT_MEASURED = "not measured"
-    NO_TARGET = "-"  # told beside a target, to read it by
+    NO_TARGET = "-"  # stands beside a target, for comparison
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Row:
+class TargetRow:
     """One question: what is measured on, why the targets are what they are, the numbers."""
 
     name: str
@@ -96,14 +96,14 @@ TWO = "{:.2f} %"
 ALONE: Mapping[str, str] = {"water": "water", "fat": "fat", "in_phase": "in-phase", "opposed": "opposed-phase",
                             "t2": "T2-weighted"}
 
-ENGINE: tuple[Row, ...] = (
-    Row("synthetic", "synthetic cohort never seen in training, four Dixon contrasts, SNR 14",
+ENGINE: tuple[TargetRow, ...] = (
+    TargetRow("synthetic", "synthetic cohort never seen in training, four Dixon contrasts, SNR 14",
         "Li et al. 2018 on real scans: Dice 0.913, 0.36 mm", (
             Target("mean Dice", DICE, low=0.95),
             Target("mean distance of centres (MLD)", MM, high=0.30),
             Target("levels right", PERCENT, low=100, high=100),
         )),
-    Row("volumes", "the same, against analytic volumes",
+    TargetRow("volumes", "the same, against analytic volumes",
         "Li et al. 2018, Table 6: arvd 5.18 % on real scans; change in bed rest is a few per cent", (
             Target("volume bias, mean over discs", SIGNED, low=-1, high=1),
             Target("volume bias, worst level", SIGNED, low=-1, high=1),
@@ -111,65 +111,66 @@ ENGINE: tuple[Row, ...] = (
             Target("signed change error, mean", SIGNED),
             Target("signed change error, SD", TWO),
         )),
-    Row("contrasts", "the same, one contrast alone", "Li et al. 2018, Table 4: Dice 0.867 to 0.897",
+    TargetRow("contrasts", "the same, one contrast alone", "Li et al. 2018, Table 4: Dice 0.867 to 0.897",
         tuple(Target(f"mean Dice, {words} alone", DICE, low=0.93) for words in ALONE.values())),
-    Row("t2-discs", "real T2 with discs drawn by hand, never used in training",
-        "drawn by another hand on 4.4 mm slices", (
+    TargetRow("t2-discs", "real T2 with manual disc masks, never used in training",
+        "another rater's masks, on slices of 4.4 mm", (
             Target("mean Dice", DICE, low=0.85),
             Target("levels right", PERCENT, low=100, high=100),
         )),
-    Row("vertebrae", "real scans with vertebral-body masks, never used in training",
-        "no disc masks there: a disc must lie between its own two vertebrae", (
+    TargetRow("vertebrae", "real scans with vertebral-body masks, never used in training",
+        "no disc masks there: a disc must lie between its two vertebrae", (
             Target("discs right, Dixon water", PERCENT, low=100, high=100),
             Target("discs right, T2", PERCENT, low=100, high=100),
             Target("largest share of a disc inside vertebrae", PERCENT, high=10),
         )),
-    Row("speed", "CPU, 2 threads, four contrasts of 36 x 256 x 256, after loading",
+    TargetRow("speed", "CPU, 2 threads, four contrasts of 36 x 256 x 256, after loading",
         "a study of 100 scans within minutes on an office machine", (
             Target("median time of a scan", SECONDS, high=4),
             Target("peak memory of the process", "{:.2f} GB", high=3),
         )),
-    Row("sliding-window", "the same network through MONAI's sliding window over the whole scan (overlap 0.5, gaussian, "
-        "training patch), same process", "what speed costs in accuracy", (
+    TargetRow("sliding-window", "the same network through MONAI's sliding window over the whole scan (overlap 0.5, "
+        "gaussian, training patch), same process", "what speed costs in accuracy", (
             Target("times as slow as ours", "{:.1f}", low=5),
             Target("our Dice minus its Dice", "{:+.4f}", low=-0.002),
         )),
-    Row("gpu", "CUDA, four contrasts of 36 x 256 x 256", "a cohort while one waits", (
+    TargetRow("gpu", "CUDA, four contrasts of 36 x 256 x 256", "a cohort while one waits", (
         Target("networks, time of a scan", "{:.3f} s", high=0.1),
         Target("24 scans, from memory to masks", SECONDS, high=15),
         Target("lowest Dice of a disc against the CPU's", DICE),
     )),
-    Row("nnunet", "nnU-Net v2 (3d_fullres), same minutes, same synthetic scans, same machine",
+    TargetRow("nnunet", "nnU-Net v2 (3d_fullres), same minutes, same synthetic scans, same machine",
         "the method everybody compares with", (
             Target("our mean Dice minus nnU-Net's", "{:+.3f}", low=0),
             Target("the same, whatever the discs are called", "{:+.3f}", low=0),
             Target("times as slow as ours", "{:.1f}", low=5),
         )),
 )
-CHANGE: tuple[Row, ...] = (
-    Row("repeat", "synthetic people never seen in training, scanned twice with nothing changed but their position, "
-        "four Dixon contrasts, SNR 14", "change in bed rest is a few per cent, and lies between two scans", (
+CHANGE: tuple[TargetRow, ...] = (
+    TargetRow("repeat", "synthetic subjects never seen in training, scanned twice with nothing changed but their "
+        "position, four Dixon contrasts, SNR 14", "change in bed rest is a few per cent, and lies between two scans", (
             Target("scan-rescan CV of volume", TWO, high=0.5),
         )),
-    Row("bias", "the same people and their third visit, with every disc grown by 3 %, against analytic volumes",
+    TargetRow("bias", "the same subjects and their third visit, with every disc grown by 3 %, against analytic volumes",
         "a bias that differs from level to level reads as a difference of discs", (
             Target("volume bias, worst level", SIGNED, low=-1, high=1),
             Target("volume bias, mean over discs", SIGNED),
         )),
-    Row("change", "change from baseline to repetition (none) and to the grown visit (+3 %); beyond error: farther from "
-        "0 than 1.96 standard errors", "one person's disc must tell 3 % from nothing", (
+    TargetRow("change", "change from baseline to repetition (none) and to the grown visit (+3 %); beyond error: "
+        "farther from 0 than 1.96 standard errors", "3 % must stand out in one disc of one subject", (
             Target("error of change, SD", TWO, high=0.8),
             Target("error of change, mean", SIGNED),
-            Target("no change, told as none beyond error", PERCENT, low=95),
-            Target("+3 %, told as a rise beyond error", PERCENT, low=90),
+            Target("no change, none beyond error", PERCENT, low=95),
+            Target("+3 %, a rise beyond error", PERCENT, low=90),
             Target("mean arvd (eq. 4)", TWO, high=1.0),
         )),
-    Row("coverage", "the same, against true volumes and true changes", "95 % are asked for; few people are scanned", (
+    TargetRow("coverage", "the same, against true volumes and true changes",
+              "95 % are nominal; few subjects are scanned", (
         Target("95 % intervals of volume that hold the truth", PERCENT, low=90, high=98),
         Target("95 % intervals of change that hold the truth", PERCENT, low=90, high=98),
     )),
 )
-BY_NAME: Mapping[str, Row] = {row.name: row for row in (*ENGINE, *CHANGE)}
+BY_NAME: Mapping[str, TargetRow] = {row.name: row for row in (*ENGINE, *CHANGE)}
 
 
 def judge(name: str, values: Mapping[str, float | Missing], *, notes: Mapping[str, str] | None = None) -> list[Check]:

@@ -1,6 +1,6 @@
 # Reference numbers for bedrest.statistics.estimators.bland_altman and bedrest.statistics.estimators.method_comparison.
 # Rscript tests/reference/agreement.R   (R 4.2.2, sandwich 3.0-2; run from the repository root)
-# Passing-Bablok, Deming and the variance components are written out here, independently of the Python code.
+# Passing-Bablok and the variance components are written out here, independently of the Python code.
 library(sandwich)
 rows <- NULL
 keep <- function(case, ...) {
@@ -47,8 +47,6 @@ se <- sqrt(vcovCL(fit, cluster = data$subject, type = "HC1", cadjust = TRUE)[2, 
 b <- coef(fit)[[2]]
 keep("slope_clustered", value = b, low = b - qt(0.975, 7) * se, high = b + qt(0.975, 7) * se, df = 7,
      p = 2 * pt(-abs(b / se), 7))
-pm <- cor.test(first - second, first + second)
-keep("pitman_morgan", ratio = var(first) / var(second), t = pm$statistic[[1]], df = pm$parameter[[1]], p = pm$p.value)
 
 # Passing and Bablok (1983), pair by pair.
 passing_bablok <- function(x, y) {
@@ -79,25 +77,5 @@ data$weak <- weak
 write.csv(data, "tests/reference/agreement_data.csv", row.names = FALSE, quote = FALSE)
 keep("passing_bablok_weak", passing_bablok(weak, round(10 * first)))
 
-# Deming by searching for the smallest weighted distance; jackknife by pair and by subject, t on units - 2 degrees of freedom.
-deming <- function(x, y, ratio) {
-  dx <- x - mean(x)
-  dy <- y - mean(y)
-  b <- optimize(function(b) sum((dy - b * dx)^2) / (ratio + b^2), c(0.2, 5), tol = 1e-13)$minimum
-  c(slope = b, intercept = mean(y) - b * mean(x))
-}
-jackknife <- function(case, ratio, units) {
-  all <- deming(second, first, ratio)
-  ids <- unique(units)
-  out <- t(sapply(ids, function(u) deming(second[units != u], first[units != u], ratio)))
-  g <- length(ids)
-  pseudo <- sweep(-(g - 1) * out, 2, g * all, "+")
-  half <- qt(0.975, g - 2) * apply(pseudo, 2, sd) / sqrt(g)
-  for (name in names(all)) keep(case, setNames(c(all[[name]], all[[name]] - half[[name]], all[[name]] + half[[name]]),
-                                               paste(name, c("value", "low", "high"), sep = "_")))
-}
-jackknife("deming", 1, seq_len(n))
-jackknife("deming_ratio", 2.5, seq_len(n))
-jackknife("deming_clustered", 1, data$subject)
 rows$value <- trimws(formatC(rows$value, digits = 17, format = "g"))
 write.csv(rows, "tests/reference/agreement.csv", row.names = FALSE, quote = FALSE)

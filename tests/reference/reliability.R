@@ -9,7 +9,7 @@ keep <- function(case, ...) {
 }
 icc <- function(case, ratings, level) {
   found <- ICC(ratings, lmer = FALSE, alpha = 1 - level)$results
-  for (i in 1:6) keep(case, setNames(c(found$ICC[i], found$`lower bound`[i], found$`upper bound`[i]),
+  for (i in 2:3) keep(case, setNames(c(found$ICC[i], found$`lower bound`[i], found$`upper bound`[i]),
                                      paste(found$type[i], c("value", "low", "high"), sep = "_")))
 }
 sf <- matrix(c(9, 2, 5, 8, 6, 1, 3, 2, 8, 4, 6, 8, 7, 1, 2, 6, 10, 5, 6, 9, 6, 2, 4, 7), ncol = 4, byrow = TRUE)

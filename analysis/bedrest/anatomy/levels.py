@@ -1,4 +1,4 @@
-"""Which number in a mask is which disc, as a person types it: ``51=L5-S1,102=L4-L5``.
+"""Which number in a mask is which disc, as typed on the command line: ``51=L5-S1,102=L4-L5``.
 
 Knows nothing of masks.
 """
@@ -40,8 +40,8 @@ def parse_levels(text: str, *, where: str = "--levels") -> dict[int, str]:
             known = ", ".join(LEVELS)
             raise BedrestError(f"one of {known}", repr(level), where, f"Did you mean {near}?")
         if label in levels:
-            found = f"label {label} for {levels[label]} and {level}"
-            raise BedrestError("every label once", found, where, "Keep one of the two.")
+            raise BedrestError("every label once", f"label {label} for {levels[label]} and {level}", where,
+                               "Keep one of the two.")
         if level in levels.values():
             raise BedrestError("every level once", f"{level} twice", where, "Give each level one label.")
         levels[label] = level

@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class Structure(IntEnum):
-    """What the network separates; the order is its output channel order."""
+    """What the network separates, in the order of its output channels."""
 
     BACKGROUND = 0
     DISC = 1

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bedrest import schemas
-from bedrest.errors import ImageError, OutputError, StudyError
+from bedrest.errors import OutputError, StudyError
+from bedrest.findings import render, render_all
 from bedrest.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, Contrast, Status
 
 if TYPE_CHECKING:
@@ -180,17 +181,17 @@ def segment(args: argparse.Namespace) -> int:
     result = run_engine(load_weights(chosen_weights(args.weights)), scan, device=resolve_device(args.device),
                         tissues=args.tissues == "all")
     like = next(iter(paths.values()))
-    names = {**(TISSUE_OF_LABEL if result.tissues else LEVEL_OF_LABEL), **{f.label: f.name for f in result.findings}}
+    names = {**(TISSUE_OF_LABEL if result.tissues else LEVEL_OF_LABEL), **{f.label: f.name for f in result.segmented}}
     write_label_map(result.tissues or result.discs, args.output, names=names, like=like)
     write_label_files(label_table_path(args.output).with_suffix(""), names)
     if args.probabilities:
         write_volume(result.disc_probability, args.probabilities, like=like)
     for warning in (*scan.notes, *result.warnings):
-        print(f"warning: {warning}", file=sys.stderr)
+        print(f"warning: {render(warning)}", file=sys.stderr)
     print(f"{'level':10s} {'status':8s} p_disc p_level reason")
-    for f in result.findings:
-        print(f"{f.name:10s} {f.status:8s} {f.mean_probability:6.2f} {f.level_confidence:7.2f} {f.reason}")
-    found = any(f.status != Status.FAILED for f in result.findings)
+    for d in result.segmented:
+        print(f"{d.name:10s} {d.status:8s} {d.mean_probability:6.2f} {d.level_confidence:7.2f}", render_all(d.findings))
+    found = any(d.status != Status.FAILED for d in result.segmented)
     return DONE if found else DONE_WITH_FAILURES
 
 
@@ -203,22 +204,19 @@ def measure(args: argparse.Namespace) -> int:
     from bedrest.measure.discs import measure_discs
     from bedrest.measure.quality import unknown_labels
     from bedrest.measure.spine_checks import checked
-    from bedrest.tables.measures import VisitKey, measures_frame
+    from bedrest.tables.measures import mask_measures_frame
+    from bedrest.types import require_same_grid
 
     levels = parse_levels(args.levels) if args.levels else dict(LEVEL_OF_LABEL)
     mask = read_label_map(args.mask, where="mask")
     images = {}
     if args.image:
         image = read_volume(args.image, where="image")
-        if image.grid.max_corner_distance_mm(mask.grid) > 0.1:
-            raise ImageError("an image on the mask's grid", f"{image.grid.shape} against {mask.grid.shape}, or another "
-                             "affine", str(args.image), "Resample one onto the other first.")
+        require_same_grid(image.grid, mask.grid, names=(str(args.image), str(args.mask)), where=str(args.image))
         images = {Contrast.WATER: image}
     _refuse_overwrite(args.output, [args.mask])
     measures = checked(measure_discs(mask, levels, images), mask)
-    key = VisitKey(args.mask.name.split(".")[0], "", "", float("nan"), "")
-    frame = measures_frame(measures, visit=key, source="automatic", mask_origin="given")
-    frame = frame.rename(columns={"signal_water": "signal", "subject": "mask"})[schemas.MASK_MEASURES.column_names]
+    frame = mask_measures_frame(measures, mask=args.mask.name.split(".")[0], contrast=Contrast.WATER)
     write_table(frame, args.output, schemas.MASK_MEASURES)
     for label, n in unknown_labels(mask, levels).items():
         print(f"warning: label {label} ({n} voxels) is not among the levels asked for", file=sys.stderr)
@@ -230,7 +228,7 @@ def evaluate(args: argparse.Namespace) -> int:
     from bedrest.anatomy.levels import parse_levels
     from bedrest.io.images.masks import read_label_map
     from bedrest.io.tables.typed_csv import write_table
-    from bedrest.measure.agreement import compare_masks
+    from bedrest.measure.comparison.agreement import compare_masks
     from bedrest.tables.measures import VisitKey, accuracy_frame
 
     levels = parse_levels(args.levels) if args.levels else dict(LEVEL_OF_LABEL)

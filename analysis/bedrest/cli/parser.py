@@ -18,16 +18,10 @@ MODULE_OF = {"simulate": "bedrest.workflow.planning", "power": "bedrest.workflow
              "train": "bedrest.workflow.train", "figures": "bedrest.workflow.figures",
              "verify": "bedrest.workflow.verify", "export-bids": "bedrest.workflow.export",
              "import-dicom": "bedrest.workflow.import_dicom", "share": "bedrest.workflow.share",
-             "benchmark": "bedrest.protocols.command",
-             "benchmark-engine": "pipelines.benchmarks.engine.__main__",
-             "benchmark-change": "pipelines.benchmarks.change.__main__",
-             "fit-errors": "pipelines.benchmarks.change.__main__",
-             "benchmark-scale": "pipelines.benchmarks.scale.__main__"}
+             "benchmark": "bedrest.cli.parser"}
 DEVICES = ("auto", "cpu", "cuda", "mps")
-ENGINE_ROWS = ("synthetic", "volumes", "contrasts", "t2-discs", "vertebrae", "speed", "sliding-window", "gpu", "nnunet")
 PROTOCOLS = ("li2018-ablation", "li2018-modalities", "li2018-two-stage", "wang2020-combinations", "wang2020-planes",
              "gao2018", "chen2016", "georgiev2018")
-CHANGE_CONDITIONS = ("sub-voxel", "turned", "thick-slices", "noisy", "bias-field", "water", "t2")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -91,9 +85,6 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_train(commands)
     _add_benchmark(commands)
-    _add_benchmark_engine(commands)
-    _add_benchmark_change(commands)
-    _add_benchmark_scale(commands)
 
     report = commands.add_parser("report", help="make reports again from stored results")
     report.add_argument("study", type=Path, metavar="STUDY.toml")
@@ -204,47 +195,14 @@ def _add_benchmark(commands: argparse._SubParsersAction[argparse.ArgumentParser]
                        help="a folder for any number of protocols; finished rows in it are not trained again")
 
 
-def _add_benchmark_engine(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    bench = commands.add_parser("benchmark-engine", help="measure the engine against its targets")
-    bench.add_argument("--weights", type=Path, metavar="FILE", help="default: the shipped network")
-    bench.add_argument("--device", choices=DEVICES, default="auto")
-    bench.add_argument("--real", type=Path, metavar="FOLDER",
-                       help="real data; default: $BEDREST_REAL_DATA, or shared/data/real beside the repository")
-    bench.add_argument("--subjects", type=int, default=8, help="of the synthetic cohort, three visits each (default 8)")
-    bench.add_argument("--rows", nargs="+", choices=ENGINE_ROWS, metavar="NAME",
-                       help=f"default: all of {', '.join(ENGINE_ROWS)}")
-    bench.add_argument("--nnunet", type=Path, metavar="JSON",
-                       help="result.json of pipelines/benchmarks/nnunet/compare.py")
-    bench.add_argument("-o", "--output", type=Path, default=Path("docs/engine_benchmark.md"), metavar="MD",
-                       help="page; every disc goes into a .csv beside it (default docs/engine_benchmark.md)")
+def benchmark(args: argparse.Namespace) -> int:
+    """`bedrest benchmark`."""
+    from bedrest.protocols.command import benchmark as run
+    from bedrest.protocols.inputs import BenchmarkOptions
 
-
-def _add_benchmark_change(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    bench = commands.add_parser("benchmark-change", help="measure how well change is measured, on synthetic people")
-    fit = commands.add_parser("fit-errors", help="fit the standard errors of volumes to synthetic people; they are "
-                                                 "written beside the weights")
-    for command in (bench, fit):
-        command.add_argument("--weights", type=Path, metavar="FILE", help="default: the shipped network")
-        command.add_argument("--device", choices=DEVICES, default="cpu")
-    bench.add_argument("--subjects", type=int, default=16, help="synthetic people, three visits each (default 16)")
-    bench.add_argument("--conditions", nargs="+", choices=("all", "none", *CHANGE_CONDITIONS), default=["all"],
-                       metavar="NAME", help=f"further conditions, four people each: all (default), none, or some of "
-                                            f"{', '.join(CHANGE_CONDITIONS)}")
-    bench.add_argument("-o", "--output", type=Path, default=Path("docs/change_benchmark.md"), metavar="MD",
-                       help="page; a .csv of every disc and figures/ go beside it (default docs/change_benchmark.md)")
-    fit.add_argument("--subjects", type=int, default=16,
-                     help="synthetic people with all Dixon contrasts (default 16); a quarter, but four at least, also "
-                          "with water alone and T2 alone")
-
-
-def _add_benchmark_scale(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    bench = commands.add_parser("benchmark-scale", help="measure how time and memory grow with the size of a study")
-    bench.add_argument("--subjects", type=int, nargs="+", default=[10, 100, 1000], metavar="N",
-                       help="sizes of the synthetic studies, four visits each (default 10 100 1000)")
-    bench.add_argument("--folder", type=Path, default=None, metavar="DIR", help="for what is made on the way and "
-                       "removed (default: the system's)")
-    bench.add_argument("-o", "--output", type=Path, default=Path("docs/scale.md"), metavar="MD",
-                       help="page; .csv and figures/ go beside it (default docs/scale.md)")
+    return run(args.study, args.output, BenchmarkOptions(
+        args.budget, tuple(args.methods), args.protocol, args.steps, args.width, args.folds, args.encoder_weights,
+        args.seed, args.device))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -38,12 +38,12 @@ def volume_agreement(accuracy: pd.DataFrame, agreement: pd.DataFrame) -> Figure:
         return empty_figure("no disc was measured by both")
     figure = new_figure(width_mm=DOUBLE_MM, height_mm=80)
     left, right = figure.subplots(1, 2)
-    drawn, found = rows["volume_reference_mm3"], rows["volume_predicted_mm3"]
-    _points(left, drawn, found, rows["level"])
-    left.axline((float(drawn.mean()), float(drawn.mean())), slope=1, color=BLACK, linewidth=0.8, zorder=0)
+    reference, automatic = rows["volume_reference_mm3"], rows["volume_predicted_mm3"]
+    _points(left, reference, automatic, rows["level"])
+    left.axline((float(reference.mean()), float(reference.mean())), slope=1, color=BLACK, linewidth=0.8, zorder=0)
     left.set(xlabel="reference volume (mm³)", ylabel="automatic volume (mm³)",
              title=f"Volume, {len(rows)} discs of {rows['subject'].nunique()} subject(s)")
-    _points(right, (drawn + found) / 2, found - drawn, rows["level"])
+    _points(right, (reference + automatic) / 2, automatic - reference, rows["level"])
     right.axhline(0, color=BLACK, linewidth=0.8, zorder=0)
     _limits(right, agreement[agreement["quantity"] == "volume"])
     right.set(xlabel="mean of both volumes (mm³)", ylabel="automatic − reference (mm³)", title="Difference of volume")
@@ -63,14 +63,14 @@ def change_agreement(arvd: pd.DataFrame, agreement: pd.DataFrame) -> Figure:
     rows = arvd[arvd["signed_change_error"].notna()]
     if rows.empty:
         return empty_figure("no disc has both masks at two visits")
-    drawn, found = rows["vg2_mm3"] - rows["vg1_mm3"], rows["vt2_mm3"] - rows["vt1_mm3"]
+    reference, automatic = rows["vg2_mm3"] - rows["vg1_mm3"], rows["vt2_mm3"] - rows["vt1_mm3"]
     figure = new_figure(width_mm=DOUBLE_MM, height_mm=80)
     left, right = figure.subplots(1, 2)
-    _points(left, drawn, found, rows["level"])
+    _points(left, reference, automatic, rows["level"])
     left.axline((0, 0), slope=1, color=BLACK, linewidth=0.8, zorder=0)
     left.set(xlabel="change, reference masks (mm³)", ylabel="change, automatic masks (mm³)",
              title=f"Change, {len(rows)} changes in {rows['subject'].nunique()} subject(s)")
-    _points(right, (drawn + found) / 2, found - drawn, rows["level"])
+    _points(right, (reference + automatic) / 2, automatic - reference, rows["level"])
     right.axhline(0, color=BLACK, linewidth=0.8, zorder=0)
     _limits(right, agreement[agreement["quantity"] == "change"])
     right.set(xlabel="mean of both changes (mm³)", ylabel="automatic − reference (mm³)", title="Difference of change")
@@ -96,8 +96,8 @@ def _limits(panel: Axes, agreement: pd.DataFrame) -> None:
 def _points(panel: Axes, x: pd.Series, y: pd.Series, levels: pd.Series) -> None:
     for level in ordered_levels(levels):
         colour, marker = level_style(level)
-        own = levels == level
-        panel.plot(x[own], y[own], marker, color=colour, markerfacecolor="none", markeredgewidth=0.8,
+        of_level = levels == level
+        panel.plot(x[of_level], y[of_level], marker, color=colour, markerfacecolor="none", markeredgewidth=0.8,
                    **points_style(len(x)))
     panel.grid(color=GREY, alpha=0.15, linewidth=0.5)
     panel.margins(0.08)

@@ -1,6 +1,6 @@
-"""Change by level and group with its intervals, and how far an automatic method misses it, subject by disc.
+"""Change by level and group with its intervals, and the error of an automatic method, subject by disc.
 
-Draws the contrasts and arvd tables as they are stored; knows nothing of how they were got.
+Draws the contrasts and arvd tables as they are stored; knows nothing of how they were computed.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from bedrest.figures.style import (
     styled,
 )
 from bedrest.statistics.study.summary import with_marginal_means
-from bedrest.vocabulary import ALL_LEVELS
+from bedrest.vocabulary import ALL_LEVELS, Family
 
-MOST_ROWS_WITH_NUMBERS = 40  # beyond this, figures in the cells print over each other
-MOST_NAMED_BARS = 24  # beyond this, names below the bars do
-MOST_BARS = 120  # beyond this, bars are thinner than the lines of a journal
-FEWEST_BARS = 7  # a panel has room for as many, so that a study of two has no walls
+MAX_ROWS_WITH_NUMBERS = 40  # beyond this, figures in the cells print over each other
+MAX_NAMED_BARS = 24  # beyond this, names below the bars do
+MAX_BARS = 120  # beyond this, bars are thinner than the lines of a journal
+MIN_BARS = 7  # a panel has room for as many, so that a study of two has no walls
 
 
 @styled
 def forest(contrasts: pd.DataFrame, *, source: str, between: bool = False) -> Figure:
-    """Per-cent change with its interval by level, a column of panels a visit, a colour a group.
+    """Per-cent change with its interval by level, one panel per visit, one colour per group.
 
     Parameters
     ----------
     contrasts : DataFrame, as in `schemas.CONTRASTS`
-    source : whose masks
+    source : of the masks
     between : bool
         Draw the differences between groups instead of the change within them.
 
@@ -50,25 +50,26 @@ def forest(contrasts: pd.DataFrame, *, source: str, between: bool = False) -> Fi
     n stands at the right of each interval; a test that could not be done keeps its line and says so.
     """
     rows = contrasts[(contrasts["source"] == source)
-                     & (contrasts["family"].str.contains("between groups") == between)]
+                     & ((contrasts["comparison"] == Family.BETWEEN) == between)]
     if rows.empty:
         return empty_figure("no difference between groups to draw" if between else "no change to draw")
-    found = set(rows["level"])
-    levels = [*ordered_levels(found - {ALL_LEVELS}), *sorted(found & {ALL_LEVELS})]
+    present = set(rows["level"])
+    levels = [*ordered_levels(present - {ALL_LEVELS}), *sorted(present & {ALL_LEVELS})]
     sessions, styles = list(dict.fromkeys(rows["session"])), group_styles(rows["group"])
     height = 24 + len(levels) * (3.2 + 2.6 * len(styles))
     figure = new_figure(width_mm=DOUBLE_MM if len(sessions) > 1 else SINGLE_MM, height_mm=height)
     panels = figure.subplots(1, len(sessions), sharex=True, sharey=True, squeeze=False)[0]
     for panel, session in zip(panels, sessions, strict=True):
-        own = rows[rows["session"] == session]
-        panel.set_title(f"{session} against {own['reference_session'].iloc[0]}")
+        selected = rows[rows["session"] == session]
+        panel.set_title(f"{session} against {selected['reference_session'].iloc[0]}")
         panel.axvline(0, color=GREY, linewidth=0.6, zorder=0)
         for at, level in enumerate(levels):
             if at % 2:
                 panel.axhspan(at - 0.5, at + 0.5, color="#F3F4F6", zorder=-1, linewidth=0)
             for i, (group, look) in enumerate(styles.items()):
                 y = at + (i - (len(styles) - 1) / 2) * 0.8 / len(styles)
-                _draw_interval(panel, own[(own["level"] == level) & (own["group"] == group)], y, look=look)
+                here = (selected["level"] == level) & (selected["group"] == group)
+                _draw_interval(panel, selected[here], y, look=look)
         panel.set_xlabel("difference of change (%)" if between else "volume change (%)")
         panel.spines["left"].set_visible(False)
         panel.tick_params(axis="y", length=0)
@@ -113,7 +114,7 @@ def arvd_heat_map(arvd: pd.DataFrame, *, column: Literal["arvd", "signed_change_
     levels = ordered_levels(rows["level"])
     cells = 100 * rows.pivot(index="subject", columns="level", values=column)[levels].sort_index()
     grid = with_marginal_means(cells)
-    numbers = len(cells) <= MOST_ROWS_WITH_NUMBERS
+    numbers = len(cells) <= MAX_ROWS_WITH_NUMBERS
     height = 32 + len(grid) * 6.0 if numbers else min(36 + len(grid) * 0.9, 220)
     figure = new_figure(width_mm=DOUBLE_MM, height_mm=height)
     panel = figure.subplots()
@@ -153,7 +154,7 @@ def _write_numbers(panel: Axes, grid: pd.DataFrame, image: mpl.image.AxesImage, 
 
 @styled
 def absolute_change(means: pd.DataFrame) -> Figure:
-    """Mean absolute volume change by level and by subject, a row of panels a visit, a colour a mask source.
+    """Mean absolute volume change by level and by subject, one row of panels per visit, one colour per mask source.
 
     After Fig. 10 of Li et al. 2018, which has one pair of visits.
 
@@ -164,7 +165,7 @@ def absolute_change(means: pd.DataFrame) -> Figure:
     Notes
     -----
     Thin bars reach one SD over the discs of the mean to either side, 0 at least. A level or subject without any known
-    change keeps its place and is marked with a dash. More than `MOST_BARS` subjects are points in the order of their
+    change keeps its place and is marked with a dash. More than `MAX_BARS` subjects are points in the order of their
     means, one SD a pale band; those without a mean are dashes at the end.
     """
     known = means[means["n"] > 0]
@@ -177,12 +178,12 @@ def absolute_change(means: pd.DataFrame) -> Figure:
     axes = figure.subplots(len(sessions), 2, squeeze=False, sharey=True)
     for row, session in zip(axes, sessions, strict=True):
         for panel, (by, listed) in zip(row, names.items(), strict=True):
-            own = means[(means["by"] == by) & (means["session"] == session)]
-            many = len(listed) > MOST_BARS
-            (_draw_crowd if many else _draw_bars)(panel, own.set_index(["source", "name"]), listed, sources)
+            selected = means[(means["by"] == by) & (means["session"] == session)]
+            many = len(listed) > MAX_BARS
+            (_draw_crowd if many else _draw_bars)(panel, selected.set_index(["source", "name"]), listed, sources)
             panel.set_title(f"{session}, by {by}{', in order of size' if many else ''}")
-            panel.set_xlim(-0.6, max(len(listed), FEWEST_BARS) - 0.4)
-            shown = listed if len(listed) <= MOST_NAMED_BARS else []
+            panel.set_xlim(-0.6, max(len(listed), MIN_BARS) - 0.4)
+            shown = listed if len(listed) <= MAX_NAMED_BARS else []
             panel.set_xticks(range(len(shown)), shown, rotation=90 if turned and by == "subject" else 0)
             panel.set_xlabel("" if shown else f"{by}s (n = {len(listed)})")
         row[0].set_ylabel("mean absolute\nvolume change (%)")
@@ -196,8 +197,8 @@ def _draw_crowd(panel: Axes, rows: pd.DataFrame, names: list[str], sources: list
     """Means as points in the order of the first source's, one SD as a pale band; who has none stands at the end."""
     order = rows.loc[sources[0], "mean_absolute_percent"].reindex(names).sort_values().index
     for source in sources:
-        own = rows.loc[source].reindex(order)
-        mean, sd = own["mean_absolute_percent"].to_numpy(dtype=float), own["sd_percent"].to_numpy(dtype=float)
+        selected = rows.loc[source].reindex(order)
+        mean, sd = selected["mean_absolute_percent"].to_numpy(dtype=float), selected["sd_percent"].to_numpy(dtype=float)
         x, colour = np.arange(len(order)), SOURCE_COLOURS[source]
         panel.fill_between(x, np.maximum(mean - sd, 0), mean + sd, color=colour, alpha=0.15, linewidth=0, zorder=1)
         panel.plot(x, mean, ".", color=colour, markersize=1.5, zorder=2)
@@ -206,7 +207,7 @@ def _draw_crowd(panel: Axes, rows: pd.DataFrame, names: list[str], sources: list
 
 
 def _draw_bars(panel: Axes, rows: pd.DataFrame, names: list[str], sources: list[str]) -> None:
-    width, cap = 0.8 / len(sources), 1.2 if len(names) <= MOST_NAMED_BARS else 0.0
+    width, cap = 0.8 / len(sources), 1.2 if len(names) <= MAX_NAMED_BARS else 0.0
     for i, source in enumerate(sources):
         for at, name in enumerate(names):
             x = at + (i - (len(sources) - 1) / 2) * width

@@ -1,4 +1,4 @@
-"""Do the models fit: their scaled residuals against the normal distribution and against fitted volumes."""
+"""Do the models fit? Scaled residuals against the normal distribution and against fitted volumes."""
 
 from __future__ import annotations
 
@@ -27,27 +27,28 @@ _COLUMNS = 4
 
 @styled
 def residual_panels(residuals: pd.DataFrame, *, source: str, kind: Literal["quantiles", "fitted"]) -> Figure:
-    """Scaled residuals of every model, a panel a model.
+    """Scaled residuals of every model, one panel per model.
 
     Parameters
     ----------
     residuals : DataFrame, as in `schemas.RESIDUALS`
-    source : whose masks
+    source : of the masks
     kind : quantiles
         Against standard normal quantiles, (i - 1/2) / n; on the line if the model is right. fitted: against the
         volume by the fixed effects; no pattern if it is.
     """
-    own = residuals[residuals["source"] == source]
-    if own.empty:
+    of_source = residuals[residuals["source"] == source]
+    if of_source.empty:
         return empty_figure("no model could be fitted")
-    models = [*ordered_levels(set(own["model_level"]) - {ALL_LEVELS}), *({ALL_LEVELS} & set(own["model_level"]))]
+    fitted = set(of_source["model_level"])
+    models = [*ordered_levels(fitted - {ALL_LEVELS}), *({ALL_LEVELS} & fitted)]
     rows = -(-len(models) // _COLUMNS)
     figure = new_figure(width_mm=DOUBLE_MM, height_mm=10 + 42 * rows)
     panels = figure.subplots(rows, _COLUMNS, squeeze=False, sharey=True, sharex=kind == "quantiles").ravel().tolist()
     for unused in panels[len(models):]:
         unused.set_axis_off()
     for panel, level in zip(panels, models, strict=False):
-        _draw(panel, own[own["model_level"] == level], kind=kind)
+        _draw(panel, of_source[of_source["model_level"] == level], kind=kind)
         panel.set_title("all discs" if level == ALL_LEVELS else level)
         panel.tick_params(labelbottom=True)
     figure.supylabel("scaled residual (1)", fontsize=7)

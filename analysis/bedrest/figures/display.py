@@ -14,7 +14,8 @@ from IPython.display import HTML, Image, Markdown
 from matplotlib.figure import Figure
 
 from bedrest.figures.style import ordered_levels, styled
-from bedrest.schemas import CHANGE, MEASURES, MODELS, RECOVERY, Col, Table
+from bedrest.measure.registry import VOLUME
+from bedrest.schemas import MEASURES, MODELS, RECOVERY, Col, Table
 from bedrest.vocabulary import Status
 
 _DECIMALS = {"mm3": 0, "%": 2, "mm": 1, "1": 3, "a.u.": 1, "day": 0, "s": 1, "year": 0, "cm": 0, "kg": 0, "min": 0}
@@ -22,8 +23,8 @@ _DECIMALS = {"mm3": 0, "%": 2, "mm": 1, "1": 3, "a.u.": 1, "day": 0, "s": 1, "ye
 
 _INTERVAL = "change (%), interval (error model, synthetic)"
 _INTERVAL_CELL = re.compile(r"[-\d.]+ \([-\d.]+ to [-\d.]+\)$")
-MOST_ROWS = 200  # of a table whose file is linked
-LARGEST_PNG = 300_000  # bytes
+MAX_ROWS = 200  # of a table whose file is linked
+MAX_PNG_BYTES = 300_000
 _ENDS = ("estimate", "ci_low", "ci_high")
 
 
@@ -41,13 +42,13 @@ def header(title: str, *, note: str = "", status: str = "", facts: Mapping[str, 
 
 @styled
 def picture(figure: Figure, alt: str = "Figure of stored results.") -> Image:
-    """A figure as it stands in a page; `alt` says what it shows to those who cannot see it.
+    """A figure as embedded in a page; `alt` describes it for those who cannot see it.
 
     PNG, or JPEG without loss of colour resolution where scans make it large: a page must stay under 5 MB.
     """
     written = BytesIO()
     figure.savefig(written, format="png", dpi=150, facecolor="white", metadata={"Software": None})
-    if written.tell() <= LARGEST_PNG:
+    if written.tell() <= MAX_PNG_BYTES:
         return Image(data=written.getvalue(), alt=alt)
     smaller = BytesIO()
     PIL.Image.open(written).convert("RGB").save(smaller, "JPEG", quality=85, subsampling=0)
@@ -68,7 +69,7 @@ def text(words: str) -> HTML:
 
 
 def sentence(words: str) -> str:
-    """Words as a sentence begins, the rest as it is: names keep their capitals."""
+    """Text with its first letter as a capital; the rest stays as it is."""
     return words[:1].upper() + words[1:]
 
 
@@ -82,17 +83,18 @@ def table(frame: pd.DataFrame, schema: Table | None = None, *, empty: str = "Non
           decimals: Mapping[str, int] | None = None, whole: str = "") -> HTML:
     """A frame as an HTML table: units in the head, numbers rounded by unit and set right, missing shown as a dash.
 
-    Where `whole` names the file that holds all rows, no more than `MOST_ROWS` are shown, failed ones before others,
+    Where `whole` names the file that holds all rows, no more than `MAX_ROWS` are shown, failed ones before others,
     and a link leads to the rest.
     """
     if frame.empty:
         return text(empty)
-    if whole and len(frame) > MOST_ROWS:
+    if whole and len(frame) > MAX_ROWS:
         judged = "status" in frame
         rows = frame.sort_values("status", key=lambda s: s != Status.FAILED, kind="stable") if judged else frame
-        told = f"Shown are {MOST_ROWS} of {len(frame)} rows{', failed ones first' if judged else ''}; all: "
-        cut = table(rows.head(MOST_ROWS), schema, decimals=decimals)
-        return HTML(f'<p>{escape(told)}<a href="{escape(whole, quote=True)}">{escape(whole)}</a>.</p>{cut.data}')
+        note = f"Shown are {MAX_ROWS} of {len(frame)} rows{', failed ones first' if judged else ''}; all: "
+        cut = table(rows.head(MAX_ROWS), schema, decimals=decimals)
+        return HTML(f'<p>{escape(note)}<a href="{escape(whole, quote=True)}">{escape(whole)}</a>.</p>{cut.data}')
+    frame = frame.drop(columns="findings", errors="ignore")  # the same as the reason, for programs
     if "reason" in frame.columns and (frame["reason"].fillna("") == "").all():
         frame = frame.drop(columns="reason")
     columns = {c.name: c for c in schema.columns} if schema else {}
@@ -122,31 +124,31 @@ def tests(rows: pd.DataFrame, *, empty: str = "None.") -> HTML:
         "Hedges g": intervals(rows, "hedges_g", "hedges_g_low", "hedges_g_high"), "status": rows["status"],
     })
     empty_columns = [c for c in shown.columns if shown[c].isna().all() or (shown[c] == "").all()]
-    said = rows[rows["reason"].fillna("") != ""].to_dict("records")
-    notes = dict.fromkeys(f"{r['level']}, {r['group']}, {r['session']}: {r['reason']}" for r in said)
+    remarked = rows[rows["reason"].fillna("") != ""].to_dict("records")
+    notes = dict.fromkeys(f"{r['level']}, {r['group']}, {r['session']}: {r['reason']}" for r in remarked)
     listed = "".join(f"<li>{escape(n)}</li>" for n in notes)
-    found = table(shown.drop(columns=empty_columns), decimals={"t": 2, "df": 1}).data or ""
+    body = table(shown.drop(columns=empty_columns), decimals={"t": 2, "df": 1}).data or ""
     remarks = f"<details><summary>{len(notes)} remark(s)</summary><ul>{listed}</ul></details>" if notes else ""
-    return HTML(found + remarks)
+    return HTML(body + remarks)
 
 
 def families(rows: pd.DataFrame, *, by: str = "family", empty: str = "Nothing was tested.") -> HTML:
-    """Rows as for `tests`, a table for each family (or what `by` names), the size of Holm's family in its head."""
+    """Rows as for `tests`, one table per family (or per `by`), headed by the size of the Holm family."""
     parts = []
-    for name, own in rows.groupby(by, sort=False):
-        size = own["family_size"].max()
+    for name, of_kind in rows.groupby(by, sort=False):
+        size = of_kind["family_size"].max()
         head = f"{sentence(str(name))}{f', Holm over {size} tests' if size else ''}:"
-        parts.append(f"{text(head).data}{tests(own).data}")
+        parts.append(f"{text(head).data}{tests(of_kind).data}")
     return HTML("".join(parts)) if parts else text(empty)
 
 
 def models(rows: pd.DataFrame) -> HTML:
-    """Rows of `schemas.MODELS` for reading, a table for each kind of model."""
+    """Rows of `schemas.MODELS` for reading, one table per kind of model."""
     parts = []
-    for (kind, formula, random), own in rows.groupby(["model", "formula", "random"]):
-        shown = own.drop(columns=["model", "source", "formula", "random", "df_method"])
+    for (kind, formula, random), of_kind in rows.groupby(["model", "formula", "random"]):
+        shown = of_kind.drop(columns=["model", "source", "formula", "random", "df_method"])
         parts += [text(f"{sentence(kind)} model: {formula}{f'; {random}' if random else ''}."),
-                  _not_done(own) if (own["status"] == Status.FAILED).all() else table(shown, MODELS)]
+                  _not_done(of_kind) if (of_kind["status"] == Status.FAILED).all() else table(shown, MODELS)]
     return HTML("".join(p.data or "" for p in parts))
 
 
@@ -155,7 +157,7 @@ def _not_done(rows: pd.DataFrame) -> HTML:
 
 
 def volumes(measures: pd.DataFrame, change: pd.DataFrame, detections: pd.DataFrame) -> HTML:
-    """One subject's volumes and changes of one mask source, a row a disc and visit; top disc first.
+    """One subject's volumes and changes of one mask source, one row per disc and visit; top disc first.
 
     Parameters
     ----------
@@ -163,14 +165,15 @@ def volumes(measures: pd.DataFrame, change: pd.DataFrame, detections: pd.DataFra
     """
     ends = ["change_percent", "ci_low_percent", "ci_high_percent"]
     keys = ["level", "session"]
-    rows = measures.merge(change[[*keys, "change_mm3", *ends]], on=keys, how="left")
+    changed = f"change ({VOLUME.unit})"
+    rows = measures.merge(change.rename(columns={"change": changed})[[*keys, changed, *ends]], on=keys, how="left")
     rows = rows.merge(detections[[*keys, "verdict"]], on=keys, how="left")
     rows = rows.assign(**{_INTERVAL: intervals(rows, *ends), "beyond error": rows["verdict"].fillna("")})
     rank = {level: n for n, level in enumerate(ordered_levels(rows["level"]))}
     rows = rows.sort_values(["level", "study_day"], key=lambda c: c.map(rank) if c.name == "level" else c)
-    shown = ["level", "session", "study_day", "volume_mm3", "volume_method", "change_mm3", _INTERVAL, "beyond error",
+    shown = ["level", "session", "study_day", VOLUME.name, "volume_method", changed, _INTERVAL, "beyond error",
              "status", "reason"]
-    return table(rows[shown], Table("volumes", "", (*CHANGE.columns, *MEASURES.columns), ()))
+    return table(rows[shown], MEASURES, decimals={changed: _DECIMALS[VOLUME.unit]})
 
 
 def intervals(frame: pd.DataFrame, value: str, low: str, high: str) -> list[str]:
@@ -183,17 +186,17 @@ def intervals(frame: pd.DataFrame, value: str, low: str, high: str) -> list[str]
 
 
 def recovery(rows: pd.DataFrame) -> HTML:
-    """Rows of `schemas.RECOVERY` for reading, what stands in their way below."""
+    """Rows of `schemas.RECOVERY` for reading, with the reasons below."""
     half = intervals(rows, "half_time_days", "half_time_low_days", "half_time_high_days")
     shown = rows[["level", "group", "band_percent", "verdict", "back_session"]]
     if any(half):
         shown = shown.assign(**{"half-time (days)": half})
-    said = " ".join(f"{sentence(r)}." for r in rows["reason"].unique() if isinstance(r, str) and r)
-    return HTML((table(shown, RECOVERY).data or "") + (f"<p>{escape(said)}</p>" if said else ""))
+    reasons = " ".join(f"{sentence(r)}." for r in rows["reason"].unique() if isinstance(r, str) and r)
+    return HTML((table(shown, RECOVERY).data or "") + (f"<p>{escape(reasons)}</p>" if reasons else ""))
 
 
 def folded(summary: str, content: HTML) -> HTML:
-    """Something that opens on a click."""
+    """Content that opens on a click."""
     return HTML(f"<details><summary>{escape(summary)}</summary>{content.data}</details>")
 
 

@@ -1,4 +1,7 @@
-"""Who is left at each step, as boxes: enrolment at the top, a column a group, a box a visit. Draws the flow table."""
+"""Subjects left at each step, as boxes: enrolment at the top, one column per group, one box per visit.
+
+Draws the flow table.
+"""
 
 from __future__ import annotations
 
@@ -74,8 +77,8 @@ def flow_diagram(flow: pd.DataFrame, *, groups: Sequence[str], sessions: Sequenc
         _box(panel, x, y + _HEAD_MM / 2 - 1, width=box_width, height=_HEAD_MM - 2, edge=styles[group][0],
              lines=[(f"{group} (n = {int(enrolled[group])})", BLACK)])
         y += _HEAD_MM - 1
-        own = flow[flow["group"] == group].set_index("session", drop=False)
-        for row in own.loc[[s for s in sessions if s in own.index]].to_dict("records"):
+        of_group = flow[flow["group"] == group].set_index("session", drop=False)
+        for row in of_group.loc[[s for s in sessions if s in of_group.index]].to_dict("records"):
             _arrow(panel, (x, y - 1), (x, y + _GAP_MM - 1))
             y += _GAP_MM
             _box(panel, x, y + box_height / 2 - 1, width=box_width, height=box_height - 1, edge=styles[group][0],
@@ -88,13 +91,13 @@ def _words(row: dict[str, Any], in_lines: Sequence[Sequence[tuple[str, str]]]) -
     """Lines with their colour: red where subjects were lost since the step before."""
     lines, before = [(str(row["session"]), "bold")], int(row["enrolled"])
     for steps in in_lines:
-        said, colour = [], BLACK
+        counts, colour = [], BLACK
         for name, words in steps:
             count = int(row[name])
-            said.append(f"{words} {count}" + (f" ({before - count} lost)" if count < before else ""))
+            counts.append(f"{words} {count}" + (f" ({before - count} lost)" if count < before else ""))
             colour = VERMILION if count < before else colour
             before = count
-        lines.append((" · ".join(said), colour))
+        lines.append((" · ".join(counts), colour))
     return [*lines, (f"discs analysed {row['discs_analysed']} of {row['discs_expected']}", BLACK)]
 
 

@@ -33,7 +33,7 @@ _WIDE_PERCENT = 20
 
 @styled
 def discs_by_method(discs: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
-    """Dice on the left, signed volume error on the right; one line a method, one point a disc, its colour the level.
+    """Dice on the left, signed volume error on the right; one line per method, one point per disc, coloured by level.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def discs_by_method(discs: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     left.set(title="Dice, disc by disc", xlabel="Dice", ylabel="", xlim=(-0.02, 1.0))
     _strip(right, shown, "volume_error_percent", list(names.values()))
     right.axvline(0, color=GREY, linewidth=0.6, zorder=0)
-    right.set(title="Signed volume error", xlabel="automatic − drawn (% of drawn)", ylabel="")
+    right.set(title="Signed volume error", xlabel="automatic − reference (% of reference)", ylabel="")
     if shown["volume_error_percent"].isna().all():
         right.text(0.5, 0.5, "no disc was found", ha="center", va="center", transform=right.transAxes, color=GREY)
     _legend(figure, shown["level"], mean=True)
@@ -68,9 +68,9 @@ def _strip(panel: Axes, shown: pd.DataFrame, value: str, order: list[str]) -> No
     sns.stripplot(rows, x=value, y="method", order=order, hue="level", hue_order=levels, dodge=True, jitter=False,
                   palette=[level_style(lv)[0] for lv in levels], size=2.6, alpha=0.7, legend=False, ax=panel)
     for at, name in enumerate(order):
-        own = rows.loc[rows["method"] == name, value]
-        if len(own):
-            panel.plot(float(own.mean()), at, "D", color=BLACK, markersize=4, zorder=5)
+        of_row = rows.loc[rows["method"] == name, value]
+        if len(of_row):
+            panel.plot(float(of_row.mean()), at, "D", color=BLACK, markersize=4, zorder=5)
 
 
 def _legend(figure: Figure, levels: pd.Series, *, mean: bool = False) -> None:
@@ -83,7 +83,7 @@ def _legend(figure: Figure, levels: pd.Series, *, mean: bool = False) -> None:
 
 @styled
 def change_errors(changes: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
-    """Error of change over the mean of drawn and automatic change, as in Bland and Altman; one panel a method.
+    """Error of change over the mean of reference and automatic change, as in Bland and Altman; one panel per method.
 
     Parameters
     ----------
@@ -92,8 +92,8 @@ def change_errors(changes: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
 
     Notes
     -----
-    Per cent of the drawn volume at the reference visit. Lines are the mean and 1.96 SD to either side, of all discs as
-    if they were independent, which discs of one person are not. Where an error is beyond 20 %, axes are logarithmic
+    Per cent of the reference volume at the reference visit. Lines are the mean and 1.96 SD to either side, of all discs
+    as if they were independent, which discs of one subject are not. Where an error is beyond 20 %, axes are logarithmic
     beyond 10 %: a wrongly named disc would press all others onto the line of 0.
     """
     known = changes[changes["change_error_percent"].notna()]
@@ -105,19 +105,19 @@ def change_errors(changes: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     panels = panel_grid(figure, len(rows), columns=columns)
     wide = known["change_error_percent"].abs().max() > _WIDE_PERCENT
     for panel, row in zip(panels, rows, strict=True):
-        own = known[known["row"] == row]
-        drawn = 100 * (own["vg2_mm3"] - own["vg1_mm3"]) / own["vg1_mm3"]
-        middle = drawn + own["change_error_percent"] / 2
-        colours = [level_style(lv)[0] for lv in own["level"]]
-        panel.scatter(middle, own["change_error_percent"], c=colours, s=9, linewidths=0, alpha=0.8)
-        mean, sd = float(own["change_error_percent"].mean()), float(own["change_error_percent"].std())
+        of_row = known[known["row"] == row]
+        reference = 100 * (of_row["vg2_mm3"] - of_row["vg1_mm3"]) / of_row["vg1_mm3"]
+        middle = reference + of_row["change_error_percent"] / 2
+        colours = [level_style(lv)[0] for lv in of_row["level"]]
+        panel.scatter(middle, of_row["change_error_percent"], c=colours, s=9, linewidths=0, alpha=0.8)
+        mean, sd = float(of_row["change_error_percent"].mean()), float(of_row["change_error_percent"].std())
         panel.axhline(0, color=GREY, linewidth=0.6, zorder=0)
         panel.axhline(mean, color=BLACK, linewidth=1.0)
         if not np.isnan(sd):
             for at in (mean - 1.96 * sd, mean + 1.96 * sd):
                 panel.axhline(at, color=BLACK, linewidth=0.8, linestyle="--")
         panel.set_title(titles[row])
-        panel.annotate(f"mean {mean:.1f}, SD {sd:.1f}, n = {len(own)}", (0.02, 0.98), xycoords="axes fraction",
+        panel.annotate(f"mean {mean:.1f}, SD {sd:.1f}, n = {len(of_row)}", (0.02, 0.98), xycoords="axes fraction",
                        va="top", fontsize=6)
         panel.margins(y=0.2)
         if wide:
@@ -126,7 +126,8 @@ def change_errors(changes: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
             for axis in (panel.xaxis, panel.yaxis):
                 axis.set_major_locator(FixedLocator([-1000, -100, -10, 0, 10, 100, 1000]))
                 axis.set_major_formatter(FormatStrFormatter("%g"))
-    _outer_labels(panels, columns, x="mean of drawn and\nautomatic change (%)", y="automatic − drawn change (%)")
+    _outer_labels(panels, columns, x="mean of reference and\nautomatic change (%)",
+                  y="automatic − reference change (%)")
     _legend(figure, known["level"])
     return figure
 
@@ -142,7 +143,7 @@ def _outer_labels(panels: list[Axes], columns: int, *, x: str, y: str) -> None:
 
 @styled
 def method_curves(curves: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
-    """Training loss over time, one panel a row, one line a network and fold; losses differ between methods.
+    """Training loss over time, one panel per row, one line per network and fold; losses differ between methods.
 
     Parameters
     ----------
@@ -158,10 +159,10 @@ def method_curves(curves: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     styles = group_styles(curves["stage"])
     panels = figure.subplots(lines, columns, squeeze=False).ravel().tolist()
     for panel, row in zip(panels, rows, strict=False):
-        for (stage, _), own in curves[curves["row"] == row].groupby(["stage", "fold"], sort=False):
-            own = own.sort_values("step")
-            panel.plot(own["minutes"], own["loss"], color=styles[stage][0], linewidth=1.0,
-                       marker="o" if len(own) == 1 else "")
+        for (stage, _), of_row in curves[curves["row"] == row].groupby(["stage", "fold"], sort=False):
+            of_row = of_row.sort_values("step")
+            panel.plot(of_row["minutes"], of_row["loss"], color=styles[stage][0], linewidth=1.0,
+                       marker="o" if len(of_row) == 1 else "")
         panel.set(xlim=(0, None))
         panel.set_title(titles[row])
     for unused in panels[len(rows):]:

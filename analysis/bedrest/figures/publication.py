@@ -21,15 +21,17 @@ from bedrest.figures.style import PRINT_DPI, save_figure
 from bedrest.figures.trajectories import cohort_trajectories, group_volumes
 from bedrest.io.files import write_text
 from bedrest.io.results import StudyResults
+from bedrest.measure.registry import VOLUME
 from bedrest.settings import Study
 from bedrest.statistics.study.summary import absolute_change_means, group_means
+from bedrest.vocabulary import Family
 
-SOURCE = "automatic"  # the method's own series
+SOURCE = "automatic"  # the series measured by the network
 
 
 @dataclass(frozen=True, eq=False)
 class PublicationFigure:
-    """One figure as it goes into a paper.
+    """One figure as printed in a paper.
 
     Attributes
     ----------
@@ -38,7 +40,7 @@ class PublicationFigure:
     data : DataFrame
         The rows shown, with the columns of the table they come from.
     caption : str
-        What is shown, of how many, with units.
+        With n and units.
     """
 
     name: str
@@ -48,17 +50,17 @@ class PublicationFigure:
 
 
 def publication_figures(study: Study, results: StudyResults) -> Iterator[PublicationFigure]:
-    """Draw them one after the other; a figure without rows to show is left out.
+    """The figures, one after the other; a figure without rows is left out.
 
     Raises
     ------
     ManifestError, ManyProblems
         A stored table is missing or departs from its schema.
     """
-    told = f" {study.description}" if study.description else ""
-    for drawn in (*_of_people(study, results), *_of_change(study, results), *_of_models(results),
+    ending = f" {study.description}" if study.description else ""
+    for drawn in (*_of_subjects(study, results), *_of_change(study, results), *_of_models(results),
                   *_against_reference(results)):
-        yield PublicationFigure(drawn.name, drawn.figure, drawn.data, drawn.caption + told)
+        yield PublicationFigure(drawn.name, drawn.figure, drawn.data, drawn.caption + ending)
 
 
 def save_publication_figures(study: Study, results: StudyResults, folder: Path) -> list[Path]:
@@ -81,33 +83,33 @@ def save_publication_figures(study: Study, results: StudyResults, folder: Path) 
     return [*written, folder / "captions.md"]
 
 
-def _of_people(study: Study, results: StudyResults) -> Iterator[PublicationFigure]:
+def _of_subjects(study: Study, results: StudyResults) -> Iterator[PublicationFigure]:
     flow, measures = results.read(schemas.FLOW), results.read(schemas.MEASURES)
     yield PublicationFigure("flow", flow_diagram(flow, groups=study.groups, sessions=study.session_ids), flow,
                             "Flow of subjects: those enrolled, and at each visit those scanned, measured and analysed, "
                             f"n = {flow.groupby('group')['enrolled'].max().sum()}.")
     means = group_means(measures[measures["source"] == SOURCE])
     if (means["n"] > 0).any():
-        n = measures.loc[measures["volume_mm3"].notna(), "subject"].nunique()
+        n = measures.loc[measures[VOLUME.name].notna(), "subject"].nunique()
         yield PublicationFigure("volumes", group_volumes(means, source=SOURCE), means,
                                 f"Mean disc volume (mm³) by group and visit, n = {n} subjects; bars are "
                                 f"{100 * means['confidence_level'].iloc[0]:g} % t intervals of the mean.")
 
 
 def _of_change(study: Study, results: StudyResults) -> Iterator[PublicationFigure]:
-    change, contrasts = results.read(schemas.CHANGE), results.read(schemas.CONTRASTS)
-    own, tests = change[change["source"] == SOURCE], contrasts[contrasts["source"] == SOURCE]
+    change, contrasts = (results.read(t, measure=VOLUME.name) for t in (schemas.CHANGE, schemas.CONTRASTS))
+    rows_automatic, tests = change[change["source"] == SOURCE], contrasts[contrasts["source"] == SOURCE]
     since = f"since {study.reference_session}"
-    if len(own):
-        n = own.loc[own["change_percent"].notna(), "subject"].nunique()
+    if len(rows_automatic):
+        n = rows_automatic.loc[rows_automatic["change_percent"].notna(), "subject"].nunique()
         level = f"{100 * study.statistics.confidence_level:g} % intervals"
         figure = cohort_trajectories(change, contrasts, source=SOURCE, start=study.reference_day)
-        yield PublicationFigure("trajectories", figure, own,
+        yield PublicationFigure("trajectories", figure, rows_automatic,
                                 f"Volume change of each disc {since} (%), n = {n} subjects; thin lines are subjects, "
                                 f"thick ones estimates of the mixed model with {level}.")
         for between, name, what in ((False, "change_within_groups", "Volume change within groups"),
                                     (True, "change_between_groups", "Difference of volume change between groups")):
-            rows = tests[tests["family"].str.contains("between groups") == between]
+            rows = tests[(tests["comparison"] == Family.BETWEEN) == between]
             if len(rows):
                 yield PublicationFigure(name, forest(contrasts, source=SOURCE, between=between), rows,
                                         f"{what} {since} (%), estimates of the mixed models with {level}; n = {n} "
@@ -134,7 +136,7 @@ def _of_models(results: StudyResults) -> Iterator[PublicationFigure]:
 
 def _against_reference(results: StudyResults) -> Iterator[PublicationFigure]:
     accuracy, arvd = results.read(schemas.ACCURACY), results.read(schemas.ARVD)
-    agreement = results.read(schemas.AGREEMENT)
+    agreement = results.read(schemas.AGREEMENT, measure=VOLUME.name)
     limits = "the lines are bias and 95 % limits of agreement, the bands their intervals."
     rows = accuracy[accuracy["volume_predicted_mm3"].notna() & accuracy["volume_reference_mm3"].notna()]
     if len(rows):
@@ -147,11 +149,11 @@ def _against_reference(results: StudyResults) -> Iterator[PublicationFigure]:
                                 f"Automatic against reference change of volume (mm³), n = {len(rows)} changes in "
                                 f"{rows['subject'].nunique()} subject(s); {limits}")
     for session in dict.fromkeys(rows["session"]):
-        own = arvd[arvd["session"] == session]
-        n = own["subject"].nunique()
+        of_session = arvd[arvd["session"] == session]
+        n = of_session["subject"].nunique()
         for column, words in (("arvd", "arvd (Li et al. 2018, eq. 4), blind to the sign of change"),
                               ("signed_change_error", "Signed change error: below 0, too little growth was seen")):
             figure = arvd_heat_map(arvd, column=column, session=session)  # type: ignore[arg-type]
-            yield PublicationFigure(f"{column}_{session}", figure, own,
+            yield PublicationFigure(f"{column}_{session}", figure, of_session,
                                     f"{words}; % of the reference volume at the reference visit, {session}, "
                                     f"n = {n} subjects.")

@@ -25,7 +25,7 @@ DOUBLE_MM: Final = 180.0  # two journal columns
 PRINT_DPI: Final = 600
 MM_PER_INCH: Final = 25.4
 
-# Okabe & Ito 2008: told apart with every common colour vision deficiency.
+# Okabe & Ito 2008: distinct with every common colour vision deficiency.
 BLACK, GREY = "#000000", "#6B7280"
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY, YELLOW = "#E69F00", "#56B4E9", "#F0E442"
@@ -84,7 +84,7 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 
 
 def new_figure(*, width_mm: float, height_mm: float) -> Figure:
-    """An empty figure that finds room for its own labels."""
+    """An empty figure whose layout makes room for labels."""
     return Figure(figsize=(width_mm / MM_PER_INCH, height_mm / MM_PER_INCH), layout="constrained")
 
 
@@ -97,7 +97,7 @@ def empty_figure(message: str) -> Figure:
 
 
 def group_styles(groups: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker of each group, in the order given; more groups than colours begin anew."""
+    """Colour and marker of each group, in the order given; with more groups than colours, colours repeat."""
     return {
         g: (GROUP_COLOURS[i % len(GROUP_COLOURS)], GROUP_MARKERS[i % len(GROUP_MARKERS)])
         for i, g in enumerate(dict.fromkeys(groups))

@@ -35,8 +35,8 @@ def visit_timeline(planned: Sequence[Session], sessions: pd.DataFrame) -> Figure
     """
     if not planned:
         return empty_figure("no visit is planned")
-    found = {row["session"]: row for row in sessions.to_dict("records")}
-    days = {s.id: float(found[s.id]["study_day"]) if s.id in found else s.study_day for s in planned}
+    attended = {row["session"]: row for row in sessions.to_dict("records")}
+    days = {s.id: float(attended[s.id]["study_day"]) if s.id in attended else s.study_day for s in planned}
     low, high = min(*days.values(), FIRST_DAY_IN_BED), max(*days.values(), FIRST_DAY_IN_BED)
     span = max(high - low, 1.0)
     lanes = _lanes(days, width=_LABEL_SHARE * span)
@@ -48,12 +48,12 @@ def visit_timeline(planned: Sequence[Session], sessions: pd.DataFrame) -> Figure
     _shade(panel, planned, days)
     panel.axhline(0, color=BLACK, linewidth=0.8, zorder=1)
     for session, lane in lanes.items():
-        _draw_visit(panel, session, days[session], found.get(session), lane=lane)
+        _draw_visit(panel, session, days[session], attended.get(session), lane=lane)
     panel.spines["left"].set_visible(False)
     phases = dict.fromkeys(s.phase for s in planned)
     handles = [Line2D([], [], marker="o", color=BLUE, linestyle="", label="scanned"),
                *([Line2D([], [], marker="X", color=VERMILION, markerfacecolor="white", linestyle="", label="missing")]
-                 if len(found) < len(planned) else []),
+                 if len(attended) < len(planned) else []),
                *(Patch(facecolor=PHASE_COLOURS[p], edgecolor="#9CA3AF", linewidth=0.4, label=p.replace("_", " "))
                  for p in phases)]
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
@@ -75,9 +75,9 @@ def _words(row: Mapping[str, object] | None) -> str:
     if row is None:
         return "not scanned"
     time, minutes = row.get("scan_time"), row.get("minutes_supine")
-    said = [time] if isinstance(time, str) and time else []
-    said += [f"{float(str(minutes)):g} min supine"] if minutes is not None and not pd.isna(minutes) else []
-    return ", ".join(map(str, said))
+    parts = [time] if isinstance(time, str) and time else []
+    parts += [f"{float(str(minutes)):g} min supine"] if minutes is not None and not pd.isna(minutes) else []
+    return ", ".join(map(str, parts))
 
 
 def _shade(panel: Axes, planned: Sequence[Session], days: Mapping[str, float]) -> None:

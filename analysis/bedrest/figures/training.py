@@ -10,7 +10,7 @@ from bedrest.figures.style import BLACK, DOUBLE_MM, empty_figure, group_styles, 
 
 @styled
 def training_curves(curves: pd.DataFrame) -> Figure:
-    """Loss on the left, mean disc Dice of the validation scans on the right, one line a run.
+    """Loss on the left, mean disc Dice of the validation scans on the right, one line per run.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ Draws stored rows; a mean that is drawn comes with the table. Knows nothing of i
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -33,20 +33,21 @@ from bedrest.figures.style import (
     panel_grid,
     styled,
 )
-from bedrest.schemas import MEASURES
+from bedrest.measure.definition import Measure
+from bedrest.measure.registry import DISC_MEASURES, VOLUME
 from bedrest.vocabulary import MaskOrigin, Status
 
 Unit = Literal["percent", "mm3"]
 DAY_LABEL = "study day"
 _COLUMNS = 4
 _ROW_MM = 40.0
-MOST_PEOPLE_WITH_POINTS = 100  # in a group; beyond this, lines hide each other
+MAX_SUBJECTS_WITH_POINTS = 100  # in a group; beyond this, lines hide each other
 
 
 @styled
 def subject_trajectories(measures: pd.DataFrame, change: pd.DataFrame, *, unit: Unit,
                          bands: pd.DataFrame | None = None, limits: pd.DataFrame | None = None) -> Figure:
-    """Each disc of one subject over the study, a panel a level, a line a mask source.
+    """Each disc of one subject over the study, one panel per level, one line per mask source.
 
     Parameters
     ----------
@@ -62,7 +63,7 @@ def subject_trajectories(measures: pd.DataFrame, change: pd.DataFrame, *, unit: 
     intervals of `change`, in per cent alone.
     """
     rows = _with_reference_visit(measures, change) if unit == "percent" else measures.assign(
-        y=measures["volume_mm3"], low=np.nan, high=np.nan)
+        y=measures[VOLUME.name], low=np.nan, high=np.nan)
     if rows["y"].notna().sum() == 0:
         return empty_figure("no measured disc to draw")
     levels = ordered_levels(rows["level"])
@@ -99,9 +100,9 @@ def _draw_band(panel: Axes, bands: pd.DataFrame | None, level: str, *, start: fl
     """The group's mean and one SD either way, from 0 at the reference visit."""
     if bands is None or not (bands["level"] == level).any():
         return
-    own = bands[bands["level"] == level].sort_values("study_day")
+    selected = bands[bands["level"] == level].sort_values("study_day")
     columns = ["study_day", "mean_percent", "low_percent", "high_percent"]
-    days, mean, low, high = np.array(sorted([(start, 0.0, 0.0, 0.0), *own[columns].itertuples(index=False)])).T
+    days, mean, low, high = np.array(sorted([(start, 0.0, 0.0, 0.0), *selected[columns].itertuples(index=False)])).T
     panel.plot(days, mean, color=BLUE, linewidth=0.8, zorder=1)
     panel.fill_between(days, low, high, color=BLUE, alpha=0.16, linewidth=0, zorder=0.5)
 
@@ -110,10 +111,10 @@ def _draw_limits(panel: Axes, limits: pd.DataFrame | None, level: str, *, start:
     """Changes inside are within measurement error; from the reference visit on, the next visit's limits."""
     if limits is None:
         return
-    own = limits[(limits["level"] == level) & limits["limit_high_percent"].notna()].sort_values("study_day")
-    if own.empty:
+    selected = limits[(limits["level"] == level) & limits["limit_high_percent"].notna()].sort_values("study_day")
+    if selected.empty:
         return
-    days, low, high = own[["study_day", "limit_low_percent", "limit_high_percent"]].to_numpy(dtype=float).T
+    days, low, high = selected[["study_day", "limit_low_percent", "limit_high_percent"]].to_numpy(dtype=float).T
     if days[0] > start:
         days, low, high = np.r_[start, days], np.r_[low[0], low], np.r_[high[0], high]
     panel.fill_between(days, low, high, color="#E5E7EB", linewidth=0, zorder=0)
@@ -132,9 +133,9 @@ def _shade_handles(bands: pd.DataFrame | None, limits: pd.DataFrame | None) -> l
 
 
 def _origins(measures: pd.DataFrame, source: str) -> str:
-    """How the masks of one source came about, in words."""
-    found = set(measures.loc[measures["source"] == source, "mask_origin"])
-    return " or ".join(o.value for o in MaskOrigin if o in found) or source
+    """Origins of the masks of one source, joined by "or"."""
+    origins = set(measures.loc[measures["source"] == source, "mask_origin"])
+    return " or ".join(o.value for o in MaskOrigin if o in origins) or source
 
 
 def _with_reference_visit(measures: pd.DataFrame, change: pd.DataFrame) -> pd.DataFrame:
@@ -143,7 +144,7 @@ def _with_reference_visit(measures: pd.DataFrame, change: pd.DataFrame) -> pd.Da
     rows = change.rename(columns={"change_percent": "y", "ci_low_percent": "low", "ci_high_percent": "high"})[columns]
     references = set(change["reference_session"])
     start = measures[measures["session"].isin(references)]
-    start = start.assign(y=np.where(start["volume_mm3"].notna(), 0.0, np.nan), low=np.nan, high=np.nan)[columns]
+    start = start.assign(y=np.where(start[VOLUME.name].notna(), 0.0, np.nan), low=np.nan, high=np.nan)[columns]
     return pd.concat([start, rows], ignore_index=True) if len(rows) else start
 
 
@@ -151,13 +152,14 @@ def _draw_line(panel: Axes, rows: pd.DataFrame, source: str) -> None:
     rows = rows.sort_values("study_day")
     colour, marker = SOURCE_COLOURS[source], SOURCE_MARKERS[source]
     panel.plot(rows["study_day"], rows["y"], color=colour, linestyle=SOURCE_LINES[source], zorder=2)
-    sure = rows[rows["low"].notna()]
-    if len(sure):
-        panel.errorbar(sure["study_day"], sure["y"], yerr=[sure["y"] - sure["low"], sure["high"] - sure["y"]],
-                       fmt="none", ecolor=colour, elinewidth=0.6, capsize=1.5, capthick=0.6, zorder=2)
+    with_interval = rows[rows["low"].notna()]
+    if len(with_interval):
+        panel.errorbar(with_interval["study_day"], with_interval["y"], fmt="none",
+                       yerr=[with_interval["y"] - with_interval["low"], with_interval["high"] - with_interval["y"]],
+                       ecolor=colour, elinewidth=0.6, capsize=1.5, capthick=0.6, zorder=2)
     for status, face in ((Status.OK, colour), (Status.FLAGGED, "white")):
-        own = rows[rows["status"] == status]
-        panel.plot(own["study_day"], own["y"], marker, color=colour, markerfacecolor=face, zorder=3)
+        selected = rows[rows["status"] == status]
+        panel.plot(selected["study_day"], selected["y"], marker, color=colour, markerfacecolor=face, zorder=3)
     lost = rows.loc[rows["status"] == Status.FAILED, "study_day"]
     if len(lost):  # an unclipped line without points has no finite box, and the layout gives up
         at = panel.get_xaxis_transform()
@@ -165,38 +167,41 @@ def _draw_line(panel: Axes, rows: pd.DataFrame, source: str) -> None:
 
 
 def _status_handles(rows: pd.DataFrame) -> list[Line2D]:
-    seen = set(rows["status"])
+    present = set(rows["status"])
     hollow = Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linestyle="", label="flagged")
     cross = Line2D([], [], color=BLACK, marker="x", linestyle="", label="not measured")
-    return [h for h, s in ((hollow, Status.FLAGGED), (cross, Status.FAILED)) if s in seen]
+    return [h for h, s in ((hollow, Status.FLAGGED), (cross, Status.FAILED)) if s in present]
+
+
+def shown_measures(measures: pd.DataFrame) -> list[Measure[Any]]:
+    """Measures that `subject_measures` draws: all that have a title and a value, volumes apart."""
+    return [m for m in DISC_MEASURES if m.title and measures[m.name].notna().any()]
 
 
 @styled
 def subject_measures(measures: pd.DataFrame) -> Figure:
-    """Heights, diameters and mean signals of one subject's discs over the study, a panel a measure, a line a level.
+    """Every measure of one subject's discs but volume over the study, one panel per measure, one line per level.
 
     Parameters
     ----------
     measures : DataFrame
         One subject's rows of one mask source, as in `schemas.MEASURES`. Measures without any value get no panel.
     """
-    shown = [c for kind in ("height_", "diameter_", "signal_", "fat_") for c in MEASURES.columns
-             if c.name.startswith(kind) and measures[c.name].notna().any()]
+    shown = shown_measures(measures)
     if not shown:
         return empty_figure("no measured disc to draw")
     levels = ordered_levels(measures["level"])
     rows = -(-len(shown) // _COLUMNS)
     figure = new_figure(width_mm=DOUBLE_MM, height_mm=16 + 42 * rows)
     axes = figure.subplots(rows, min(_COLUMNS, len(shown)), squeeze=False).ravel().tolist()
-    for panel, column in zip(axes, shown, strict=False):
-        name = column.name.removesuffix("_mm").removeprefix("signal_").replace("_normalised", ", relative")
-        panel.set_title(name.replace("_ap", " AP").replace("_", " ").replace("t2", "T2"))
-        panel.set_ylabel({"1": "ratio", "a.u.": "signal (a.u.)"}.get(column.unit, column.unit))
+    for panel, measure in zip(axes, shown, strict=False):
+        panel.set_title(measure.title)
+        panel.set_ylabel({"1": "ratio", "a.u.": "signal (a.u.)"}.get(measure.unit, measure.unit))
         panel.set_xlabel(DAY_LABEL)
         for level in levels:
-            own = measures[measures["level"] == level].sort_values("study_day")
+            selected = measures[measures["level"] == level].sort_values("study_day")
             colour, marker = level_style(level)
-            panel.plot(own["study_day"], own[column.name], color=colour, marker=marker, linewidth=0.9)
+            panel.plot(selected["study_day"], selected[measure.name], color=colour, marker=marker, linewidth=0.9)
         day_ticks(panel, list(measures["study_day"]))
     for unused in axes[len(shown):]:
         unused.set_axis_off()
@@ -207,14 +212,14 @@ def subject_measures(measures: pd.DataFrame) -> Figure:
 
 @styled
 def cohort_trajectories(change: pd.DataFrame, contrasts: pd.DataFrame, *, source: str, start: float) -> Figure:
-    """Every subject's discs in per cent of change, a panel a level, with the group means of the contrasts table.
+    """Every subject's discs in per cent of change, one panel per level, with the group means of the contrasts table.
 
     Parameters
     ----------
     change : DataFrame, as in `schemas.CHANGE`
     contrasts : DataFrame
         As in `schemas.CONTRASTS`; means and intervals are taken from the tests within groups, never computed.
-    source : whose masks
+    source : of the masks
     start : study day of the reference visit, where every change is 0
     """
     rows = change[(change["source"] == source) & change["change_percent"].notna()]
@@ -229,8 +234,8 @@ def cohort_trajectories(change: pd.DataFrame, contrasts: pd.DataFrame, *, source
         panel.set_title(level)
         panel.axhline(0, color=GREY, linewidth=0.6, zorder=0)
         for (group, (colour, marker)), offset in zip(styles.items(), offsets, strict=True):
-            mine = rows[(rows["level"] == level) & (rows["group"] == group)]
-            _draw_people(panel, mine, colour=colour, start=start, offset=offset)
+            of_group = rows[(rows["level"] == level) & (rows["group"] == group)]
+            _draw_subjects(panel, of_group, colour=colour, start=start, offset=offset)
             means = contrasts[(contrasts["source"] == source) & (contrasts["level"] == level)
                               & (contrasts["group"] == group) & contrasts["estimate_percent"].notna()]
             means = means.assign(study_day=means["session"].map(days)).sort_values("study_day")
@@ -248,14 +253,14 @@ def cohort_trajectories(change: pd.DataFrame, contrasts: pd.DataFrame, *, source
     return figure
 
 
-def _draw_people(panel: Axes, rows: pd.DataFrame, *, colour: str, start: float, offset: float) -> None:
-    """A line a subject from 0 at the reference visit; a crowd of them paler, without points, and as pixels."""
-    own = rows.sort_values("study_day", kind="stable")
+def _draw_subjects(panel: Axes, rows: pd.DataFrame, *, colour: str, start: float, offset: float) -> None:
+    """One line per subject from 0 at the reference visit; a crowd of them paler, without points, and as pixels."""
+    selected = rows.sort_values("study_day", kind="stable")
     lines = [np.column_stack([[start, *(line["study_day"] + offset)], [0, *line["change_percent"]]])
-             for _, line in own.groupby("subject", sort=False)]
-    crowd = len(lines) > MOST_PEOPLE_WITH_POINTS
+             for _, line in selected.groupby("subject", sort=False)]
+    crowd = len(lines) > MAX_SUBJECTS_WITH_POINTS
     panel.add_collection(LineCollection(lines, colors=colour, linewidths=0.4 if crowd else 0.7, rasterized=crowd,
-                                        alpha=max(0.03, 0.3 * MOST_PEOPLE_WITH_POINTS / len(lines)) if crowd else 0.3))
+                                        alpha=max(0.03, 0.3 * MAX_SUBJECTS_WITH_POINTS / len(lines)) if crowd else 0.3))
     panel.autoscale_view()
     if not crowd:
         points = np.concatenate(lines) if lines else np.empty((0, 2))
@@ -269,18 +274,18 @@ def _draw_means(panel: Axes, x: pd.Series, means: pd.DataFrame, *, colour: str, 
 
 
 def _offsets(n: int, span: float) -> list[float]:
-    """Small shifts that keep the intervals of groups from lying on each other."""
+    """Small shifts that keep the intervals of groups from overlapping."""
     return [(i - (n - 1) / 2) * 0.035 * (span or 1.0) for i in range(n)]
 
 
 @styled
 def group_volumes(means: pd.DataFrame, *, source: str) -> Figure:
-    """Mean disc volume of each group over the study with its interval, a panel a level.
+    """Mean disc volume of each group over the study with its interval, one panel per level.
 
     Parameters
     ----------
     means : DataFrame, from `stats.summary.group_means`
-    source : whose masks
+    source : of the masks
     """
     rows = means[(means["source"] == source) & means["mean_mm3"].notna()]
     if rows.empty:
@@ -292,9 +297,9 @@ def group_volumes(means: pd.DataFrame, *, source: str) -> Figure:
     for panel, level in zip(panels, levels, strict=True):
         panel.set_title(level)
         for (group, (colour, marker)), offset in zip(styles.items(), offsets, strict=True):
-            own = rows[(rows["level"] == level) & (rows["group"] == group)].sort_values("study_day")
-            bars = np.vstack([own["mean_mm3"] - own["ci_low_mm3"], own["ci_high_mm3"] - own["mean_mm3"]])
-            panel.errorbar(own["study_day"] + offset, own["mean_mm3"], yerr=np.nan_to_num(bars), color=colour,
+            drawn = rows[(rows["level"] == level) & (rows["group"] == group)].sort_values("study_day")
+            bars = np.vstack([drawn["mean_mm3"] - drawn["ci_low_mm3"], drawn["ci_high_mm3"] - drawn["mean_mm3"]])
+            panel.errorbar(drawn["study_day"] + offset, drawn["mean_mm3"], yerr=np.nan_to_num(bars), color=colour,
                            marker=marker, capsize=2, elinewidth=1)
         day_ticks(panel, list(rows["study_day"]))
         panel.margins(x=0.12)

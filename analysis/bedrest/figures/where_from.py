@@ -26,7 +26,7 @@ def where_from(program: Mapping[str, Any], *, study: Mapping[str, Any], n_inputs
     devices : str
         Where the network ran.
     link : str
-        To provenance.json, as seen from the page.
+        To provenance.json, relative to the page.
     """
     rows = [*_program_rows(program, devices), ("settings", _settings(study)),
             ("inputs", f"{n_inputs} image and mask files")]

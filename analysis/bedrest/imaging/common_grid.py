@@ -1,7 +1,7 @@
-"""Brings what lies on different grids of one world onto one grid, where a study asks for it.
+"""Resamples images and masks of one visit onto one grid, where a study asks for it.
 
-Intensities linearly, smoothed first where the new grid is coarser; labels by nearest neighbour. What the result is,
-it says. Whether two images show the same person at one time is not for it to know.
+Intensities linearly, smoothed first where the new grid is coarser; labels by nearest neighbour. Notes report what was
+resampled. Knows nothing of subjects: whether two images belong together is for others to check.
 """
 
 from __future__ import annotations
@@ -11,18 +11,17 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from bedrest.findings import Finding, FindingCode
 from bedrest.imaging.crop import box_around
 from bedrest.imaging.resample import resample
 from bedrest.io.images.masks import require_inside
-from bedrest.io.images.nifti import require_shared, same_grid
-from bedrest.types import Grid, LabelMap, Scan, Volume
+from bedrest.io.images.nifti import require_shared
+from bedrest.types import Grid, LabelMap, Scan, Volume, same_grid
 from bedrest.vocabulary import Contrast
-
-ANOTHER_GRID = "the images lie on another grid than the mask"
 
 
 def scan_on_one_grid(contrasts: Mapping[Contrast, Volume], *, where: str, target: Grid | None = None) -> Scan:
-    """All contrasts on the grid of the first, or on another one; `notes` say which were resampled, and how.
+    """All contrasts on the grid of the first, or on `target`; `notes` of the scan say which were resampled, and how.
 
     Parameters
     ----------
@@ -41,50 +40,55 @@ def scan_on_one_grid(contrasts: Mapping[Contrast, Volume], *, where: str, target
     first = next(iter(contrasts))
     grid = target or contrasts[first].grid
     onto = "the mask" if target else str(first)
-    found: dict[Contrast, Volume] = {}
-    unseen: dict[Contrast, NDArray[np.bool_]] = {}
+    volumes: dict[Contrast, Volume] = {}
+    outside_fov: dict[Contrast, NDArray[np.bool_]] = {}
     notes = []
     for contrast, volume in contrasts.items():
         if same_grid(volume.grid, grid):
-            found[contrast] = Volume(volume.data, grid)
+            volumes[contrast] = Volume(volume.data, grid)
             continue
         outside = require_shared(grid, volume.grid, where=f"{where} {contrast}", onto=onto)
         data = resample(volume.data, volume.grid, grid, order=1)
         missing = float(outside.mean())
-        note = f"{contrast} resampled linearly onto the grid of {onto}"
         if missing:
             data = np.where(outside, np.float32(0), data)
-            unseen[contrast] = outside
-            note += f"; it does not show {100 * missing:.1f} % of that grid"
-        found[contrast] = Volume(data.astype(np.float32, copy=False), grid)
-        notes.append(note)
-    return Scan(found, unseen, tuple(notes))
+            outside_fov[contrast] = outside
+        code = FindingCode.CONTRAST_RESAMPLED_IN_PART if missing else FindingCode.CONTRAST_RESAMPLED
+        volumes[contrast] = Volume(data.astype(np.float32, copy=False), grid)
+        notes.append(Finding(code, {"contrast": contrast, "onto": onto, "missing_percent": 100 * missing}))
+    return Scan(volumes, outside_fov, tuple(notes))
 
 
-def contrasts_at(scan: Scan, mask: LabelMap) -> tuple[dict[Contrast, Volume], str]:
-    """The contrasts that signals may be taken from where a mask labels something, and why the others may not.
+def contrasts_at(scan: Scan, mask: LabelMap) -> tuple[dict[Contrast, Volume], list[Finding]]:
+    """The contrasts whose signal may be measured inside a mask, and why the others may not.
 
     Parameters
     ----------
     scan, mask : Scan, LabelMap
-        A resampled contrast that misses part of the box around all discs is left out: its zeros are no signal.
+        A resampled contrast that misses part of the box around all discs is left out: its zeros are not signal.
+
+    Returns
+    -------
+    contrasts : mapping of contrast to Volume, on the grid of the mask
+    findings : list of Finding
+        One for each contrast left out.
     """
     if not same_grid(scan.grid, mask.grid):
-        return {}, f"{ANOTHER_GRID}; resample = true under [images] takes signals all the same"
+        return {}, [Finding(FindingCode.IMAGES_ON_ANOTHER_GRID)]
     labelled = mask.data > 0
     box = box_around(labelled) if labelled.any() else (slice(0), slice(0), slice(0))
-    cut = [c for c, unseen in scan.unseen.items() if unseen[box].any()]
+    cut = [c for c, outside in scan.outside_fov.items() if outside[box].any()]
     return ({c: v for c, v in scan.contrasts.items() if c not in cut},
-            "; ".join(f"{c}: its image does not show all discs" for c in cut))
+            [Finding(FindingCode.CONTRAST_CUT_OFF, {"contrast": c}) for c in cut])
 
 
 def labels_on(mask: LabelMap, grid: Grid, *, where: str) -> LabelMap:
-    """A mask on another grid of the same world, by nearest neighbour; background where it does not reach.
+    """A mask on another grid of the same world, by nearest neighbour; background outside its field of view.
 
     Raises
     ------
     GeometryError
-        What it labels lies outside the grid.
+        Its labelled voxels lie outside the grid.
     """
     if same_grid(mask.grid, grid):
         return LabelMap(mask.data, grid)

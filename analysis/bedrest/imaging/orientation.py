@@ -1,4 +1,4 @@
-"""Turns arrays so that their axes run right, front, head, and back again. Never interpolates."""
+"""Reorders and flips array axes to right, front, head (RAS+), and back again. Never interpolates."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Reorientation:
 
     Attributes
     ----------
-    stored, turned : Grid
+    stored, ras : Grid
         The grid before and after; both describe the same voxels.
     """
 
     stored: Grid
-    turned: Grid
+    ras: Grid
     _to_ras: NDArray[np.float64]
 
     def apply(self, data: NDArray[Any]) -> NDArray[Any]:
@@ -39,8 +39,8 @@ class Reorientation:
         return result
 
 
-def turn_to_ras(grid: Grid) -> Reorientation:
-    """The turn that brings a grid's axes nearest to right, front, head."""
+def reorient_to_ras(grid: Grid) -> Reorientation:
+    """The reorientation that brings the axes of a grid nearest to right, front, head."""
     ornt = nib.orientations.io_orientation(grid.affine_ras_mm)
     affine = grid.affine_ras_mm @ nib.orientations.inv_ornt_aff(ornt, grid.shape)
     shape = [0, 0, 0]

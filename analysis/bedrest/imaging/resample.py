@@ -10,12 +10,12 @@ from scipy import ndimage
 
 from bedrest.types import Grid
 
-# Spacings closer than this are one spacing: interpolating would only blur.
+# Spacings that differ by a smaller share count as one: interpolating would only blur.
 SAME_SPACING = 0.02
 
 
 def grid_with_spacing(grid: Grid, spacing_mm: tuple[float, float, float]) -> Grid:
-    """The grid of the same axes and field of view at another spacing; axes already near it are left alone."""
+    """The grid with the same axes and field of view at another spacing; axes already near it keep theirs."""
     old = grid.spacing_mm
     new = np.where(np.abs(old / spacing_mm - 1) <= SAME_SPACING, old, spacing_mm)
     extent = old * grid.shape

@@ -1,4 +1,4 @@
-"""Are files what a record of checksums says, and are two result folders alike. Reads, compares, changes nothing."""
+"""Do files match recorded checksums, and do two result folders hold the same? Reads and compares, changes nothing."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from bedrest.schemas import REPORTS, SCAN_RECORDS
 
 # What two runs of one study may differ in: (file name, column).
 WALL_TIMES: Final = ((f"{SCAN_RECORDS.name}.csv", "seconds"),)
-_LEFT_OUT: Final = f"{REPORTS.name}.csv"  # about pages, which a second run does not make
+_LEFT_OUT: Final = f"{REPORTS.name}.csv"  # about pages, which a second run does not make again
 _RESULTS: Final = ("tables/*.csv", "figures/*.csv", "work/*/*.csv", "methods_and_results.md")
 
 
 class FileState(StrEnum):
-    """What became of one file."""
+    """A file against its record."""
 
     SAME = "same"
     CHANGED = "changed"
@@ -30,33 +30,33 @@ class FileState(StrEnum):
 
 @dataclass(frozen=True)
 class FileCheck:
-    """One file and what became of it; `path` as the record has it."""
+    """One file and its state; `path` as in the record."""
 
     path: str
-    verdict: FileState
+    state: FileState
 
 
 def check_files(listed: Mapping[str, str], base: Path, *, present: Iterable[str] = ()) -> list[FileCheck]:
-    """Hold files against their recorded checksums.
+    """Compare files with their recorded checksums.
 
     Parameters
     ----------
     listed : mapping of path to SHA-256, hexadecimal
-        Paths absolute or relative to `base`. An empty checksum: the file could not be read then.
+        Paths absolute or relative to `base`. An empty checksum: the file could not be read when it was recorded.
     base : Path
     present : iterable of str
-        Files that are there now, spelt as in `listed`; those that are not in it are told.
+        Files that exist now, spelt as in `listed`; those not in it are reported.
 
     Returns
     -------
     list of FileCheck, by path
     """
-    found = [FileCheck(path, _verdict(base / path, checksum)) for path, checksum in listed.items()]
-    found += [FileCheck(path, FileState.NOT_LISTED) for path in present if path not in listed]
-    return sorted(found, key=lambda c: c.path)
+    checks = [FileCheck(path, _state(base / path, checksum)) for path, checksum in listed.items()]
+    checks += [FileCheck(path, FileState.NOT_LISTED) for path in present if path not in listed]
+    return sorted(checks, key=lambda c: c.path)
 
 
-def _verdict(path: Path, checksum: str) -> FileState:
+def _state(path: Path, checksum: str) -> FileState:
     if not path.is_file():
         return FileState.MISSING
     try:
@@ -66,25 +66,24 @@ def _verdict(path: Path, checksum: str) -> FileState:
 
 
 def compare_results(first: Path, second: Path) -> list[FileCheck]:
-    """Hold the tables, slices, figures' data and sentences of two output folders against each other, byte by byte.
+    """Compare tables, slices, data of figures and sentences of two output folders, byte by byte.
 
     `WALL_TIMES` are left out of the comparison, and so is the table of pages.
 
     Parameters
     ----------
-    first, second : output folders; the first one's files are `missing` where the second lacks them, and the second's
-        `not listed` where the first does
+    first, second : output folders; files of the first alone are `missing`, files of the second alone `not listed`
 
     Returns
     -------
     list of FileCheck, by path
     """
     ours, theirs = _result_files(first), _result_files(second)
-    found = [FileCheck(name, FileState.MISSING if name not in theirs else
-                       FileState.SAME if _comparable(first / name) == _comparable(second / name) else FileState.CHANGED)
-             for name in ours]
-    found += [FileCheck(name, FileState.NOT_LISTED) for name in theirs if name not in ours]
-    return sorted(found, key=lambda c: c.path)
+    checks = [FileCheck(name, FileState.MISSING if name not in theirs else FileState.SAME
+                        if _comparable(first / name) == _comparable(second / name) else FileState.CHANGED)
+              for name in ours]
+    checks += [FileCheck(name, FileState.NOT_LISTED) for name in theirs if name not in ours]
+    return sorted(checks, key=lambda c: c.path)
 
 
 def _result_files(folder: Path) -> set[str]:

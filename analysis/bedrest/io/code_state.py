@@ -1,4 +1,4 @@
-"""Which state of this program is running: commit, and whether files differ from it."""
+"""Which version of the program is running: commit, and whether files differ from it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 def code_state() -> dict[str, object]:
     """Commit and whether the tree differs from it; empty where the package is not a checkout."""
     root = Path(__file__).parents[3]
-    if not (root / ".git").exists():  # installed: a repository around it is not ours
+    if not (root / ".git").exists():  # installed: a repository around it is another project's
         return {}
     try:
         commit = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True)

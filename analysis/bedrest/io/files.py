@@ -1,4 +1,4 @@
-"""Writing files so that a killed run never leaves half of one."""
+"""Writes files whole or not at all, so that a killed run never leaves half of one; checksums of files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 
 from bedrest.errors import OutputError
 
-_IN_WORDS = {
+_MESSAGES = {
     errno.ENOSPC: ("free space on the disk", "a full disk", "Free some space; what was already computed is kept."),
     errno.EDQUOT: ("room in the disk quota", "a used-up quota", "Free some space; what was already computed is kept."),
     errno.EACCES: ("a folder that may be written", "no permission", "Choose another output folder or ask for access."),
@@ -28,12 +28,12 @@ _IN_WORDS = {
     errno.EEXIST: ("a folder", "a file of that name", "Move the file away or choose another output folder."),
 }
 _TEMPORARY = re.compile(r"(\.in-)?\.tmp-\d+-.")
-_noting: list[set[Path]] = []
+_recorders: list[set[Path]] = []
 
 
 def output_error(error: OSError, path: Path) -> OutputError:
-    """The error a person reads when `path` cannot be written."""
-    expected, found, remedy = _IN_WORDS.get(
+    """The error to report when `path` cannot be written."""
+    expected, found, remedy = _MESSAGES.get(
         error.errno or 0, ("a file that can be written", error.strerror or str(error), "Check the output folder.")
     )
     return OutputError(expected, found, str(path), remedy)
@@ -42,7 +42,7 @@ def output_error(error: OSError, path: Path) -> OutputError:
 def no_plain_file(path: Path) -> str:
     """Why nothing can be read from a path, in words; empty where a plain file lies there.
 
-    AnalysisOptions before a file is opened: a pipe would wait for ever and a device never end.
+    Called before a file is opened: a pipe would block for ever and a device never end.
     """
     try:
         mode = path.stat().st_mode
@@ -78,7 +78,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(path)
-        _note(path)
+        _record(path)
     except OSError as error:
         raise output_error(error, path) from error
     finally:
@@ -89,26 +89,26 @@ def atomic_path(path: Path) -> Iterator[Path]:
 @contextmanager
 def files_written() -> Iterator[set[Path]]:
     """Every file that this process writes, in any thread, while the block lasts."""
-    found: set[Path] = set()
-    _noting.append(found)
+    written: set[Path] = set()
+    _recorders.append(written)
     try:
-        yield found
+        yield written
     finally:
-        _noting[:] = [other for other in _noting if other is not found]
+        _recorders[:] = [other for other in _recorders if other is not written]
 
 
-def _note(path: Path) -> None:
-    for found in _noting:
-        found.add(path)
+def _record(path: Path) -> None:
+    for written in _recorders:
+        written.add(path)
 
 
 def remove_leftovers(folder: Path, *, spare: Path) -> list[Path]:
-    """Remove what a killed process left under its temporary name anywhere below `folder`, but not below `spare`."""
-    found = [p for p in folder.rglob("*.*") if _TEMPORARY.match(p.name) and not p.is_relative_to(spare)]
-    for path in found:
+    """Remove temporary files of killed processes anywhere below `folder`, but not below `spare`."""
+    leftovers = [p for p in folder.rglob("*.*") if _TEMPORARY.match(p.name) and not p.is_relative_to(spare)]
+    for path in leftovers:
         with suppress(OSError):
             path.unlink()
-    return found
+    return leftovers
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -118,15 +118,15 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text whole or not at all; what is no text (a file name of stray bytes) is spelt out."""
+    """Write a UTF-8 text whole or not at all; bytes that are no text (in a file name) are escaped."""
     write_bytes(path, _encoded(text))
 
 
 def write_if_changed(path: Path, content: str | bytes) -> bool:
-    """Write only what is new, so that nothing that depends on the file looks stale; True when written."""
+    """Write unless the file already holds this content, so that its dependants stay valid; True when written."""
     new = _encoded(content) if isinstance(content, str) else content
     if path.is_file() and path.read_bytes() == new:
-        _note(path)
+        _record(path)
         return False
     write_bytes(path, new)
     return True
@@ -144,16 +144,16 @@ def sha256_of(path: Path) -> str:
 
 
 class Checksums:
-    """Checksums of files, reckoned anew only where the system says that a file may be another.
+    """Checksums of files, computed again only where a file may have changed.
 
-    A file whose inode, size and times are what they were holds what it held: the time of the last change of status
-    (ctime) cannot be set by a program, so neither an older file moved into place nor one with its old time put back
-    goes unseen. A file changed within the last two seconds is not remembered: the next change might not show.
+    A file with the same inode, size and times has the same content: the time of the last change of status (ctime)
+    cannot be set by a program, so neither an older file moved into place nor one with its old time restored goes
+    unnoticed. A file changed within the last two seconds is not remembered: the next change might not show.
 
     Parameters
     ----------
     memory : Path
-        Where checksums are kept from one run to the next.
+        File that keeps checksums from one run to the next.
     """
 
     def __init__(self, memory: Path) -> None:
@@ -168,23 +168,23 @@ class Checksums:
         key = str(path.absolute())
         try:
             state = _state(path)
-            found = self._known.get(key)
-            if not (isinstance(found, list) and len(found) == 2 and found[0] == state):
+            entry = self._known.get(key)
+            if not (isinstance(entry, list) and len(entry) == 2 and entry[0] == state):
                 began = time.time_ns()
-                found = [state, sha256_of(path)]
+                entry = [state, sha256_of(path)]
                 if began - state[-1] < 2_000_000_000 or _state(path) != state:
-                    return str(found[1])
-            self._known[key] = found
-            return str(found[1])
+                    return str(entry[1])
+            self._known[key] = entry
+            return str(entry[1])
         except OSError:
             return ""
 
     def save(self) -> None:
-        """Keep what is known of files that are still there."""
-        kept = {key: found for key, found in sorted(self._known.items()) if Path(key).is_file()}
+        """Store the checksums of files that still exist."""
+        kept = {key: entry for key, entry in sorted(self._known.items()) if Path(key).is_file()}
         write_if_changed(self._memory, json.dumps(kept, indent=0) + "\n")
 
 
 def _state(path: Path) -> list[int]:
-    found = path.stat()
-    return [found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+    stat_of = path.stat()
+    return [stat_of.st_dev, stat_of.st_ino, stat_of.st_size, stat_of.st_mtime_ns, stat_of.st_ctime_ns]

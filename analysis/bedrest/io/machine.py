@@ -1,4 +1,4 @@
-"""On which machine this runs: processor, cores, graphics cards with their drivers. Knows nothing of studies."""
+"""The machine this runs on: processor, cores, graphics cards with their drivers. Knows nothing of studies."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import platform
 import subprocess
 from pathlib import Path
 
-_ASK_CARDS = ("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
+_LIST_CARDS = ("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
 
 
 def cpu_model() -> str:
-    """The processor as the system calls it."""
+    """Model name of the processor."""
     info = Path("/proc/cpuinfo")
     names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines()
              if line.startswith("model name")] if info.is_file() else []
@@ -19,15 +19,15 @@ def cpu_model() -> str:
 
 
 def machine_state() -> dict[str, object]:
-    """Platform, Python, processor, cores, and each NVIDIA card with its driver; no cards where none answer."""
+    """Platform, Python, processor, cores, and each card with its driver as nvidia-smi reports them."""
     return {"platform": platform.platform(), "python": platform.python_version(), "cpu": cpu_model(),
             "cores": os.cpu_count(), "cards": _cards()}
 
 
 def _cards() -> list[dict[str, str]]:
     try:
-        told = subprocess.run(_ASK_CARDS, capture_output=True, text=True, timeout=20)
+        listing = subprocess.run(_LIST_CARDS, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return []
-    rows = [line.rsplit(", ", 1) for line in told.stdout.splitlines() if ", " in line]
-    return [{"name": name, "driver": driver} for name, driver in rows] if told.returncode == 0 else []
+    rows = [line.rsplit(", ", 1) for line in listing.stdout.splitlines() if ", " in line]
+    return [{"name": name, "driver": driver} for name, driver in rows] if listing.returncode == 0 else []

@@ -11,7 +11,7 @@ import re
 import secrets
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote
@@ -19,8 +19,11 @@ from urllib.parse import unquote
 import pandas as pd
 
 from bedrest.errors import Problem
+from bedrest.findings import Finding, encode
+from bedrest.io.tables.finding_cells import findings_of
 from bedrest.io.tables.typed_csv import read_table, write_table
-from bedrest.schemas import INPUT_PROBLEMS, PSEUDONYMS, SUBJECTS, Table
+from bedrest.schemas import FAILURES, INPUT_PROBLEMS, PSEUDONYMS, SUBJECTS, Table
+from bedrest.vocabulary import Stage
 
 HIDDEN_FILE, HIDDEN_REASON = "(a file of the study)", "a problem with the input; the study's own pages tell which"
 # What tells a person beside the name: columns of one's own, clock times, checksums of images.
@@ -103,6 +106,11 @@ class Pseudonyms:
         """Words with pseudonyms in place of names and without paths."""
         return self._name.sub(lambda m: self.names[m[0]], self._paths.sub(HIDDEN_FILE, text))
 
+    def _hidden(self, finding: Finding) -> Finding:
+        """A finding with pseudonyms in place of names and without paths."""
+        values = {name: self.words(v) if isinstance(v, str) else v for name, v in finding.values.items()}
+        return replace(finding, values=values, subject=self.names.get(finding.subject, finding.subject))
+
     def table(self, frame: pd.DataFrame, table: Table) -> pd.DataFrame:
         """Rows of a table, in the order of their pseudonyms; what describes a single person is left out.
 
@@ -113,12 +121,13 @@ class Pseudonyms:
             out = out.drop(columns=[c for c in _DROPPED if c in out])
         if "sha256" in out:
             out["sha256"] = ""
-        if table is INPUT_PROBLEMS:
-            out["reason"] = HIDDEN_REASON
-        elif "stage" in out and "reason" in out:
-            out["reason"] = out["reason"].where(out["stage"] != "input", HIDDEN_REASON)
+        if table is INPUT_PROBLEMS or table is FAILURES:
+            quotes = out["stage"] == Stage.INPUT if "stage" in out else pd.Series(True, index=out.index)
+            out["reason"], out["findings"] = out["reason"].mask(quotes, HIDDEN_REASON), out["findings"].mask(quotes, "")
+        if "findings" in out:
+            out["findings"] = [encode(self._hidden(f) for f in findings) for findings in findings_of(out)]
         for column in out.columns:
-            if column != "subject" and not pd.api.types.is_numeric_dtype(out[column]):
+            if column not in ("subject", "findings") and not pd.api.types.is_numeric_dtype(out[column]):
                 told = {v: self.words(v) if isinstance(v, str) else v for v in out[column].unique()}
                 out[column] = out[column].map(told)
         if "subject" in out:

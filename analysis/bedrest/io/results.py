@@ -1,4 +1,4 @@
-"""Where everything of a study's output lies. Notebooks and stages find results through this and nothing else."""
+"""The layout of a study's output folder. Notebooks and stages locate results through it and nothing else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bedrest.io.tables.typed_csv import read_table, read_tables
 from bedrest.schemas import TABLES, Table
 from bedrest.settings import load_study
 
-# What `bedrest verify` answers for. Slices of the tables and measured masks lie in work/<subject>.
+# What `bedrest verify` checks. Slices of the tables and measured masks lie in work/<subject>.
 _OUTPUTS = ("*.html", "*.ipynb", "*.md", "manifest/*", "tables/*", "masks/*", "figures/*", "subjects/*", "own/*",
             "work/*/*.csv", "work/*/*.nii.gz", "work/*/*.tsv")
 _NOT_OUTPUTS = (("work", "pages"), ("work", "settings"))
@@ -51,11 +51,11 @@ class StudyResults:
 
     @property
     def label_files(self) -> Path:
-        """Stem of the colour tables for ITK-SNAP and 3D Slicer, which hold for every mask of the study."""
+        """Stem of the colour tables for ITK-SNAP and 3D Slicer, valid for every mask of the study."""
         return self.output_dir / "masks" / "labels"
 
     def measured_mask(self, subject: str, session: str) -> Path:
-        """The mask as it was measured; there only where a person corrected it or its names."""
+        """The mask as it was measured; exists only where it or its names were corrected."""
         return self.subject_dir(subject) / f"{session}_measured.nii.gz"
 
     def thumbnails(self, subject: str) -> Path:
@@ -74,7 +74,7 @@ class StudyResults:
         return self.output_dir / f"{name}.html"
 
     def page_record(self, name: str) -> Path:
-        """What became of a page: one row of `schemas.REPORTS`."""
+        """The outcome of a page: one row of `schemas.REPORTS`."""
         return self.output_dir / "work" / "pages" / f"{name}.csv"
 
     def subject_html(self, subject: str) -> Path:
@@ -112,7 +112,7 @@ class StudyResults:
         return self.output_dir / "work" / "runs.json"
 
     def output_files(self) -> list[str]:
-        """Every file of the results that is there now, relative to the output folder; see `_OUTPUTS`."""
+        """Every file of the results that exists now, relative to the output folder; see `_OUTPUTS`."""
         files = {f for pattern in _OUTPUTS for f in self.output_dir.glob(pattern)}
         names = (f.relative_to(self.output_dir) for f in files
                  if f.is_file() and not f.name.startswith(".") and f != self.provenance_json)
@@ -135,13 +135,20 @@ class StudyResults:
             raise OutputError("a JSON file that `bedrest run` wrote", str(error), str(path), "Run `bedrest run`.") \
                 from error
 
-    def read(self, table: Table, *, subject: str = "") -> pd.DataFrame:
-        """A cohort table; where a subject is named, that subject's rows, and no others are checked."""
-        return read_table(self.table(table), table, subject=subject)
+    def read(self, table: Table, *, subject: str = "", measure: str = "") -> pd.DataFrame:
+        """A cohort table.
 
-    def read_subject(self, subject: str, table: Table) -> pd.DataFrame:
-        """One subject's slice of a table."""
-        return read_table(self.subject_table(subject, table), table)
+        Parameters
+        ----------
+        table : Table
+        subject : this one's rows alone; no others are checked
+        measure : of a table that has rows of several measures, this one's alone
+        """
+        return _of_measure(read_table(self.table(table), table, subject=subject), measure)
+
+    def read_subject(self, subject: str, table: Table, *, measure: str = "") -> pd.DataFrame:
+        """One subject's slice of a table; `measure` as in `read`."""
+        return _of_measure(read_table(self.subject_table(subject, table), table), measure)
 
     def read_subjects(self, subjects: Iterable[str], table: Table) -> pd.DataFrame:
         """The slices of many subjects as one table."""
@@ -168,15 +175,19 @@ class StudyResults:
         return self.read(known[name])
 
 
+def _of_measure(frame: pd.DataFrame, measure: str) -> pd.DataFrame:
+    return frame[frame["measure"] == measure] if measure and "measure" in frame.columns else frame
+
+
 def open_study(study_toml: str | Path, output_dir: str | Path = "") -> StudyResults:
-    """The stored results of a study, for a notebook of one's own: ``open_study("study.toml").named("measures")``.
+    """The stored results of a study, for your own notebook: ``open_study("study.toml").named("measures")``.
 
     Parameters
     ----------
     study_toml : path of the study.toml
     output_dir : path, optional
-        Where the results lie, if they are not where study.toml says: the default folder, reports/<name>, is looked for
-        in the folder that Python was started in.
+        The folder of the results, if study.toml does not name it: the default, reports/<name>, is relative to the
+        working folder.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Where files lie that ship with the program but beside its source root: sources of the pages, the workflow's files."""
+"""Paths of files that ship with the program outside its source root: sources of the pages, files of the workflow."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import bedrest
 
-PACKAGE = Path(bedrest.__file__).parent
+_PACKAGE = Path(bedrest.__file__).parent
 
 
 def shipped(name: str) -> Path:
@@ -16,5 +16,5 @@ def shipped(name: str) -> Path:
     ----------
     name : relative to the root of the repository
     """
-    packed = PACKAGE / name
-    return packed if packed.exists() else PACKAGE.parents[1] / name
+    packed = _PACKAGE / name
+    return packed if packed.exists() else _PACKAGE.parents[1] / name

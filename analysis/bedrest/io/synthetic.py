@@ -1,4 +1,4 @@
-"""Whether a study says of itself that nobody was scanned: then its results are called synthetic wherever they stand."""
+"""Is a study synthetic by its own description? Then its results are marked as synthetic everywhere."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _WORD = "synthetic"
 
 
 def says_synthetic(study: Study) -> bool:
-    """The word stands in the study's description or name, or in the name of its BIDS dataset."""
+    """Whether the word "synthetic" is part of the study's name or description, or of the name of its BIDS dataset."""
     words = [study.name, study.description]
     described = study.images.root / "dataset_description.json"
     if described.is_file():
-        with suppress(OSError, ValueError, KeyError, TypeError):  # damaged: then no dataset of ours
+        with suppress(OSError, ValueError, KeyError, TypeError):  # damaged: not written by this toolkit
             words.append(str(json.loads(described.read_text())["Name"]))
     return any(_WORD in w.lower() for w in words)

@@ -1,9 +1,9 @@
 """How far a measured volume may be from the truth, and from itself when the disc is scanned again.
 
-Both were found on synthetic scans (`pipelines.benchmarks.change.errors`), for one network, one set of contrasts and one
-way of measuring. The variance of the relative error has two parts: what every disc has (`floor`), and what a disc whose
-boundary the network is unsure of has more (`slope`). Real scans have faults that synthetic ones lack: where a study
-has repeated scans of its own, those speak first.
+Both are fitted on synthetic scans (`pipelines.benchmarks.change.errors`), for one network, each set of contrasts and
+each way of measuring. The variance of the relative error has two parts: one that every disc has (`floor`), and one that
+grows with the uncertainty of the network about the disc's boundary (`slope`). Real scans have faults that synthetic
+ones lack: where a study has repeated scans of its own, those take precedence. Knows nothing of tables.
 """
 
 from __future__ import annotations
@@ -20,38 +20,38 @@ from bedrest.vocabulary import VolumeMethod
 
 @dataclass(frozen=True)
 class ErrorPart:
-    """Variance of a relative error: floor^2 + (slope x softness)^2.
+    """Variance of a relative error: floor^2 + (slope x boundary uncertainty)^2.
 
     Attributes
     ----------
     floor : float
         SD of the error that every disc has, relative.
     slope : float
-        What a share of undecided volume adds.
+        Added SD per unit of boundary uncertainty.
     """
 
     floor: float
     slope: float = 0.0
 
-    def sd(self, softness: float = 0.0) -> float:
-        """Relative standard error of a disc of which this share of the volume is undecided."""
-        return math.hypot(self.floor, self.slope * softness)
+    def sd(self, boundary_uncertainty: float = 0.0) -> float:
+        """Relative standard error of a disc with this boundary uncertainty, 0 to 1."""
+        return math.hypot(self.floor, self.slope * boundary_uncertainty)
 
 
 @dataclass(frozen=True)
 class Errors:
-    """What one way of measuring gets wrong.
+    """Errors of one way of measuring.
 
     Attributes
     ----------
     truth : ErrorPart
-        Measured against true volume. Most of it stays with a disc and so leaves its change alone.
+        Of a volume against the true one. Most of it stays with a disc and cancels in its change.
     repeat : ErrorPart
-        One measurement against another of the same disc, lain down anew: what change is judged by.
+        Of a repeated measurement of the same disc after repositioning: what change is judged by.
     discs : int
-        Discs it was found on.
+        Number of discs it was fitted on.
     bias : mapping of level to float
-        Mean relative error, which joint volumes are freed from; single ones are calibrated with the network.
+        Mean relative error, by which joint volumes are corrected; single ones are calibrated with the network.
     """
 
     truth: ErrorPart
@@ -62,35 +62,35 @@ class Errors:
 
 @dataclass(frozen=True)
 class ErrorModel:
-    """What was found for one network.
+    """Errors of one network, by contrasts and way of measuring.
 
     Attributes
     ----------
     weights_sha256 : str
-        Of the file it was found for.
-    found : mapping of contrasts (`weights.key_of`) to VolumeMethod to Errors
+        Checksum of the weights file it was fitted for.
+    errors : mapping of contrasts (`weights.key_of`) to VolumeMethod to Errors
     """
 
     weights_sha256: str
-    found: Mapping[str, Mapping[str, Errors]]
+    errors: Mapping[str, Mapping[str, Errors]]
 
     def given(self, contrasts: str, method: str) -> Errors | None:
-        """Errors of this way of measuring from these contrasts; None where nobody looked.
+        """Errors of this way of measuring from these contrasts; None where it was never fitted.
 
-        A set of contrasts that was not tried takes the worst of those that were: no set does worse than its worst
+        A set of contrasts that was not fitted takes the worst of those that were: no set does worse than its worst
         member alone.
         """
         if method not in (VolumeMethod.JOINT, VolumeMethod.SINGLE):
             return None
-        if contrasts in self.found:
-            return self.found[contrasts].get(method)
-        tried = [by_method[method] for by_method in self.found.values() if method in by_method]
+        if contrasts in self.errors:
+            return self.errors[contrasts].get(method)
+        tried = [by_method[method] for by_method in self.errors.values() if method in by_method]
         worst = max(tried, key=lambda e: e.repeat.sd(), default=None)
         return replace(worst, bias={}) if worst else None
 
 
 def errors_path(weights: Path) -> Path:
-    """Where the errors of a weights file are kept: beside it."""
+    """The file with the error model of a weights file, beside it."""
     return weights.with_suffix(".errors.json")
 
 
@@ -107,13 +107,13 @@ def load_errors(weights: Path, *, sha256: str) -> ErrorModel | None:
         return None
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        found = {contrasts: {method: Errors(ErrorPart(**e["truth"]), ErrorPart(**e["repeat"]), int(e["discs"]),
+        errors = {contrasts: {method: Errors(ErrorPart(**e["truth"]), ErrorPart(**e["repeat"]), int(e["discs"]),
                                             dict(e["bias"]))
-                             for method, e in by_method.items()} for contrasts, by_method in stored["found"].items()}
-        return ErrorModel(stored["weights_sha256"], found) if stored["weights_sha256"] == sha256 else None
+                             for method, e in by_method.items()} for contrasts, by_method in stored["errors"].items()}
+        return ErrorModel(stored["weights_sha256"], errors) if stored["weights_sha256"] == sha256 else None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WeightsError("errors of a network as `bedrest fit-errors` writes them", str(error), str(path),
-                           "Make them anew with `bedrest fit-errors`.") from error
+        raise WeightsError("errors of a network as `make fit-errors` writes them", str(error), str(path),
+                           "Make them anew with `make fit-errors`.") from error
 
 
 def errors_text(model: ErrorModel) -> str:

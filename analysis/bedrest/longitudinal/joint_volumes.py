@@ -1,9 +1,10 @@
-"""All visits of a subject measured as one problem: each disc looked at in one common place, from every visit.
+"""Volumes of one disc at all visits of a subject, measured jointly in one common place.
 
 Each visit's image around a disc is moved rigidly to the mean of the visits' poses of that disc (`poses`), so that the
-disc lies on the grid in the same way at every visit. The network then looks several times, each look on another part
-of its grid, and the probabilities are summed over one region for all visits. What the network gets wrong about this
-disc at this place on the grid is then the same at every visit and leaves the change alone.
+disc lies on the grid in the same way at every visit. The network then segments it several times, each time with the
+grid shifted, and the probabilities are summed over one region for all visits. What the network gets wrong about this
+disc at this place on the grid is then the same at every visit and cancels in the change. Knows nothing of tables and
+files.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from scipy.spatial.transform import Rotation
 from skimage.segmentation import expand_labels
 
 from bedrest.anatomy.structures import Structure
-from bedrest.imaging.orientation import turn_to_ras
+from bedrest.imaging.orientation import reorient_to_ras
 from bedrest.imaging.resample import grid_with_spacing
 from bedrest.longitudinal.error_model import ErrorModel
-from bedrest.longitudinal.poses import Pose, mean_pose, pose_of, rigid, turn_deg
+from bedrest.longitudinal.poses import Pose, mean_pose, pose_of, rigid, rotation_deg
 from bedrest.measure.volumes import REACH_MM
 from bedrest.segmentation.forward import forward
 from bedrest.segmentation.network import WORKING_SPACING_MM
@@ -31,15 +32,16 @@ from bedrest.types import Affine, Grid, LabelMap, Scan, Volume
 from bedrest.vocabulary import LEVEL_OF_LABEL, Contrast, VolumeMethod
 
 BOX = (36, 64, 64)  # voxels around a disc: 72 x 80 x 80 mm, what the network needs to see of its neighbours
-# Voxels by which the looks are shifted: fractions move the grid, whole voxels the network's strides. Half are mirrored.
-LOOKS: tuple[tuple[tuple[float, float, float], bool], ...] = (
+GridShift = tuple[tuple[float, float, float], bool]
+# Shift in voxels, and whether mirrored: fractions move the grid, whole voxels the network's strides.
+GRID_SHIFTS: tuple[GridShift, ...] = (
     ((0.0, 0.0, 0.0), False), ((1.5, 4.5, 8.25), True), ((-0.75, -3.75, 4.5), False), ((-1.25, 8.25, -4.25), True))
-SPLINE = 10
+SPLINE = 10  # voxels beyond which a cubic spline no longer depends on a value
 
 
 @dataclass(frozen=True, eq=False)
-class SeenVisit:
-    """What one visit brings.
+class PreparedVisit:
+    """What the joint measurement keeps of one visit.
 
     Attributes
     ----------
@@ -63,42 +65,43 @@ class JointVolume:
     ----------
     label : int
     session : str
-    contrasts : those that every visit has; no others were looked at
-    looks_mm3 : volume from each look
-    softness : share of the volume that is undecided, sum of p (1 - p) over sum of p; mean over the looks
-    turn_deg : how far the visit was turned towards the mean
+    contrasts : those that every visit has; no others were used
+    shift_volumes_mm3 : volume from each grid shift
+    boundary_uncertainty : undecided share of the volume, sum of p (1 - p) over sum of p; mean over the grid shifts
+    rotation_deg : angle by which the visit was rotated to the mean pose
     """
 
     label: int
     session: str
     contrasts: frozenset[Contrast]
-    looks_mm3: tuple[float, ...]
-    softness: float
-    turn_deg: float
+    shift_volumes_mm3: tuple[float, ...]
+    boundary_uncertainty: float
+    rotation_deg: float
 
     @property
     def volume_mm3(self) -> float:
-        """Mean over the looks."""
-        return float(np.mean(self.looks_mm3))
+        """Mean over the grid shifts."""
+        return float(np.mean(self.shift_volumes_mm3))
 
     @property
-    def looks_sd_mm3(self) -> float:
-        """SD over the looks."""
-        return float(np.std(self.looks_mm3, ddof=1))
+    def grid_shifts_sd_mm3(self) -> float:
+        """SD over the grid shifts."""
+        return float(np.std(self.shift_volumes_mm3, ddof=1))
 
 
-def see(scan: Scan, poses: Mapping[int, Pose]) -> SeenVisit:
-    """Keep of one visit what the joint measurement needs.
+def prepare_visit(scan: Scan, poses: Mapping[int, Pose]) -> PreparedVisit:
+    """What the joint measurement needs of one visit: its image on the working grid and the poses of its discs.
 
     Parameters
     ----------
     scan : its contrasts
     poses : label to Pose, from `poses_of`
     """
-    turn = turn_to_ras(scan.grid)
-    working = grid_with_spacing(turn.turned, WORKING_SPACING_MM)
-    image = network_input({c: turn.apply(v.data) for c, v in scan.contrasts.items()}, turn.turned, working)
-    return SeenVisit(image, working, frozenset(scan.contrasts), dict(poses))
+    reorientation = reorient_to_ras(scan.grid)
+    working = grid_with_spacing(reorientation.ras, WORKING_SPACING_MM)
+    contrasts = {c: reorientation.apply(v.data) for c, v in scan.contrasts.items()}
+    image = network_input(contrasts, reorientation.ras, working)
+    return PreparedVisit(image, working, frozenset(scan.contrasts), dict(poses))
 
 
 def poses_of(discs: LabelMap, probability: Volume) -> dict[int, Pose]:
@@ -121,42 +124,47 @@ def _pose(discs: LabelMap, probability: Volume, label: int, box: tuple[slice, sl
     return pose_of(share, affine)
 
 
-def joint_volumes(trained: TrainedNetwork, visits: Mapping[str, SeenVisit], label: int, *, device: str,
+def joint_volumes(trained: TrainedNetwork, visits: Mapping[str, PreparedVisit], label: int, *, device: str,
                   errors: ErrorModel | None = None,
-                  looks: Sequence[tuple[tuple[float, float, float], bool]] = LOOKS) -> list[JointVolume]:
-    """Volumes of one disc at every visit that has it, all measured alike; none where the visits share no contrast.
+                  grid_shifts: Sequence[GridShift] = GRID_SHIFTS) -> list[JointVolume]:
+    """Volumes of one disc at every visit that has it; none where the visits share no contrast.
 
     Parameters
     ----------
-    visits : session to SeenVisit
+    visits : session to PreparedVisit
     label : the disc
-    errors : of these weights: volumes are freed from the bias that was found for the level
-    looks : shift in voxels, and whether mirrored
+    errors : error model of these weights; volumes are corrected for the bias of the level
+    grid_shifts : shift in voxels, and whether mirrored
+
+    Returns
+    -------
+    list of JointVolume
+        One per visit, in the order of `visits`.
     """
-    mine = {s: v for s, v in visits.items() if label in v.poses}
-    common = frozenset.intersection(*(v.contrasts for v in mine.values())) if mine else frozenset()
+    having = {s: v for s, v in visits.items() if label in v.poses}
+    common = frozenset.intersection(*(v.contrasts for v in having.values())) if having else frozenset()
     if not common:
         return []
-    middle = mean_pose([v.poses[label] for v in mine.values()])
+    middle = mean_pose([v.poses[label] for v in having.values()])
     level = LEVEL_OF_LABEL[label]
     shift_by_level = trained.calibration.given(common).by_level.get(level, 0.0)
     known = errors.given(key_of(common), VolumeMethod.JOINT) if errors else None
     unbiased = 1 / (1 + known.bias.get(level, 0.0)) if known else 1.0
-    motions = {s: rigid(middle, v.poses[label]) for s, v in mine.items()}
-    directions = _mean_directions([v.grid for v in mine.values()])
-    volumes: dict[str, list[float]] = {s: [] for s in mine}
-    softness: dict[str, list[float]] = {s: [] for s in mine}
-    for shift, mirrored in looks:
+    motions = {s: rigid(middle, v.poses[label]) for s, v in having.items()}
+    directions = _mean_directions([v.grid for v in having.values()])
+    volumes: dict[str, list[float]] = {s: [] for s in having}
+    boundary_uncertainty: dict[str, list[float]] = {s: [] for s in having}
+    for shift, mirrored in grid_shifts:
         grid = _box_grid(middle, directions, shift)
-        seen = {s: _look(trained, v, motions[s], grid, common, mirrored=mirrored, device=device)
-                for s, v in mine.items()}
-        region = _region(np.mean(list(seen.values()), axis=0), grid, middle.centre_mm)
-        for session, probability in seen.items():
-            own = shifted(probability[region].astype(np.float64), shift_by_level)
-            total = float(own.sum())
+        probabilities = {s: _disc_probability(trained, v, motions[s], grid, common, mirrored=mirrored, device=device)
+                         for s, v in having.items()}
+        region = _region(np.mean(list(probabilities.values()), axis=0), grid, middle.centre_mm)
+        for session, probability in probabilities.items():
+            inside = shifted(probability[region].astype(np.float64), shift_by_level)
+            total = float(inside.sum())
             volumes[session].append(unbiased * total * grid.voxel_volume_mm3)
-            softness[session].append(float((own * (1 - own)).sum()) / total if total else np.nan)
-    return [JointVolume(label, s, common, tuple(v), float(np.mean(softness[s])), turn_deg(motions[s]))
+            boundary_uncertainty[session].append(float((inside * (1 - inside)).sum()) / total if total else np.nan)
+    return [JointVolume(label, s, common, tuple(v), float(np.mean(boundary_uncertainty[s])), rotation_deg(motions[s]))
             for s, v in volumes.items()]
 
 
@@ -174,9 +182,9 @@ def _box_grid(middle: Pose, directions: NDArray[np.float64], shift: tuple[float,
     return Grid(BOX, affine)
 
 
-def _look(trained: TrainedNetwork, visit: SeenVisit, motion: Affine, grid: Grid, contrasts: frozenset[Contrast], *,
-          mirrored: bool, device: str) -> NDArray[np.float32]:
-    """Probability of disc in `grid`, where the visit's disc has been moved to the middle."""
+def _disc_probability(trained: TrainedNetwork, visit: PreparedVisit, motion: Affine, grid: Grid,
+                      contrasts: frozenset[Contrast], *, mirrored: bool, device: str) -> NDArray[np.float32]:
+    """Probability of disc in `grid`, to the middle of which the visit's disc has been moved."""
     to_visit = np.linalg.inv(visit.grid.affine_ras_mm) @ motion @ grid.affine_ras_mm
     part = _part(to_visit, visit.grid.shape)
     offset = to_visit[:3, 3] - [s.start for s in part]
@@ -187,14 +195,14 @@ def _look(trained: TrainedNetwork, visit: SeenVisit, motion: Affine, grid: Grid,
                 visit.image[channel][part], to_visit[:3, :3], offset, grid.shape, order=3, mode="nearest"), 0)
     if mirrored:
         image = np.ascontiguousarray(image[:, ::-1])
-    scores = forward(trained.network, image, device)
-    disc = calibrated(scores.data, trained.calibration.given(contrasts))[Structure.DISC]
+    logits = forward(trained.network, image, device)
+    disc = calibrated(logits.data, trained.calibration.given(contrasts))[Structure.DISC]
     result: NDArray[np.float32] = disc[::-1] if mirrored else disc
     return result
 
 
 def _part(to_visit: Affine, shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """What of a visit's grid interpolation can reach: a spline forgets what lies farther than SPLINE voxels away."""
+    """The part of a visit's grid that interpolation depends on."""
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in BOX], indexing="ij")).reshape(3, -1)
     reached = to_visit[:3, :3] @ corners + to_visit[:3, 3:]
     first = np.clip(np.floor(reached.min(axis=1)) - SPLINE, 0, np.maximum(np.array(shape) - 2, 0)).astype(int)

@@ -1,9 +1,9 @@
-"""Names of discs at one visit held against those at the subject's other visits.
+"""Are the discs of a subject named alike at every visit?
 
-Each visit is named by itself, from the sacrum up. A person's spine has one shape: distances and angles between discs
-differ from level to level and stay from visit to visit. So two visits that name alike lie on each other after one rigid
+Each visit is named by itself, from the sacrum up. A subject's spine keeps its shape: distances and angles between discs
+differ from level to level and stay from visit to visit. So two visits with the same names coincide after one rigid
 motion, and visits named one level apart do not. Where they do not, and another naming fits clearly better, the visit
-that was less sure takes the names of the surer one, and says so. Knows nothing of images.
+named with less confidence takes the names of the others, and says so. Knows nothing of images.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from bedrest.findings import Finding, FindingCode
 from bedrest.longitudinal.poses import Pose
 from bedrest.vocabulary import EXCLUDE, LEVEL_OF_LABEL
 
 ARM_MM = 25.0  # a disc's direction counts as a point this far along its normal
-# How far apart the same disc may be at two visits: after the best rigid motion, and in size. Swelling moves neighbours
+# Usual differences of one disc between two visits: after the best rigid motion, and in size. Swelling moves neighbours
 # apart, and discs do not swell alike.
-PLACE_MM = 1.5
-SIZE = 0.05  # of ln volume
-LEAST_COMMON = 3  # discs in both visits; fewer lie on each other whatever they are
-MIN_LEVEL_CONFIDENCE = 0.95  # probability a naming must have
-MUCH_SURER = 0.2  # confidence by which visits must be surer than another to overrule it
+POSITION_SD_MM = 1.5
+LN_VOLUME_SD = 0.05
+MIN_COMMON_DISCS = 3  # in both visits; fewer fit each other whatever they are
+MIN_SHIFT_PROBABILITY = 0.95  # of the best shift of levels, to be taken
+MIN_CONFIDENCE_LEAD = 0.2  # by which visits must lead another to overrule its names
 
 
 @dataclass(frozen=True, eq=False)
-class SeenDisc:
+class PlacedDisc:
     """One disc of one visit.
 
     Attributes
@@ -37,8 +38,8 @@ class SeenDisc:
     label : number in the mask; above 100 where it has no level
     name : level, or unnamed-N
     confidence : that the level is right, 0 to 1; NaN without a level
-    pose : where it lies
-    volume_mm3 : its size
+    pose : position and direction
+    volume_mm3
     """
 
     label: int
@@ -50,41 +51,41 @@ class SeenDisc:
 
 @dataclass(frozen=True)
 class Match:
-    """What the other visits say of one visit's names.
+    """The names that one visit's discs should have by the subject's other visits.
 
     Attributes
     ----------
     session : the visit
-    names : found name to level, of every disc; the same name where neither visit is much surer, so that both stay
-    reason : what the other visits say, in words
+    names : name from the visit alone to level, of every disc; unchanged where no visit leads clearly, so that both stay
+    finding : what the other visits show
     """
 
     session: str
     names: dict[str, str]
-    reason: str
+    finding: Finding
 
 
-def match_levels(visits: Mapping[str, Sequence[SeenDisc]]) -> list[Match]:
-    """Visits whose names do not fit those of the subject's other visits; none where all agree or too little is seen.
+def match_levels(visits: Mapping[str, Sequence[PlacedDisc]]) -> list[Match]:
+    """Visits whose names do not fit those of the subject's other visits; none where all agree or too few discs show.
 
-    The visit whose names are shared by the surest visits is right.
+    The names with the largest summed confidence of the visits that share them are taken as right.
 
     Parameters
     ----------
     visits : session to its discs, from the bottom up
     """
-    sure = {s: _sureness(discs) for s, discs in visits.items()}
-    shifts = {r: {s: level_shift(visits[r], visits[s]) for s in visits} for r in visits if sure[r] > 0}
-    support = {r: sum(sure[s] for s, shift in of.items() if shift == 0) for r, of in shifts.items()}
+    confidence = {s: _mean_confidence(discs) for s, discs in visits.items()}
+    shifts = {r: {s: level_shift(visits[r], visits[s]) for s in visits} for r in visits if confidence[r] > 0}
+    support = {r: sum(confidence[s] for s, shift in of.items() if shift == 0) for r, of in shifts.items()}
     if not support:
         return []
-    right = max(support, key=lambda r: (support[r], sure[r]))
-    return [_match(s, visits[s], shift, right, overruled=support[right] - support.get(s, 0.0) >= MUCH_SURER)
-            for s, shift in shifts[right].items() if shift is not None and (shift or sure[s] == 0)]
+    right = max(support, key=lambda r: (support[r], confidence[r]))
+    return [_match(s, visits[s], shift, right, overruled=support[right] - support.get(s, 0.0) >= MIN_CONFIDENCE_LEAD)
+            for s, shift in shifts[right].items() if shift is not None and (shift or confidence[s] == 0)]
 
 
-def level_shift(reference: Sequence[SeenDisc], other: Sequence[SeenDisc]) -> int | None:
-    """How many levels higher the other visit's discs should be named to fit the reference; None where that is open.
+def level_shift(reference: Sequence[PlacedDisc], other: Sequence[PlacedDisc]) -> int | None:
+    """Number of levels by which the names of the other visit must move up to fit the reference; None if undecided.
 
     Parameters
     ----------
@@ -92,48 +93,49 @@ def level_shift(reference: Sequence[SeenDisc], other: Sequence[SeenDisc]) -> int
     other : discs of another; without names, the lowest counts as L5-S1 until it is moved
     """
     fixed, moving = _slots(reference), _slots(other)
-    likely = {}
+    log_likelihood = {}
     for shift in range(1 - max(moving, default=1), max(LEVEL_OF_LABEL)):
         pairs = [(fixed[slot + shift], d) for slot, d in moving.items() if slot + shift in fixed]
-        if len(pairs) >= LEAST_COMMON:
-            likely[shift] = -0.5 * _difference(pairs) * len(moving) / len(pairs)
-    if not likely:
+        if len(pairs) >= MIN_COMMON_DISCS:
+            log_likelihood[shift] = -0.5 * _difference(pairs) * len(moving) / len(pairs)
+    if not log_likelihood:
         return None
-    best = max(likely, key=lambda shift: likely[shift])
-    others = sum(np.exp(value - likely[best]) for value in likely.values())
-    return best if 1 / others >= MIN_LEVEL_CONFIDENCE else None
+    best = max(log_likelihood, key=lambda shift: log_likelihood[shift])
+    total = sum(np.exp(value - log_likelihood[best]) for value in log_likelihood.values())
+    return best if 1 / total >= MIN_SHIFT_PROBABILITY else None
 
 
-def _difference(pairs: Sequence[tuple[SeenDisc, SeenDisc]]) -> float:
-    """Squared differences of discs taken to be the same, in units of what is usual: place, direction, size."""
+def _difference(pairs: Sequence[tuple[PlacedDisc, PlacedDisc]]) -> float:
+    """Squared differences of paired discs in position, direction and size, in units of the usual SD."""
     first, second = (np.array([q for d in discs for q in (d.pose.centre_mm, _tip_mm(d.pose))])
                      for discs in zip(*pairs, strict=True))
     first, second = first - first.mean(axis=0), second - second.mean(axis=0)
     apart_mm = Rotation.align_vectors(first, second)[1]
-    sizes = [np.log(a.volume_mm3 / b.volume_mm3) for a, b in pairs]
-    return float((apart_mm / PLACE_MM) ** 2 + np.sum(np.square(np.array(sizes) - np.mean(sizes))) / SIZE**2)
+    ln_ratio = np.log([a.volume_mm3 / b.volume_mm3 for a, b in pairs])
+    return float((apart_mm / POSITION_SD_MM) ** 2 + np.sum(np.square(ln_ratio - np.mean(ln_ratio))) / LN_VOLUME_SD**2)
 
 
 def _tip_mm(pose: Pose) -> NDArray[np.float64]:
     return pose.centre_mm + ARM_MM * pose.axes[:, 2]
 
 
-def _sureness(discs: Sequence[SeenDisc]) -> float:
-    sure = [d.confidence for d in discs if d.label in LEVEL_OF_LABEL]
-    return float(np.mean(sure)) if sure else 0.0
+def _mean_confidence(discs: Sequence[PlacedDisc]) -> float:
+    named = [d.confidence for d in discs if d.label in LEVEL_OF_LABEL]
+    return float(np.mean(named)) if named else 0.0
 
 
-def _slots(discs: Sequence[SeenDisc]) -> dict[int, SeenDisc]:
+def _slots(discs: Sequence[PlacedDisc]) -> dict[int, PlacedDisc]:
     """Place on the ladder of levels, 1 = L5-S1, to disc."""
     named = {d.label: d for d in discs if d.label in LEVEL_OF_LABEL}
     return named or dict(enumerate(discs, start=1))
 
 
-def _match(session: str, discs: Sequence[SeenDisc], shift: int, right: str, *, overruled: bool) -> Match:
+def _match(session: str, discs: Sequence[PlacedDisc], shift: int, right: str, *, overruled: bool) -> Match:
     slots = {d.name: slot for slot, d in _slots(discs).items()}
     moved = {name: LEVEL_OF_LABEL.get(slot + shift, EXCLUDE) for name, slot in slots.items()}
-    told = f"discs lie as at {right}"
-    if _sureness(discs) == 0:
-        return Match(session, moved, told)
-    told += f", {abs(shift)} level{'s' if abs(shift) > 1 else ''} {'higher' if shift > 0 else 'lower'} than named here"
-    return Match(session, moved, told) if overruled else Match(session, {name: name for name in slots}, told)
+    if _mean_confidence(discs) == 0:
+        return Match(session, moved, Finding(FindingCode.NAMED_AS_AT_OTHER_VISIT, {"like": right}))
+    values = {"like": right, "levels": abs(shift), "direction": "higher" if shift > 0 else "lower"}
+    if overruled:
+        return Match(session, moved, Finding(FindingCode.RENAMED_AS_AT_OTHER_VISIT, values))
+    return Match(session, {name: name for name in slots}, Finding(FindingCode.NAMES_DIFFER_FROM_OTHER_VISIT, values))

@@ -1,7 +1,7 @@
-"""Where a disc lies and how it is turned at each visit, and a place half way between the visits.
+"""Position and direction of a disc at each visit, and their mean over the visits.
 
-No visit is the template: all are turned towards their mean, as in Reuter and Fischl, NeuroImage 2011;57:19, where
-treating one visit differently was seen to bias change. Knows nothing of images and networks.
+No visit is the template: all are moved to their mean, as in Reuter and Fischl, NeuroImage 2011;57:19, who show that
+treating one visit differently biases change. Knows nothing of images and networks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bedrest.types import Affine
 
 Vector = NDArray[np.float64]
 
-FEWEST_VOXELS = 8
+MIN_VOXELS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,14 +44,14 @@ def pose_of(share: NDArray[np.floating], affine_ras_mm: Affine) -> Pose:
 
     Notes
     -----
-    Moments weigh every voxel, so the pose moves by far less than a voxel when the boundary does. A few voxels have a
-    place and no direction: theirs is that of the world.
+    Moments weigh every voxel, so the pose moves by far less than a voxel when the boundary does. Fewer than
+    `MIN_VOXELS` voxels have a position but no direction: they take the axes of the world.
     """
     index = np.argwhere(share > 0)
     weight = share[tuple(index.T)].astype(np.float64)
     points = index @ affine_ras_mm[:3, :3].T + affine_ras_mm[:3, 3]
     centre = np.average(points, axis=0, weights=weight)
-    if len(points) < FEWEST_VOXELS:
+    if len(points) < MIN_VOXELS:
         return Pose(centre, np.eye(3))
     covariance = np.cov((points - centre).T, aweights=weight)
     axes = np.linalg.eigh(covariance)[1]  # from the least spread (normal) to the largest
@@ -63,7 +63,7 @@ def pose_of(share: NDArray[np.floating], affine_ras_mm: Affine) -> Pose:
 
 
 def mean_pose(poses: Sequence[Pose]) -> Pose:
-    """The pose to which all of `poses` are turned: mean centre, mean rotation."""
+    """Mean centre and mean rotation of `poses`."""
     rotation = Rotation.from_matrix(np.array([p.axes for p in poses])).mean()
     return Pose(np.mean([p.centre_mm for p in poses], axis=0), rotation.as_matrix())
 
@@ -76,6 +76,6 @@ def rigid(source: Pose, target: Pose) -> Affine:
     return motion
 
 
-def turn_deg(motion: Affine) -> float:
+def rotation_deg(motion: Affine) -> float:
     """Angle of a rigid motion, degrees."""
     return float(np.rad2deg(Rotation.from_matrix(motion[:3, :3]).magnitude()))

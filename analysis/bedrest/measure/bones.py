@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects
-from scipy.ndimage import label as connected
 
+from bedrest.findings import FindingCode
 from bedrest.measure.geometry import Box, bounding_box, centre_of_mass_mm
 from bedrest.measure.sagittal import Part
 from bedrest.types import LabelMap
@@ -31,13 +30,15 @@ class Bone:
     ----------
     name : as in `vocabulary.TISSUE_OF_LABEL`
     part : its piece of the map, None where there is none to trust
-    doubt : why there is none, else empty
+    absent : why there is none, else None
+    largest_percent : share of its largest piece, where it is in pieces
     cut_off : whether it reaches the edge of the image
     """
 
     name: str
     part: Part | None
-    doubt: str
+    absent: FindingCode | None = None
+    largest_percent: float = 100.0
     cut_off: bool = False
 
 
@@ -59,6 +60,8 @@ def find_bones(tissues: LabelMap) -> Bones:
     mapping, label to bone
         One for each of the sacrum and T11 to L5, absent ones too.
     """
+    from scipy.ndimage import find_objects
+
     boxes = find_objects(tissues.data, max_label=max(VERTEBRA_ABOVE_DISC.values()))
     return {label: _bone(tissues, label, boxes[label - 1]) for label in (SACRUM_LABEL, *VERTEBRA_ABOVE_DISC.values())}
 
@@ -66,17 +69,19 @@ def find_bones(tissues: LabelMap) -> Bones:
 def _bone(tissues: LabelMap, label: int, box: Box | None) -> Bone:
     name = TISSUE_OF_LABEL[label]
     if box is None:
-        return Bone(name, None, f"{name} is not in the tissue map")
+        return Bone(name, None, FindingCode.BONE_ABSENT)
     part, share = largest_piece(tissues.data[box] == label, box)
     if label == _TOPMOST and share < _LARGEST_SHARE:
         part, share = _nearest_to_disc(tissues, label, box), 1.0
     if share < _LARGEST_SHARE:
-        return Bone(name, None, f"{name} is in pieces: the largest has {100 * share:.0f} % of its voxels")
+        return Bone(name, None, FindingCode.BONE_IN_PIECES, largest_percent=100 * share)
     cut_off = any(s.start == 0 or s.stop == n for s, n in zip(part.box, tissues.data.shape, strict=True))
-    return Bone(name, part, "", cut_off)
+    return Bone(name, part, cut_off=cut_off)
 
 
 def _nearest_to_disc(tissues: LabelMap, label: int, box: Box) -> Part:
+    from scipy.ndimage import label as connected
+
     pieces, n = connected(tissues.data[box] == label, structure=_TOUCHING)
     sizes = np.bincount(pieces.ravel())
     enough = min(_SMALL_SHARE * sizes[1:].sum(), sizes[1:].max())
@@ -97,6 +102,8 @@ def largest_piece(mask: NDArray[np.bool_], box: Box) -> tuple[Part, float]:
     ----------
     mask : bool, cropped to `box` of the whole array, at least one voxel
     """
+    from scipy.ndimage import label as connected
+
     pieces, _ = connected(mask, structure=_TOUCHING)
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0

@@ -1,6 +1,6 @@
 """One mask -> the measures of every disc in it.
 
-Knows nothing of the network that may have made the mask, nor of files.
+Knows nothing of the network that may have made the mask, nor of files, and no measure by name.
 """
 
 from __future__ import annotations
@@ -9,64 +9,62 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from bedrest.errors import GeometryError
-from bedrest.measure.bones import Bones, find_bones
-from bedrest.measure.geometry import DiscGeometry, bounding_box, disc_geometry
-from bedrest.measure.neighbours import NeighbourMeasure, measure_neighbours
-from bedrest.measure.quality import PERMUTED_SPACING, check_disc, spacing_looks_permuted
-from bedrest.measure.sagittal import Band, Part, SagittalProfile, sagittal_profile
-from bedrest.measure.signals import disc_signals
+from bedrest.findings import Finding, FindingCode, worst_status
+from bedrest.measure.bones import find_bones
+from bedrest.measure.context import NOWHERE, DiscInScan, MeasuredScan
+from bedrest.measure.definition import compute_all
+from bedrest.measure.geometry import bounding_box
+from bedrest.measure.quality import check_disc, spacing_looks_permuted
+from bedrest.measure.registry import DISC_MEASURES
 from bedrest.measure.volumes import volumes_from_probability
-from bedrest.types import Grid, LabelMap, Volume
+from bedrest.types import LabelMap, Volume, require_same_grid
 from bedrest.vocabulary import Contrast, Status, VolumeMethod
 
-GRID_TOLERANCE_MM = 0.1
 
-_NAN3 = (math.nan, math.nan, math.nan)
+@dataclass(frozen=True)
+class DiscPosition:
+    """Where a disc lies, world frame RAS+; NaN where not known.
+
+    Attributes
+    ----------
+    centre_mm : centre of mass (x, y, z)
+    lower_plate_deg : angle of the lower end plate with the horizontal in the sagittal plane, see `sagittal`
+    """
+
+    centre_mm: tuple[float, float, float] = NOWHERE
+    lower_plate_deg: float = math.nan
 
 
 @dataclass(frozen=True)
 class DiscMeasure:
-    """Measures of one disc at one visit; NaN (None for the count) where not measured, never 0.
+    """Measures of one disc at one visit.
 
     Attributes
     ----------
     level : disc level
     label : its number in the mask
-    volume_mm3 : from probabilities where they were given, else the same as volume_voxels_mm3
-    volume_method : which of the two, see `vocabulary.VolumeMethod`; empty where not measured
-    n_voxels : voxel count, None when the disc is absent
-    volume_voxels_mm3 : voxel count times voxel volume
-    height_mean_mm, diameter_ap_mm, diameter_transverse_mm : see `geometry.DiscGeometry`
-    sagittal : heights, wedge and area of the mid-sagittal section
-    neighbours : bulge, canal width and intervertebral length; missing without a tissue map
-    centre_mm : centre of mass (x, y, z), world frame RAS+
-    signals : mean intensity inside the disc of every contrast that was given, arbitrary units
-    normalised, fat_fraction, signals_reason : see `signals.DiscSignals`
-    status, reason : see `vocabulary.Status`; several reasons joined by "; ". That a neighbour could not be measured is
-        a reason, but no doubt about the disc: alone, it leaves the status ok
+    values : by measure, see `registry.DISC_MEASURES`; NaN where not measured, never 0
+    position : DiscPosition
+    volume_method : how the volume was measured, see `vocabulary.VolumeMethod`; empty where it was not
+    findings : doubts about the disc, and why a value is missing. That a neighbour or a signal could not be measured is
+        no doubt about the disc: alone, it leaves the status ok
     """
 
     level: str
     label: int
-    volume_mm3: float = math.nan
-    n_voxels: int | None = None
-    volume_voxels_mm3: float = math.nan
-    height_mean_mm: float = math.nan
-    diameter_ap_mm: float = math.nan
-    diameter_transverse_mm: float = math.nan
-    sagittal: SagittalProfile = field(default_factory=SagittalProfile)
-    neighbours: NeighbourMeasure = field(default_factory=NeighbourMeasure)
-    centre_mm: tuple[float, float, float] = _NAN3
-    signals: Mapping[Contrast, float] = field(default_factory=dict)
-    normalised: Mapping[Contrast, float] = field(default_factory=dict)
-    fat_fraction: float = math.nan
-    signals_reason: str = ""
+    values: Mapping[str, float] = field(default_factory=dict)
+    position: DiscPosition = DiscPosition()
     volume_method: str = ""
-    status: str = Status.OK
-    reason: str = ""
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def status(self) -> Status:
+        """See `vocabulary.Status`."""
+        return worst_status(self.findings)
+
+    def __getitem__(self, name: str) -> float:
+        """Value of a measure; NaN where it was not measured."""
+        return self.values.get(name, math.nan)
 
 
 def measure_discs(
@@ -104,93 +102,31 @@ def measure_discs(
     volume alone does not depend on the order of the axes.
     """
     for contrast, image in images.items():
-        require_same_grid(image.grid, discs.grid, what=f"{contrast.value} image", other="mask")
+        require_same_grid(image.grid, discs.grid, names=(f"{contrast.value} image", "mask"))
     if tissues is not None:
-        require_same_grid(tissues.grid, discs.grid, what="tissue map", other="mask")
+        require_same_grid(tissues.grid, discs.grid, names=("tissue map", "mask"))
     volumes: dict[int, float] = {}
     if probability is not None:
-        require_same_grid(probability.grid, discs.grid, what="probability", other="mask")
+        require_same_grid(probability.grid, discs.grid, names=("probability", "mask"))
         volumes = volumes_from_probability(probability, discs)
     permuted = spacing_looks_permuted(discs.grid)
     bones = find_bones(tissues) if tissues is not None and not permuted else None
-    given = _Given(discs, images, volumes, tissues, bones, permuted)
-    return [_measure(given, label, level) for label, level in levels.items()]
+    scan = MeasuredScan(discs, images, volumes, tissues, bones, permuted)
+    return [_measure(scan, label, level) for label, level in levels.items()]
 
 
-def require_same_grid(grid: Grid, reference: Grid, *, what: str, other: str) -> None:
-    """Raise GeometryError unless two grids have one shape and corners within 0.1 mm.
-
-    Parameters
-    ----------
-    grid, reference : Grid
-    what, other : str
-        What lies on them, for the message.
-    """
-    distance_mm = grid.max_corner_distance_mm(reference)
-    if distance_mm <= GRID_TOLERANCE_MM:
-        return
-    if grid.shape != reference.shape:
-        found = f"shape {grid.shape} against {reference.shape}"
-    else:
-        found = f"corners {distance_mm:.2f} mm apart"
-    raise GeometryError(
-        f"{what} and {other} on one grid (corners within {GRID_TOLERANCE_MM} mm)", found, what,
-        f"Resample one onto the other's grid, or check that they belong to one scan; header of the {other}: shape "
-        f"{reference.shape}, spacing {np.round(reference.spacing_mm, 3).tolist()} mm.",
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class _Given:
-    """What every disc of one mask is measured with."""
-
-    discs: LabelMap
-    images: Mapping[Contrast, Volume]
-    volumes_mm3: Mapping[int, float]  # by label; empty where voxels are counted
-    tissues: LabelMap | None
-    bones: Bones | None
-    permuted: bool
-
-
-def _measure(given: _Given, label: int, level: str) -> DiscMeasure:
-    discs = given.discs
-    mask = discs.data == label
+def _measure(scan: MeasuredScan, label: int, level: str) -> DiscMeasure:
+    mask = scan.discs.data == label
     box = bounding_box(mask)
     if box is None:
-        return DiscMeasure(level, label, status=Status.FAILED, reason=f"label {label} ({level}) is not in the mask")
-    disc = mask[box]
-    shape: DiscGeometry | None = None if given.permuted else disc_geometry(disc, box, discs.grid.affine_ras_mm)
-    doubts = check_disc(disc, box, discs.grid, shape)
-    if given.permuted:
-        doubts.append(PERMUTED_SPACING)
-    profile, neighbours = SagittalProfile(), NeighbourMeasure()
-    if shape is not None:
-        part = Part(disc, box)
-        band = Band.of(part, shape, discs.grid.affine_ras_mm)
-        profile = sagittal_profile(part, band)
-        if given.tissues is not None and given.bones is not None:
-            neighbours = measure_neighbours(level, part, band, profile, tissues=given.tissues, bones=given.bones)
-    n_voxels = int(np.count_nonzero(disc))
-    counted_mm3 = n_voxels * discs.grid.voxel_volume_mm3
-    centre_mm = shape.centre_mm if shape else _NAN3
-    signals = disc_signals(disc, box, level=level, centre_mm=centre_mm, images=given.images, tissues=given.tissues)
+        return DiscMeasure(level, label, findings=(Finding(FindingCode.NOT_IN_MASK, {"label": label, "name": level}),))
+    disc = DiscInScan(level, label, mask[box], box, scan)
+    doubts = check_disc(disc.mask, box, scan.discs.grid, disc.geometry)
+    if scan.permuted:
+        doubts.append(Finding(FindingCode.SPACING_PERMUTED))
+    values, missing = compute_all(DISC_MEASURES, disc)
     return DiscMeasure(
-        level=level,
-        label=label,
-        volume_mm3=given.volumes_mm3.get(label, counted_mm3),
-        n_voxels=n_voxels,
-        volume_voxels_mm3=counted_mm3,
-        height_mean_mm=shape.height_mean_mm if shape else math.nan,
-        diameter_ap_mm=shape.diameter_ap_mm if shape else math.nan,
-        diameter_transverse_mm=shape.diameter_transverse_mm if shape else math.nan,
-        sagittal=profile,
-        neighbours=neighbours,
-        centre_mm=centre_mm,
-        signals={c: float(image.data[box][disc].mean(dtype=np.float64)) for c, image in given.images.items()},
-        normalised=signals.normalised,
-        fat_fraction=signals.fat_fraction,
-        signals_reason=signals.reason,
-        volume_method=VolumeMethod.SINGLE if label in given.volumes_mm3 else VolumeMethod.VOXELS,
-        status=Status.FLAGGED if doubts else Status.OK,
-        reason="; ".join((*doubts, *neighbours.doubts)),
+        level, label, values, DiscPosition(disc.centre_mm, disc.profile.lower_plate_deg),
+        volume_method=VolumeMethod.SINGLE if label in scan.volumes_mm3 else VolumeMethod.VOXELS,
+        findings=(*doubts, *missing),
     )

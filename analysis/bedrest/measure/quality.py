@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import label as connected
 
+from bedrest.findings import Finding, FindingCode
 from bedrest.measure.geometry import Box, DiscGeometry
 from bedrest.types import Grid, LabelMap
-
-PERMUTED_SPACING = "header spacing looks permuted: volumes hold, heights and diameters do not (nor positions)"
 
 _VOLUME_MM3 = (500.0, 40_000.0)
 _HEIGHT_MM = (1.5, 25.0)
@@ -24,8 +23,8 @@ _STRAY_FRACTION = 0.01
 _TOUCHING = np.ones((3, 3, 3), dtype=bool)
 
 
-def check_disc(mask: NDArray[np.bool_], box: Box, grid: Grid, geometry: DiscGeometry | None) -> list[str]:
-    """Everything that speaks against one disc, in words; empty when nothing does.
+def check_disc(mask: NDArray[np.bool_], box: Box, grid: Grid, geometry: DiscGeometry | None) -> list[Finding]:
+    """Everything that speaks against one disc; empty when nothing does.
 
     Parameters
     ----------
@@ -36,30 +35,34 @@ def check_disc(mask: NDArray[np.bool_], box: Box, grid: Grid, geometry: DiscGeom
     """
     doubts = []
     if any(s.start == 0 or s.stop == n for s, n in zip(box, grid.shape, strict=True)):
-        doubts.append("touches the edge of the image: it may be cut off")
+        doubts.append(Finding(FindingCode.AT_IMAGE_EDGE))
     stray = stray_fraction(mask)
     if stray > _STRAY_FRACTION:
-        doubts.append(f"in several pieces: {100 * stray:.1f} % of its voxels lie outside the largest")
+        doubts.append(Finding(FindingCode.IN_PIECES, {"stray_percent": 100 * stray}))
     volume_mm3 = float(mask.sum()) * grid.voxel_volume_mm3
     if not _VOLUME_MM3[0] <= volume_mm3 <= _VOLUME_MM3[1]:
-        doubts.append(f"volume {volume_mm3:.0f} mm3 outside {_VOLUME_MM3[0]:.0f} to {_VOLUME_MM3[1]:.0f}")
+        doubts.append(Finding(FindingCode.VOLUME_IMPLAUSIBLE, {
+            "volume_mm3": volume_mm3, "low_mm3": _VOLUME_MM3[0], "high_mm3": _VOLUME_MM3[1]}))
     if geometry is not None:
         doubts.extend(_shape_doubts(geometry))
     return doubts
 
 
-def _shape_doubts(geometry: DiscGeometry) -> list[str]:
+def _shape_doubts(geometry: DiscGeometry) -> list[Finding]:
     doubts = []
     if geometry.extent_mm > _LARGEST_EXTENT_MM:
-        doubts.append(f"extent {geometry.extent_mm:.0f} mm above {_LARGEST_EXTENT_MM:.0f}")
+        doubts.append(Finding(FindingCode.EXTENT_IMPLAUSIBLE, {
+            "extent_mm": geometry.extent_mm, "high_mm": _LARGEST_EXTENT_MM}))
     if not _HEIGHT_MM[0] <= geometry.height_mean_mm <= _HEIGHT_MM[1]:
-        doubts.append(f"mean height {geometry.height_mean_mm:.1f} mm outside {_HEIGHT_MM[0]} to {_HEIGHT_MM[1]}")
-    for name, diameter in (
+        doubts.append(Finding(FindingCode.HEIGHT_IMPLAUSIBLE, {
+            "height_mm": geometry.height_mean_mm, "low_mm": _HEIGHT_MM[0], "high_mm": _HEIGHT_MM[1]}))
+    for direction, diameter_mm in (
         ("antero-posterior", geometry.diameter_ap_mm),
         ("transverse", geometry.diameter_transverse_mm),
     ):
-        if diameter < _SMALLEST_DIAMETER_MM:
-            doubts.append(f"{name} diameter {diameter:.1f} mm below {_SMALLEST_DIAMETER_MM:.0f}")
+        if diameter_mm < _SMALLEST_DIAMETER_MM:
+            doubts.append(Finding(FindingCode.DIAMETER_IMPLAUSIBLE, {
+                "direction": direction, "diameter_mm": diameter_mm, "low_mm": _SMALLEST_DIAMETER_MM}))
     return doubts
 
 

@@ -37,8 +37,8 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_erosion
 
+from bedrest.findings import Finding, FindingCode
 from bedrest.measure.geometry import Box
 from bedrest.types import Grid, LabelMap, Volume
 from bedrest.vocabulary import BONES_OF_DISC, CANAL_LABEL, DIXON, LABEL_OF_LEVEL, TISSUE_OF_LABEL, Contrast
@@ -48,7 +48,7 @@ FEWEST_VOXELS = 20  # a median of 20 at the noise of a Dixon scan (SNR 14) is go
 
 
 def reference_signals(level: str, centre_mm: tuple[float, float, float], images: Mapping[Contrast, Volume],
-                      tissues: LabelMap | None) -> tuple[dict[Contrast, float], list[str]]:
+                      tissues: LabelMap | None) -> tuple[dict[Contrast, float], list[Finding]]:
     """Signal of the reference tissue for each contrast that has one, and why the others have none.
 
     Parameters
@@ -59,23 +59,23 @@ def reference_signals(level: str, centre_mm: tuple[float, float, float], images:
     tissues : LabelMap on the images' grid, numbered as in `vocabulary.TISSUE_OF_LABEL`, or None
     """
     if tissues is None:
-        return {}, ["no tissue mask to normalise signals by"]
+        return {}, [Finding(FindingCode.NO_TISSUE_MASK)]
     if level not in LABEL_OF_LEVEL:
-        return {}, ["the neighbours of a disc without a level are not known"]
+        return {}, [Finding(FindingCode.NEIGHBOURS_UNKNOWN)]
     if not np.isfinite(centre_mm).all():
-        return {}, ["the disc's position is not known, nor what lies beside it"]
+        return {}, [Finding(FindingCode.POSITION_UNKNOWN)]
     near = _Surroundings(tissues, np.array(centre_mm))
     bodies = list(BONES_OF_DISC[LABEL_OF_LEVEL[level]])
-    found: dict[Contrast, float] = {}
-    reasons: list[str] = []
+    signals: dict[Contrast, float] = {}
+    missing: list[Finding | None] = []
     if dixon := [c for c in DIXON if c in images]:
-        value, reason = near.signal_of(_whole_signal(images, near.box), bodies)
-        found |= dict.fromkeys(dixon, value)
-        reasons.append(reason)
+        value, finding = near.signal_of(_whole_signal(images, near.box), bodies)
+        signals |= dict.fromkeys(dixon, value)
+        missing.append(finding)
     if Contrast.T2 in images:
-        found[Contrast.T2], reason = near.canal_signal(images[Contrast.T2].data[near.box], bodies)
-        reasons.append(reason)
-    return found, [r for r in reasons if r]
+        signals[Contrast.T2], finding = near.canal_signal(images[Contrast.T2].data[near.box], bodies)
+        missing.append(finding)
+    return signals, [f for f in missing if f]
 
 
 def _whole_signal(images: Mapping[Contrast, Volume], box: Box) -> NDArray[np.float32] | None:
@@ -98,30 +98,34 @@ class _Surroundings:
 
     def inside(self, label: int) -> NDArray[np.bool_]:
         """A tissue near the disc, eroded by one voxel."""
+        from scipy.ndimage import binary_erosion
+
         near = np.linalg.norm(self.offset_mm, axis=-1) <= REACH_MM
         result: NDArray[np.bool_] = binary_erosion(self.labels == label) & near
         return result
 
-    def signal_of(self, image: NDArray[np.float32] | None, labels: list[int]) -> tuple[float, str]:
+    def signal_of(self, image: NDArray[np.float32] | None, labels: list[int]) -> tuple[float, Finding | None]:
         """Mean of the tissues' medians; NaN and why where one of them is missing."""
         if image is None:
-            return math.nan, "marrow's whole signal needs the water and fat images, or the in-phase one"
+            return math.nan, Finding(FindingCode.MARROW_SIGNAL_UNKNOWN)
         medians = []
         for label in labels:
             inside = self.inside(label)
             n = int(inside.sum())
             if n < FEWEST_VOXELS:
-                return math.nan, (f"{TISSUE_OF_LABEL[label]}, the reference tissue, has {n} voxels beside the disc, "
-                                  f"fewer than {FEWEST_VOXELS}")
+                return math.nan, Finding(FindingCode.REFERENCE_TISSUE_SMALL, {
+                    "tissue": TISSUE_OF_LABEL[label], "voxels": n, "fewest": FEWEST_VOXELS})
             medians.append(float(np.median(image[inside])))
         value = float(np.mean(medians))
-        return (value, "") if value > 0 else (math.nan, f"no signal in the {TISSUE_OF_LABEL[labels[0]]}")
+        if value > 0:
+            return value, None
+        return math.nan, Finding(FindingCode.REFERENCE_TISSUE_DARK, {"tissue": TISSUE_OF_LABEL[labels[0]]})
 
-    def canal_signal(self, image: NDArray[np.float32], bodies: list[int]) -> tuple[float, str]:
+    def canal_signal(self, image: NDArray[np.float32], bodies: list[int]) -> tuple[float, Finding | None]:
         """Median of the canal, each voxel carried to the disc's centre along the slope of the field; or NaN and why."""
         slope = self._slope_per_mm(image, bodies)
         if slope is None:
-            return math.nan, "no vertebra beside the disc to tell the slope of the field by"
+            return math.nan, Finding(FindingCode.FIELD_SLOPE_UNKNOWN)
         return self.signal_of(image / np.exp(self.offset_mm @ slope), [CANAL_LABEL])
 
     def _slope_per_mm(self, image: NDArray[np.float32], bodies: list[int]) -> NDArray[np.float64] | None:

@@ -1,4 +1,4 @@
-"""Other names for discs -> the same mask and findings under those names.
+"""Other names for discs -> the same mask and discs under those names.
 
 Knows nothing of where the names come from.
 """
@@ -12,34 +12,36 @@ from dataclasses import replace
 import numpy as np
 
 from bedrest.errors import ManifestError
-from bedrest.types import DiscFinding, LabelMap
-from bedrest.vocabulary import EXCLUDE, LABEL_OF_LEVEL, LEVEL_NOT_TOLD, LEVEL_UNCERTAIN, LEVELS, Status
+from bedrest.findings import ABOUT_NAME, Finding, FindingCode
+from bedrest.types import LabelMap, SegmentedDisc
+from bedrest.vocabulary import EXCLUDE, LABEL_OF_LEVEL, LEVELS, NameSource
 
-BY_HAND = "levels.csv"
+SET_BY_HAND = Finding(FindingCode.LEVEL_SET_BY_HAND)
 
 
 def rename_discs(
-    discs: LabelMap, findings: Sequence[DiscFinding], names: Mapping[str, str], *, where: str, by: str = BY_HAND
-) -> tuple[LabelMap, list[DiscFinding]]:
+    discs: LabelMap, segmented: Sequence[SegmentedDisc], names: Mapping[str, str], *, where: str,
+    because: Finding = SET_BY_HAND,
+) -> tuple[LabelMap, list[SegmentedDisc]]:
     """Give discs other names, all at once: two names may change places.
 
     Parameters
     ----------
     discs : LabelMap, shape (I, J, K), 0 = background
-    findings : sequence of DiscFinding
+    segmented : sequence of SegmentedDisc
         Of every disc in the mask, and of levels that were not found.
     names : mapping
         Found name to level, or to `vocabulary.EXCLUDE`. Names of discs that are not in the mask change nothing.
     where : str
         Subject and session, for messages.
-    by : str
-        Who says so. What a person set answers every remark on the name; what anybody else says is flagged.
+    because : Finding
+        Who gave the names; it is kept with every disc that got one. It answers every earlier remark on the name.
 
     Returns
     -------
     LabelMap
         Labels as the new names ask for; excluded discs are background.
-    list of DiscFinding
+    list of SegmentedDisc
         One for each disc that is left, and a failed one for each level that no disc has any more. A new name says who
         gave it and has no confidence.
 
@@ -49,23 +51,24 @@ def rename_discs(
         Two discs of the mask would have one level.
     """
     present = set(np.unique(discs.data).tolist())
-    seen = [f for f in findings if f.label in present]
-    to = {f.name: names.get(f.name, f.name) for f in seen}
+    in_mask = [d for d in segmented if d.label in present]
+    to = {d.name: names.get(d.name, d.name) for d in in_mask}
+    by = NameSource.LEVELS_CSV if because.code == FindingCode.LEVEL_SET_BY_HAND else NameSource.OTHER_VISITS
     _require_one_disc_a_level(to, f"{where}, {by}")
     data, renamed = discs.data.copy(), []
-    for f in seen:
-        label = 0 if to[f.name] == EXCLUDE else LABEL_OF_LEVEL.get(to[f.name], f.label)
-        data[discs.data == f.label] = label
+    for d in in_mask:
+        label = 0 if to[d.name] == EXCLUDE else LABEL_OF_LEVEL.get(to[d.name], d.label)
+        data[discs.data == d.label] = label
         if label:
-            renamed.append(_renamed(f, to[f.name], label, by) if f.name in names else f)
-    return LabelMap(data, discs.grid), [*renamed, *_without_disc(findings, to, by)]
+            renamed.append(_renamed(d, to[d.name], label, because) if d.name in names else d)
+    return LabelMap(data, discs.grid), [*renamed, *_without_disc(segmented, to, by)]
 
 
-def absent_discs(discs: LabelMap, findings: Sequence[DiscFinding], names: Mapping[str, str]) -> list[str]:
+def absent_discs(discs: LabelMap, segmented: Sequence[SegmentedDisc], names: Mapping[str, str]) -> list[str]:
     """Names that were set for discs which are not in the mask."""
     present = set(np.unique(discs.data).tolist())
-    seen = {f.name for f in findings if f.label in present}
-    return [found for found in names if found not in seen]
+    in_mask = {d.name for d in segmented if d.label in present}
+    return [name for name in names if name not in in_mask]
 
 
 def _require_one_disc_a_level(to: Mapping[str, str], where: str) -> None:
@@ -76,21 +79,18 @@ def _require_one_disc_a_level(to: Mapping[str, str], where: str) -> None:
                                 "Name the other disc, too, or exclude it.")
 
 
-def _renamed(finding: DiscFinding, level: str, label: int, by: str) -> DiscFinding:
-    doubts = [r for r in finding.reason.split("; ") if r and not r.startswith((LEVEL_UNCERTAIN, LEVEL_NOT_TOLD))]
-    doubtful = bool(doubts) or by != BY_HAND
-    return replace(finding, name=level, label=label, level_confidence=math.nan,
-                   status=Status.FLAGGED if doubtful else Status.OK, reason="; ".join([*doubts, f"level set by {by}"]))
+def _renamed(disc: SegmentedDisc, level: str, label: int, because: Finding) -> SegmentedDisc:
+    kept = (f for f in disc.findings if f.code not in ABOUT_NAME)
+    return replace(disc, name=level, label=label, level_confidence=math.nan, findings=(*kept, because))
 
 
-def _without_disc(findings: Sequence[DiscFinding], to: Mapping[str, str], by: str) -> list[DiscFinding]:
+def _without_disc(segmented: Sequence[SegmentedDisc], to: Mapping[str, str], by: NameSource) -> list[SegmentedDisc]:
     """What is left to say of names that no disc has now: never found, excluded, or moved away."""
     left = []
-    for f in (f for f in findings if f.name not in to.values()):
-        if f.name not in to:
-            left.append(f)
-        elif to[f.name] == EXCLUDE or f.name in LEVELS:
-            reason = (f"excluded by {by}" if to[f.name] == EXCLUDE
-                      else f"no disc has this level since {by} gave it another")
-            left.append(DiscFinding(f.label, f.name, Status.FAILED, reason, math.nan))
+    for d in (d for d in segmented if d.name not in to.values()):
+        if d.name not in to:
+            left.append(d)
+        elif to[d.name] == EXCLUDE or d.name in LEVELS:
+            code = FindingCode.DISC_EXCLUDED if to[d.name] == EXCLUDE else FindingCode.LEVEL_GIVEN_AWAY
+            left.append(SegmentedDisc(d.label, d.name, (Finding(code, {"by": by}),)))
     return left

@@ -14,68 +14,23 @@ Knows nothing of how masks were made.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_erosion
 
-from bedrest.measure.geometry import Box
-from bedrest.measure.reference_tissue import FEWEST_VOXELS, reference_signals
-from bedrest.types import LabelMap, Volume
-from bedrest.vocabulary import Contrast
+from bedrest.findings import Finding, FindingCode
+from bedrest.measure.definition import Measure, Needs, Scale, Undefined
+from bedrest.measure.reference_tissue import FEWEST_VOXELS
+from bedrest.vocabulary import DIXON, Contrast
 
-
-@dataclass(frozen=True)
-class DiscSignals:
-    """Signals of one disc; NaN where missing.
-
-    Attributes
-    ----------
-    normalised : mean signal of the disc over that of its reference tissue, 1, for every contrast that was given
-    fat_fraction : F / (W + F) inside the disc eroded by one voxel, 0 to 1
-    reason : why a value is missing; empty when none is that the contrasts allow
-    """
-
-    normalised: Mapping[Contrast, float] = field(default_factory=dict)
-    fat_fraction: float = math.nan
-    reason: str = ""
+if TYPE_CHECKING:
+    from bedrest.measure.context import DiscInScan
 
 
-def disc_signals(disc: NDArray[np.bool_], box: Box, *, level: str, centre_mm: tuple[float, float, float],
-                 images: Mapping[Contrast, Volume], tissues: LabelMap | None) -> DiscSignals:
-    """Normalised signals and fat fraction of one disc.
-
-    Parameters
-    ----------
-    disc : bool, the disc cropped to `box`, at least one voxel
-    box : where the crop lies in the whole array
-    level : disc level; its neighbours are found by it
-    centre_mm : centre of the disc, world frame RAS+; NaN where the header cannot be trusted
-    images : contrasts on one grid, arbitrary units; without any nothing is missing
-    tissues : LabelMap on the images' grid, numbered as in `vocabulary.TISSUE_OF_LABEL`, or None
-
-    Notes
-    -----
-    A fat fraction is asked for where water and fat were both given; one of them alone is no reason to complain.
-    """
-    if not images:
-        return DiscSignals()
-    references, reasons = reference_signals(level, centre_mm, images, tissues)
-    normalised = {c: float(image.data[box][disc].mean(dtype=np.float64)) / references.get(c, math.nan)
-                  for c, image in images.items()}
-    fraction = math.nan
-    if Contrast.WATER in images and Contrast.FAT in images:
-        water, fat = (images[c].data[box] for c in (Contrast.WATER, Contrast.FAT))
-        fraction, reason = fat_fraction(disc, water=water, fat=fat)
-        reasons += [reason] if reason else []
-    return DiscSignals(normalised, fraction, "; ".join(dict.fromkeys(reasons)))
-
-
-def fat_fraction(disc: NDArray[np.bool_], *, water: NDArray[np.float32], fat: NDArray[np.float32]
-                 ) -> tuple[float, str]:
-    """F / (W + F) of the mean signals inside a disc eroded by one voxel, 0 to 1, or NaN and why.
+def fat_fraction(disc: NDArray[np.bool_], *, water: NDArray[np.float32], fat: NDArray[np.float32]) -> float:
+    """F / (W + F) of the mean signals inside a disc eroded by one voxel, 0 to 1.
 
     The outermost voxels share their signal with end plates and marrow, which is half fat. Means come first, then the
     ratio: a mean of ratios would be drawn to the voxels with the least signal.
@@ -84,10 +39,62 @@ def fat_fraction(disc: NDArray[np.bool_], *, water: NDArray[np.float32], fat: ND
     ----------
     disc : bool, (I, J, K)
     water, fat : (I, J, K) magnitudes of one reconstruction, arbitrary units
+
+    Raises
+    ------
+    Undefined
+        Too few voxels are left, or they are dark.
     """
+    from scipy.ndimage import binary_erosion
+
     core = binary_erosion(disc)
     n = int(core.sum())
     if n < FEWEST_VOXELS:
-        return math.nan, f"fat fraction: {n} voxels left of the disc without its surface, fewer than {FEWEST_VOXELS}"
+        raise Undefined(Finding(FindingCode.DISC_CORE_SMALL, {"voxels": n, "fewest": FEWEST_VOXELS}))
     w, f = (float(a[core].mean(dtype=np.float64)) for a in (water, fat))
-    return (f / (w + f), "") if w + f > 0 else (math.nan, "fat fraction: no signal in the disc")
+    if w + f <= 0:
+        raise Undefined(Finding(FindingCode.DISC_DARK))
+    return f / (w + f)
+
+
+def _signal(contrast: Contrast) -> Callable[[DiscInScan], float]:
+    return lambda disc: disc.signal(contrast)
+
+
+def _normalised(contrast: Contrast) -> Callable[[DiscInScan], float]:
+    def compute(disc: DiscInScan) -> float:
+        if contrast not in disc.scan.images:
+            return math.nan
+        references, missing = disc.references
+        reference = references.get(contrast, math.nan)
+        if math.isnan(reference):
+            raise Undefined(*missing)
+        return disc.signal(contrast) / reference
+    return compute
+
+
+def _fat_fraction(disc: DiscInScan) -> float:
+    # Asked for where water and fat were both given; one of them alone is no reason to complain.
+    if not {Contrast.WATER, Contrast.FAT} <= set(disc.scan.images):
+        return math.nan
+    water, fat = (disc.scan.images[c].data[disc.box] for c in (Contrast.WATER, Contrast.FAT))
+    return fat_fraction(disc.mask, water=water, fat=fat)
+
+
+_REFERENCE = {**dict.fromkeys(DIXON, "the marrow of its two neighbours, water + fat"),
+              Contrast.T2: "the spinal canal beside it"}
+_TITLE = {c: c.value.replace("_", " ").replace("t2", "T2") for c in Contrast}
+
+SIGNALS: dict[Contrast, Measure[DiscInScan]] = {
+    c: Measure(f"signal_{c.value}", "a.u.", Scale.RATIO, f"mean {c.value} intensity in the disc", _signal(c),
+               needs=Needs.IMAGES, title=_TITLE[c]) for c in Contrast}
+NORMALISED: dict[Contrast, Measure[DiscInScan]] = {
+    c: Measure(f"signal_{c.value}_normalised", "1", Scale.RATIO,
+               f"mean {c.value} intensity in the disc over that of {_REFERENCE[c]}", _normalised(c),
+               "where the reference tissue is not found beside the disc", needs=Needs.IMAGES,
+               title=f"{_TITLE[c]}, relative") for c in Contrast}
+FAT_FRACTION: Measure[DiscInScan] = Measure(
+    "fat_fraction", "1", Scale.DIFFERENCE,
+    "fat over water + fat, of mean signals inside the disc eroded by one voxel; not a density", _fat_fraction,
+    f"where fewer than {FEWEST_VOXELS} voxels are left of the disc", needs=Needs.IMAGES, title="fat fraction")
+MEASURES = (*SIGNALS.values(), *NORMALISED.values(), FAT_FRACTION)

@@ -11,7 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from bedrest.findings import Finding, FindingCode
 from bedrest.measure.discs import DiscMeasure
+from bedrest.measure.registry import VOLUME
+from bedrest.measure.signals import FAT_FRACTION, NORMALISED, SIGNALS
 from bedrest.measure.symmetry import check_symmetry
 from bedrest.types import LabelMap
 from bedrest.vocabulary import Contrast, Status
@@ -36,7 +39,7 @@ HIGHEST_FAT_FRACTION = 0.25
 
 
 def checked(measures: Sequence[DiscMeasure], discs: LabelMap) -> list[DiscMeasure]:
-    """The same measures with every doubt that takes several discs: flagged, the reasons added.
+    """The same measures with every doubt that takes several discs.
 
     Parameters
     ----------
@@ -44,16 +47,11 @@ def checked(measures: Sequence[DiscMeasure], discs: LabelMap) -> list[DiscMeasur
     discs : LabelMap, the mask, shape (I, J, K), world frame RAS+
     """
     spine, sides = check_spine(measures), check_symmetry(measures, discs)
-    out = []
-    for m in measures:
-        doubts = [*spine.get(m.level, []), *sides.get(m.level, [])]
-        reason = "; ".join([*([m.reason] if m.reason else []), *doubts])
-        out.append(replace(m, status=Status.FLAGGED, reason=reason) if doubts else m)
-    return out
+    return [replace(m, findings=(*m.findings, *spine.get(m.level, []), *sides.get(m.level, []))) for m in measures]
 
 
-def check_spine(measures: Sequence[DiscMeasure]) -> dict[str, list[str]]:
-    """Discs out of line with their own spine, level to reasons; no entry where nothing speaks against a disc.
+def check_spine(measures: Sequence[DiscMeasure]) -> dict[str, list[Finding]]:
+    """Discs out of line with their own spine, by level; no entry where nothing speaks against a disc.
 
     A disc is compared with the median of the others and not by a robust z: six discs of a healthy spine are so alike
     that their spread is next to nothing, and one that is worn would lie any number of spreads away. A worn disc is
@@ -68,31 +66,34 @@ def check_spine(measures: Sequence[DiscMeasure]) -> dict[str, list[str]]:
     Volume and darkness are judged with three other discs or more.
     """
     named = [m for m in measures if m.status != Status.FAILED and m.level in TYPICAL_VOLUME]
-    found = {m.level: [*_volume_doubts(m, named), *_signal_doubts(m, named)] for m in named}
-    return {level: doubts for level, doubts in found.items() if doubts}
+    by_level = {m.level: [*_volume_doubts(m, named), *_signal_doubts(m, named)] for m in named}
+    return {level: doubts for level, doubts in by_level.items() if doubts}
 
 
-def _volume_doubts(disc: DiscMeasure, discs: Sequence[DiscMeasure]) -> list[str]:
-    share = {m.level: m.volume_mm3 / TYPICAL_VOLUME[m.level] for m in discs}
+def _volume_doubts(disc: DiscMeasure, discs: Sequence[DiscMeasure]) -> list[Finding]:
+    share = {m.level: m[VOLUME.name] / TYPICAL_VOLUME[m.level] for m in discs}
     ratio = _over_others(disc.level, share)
     if VOLUME_RATIO[0] <= ratio <= VOLUME_RATIO[1] or np.isnan(ratio):
         return []
-    return [f"volume {disc.volume_mm3:.0f} mm3 is {ratio:.2f} times what the other discs of this spine let expect at "
-            f"{disc.level}, outside {VOLUME_RATIO[0]} to {VOLUME_RATIO[1]}"]
+    return [Finding(FindingCode.VOLUME_OUT_OF_LINE, {
+        "volume_mm3": disc[VOLUME.name], "ratio": ratio, "name": disc.level, "low": VOLUME_RATIO[0],
+        "high": VOLUME_RATIO[1]})]
 
 
-def _signal_doubts(disc: DiscMeasure, discs: Sequence[DiscMeasure]) -> list[str]:
+def _signal_doubts(disc: DiscMeasure, discs: Sequence[DiscMeasure]) -> list[Finding]:
     doubts = []
     for contrast in (Contrast.WATER, Contrast.T2):
-        ratio = _over_others(disc.level, {m.level: m.signals[contrast] for m in discs if contrast in m.signals})
+        ratio = _over_others(disc.level, {m.level: m[SIGNALS[contrast].name] for m in discs})
         if ratio < DARKEST_RATIO:
-            doubts.append(f"{contrast.value} signal is {ratio:.2f} of the other discs', below {DARKEST_RATIO}: darker "
-                          "than any disc, perhaps bone or air")
-    t2 = disc.normalised.get(Contrast.T2, np.nan)
+            doubts.append(Finding(FindingCode.SIGNAL_TOO_DARK, {
+                "contrast": contrast, "ratio": ratio, "low": DARKEST_RATIO}))
+    t2 = disc[NORMALISED[Contrast.T2].name]
     if t2 > BRIGHTEST_T2:
-        doubts.append(f"t2 signal is {t2:.2f} of the spinal canal's, above {BRIGHTEST_T2}: brighter than its fluid")
-    if disc.fat_fraction > HIGHEST_FAT_FRACTION:
-        doubts.append(f"fat fraction {disc.fat_fraction:.2f} above {HIGHEST_FAT_FRACTION}: perhaps marrow or fat")
+        doubts.append(Finding(FindingCode.BRIGHTER_THAN_FLUID, {"ratio": t2, "high": BRIGHTEST_T2}))
+    fat_fraction = disc[FAT_FRACTION.name]
+    if fat_fraction > HIGHEST_FAT_FRACTION:
+        doubts.append(Finding(FindingCode.FAT_FRACTION_HIGH, {
+            "fat_fraction": fat_fraction, "high": HIGHEST_FAT_FRACTION}))
     return doubts
 
 

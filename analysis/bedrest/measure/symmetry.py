@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from bedrest.findings import Finding, FindingCode
 from bedrest.measure.discs import DiscMeasure
 from bedrest.measure.geometry import bounding_box
 from bedrest.types import LabelMap
@@ -23,8 +24,8 @@ RIGHT_SHARE = (0.38, 0.62)
 FEWEST_DISCS = 5
 
 
-def check_symmetry(measures: Sequence[DiscMeasure], discs: LabelMap) -> dict[str, list[str]]:
-    """Discs that lie unevenly about the column, level to reasons; no entry where nothing speaks against a disc.
+def check_symmetry(measures: Sequence[DiscMeasure], discs: LabelMap) -> dict[str, list[Finding]]:
+    """Discs that lie unevenly about the column, by level; no entry where nothing speaks against a disc.
 
     Parameters
     ----------
@@ -35,18 +36,19 @@ def check_symmetry(measures: Sequence[DiscMeasure], discs: LabelMap) -> dict[str
     -----
     With fewer than five discs nothing is said.
     """
-    centres = {m.label: m.centre_mm for m in measures if np.isfinite(m.centre_mm).all()}
+    centres = {m.label: m.position.centre_mm for m in measures if np.isfinite(m.position.centre_mm).all()}
     if len(centres) < FEWEST_DISCS:
         return {}
     column = column_curve(np.array(list(centres.values())))
-    doubts: dict[str, list[str]] = {}
+    doubts: dict[str, list[Finding]] = {}
     for m in measures:
         if m.label not in centres:
             continue
         share = right_share(discs, m.label, column)
         if not RIGHT_SHARE[0] <= share <= RIGHT_SHARE[1]:
-            doubts[m.level] = [f"{100 * share:.0f} % of it lies to the right of the spine's midline, outside "
-                               f"{100 * RIGHT_SHARE[0]:.0f} to {100 * RIGHT_SHARE[1]:.0f} %: one side may be missing"]
+            doubts[m.level] = [Finding(FindingCode.ONE_SIDED, {
+                "right_percent": 100 * share, "low_percent": 100 * RIGHT_SHARE[0],
+                "high_percent": 100 * RIGHT_SHARE[1]})]
     return doubts
 
 

@@ -5,11 +5,17 @@ A count of voxels moves by whole voxels with the disc's place on the grid; calib
 
 from __future__ import annotations
 
-import numpy as np
-from skimage.segmentation import expand_labels
+import math
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from bedrest.measure.definition import Measure, Needs, Scale
 from bedrest.measure.geometry import bounding_box
 from bedrest.types import LabelMap, Volume
+
+if TYPE_CHECKING:
+    from bedrest.measure.context import DiscInScan
 
 REACH_MM = 4.0  # how far beyond a disc's mask probabilities count; they are calibrated in a band like that
 
@@ -24,6 +30,8 @@ def volumes_from_probability(probability: Volume, discs: LabelMap) -> dict[int, 
     discs : LabelMap
         A voxel between two discs counts for the nearer one.
     """
+    from skimage.segmentation import expand_labels
+
     spacing = discs.grid.spacing_mm
     box = bounding_box(discs.data > 0)
     if box is None:
@@ -45,3 +53,30 @@ def after_edit(probability: Volume, before: LabelMap, edited: LabelMap) -> Volum
     """
     inside = edited.data > 0
     return Volume(np.where(inside == (before.data > 0), probability.data, inside).astype(np.float32), probability.grid)
+
+
+def _n_voxels(disc: DiscInScan) -> float:
+    return float(np.count_nonzero(disc.mask))
+
+
+def _counted_mm3(disc: DiscInScan) -> float:
+    return _n_voxels(disc) * disc.scan.discs.grid.voxel_volume_mm3
+
+
+def _volume_mm3(disc: DiscInScan) -> float:
+    """From probabilities where they were given, else the voxels counted."""
+    summed = disc.scan.volumes_mm3.get(disc.label, math.nan)
+    return _counted_mm3(disc) if math.isnan(summed) else summed
+
+
+VOLUME: Measure[DiscInScan] = Measure(
+    "volume_mm3", "mm3", Scale.RATIO, "volume of the disc, by volume_method", _volume_mm3, minimum=0)
+VOLUME_SINGLE: Measure[DiscInScan] = Measure(
+    "volume_single_mm3", "mm3", Scale.RATIO,
+    "from this visit alone: its summed probabilities, which keep partial volume (where a mask was edited, its voxels "
+    "count whole); for masks that no network made volume_voxels_mm3", _volume_mm3, needs=Needs.PROBABILITY, minimum=0)
+VOLUME_VOXELS: Measure[DiscInScan] = Measure(
+    "volume_voxels_mm3", "mm3", Scale.RATIO, "voxel count times voxel volume", _counted_mm3, minimum=0)
+N_VOXELS: Measure[DiscInScan] = Measure(
+    "n_voxels", "1", Scale.RATIO, "voxels of the disc", _n_voxels, minimum=0, whole=True)
+MEASURES = (VOLUME, VOLUME_SINGLE, N_VOXELS, VOLUME_VOXELS)

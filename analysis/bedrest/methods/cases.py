@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bedrest.imaging.orientation import turn_to_ras
+from bedrest.imaging.orientation import reorient_to_ras
 from bedrest.imaging.resample import grid_with_spacing, resample
-from bedrest.measure.discs import require_same_grid
 from bedrest.methods.method import SPACING_MM, Case
-from bedrest.types import LabelMap, Scan
+from bedrest.types import LabelMap, Scan, require_same_grid
 from bedrest.vocabulary import LEVEL_OF_LABEL, Contrast
 
 
@@ -34,22 +33,23 @@ def case_of(scan: Scan, mask: LabelMap | None, *, subject: str, session: str) ->
     GeometryError
         Scan and mask lie on different grids.
     """
-    turn = turn_to_ras(scan.grid)
-    grid = grid_with_spacing(turn.turned, SPACING_MM)
+    reorientation = reorient_to_ras(scan.grid)
+    grid = grid_with_spacing(reorientation.ras, SPACING_MM)
     contrasts = tuple(c for c in Contrast if c in scan.contrasts)
-    image = np.stack([resample(turn.apply(scan.contrasts[c].data), turn.turned, grid, order=1) for c in contrasts])
+    image = np.stack([resample(reorientation.apply(scan.contrasts[c].data), reorientation.ras, grid, order=1)
+                      for c in contrasts])
     labels = np.zeros(grid.shape, dtype=np.int16)
     if mask is not None:
-        require_same_grid(mask.grid, scan.grid, what="reference mask", other="scan")
+        require_same_grid(mask.grid, scan.grid, names=("reference mask", "scan"))
         known = np.where(np.isin(mask.data, list(LEVEL_OF_LABEL)), mask.data, 0)
-        labels = resample(turn.apply(known), turn.turned, grid, order=0).astype(np.int16)
-    return Case(subject, session, contrasts, image.astype(np.float32), labels, turn, grid)
+        labels = resample(reorientation.apply(known), reorientation.ras, grid, order=0).astype(np.int16)
+    return Case(subject, session, contrasts, image.astype(np.float32), labels, reorientation, grid)
 
 
 def on_scan_grid(labels: NDArray[np.integer], case: Case) -> LabelMap:
     """A method's labels on the grid of the files."""
-    turned = resample(labels, case.grid, case.turn.turned, order=0)
-    return LabelMap(case.turn.undo(turned).astype(np.int32), case.turn.stored)
+    turned = resample(labels, case.grid, case.reorientation.ras, order=0)
+    return LabelMap(case.reorientation.undo(turned).astype(np.int32), case.reorientation.stored)
 
 
 def intensities(cases: Sequence[Case]) -> dict[str, NDArray[Any]]:

@@ -42,7 +42,7 @@ class Case:
         Intensities as the scanner gave them.
     labels : int16, (I, J, K)
         0, and 1 = L5-S1 ... 7 = T11-T12; all 0 where nobody drew discs.
-    turn : Reorientation
+    reorientation : Reorientation
         From the grid of the files to right, front, head.
     grid : Grid
         Of `image`.
@@ -53,7 +53,7 @@ class Case:
     contrasts: tuple[Contrast, ...]
     image: Float
     labels: Labels
-    turn: Reorientation
+    reorientation: Reorientation
     grid: Grid
 
 

@@ -12,7 +12,8 @@ from jinja2 import Environment, FileSystemLoader
 from bedrest import __version__, schemas
 from bedrest.io.files import write_text
 from bedrest.io.results import StudyResults
-from bedrest.io.tables.typed_csv import empty_table
+from bedrest.io.tables.frames import empty_table
+from bedrest.measure.registry import VOLUME
 from bedrest.pages.notebooks import TEMPLATES
 from bedrest.settings import Session, Study
 from bedrest.vocabulary import LEVELS, MaskOrigin, Status
@@ -25,7 +26,7 @@ def write_index(results: StudyResults, study: Study) -> None:
     """Write index.html from stored tables."""
     subjects = results.read_manifest(schemas.SUBJECTS)
     failures = results.read(schemas.FAILURES)
-    measures, change = results.read(schemas.MEASURES), results.read(schemas.CHANGE)
+    measures, change = results.read(schemas.MEASURES), results.read(schemas.CHANGE, measure=VOLUME.name)
     later = [s for s in study.sessions if s.id != study.reference_session]
     known = results.table(schemas.REPORTS).is_file()
     reports = results.read(schemas.REPORTS) if known else empty_table(schemas.REPORTS)

@@ -15,11 +15,11 @@ from bedrest import schemas
 from bedrest.errors import BedrestError, NotebookError, StudyError
 from bedrest.io.files import write_bytes, write_text
 from bedrest.io.results import StudyResults
-from bedrest.io.tables.typed_csv import concat_tables, read_tables, write_table
+from bedrest.io.tables.frames import concat_tables, typed_frame
+from bedrest.io.tables.typed_csv import read_tables, write_table
 from bedrest.io.terminal import quiet
 from bedrest.pages.notebooks import NOTEBOOKS, check_notebook, failed_notebook, run_notebook
 from bedrest.settings import Study
-from bedrest.tables.frames import typed_frame
 from bedrest.vocabulary import Status
 
 SUBJECT_NOTEBOOK, COHORT_NOTEBOOK = NOTEBOOKS / "subject_report.py", NOTEBOOKS / "cohort_report.py"

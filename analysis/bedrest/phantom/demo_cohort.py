@@ -1,7 +1,7 @@
 """The demo cohort: a synthetic bed-rest study whose truth is known.
 
-Two groups swell in bed, one less than the other, and recover. Every disc's volume at every visit is analytic.
-Deterministic by seed, subject by subject. All of it is synthetic and says so in every file that a person reads.
+The discs of two groups swell in bed, in one less than in the other, and recover. The volume of every disc at every
+visit is analytic. Deterministic by seed, subject by subject. Every file meant for readers says that it is synthetic.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ GROUPS: tuple[str, ...] = ("bed rest", "bed rest + exercise")
 SWELLING: dict[str, float] = {"bed rest": 0.08, "bed rest + exercise": 0.04}  # relative, at the end of bed rest
 LEVEL_FACTOR: dict[str, float] = {"T11-T12": 0.6, "T12-L1": 0.8}
 REMAINING = 0.15  # share of the swelling left at the recovery visit
-PERSON_SD = 0.010  # spread of people around their group's swelling
-DISC_SD = 0.005  # spread of discs around their person's
+SUBJECT_SD = 0.010  # of subjects around the swelling of their group
+DISC_SD = 0.005  # of discs around the swelling of their subject
 
 
 @dataclass(frozen=True)
-class Visit:
+class PlannedVisit:
     """One planned visit: identifier, study day, phase, and the share of the full swelling reached by then."""
 
     session: str
@@ -49,22 +49,22 @@ class Visit:
 
 @dataclass(frozen=True)
 class DemoPlan:
-    """What the demo cohort consists of."""
+    """Size and seed of the demo cohort."""
 
     subjects: int = 8
     sessions: int = 3
     seed: int = 0
 
 
-def plan_visits(n: int) -> tuple[Visit, ...]:
+def plan_visits(n: int) -> tuple[PlannedVisit, ...]:
     """Baseline before bed rest, then visits in bed up to day 60, the last of three or more in recovery."""
-    visits = [Visit("ses-1", -3, Phase.BASELINE, 0.0)]
+    visits = [PlannedVisit("ses-1", -3, Phase.BASELINE, 0.0)]
     in_bed = n - 1 if n <= 2 else n - 2
     for i in range(in_bed):
         share = (i + 1) / in_bed
-        visits.append(Visit(f"ses-{i + 2}", round(60 * share), Phase.BED_REST, share**0.5))
+        visits.append(PlannedVisit(f"ses-{i + 2}", round(60 * share), Phase.BED_REST, share**0.5))
     if n >= 3:
-        visits.append(Visit(f"ses-{n}", 74, Phase.RECOVERY, REMAINING))
+        visits.append(PlannedVisit(f"ses-{n}", 74, Phase.RECOVERY, REMAINING))
     return tuple(visits)
 
 
@@ -72,40 +72,40 @@ def group_of(index: int) -> str:
     return GROUPS[index % len(GROUPS)]
 
 
-def expected_change_percent(group: str, level: str, visit: Visit) -> float:
-    """The mean change of a group's discs that the demo was built with."""
+def expected_change_percent(group: str, level: str, visit: PlannedVisit) -> float:
+    """True mean change of the discs of a group at a level."""
     return 100 * SWELLING[group] * LEVEL_FACTOR.get(level, 1.0) * visit.share
 
 
 def spines_of(index: int, plan: DemoPlan) -> list[Spine]:
-    """The subject's spine at each visit: the same person, swollen and lying a little differently."""
+    """The subject's spine at each visit: the same anatomy, swollen and repositioned."""
     rng = np.random.default_rng([plan.seed, index, 0])
-    person = draw_spine(rng)
-    own = rng.normal(0, PERSON_SD)
+    anatomy = draw_spine(rng)
+    deviation = rng.normal(0, SUBJECT_SD)
     visits = plan_visits(plan.sessions)
     spines = []
     for visit in visits:
         relative = {
             level: (expected_change_percent(group_of(index), level, visit) / 100
-                    + visit.share * own + (visit.share > 0) * rng.normal(0, DISC_SD))
+                    + visit.share * deviation + (visit.share > 0) * rng.normal(0, DISC_SD))
             for level in LEVELS
         }
-        spines.append(person.swollen(relative).posed(rng, shift_mm=2.0, turn_deg=1.0))
+        spines.append(anatomy.swollen(relative).posed(rng, shift_mm=2.0, turn_deg=1.0))
     return spines
 
 
 @dataclass(frozen=True, eq=False)
 class DrawnVisit:
-    """One visit of one subject, with everything known of it."""
+    """One visit of one subject: plan, anatomy and scan."""
 
-    visit: Visit
+    visit: PlannedVisit
     spine: Spine
     painting: Painting
     scan: Scan
 
 
 def draw_subject(index: int, plan: DemoPlan, artefacts: Artefacts) -> Iterator[DrawnVisit]:
-    """The subject's Dixon scans, one a visit."""
+    """The subject's Dixon scans, one per visit."""
     for v, (visit, spine) in enumerate(zip(plan_visits(plan.sessions), spines_of(index, plan), strict=True)):
         backdrop = np.random.default_rng([plan.seed, index, 1])  # the same organs at every visit
         noise = np.random.default_rng([plan.seed, index, 2 + v])
@@ -176,7 +176,7 @@ def write_study_files(plan: DemoPlan, folder: Path, truth: pd.DataFrame) -> None
     write_text(folder / "study.toml", _study_toml(visits))
 
 
-def _study_toml(visits: tuple[Visit, ...]) -> str:
+def _study_toml(visits: tuple[PlannedVisit, ...]) -> str:
     blocks = "\n".join(
         f'[[sessions]]\nid = "{v.session}"\nstudy_day = {v.study_day:g}\nphase = "{v.phase.value}"\n' for v in visits
     )

@@ -75,10 +75,10 @@ def _paint_disc(tissue: Labels, level: Labels, axes: Axes, disc: Disc, frame: Fr
                 *, sacral: bool) -> None:
     s = disc.shape
     reach = max(s.half_width_mm, s.half_depth_mm) + 6
-    found = around(axes, frame.centre_mm, (reach, reach, s.height_mm + reach * abs(float(frame.axes[2, 1])) + 4))
-    if found is None:
+    near = around(axes, frame.centre_mm, (reach, reach, s.height_mm + reach * abs(float(frame.axes[2, 1])) + 4))
+    if near is None:
         return
-    box, points = found
+    box, points = near
     x, y, z = frame.local(points)
     radius, v = s.outline(x, y)
     half = s.half_thickness_mm(radius, v)
@@ -101,10 +101,10 @@ def _paint_body(tissue: Labels, axes: Axes, discs: tuple[Disc, ...],
     """The vertebral body between two discs: waisted, with dark end plates and cortex."""
     centre = (frames[0].centre_mm + frames[1].centre_mm) / 2
     reach = max(d.shape.half_width_mm for d in discs) + 6
-    found = around(axes, centre, (reach, reach, discs[0].body_above_mm + 16))
-    if found is None:
+    near = around(axes, centre, (reach, reach, discs[0].body_above_mm + 16))
+    if near is None:
         return
-    box, points = found
+    box, points = near
     (x0, y0, z0), (x1, y1, z1) = (f.local(points) for f in frames)
     below = z0 - discs[0].shape.half_thickness_mm(*discs[0].shape.outline(x0, y0))
     above = -z1 - discs[1].shape.half_thickness_mm(*discs[1].shape.outline(x1, y1))

@@ -1,4 +1,4 @@
-"""Where a grid's voxels lie in the world, and which of them lie around a point. Knows nothing of tissues."""
+"""World coordinates of a grid's voxels, and the voxels around a point. Knows nothing of tissues."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Axes = tuple[NDArray[np.float32], ...]  # world coordinates along right, front a
 
 
 def axes_mm(grid: Grid, *, fine: int = 1) -> Axes:
-    """World coordinates along each axis of the centres of `fine` sub-voxels a voxel; `grid` is RAS+, not oblique."""
+    """World coordinates along each axis of the centres of `fine` sub-voxels per voxel; `grid` is RAS+, not oblique."""
     axes = []
     for k in range(3):
         step = grid.affine_ras_mm[k, k]

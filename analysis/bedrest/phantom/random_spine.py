@@ -1,8 +1,8 @@
-"""Draws one person's spine from published lumbar anatomy: which discs, how large, where.
+"""Draws the spine of a random subject from published lumbar anatomy: which discs, how large, where.
 
 Sizes: disc heights and depths after Zhou et al., Eur Spine J 2000;9:242; vertebral heights after Panjabi et al.,
-Spine 1992;17:299; lordosis after Been and Kalichman, Spine J 2014;14:87. Rounded means with spread; no real mask of
-this project's test data went in. Knows nothing of voxels and intensities.
+Spine 1992;17:299; lordosis after Been and Kalichman, Spine J 2014;14:87. Rounded means with spread; no real mask
+of this project's test data was used. Knows nothing of voxels and intensities.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ _ANATOMY: tuple[tuple[str, float, float, float, float, float, float], ...] = (
     ("T8-T9", -6, 4.7, 0.0, 17.5, 13.5, 20.5),
     ("T7-T8", -2, 4.5, 0.0, 16.5, 13, 20),
 )
-NAMES: tuple[str, ...] = tuple(row[0] for row in _ANATOMY)
 SACRAL = 2  # discs of the chain that lie inside the sacrum
 
 
@@ -81,7 +80,7 @@ class Disc:
 
 @dataclass(frozen=True, eq=False)
 class Spine:
-    """One person's spine, and where it lies at one visit.
+    """The spine of one subject and its pose at one visit.
 
     Attributes
     ----------
@@ -92,7 +91,7 @@ class Spine:
     canal_half_width_mm, canal_half_depth_mm : float
     back_fat_mm, belly_mm : float
         Depth of subcutaneous fat behind the muscles; distance from the bodies' front to the skin of the belly.
-    pose : (4, 4) rigid re-positioning in the scanner
+    pose : (4, 4) rigid repositioning in the scanner
     """
 
     discs: tuple[Disc, ...]
@@ -131,7 +130,7 @@ class Spine:
         return {d.name: d.shape.volume_mm3 for d in self.discs if d.name in named}
 
     def swollen(self, relative: dict[str, float]) -> Spine:
-        """The same person with each named disc's volume changed by `relative` (0.05 = 5 % more), in height alone."""
+        """The same spine with the volume of named discs changed by `relative` (0.05 = 5 % more), in height alone."""
         discs = tuple(
             replace(d, shape=replace(d.shape, height_mm=d.shape.height_mm * (1 + relative.get(d.name, 0.0))))
             for d in self.discs
@@ -139,7 +138,7 @@ class Spine:
         return replace(self, discs=discs)
 
     def posed(self, rng: np.random.Generator, *, shift_mm: float, turn_deg: float) -> Spine:
-        """The same person lying slightly differently: standard deviations of shift and turn about each axis."""
+        """The same spine, repositioned: standard deviations of shift and rotation along and about each axis."""
         angles = np.deg2rad(rng.normal(0, turn_deg, 3))
         pose = np.eye(4)
         pose[:3, :3] = _rotation(0, angles[0]) @ _rotation(1, angles[1]) @ _rotation(2, angles[2])
@@ -148,7 +147,7 @@ class Spine:
 
 
 def draw_spine(rng: np.random.Generator, *, spread: float = 1.0) -> Spine:
-    """Draw a person.
+    """Draw the spine of a random subject.
 
     Parameters
     ----------
@@ -193,7 +192,7 @@ def _normal(tilt_deg: float) -> NDArray[np.float64]:
 
 
 def _axes(tilt_deg: float) -> NDArray[np.float64]:
-    # Leaning forward takes z towards +y: a negative turn about x.
+    # Leaning forward takes z towards +y: a negative rotation about x.
     return _rotation(0, -np.deg2rad(tilt_deg))
 
 

@@ -22,7 +22,7 @@ Float = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Artefacts:
-    """What the scanner adds.
+    """Imperfections that the scanner adds.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Artefacts:
     bias : float
         Largest relative departure of the bias field from 1.
     texture : float
-        Relative standard deviation of the tissues' own unevenness.
+        Relative standard deviation of the unevenness of tissue.
     """
 
     snr: float = 14.0
@@ -65,7 +65,7 @@ def rician(signal: Float, sigma: float, rng: np.random.Generator) -> Float:
 
 
 def dixon_signals(water: Float, fat: Float) -> dict[Contrast, Float]:
-    """The four contrasts that water and fat give without noise."""
+    """The four noise-free Dixon contrasts of water and fat."""
     return {Contrast.WATER: water, Contrast.FAT: fat, Contrast.IN_PHASE: water + fat,
             Contrast.OPPOSED: np.abs(water - fat)}
 

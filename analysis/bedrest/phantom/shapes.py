@@ -1,6 +1,6 @@
 """The disc's shape, with its volume in closed form.
 
-A disc lies in a frame of its own: x to the right, y to the front, z along the spine to the head, origin at its centre.
+Coordinates are those of the disc: x to the right, y to the front, z along the spine to the head, origin at its centre.
 Its outline is a superellipse, bent into a kidney by a shear that keeps area; its half thickness is highest in the
 middle and wedges from back to front. Every choice keeps the volume analytic. Knows nothing of voxels.
 """
@@ -31,7 +31,7 @@ class DiscShape:
     dome : float
         Share of the thickness lost from centre to rim; below 1.
     kidney_mm : float
-        How far the sides lie behind the middle.
+        Distance by which the sides lie behind the middle.
     outline_power, dome_power : float
         Exponents of the superellipse and of the loss of thickness.
     """
@@ -67,7 +67,7 @@ class DiscShape:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """Where a disc lies.
+    """Position and direction of a disc.
 
     Attributes
     ----------

@@ -91,7 +91,7 @@ def _paint_organs(out: Labels, x: NDArray[Any], y: NDArray[Any], zs: NDArray[Any
 
 def _paint_arches(out: Labels, x: NDArray[Any], y: NDArray[Any], zs: NDArray[Any], centres: NDArray[Any],
                   canal_y: NDArray[Any], at: dict[str, NDArray[Any]]) -> None:
-    """Spinous and transverse processes and pedicles, marrow in a dark rim, one set a vertebra."""
+    """Spinous and transverse processes and pedicles, marrow in a dark rim, one set per vertebra."""
     for low, high in pairwise(centres):
         z_mid = (low[2] + high[2]) / 2
         parts = (
@@ -108,10 +108,10 @@ def _paint_arches(out: Labels, x: NDArray[Any], y: NDArray[Any], zs: NDArray[Any
 
 def _paint_joints(out: Labels, axes: Axes, disc: Disc, frame: Frame, spine: Spine, rng: np.random.Generator) -> None:
     """At each disc's height: foramina with fat and nerve root, and the facet joints behind them."""
-    found = around(axes, frame.centre_mm, (58, 58, 58))
-    if found is None:
+    near = around(axes, frame.centre_mm, (58, 58, 58))
+    if near is None:
         return
-    box, points = found
+    box, points = near
     x, y, z = frame.local(points)
     part = out[box].reshape(-1)
     depth, canal = disc.shape.half_depth_mm, spine.canal_half_depth_mm
@@ -132,10 +132,10 @@ def _paint_joints(out: Labels, axes: Axes, disc: Disc, frame: Frame, spine: Spin
 
 def _paint_wings(out: Labels, axes: Axes, lumbosacral: Disc, frame: Frame, rng: np.random.Generator) -> None:
     """The sacral wings, beside the body of S1 and sloping away from it."""
-    found = around(axes, frame.centre_mm, (62, 62, 62))
-    if found is None:
+    near = around(axes, frame.centre_mm, (62, 62, 62))
+    if near is None:
         return
-    box, points = found
+    box, points = near
     x, y, z = frame.local(points)
     s = lumbosacral.shape
     out_mm = np.abs(x) - 0.75 * s.half_width_mm

@@ -30,7 +30,7 @@ class Tissue(IntEnum):
     ANNULUS = 12
     SACRUM_MARROW = 13
     SACRUM_CORTEX = 14
-    SACRUM_DISC = 15  # the remnant discs inside the sacrum: look like discs, are none of the seven
+    SACRUM_DISC = 15  # the remnant discs inside the sacrum: they look like discs, but are none of the seven
     POSTERIOR_MARROW = 16
     POSTERIOR_CORTEX = 17  # rims and joint lines of arches and processes
     LIGAMENT = 18  # dark sheet around discs

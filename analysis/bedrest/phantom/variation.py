@@ -1,23 +1,30 @@
-"""Anatomies to train on: far more varied than the volunteers of a bed-rest study.
+"""Anatomies for training: far more varied than the volunteers of a bed-rest study.
 
-Ranges after published anatomy: four or six lumbar vertebrae and transitional ones in 4-30 % of people (Konin and Walz,
+Ranges after published anatomy: four or six lumbar vertebrae and transitional ones in 4-30 % of adults (Konin and Walz,
 AJNR 2010;31:1778); degenerated, thin discs and bulges rise with age (Brinjikji et al., AJNR 2015;36:811); end-plate
-defects (Mok et al., Spine 2010;35:1944). No real mask of this project's test data went in.
+defects (Mok et al., Spine 2010;35:1944). No real mask of this project's test data was used.
 """
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
+from tqdm import tqdm
 
+from bedrest.phantom.paint import Painting, paint
 from bedrest.phantom.random_spine import SACRAL, Blob, Disc, Spine, draw_spine
+from bedrest.phantom.render import demo_grid
 
+# Training draws from seeds of its own; the demo cohort, the benchmarks and the tests never use them.
+TRAINING_SEED = 20_000_003
 LOWEST_FREE, HIGHEST_FREE = SACRAL + 2, SACRAL + 5  # vertebrae between these discs may be one more or fewer
 
 
 def draw_varied_spine(rng: np.random.Generator) -> Spine:
-    """A person of any age, shape and lumbar count. Level names above the changed vertebra mean nothing any more."""
+    """A spine of any age, shape and lumbar count. Level names above an added or removed vertebra are void."""
     spine = draw_spine(rng, spread=2.0)
     discs = list(spine.discs)
     count = rng.random()
@@ -26,7 +33,7 @@ def draw_varied_spine(rng: np.random.Generator) -> Spine:
     elif count < 0.12:
         i = int(rng.integers(LOWEST_FREE, HIGHEST_FREE))
         discs.insert(i, discs[i])
-    old = rng.random() ** 2  # most are young
+    old = rng.random() ** 2  # most subjects are young
     discs = [d if i < SACRAL else _aged(d, old, rng) for i, d in enumerate(discs)]
     if rng.random() < 0.12:
         discs = _transitional(discs, rng)
@@ -60,3 +67,16 @@ def _transitional(discs: list[Disc], rng: np.random.Generator) -> list[Disc]:
     i, height = (SACRAL - 1, rng.uniform(4, 7)) if rng.random() < 0.5 else (SACRAL, rng.uniform(3, 5))
     disc = discs[i]
     return [*discs[:i], replace(disc, shape=replace(disc.shape, height_mm=float(height))), *discs[i + 1 :]]
+
+
+def paint_anatomy(index: int, seed: int) -> Painting:
+    """Anatomy number `index` of a seed: always the same."""
+    rng = np.random.default_rng([seed, index])
+    return paint(draw_varied_spine(rng), demo_grid(), rng)
+
+
+def paint_anatomies(n: int, *, seed: int = TRAINING_SEED, processes: int) -> list[Painting]:
+    """The first `n` anatomies of a seed."""
+    with ProcessPoolExecutor(processes) as workers:
+        painted = workers.map(partial(paint_anatomy, seed=seed), range(n))
+        return list(tqdm(painted, total=n, desc="anatomies", mininterval=5))

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from bedrest.io.tables.markdown import formatted, markdown_table
 from bedrest.methods.papers.weber import Weber
-from bedrest.protocols.disc_records import markdown_table
 from bedrest.protocols.scores import MethodScore, summarise_discs
 from bedrest.protocols.shapes import Metric, Protocol
 from bedrest.vocabulary import LEVEL_OF_LABEL, Contrast, Status
@@ -27,12 +27,12 @@ ENDING = ["discs missing", "right names (%)", "Dice under any name (%)", *(f"{m.
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What running a protocol left; frames as in `method_records`.
+    """What running a protocol left; frames as in `records`.
 
     Attributes
     ----------
     voxel_mm3 : float
-        Of the drawn masks, their mean; for change in voxels.
+        Of the reference masks, their mean; for change in voxels.
     weber : mapping of contrast to its intensities in discs and beside them, over all visits
     """
 
@@ -62,12 +62,7 @@ class PaperTable:
                             dtype="str")
 
     def markdown(self) -> str:
-        return f"## {self.title}\n\n{markdown_table(self.header, in_cells(self.rows))}\n{self.note}\n"
-
-
-def in_cells(rows: Iterable[Iterable[str]]) -> list[list[str]]:
-    """Cells that may hold words of an error, as a Markdown table can take them."""
-    return [[c.replace("|", "\\|") for c in row] for row in rows]
+        return f"## {self.title}\n\n{markdown_table(self.header, self.rows)}\n{self.note}\n"
 
 
 def rows_of(frame: pd.DataFrame, **wanted: str) -> pd.DataFrame:
@@ -93,7 +88,7 @@ def metric_text(metric: Metric, score: MethodScore) -> str:
 
 def number_text(value: float, digits: int) -> str:
     """A dash where there is none."""
-    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+    return formatted(value, f"{{:.{digits}f}}")
 
 
 def pair_heads(metrics: Iterable[Metric], *, published: bool) -> list[str]:
@@ -116,13 +111,14 @@ def ending_cells(score: MethodScore) -> list[str]:
 
 def training_text(outcome: Outcome, row: str, **wanted: str) -> str:
     """How a row's trainings ended, in a cell."""
-    own = rows_of(outcome.trainings, row=row, **wanted)
-    failed = own[own["status"] == Status.FAILED]
+    trainings = rows_of(outcome.trainings, row=row, **wanted)
+    failed = trainings[trainings["status"] == Status.FAILED]
     if len(failed):
         return f"failed: {failed['reason'].iloc[0]}"
-    if own.empty:
+    if trainings.empty:
         return "not run"
-    ended, steps = "; ".join(dict.fromkeys(own["ended"])), sorted(set(own["steps"]), key=lambda s: (len(s), s))
+    ended = "; ".join(dict.fromkeys(trainings["ended"]))
+    steps = sorted(set(trainings["steps"]), key=lambda s: (len(s), s))
     if "as asked" in ended or steps == [""]:
         return ended
     return f"{ended}, {steps[0]} steps" if len(steps) == 1 else f"{ended}, from {steps[0]} to {steps[-1]} steps"
@@ -130,5 +126,5 @@ def training_text(outcome: Outcome, row: str, **wanted: str) -> str:
 
 def notes_of(outcome: Outcome, *more: str, published: bool = True) -> str:
     """What stands below a table."""
-    told = [PUBLISHED_NOTE.format(data=outcome.protocol.data)] if published and outcome.protocol.data else []
-    return " ".join([*told, NOTE, *more])
+    notes = [PUBLISHED_NOTE.format(data=outcome.protocol.data)] if published and outcome.protocol.data else []
+    return " ".join([*notes, NOTE, *more])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from bedrest.measure.agreement import mean_sd
+from bedrest.measure.comparison.agreement import mean_sd
 from bedrest.protocols.cells import (
     ENDING,
     LEVELS,
@@ -33,24 +33,24 @@ def arvd_table(shape: ArvdTable, outcome: Outcome) -> PaperTable:
     changes = outcome.changes
     subjects = sorted(changes["subject"].unique())
     for row in outcome.protocol.rows:
-        own = rows_of(changes, row=row.name)
+        row_changes = rows_of(changes, row=row.name)
         for level, printed in zip(LEVELS, shape.published, strict=True):
-            discs = rows_of(own, level=level)
+            discs = rows_of(row_changes, level=level)
             cells = [number_text(mean_sd([float(v) for v in rows_of(discs, subject=s)["arvd_percent"].dropna()])[0], 2)
                      for s in subjects]
             rows.append([_label(row.title, outcome), f"{LEVELS.index(level) + 1} {level}", *cells,
                          number_text(summarise_arvd(discs["arvd_percent"]).mean, 2), number_text(printed, 2),
                          *(number_text(mean_sd([float(v) for v in discs[c].dropna()])[0], 2)
-                           for c in ("drawn_baseline_error_percent", "change_error_percent"))])
-        ours, (mean, median, largest) = summarise_arvd(own["arvd_percent"]), shape.published_summary
-        told = [number_text(v, 2) for v in (ours.mean, ours.median, ours.maximum)]
-        notes.append(f"{row.title}: arvd mean {told[0]} %, median {told[1]} %, largest {told[2]} % of {ours.n} discs "
-                     f"(published {mean:g} %, {median:g} %, {largest:g} % of 84); signed change error "
+                           for c in ("reference_baseline_error_percent", "change_error_percent"))])
+        ours, (mean, median, largest) = summarise_arvd(row_changes["arvd_percent"]), shape.published_summary
+        mean_text, median_text, largest_text = (number_text(v, 2) for v in (ours.mean, ours.median, ours.maximum))
+        notes.append(f"{row.title}: arvd mean {mean_text} %, median {median_text} %, largest {largest_text} % of "
+                     f"{ours.n} discs (published {mean:g} %, {median:g} %, {largest:g} % of 84); signed change error "
                      f"{metric_text(SIGNED[1], score_of(outcome, row.name))} %; {training_text(outcome, row.name)}.")
-    notes.append("The last two columns are signed: with visit 1 as drawn, which is what eq. 4 compares, and with both "
-                 "visits automatic.")
+    notes.append("The last two columns are signed: with visit 1 by the reference mask, which is what eq. 4 compares, and "
+                 "with both visits automatic.")
     header = ["method", "disc", *subjects, "mean, ours", "mean of 12 subjects, published",
-              "signed error, visit 1 drawn (%)", "signed change error (%)"]
+              "signed error, visit 1 by reference (%)", "signed change error (%)"]
     return PaperTable(shape.name, shape.title, header, rows, notes_of(outcome, *notes))
 
 
@@ -77,18 +77,20 @@ def directions_table(shape: DirectionsTable, outcome: Outcome) -> PaperTable:
 
 
 def change_table(shape: ChangeTable, outcome: Outcome) -> PaperTable:
-    """Drawn change is of the data, so it is told once; automatic change row by row."""
+    """Change by the reference masks, once, as it is of the data; automatic change row by row."""
     rows, changes = [], outcome.changes
-    drawn = changes.drop_duplicates(["subject", "session", "level"])
+    reference = changes.drop_duplicates(["subject", "session", "level"])
     for level in LEVELS:
-        own = rows_of(drawn, level=level)
-        cells = [f"{LEVELS.index(level) + 1} {level}", *_absolute(own["vg2_mm3"] - own["vg1_mm3"], outcome.voxel_mm3)]
+        level_changes = rows_of(reference, level=level)
+        true_change = level_changes["vg2_mm3"] - level_changes["vg1_mm3"]
+        cells = [f"{LEVELS.index(level) + 1} {level}", *_absolute(true_change, outcome.voxel_mm3)]
         for row in outcome.protocol.rows:
-            found = rows_of(changes, row=row.name, level=level)
-            signed = mean_sd([float(v) for v in found["change_error_percent"].dropna()])[0]
-            cells += [_absolute(found["vt2_mm3"] - found["vt1_mm3"], outcome.voxel_mm3)[0], number_text(signed, 2)]
+            predicted = rows_of(changes, row=row.name, level=level)
+            signed = mean_sd([float(v) for v in predicted["change_error_percent"].dropna()])[0]
+            change = predicted["vt2_mm3"] - predicted["vt1_mm3"]
+            cells += [_absolute(change, outcome.voxel_mm3)[0], number_text(signed, 2)]
         rows.append(cells)
-    header = ["disc", "drawn (mm³)", "drawn (voxels)",
+    header = ["disc", "reference (mm³)", "reference (voxels)",
               *(f"{what}, {row.title}" for row in outcome.protocol.rows
                 for what in ("automatic (mm³)", "signed change error (%)"))]
     return PaperTable(shape.name, shape.title, header, rows,

@@ -5,16 +5,16 @@ Heavy libraries load only when the work begins.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bedrest.errors import BedrestError, StudyError
 from bedrest.io.files import sha256_of
 from bedrest.io.manifest.resolve import Manifest
-from bedrest.settings import Study, load_study
+from bedrest.settings import Study
 from bedrest.stages.visits import Visit, scan_of
 from bedrest.vocabulary import MaskRole, Status
 
@@ -25,7 +25,52 @@ if TYPE_CHECKING:
     from bedrest.types import LabelMap
 
 
-def settings_of(args: argparse.Namespace) -> Settings:
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """What a user may choose for a benchmark of methods.
+
+    Attributes
+    ----------
+    budget_minutes : float
+        Of each training: of a row, in each fold.
+    methods : tuple of str
+        Methods with their choices, as `registry.read_choices` reads them, or `shapes.OWN_ENGINE`.
+    protocol : str, optional
+        Of `published.PROTOCOLS`.
+    steps : int
+        At most so many of each network; 0: no limit.
+    width : int
+        See `MethodOptions`.
+    folds : int
+        Groups of subjects to cross-validate over; 0: a quarter of the subjects is held out.
+    encoder_weights : Path, optional
+        See `MethodOptions`.
+    device : str, optional
+        Default: what study.toml says.
+    """
+
+    budget_minutes: float
+    methods: tuple[str, ...] = ()
+    protocol: str | None = None
+    steps: int = 0
+    width: int = 1
+    folds: int = 0
+    encoder_weights: Path | None = None
+    seed: int = 0
+    device: str | None = None
+
+    def command_words(self) -> list[str]:
+        """As words of the command line; what is as usual is left out."""
+        usual = BenchmarkOptions(self.budget_minutes)
+        words = [*(["--methods", *self.methods] if self.methods else []),
+                 *(["--protocol", self.protocol] if self.protocol else []), "--budget", f"{self.budget_minutes:g}"]
+        for name in ("width", "folds", "seed", "steps", "device"):
+            if getattr(self, name) != getattr(usual, name):
+                words += [f"--{name}", str(getattr(self, name))]
+        return words
+
+
+def settings_of(study: Study, options: BenchmarkOptions) -> Settings:
     """What every row is trained with.
 
     Raises
@@ -39,22 +84,23 @@ def settings_of(args: argparse.Namespace) -> Settings:
     from bedrest.protocols.runs import Settings
     from bedrest.segmentation.device import resolve_device
 
-    for name, right, expected in (("budget", args.budget > 0, "a positive number of minutes"),
-                                  ("width", args.width > 0, "1 or more"), ("steps", args.steps >= 0, "0 or more"),
-                                  ("seed", args.seed >= 0, "0 or more")):
-        if not right:
-            raise StudyError(expected, str(getattr(args, name)), f"--{name}", "Correct it.")
-    device, cores = resolve_device(args.device or load_study(args.study).device), os.cpu_count() or 1
-    encoder: Path | None = args.encoder_weights
+    if options.budget_minutes <= 0:
+        raise StudyError("a positive number of minutes", f"{options.budget_minutes:g}", "--budget", "Correct it.")
+    for name, least in (("width", 1), ("steps", 0), ("seed", 0)):
+        if getattr(options, name) < least:
+            raise StudyError(f"{least} or more", str(getattr(options, name)), f"--{name}", "Correct it.")
+    device, cores = resolve_device(options.device or study.device), os.cpu_count() or 1
+    encoder = options.encoder_weights
     if encoder is not None and not encoder.is_file():
         raise StudyError("a file with weights of a ResNet-50", "no such file", str(encoder), "Correct the path.")
     # On a CPU the network needs the cores; a GPU waits for pairs.
-    budget = Budget(args.budget, device, args.seed, 0 if device == "cpu" else min(cores - 1, 8), args.steps)
-    return Settings(budget, args.width, encoder, sha256_of(encoder) if encoder else "")
+    workers = 0 if device == "cpu" else min(cores - 1, 8)
+    budget = Budget(options.budget_minutes, device, options.seed, workers, options.steps)
+    return Settings(budget, options.width, encoder, sha256_of(encoder) if encoder else "")
 
 
-def labelled_cases(found: Sequence[Visit], manifest: Manifest, *,
-              resample: bool) -> tuple[list[Labelled], list[dict[str, Any]]]:
+def labelled_cases(labelled: Sequence[Visit], manifest: Manifest, *,
+                   resample: bool) -> tuple[list[Labelled], list[dict[str, Any]]]:
     """Visits as methods take them, and the row of each; one that cannot be used is failed and left out."""
     from tqdm import tqdm
 
@@ -66,7 +112,7 @@ def labelled_cases(found: Sequence[Visit], manifest: Manifest, *,
 
     sums = {(r.subject, r.session, r.contrast): r.sha256 for r in manifest.scans.itertuples()}
     visits, rows = [], []
-    for v in tqdm(found, desc="labelled scans", unit="scan"):
+    for v in tqdm(labelled, desc="labelled scans", unit="scan"):
         row = {"subject": v.subject, "session": v.session, "contrasts": "+".join(v.contrasts()), "discs": 0}
         try:
             scan, reference = scan_of(v, resample=resample), read_reference(v.paths[MaskRole.REFERENCE], where=v.where)
@@ -74,7 +120,7 @@ def labelled_cases(found: Sequence[Visit], manifest: Manifest, *,
                 reference = labels_on(reference, scan.grid, where=f"{v.where} {MaskRole.REFERENCE}")
             case = case_of(scan, reference, subject=v.subject, session=v.session)
             if not levels_of(reference):
-                raise StudyError("drawn discs, 1 = L5-S1 to 7 = T11-T12", "none", f"{v.where} {MaskRole.REFERENCE}",
+                raise StudyError("discs, 1 = L5-S1 to 7 = T11-T12", "none", f"{v.where} {MaskRole.REFERENCE}",
                                  "Correct the mask, or take it out of the study.")
             named = {str(c): sums[v.subject, v.session, c] for c in (*v.contrasts(), MaskRole.REFERENCE)}
             visits.append(Labelled(case, reference, named))
@@ -85,26 +131,27 @@ def labelled_cases(found: Sequence[Visit], manifest: Manifest, *,
     return visits, rows
 
 
-def splits_of(study: Study, protocol: Protocol, visits: Sequence[Labelled], args: argparse.Namespace) -> list[Split]:
+def splits_of(study: Study, protocol: Protocol, visits: Sequence[Labelled],
+              options: BenchmarkOptions) -> list[Split]:
     """By subject, or by visit where the protocol asks for it."""
     from bedrest.protocols.splits import by_subject, by_visit
 
     keys = [v.key for v in visits]
     if not protocol.by_visit:
-        return by_subject(keys, folds=args.folds, seed=args.seed)
+        return by_subject(keys, folds=options.folds, seed=options.seed)
     days = {s.id: s.study_day for s in study.sessions}
     began = days[study.reference_session]
     later = sorted((s for s in days if s != study.reference_session), key=lambda s: (days[s] < began, days[s]))
     return by_visit(keys, sessions=[study.reference_session, *later])
 
 
-def own_engine(study: Study, found: Sequence[Visit], device: str) -> OwnEngine:
+def own_engine(study: Study, labelled: Sequence[Visit], device: str) -> OwnEngine:
     """Our own engine with the study's or the shipped weights; they are loaded when a scan is to be segmented."""
     from bedrest.protocols.runs import OwnEngine
     from bedrest.segmentation.weights import chosen_weights
     from bedrest.stages.segment import loaded_weights
 
-    by_key = {(v.subject, v.session): v for v in found}
+    by_key = {(v.subject, v.session): v for v in labelled}
     weights = chosen_weights(study.weights)
 
     def segmented(key: Key) -> LabelMap:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bedrest.measure.agreement import DiscAgreement, compare_masks, summarise_agreement
+from bedrest.findings import render_all
+from bedrest.measure.comparison.agreement import DiscAgreement, compare_masks, summarise_agreement
 from bedrest.types import LabelMap
 from bedrest.vocabulary import Status
 
@@ -32,21 +33,16 @@ class DiscScore:
     agreement: DiscAgreement
     level_right: bool
 
-    @property
-    def volume_ratio(self) -> float:
-        """Volume over the true mask's; not a number where either is missing."""
-        return self.agreement.volume_predicted_mm3 / self.agreement.volume_reference_mm3
-
     def row(self) -> dict[str, object]:
-        """As a row of `records.DISCS`, without the scan it belongs to."""
+        """As a row of a table of discs, without the scan it belongs to."""
         names = ("level", "dice", "centre_distance_mm", "volume_predicted_mm3", "volume_reference_mm3",
-                 "volume_error_percent", "reason")
-        values = asdict(self.agreement)
-        return {**{n: values[n] for n in names}, "volume_ratio": self.volume_ratio, "right": self.level_right}
+                 "volume_error_percent")
+        return {**{n: getattr(self.agreement, n) for n in names}, "reason": render_all(self.agreement.findings),
+                "right": self.level_right}
 
 
 @dataclass(frozen=True)
-class Score:
+class MaskScore:
     """Many discs together.
 
     Attributes
@@ -98,17 +94,17 @@ def score_discs(predicted: LabelMap, reference: LabelMap, *, levels: Mapping[int
     ]
 
 
-def summarise(scores: Iterable[DiscScore]) -> Score:
-    """One `Score` of many discs; its means are not numbers where there is nothing to take a mean of."""
-    every = list(scores)
-    of_found = summarise_agreement(s.agreement for s in every)
-    errors = [s.agreement.volume_error_percent for s in every if s.agreement.status != Status.FAILED]
-    n = len(every)
-    return Score(
+def summarise(scores: Iterable[DiscScore]) -> MaskScore:
+    """One `MaskScore` of many discs; its means are not numbers where there is nothing to take a mean of."""
+    listed = list(scores)
+    summary = summarise_agreement(s.agreement for s in listed)
+    errors = [s.agreement.volume_error_percent for s in listed if s.agreement.status != Status.FAILED]
+    n = len(listed)
+    return MaskScore(
         n=n,
-        n_missing=of_found.n_failed,
-        dice=of_found.mdoc * of_found.n / n if of_found.n else (0.0 if n else math.nan),
-        mld_mm=of_found.mld_mm,
-        levels_right_percent=100 * sum(s.level_right for s in every) / n if n else math.nan,
+        n_missing=summary.n_failed,
+        dice=summary.mdoc * summary.n / n if summary.n else (0.0 if n else math.nan),
+        mld_mm=summary.mld_mm,
+        levels_right_percent=100 * sum(s.level_right for s in listed) / n if n else math.nan,
         volume_bias_percent=float(np.mean(errors)) if errors else math.nan,
     )

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from bedrest.protocols.cells import PaperTable, in_cells
-from bedrest.protocols.disc_records import markdown_table
+from bedrest.io.tables.markdown import markdown_table
+from bedrest.protocols.cells import PaperTable
 
 SYNTHETIC = "All scans are synthetic: no person was scanned."
 
@@ -48,7 +48,7 @@ def page_text(record: Mapping[str, Any], tables: Sequence[PaperTable], trainings
     Parameters
     ----------
     record : as in benchmark.json
-    trainings : DataFrame, as in `method_records.METHOD_TRAININGS`
+    trainings : DataFrame, as in `records.METHOD_TRAININGS`
     """
     synthetic = f"**{SYNTHETIC}** " if record["synthetic"] else ""
     paper = "" if record["source"] == "no paper" else f" ({record['source']})"
@@ -61,7 +61,7 @@ def page_text(record: Mapping[str, Any], tables: Sequence[PaperTable], trainings
              t["reason"] or "-"] for t in trainings.to_dict("records")]
     header = ["row", "fold", "contrasts", "parameters", "steps", "minutes", "ended", "seconds a scan", "status",
               "reason"]
-    shown = [*(t.markdown() for t in tables), "## Trainings", "", markdown_table(header, in_cells(rows))]
+    shown = [*(t.markdown() for t in tables), "## Trainings", "", markdown_table(header, rows)]
     return "\n".join([*head, *notes, *shown])
 
 

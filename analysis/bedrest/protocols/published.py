@@ -22,7 +22,7 @@ from bedrest.protocols.shapes import (
     MethodsTable,
     Metric,
     Protocol,
-    Row,
+    ProtocolRow,
     ScansTable,
     WeberTable,
 )
@@ -30,7 +30,7 @@ from bedrest.vocabulary import DIXON, Contrast
 
 COMPARISON = "comparison"
 RMVD = MethodOptions(voxel_dropout=0.01)
-_CHALLENGE = "IVDM3Seg, 24 scans of 12 people at two visits"
+_CHALLENGE = "IVDM3Seg, 24 scans of 12 subjects at two visits"
 
 MLD = Metric("MLD ± SD (mm)", "mld_mm", "sd_mm")
 MDOC = Metric("MDOC ± SDDOC (%)", "mdoc_percent", "sddoc_percent")
@@ -43,18 +43,19 @@ def _li(mld: str, mdoc: str) -> dict[str, str]:
 _LI = "Li et al. 2018"
 _ABLATION = Protocol(
     "li2018-ablation", "Multi-scale input and voxel dropout", _LI, f"{_CHALLENGE}: 18 scans to learn from, 6 to test",
-    (Row("baseline", "Baseline", "fcn-baseline", published=_li("0.42 ± 0.29", "90.48 ± 1.97")),
-     Row("u-net", "U-Net (Çiçek et al. 2016)", "unet3d", MethodOptions(contrasts=DIXON), _li("0.37 ± 0.20", "90.97 ± 2.27")),
-     Row("msfcn", "MsFCN", "msfcn", published=_li("0.39 ± 0.24", "91.17 ± 2.07")),
-     Row("msfcn-a-rmvd", "MsFCN-A + RMVD", "msfcn-a", RMVD, _li("0.37 ± 0.21", "90.72 ± 2.54")),
-     Row("msfcn-rmvd", "MsFCN + RMVD", "msfcn", RMVD, _li("0.36 ± 0.21", "91.34 ± 2.16"))),
+    (ProtocolRow("baseline", "Baseline", "fcn-baseline", published=_li("0.42 ± 0.29", "90.48 ± 1.97")),
+     ProtocolRow("u-net", "U-Net (Çiçek et al. 2016)", "unet3d", MethodOptions(contrasts=DIXON),
+                 _li("0.37 ± 0.20", "90.97 ± 2.27")),
+     ProtocolRow("msfcn", "MsFCN", "msfcn", published=_li("0.39 ± 0.24", "91.17 ± 2.07")),
+     ProtocolRow("msfcn-a-rmvd", "MsFCN-A + RMVD", "msfcn-a", RMVD, _li("0.37 ± 0.21", "90.72 ± 2.54")),
+     ProtocolRow("msfcn-rmvd", "MsFCN + RMVD", "msfcn", RMVD, _li("0.36 ± 0.21", "91.34 ± 2.16"))),
     (MethodsTable("table_5", "Li et al. 2018, Table 5: methods", "Method", (MLD, MDOC)),),
     notes=("RMVD: voxels of one randomly chosen contrast are set to 0, ratio 0.01.",
            "The U-Net is `unet3d` on four contrasts and this paper's crops of 32 x 64 x 64, with Dice loss."))
 
 _MODALITIES = Protocol(
     "li2018-modalities", "One contrast or four", _LI, f"{_CHALLENGE}: 18 scans to learn from, 6 to test",
-    tuple(Row(name, title, "fcn-baseline", MethodOptions(contrasts=contrasts), _li(mld, mdoc))
+    tuple(ProtocolRow(name, title, "fcn-baseline", MethodOptions(contrasts=contrasts), _li(mld, mdoc))
           for name, title, contrasts, mld, mdoc in (
         ("fat", "single: fat", (Contrast.FAT,), "0.77 ± 0.49", "86.74 ± 3.68"),
         ("in-phase", "single: in-phase", (Contrast.IN_PHASE,), "0.87 ± 0.84", "86.68 ± 5.13"),
@@ -66,7 +67,7 @@ _MODALITIES = Protocol(
 
 _TWO_STAGE = Protocol(
     "li2018-two-stage", "Two visits: volumes and their change", _LI, f"{_CHALLENGE}: 12 at one visit, 12 at the other",
-    (Row("msfcn-rmvd", "MsFCN + RMVD", "msfcn", RMVD),),
+    (ProtocolRow("msfcn-rmvd", "MsFCN + RMVD", "msfcn", RMVD),),
     (ArvdTable("table_6", "Li et al. 2018, Table 6: arvd (%), trained at visit 1, tested at visit 2",
                (5.35, 3.25, 3.95, 4.90, 5.28, 4.99, 8.53), (5.18, 3.65, 21.9)),
      DirectionsTable("table_7", "Li et al. 2018, Table 7: two directions", (MLD, MDOC),
@@ -74,7 +75,7 @@ _TWO_STAGE = Protocol(
      ChangeTable("figure_10", "Li et al. 2018, Fig. 10: mean absolute change of volume between the visits")),
     by_visit=True,
     notes=("The same subjects stand on both sides, at different visits, as in the paper: figures are better than they "
-           "would be on people whom the network never saw.",
+           "would be on subjects whom the network never saw.",
            "arvd cannot tell growth from shrinking. Beside it stands the signed error of change with both visits "
            "automatic: each visit's volume comes from the network that was trained at the other."))
 
@@ -83,7 +84,7 @@ _HD = Metric("Mean HD ± SD (mm)", "hausdorff_mm", "hausdorff_sd_mm", digits=1)
 _W, _F, _I, _O = Contrast.WATER, Contrast.FAT, Contrast.IN_PHASE, Contrast.OPPOSED
 _COMBINATIONS = Protocol(
     "wang2020-combinations", "Combinations of contrasts", "Wang et al. 2020", "IVDM3Seg, 8 scans: 6 and 2",
-    tuple(Row(name, title, "two-stage-unet3d", MethodOptions(contrasts=contrasts), published)
+    tuple(ProtocolRow(name, title, "two-stage-unet3d", MethodOptions(contrasts=contrasts), published)
           for name, title, contrasts, published in (
         ("all", "opp, wat, fat and inn", (_O, _W, _F, _I), {_DICE.title: "87.9 ± 1.7"}),
         ("without-in-phase", "opp, wat and fat", (_O, _W, _F), {_DICE.title: "89.0 ± 1.4", _HD.title: "0.8 ± 0.3"}),
@@ -97,18 +98,20 @@ _COMBINATIONS = Protocol(
 
 _PLANES = Protocol(
     "wang2020-planes", "Slices along one axis or all", "Wang et al. 2020", "IVDM3Seg, 8 scans: 6 and 2",
-    (*(Row(f"{axis}-axis", f"{axis.upper()}-Axis", "unet2d", MethodOptions(planes=(axis,)), published, uses="average")
+    (*(ProtocolRow(f"{axis}-axis", f"{axis.upper()}-Axis", "unet2d", MethodOptions(planes=(axis,)), published,
+                   uses="average")
        for axis, published in (("x", {_DICE.title: "79.4 ± 1.0"}),
                                ("y", {_DICE.title: "81.8 ± 1.3", _HD.title: "2.4 ± 1.0"}),
                                ("z", {_DICE.title: "77.3 ± 67 (as printed)"}))),
-     Row("average", "Average of All Axes", "unet2d", MethodOptions(planes=("x", "y", "z")), {_DICE.title: "80.0 ± 1.5"})),
+     ProtocolRow("average", "Average of All Axes", "unet2d", MethodOptions(planes=("x", "y", "z")),
+                 {_DICE.title: "80.0 ± 1.5"})),
     (MethodsTable("table_5", "Wang et al. 2020, Table V: directions of slices (HD: Table IV)", "Directions",
                   (_DICE, _HD)),),
     notes=("One training of three networks serves all four rows; the budget is that of the three together.",))
 
 _GAO = Protocol(
-    "gao2018", "Dense atrous pooling, disc by disc", "Gao 2018", "IVDM3Seg, test set: 8 scans of 4 people",
-    (Row("dense-aspp2d", "Dense ASPP, V-Net, spine region", "dense-aspp2d"),),
+    "gao2018", "Dense atrous pooling, disc by disc", "Gao 2018", "IVDM3Seg, test set: 8 scans of 4 subjects",
+    (ProtocolRow("dense-aspp2d", "Dense ASPP, V-Net, spine region", "dense-aspp2d"),),
     (ScansTable("table_1", "Gao 2018, Table 1: Dice", "dice", 3,
                 (0.897, 0.920, 0.926, 0.912, 0.902, 0.888, 0.897), 0.9058),
      ScansTable("table_2", "Gao 2018, Table 2: average absolute surface distance (mm)", "maad_mm", 2,
@@ -129,9 +132,9 @@ def _chen(*printed: str) -> dict[str, str]:
 _CHEN = Protocol(
     "chen2016", "Convolutions in two or three dimensions", "Chen, Dou et al. 2016",
     "MICCAI 2015 challenge, T2: 15 scans to learn from, test1 of 5",
-    (Row("fcn2d", "2D FCN", "fcn2d", published=_chen("1.07 ± 0.62", "91.4", "83.2 ± 4.6", "1.58 ± 0.28"),
+    (ProtocolRow("fcn2d", "2D FCN", "fcn2d", published=_chen("1.07 ± 0.62", "91.4", "83.2 ± 4.6", "1.58 ± 0.28"),
          otherwise=(Contrast.WATER,)),
-     Row("fcn3d", "3D FCN", "fcn3d", published=_chen("0.91 ± 0.58", "94.3", "88.4 ± 5.3", "1.27 ± 0.26"),
+     ProtocolRow("fcn3d", "3D FCN", "fcn3d", published=_chen("0.91 ± 0.58", "94.3", "88.4 ± 5.3", "1.27 ± 0.26"),
          otherwise=(Contrast.WATER,))),
     (MethodsTable("table_1", "Chen, Dou et al. 2016, Table 1: localisation and segmentation", "Method",
                   (MLD, _P2, _MD, _MAAD)),),
@@ -141,10 +144,10 @@ _MEAN_DICE = Metric("Mean DICE", "mdoc_percent", scale=0.01, digits=3)
 _GEORGIEV = Protocol(
     "georgiev2018", "Three planes and their ensemble", "Georgiev and Asenov 2018",
     "IVDM3Seg, 16 scans, four-fold cross-validation",
-    (*(Row(name, name.capitalize(), "triplanar-resnet", MethodOptions(planes=(axis,)), {_MEAN_DICE.title: dice},
-           uses="ensemble")
+    (*(ProtocolRow(name, name.capitalize(), "triplanar-resnet", MethodOptions(planes=(axis,)),
+                   {_MEAN_DICE.title: dice}, uses="ensemble")
        for name, axis, dice in (("sagittal", "x", "0.81"), ("axial", "z", "0.81"), ("coronal", "y", "0.77"))),
-     Row("ensemble", "Ensemble", "triplanar-resnet", MethodOptions(), {_MEAN_DICE.title: "0.915"})),
+     ProtocolRow("ensemble", "Ensemble", "triplanar-resnet", MethodOptions(), {_MEAN_DICE.title: "0.915"})),
     (MethodsTable("table_1", "Georgiev and Asenov 2018, Table 1: planes and ensemble", "2D planes used",
                   (_MEAN_DICE,)),
      DiscsTable("table_2", "Georgiev and Asenov 2018, Table 2: Dice by disc, ensemble", "ensemble",
@@ -157,7 +160,7 @@ PROTOCOLS: dict[str, Protocol] = {p.name: p for p in (
     _ABLATION, _MODALITIES, _TWO_STAGE, _COMBINATIONS, _PLANES, _GAO, _CHEN, _GEORGIEV)}
 
 _ALL = (MLD, _P2, MDOC, _MAAD, Metric("HD of meshes ± SD (mm)", "hausdorff_mm", "hausdorff_sd_mm"))
-_OWN_ROW = Row(OWN_ENGINE, "bedrest", OWN_ENGINE)
+_OWN_ROW = ProtocolRow(OWN_ENGINE, "bedrest", OWN_ENGINE)
 
 
 def protocol_of(name: str | None, methods: Sequence[str]) -> Protocol:
@@ -185,12 +188,12 @@ def protocol_of(name: str | None, methods: Sequence[str]) -> Protocol:
     return replace(protocol, rows=(*rows, _OWN_ROW) if OWN_ENGINE in methods else rows)
 
 
-def _row(text: str) -> Row:
+def _row(text: str) -> ProtocolRow:
     """A method by itself, with the choices that its user names."""
     if text == OWN_ENGINE:
         return _OWN_ROW
     method, choices = read_choices(text)
-    return Row(re.sub(r"[:,=]", "-", text), text, method, choices, otherwise=_otherwise(method))
+    return ProtocolRow(re.sub(r"[:,=]", "-", text), text, method, choices, otherwise=_otherwise(method))
 
 
 def _otherwise(method: str) -> tuple[Contrast, ...]:
@@ -198,7 +201,7 @@ def _otherwise(method: str) -> tuple[Contrast, ...]:
     return next((r.otherwise for p in PROTOCOLS.values() for r in p.rows if r.method == method), ())
 
 
-def training_row(protocol: Protocol, row: Row) -> Row:
+def training_row(protocol: Protocol, row: ProtocolRow) -> ProtocolRow:
     """The row whose networks a row takes: itself, or the one it names, be it asked for or not."""
     if not row.uses:
         return row

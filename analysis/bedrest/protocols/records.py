@@ -5,17 +5,31 @@ Knows nothing of networks and images.
 
 from __future__ import annotations
 
-from bedrest.protocols.disc_records import number
 from bedrest.schemas import Col, Table
 from bedrest.vocabulary import LEVELS, Status
 
+
+def number(name: str, meaning: str, unit: str) -> Col:
+    """A column of numbers that may be missing."""
+    return Col(name, "float", meaning, unit, required=False)
+
+
+# Of any disc that is held against a reference mask, whoever segmented it.
+LEVEL = Col("level", "str", "disc", values=LEVELS)
+DICE = number("dice", "against the reference mask; empty where the disc was not found", "1")
+CENTRE_DISTANCE = number("centre_distance_mm", "of the centres of mass", "mm")
+VOLUMES = (
+    number("volume_predicted_mm3", "voxel count times voxel volume", "mm3"),
+    number("volume_reference_mm3", "the same of the reference mask", "mm3"),
+    number("volume_error_percent", "signed: predicted minus reference over reference", "%"),
+)
+RIGHT = Col("right", "bool", "found under the right name")
 _STATUS = Col("status", "str", "ok; flagged: see the reason; failed: no result", values=tuple(Status))
 _REASON = Col("reason", "str", "what is wrong; empty when nothing is", required=False)
 _ROW = Col("row", "str", "row of the protocol, which names its folder")
 _FOLD = Col("fold", "str", "which training: holdout, fold-1 ..., or from visit to visit")
 _SUBJECT = Col("subject", "str", "subject")
 _SESSION = Col("session", "str", "visit")
-_LEVEL = Col("level", "str", "disc", values=LEVELS)
 
 METHOD_VISITS = Table("visits", "one row a visit with a reference mask", (
     _SUBJECT, _SESSION, Col("contrasts", "str", "contrasts of the visit, joined by +", required=False),
@@ -47,28 +61,23 @@ METHOD_CURVES = Table("curves", "mean training loss, every 10 steps up to 200, t
 ), ("row", "fold", "stage", "step"))
 
 METHOD_DISCS = Table("discs", "one row a disc of a tested scan", (
-    _ROW, _FOLD, _SUBJECT, _SESSION, _LEVEL,
-    number("dice", "against the drawn mask; empty where the disc was not found", "1"),
+    _ROW, _FOLD, _SUBJECT, _SESSION, LEVEL, DICE,
     number("dice_any_name", "with the found disc that fits best, whatever its name; empty where the scan failed", "1"),
-    number("centre_distance_mm", "of the centres of mass", "mm"),
+    CENTRE_DISTANCE,
     number("maad_mm", "mean of the two directed mean surface distances", "mm"),
     number("mesh_hausdorff_mm", "largest distance between the vertices of the surface meshes", "mm"),
-    number("volume_predicted_mm3", "voxel count times voxel volume", "mm3"),
-    number("volume_reference_mm3", "the same of the drawn mask", "mm3"),
-    number("volume_error_percent", "signed: predicted minus drawn over drawn", "%"),
-    Col("right", "bool", "found under the right name"),
-    _STATUS, _REASON,
+    *VOLUMES, RIGHT, _STATUS, _REASON,
 ), ("row", "subject", "session", "level"))
 
 METHOD_CHANGES = Table("changes", "one row a disc from its reference visit to another tested visit", (
-    _ROW, _SUBJECT, _SESSION, _LEVEL,
+    _ROW, _SUBJECT, _SESSION, LEVEL,
     Col("reference_session", "str", "visit that change is counted from"),
-    number("vg1_mm3", "drawn volume at the reference visit", "mm3"),
-    number("vg2_mm3", "drawn volume at this visit", "mm3"),
+    number("vg1_mm3", "volume of the reference mask at the reference visit", "mm3"),
+    number("vg2_mm3", "volume of the reference mask at this visit", "mm3"),
     number("vt1_mm3", "automatic volume at the reference visit", "mm3"),
     number("vt2_mm3", "automatic volume at this visit", "mm3"),
     number("arvd_percent", "Li et al. 2018, eq. 4; blind to the sign", "%"),
-    number("drawn_baseline_error_percent", "signed, as eq. 4 has it with visit 1 drawn: (Vt2 - Vg2) / Vg1", "%"),
+    number("reference_baseline_error_percent", "signed, as eq. 4 has it, visit 1 by the reference mask: (Vt2 - Vg2) / Vg1", "%"),
     number("change_error_percent", "signed, both visits automatic: ((Vt2 - Vt1) - (Vg2 - Vg1)) / Vg1", "%"),
     _REASON,
 ), ("row", "subject", "session", "level"))

@@ -18,6 +18,7 @@ import pandas as pd
 from bedrest.errors import BedrestError, StudyError
 from bedrest.io.begun import note_beginning, refuse_other
 from bedrest.io.files import write_text
+from bedrest.io.tables.frames import typed_frame
 from bedrest.io.tables.typed_csv import read_table, write_table
 from bedrest.methods.cases import on_scan_grid
 from bedrest.methods.method import Case, Method, MethodOptions, Trained, with_contrasts
@@ -25,9 +26,8 @@ from bedrest.methods.registry import build_method
 from bedrest.methods.training import Budget, StageRecord, stage_records, train_method
 from bedrest.protocols.records import METHOD_CURVES, METHOD_DISCS
 from bedrest.protocols.scores import disc_rows, failed_rows
-from bedrest.protocols.shapes import OWN_ENGINE, Row
+from bedrest.protocols.shapes import OWN_ENGINE, ProtocolRow
 from bedrest.protocols.splits import Key, Split
-from bedrest.tables.frames import typed_frame
 from bedrest.types import LabelMap
 from bedrest.vocabulary import Contrast, Status
 
@@ -37,7 +37,7 @@ _DISCS, _CURVES = "discs.csv", "curves.csv"
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """A visit with drawn discs: as methods take it, and the drawn mask on the grid of the files.
+    """A visit with a reference mask: as methods take it, and the mask on the grid of the files.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ class OwnEngine:
     weights: str  # name and checksum
 
 
-def choices_of(row: Row, settings: Settings, visits: Sequence[Labelled]) -> MethodOptions:
+def choices_of(row: ProtocolRow, settings: Settings, visits: Sequence[Labelled]) -> MethodOptions:
     """A row's choices with the settings of the run and the contrasts that these visits have."""
     encoder = settings.encoder_weights if row.method == "triplanar-resnet" else None
     choices = replace(row.choices, width=settings.width, encoder_weights=encoder)
@@ -88,7 +88,7 @@ def choices_of(row: Row, settings: Settings, visits: Sequence[Labelled]) -> Meth
     return choices if there else replace(choices, contrasts=row.otherwise)
 
 
-def asked_of(row: Row, split: Split, settings: Settings, visits: Sequence[Labelled],
+def asked_of(row: ProtocolRow, split: Split, settings: Settings, visits: Sequence[Labelled],
              engine: OwnEngine) -> dict[str, Any]:
     """Everything that decides what comes out; where it runs is not among them."""
     files = {v.key: {f"{' '.join(v.key)} {name}": sha for name, sha in v.inputs_sha256.items()} for v in visits}
@@ -108,13 +108,13 @@ class FoldRun:
 
     Attributes
     ----------
-    trainer : Row, whose networks are used: `row` itself, or the one it names
+    trainer : ProtocolRow, whose networks are used: `row` itself, or the one it names
     folder, trainer_folder : Path, of `row` and of `trainer` in this fold
     visits : every visit of the benchmark
     """
 
-    row: Row
-    trainer: Row
+    row: ProtocolRow
+    trainer: ProtocolRow
     split: Split
     settings: Settings
     visits: Sequence[Labelled]
@@ -126,7 +126,7 @@ class FoldRun:
         by_key = {v.key: v for v in self.visits}
         return [by_key[k] for k in keys]
 
-    def asked(self, row: Row) -> dict[str, Any]:
+    def asked(self, row: ProtocolRow) -> dict[str, Any]:
         return asked_of(row, self.split, self.settings, self.visits, self.engine)
 
     def refuse_other(self) -> None:
@@ -166,35 +166,35 @@ def run_row(run: FoldRun) -> None:
     """
     if is_done(run):
         return
-    told, curves, predict = _own(run) if run.row.method == OWN_ENGINE else _trained(run)
+    result, curves, predict = _own_engine(run) if run.row.method == OWN_ENGINE else _trained(run)
     note_beginning(run.folder / ASKED, run.asked(run.row))
-    rows, seconds, lost = [], 0.0, []
+    rows, seconds, failed = [], 0.0, []
     for visit in run.labelled(run.split.testing):
         begun = time.monotonic()
         try:
-            found = predict(visit)
+            predicted = predict(visit)
         except (BedrestError, RuntimeError, ValueError, ArithmeticError) as error:  # one scan's; the others are tested
-            lost.append(" ".join(visit.key))
-            own = failed_rows(visit.reference, reason=f"{type(error).__name__}: {error}")
+            failed.append(" ".join(visit.key))
+            disc_results = failed_rows(visit.reference, reason=f"{type(error).__name__}: {error}")
         else:
             seconds += time.monotonic() - begun
-            own = disc_rows(found, visit.reference)
+            disc_results = disc_rows(predicted, visit.reference)
         rows += [{"row": run.row.name, "fold": run.split.name, "subject": visit.key[0], "session": visit.key[1], **r}
-                 for r in own]
+                 for r in disc_results]
     write_table(typed_frame(rows, METHOD_DISCS), run.folder / _DISCS, METHOD_DISCS)
     write_table(typed_frame(curves, METHOD_CURVES), run.folder / _CURVES, METHOD_CURVES)
-    tested = len(run.split.testing) - len(lost)
-    told |= {"seconds_per_scan": round(seconds / tested, 2) if tested else None,
-             "status": str(Status.FLAGGED if lost else Status.OK),
-             "reason": f"no result for {', '.join(lost)}: see discs.csv" if lost else ""}
-    write_text(run.folder / RESULT, json.dumps(told, indent=1) + "\n")
+    tested = len(run.split.testing) - len(failed)
+    result |= {"seconds_per_scan": round(seconds / tested, 2) if tested else None,
+             "status": str(Status.FLAGGED if failed else Status.OK),
+             "reason": f"no result for {', '.join(failed)}: see discs.csv" if failed else ""}
+    write_text(run.folder / RESULT, json.dumps(result, indent=1) + "\n")
 
 
 Predict = Callable[[Labelled], LabelMap]
 _Ready = tuple[dict[str, Any], list[dict[str, Any]], Predict]
 
 
-def _own(run: FoldRun) -> _Ready:
+def _own_engine(run: FoldRun) -> _Ready:
     return ({"ended": f"not trained here: {run.engine.weights}", "device": run.settings.budget.device}, [],
             lambda visit: run.engine.segment(visit.key))
 
@@ -204,27 +204,28 @@ def _trained(run: FoldRun) -> _Ready:
     whole = build_method(run.trainer.method, choices_of(run.trainer, run.settings, run.visits))
     cases = [v.case for v in run.labelled(run.split.training)]
     for v in run.labelled(run.split.testing):
-        with_contrasts(v.case, method.contrasts)  # a test scan without them is told before hours of training
+        with_contrasts(v.case, method.contrasts)  # refused now, not after hours of training
     note_beginning(run.trainer_folder / ASKED, run.asked(run.trainer))
     trained = train_method(whole, cases, run.settings.budget, run.trainer_folder)
     if absent := [s.name for s in method.stages if s.name not in trained.networks]:
         raise StudyError(f"networks of {run.row.name} among those of {run.trainer.name}", f"no {', '.join(absent)}",
                          run.row.name, "Let the row train networks of its own.")
     records = stage_records(whole, run.trainer_folder)
-    told = _told(method, records, run)
+    result = _training_columns(method, records, run)
     curves = [{"row": run.row.name, "fold": run.split.name, "stage": r.stage, "step": int(step),
                "minutes": seconds / 60, "loss": loss} for r in records for step, seconds, loss in r.curve]
     device = run.settings.budget.device
-    return told, [] if run.row.uses else curves, lambda visit: _named(method, trained, visit.case, device)
+    return result, [] if run.row.uses else curves, lambda visit: _named(method, trained, visit.case, device)
 
 
-def _told(method: Method, records: Sequence[StageRecord], run: FoldRun) -> dict[str, Any]:
-    own = {s.name for s in method.stages}
+def _training_columns(method: Method, records: Sequence[StageRecord], run: FoldRun) -> dict[str, Any]:
+    used_stages = {s.name for s in method.stages}
     steps, budget = run.settings.budget.steps, run.settings.budget.minutes
     cut = not steps or any(r.steps < steps for r in records)
     ended = f"stopped by its budget of {budget:g} min" if cut else f"{steps} step{'s' if steps > 1 else ''}, as asked"
     return {
-        "contrasts": _joined(method.contrasts), "parameters": sum(r.parameters for r in records if r.stage in own),
+        "contrasts": _joined(method.contrasts),
+        "parameters": sum(r.parameters for r in records if r.stage in used_stages),
         "steps": ", ".join(f"{r.stage} {r.steps}" if len(records) > 1 else str(r.steps) for r in records),
         "minutes": round(sum(r.minutes for r in records), 2), "budget_minutes": budget,
         "ended": f"{ended}; networks of {run.trainer.name}" if run.row.uses else ended,
@@ -237,5 +238,5 @@ def _joined(contrasts: Sequence[Contrast]) -> str:
 
 
 def _named(method: Method, trained: Trained, case: Case, device: str) -> LabelMap:
-    found = method.predict(trained, with_contrasts(case, method.contrasts), device)
-    return on_scan_grid(found.labels, case)
+    prediction = method.predict(trained, with_contrasts(case, method.contrasts), device)
+    return on_scan_grid(prediction.labels, case)

@@ -1,4 +1,4 @@
-"""Named discs of a method against drawn ones -> rows by disc, change, and the means as the papers define them.
+"""Named discs of a method against reference masks -> rows by disc, change, and the means as the papers define them.
 
 A disc that was not found counts a Dice of 0 and a false detection, enters no distance and no volume error, and is
 counted: the challenges judged a scan as a whole, where a lost disc costs Dice too. Knows nothing of networks.
@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bedrest.measure.agreement import mean_sd
+from bedrest.measure.comparison.agreement import mean_sd
+from bedrest.measure.comparison.surfaces import mesh_hausdorff_mm
 from bedrest.measure.geometry import bounding_box
-from bedrest.measure.surfaces import mesh_hausdorff_mm
 from bedrest.protocols.mask_scores import score_discs
 from bedrest.tables.arvd import arvd, signed_change_error
 from bedrest.types import LabelMap
@@ -38,7 +38,7 @@ class ArvdSummary:
 
 @dataclass(frozen=True)
 class MethodScore:
-    """Many discs together; the fields are columns of `method_records.METHOD_SCORES`, which says what each means."""
+    """Many discs together; the fields are columns of `records.METHOD_SCORES`, which says what each means."""
 
     n: int
     n_missing: int
@@ -64,12 +64,12 @@ class MethodScore:
 
 
 def levels_of(reference: LabelMap) -> dict[int, str]:
-    """Label to level of the discs that a drawn mask holds."""
+    """Label to level of the discs that a reference mask holds."""
     return {k: v for k, v in LEVEL_OF_LABEL.items() if (reference.data == k).any()}
 
 
 def disc_rows(predicted: LabelMap, reference: LabelMap) -> list[dict[str, Any]]:
-    """Every drawn disc as a row of `METHOD_DISCS`, without row, fold and scan.
+    """Every disc of the reference mask as a row of `METHOD_DISCS`, without row, fold and scan.
 
     Parameters
     ----------
@@ -84,28 +84,24 @@ def disc_rows(predicted: LabelMap, reference: LabelMap) -> list[dict[str, Any]]:
     voxel = reference.grid.voxel_volume_mm3
     any_name = _dice_under_any_name(predicted, reference, list(levels))
     rows = []
-    for (label, level), score in zip(levels.items(), score_discs(predicted, reference, levels=levels), strict=True):
-        found = score.agreement
+    for label, score in zip(levels, score_discs(predicted, reference, levels=levels), strict=True):
         rows.append({
-            "level": level, "dice": found.dice, "dice_any_name": any_name[label],
-            "centre_distance_mm": found.centre_distance_mm, "maad_mm": found.maad_mm,
+            **score.row(), "dice_any_name": any_name[label], "maad_mm": score.agreement.maad_mm,
             "mesh_hausdorff_mm": _hausdorff(predicted, reference, label),
-            "volume_predicted_mm3": found.volume_predicted_mm3,
             "volume_reference_mm3": float((reference.data == label).sum() * voxel),
-            "volume_error_percent": found.volume_error_percent, "right": score.level_right,
-            "status": str(found.status), "reason": found.reason,
+            "status": str(score.agreement.status),
         })
     return rows
 
 
 def _dice_under_any_name(predicted: LabelMap, reference: LabelMap, labels: Sequence[int]) -> dict[int, float]:
-    """Of each drawn disc with the found one that fits it best, whatever its name; 0 where none touches it."""
+    """Of each reference disc with the predicted one that fits it best, whatever its name; 0 where none touches it."""
     sizes = np.bincount(predicted.data.ravel())
     best = {}
     for label in labels:
-        drawn = reference.data == label
-        shared = np.bincount(predicted.data[drawn], minlength=len(sizes))
-        best[label] = float(np.max(2 * shared[1:] / (sizes[1:] + drawn.sum()), initial=0.0))
+        inside = reference.data == label
+        shared = np.bincount(predicted.data[inside], minlength=len(sizes))
+        best[label] = float(np.max(2 * shared[1:] / (sizes[1:] + inside.sum()), initial=0.0))
     return best
 
 
@@ -124,14 +120,14 @@ def failed_rows(reference: LabelMap, *, reason: str) -> list[dict[str, Any]]:
 
 
 def change_rows(discs: pd.DataFrame, *, reference_session: str) -> list[dict[str, Any]]:
-    """Rows of `METHOD_CHANGES`: each disc drawn at the reference visit and at another tested one.
+    """Rows of `METHOD_CHANGES`: each disc of the reference masks at the reference visit and at another tested one.
 
     Parameters
     ----------
     discs : DataFrame, as in `METHOD_DISCS`
         A disc's visits may have been tested in different folds: volumes at visit 1 and 2 then come from two networks.
     """
-    volumes = {(r, s, v, lv): (drawn, found) for r, s, v, lv, drawn, found in discs[[
+    volumes = {(r, s, v, lv): (reference, predicted) for r, s, v, lv, reference, predicted in discs[[
         "row", "subject", "session", "level", "volume_reference_mm3", "volume_predicted_mm3"]].itertuples(index=False)}
     rows = []
     for (row, subject, session, level), (vg2, vt2) in volumes.items():
@@ -144,7 +140,7 @@ def change_rows(discs: pd.DataFrame, *, reference_session: str) -> list[dict[str
             "row": row, "subject": subject, "session": session, "level": level,
             "reference_session": reference_session, "vg1_mm3": vg1, "vg2_mm3": vg2, "vt1_mm3": vt1, "vt2_mm3": vt2,
             "arvd_percent": 100 * arvd(vg1, vg2, vt2),
-            "drawn_baseline_error_percent": 100 * signed_change_error(vg1, vg2, vt1=vg1, vt2=vt2),
+            "reference_baseline_error_percent": 100 * signed_change_error(vg1, vg2, vt1=vg1, vt2=vt2),
             "change_error_percent": 100 * signed_change_error(vg1, vg2, vt1=vt1, vt2=vt2),
             "reason": f"not found at {' and '.join(missing)}" if missing else "",
         })
@@ -162,20 +158,20 @@ def summarise_discs(discs: pd.DataFrame, changes: pd.DataFrame) -> MethodScore:
     """
     n = len(discs)
     dice, distance = _values(discs, "dice"), _values(discs, "centre_distance_mm")
-    found = ~np.isnan(dice)
+    detected = ~np.isnan(dice)
     near = float(100 * (distance <= NEAR_MM).sum() / n) if n and not np.isnan(distance).all() else math.nan
     right = float(100 * discs["right"].astype(bool).mean()) if n and "right" in discs else math.nan
-    moved = summarise_arvd(_values(changes, "arvd_percent"))
-    change = _present(_values(changes, "change_error_percent"))
+    arvd_summary = summarise_arvd(_values(changes, "arvd_percent"))
+    change_errors = _present(_values(changes, "change_error_percent"))
     all_dice = mean_sd([] if "dice" not in discs else [float(v) for v in 100 * np.nan_to_num(dice)])
     any_name = float(100 * np.nan_to_num(_values(discs, "dice_any_name")).mean()) if "dice_any_name" in discs and n \
         else math.nan
     return MethodScore(
-        n, n - int(found.sum()), *mean_sd(_present(distance)),
-        0.0 if n and "dice" in discs and not found.any() else near, *all_dice, any_name,
+        n, n - int(detected.sum()), *mean_sd(_present(distance)),
+        0.0 if n and "dice" in discs and not detected.any() else near, *all_dice, any_name,
         *mean_sd(_present(_values(discs, "maad_mm"))), *mean_sd(_present(_values(discs, "mesh_hausdorff_mm"))), right,
         *mean_sd(_present(_values(discs, "volume_error_percent"))),
-        len(change), moved.mean, moved.median, moved.maximum, *mean_sd(change))
+        len(change_errors), arvd_summary.mean, arvd_summary.median, arvd_summary.maximum, *mean_sd(change_errors))
 
 
 def summarise_arvd(values: Iterable[float]) -> ArvdSummary:

@@ -33,7 +33,7 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class Row:
+class ProtocolRow:
     """One row of a table: a method with its choices.
 
     Attributes
@@ -153,7 +153,7 @@ class Protocol:
     title: str
     source: str
     data: str
-    rows: tuple[Row, ...]
+    rows: tuple[ProtocolRow, ...]
     tables: tuple[Shape, ...]
     by_visit: bool = False
     notes: tuple[str, ...] = ()

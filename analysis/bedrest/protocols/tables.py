@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bedrest.measure.agreement import mean_sd
+from bedrest.io.tables.frames import typed_frame
+from bedrest.measure.comparison.agreement import mean_sd
 from bedrest.protocols.cells import (
     ENDING,
     LEVELS,
@@ -39,7 +40,6 @@ from bedrest.protocols.shapes import (
     Shape,
     WeberTable,
 )
-from bedrest.tables.frames import typed_frame
 
 
 def scores_frame(outcome: Outcome) -> pd.DataFrame:
@@ -87,11 +87,11 @@ def _scans(shape: ScansTable, outcome: Outcome) -> PaperTable:
     rows = [["published", "mean of the test scans", *(number_text(v, shape.digits) for v in shape.published),
              number_text(printed[-1], shape.digits + 1), "-"]]
     for row in outcome.protocol.rows:
-        own = rows_of(outcome.discs, row=row.name)
-        lines = [(f"{s} {v}".strip(), scan) for (s, v), scan in own.groupby(["subject", "session"], sort=True)]
+        row_discs = rows_of(outcome.discs, row=row.name)
+        lines = [(f"{s} {v}".strip(), scan) for (s, v), scan in row_discs.groupby(["subject", "session"], sort=True)]
         if not lines:
             rows.append([f"ours: {row.title}", training_text(outcome, row.name), *["-"] * 9])
-        for where, scan in [*lines, *([("mean", own)] if lines else [])]:
+        for where, scan in [*lines, *([("mean", row_discs)] if lines else [])]:
             cells = [_mean_of(rows_of(scan, level=level), shape) for level in LEVELS]
             error = mean_sd([float(v) for v in scan["volume_error_percent"].dropna()])[0]
             rows.append([f"ours: {row.title}", where, *cells, _mean_of(scan, shape), number_text(error, 1)])
@@ -120,8 +120,8 @@ def _discs(shape: DiscsTable, outcome: Outcome) -> PaperTable:
     for row in outcome.protocol.rows:
         if row.name not in (shape.row, OWN_ENGINE):
             continue
-        own = rows_of(outcome.discs, row=row.name)
-        each = [summarise_discs(rows_of(own, level=level), outcome.changes.iloc[:0]) for level in LEVELS]
+        row_discs = rows_of(outcome.discs, row=row.name)
+        each = [summarise_discs(rows_of(row_discs, level=level), outcome.changes.iloc[:0]) for level in LEVELS]
         scores = [*each, score_of(outcome, row.name)]
         rows.append([f"Dice, ours: {row.title}", *(number_text(s.mdoc_percent / 100, 3) for s in scores)])
         rows.append([f"volume error (%), ours: {row.title}", *(number_text(s.volume_error_percent, 1) for s in scores)])
@@ -137,10 +137,11 @@ def _discs(shape: DiscsTable, outcome: Outcome) -> PaperTable:
 def _weber(shape: WeberTable, outcome: Outcome) -> PaperTable:
     rows = []
     for contrast in dict.fromkeys((*shape.published, *outcome.weber)):
-        own, printed = outcome.weber.get(contrast), shape.published.get(contrast, ("-",) * 3)
-        ours = ("-",) * 3 if own is None else (
-            f"{own.mean_disc:.1f} ± {own.sd_disc:.1f}", f"{own.mean_background:.1f} ± {own.sd_background:.1f}",
-            number_text(own.contrast, 2))
+        measured, printed = outcome.weber.get(contrast), shape.published.get(contrast, ("-",) * 3)
+        ours = ("-",) * 3 if measured is None else (
+            f"{measured.mean_disc:.1f} ± {measured.sd_disc:.1f}",
+            f"{measured.mean_background:.1f} ± {measured.sd_background:.1f}",
+            number_text(measured.contrast, 2))
         rows.append([contrast.replace("_", "-"), *(cell for pair in zip(printed, ours, strict=True) for cell in pair)])
     heads = ("disc, mean ± SD", "background, mean ± SD", "absolute Weber contrast")
     return PaperTable(shape.name, shape.title,

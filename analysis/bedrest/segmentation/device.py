@@ -1,4 +1,4 @@
-"""Where the network runs, and in which precision."""
+"""Which device the network runs on, and in which precision."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def resolve_device(wanted: str) -> str:
     Raises
     ------
     StudyError
-        A device was asked for by name and is not there.
+        The device asked for by name is not available.
     """
     import torch
 
@@ -33,7 +33,7 @@ def resolve_device(wanted: str) -> str:
 
 
 def mixed_precision(device: str) -> AbstractContextManager[Any]:
-    """Autocast to bfloat16 where that is fast and right: on CUDA cards that have it. Elsewhere nothing changes.
+    """Autocast to bfloat16 where that is fast and correct: on CUDA cards that support it. No change elsewhere.
 
     CPUs without bfloat16 units compute it about 40 times slower than float32.
     """

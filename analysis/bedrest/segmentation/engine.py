@@ -1,4 +1,4 @@
-"""The engine's one door: a scan in, named discs in the scan's own grid out."""
+"""The entry point of segmentation: a scan in, named discs on its grid out. Knows nothing of files and measures."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def segment(trained: TrainedNetwork, scan: Scan, *, device: str, tissues: bool =
     """
     probabilities = predict(trained, scan, device)
     named = name_discs(probabilities.data, probabilities.grid)
-    box = box_of(probabilities.grid, probabilities.turn.turned)
-    part = crop_grid(probabilities.turn.turned, box)
+    box = box_of(probabilities.grid, probabilities.reorientation.ras)
+    part = crop_grid(probabilities.reorientation.ras, box)
     # Names spread beyond each disc, so that interpolation cannot leave a boundary voxel without one.
     near = expand_labels(named.labels, BAND)
     names = resample(near, probabilities.grid, part, order=0)
@@ -48,7 +48,7 @@ def segment(trained: TrainedNetwork, scan: Scan, *, device: str, tissues: bool =
     return Segmentation(
         LabelMap(_whole(labels, box, probabilities), scan.grid),
         Volume(_whole(disc.astype(np.float32), box, probabilities), scan.grid),
-        named.findings, (*probabilities.notes, *named.warnings),
+        named.discs, (*probabilities.notes, *named.warnings),
         tissues=LabelMap(_whole(_neighbours(probabilities, labels, part), box, probabilities), scan.grid)
         if tissues else None,
     )
@@ -60,7 +60,7 @@ def _neighbours(probabilities: Probabilities, discs: NDArray[np.int32], part: Gr
 
 
 def _whole(data: NDArray[Any], box: Box, probabilities: Probabilities) -> NDArray[Any]:
-    """A part on the scan's turned grid -> the whole of the scan as stored, zero elsewhere."""
-    out = np.zeros(probabilities.turn.turned.shape, data.dtype)
+    """A part of the reoriented grid, put back into the whole scan as stored; zero elsewhere."""
+    out = np.zeros(probabilities.reorientation.ras.shape, data.dtype)
     out[box] = data
-    return np.ascontiguousarray(probabilities.turn.undo(out))
+    return np.ascontiguousarray(probabilities.reorientation.undo(out))

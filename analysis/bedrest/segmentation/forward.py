@@ -1,4 +1,4 @@
-"""One pass of a network over an image: dense where memory allows, in tiles where it does not, on the CPU at the last.
+"""One pass of a network over an image: dense where memory allows, else in tiles, on the CPU as the last resort.
 
 Knows nothing of scans and anatomy.
 """
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bedrest.findings import Finding, FindingCode
 from bedrest.segmentation.device import mixed_precision
 from bedrest.segmentation.network import MULTIPLES
 
@@ -21,17 +22,17 @@ TILE = (48, 160, 160)
 
 @dataclass(frozen=True, eq=False)
 class Logits:
-    """Logits before softmax.
+    """Output of a network before softmax.
 
     Attributes
     ----------
     data : float32 tensor, (S, I, J, K), on the CPU
-    notes : tuple of str
-        What had to be done differently for want of memory; empty when nothing.
+    notes : tuple of Finding
+        What had to be done differently for lack of memory; usually empty.
     """
 
     data: torch.Tensor
-    notes: tuple[str, ...]
+    notes: tuple[Finding, ...]
 
 
 def forward(network: torch.nn.Module, image: NDArray[np.float32], device: str, *,
@@ -47,15 +48,15 @@ def forward(network: torch.nn.Module, image: NDArray[np.float32], device: str, *
     limit = DENSE_VOXELS[device] if dense_voxels is None else dense_voxels
     dense = image[0].size <= limit
     ways = [(device, True)] * dense + [(device, False)] + [("cpu", False)] * (device != "cpu")
-    notes: tuple[str, ...] = () if dense else (f"computed in tiles: {image[0].size} voxels, over {limit}",)
+    notes: tuple[Finding, ...] = () if dense else (
+        Finding(FindingCode.COMPUTED_IN_TILES, {"voxels": image[0].size, "limit": limit}),)
     for i, (where, whole) in enumerate(ways):
         try:
             return Logits(_run(network, image, where, whole=whole), notes)
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if not _out_of_memory(error) or i + 1 == len(ways):
                 raise
-            following = ways[i + 1]
-            notes += (f"out of memory on {where}: computed {'in tiles ' if not following[1] else ''}on {following[0]}",)
+            notes += (Finding(FindingCode.OUT_OF_MEMORY, {"device": where, "next_device": ways[i + 1][0]}),)
             if where == "cuda":
                 torch.cuda.empty_cache()
     raise AssertionError("unreachable: the last way returns or raises")
@@ -75,11 +76,11 @@ def _run(network: torch.nn.Module, image: NDArray[np.float32], device: str, *, w
     deterministic = torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False)
     with torch.inference_mode(), mixed_precision(device), deterministic:
         if whole:
-            scores = network(tensor.to(device, memory_format=torch.channels_last_3d))
+            logits = network(tensor.to(device, memory_format=torch.channels_last_3d))
         else:
             from monai.inferers import sliding_window_inference
 
-            scores = sliding_window_inference(tensor, TILE, 1, network, overlap=0.25, mode="gaussian",
+            logits = sliding_window_inference(tensor, TILE, 1, network, overlap=0.25, mode="gaussian",
                                               sw_device=device, device="cpu")
-    result: torch.Tensor = scores[0, :, : shape[0], : shape[1], : shape[2]].float().cpu()
+    result: torch.Tensor = logits[0, :, : shape[0], : shape[1], : shape[2]].float().cpu()
     return result

@@ -2,8 +2,8 @@
 
 The network says what is disc, vertebra and sacrum; this module decides which disc lies between a vertebra and the
 sacrum (L5-S1) and counts upwards, leaving a gap where a disc is missing. Without a sacrum in view discs stay unnamed
-and say so; where two discs could be L5-S1 the names are flagged. How many lumbar vertebrae a person has cannot be told
-from here. Knows nothing of intensities.
+and say so; where two discs could be L5-S1 the names are flagged. The number of lumbar vertebrae of a subject cannot
+be determined from these images. Knows nothing of intensities.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bedrest.anatomy.structures import Structure
+from bedrest.findings import Finding, FindingCode
 from bedrest.segmentation.regions import DiscRegion, find_discs
-from bedrest.types import DiscFinding, Grid
-from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_NOT_TOLD, LEVEL_OF_LABEL, LEVEL_UNCERTAIN, Status
+from bedrest.types import Grid, SegmentedDisc
+from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL
 
 MISSING_GAP = 1.55  # a gap this many times the usual one hides a disc
-ACROSS_A_GAP = 0.9  # certainty left to names above an inferred gap
+GAP_CONFIDENCE = 0.9  # factor of the confidence of names above an inferred gap
 MIN_LEVEL_CONFIDENCE = 0.70  # names below this confidence are flagged; two places equally likely give 0.5
-LOW_PROBABILITY = 0.80
+MIN_MEAN_PROBABILITY = 0.80
 MAX_GAP_MM = 75.0
-LEAST_DOUBT = 0.02  # what one look at a disc's neighbour leaves open at best
-LARGE_REMNANT = 0.3  # a disc inside the sacrum this large beside L5-S1 speaks for a transitional vertebra
+MIN_DOUBT = 0.02  # that a disc's neighbour is bone of the other kind, at the least
+LARGE_REMNANT = 0.3  # size of a disc inside the sacrum, relative to L5-S1, that suggests a transitional vertebra
 
 Labels = NDArray[np.int32]
 
@@ -38,13 +39,13 @@ class NamedDiscs:
     ----------
     labels : int32, (I, J, K)
         1 = L5-S1 ... 7 = T11-T12; 101, 102, ... unnamed, from the bottom up.
-    findings : tuple of DiscFinding
-    warnings : tuple of str
+    discs : tuple of SegmentedDisc
+    warnings : tuple of Finding
     """
 
     labels: Labels
-    findings: tuple[DiscFinding, ...]
-    warnings: tuple[str, ...]
+    discs: tuple[SegmentedDisc, ...]
+    warnings: tuple[Finding, ...]
 
 
 def name_discs(probabilities: NDArray[np.float32], grid: Grid) -> NamedDiscs:
@@ -58,10 +59,10 @@ def name_discs(probabilities: NDArray[np.float32], grid: Grid) -> NamedDiscs:
     disc = probabilities[Structure.DISC]
     components, regions = find_discs(probabilities, grid)
     discs = [r for r in regions if r.on_vertebra >= 0.08]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Finding, ...] = ()
     apart = [r for r in regions if r not in discs and r.on_sacrum < 0.08]
     if apart:
-        warnings = (f"{len(apart)} disc-like region(s) without a vertebra beside them left out",)
+        warnings = (Finding(FindingCode.REGIONS_LEFT_OUT, {"count": len(apart)}),)
     if not discs:
         return _nothing(grid, warnings)
     start, confidence = _lumbosacral(discs)
@@ -69,75 +70,69 @@ def name_discs(probabilities: NDArray[np.float32], grid: Grid) -> NamedDiscs:
         return _unnamed(components, disc, discs, warnings)
     remnant = max((r.volume_mm3 for r in regions if r not in discs and r.on_sacrum >= 0.08), default=0.0)
     if remnant > LARGE_REMNANT * discs[start].volume_mm3:
-        warnings += ("a large disc lies inside the sacrum: S1 may be a transitional vertebra; check the names",)
+        warnings += (Finding(FindingCode.DISC_IN_SACRUM),)
     return _named(components, disc, discs[start:], confidence, warnings)
 
 
 def _lumbosacral(discs: list[DiscRegion]) -> tuple[int | None, float]:
-    """Which of `discs`, from the bottom up, is L5-S1, and with what probability; none where no sacrum is in view.
+    """Index of L5-S1 in `discs`, from the bottom up, and its probability; None where no sacrum is in view.
 
-    Each stretch below a disc is sacrum or vertebra; all that is sacrum lies below all that is vertebra. The
-    probability of each place of the border is the product over stretches.
+    Each gap below a disc is sacrum or vertebra, all sacrum below all vertebrae. The probability of each position of
+    the border is the product over the gaps.
     """
     below = [discs[0].below, *(low.above + high.below for low, high in pairwise(discs))]
-    sacrum = [float(np.clip(s / (s + v) if s + v > 0 else 0.5, LEAST_DOUBT, 1 - LEAST_DOUBT)) for s, v in below]
+    sacrum = [float(np.clip(s / (s + v) if s + v > 0 else 0.5, MIN_DOUBT, 1 - MIN_DOUBT)) for s, v in below]
     likelihood = [np.prod(sacrum[:n]) * np.prod([1 - p for p in sacrum[n:]]) for n in range(len(discs) + 1)]
     best = int(np.argmax(likelihood))
     return (best - 1 if best else None), float(likelihood[best] / np.sum(likelihood))
 
 
-def _nothing(grid: Grid, warnings: tuple[str, ...]) -> NamedDiscs:
-    reason = "no disc found in this scan: expected discs between lumbar vertebrae; check field of view and contrast"
-    findings = tuple(DiscFinding(k, level, Status.FAILED, reason, float("nan")) for k, level in LEVEL_OF_LABEL.items())
-    return NamedDiscs(np.zeros(grid.shape, np.int32), findings, warnings)
+def _nothing(grid: Grid, warnings: tuple[Finding, ...]) -> NamedDiscs:
+    return NamedDiscs(np.zeros(grid.shape, np.int32), _levels_without(FindingCode.NO_DISC_FOUND), warnings)
 
 
 def _unnamed(components: Labels, disc: NDArray[np.float32], discs: list[DiscRegion],
-             warnings: tuple[str, ...]) -> NamedDiscs:
-    labels = np.zeros_like(components)
-    reason = f"{LEVEL_NOT_TOLD}: the sacrum is not in view, so levels cannot be counted"
-    findings = [DiscFinding(k, level, Status.FAILED, reason, float("nan")) for k, level in LEVEL_OF_LABEL.items()]
+             warnings: tuple[Finding, ...]) -> NamedDiscs:
+    labels, unnamed = np.zeros_like(components), []
     for i, d in enumerate(discs):
-        mine = components == d.number
-        labels[mine] = FIRST_UNNAMED_LABEL + i
-        findings.append(DiscFinding(FIRST_UNNAMED_LABEL + i, f"unnamed-{i + 1}", Status.FLAGGED, reason,
-                                    float(disc[mine].mean())))
-    return NamedDiscs(labels, tuple(findings), (*warnings, reason))
+        voxels = components == d.number
+        labels[voxels] = FIRST_UNNAMED_LABEL + i
+        unnamed.append(SegmentedDisc(FIRST_UNNAMED_LABEL + i, f"unnamed-{i + 1}",
+                                     (Finding(FindingCode.DISC_WITHOUT_LEVEL),), float(disc[voxels].mean())))
+    return NamedDiscs(labels, (*_levels_without(FindingCode.LEVEL_WITHOUT_DISC), *unnamed),
+                      (*warnings, Finding(FindingCode.SACRUM_NOT_IN_VIEW)))
+
+
+def _levels_without(code: FindingCode) -> tuple[SegmentedDisc, ...]:
+    return tuple(SegmentedDisc(k, level, (Finding(code),)) for k, level in LEVEL_OF_LABEL.items())
 
 
 def _named(components: Labels, disc: NDArray[np.float32], discs: list[DiscRegion], confidence: float,
-           warnings: tuple[str, ...]) -> NamedDiscs:
+           warnings: tuple[Finding, ...]) -> NamedDiscs:
     gaps = np.linalg.norm(np.diff(np.array([d.centre_mm for d in discs]), axis=0), axis=1)
     usual = float(np.median(gaps)) if gaps.size else 0.0
     label, region_of, confidence_of = 1, {1: discs[0]}, {1: confidence}
     for d, gap in zip(discs[1:], gaps, strict=True):
         if gap > MAX_GAP_MM:
-            warnings += (f"discs more than {gap:.0f} mm above the next lower one left out",)
+            warnings += (Finding(FindingCode.DISCS_ABOVE_GAP_LEFT_OUT, {"gap_mm": gap}),)
             break
         across = gap > MISSING_GAP * usual
         label += 2 if across else 1
-        confidence *= ACROSS_A_GAP if across else 1.0
+        confidence *= GAP_CONFIDENCE if across else 1.0
         region_of[label], confidence_of[label] = d, confidence
-    labels, findings = np.zeros_like(components), []
+    labels, named = np.zeros_like(components), []
     for k, level in LEVEL_OF_LABEL.items():
         if k not in region_of:
-            findings.append(DiscFinding(k, level, Status.FAILED, _why_missing(k, max(region_of)), float("nan")))
+            code = FindingCode.DISC_OUT_OF_VIEW if k > max(region_of) else FindingCode.DISC_IN_GAP
+            named.append(SegmentedDisc(k, level, (Finding(code),)))
             continue
-        mine = components == region_of[k].number
-        labels[mine] = k
-        mean = float(disc[mine].mean())
-        reasons = []
-        if mean < LOW_PROBABILITY:
-            reasons.append(f"low confidence: mean probability {mean:.2f}, expected at least {LOW_PROBABILITY}")
+        voxels = components == region_of[k].number
+        labels[voxels] = k
+        mean = float(disc[voxels].mean())
+        doubts = []
+        if mean < MIN_MEAN_PROBABILITY:
+            doubts.append(Finding(FindingCode.LOW_PROBABILITY, {"probability": mean, "lowest": MIN_MEAN_PROBABILITY}))
         if confidence_of[k] < MIN_LEVEL_CONFIDENCE:
-            reasons.append(f"{LEVEL_UNCERTAIN}: {confidence_of[k]:.2f} sure that this is {level}, as the border "
-                           "between sacrum and vertebrae is not clear")
-        findings.append(DiscFinding(k, level, Status.FLAGGED if reasons else Status.OK, "; ".join(reasons), mean,
-                                    confidence_of[k]))
-    return NamedDiscs(labels, tuple(findings), warnings)
-
-
-def _why_missing(label: int, highest: int) -> str:
-    if label > highest:
-        return "not found: no disc seen at this height; it may lie outside the field of view"
-    return "not found: a gap between its neighbours shows where it should be"
+            doubts.append(Finding(FindingCode.LEVEL_UNCERTAIN, {"confidence": confidence_of[k], "name": level}))
+        named.append(SegmentedDisc(k, level, tuple(doubts), mean, confidence_of[k]))
+    return NamedDiscs(labels, tuple(named), warnings)

@@ -28,7 +28,7 @@ def name_neighbours(structure: NDArray[np.uint8], discs: Labels, grid: Grid) -> 
     structure : uint8, (I, J, K)
         The likeliest `Structure` of each voxel; axes right, front, head.
     discs : int32, (I, J, K)
-        Named discs, from `naming`; unnamed ones keep their numbers.
+        Named discs, from `level_naming`; unnamed ones keep their labels.
     """
     out = np.where(discs > 0, discs, 0).astype(np.int32)
     free = (discs == 0) & column(structure)
@@ -42,7 +42,7 @@ def name_neighbours(structure: NDArray[np.uint8], discs: Labels, grid: Grid) -> 
 
 
 def _disc_centres(discs: Labels, grid: Grid) -> dict[int, NDArray[np.float64]]:
-    """World centre of each named disc there is."""
+    """World centre of each named disc in the map."""
     return {k: (grid.affine_ras_mm @ np.append(np.argwhere(discs == k).mean(axis=0), 1))[:3]
             for k in LEVEL_OF_LABEL if (discs == k).any()}
 

@@ -1,7 +1,7 @@
 """The network: MONAI's DynUNet in the size and with the strides used here.
 
 Batch norm on purpose: its statistics do not depend on the field of view, so that one dense pass over a whole volume
-gives what the network learnt on patches. Knows nothing of scans and files.
+gives the same as patches in training. Knows nothing of scans and files.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LOCATOR_SPACING_MM: tuple[float, float, float] = (4.0, 2.5, 2.5)
 
 @dataclass(frozen=True)
 class Architecture:
-    """What must be known to rebuild the network.
+    """The sizes needed to rebuild the network.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ LOCATOR = Architecture((8, 16, 24, 32, 48))
 
 
 def build_network(architecture: Architecture) -> torch.nn.Module:
-    """Network from (B, 5 contrasts, I, J, K) intensities to (B, 5 structures, I, J, K) scores.
+    """Network from (B, 5 contrasts, I, J, K) intensities to (B, 5 structures, I, J, K) logits.
 
     Missing contrasts are channels of zeros. I, J, K must be multiples of `MULTIPLES`; axes right, front, head.
     """

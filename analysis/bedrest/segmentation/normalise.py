@@ -1,4 +1,4 @@
-"""One intensity rule for training and use. Knows nothing of anatomy."""
+"""One intensity rule for training and segmentation. Knows nothing of anatomy."""
 
 from __future__ import annotations
 

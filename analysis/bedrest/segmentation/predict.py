@@ -1,4 +1,7 @@
-"""One scan in, calibrated probabilities of the structures out: find the spine coarsely, then look closely there."""
+"""One scan in, calibrated probabilities of the structures out: find the spine coarsely, then segment that part.
+
+Knows nothing of levels and files.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bedrest.anatomy.structures import Structure
+from bedrest.findings import Finding, FindingCode
 from bedrest.imaging.crop import box_around, box_of, crop_grid
-from bedrest.imaging.orientation import Reorientation, turn_to_ras
+from bedrest.imaging.orientation import Reorientation, reorient_to_ras
 from bedrest.imaging.resample import grid_with_spacing, resample
 from bedrest.segmentation.forward import forward
 from bedrest.segmentation.network import LOCATOR_SPACING_MM, WORKING_SPACING_MM
@@ -21,9 +25,9 @@ from bedrest.segmentation.weights import Calibration, TrainedNetwork
 from bedrest.types import Grid, Scan
 from bedrest.vocabulary import LEVEL_OF_LABEL, Contrast
 
-BAND = 3  # voxels around discs: there volumes are decided, and a doubt elsewhere must not be balanced there
-MARGIN_MM = 18.0  # before and behind the spine that was found
-LEAST_HEIGHT = 0.6  # share of the scan's height that a spine found coarsely must reach; else it was not understood
+BAND = 3  # voxels around discs, where their volume is decided: errors elsewhere must not be balanced there
+MARGIN_MM = 18.0  # in front of and behind the spine
+MIN_HEIGHT = 0.6  # share of the scan's height that the coarse spine must reach; else the scan is not cropped
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,73 +39,73 @@ class Probabilities:
     data : float32, (5, I, J, K), sums to 1 over the first axis; axes right, front, head
     grid : Grid
         The part of the working grid that holds the spine.
-    turn : Reorientation
+    reorientation : Reorientation
         From the scan's stored axes to right, front, head.
     by_level : mapping of level to float
-        From the calibration used; not in `data` yet, as levels are told from it.
-    notes : tuple of str
-        What was done differently from usual, in words.
+        From the calibration used; not yet applied to `data`, from which levels are determined.
+    notes : tuple of Finding
+        What was done differently from usual.
     """
 
     data: NDArray[np.float32]
     grid: Grid
-    turn: Reorientation
+    reorientation: Reorientation
     by_level: Mapping[str, float]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Finding, ...] = ()
 
 
 def predict(trained: TrainedNetwork, scan: Scan, device: str) -> Probabilities:
-    """Probabilities from every contrast the scan has."""
-    turn = turn_to_ras(scan.grid)
-    turned = {c: turn.apply(v.data) for c, v in scan.contrasts.items()}
-    working = grid_with_spacing(turn.turned, WORKING_SPACING_MM)
-    front_back, notes = find_spine(trained, turned, turn.turned, working, device)
+    """Probabilities of the structures from all contrasts of a scan."""
+    reorientation = reorient_to_ras(scan.grid)
+    reordered = {c: reorientation.apply(v.data) for c, v in scan.contrasts.items()}
+    working = grid_with_spacing(reorientation.ras, WORKING_SPACING_MM)
+    front_back, notes = find_spine(trained, reordered, reorientation.ras, working, device)
     grid = crop_grid(working, (slice(0, working.shape[0]), front_back, slice(0, working.shape[2])))
-    scores = forward(trained.network, network_input(turned, turn.turned, grid), device)
-    calibration = trained.calibration.given(turned)
-    return Probabilities(calibrated(scores.data, calibration), grid, turn, calibration.by_level,
-                         (*notes, *scores.notes))
+    logits = forward(trained.network, network_input(reordered, reorientation.ras, grid), device)
+    calibration = trained.calibration.given(reordered)
+    return Probabilities(calibrated(logits.data, calibration), grid, reorientation, calibration.by_level,
+                         (*notes, *logits.notes))
 
 
-def network_input(turned: dict[Contrast, NDArray[np.float32]], source: Grid, grid: Grid) -> NDArray[np.float32]:
+def network_input(reordered: dict[Contrast, NDArray[np.float32]], source: Grid, grid: Grid) -> NDArray[np.float32]:
     """Normalised contrasts on `grid`, (5, I, J, K); zeros where a contrast is missing.
 
     Parameters
     ----------
-    turned : contrast to float32, shape of `source`, axes right, front, head
+    reordered : contrast to float32, shape of `source`, axes right, front, head
     """
     image = np.zeros((len(Contrast), *grid.shape), dtype=np.float32)
     for channel, contrast in enumerate(Contrast):
-        if contrast in turned:
-            image[channel] = normalise(resample(turned[contrast], source, grid, order=1))
+        if contrast in reordered:
+            image[channel] = normalise(resample(reordered[contrast], source, grid, order=1))
     return image
 
 
-def find_spine(trained: TrainedNetwork, turned: dict[Contrast, NDArray[np.float32]], source: Grid, working: Grid,
-               device: str) -> tuple[slice, tuple[str, ...]]:
-    """Where the spine lies from back to front on the working grid, with what there is to note.
+def find_spine(trained: TrainedNetwork, reordered: dict[Contrast, NDArray[np.float32]], source: Grid, working: Grid,
+               device: str) -> tuple[slice, tuple[Finding, ...]]:
+    """Extent of the spine from back to front on the working grid, with notes.
 
-    Only this direction is cut: a spine runs through a scan from bottom to top, and its sides are narrow. Where no
-    spine is seen, all of the scan is kept.
+    Only this direction is cropped: a spine runs through a scan from bottom to top, and its sides are narrow. Where no
+    spine is found, the whole scan is kept.
     """
     coarse = grid_with_spacing(source, LOCATOR_SPACING_MM)
-    scores = forward(trained.locator, network_input(turned, source, coarse), device)
-    spine = torch.softmax(scores.data, dim=0)[Structure.BACKGROUND].numpy() < 0.5
-    # Widened first, so that one vertebra the locator missed does not cut the spine in two.
+    logits = forward(trained.locator, network_input(reordered, source, coarse), device)
+    spine = torch.softmax(logits.data, dim=0)[Structure.BACKGROUND].numpy() < 0.5
+    # Dilated first, so that one vertebra missed by the locator does not cut the spine in two.
     masses, _ = ndimage.label(ndimage.binary_dilation(spine, iterations=2))
     sizes = np.bincount(masses[spine], minlength=2)
     largest = spine & (masses == sizes.argmax())
-    if not largest.any() or np.ptp(np.flatnonzero(largest.any(axis=(0, 1)))) + 1 < LEAST_HEIGHT * coarse.shape[2]:
+    if not largest.any() or np.ptp(np.flatnonzero(largest.any(axis=(0, 1)))) + 1 < MIN_HEIGHT * coarse.shape[2]:
         whole = slice(0, working.shape[1])
-        return whole, ("no spine found on the coarse grid: the whole scan was searched", *scores.notes)
+        return whole, (Finding(FindingCode.SPINE_NOT_LOCATED), *logits.notes)
     part = crop_grid(coarse, box_around(largest))
-    return box_of(part, working, margin_mm=MARGIN_MM)[1], scores.notes
+    return box_of(part, working, margin_mm=MARGIN_MM)[1], logits.notes
 
 
-def calibrated(scores: torch.Tensor, calibration: Calibration) -> NDArray[np.float32]:
-    """Probabilities, float32 (S, I, J, K), from scores."""
+def calibrated(logits: torch.Tensor, calibration: Calibration) -> NDArray[np.float32]:
+    """Calibrated probabilities, float32 (S, I, J, K), from logits."""
     offsets = torch.tensor(calibration.offsets)[:, None, None, None]
-    return torch.softmax(scores / calibration.temperature + offsets, dim=0).numpy()
+    return torch.softmax(logits / calibration.temperature + offsets, dim=0).numpy()
 
 
 def shifted(probability: NDArray[np.floating], shift: NDArray[np.floating] | float) -> NDArray[np.floating]:

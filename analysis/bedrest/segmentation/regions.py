@@ -1,4 +1,4 @@
-"""Finds the separate discs in structure probabilities and says what each one lies on. Names nothing."""
+"""Finds the separate discs in structure probabilities and the bones beside each. Names nothing."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from scipy import ndimage
 from bedrest.anatomy.structures import Structure
 from bedrest.types import Grid
 
-SMALLEST_DISC_MM3 = 400.0
+MIN_DISC_MM3 = 400.0
 MERGE_MM = 9.0  # fragments whose centres lie closer along the body axis are one disc; neighbours are 20 mm apart
 ANCHOR_SHARE = 0.45  # regions this large beside the five largest are discs for certain and show where the column runs
 OFF_COLUMN_MM = 15.0  # smaller regions farther from that line are facet joints, bowel or muscle
-SHELL = 3  # voxels around a disc in which its neighbours are looked for
+SHELL = 3  # voxels around a disc that count as its neighbours
 
 Labels = NDArray[np.int32]
 Amounts = NDArray[np.float64]  # (2,) summed probability of sacrum and of vertebra
@@ -23,12 +23,12 @@ Amounts = NDArray[np.float64]  # (2,) summed probability of sacrum and of verteb
 
 @dataclass(frozen=True, eq=False)
 class DiscRegion:
-    """One disc that was found.
+    """One disc.
 
     Attributes
     ----------
     number : int
-        In the map of regions; 1 is the lowest.
+        In the map of regions; 1 is the lowest disc.
     centre_mm : (3,) world RAS+
     volume_mm3 : float
     on_vertebra, on_sacrum : float
@@ -67,7 +67,7 @@ def find_discs(probabilities: NDArray[np.float32], grid: Grid) -> tuple[Labels, 
     if n == 0:
         return components, []
     sizes = np.bincount(components.ravel()) * grid.voxel_volume_mm3
-    large = [i for i in range(1, n + 1) if sizes[i] >= SMALLEST_DISC_MM3]
+    large = [i for i in range(1, n + 1) if sizes[i] >= MIN_DISC_MM3]
     centres = ndimage.center_of_mass(components > 0, components, large) if large else []
     world_of = {i: (grid.affine_ras_mm @ np.append(c, 1))[:3] for i, c in zip(large, centres, strict=True)}
     keep = sorted(_on_the_column(large, world_of, sizes), key=lambda i: world_of[i][2])
@@ -83,9 +83,9 @@ def find_discs(probabilities: NDArray[np.float32], grid: Grid) -> tuple[Labels, 
 
 
 def column(structure: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """The largest connected mass of disc, vertebra and sacrum: bowel that looks like a disc lies apart from it."""
+    """The largest connected mass of disc, vertebra and sacrum; bowel that looks like a disc lies outside it."""
     bones = np.isin(structure, (Structure.DISC, Structure.VERTEBRA, Structure.SACRUM))
-    # Widened by three voxels first, so that one missed disc does not cut the column in two.
+    # Dilated by three voxels first, so that one missed disc does not cut the column in two.
     masses, n = ndimage.label(ndimage.binary_dilation(bones, iterations=3))
     if n == 0:
         return bones
@@ -112,17 +112,17 @@ def _on_the_column(regions: list[int], centre_mm: dict[int, NDArray[np.float64]]
 def _describe(regions: Labels, probabilities: NDArray[np.float32], structure: NDArray[np.uint8], grid: Grid,
               number: int, box: tuple[slice, ...]) -> DiscRegion:
     wide = tuple(slice(max(s.start - SHELL - 1, 0), s.stop + SHELL + 1) for s in box)
-    mine = regions[wide] == number
-    shell = ndimage.binary_dilation(mine, iterations=SHELL) & ~mine
+    inside = regions[wide] == number
+    shell = ndimage.binary_dilation(inside, iterations=SHELL) & ~inside
     around = structure[wide][shell]
     to_mm = grid.affine_ras_mm[:3, :3]
     offset = np.array([s.start for s in wide])
-    inside_mm = (np.argwhere(mine) + offset) @ to_mm.T + grid.affine_ras_mm[:3, 3]
+    inside_mm = (np.argwhere(inside) + offset) @ to_mm.T + grid.affine_ras_mm[:3, 3]
     centre = inside_mm.mean(axis=0)
     normal = np.linalg.eigh(np.cov((inside_mm - centre).T))[1][:, 0]  # discs are flat: least spread across
     normal = normal * (1 if normal[2] >= 0 else -1)
     height = ((np.argwhere(shell) + offset) @ to_mm.T + grid.affine_ras_mm[:3, 3] - centre) @ normal
     bones = probabilities[[Structure.SACRUM, Structure.VERTEBRA]][(slice(None), *wide)][:, shell].astype(np.float64)
-    return DiscRegion(number, centre, float(mine.sum() * grid.voxel_volume_mm3),
+    return DiscRegion(number, centre, float(inside.sum() * grid.voxel_volume_mm3),
                       float((around == Structure.VERTEBRA).mean()), float((around == Structure.SACRUM).mean()),
                       bones[:, height < 0].sum(axis=1), bones[:, height >= 0].sum(axis=1))

@@ -1,4 +1,7 @@
-"""Weights files: safetensors, so that loading never runs code, with everything needed to use them in the header."""
+"""Weights files: safetensors, so that loading never runs code; the header holds all else that segmentation needs.
+
+Knows nothing of scans.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bedrest.anatomy.structures import Structure
 from bedrest.errors import WeightsError
+from bedrest.io.files import atomic_path
 from bedrest.segmentation.network import LOCATOR_SPACING_MM, WORKING_SPACING_MM, Architecture, build_network
 from bedrest.segmentation.normalise import RULE
 from bedrest.vocabulary import Contrast
@@ -18,8 +22,8 @@ if TYPE_CHECKING:
     import torch
 
 SHIPPED = Path(__file__).parent / "weights" / "synthetic.safetensors"
-# What a file must agree on with this program; otherwise its numbers would mean something else.
-_AGREED = {
+# Header values that must equal those of this program; otherwise the weights would mean something else.
+_REQUIRED = {
     "spacing_mm": json.dumps(WORKING_SPACING_MM),
     "locator_spacing_mm": json.dumps(LOCATOR_SPACING_MM),
     "contrasts": json.dumps(list(Contrast)),
@@ -30,10 +34,10 @@ _AGREED = {
 
 @dataclass(frozen=True)
 class Calibration:
-    """Turns scores into probabilities that can be summed: softmax(scores / temperature + offsets).
+    """Turns logits into probabilities that can be summed: softmax(logits / temperature + offsets).
 
     Vector scaling after Guo et al., ICML 2017. At the fitted offsets the summed probability of each structure equals
-    its true volume over the scans it was fitted on. What a network gets wrong depends on which contrasts it is given.
+    its true volume over the scans it was fitted on. The error of a network depends on the contrasts it is given.
 
     Attributes
     ----------
@@ -41,9 +45,9 @@ class Calibration:
     offsets : tuple of float
         One for each structure, in the order of `Structure`.
     by_contrasts : mapping of `key_of` contrasts to Calibration
-        For the sets of contrasts it was fitted on one by one; any other set uses the numbers above.
+        For sets of contrasts fitted separately; any other set uses the values above.
     by_level : mapping of level to float
-        What the log odds of disc still lack near each named disc: thin discs come out too small, thick ones too large.
+        Correction of the log odds of disc near each named disc: thin discs come out too small, thick ones too large.
     """
 
     temperature: float = 1.0
@@ -57,10 +61,10 @@ class Calibration:
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> Calibration:
-        """From what `asdict` made of one."""
+        """From the output of `asdict`."""
         by_contrasts = {key: cls.read(value) for key, value in stored["by_contrasts"].items()}
         return cls(float(stored["temperature"]), tuple(map(float, stored["offsets"])), by_contrasts,
-                   dict(stored.get("by_level", {})))
+                   dict(stored["by_level"]))
 
 
 def key_of(contrasts: Iterable[Contrast]) -> str:
@@ -71,7 +75,7 @@ def key_of(contrasts: Iterable[Contrast]) -> str:
 
 @dataclass(frozen=True, eq=False)
 class TrainedNetwork:
-    """Networks ready for use, with what their file says of them.
+    """Networks ready for use, with the header of their file.
 
     Attributes
     ----------
@@ -94,7 +98,7 @@ class TrainedNetwork:
 
 
 def chosen_weights(given: Path | None) -> Path:
-    """The weights file a person names, or the shipped one.
+    """The weights file given by the user, or the shipped one.
 
     Raises
     ------
@@ -109,7 +113,7 @@ def chosen_weights(given: Path | None) -> Path:
 
 
 def training_record(path: Path) -> dict[str, Any]:
-    """What a weights file says of its making, without loading any network.
+    """Training record of a weights file, without loading any network.
 
     Raises
     ------
@@ -130,24 +134,24 @@ def training_record(path: Path) -> dict[str, Any]:
 
 
 def check_weights(path: Path) -> None:
-    """Check that a weights file is whole and was made for this program, without loading any network.
+    """Check that a weights file is whole and fits this program, without loading any network.
 
     Raises
     ------
     WeightsError
-        It is not.
+        It is damaged, or made for another program.
     """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
-            _require_agreed(file.metadata() or {})
+            _check_header(file.metadata() or {})
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise _unusable(path, error) from error
 
 
-def _require_agreed(header: Mapping[str, str]) -> None:
-    for key, wanted in _AGREED.items():
+def _check_header(header: Mapping[str, str]) -> None:
+    for key, wanted in _REQUIRED.items():
         if header[key] != wanted:
             raise ValueError(f"{key} {header[key]}; this program uses {wanted}")
 
@@ -174,17 +178,15 @@ def save_weights(path: Path, trained: TrainedNetwork) -> None:
     from safetensors.torch import save_file
 
     header = {
-        **_AGREED,
+        **_REQUIRED,
         "architecture": json.dumps(asdict(trained.architecture)),
         "locator_architecture": json.dumps(asdict(trained.locator_architecture)),
         "calibration": json.dumps(asdict(trained.calibration)),
         "record": json.dumps(trained.record),
     }
     tensors = {**_tensors(trained.network, "segmenter"), **_tensors(trained.locator, "locator")}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    save_file({k: v.detach().contiguous().cpu() for k, v in tensors.items()}, temporary, metadata=header)
-    temporary.replace(path)
+    with atomic_path(path) as temporary:
+        save_file({k: v.detach().contiguous().cpu() for k, v in tensors.items()}, temporary, metadata=header)
 
 
 def tensors_of(network: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -211,7 +213,7 @@ def load_weights(path: Path = SHIPPED) -> TrainedNetwork:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
-        _require_agreed(header)
+        _check_header(header)
         architecture, locator_architecture = (_architecture(header[key])
                                               for key in ("architecture", "locator_architecture"))
         network, locator = build_network(architecture), build_network(locator_architecture)

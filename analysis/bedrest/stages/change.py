@@ -6,7 +6,8 @@ Orders the work; computes nothing itself.
 from __future__ import annotations
 
 from bedrest import schemas
-from bedrest.io.tables.typed_csv import empty_table, read_table
+from bedrest.io.tables.frames import empty_table
+from bedrest.io.tables.typed_csv import read_table
 from bedrest.stages.stage import Job, Scope, Stage, write_slice
 from bedrest.tables.arvd import arvd_frame
 from bedrest.tables.change import change_frame

@@ -7,25 +7,27 @@ meant.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
 from bedrest import schemas
 from bedrest.errors import BedrestError
+from bedrest.findings import Finding, decode, findings_of_error
 from bedrest.io.images.masks import label_table_path, read_label_map, write_label_map
 from bedrest.io.manifest.edited_masks import read_edited
 from bedrest.io.manifest.level_names import names_of_visit
 from bedrest.io.results import StudyResults
-from bedrest.io.tables.typed_csv import empty_table
-from bedrest.measure.edits import compare_edit, findings_of_edit
+from bedrest.io.tables.finding_cells import findings_of
+from bedrest.io.tables.frames import empty_table
+from bedrest.measure.comparison.edits import compare_edit, edited_discs
 from bedrest.measure.rename import absent_discs, rename_discs
 from bedrest.tables.edits import edits_frame, failed_edits
-from bedrest.tables.frames import text, typed_frame
 from bedrest.tables.measures import VisitKey
-from bedrest.types import DiscFinding, Grid, LabelMap
-from bedrest.vocabulary import LEVEL_UNCERTAIN, MaskOrigin, Status
+from bedrest.tables.segmented import segmented_frame
+from bedrest.types import Grid, LabelMap, SegmentedDisc
+from bedrest.vocabulary import MaskOrigin, Status
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +55,9 @@ class MeasuredMask:
     Attributes
     ----------
     mask : LabelMap or None
-        None where the visit fails, for `reason`.
+        None where the visit fails; `findings` say why.
     origin : see `vocabulary.MaskOrigin`
-    findings : DataFrame, as in `schemas.FINDINGS`
+    segmented : DataFrame, as in `schemas.FINDINGS`
     edits : DataFrame, as in `schemas.EDITS`; no rows unless the mask was edited
     absent : names set by hand whose disc is not there; None where no name was asked for
     matched : whether names were taken from the other visits
@@ -63,11 +65,11 @@ class MeasuredMask:
 
     mask: LabelMap | None
     origin: str
-    findings: pd.DataFrame
+    segmented: pd.DataFrame
     edits: pd.DataFrame
     absent: list[str] | None = None
     matched: bool = False
-    reason: str = ""
+    findings: tuple[Finding, ...] = ()
 
     @property
     def renamed(self) -> bool:
@@ -88,7 +90,7 @@ def corrections_of(results: StudyResults, subject: str) -> Corrections:
 
 
 def measured_mask(results: StudyResults, asked: Corrections, *, visit: VisitKey, record: pd.Series,
-                  found: pd.DataFrame, grid: Grid | None) -> MeasuredMask:
+                  segmented: pd.DataFrame, grid: Grid | None) -> MeasuredMask:
     """The mask of one visit that is to be measured, with edits and names applied.
 
     Parameters
@@ -96,7 +98,7 @@ def measured_mask(results: StudyResults, asked: Corrections, *, visit: VisitKey,
     results : StudyResults
     asked : Corrections
     visit : VisitKey
-    record, found : the visit's row of `schemas.SCAN_RECORDS` and rows of `schemas.FINDINGS`
+    record, segmented : the visit's row of `schemas.SCAN_RECORDS` and rows of `schemas.FINDINGS`
     grid : Grid or None
         Of the scan; asked only where segmentation made no mask.
     """
@@ -109,63 +111,59 @@ def measured_mask(results: StudyResults, asked: Corrections, *, visit: VisitKey,
             mask = read_edited(path, before=before, grid=grid, where=where)
             compared = compare_edit(before, mask)
             edits = edits_frame(compared, visit=visit)
-            found = _frame(findings_of_edit(compared, _findings(found)), visit)
-            chosen = MeasuredMask(mask, origin, found, edits)
+            discs = edited_discs(compared, _discs(segmented))
+            chosen = MeasuredMask(mask, origin, _frame(discs, visit), edits)
         else:
-            chosen = MeasuredMask(before, origin, found, none, reason=text(record["reason"]))
+            lost = tuple(f for f in decode(record["findings"]) if f.status != Status.OK)
+            chosen = MeasuredMask(before, origin, segmented, none, findings=lost)
             chosen = _matched(chosen, asked.matches[asked.matches["session"] == visit.session], visit)
         return _renamed(chosen, names_of_visit(asked.levels, visit.session), visit)
     except BedrestError as error:
-        edits = failed_edits(visit, reason=str(error)) if path else none
-        return MeasuredMask(None, origin, found, edits, reason=str(error))
+        findings = findings_of_error(error)
+        edits = failed_edits(visit, findings=findings) if path else none
+        return MeasuredMask(None, origin, segmented, edits, findings=findings)
 
 
 def _matched(chosen: MeasuredMask, rows: pd.DataFrame, visit: VisitKey) -> MeasuredMask:
     """Names from the subject's other visits, or their doubt where the names stay."""
     if chosen.mask is None or rows.empty:
         return chosen
-    said = f"the other visits: {rows['reason'].iloc[0]}"
-    names = {found: level for found, level in zip(rows["found"], rows["level"], strict=True) if found != level}
-    findings = _findings(chosen.findings)
+    because = findings_of(rows)[0][0]
+    names = {name: level for name, level in zip(rows["found"], rows["level"], strict=True) if name != level}
+    discs = _discs(chosen.segmented)
     if not names:
-        doubt, doubted = f"{LEVEL_UNCERTAIN}: {said}", set(rows["found"])
-        findings = [_flagged(f, doubt) if f.name in doubted else f for f in findings]
-        return replace(chosen, findings=_frame(findings, visit))
-    mask, findings = rename_discs(chosen.mask, findings, names, where=f"{visit.subject} {visit.session}", by=said)
-    return replace(chosen, mask=mask, findings=_frame(findings, visit), matched=True)
-
-
-def _flagged(finding: DiscFinding, doubt: str) -> DiscFinding:
-    return replace(finding, status=Status.FLAGGED, reason="; ".join(r for r in (finding.reason, doubt) if r))
+        doubted = set(rows["found"])
+        discs = [replace(d, findings=(*d.findings, because)) if d.name in doubted else d for d in discs]
+        return replace(chosen, segmented=_frame(discs, visit))
+    mask, discs = rename_discs(chosen.mask, discs, names, where=f"{visit.subject} {visit.session}", because=because)
+    return replace(chosen, mask=mask, segmented=_frame(discs, visit), matched=True)
 
 
 def _renamed(chosen: MeasuredMask, names: dict[str, str], visit: VisitKey) -> MeasuredMask:
     if chosen.mask is None or not names:
         return chosen
-    findings = _findings(chosen.findings)
-    absent = absent_discs(chosen.mask, findings, names)
-    mask, findings = rename_discs(chosen.mask, findings, names, where=f"{visit.subject} {visit.session}")
-    return replace(chosen, mask=mask, findings=_frame(findings, visit), absent=absent)
+    discs = _discs(chosen.segmented)
+    absent = absent_discs(chosen.mask, discs, names)
+    mask, discs = rename_discs(chosen.mask, discs, names, where=f"{visit.subject} {visit.session}")
+    return replace(chosen, mask=mask, segmented=_frame(discs, visit), absent=absent)
 
 
 def keep(results: StudyResults, chosen: MeasuredMask, *, visit: VisitKey, like: Path | None) -> None:
     """Write a corrected mask as it is measured, and remove that of an earlier run where nothing is corrected now."""
     path = results.measured_mask(visit.subject, visit.session)
     if chosen.corrected and chosen.mask is not None:
-        names = dict(zip(chosen.findings["label"], chosen.findings["level"], strict=True))
+        names = dict(zip(chosen.segmented["label"], chosen.segmented["level"], strict=True))
         write_label_map(chosen.mask, path, names=names, like=like)
     else:
         path.unlink(missing_ok=True)
         label_table_path(path).unlink(missing_ok=True)
 
 
-def _findings(frame: pd.DataFrame) -> list[DiscFinding]:
-    return [DiscFinding(int(r["label"]), r["level"], r["status"], text(r["reason"]), float(r["mean_probability"]),
-                        float(r["level_confidence"])) for r in frame.to_dict("records")]
+def _discs(frame: pd.DataFrame) -> list[SegmentedDisc]:
+    return [SegmentedDisc(int(r["label"]), r["level"], findings, float(r["mean_probability"]),
+                          float(r["level_confidence"]))
+            for r, findings in zip(frame.to_dict("records"), findings_of(frame), strict=True)]
 
 
-def _frame(findings: list[DiscFinding], visit: VisitKey) -> pd.DataFrame:
-    rows = ({k: v for k, v in asdict(f).items() if k != "name"} for f in findings)
-    key = {"subject": visit.subject, "session": visit.session}
-    return typed_frame(({**key, **r, "level": f.name, "status": str(f.status)}
-                        for r, f in zip(rows, findings, strict=True)), schemas.FINDINGS)
+def _frame(discs: list[SegmentedDisc], visit: VisitKey) -> pd.DataFrame:
+    return segmented_frame(discs, subject=visit.subject, session=visit.session)

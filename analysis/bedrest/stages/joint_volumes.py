@@ -13,10 +13,10 @@ from bedrest.errors import BedrestError
 from bedrest.io.files import sha256_of
 from bedrest.io.images.masks import read_label_map
 from bedrest.io.images.nifti import read_volume
-from bedrest.io.tables.typed_csv import empty_table
+from bedrest.io.tables.frames import empty_table
 from bedrest.longitudinal.error_model import errors_path, load_errors
-from bedrest.longitudinal.joint_volumes import joint_volumes, poses_of, see
-from bedrest.longitudinal.level_matching import SeenDisc, match_levels
+from bedrest.longitudinal.joint_volumes import joint_volumes, poses_of, prepare_visit
+from bedrest.longitudinal.level_matching import PlacedDisc, match_levels
 from bedrest.longitudinal.poses import Pose
 from bedrest.measure.volumes import volumes_from_probability
 from bedrest.segmentation.device import resolve_device
@@ -71,10 +71,10 @@ def _read(job: Job, visit: Visit, record: pd.Series) -> _Segmented | None:
     return _Segmented(visit, poses_of(discs, probability), volumes_from_probability(probability, discs))
 
 
-def _discs(visit: _Segmented, findings: pd.DataFrame) -> list[SeenDisc]:
+def _discs(visit: _Segmented, findings: pd.DataFrame) -> list[PlacedDisc]:
     by_label = findings.set_index("label")
-    return [SeenDisc(k, by_label.loc[k, "level"], float(by_label.loc[k, "level_confidence"]), visit.poses[k],
-                     visit.volumes_mm3[k]) for k in sorted(visit.poses) if k in by_label.index]
+    return [PlacedDisc(k, by_label.loc[k, "level"], float(by_label.loc[k, "level_confidence"]), visit.poses[k],
+                       visit.volumes_mm3[k]) for k in sorted(visit.poses) if k in by_label.index]
 
 
 def _joint(job: Job, segmented: dict[str, _Segmented]) -> pd.DataFrame:
@@ -82,9 +82,10 @@ def _joint(job: Job, segmented: dict[str, _Segmented]) -> pd.DataFrame:
     use_threads(device, job.threads)
     weights = chosen_weights(job.study.weights)
     trained, errors = loaded_weights(weights), load_errors(weights, sha256=sha256_of(weights))
-    seen = {s: see(scan, masks.poses) for s, masks in segmented.items()
-            if (scan := images_of(masks.visit, resample=job.study.images.resample)) is not None}
-    volumes = [v for label in LEVEL_OF_LABEL for v in joint_volumes(trained, seen, label, device=device, errors=errors)]
+    prepared = {s: prepare_visit(scan, masks.poses) for s, masks in segmented.items()
+                if (scan := images_of(masks.visit, resample=job.study.images.resample)) is not None}
+    volumes = [v for label in LEVEL_OF_LABEL
+               for v in joint_volumes(trained, prepared, label, device=device, errors=errors)]
     return joint_frame(volumes, subject=job.subject, single_mm3={s: f.volumes_mm3 for s, f in segmented.items()})
 
 

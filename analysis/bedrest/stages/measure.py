@@ -10,13 +10,14 @@ import pandas as pd
 
 from bedrest import schemas
 from bedrest.errors import BedrestError
+from bedrest.findings import Finding, FindingCode, findings_of_error
 from bedrest.imaging.common_grid import contrasts_at, labels_on
 from bedrest.io.files import sha256_of
 from bedrest.io.images.masks import read_label_map
-from bedrest.io.images.nifti import read_volume, require_same_grid, same_grid
-from bedrest.io.tables.typed_csv import concat_tables, empty_table
+from bedrest.io.images.nifti import RESAMPLE_ON_REQUEST, read_volume
+from bedrest.io.tables.frames import concat_tables, empty_table
 from bedrest.longitudinal.error_model import errors_path, load_errors
-from bedrest.measure.agreement import DiscAgreement, compare_masks, name_binary_reference
+from bedrest.measure.comparison.agreement import DiscAgreement, compare_masks, name_binary_reference
 from bedrest.measure.discs import measure_discs
 from bedrest.measure.spine import measure_spine
 from bedrest.measure.spine_checks import checked
@@ -35,13 +36,11 @@ from bedrest.tables.measures import (
     failed_frame,
     measures_frame,
     spine_frame,
-    with_findings,
+    with_segmented,
     without_signals,
 )
-from bedrest.types import LabelMap, Volume
+from bedrest.types import LabelMap, Volume, require_same_grid, same_grid
 from bedrest.vocabulary import LEVEL_OF_LABEL, MaskOrigin, MaskRole
-
-MOVED_REFERENCE = "the reference mask lay on another grid and was moved to ours by nearest neighbour"
 
 
 def run(job: Job) -> None:
@@ -83,30 +82,30 @@ def _measure_ours(job: Job, visit: Visit, key: VisitKey, record: pd.Series, foun
                   asked: Corrections) -> tuple[MeasuredMask, pd.DataFrame, pd.DataFrame]:
     resample = job.study.images.resample
     scan = images_of(visit, resample=resample)
-    chosen = measured_mask(job.results, asked, visit=key, record=record, found=found,
+    chosen = measured_mask(job.results, asked, visit=key, record=record, segmented=found,
                            grid=scan.grid if scan is not None else None)
     keep(job.results, chosen, visit=key, like=like(visit))
-    mask, found = chosen.mask, chosen.findings
+    mask, found = chosen.mask, chosen.segmented
 
-    def failed(reason: str) -> tuple[MeasuredMask, pd.DataFrame, pd.DataFrame]:
+    def failed(findings: tuple[Finding, ...]) -> tuple[MeasuredMask, pd.DataFrame, pd.DataFrame]:
         frame = failed_frame(key, source="automatic", mask_origin=chosen.origin,
-                             levels=tuple(LEVEL_OF_LABEL.values()), reason=reason)
+                             levels=tuple(LEVEL_OF_LABEL.values()), findings=findings)
         return chosen, frame, spine_frame(measure_spine([]), frame, visit=key, source="automatic")
 
     if mask is None:
-        return failed(chosen.reason)
+        return failed(chosen.findings)
     levels = {int(label): level for label, level in zip(found["label"], found["level"], strict=True)}
     levels = levels or dict(LEVEL_OF_LABEL)
     if resample and scan is not None and not same_grid(scan.grid, mask.grid):
         scan = images_of(visit, resample=True, target=mask.grid)
-    images, left_out = contrasts_at(scan, mask) if scan is not None else ({}, "")
+    images, left_out = contrasts_at(scan, mask) if scan is not None else ({}, [])
     try:
         measured = checked(measure_discs(mask, levels, images, _tissues_of(job, visit, chosen),
                                          probability=_probability_of(job, visit, chosen, record)), mask)
     except BedrestError as error:
-        return failed(str(error))
+        return failed(findings_of_error(error))
     frame = measures_frame(measured, visit=key, source="automatic", mask_origin=chosen.origin)
-    frame = with_findings(without_signals(frame, left_out), found)
+    frame = with_segmented(without_signals(frame, left_out), found)
     return chosen, frame, spine_frame(measure_spine(measured), frame, visit=key, source="automatic")
 
 
@@ -150,7 +149,7 @@ def _measure_reference(visit: Visit, key: VisitKey, ours: LabelMap | None, *, re
         levels = {k: v for k, v in LEVEL_OF_LABEL.items() if (reference.data == k).any()}
         measured = checked(measure_discs(reference, levels, {}), reference)
     except BedrestError as error:
-        return [], [], [failed_accuracy(key, reason=str(error))]
+        return [], [], [failed_accuracy(key, findings=findings_of_error(error))]
     frame = measures_frame(measured, visit=key, source="reference")
     spine = spine_frame(measure_spine(measured), frame, visit=key, source="reference")
     if ours is None:
@@ -158,7 +157,7 @@ def _measure_reference(visit: Visit, key: VisitKey, ours: LabelMap | None, *, re
     try:
         agreement = _agreement(ours, reference, levels, where=visit.where, resample=resample)
     except BedrestError as error:  # it has its own grid, and was measured in it
-        return [frame], [spine], [failed_accuracy(key, reason=str(error), levels=levels.values())]
+        return [frame], [spine], [failed_accuracy(key, findings=findings_of_error(error), levels=levels.values())]
     return [frame], [spine], [accuracy_frame(agreement, visit=key)]
 
 
@@ -167,12 +166,13 @@ def _agreement(ours: LabelMap, reference: LabelMap, levels: dict[int, str], *, w
     """Agreement on the grid of our mask; a reference on another grid is moved there where the study asks for it."""
     at = f"{where} {MaskRole.REFERENCE}"
     if not resample:
-        require_same_grid(ours.grid, reference.grid, where=at, names=("the scan", "the reference mask"))
+        require_same_grid(ours.grid, reference.grid, where=at, names=("the scan", "the reference mask"),
+                          remedy=RESAMPLE_ON_REQUEST)
         return compare_masks(ours, reference, levels=levels, reference_levels=levels)
     found = compare_masks(ours, labels_on(reference, ours.grid, where=at), levels=levels, reference_levels=levels)
     if same_grid(ours.grid, reference.grid):
         return found
-    return [replace(a, reason="; ".join(r for r in (a.reason, MOVED_REFERENCE) if r)) for a in found]
+    return [replace(a, findings=(*a.findings, Finding(FindingCode.REFERENCE_MASK_MOVED))) for a in found]
 
 
 def read_reference(path: Path, *, where: str) -> LabelMap:

@@ -22,7 +22,7 @@ from bedrest.vocabulary import Status
 
 # Everything pyproject.toml asks for.
 PACKAGES = ("torch", "numpy", "pandas", "nibabel", "scipy", "scikit-image", "statsmodels", "formulaic", "matplotlib",
-            "seaborn", "jupyterlab", "papermill", "jupytext", "nbconvert", "ipykernel", "pandera", "pydantic",
+            "seaborn", "jupyterlab", "papermill", "jupytext", "nbconvert", "ipykernel", "pydantic",
             "safetensors", "tqdm", "tyro", "monai", "snakemake", "pillow", "Surface-Distance-Based-Measures")
 
 

@@ -12,38 +12,41 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from bedrest import schemas
 from bedrest.errors import BedrestError
+from bedrest.findings import Finding, FindingCode, findings_of_error, worst_status
 from bedrest.io.images.masks import label_table_path, read_label_map, write_label_map, write_volume
 from bedrest.io.images.read_ahead import read_ahead
+from bedrest.io.tables.frames import concat_tables, typed_frame
 from bedrest.settings import Study
 from bedrest.stages.stage import Job, Scope, Stage, write_slice
 from bedrest.stages.visits import Visit, like, scan_of, visits_of
-from bedrest.types import DiscFinding, LabelMap, Scan
-from bedrest.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, MaskRole, Status
+from bedrest.tables.segmented import segmented_frame
+from bedrest.types import LabelMap, Scan, SegmentedDisc
+from bedrest.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, MaskOrigin, MaskRole, Status
 
 if TYPE_CHECKING:
     from bedrest.segmentation.weights import TrainedNetwork
 
 
 def run(job: Job) -> None:
-    """Every visit of a subject -> masks, scan records, findings. The weights are loaded once a process."""
+    """Segment every visit; the weights are loaded once a process."""
     from bedrest.segmentation.device import resolve_device
     from bedrest.segmentation.weights import chosen_weights
 
     device = resolve_device(job.device)
     use_threads(device, job.threads)
     trained = loaded_weights(chosen_weights(job.study.weights))
-    records, findings = [], []
+    records, segmented = [], []
     read = partial(_read_visit, resample=job.study.images.resample)
     for visit, contents in read_ahead(visits_of(job), read):
-        record, found = _segment_visit(job, visit, contents, trained, device)
+        record, discs = _segment_visit(job, visit, contents, trained, device)
         records.append(record)
-        findings += found
-    write_slice(job, pd.DataFrame(records), schemas.SCAN_RECORDS)
-    write_slice(job, pd.DataFrame(findings), schemas.FINDINGS)
+        segmented.append(segmented_frame(discs, subject=visit.subject, session=visit.session))
+    rows = ({**r, "status": worst_status(r["findings"]).value} for r in records)
+    write_slice(job, typed_frame(rows, schemas.SCAN_RECORDS), schemas.SCAN_RECORDS)
+    write_slice(job, concat_tables(segmented, schemas.FINDINGS), schemas.FINDINGS)
 
 
 def _read_visit(visit: Visit, *, resample: bool) -> LabelMap | Scan:
@@ -54,27 +57,27 @@ def _read_visit(visit: Visit, *, resample: bool) -> LabelMap | Scan:
 
 
 def _segment_visit(job: Job, visit: Visit, contents: Callable[[], LabelMap | Scan], trained: TrainedNetwork,
-                   device: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+                   device: str) -> tuple[dict[str, Any], list[SegmentedDisc]]:
     from bedrest.segmentation.engine import segment as segment_scan
 
     key = {"subject": visit.subject, "session": visit.session}
     target = job.results.mask(visit.subject, visit.session)
     header = like(visit)
-    record = {**key, "mask_path": "", "source": "automatic", "contrasts": "", "device": "", "seconds": float("nan"),
-              "warnings": "", "status": Status.OK, "reason": ""}
+    record: dict[str, Any] = {**key, "mask_path": "", "source": MaskOrigin.AUTOMATIC.value, "contrasts": "",
+                              "device": "", "seconds": float("nan"), "findings": ()}
     begun = time.monotonic()
     try:
         content = contents()
         if isinstance(content, LabelMap):
-            record["source"] = "given"
+            record["source"] = MaskOrigin.GIVEN.value
             discs = content
-            found = [DiscFinding(label, level, Status.OK, "", float("nan"))
+            found = [SegmentedDisc(label, level)
                      for label, level in LEVEL_OF_LABEL.items() if (discs.data == label).any()]
         else:
             result = segment_scan(trained, content, device=device, tissues=job.study.tissues == "all")
-            discs, found = result.discs, list(result.findings)
+            discs, found = result.discs, list(result.segmented)
             record |= {"contrasts": "+".join(visit.contrasts()), "device": device,
-                       "warnings": " | ".join((*content.notes, *result.warnings))}
+                       "findings": (*content.notes, *result.warnings)}
             write_volume(result.disc_probability, job.results.probability(visit.subject, visit.session), like=header,
                          dtype=np.int16)
             if result.tissues is not None:
@@ -84,15 +87,14 @@ def _segment_visit(job: Job, visit: Visit, contents: Callable[[], LabelMap | Sca
         write_label_map(discs, target, names={**LEVEL_OF_LABEL, **{f.label: f.name for f in found}}, like=header)
         record |= {"mask_path": str(target.relative_to(job.results.output_dir)),
                    "seconds": round(time.monotonic() - begun, 2)}
-        if not any(f.status != Status.FAILED for f in found):
-            record |= {"status": Status.FAILED, "reason": found[0].reason if found else "the mask is empty"}
+        if not any(d.status != Status.FAILED for d in found):
+            record["findings"] += found[0].findings if found else (Finding(FindingCode.MASK_EMPTY),)
     except BedrestError as error:
         maps = (target, job.results.tissue_mask(visit.subject, visit.session))
         for left in (*maps, *map(label_table_path, maps), job.results.probability(visit.subject, visit.session)):
             left.unlink(missing_ok=True)  # of other images than those of now
-        return record | {"status": Status.FAILED, "reason": str(error)}, []
-    return record, [{**key, "level": f.name, "label": f.label, "mean_probability": f.mean_probability,
-                     "level_confidence": f.level_confidence, "status": f.status, "reason": f.reason} for f in found]
+        return record | {"findings": (*record["findings"], *findings_of_error(error))}, []
+    return record, found
 
 
 def use_threads(device: str, threads: int) -> None:

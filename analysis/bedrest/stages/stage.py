@@ -13,7 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 from bedrest.io.results import StudyResults
-from bedrest.io.tables.typed_csv import concat_tables, write_table
+from bedrest.io.tables.frames import concat_tables
+from bedrest.io.tables.typed_csv import write_table
 from bedrest.schemas import Table
 from bedrest.settings import Study
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from bedrest import __version__, schemas
 from bedrest.io.files import write_text
 from bedrest.io.tables.typed_csv import write_table
+from bedrest.measure.registry import VOLUME
 from bedrest.stages.stage import Job, Scope, Stage
 from bedrest.tables.edits import mask_counts
 from bedrest.tables.measures import method_counts
@@ -16,12 +17,11 @@ from bedrest.tables.qc import qc_frame
 
 def run(job: Job) -> None:
     """Cohort tables -> every statistical table, and sentences for a paper."""
-    from bedrest.statistics.study.cohort import AnalysisOptions, analyse
+    from bedrest.statistics.study.analysis import Analysis, AnalysisOptions
     from bedrest.statistics.study.flow import StudyTables
     from bedrest.statistics.study.paper_text import Records, paper_text
     from bedrest.statistics.study.responses import AnalysisPlan
     from bedrest.statistics.study.sensitivity import Resampling
-    from bedrest.statistics.study.summary import change_bands
 
     study, results, settings = job.study, job.results, job.study.statistics
     subjects = results.read_manifest(schemas.SUBJECTS)
@@ -29,20 +29,18 @@ def run(job: Job) -> None:
     excluded = tuple(sorted(set(problems["subject"]) - set(subjects["subject"]) - {""}))
     tables = StudyTables(subjects, results.read_manifest(schemas.SESSIONS),
                          results.read_subjects(subjects["subject"], schemas.SCAN_RECORDS),
-                         results.read(schemas.MEASURES), results.read(schemas.CHANGE))
+                         results.read(schemas.MEASURES), results.read(schemas.CHANGE, measure=VOLUME.name),
+                         results.read(schemas.ACCURACY), results.read(schemas.ARVD))
     plan = AnalysisPlan(study.groups, study.session_ids, study.reference_session, settings.covariates,
                         settings.covariance, settings.confidence_level)
-    options = AnalysisOptions(settings.recovery_band_percent, Resampling(settings.resamples, settings.seed),
-                              excluded)
-    analysis = analyse(tables, plan, options, accuracy=results.read(schemas.ACCURACY), arvd=results.read(schemas.ARVD))
+    options = AnalysisOptions(settings.recovery_band_percent, Resampling(settings.resamples, settings.seed), excluded)
+    analysis = Analysis(tables, plan, options)
     qc = qc_frame(subjects=subjects, sessions=tables.sessions, measures=tables.measures,
                   failures=results.read(schemas.FAILURES), planned={s.id: s.study_day for s in study.sessions})
-    bands = change_bands(tables.change)
-    for table, frame in (*analysis.tables(), (schemas.QC, qc), (schemas.CHANGE_BANDS, bands)):
+    for table, frame in (*analysis.tables(), (schemas.QC, qc)):
         write_table(frame, results.table(table), table)
-    records = Records(plan, analysis.flow, analysis.models, analysis.terms, analysis.contrasts, analysis.sensitivity,
-                      analysis.recovery, __version__, study.description, mask_counts(tables.measures),
-                      method_counts(tables.measures), analysis.detections)
+    records = Records.of(analysis, version=__version__, description=study.description,
+                         masks=mask_counts(tables.measures), methods=method_counts(tables.measures))
     write_text(results.paper_text, paper_text(records, source="automatic"))
 
 

@@ -6,7 +6,8 @@ Orders the work; computes nothing itself.
 from __future__ import annotations
 
 from bedrest import schemas
-from bedrest.io.tables.typed_csv import concat_tables, write_table
+from bedrest.io.tables.frames import concat_tables
+from bedrest.io.tables.typed_csv import write_table
 from bedrest.stages.stage import Job, Scope, Stage
 from bedrest.tables.failures import excluded_frame
 

@@ -11,8 +11,8 @@ from bedrest import schemas
 from bedrest.errors import BedrestError
 from bedrest.imaging.common_grid import scan_on_one_grid
 from bedrest.io.images.nifti import header_notes, read_contrasts, read_scan
+from bedrest.io.tables.frames import text
 from bedrest.stages.stage import Job
-from bedrest.tables.frames import text
 from bedrest.types import Grid, Scan
 from bedrest.vocabulary import Contrast, MaskRole
 

@@ -12,10 +12,10 @@ import math
 
 import pandas as pd
 
+from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import ARVD
-from bedrest.tables.frames import typed_frame
 from bedrest.tables.pairs import Volumes, judge
-from bedrest.vocabulary import Status
+from bedrest.vocabulary import Source, Status
 
 
 def arvd(vg1: float, vg2: float, vt2: float) -> float:
@@ -65,7 +65,7 @@ def arvd_frame(measures: pd.DataFrame, *, reference_session: str) -> pd.DataFram
     Parameters
     ----------
     measures : DataFrame
-        As in `schemas.MEASURES`, with the sources automatic and reference; any number of subjects.
+        As in `schemas.MEASURES`, with both sources; any number of subjects.
     reference_session : str
 
     Returns
@@ -74,9 +74,9 @@ def arvd_frame(measures: pd.DataFrame, *, reference_session: str) -> pd.DataFram
     """
     volumes = Volumes(measures)
     rows = []
-    drawn = measures[measures["source"] == "reference"]
-    for subject, own in drawn.groupby("subject", sort=False):
-        if not volumes.has_visit(subject, reference_session, source="reference"):
+    by_hand = measures[measures["source"] == Source.REFERENCE]
+    for subject, own in by_hand.groupby("subject", sort=False):
+        if not volumes.has_visit(subject, reference_session, source=Source.REFERENCE):
             continue
         levels = list(dict.fromkeys(own["level"]))
         for visit in own[["subject", "group", "session", "study_day"]].drop_duplicates().to_dict("records"):
@@ -88,16 +88,16 @@ def arvd_frame(measures: pd.DataFrame, *, reference_session: str) -> pd.DataFram
     return typed_frame(rows, ARVD)
 
 
-def _values(volumes: Volumes, subject: str, level: str, *, sessions: tuple[str, str]) -> dict[str, float | str]:
+def _values(volumes: Volumes, subject: str, level: str, *, sessions: tuple[str, str]) -> dict[str, object]:
     sides = [
         volumes.side(subject, session, level=level, source=source)
-        for source in ("reference", "automatic")
+        for source in (Source.REFERENCE, Source.AUTOMATIC)
         for session in sessions
     ]
-    status, reason = judge(level, sides)
+    status, findings = judge(level, sides)
     if status == Status.FAILED:
         names = ("vg1_mm3", "vg2_mm3", "vt1_mm3", "vt2_mm3", "arvd", "signed_change_error")
-        return {**dict.fromkeys(names, math.nan), "status": str(status), "reason": reason}
+        return {**dict.fromkeys(names, math.nan), "status": str(status), "findings": findings}
     vg1, vg2, vt1, vt2 = (s.volume_mm3 for s in sides)
     return {
         "vg1_mm3": vg1,
@@ -107,5 +107,5 @@ def _values(volumes: Volumes, subject: str, level: str, *, sessions: tuple[str, 
         "arvd": arvd(vg1, vg2, vt2),
         "signed_change_error": signed_change_error(vg1, vg2, vt1=vt1, vt2=vt2),
         "status": str(status),
-        "reason": reason,
+        "findings": findings,
     }

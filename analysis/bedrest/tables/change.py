@@ -10,9 +10,10 @@ from statistics import NormalDist
 
 import pandas as pd
 
+from bedrest.io.tables.frames import typed_frame
+from bedrest.measure.registry import VOLUME
 from bedrest.schemas import CHANGE
 from bedrest.tables.change_checks import Positions, implausible_change, moved_disc
-from bedrest.tables.frames import typed_frame
 from bedrest.tables.pairs import Side, Volumes, judge
 from bedrest.vocabulary import Status
 
@@ -23,7 +24,7 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str, confidence_l
     """Change of volume, one row for each subject, mask source, visit after or before the reference, and level.
 
     Every visit in `measures` other than the reference gets a row for each level that the subject has with that
-    source at any visit. A row is failed, with the visit and the cause in its reason, when either side is failed or
+    source at any visit. A row is failed, with the visit and the cause in its findings, when either side is failed or
     missing (a subject without a reference visit has only such rows), and flagged when either side is or when the
     change itself is beyond belief, see `change_checks`.
 
@@ -36,7 +37,7 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str, confidence_l
 
     Returns
     -------
-    DataFrame, as in `schemas.CHANGE`: mm3 and per cent of the reference volume; NaN where failed
+    DataFrame, as in `schemas.CHANGE`, of the volume; NaN where failed
     """
     volumes, positions = Volumes(measures), Positions(measures)
     rows = []
@@ -49,7 +50,7 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str, confidence_l
             for level in levels:
                 before = volumes.side(subject, reference_session, level=level, source=source)
                 after = volumes.side(subject, visit["session"], level=level, source=source)
-                status, reason = judge(level, [before, after])
+                status, findings = judge(level, [before, after])
                 v1, v2 = before.volume_mm3, after.volume_mm3
                 if status == Status.FAILED:
                     v1 = v2 = math.nan
@@ -59,22 +60,24 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str, confidence_l
                               *moved_disc(positions, subject, level=level, source=source,
                                           sessions=(reference_session, visit["session"]))]
                     status = Status.FLAGGED if doubts else status
-                    reason = "; ".join([*([reason] if reason else []), *doubts])
+                    findings = (*findings, *doubts)
                 rows.append(
                     {
                         **visit,
                         "level": level,
                         "reference_session": reference_session,
                         "mask_origin_reference": origin,
-                        "volume_reference_mm3": v1,
-                        "volume_mm3": v2,
-                        "change_mm3": v2 - v1,
+                        "measure": VOLUME.name,
+                        "unit": VOLUME.unit,
+                        "reference_value": v1,
+                        "value": v2,
+                        "change": v2 - v1,
                         "change_percent": change_percent,
                         **_uncertainty(before, after, change_percent, confidence_level),
                         "change_single_percent": 100 * (after.volume_single_mm3 / before.volume_single_mm3 - 1)
                         if status != Status.FAILED else math.nan,
                         "status": str(status),
-                        "reason": reason,
+                        "findings": findings,
                     }
                 )
     return typed_frame(rows, CHANGE)

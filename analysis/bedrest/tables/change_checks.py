@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bedrest.findings import Finding, FindingCode
 from bedrest.schemas import MEASURES
 from bedrest.vocabulary import LEVELS
 
@@ -47,14 +48,16 @@ class Positions:
         return math.nan if a is None or b is None else float(np.linalg.norm(a - b))
 
 
-def implausible_change(change_percent: float) -> list[str]:
+def implausible_change(change_percent: float) -> list[Finding]:
     """Whether a change of volume lies beyond anything published; NaN is no doubt, it is a failure already."""
     if not abs(change_percent) > LARGEST_CHANGE_PERCENT:
         return []
-    return [f"change {change_percent:+.1f} % outside -{LARGEST_CHANGE_PERCENT:.0f} to +{LARGEST_CHANGE_PERCENT:.0f}"]
+    values = {"change_percent": change_percent, "high_percent": LARGEST_CHANGE_PERCENT}
+    return [Finding(FindingCode.CHANGE_IMPLAUSIBLE, values)]
 
 
-def moved_disc(positions: Positions, subject: str, *, level: str, sessions: tuple[str, str], source: str) -> list[str]:
+def moved_disc(positions: Positions, subject: str, *, level: str, sessions: tuple[str, str], source: str
+               ) -> list[Finding]:
     """Whether a disc lies elsewhere among its neighbours than at the reference visit: possibly another disc.
 
     Distances between neighbours do not depend on where the subject lay. What they cannot show is every disc renamed by
@@ -73,6 +76,7 @@ def moved_disc(positions: Positions, subject: str, *, level: str, sessions: tupl
         before, after = (positions.distance_mm(subject, s, levels=pair, source=source) for s in sessions)
         if abs(after - before) > LARGEST_SHIFT_MM:
             other = pair[1] if pair[0] == level else pair[0]
-            doubts.append(f"distance to {other} {after:.1f} mm, at {sessions[0]} {before:.1f}: differs by more than "
-                          f"{LARGEST_SHIFT_MM:.0f}, possibly renamed")
+            doubts.append(Finding(FindingCode.DISC_MOVED, {
+                "neighbour": other, "distance_mm": after, "reference": sessions[0], "reference_mm": before,
+                "high_mm": LARGEST_SHIFT_MM}))
     return doubts

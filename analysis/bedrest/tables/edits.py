@@ -6,30 +6,33 @@ Knows nothing of images.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import fields
 
 import pandas as pd
 
-from bedrest.measure.edits import DiscEdit
+from bedrest.findings import Finding, FindingCode
+from bedrest.io.tables.frames import typed_frame
+from bedrest.measure.comparison.edits import DiscEdit
 from bedrest.schemas import EDITS, RENAMES
-from bedrest.tables.frames import typed_frame
 from bedrest.tables.measures import VisitKey
-from bedrest.vocabulary import LEVELS, MaskOrigin, Status
+from bedrest.vocabulary import LEVELS, MaskOrigin, Source, Status
 
 
 def edits_frame(edits: Iterable[DiscEdit], *, visit: VisitKey) -> pd.DataFrame:
     """One visit's rows of `schemas.EDITS`, one a disc."""
-    rows = [{"subject": visit.subject, "session": visit.session, **asdict(e), "status": str(e.status)} for e in edits]
-    return typed_frame(({k: v for k, v in r.items() if k != "label"} for r in rows), EDITS)
+    key = {"subject": visit.subject, "session": visit.session}
+    names = [f.name for f in fields(DiscEdit) if f.name != "label"]
+    return typed_frame(({**key, **{n: getattr(e, n) for n in names}, "status": str(e.status)} for e in edits), EDITS)
 
 
-def failed_edits(visit: VisitKey, *, reason: str) -> pd.DataFrame:
+def failed_edits(visit: VisitKey, *, findings: Iterable[Finding]) -> pd.DataFrame:
     """Rows of `schemas.EDITS` for an edited mask that could not be used: one a level, all failed."""
-    return edits_frame([DiscEdit(lv, 0, status=Status.FAILED, reason=reason) for lv in LEVELS], visit=visit)
+    listed = tuple(findings)
+    return edits_frame([DiscEdit(lv, 0, findings=listed) for lv in LEVELS], visit=visit)
 
 
 def renames_frame(levels: pd.DataFrame, absent: Mapping[str, Iterable[str]]) -> pd.DataFrame:
-    """What came of names set by hand, one row a name and visit.
+    """What came of names set by hand, one row per name and visit.
 
     A name for one visit fails where its disc is not there. A name for every visit fails only where no visit has the
     disc: in one of them it may lie outside the image.
@@ -52,14 +55,13 @@ def renames_frame(levels: pd.DataFrame, absent: Mapping[str, Iterable[str]]) -> 
         has = [v for v in visits if v in missing and row["found"] not in missing[v]]
         rows += [{**row, "session": v, "status": str(Status.OK)} for v in has]
         if not has and any(v in missing for v in visits):
-            rows.append({**row, "status": str(Status.FAILED), "reason": _no_disc(row)})
+            rows.append({**row, "status": str(Status.FAILED), "findings": [_no_disc(row)]})
     return typed_frame(rows, RENAMES)
 
 
-def _no_disc(row: Mapping[str, str]) -> str:
+def _no_disc(row: Mapping[str, str]) -> Finding:
     where = f"{row['subject']} {row['session'] or 'at any visit'}"
-    return (f"levels.csv: expected a disc {row['found']} to be named {row['level']}, found none in {where}. Look at "
-            "the names in the mask's label table and correct the row.")
+    return Finding(FindingCode.NO_SUCH_DISC, {"name": row["found"], "level": row["level"], "where": where})
 
 
 def mask_counts(measures: pd.DataFrame) -> dict[str, int]:
@@ -69,7 +71,7 @@ def mask_counts(measures: pd.DataFrame) -> dict[str, int]:
     ----------
     measures : DataFrame, as in `schemas.MEASURES`
     """
-    own = measures[(measures["source"] != "reference") & (measures["status"] != Status.FAILED)]
+    own = measures[(measures["source"] != Source.REFERENCE) & (measures["status"] != Status.FAILED)]
     visits = own.drop_duplicates(["subject", "session"])["mask_origin"]
     return {o.value: n for o in MaskOrigin if (n := int((visits == o).sum()))}
 

@@ -1,58 +1,84 @@
 """Everything that is not ok, once each -> the table `failures`.
 
-A disc that segmentation could not find fails again in every later stage. It is listed at the first stage that said
-so. Knows nothing of why things fail.
+A disc that segmentation could not find fails again in every later stage. It is listed at the first stage that raised
+it. Knows nothing of why things fail.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+from bedrest.findings import Finding
+from bedrest.io.tables.finding_cells import findings_of
+from bedrest.io.tables.frames import text, typed_frame
 from bedrest.schemas import FAILURES
-from bedrest.tables.frames import text, typed_frame
-from bedrest.vocabulary import MaskOrigin, Status
+from bedrest.tables.pairs import doubts_of
+from bedrest.vocabulary import MaskOrigin, Source, Stage, Status
 
 _WEIGHT = {Status.OK.value: 0, Status.FLAGGED.value: 1, Status.FAILED.value: 2}
+_READ = ("subject", "session", "reference_session", "found", "level", "source", "status")
 
-_READ = ("subject", "session", "reference_session", "found", "level", "source", "status", "reason")
 
-# subject, session, level ("" = the whole visit), whether it is a person's own mask
-Place = tuple[str, str, str, bool]
+class Place(NamedTuple):
+    """What a row of the table is about; without a level the whole visit."""
+
+    subject: str
+    session: str
+    level: str = ""
+    source: str = Source.AUTOMATIC
+
+    @property
+    def visit(self) -> Place:
+        return self._replace(level="")
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row of any table, as far as it is read here."""
+
+    cells: dict[str, str]
+    status: str
+    findings: tuple[Finding, ...]
+
+    def place(self, *, source: str = "", session: str = "") -> Place:
+        return Place(self.cells["subject"], session or self.cells["session"], self.cells.get("level", ""),
+                     source or self.cells.get("source", Source.AUTOMATIC))
 
 
 @dataclass
 class _Ledger:
     """Rows so far, and how bad each place is already known to be."""
 
-    rows: list[dict[str, str]] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
     at: dict[Place, int] = field(default_factory=dict)
 
     def known(self, place: Place) -> str:
         """Worst status already listed for a place or for its whole visit."""
-        subject, session, _, drawn = place
-        places = (place, (subject, session, "", drawn))
-        found = [self.rows[self.at[p]]["status"] for p in places if p in self.at]
-        return max(found, key=_WEIGHT.__getitem__, default=Status.OK.value)
+        listed = [self.rows[self.at[p]]["status"] for p in (place, place.visit) if p in self.at]
+        return max(listed, key=_WEIGHT.__getitem__, default=Status.OK.value)
 
     def covers(self, status: str, places: Iterable[Place]) -> bool:
         return any(_WEIGHT[self.known(p)] >= _WEIGHT[status] for p in places)
 
-    def add(self, stage: str, place: Place, *, status: str, reason: str) -> None:
-        """List a place; one that is listed already takes the worse status and whatever is new in the reason."""
+    def add(self, stage: Stage, place: Place, *, status: str, findings: Iterable[Finding]) -> None:
+        """List a place; one that is listed already takes the worse status and the findings that are new."""
+        own = [replace(f, source=place.source) if place.source == Source.REFERENCE else f for f in findings]
         if place in self.at:
             row = self.rows[self.at[place]]
             row["status"] = max(row["status"], status, key=_WEIGHT.__getitem__)
-            said = row["reason"].split("; ")
-            row["reason"] = "; ".join([*said, *(r for r in reason.split("; ") if r and r not in said)])
+            row["findings"] = (*row["findings"], *(f for f in own if f not in row["findings"]))
             return
-        subject, session, level, drawn = place
         self.at[place] = len(self.rows)
-        reason = f"reference mask: {reason}" if drawn else reason
-        row = {"stage": stage, "subject": subject, "session": session, "level": level}
-        self.rows.append({**row, "status": status, "reason": reason})
+        self.list_(stage, place, status=status, findings=own)
+
+    def list_(self, stage: Stage, place: Place, *, status: str, findings: Iterable[Finding]) -> None:
+        """List a place that hides nothing of what later stages have to say of it."""
+        self.rows.append({"stage": stage.value, "subject": place.subject, "session": place.session,
+                          "level": place.level, "status": status, "findings": tuple(findings)})
 
 
 def failures_frame(
@@ -68,7 +94,7 @@ def failures_frame(
     """All rows that are not ok, in the order input, segment, levels, measure, evaluate, change.
 
     A disc is listed once, at the earliest stage that spoke against it; a doubt that only a later measure raised is
-    added to its reason. A visit that failed whole stands for its discs, and discs of a visit that all failed for one
+    added to its findings. A visit that failed whole stands for its discs, and discs of a visit that all failed for one
     reason are one row without a level. A change that failed because of a visit listed already is left out. Discs of
     reference masks are told apart from the method's own.
 
@@ -82,42 +108,48 @@ def failures_frame(
     """
     ledger = _Ledger()
     # An input problem may concern one contrast of a visit that was measured all the same, so it hides nothing later
-    # but its own words.
-    said = dict.fromkeys((r["subject"], r["session"], r["reason"]) for r in _texts(input_problems))
-    for subject, session, reason in said:
-        row = {"stage": "input", "subject": subject, "session": session, "level": ""}
-        ledger.rows.append({**row, "status": Status.FAILED.value, "reason": reason})
+    # but what it says itself.
+    problems: dict[Place, list[Finding]] = {}
+    for row in _rows(input_problems):
+        for finding in row.findings:
+            if finding not in problems.setdefault(row.place(), []):
+                problems[row.place()].append(finding)
+                ledger.list_(Stage.INPUT, row.place(), status=Status.FAILED.value, findings=[finding])
     for row in _not_ok(scan_records):
-        place = (row["subject"], row["session"], "", False)
-        if (*place[:2], row["reason"]) in said:
-            ledger.at[place] = list(said).index((*place[:2], row["reason"]))
+        place = row.place(source=Source.AUTOMATIC)
+        if all(f in problems.get(place, []) for f in row.findings):
+            ledger.at[place] = _listed_at(ledger, place, row.findings[0])
             continue
-        ledger.add("segment", place, status=row["status"], reason=row["reason"])
+        ledger.add(Stage.SEGMENT, place, status=row.status, findings=row.findings)
     for row in _not_ok(renames):
-        # Written past the ledger: a name that was set for an absent disc hides nothing of a disc of that name.
-        ledger.rows.append({"stage": "levels", **{k: row[k] for k in ("subject", "session", "status", "reason")},
-                            "level": row["found"]})
-    for stage, frame in (("segment", findings), ("measure", measures)):
+        # A name that was set for an absent disc hides nothing of a disc of that name.
+        ledger.list_(Stage.LEVELS, row.place()._replace(level=row.cells["found"]), status=row.status,
+                     findings=row.findings)
+    for stage, frame in ((Stage.SEGMENT, findings), (Stage.MEASURE, measures)):
         for row in _not_ok(frame):
-            place = _place(row, drawn=row.get("source") == "reference")
-            # A doubt may add a reason to a doubt; a failure that is known to have failed has nothing to add, nor has
+            # A doubt may add a finding to a doubt; a failure that is known to have failed has nothing to add, nor has
             # anything after its whole visit has failed.
-            if ledger.known(place) != Status.FAILED:
-                ledger.add(stage, place, status=row["status"], reason=row["reason"])
+            if ledger.known(row.place()) != Status.FAILED:
+                ledger.add(stage, row.place(), status=row.status, findings=row.findings)
     for row in _not_ok(accuracy):
-        if not ledger.covers(row["status"], [_place(row, drawn=d) for d in (False, True)]):
-            ledger.add("evaluate", _place(row, drawn=False), status=row["status"], reason=row["reason"])
+        if not ledger.covers(row.status, [row.place(source=s) for s in Source]):
+            ledger.add(Stage.EVALUATE, row.place(), status=row.status, findings=row.findings)
     for row in _not_ok(change):
-        drawn = row["source"] == "reference"
-        before = {**row, "session": row["reference_session"]}
-        if not ledger.covers(row["status"], [_place(row, drawn=drawn), _place(before, drawn=drawn)]):
-            ledger.add("change", _place(row, drawn=drawn), status=row["status"], reason=row["reason"])
+        before = row.place(session=row.cells["reference_session"])
+        if not ledger.covers(row.status, [row.place(), before]):
+            ledger.add(Stage.CHANGE, row.place(), status=row.status, findings=row.findings)
     return typed_frame(ledger.rows, FAILURES)
+
+
+def _listed_at(ledger: _Ledger, place: Place, finding: Finding) -> int:
+    return next(i for i, row in enumerate(ledger.rows)
+                if (row["subject"], row["session"]) == place[:2] and finding in row["findings"])
 
 
 def without_corrected(scan_records: pd.DataFrame, findings: pd.DataFrame, *, measures: pd.DataFrame,
                       renames: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What segmentation said of visits as they were measured: an edited mask, or a name set by hand, answers it.
+    """What segmentation found of visits that were measured as it left them: an edited mask, or a name set by hand,
+    answers it.
 
     What still holds of a corrected visit stands in its measures.
 
@@ -130,31 +162,30 @@ def without_corrected(scan_records: pd.DataFrame, findings: pd.DataFrame, *, mea
             findings[~findings["session"].isin(edited | set(renames["session"]))])
 
 
-def _not_ok(frame: pd.DataFrame | None) -> list[dict[str, str]]:
+def _not_ok(frame: pd.DataFrame | None) -> list[_Row]:
     """Rows that are not ok; discs of a visit that all failed for one reason as one row without a level."""
-    if frame is None:
-        return []
-    rows = _texts(frame)
-    visits: dict[tuple[str, ...], list[dict[str, str]]] = {}
-    for row in rows:
-        visits.setdefault(tuple(row.get(c, "") for c in ("subject", "session", "source")), []).append(row)
+    visits: dict[tuple[str, ...], list[_Row]] = {}
+    for row in _rows(frame):
+        visits.setdefault(tuple(row.cells.get(c, "") for c in ("subject", "session", "source")), []).append(row)
     kept = []
     for own in visits.values():
-        same = {(r["status"], r["reason"]) for r in own} == {(Status.FAILED.value, own[0]["reason"])}
-        whole = [{**own[0], "level": ""}] if same and len(own) > 1 else own
-        kept += [r for r in whole if r["status"] != Status.OK]
+        alike = all(r.status == Status.FAILED and r.findings == own[0].findings for r in own)
+        whole = [replace(own[0], cells={**own[0].cells, "level": ""})] if alike and len(own) > 1 else own
+        kept += [r for r in whole if r.status != Status.OK]
     return kept
 
 
-def _texts(frame: pd.DataFrame | None) -> list[dict[str, str]]:
+def _rows(frame: pd.DataFrame | None) -> list[_Row]:
+    """Rows with the findings that keep them from being ok; a row without a status has failed."""
     if frame is None:
         return []
-    rows = frame[[c for c in _READ if c in frame]].to_dict("records")
-    return [{str(k): text(v) for k, v in row.items()} for row in rows]
-
-
-def _place(row: dict[str, str], *, drawn: bool) -> Place:
-    return row["subject"], row["session"], row["level"], drawn
+    cells = [{str(k): text(v) for k, v in row.items()}
+             for row in frame[[c for c in _READ if c in frame]].to_dict("records")]
+    out = []
+    for own, findings in zip(cells, findings_of(frame), strict=True):
+        status = own.get("status", Status.FAILED.value)
+        out.append(_Row(own, status, doubts_of(status, findings)))
+    return out
 
 
 def excluded_frame(problems: pd.DataFrame, *, analysed: Sequence[str]) -> pd.DataFrame:
@@ -167,6 +198,8 @@ def excluded_frame(problems: pd.DataFrame, *, analysed: Sequence[str]) -> pd.Dat
         Subjects of the analysis, whose own problems their slices hold.
     """
     left_out = problems[~problems["subject"].isin(list(analysed))]
-    rows = ({"stage": "input", "subject": r["subject"], "session": r["session"], "level": "",
-             "status": str(Status.FAILED), "reason": r["reason"]} for r in left_out.to_dict("records"))
+    rows = ({"stage": Stage.INPUT.value, "subject": subject, "session": session, "status": Status.FAILED.value,
+             "findings": findings}
+            for subject, session, findings in zip(left_out["subject"], left_out["session"], findings_of(left_out),
+                                                  strict=True))
     return typed_frame(rows, FAILURES)

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from bedrest.io.tables.frames import typed_frame
+from bedrest.measure.registry import VOLUME
+from bedrest.measure.volumes import VOLUME_SINGLE
 from bedrest.schemas import JOINT, MATCHES
 from bedrest.segmentation.weights import key_of
-from bedrest.tables.frames import typed_frame
-from bedrest.vocabulary import LEVEL_OF_LABEL, MaskOrigin, Status, VolumeMethod
+from bedrest.vocabulary import LEVEL_OF_LABEL, MaskOrigin, Source, Status, VolumeMethod
 
 if TYPE_CHECKING:
     from bedrest.longitudinal.error_model import ErrorModel
@@ -35,9 +37,10 @@ def joint_frame(volumes: Iterable[JointVolume], *, subject: str, single_mm3: Map
     """
     rows = [{
         "subject": subject, "session": v.session, "level": LEVEL_OF_LABEL[v.label],
-        "contrasts": key_of(v.contrasts), "looks": len(v.looks_mm3),
-        "volume_mm3": v.volume_mm3, "volume_single_mm3": single_mm3[v.session].get(v.label),
-        "looks_sd_percent": 100 * v.looks_sd_mm3 / v.volume_mm3, "softness": v.softness, "turn_deg": v.turn_deg,
+        "contrasts": key_of(v.contrasts), "grid_shifts": len(v.shift_volumes_mm3),
+        VOLUME.name: v.volume_mm3, VOLUME_SINGLE.name: single_mm3[v.session].get(v.label),
+        "grid_shifts_sd_percent": 100 * v.grid_shifts_sd_mm3 / v.volume_mm3,
+        "boundary_uncertainty": v.boundary_uncertainty, "rotation_deg": v.rotation_deg,
     } for v in volumes]
     return typed_frame(rows, JOINT)
 
@@ -50,8 +53,8 @@ def matches_frame(matches: Iterable[Match], *, subject: str) -> pd.DataFrame:
     matches : iterable of Match
     subject : identifier
     """
-    return typed_frame(({"subject": subject, "session": m.session, "found": found, "level": level, "reason": m.reason}
-                        for m in matches for found, level in m.names.items()), MATCHES)
+    return typed_frame(({"subject": subject, "session": m.session, "found": name, "level": level,
+                         "findings": [m.finding]} for m in matches for name, level in m.names.items()), MATCHES)
 
 
 def with_joint(measures: pd.DataFrame, joint: pd.DataFrame) -> pd.DataFrame:
@@ -66,18 +69,18 @@ def with_joint(measures: pd.DataFrame, joint: pd.DataFrame) -> pd.DataFrame:
     measures : DataFrame, as in `schemas.MEASURES`, one subject
     joint : DataFrame, as in `schemas.JOINT`, the same subject; may be empty
     """
-    found = joint[joint["volume_mm3"] > 0].set_index(["session", "level"])
+    found = joint[joint[VOLUME.name] > 0].set_index(["session", "level"])
     out = measures.copy()
-    ours = (measures["source"] == "automatic") & (measures["status"] != Status.FAILED)
+    ours = (measures["source"] == Source.AUTOMATIC) & (measures["status"] != Status.FAILED)
     for _, disc in measures[ours].groupby("level", sort=False):
         keys = pd.MultiIndex.from_frame(disc[["session", "level"]])
         if not (disc["mask_origin"].isin(_OURS).all() and keys.isin(found.index).all()):
             continue
         rows = found.loc[keys].set_index(disc.index)
         edited = disc["mask_origin"] == MaskOrigin.EDITED
-        grown = (disc["volume_single_mm3"] / rows["volume_single_mm3"]).where(edited, 1.0)
+        grown = (disc[VOLUME_SINGLE.name] / rows[VOLUME_SINGLE.name]).where(edited, 1.0)
         if grown.notna().all():
-            out.loc[disc.index, "volume_mm3"] = rows["volume_mm3"] * grown
+            out.loc[disc.index, VOLUME.name] = rows[VOLUME.name] * grown
             out.loc[disc.index, "volume_method"] = VolumeMethod.JOINT.value
     return out
 
@@ -99,11 +102,11 @@ def with_errors(measures: pd.DataFrame, joint: pd.DataFrame, records: pd.DataFra
     own = measures[(measures["mask_origin"] == MaskOrigin.AUTOMATIC) & (measures["status"] != Status.FAILED)]
     for row in own.itertuples():
         joined = row.volume_method == VolumeMethod.JOINT
-        seen = together.loc[(row.session, row.level)] if joined else None
-        errors = model.given(alone[row.session] if seen is None else seen["contrasts"], row.volume_method)
+        joint_row = together.loc[(row.session, row.level)] if joined else None
+        errors = model.given(alone[row.session] if joint_row is None else joint_row["contrasts"], row.volume_method)
         if errors is None:
             continue
-        softness = 0.0 if seen is None else float(seen["softness"])
-        out.loc[row.Index, "volume_se_mm3"] = row.volume_mm3 * errors.truth.sd(softness)
-        out.loc[row.Index, "volume_repeat_sd_mm3"] = row.volume_mm3 * errors.repeat.sd(softness)
+        uncertainty = 0.0 if joint_row is None else float(joint_row["boundary_uncertainty"])
+        out.loc[row.Index, "volume_se_mm3"] = row.volume_mm3 * errors.truth.sd(uncertainty)
+        out.loc[row.Index, "volume_repeat_sd_mm3"] = row.volume_mm3 * errors.repeat.sd(uncertainty)
     return out

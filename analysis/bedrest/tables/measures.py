@@ -5,20 +5,20 @@ Knows nothing of images.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
 
 import pandas as pd
 
-from bedrest.measure.agreement import DiscAgreement
+from bedrest.findings import Finding, FindingCode
+from bedrest.io.tables.finding_cells import findings_of, with_row_findings
+from bedrest.io.tables.frames import typed_frame
+from bedrest.measure.comparison.agreement import DiscAgreement
 from bedrest.measure.discs import DiscMeasure
+from bedrest.measure.signals import SIGNALS
 from bedrest.measure.spine import LUMBAR_DISCS, SpineMeasure
-from bedrest.schemas import ACCURACY, MEASURES, SPINE_MEASURES
-from bedrest.tables.frames import text, typed_frame
-from bedrest.vocabulary import LEVELS, NORMALISED_COLUMNS, SIGNAL_COLUMNS, Status, VolumeMethod
-
-_SAGITTAL = ("height_anterior_mm", "height_posterior_mm", "wedge_deg", "area_midsagittal_mm2")
-_NEIGHBOURS = ("bulge_posterior_mm", "canal_width_mm", "intervertebral_length_mm")
+from bedrest.schemas import ACCURACY, MASK_MEASURES, MEASURES, SPINE_MEASURES
+from bedrest.vocabulary import LEVELS, Contrast, Source, Status, VolumeMethod
 
 
 @dataclass(frozen=True)
@@ -50,37 +50,30 @@ def measures_frame(measures: Iterable[DiscMeasure], *, visit: VisitKey, source: 
     source : automatic or reference
     mask_origin : see `vocabulary.MaskOrigin`; that of the source's own masks unless it is given
     """
-    rows = []
-    for m in measures:
-        rows.append(
-            {
-                **asdict(visit),
-                "level": m.level,
-                "source": source,
-                "mask_origin": mask_origin or source,
-                "volume_mm3": m.volume_mm3,
-                "volume_method": str(m.volume_method),
-                "volume_single_mm3": m.volume_mm3,
-                "n_voxels": m.n_voxels,
-                "volume_voxels_mm3": m.volume_voxels_mm3,
-                "height_mean_mm": m.height_mean_mm,
-                "diameter_ap_mm": m.diameter_ap_mm,
-                "diameter_transverse_mm": m.diameter_transverse_mm,
-                **{name: getattr(m.sagittal, name) for name in _SAGITTAL},
-                **{name: getattr(m.neighbours, name) for name in _NEIGHBOURS},
-                **dict(zip(("centre_x_mm", "centre_y_mm", "centre_z_mm"), m.centre_mm, strict=True)),
-                **{SIGNAL_COLUMNS[c]: value for c, value in m.signals.items()},
-                **{NORMALISED_COLUMNS[c]: value for c, value in m.normalised.items()},
-                "fat_fraction": m.fat_fraction,
-                "signals_reason": m.signals_reason,
-                "status": str(m.status),
-                "reason": m.reason,
-            }
-        )
+    rows = ({
+        **asdict(visit), "level": m.level, "source": source, "mask_origin": mask_origin or source,
+        **m.values, "volume_method": str(m.volume_method),
+        **dict(zip(("centre_x_mm", "centre_y_mm", "centre_z_mm"), m.position.centre_mm, strict=True)),
+        "status": str(m.status), "findings": m.findings,
+    } for m in measures)
     return typed_frame(rows, MEASURES)
 
 
-def failed_frame(visit: VisitKey, *, source: str, levels: Iterable[str], reason: str,
+def mask_measures_frame(measures: Iterable[DiscMeasure], *, mask: str, contrast: Contrast) -> pd.DataFrame:
+    """Rows of `schemas.MASK_MEASURES`, one a disc, in the order of `measures`.
+
+    Parameters
+    ----------
+    measures : iterable of DiscMeasure
+    mask : name of the mask file
+    contrast : the one whose mean is the signal
+    """
+    frame = measures_frame(measures, visit=VisitKey(mask, "", "", float("nan"), ""), source=Source.AUTOMATIC.value)
+    names = {SIGNALS[contrast].name: "signal", "subject": "mask"}
+    return frame.rename(columns=names)[MASK_MEASURES.column_names]
+
+
+def failed_frame(visit: VisitKey, *, source: str, levels: Iterable[str], findings: Iterable[Finding],
                  mask_origin: str = "") -> pd.DataFrame:
     """Rows of `schemas.MEASURES` for a visit that could not be measured at all: one a level, all failed.
 
@@ -89,25 +82,24 @@ def failed_frame(visit: VisitKey, *, source: str, levels: Iterable[str], reason:
     visit : VisitKey
     source, mask_origin : as in `measures_frame`
     levels : the discs that should have been there
-    reason : why there are no values
+    findings : why there are no values
     """
-    lost = [DiscMeasure(level, 0, status=Status.FAILED, reason=reason) for level in levels]
+    reasons = tuple(findings)
+    lost = [DiscMeasure(level, 0, findings=reasons) for level in levels]
     return measures_frame(lost, visit=visit, source=source, mask_origin=mask_origin)
 
 
-def without_signals(measures: pd.DataFrame, reason: str) -> pd.DataFrame:
-    """Measures of a visit with the reason why contrasts that it has gave no signals; unchanged without a reason.
+def without_signals(measures: pd.DataFrame, missing: Sequence[Finding]) -> pd.DataFrame:
+    """Measures of a visit, each measured disc with the reasons why contrasts that the visit has gave no signals.
 
     Parameters
     ----------
     measures : DataFrame, as in `schemas.MEASURES`
-    reason : str
+    missing : sequence of Finding
     """
-    if not reason:
-        return measures
-    measured = measures["status"] != Status.FAILED
-    said = [f"{own}; {reason}" if text(own) else reason for own in measures["signals_reason"]]
-    return measures.assign(signals_reason=measures["signals_reason"].where(~measured, pd.Series(said, measures.index)))
+    new = [(*own, *missing) if status != Status.FAILED else own
+           for own, status in zip(findings_of(measures), measures["status"], strict=True)]
+    return with_row_findings(measures, new, MEASURES)
 
 
 def spine_frame(spine: SpineMeasure, discs: pd.DataFrame, *, visit: VisitKey, source: str) -> pd.DataFrame:
@@ -123,52 +115,44 @@ def spine_frame(spine: SpineMeasure, discs: pd.DataFrame, *, visit: VisitKey, so
     """
     flagged = set(discs.loc[discs["status"] == Status.FLAGGED, "level"])
     doubtful = [level for level in LUMBAR_DISCS if level in flagged]
-    said = [f"flagged: {', '.join(doubtful)}"] if doubtful else []
+    flagged_discs = [Finding(FindingCode.DISCS_FLAGGED, {"levels": doubtful})] if doubtful else []
     status = Status.FLAGGED if doubtful and spine.status == Status.OK else spine.status
-    row = {**asdict(visit), **asdict(spine), "source": source, "status": str(status),
-           "reason": "; ".join([r for r in (spine.reason, *said) if r])}
+    row = {**asdict(visit), "source": source, **spine.values, "n_discs": spine.n_discs, "status": str(status),
+           "findings": (*spine.findings, *flagged_discs)}
     return typed_frame([row], SPINE_MEASURES)
 
 
-def with_findings(measures: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
-    """One visit's measures with what segmentation had already said of its discs.
+def with_segmented(measures: pd.DataFrame, segmented: pd.DataFrame) -> pd.DataFrame:
+    """One visit's measures with what segmentation had already found of its discs.
 
     A measured disc gets the network's probability and the confidence of its name; one that segmentation doubted is
-    flagged, both reasons kept; a word on a disc that is ok is kept, too; a disc that failed in both keeps the reason
-    of segmentation, which knows more than "not in the mask".
+    flagged, the findings of both kept; a disc that failed in both keeps those of segmentation, which knows more than
+    that it is not in the mask.
 
     Parameters
     ----------
     measures : DataFrame, as in `schemas.MEASURES`, one visit and source
-    findings : DataFrame, as in `schemas.FINDINGS`, the same visit
+    segmented : DataFrame, as in `schemas.FINDINGS`, the same visit
     """
-    told = {
-        level: (status, text(reason))
-        for level, status, reason in zip(findings["level"], findings["status"], findings["reason"], strict=True)
-        if status != Status.OK or text(reason)
-    }
-    judged = [
-        _with_finding((status, text(reason)), told.get(level))
-        for level, status, reason in zip(measures["level"], measures["status"], measures["reason"], strict=True)
-    ]
-    statuses, reasons = [j[0] for j in judged], [j[1] for j in judged]
+    before = dict(zip(segmented["level"], zip(segmented["status"], findings_of(segmented), strict=True), strict=True))
+    judged = [_with_earlier(status, findings, *before.get(level, (Status.OK, ())))
+              for level, status, findings in zip(measures["level"], measures["status"], findings_of(measures),
+                                                 strict=True)]
     measured = measures["status"] != Status.FAILED
-    said = findings.set_index("level").reindex(measures["level"]).set_index(measures.index)
-    return measures.assign(
-        mean_probability=said["mean_probability"].where(measured),
-        level_confidence=said["level_confidence"].where(measured),
-        status=pd.Series(statuses, index=measures.index, dtype="str"),
-        reason=pd.Series(reasons, index=measures.index, dtype="str"),
+    aligned = segmented.set_index("level").reindex(measures["level"]).set_index(measures.index)
+    new = measures.assign(
+        mean_probability=aligned["mean_probability"].where(measured),
+        level_confidence=aligned["level_confidence"].where(measured),
+        status=pd.Series([status for status, _ in judged], index=measures.index, dtype="str"),
     )
+    return with_row_findings(new, [findings for _, findings in judged], MEASURES)
 
 
-def _with_finding(measured: tuple[str, str], found: tuple[str, str] | None) -> tuple[str, str]:
-    status, reason = measured
-    if found is None:
-        return measured
+def _with_earlier(status: str, findings: tuple[Finding, ...], earlier_status: str, earlier: tuple[Finding, ...]
+                  ) -> tuple[str, tuple[Finding, ...]]:
     if status == Status.FAILED:
-        return status, (found[1] or reason) if found[0] == Status.FAILED else reason
-    return status if found[0] == Status.OK else Status.FLAGGED.value, "; ".join(r for r in (found[1], reason) if r)
+        return status, (earlier or findings) if earlier_status == Status.FAILED else findings
+    return status if earlier_status == Status.OK else Status.FLAGGED.value, (*earlier, *findings)
 
 
 def accuracy_frame(agreements: Iterable[DiscAgreement], *, visit: VisitKey) -> pd.DataFrame:
@@ -180,19 +164,22 @@ def accuracy_frame(agreements: Iterable[DiscAgreement], *, visit: VisitKey) -> p
     visit : VisitKey
     """
     key = {"subject": visit.subject, "session": visit.session}
-    return typed_frame(({**key, **asdict(a), "status": str(a.status)} for a in agreements), ACCURACY)
+    names = [f.name for f in fields(DiscAgreement)]
+    return typed_frame(({**key, **{n: getattr(a, n) for n in names}, "status": str(a.status)} for a in agreements),
+                       ACCURACY)
 
 
-def failed_accuracy(visit: VisitKey, *, reason: str, levels: Iterable[str] = LEVELS) -> pd.DataFrame:
+def failed_accuracy(visit: VisitKey, *, findings: Iterable[Finding], levels: Iterable[str] = LEVELS) -> pd.DataFrame:
     """Rows of `schemas.ACCURACY` for a visit whose masks could not be compared: one a level, all failed.
 
     Parameters
     ----------
     visit : VisitKey
-    reason : why there are no values
+    findings : why there are no values
     levels : the discs that should have been compared
     """
-    return accuracy_frame([DiscAgreement(lv, status=Status.FAILED, reason=reason) for lv in levels], visit=visit)
+    reasons = tuple(findings)
+    return accuracy_frame([DiscAgreement(lv, findings=reasons) for lv in levels], visit=visit)
 
 
 def method_counts(measures: pd.DataFrame) -> dict[str, int]:
@@ -202,6 +189,6 @@ def method_counts(measures: pd.DataFrame) -> dict[str, int]:
     ----------
     measures : DataFrame, as in `schemas.MEASURES`; failed discs and those without a level do not count
     """
-    own = measures[(measures["source"] != "reference") & (measures["status"] != Status.FAILED)
+    own = measures[(measures["source"] != Source.REFERENCE) & (measures["status"] != Status.FAILED)
                    & measures["level"].isin(LEVELS)]
     return {m.value: n for m in VolumeMethod if (n := int((own["volume_method"] == m).sum()))}

@@ -6,12 +6,16 @@ Knows nothing of what is computed from them.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from bedrest.findings import Finding, FindingCode
+from bedrest.io.tables.finding_cells import findings_of
+from bedrest.measure.registry import VOLUME
+from bedrest.measure.volumes import VOLUME_SINGLE
 from bedrest.schemas import MEASURES
-from bedrest.tables.frames import text
 from bedrest.vocabulary import LEVELS, Status
 
 
@@ -21,16 +25,15 @@ class Side:
 
     Attributes
     ----------
-    where : the visit in words, for reasons
     volume_mm3 : NaN when it cannot be used
-    status, reason : see `vocabulary.Status`
+    status : see `vocabulary.Status`
+    findings : what is to be said of it, each with its visit and source
     volume_single_mm3, repeat_sd_mm3 : as in `schemas.MEASURES`
     """
 
-    where: str
     volume_mm3: float
     status: str
-    reason: str
+    findings: tuple[Finding, ...]
     volume_single_mm3: float = math.nan
     repeat_sd_mm3: float = math.nan
 
@@ -44,11 +47,12 @@ class Volumes:
     """
 
     def __init__(self, measures: pd.DataFrame) -> None:
-        columns = [measures[c] for c in (*MEASURES.key, "volume_mm3", "status", "reason", "volume_single_mm3",
+        columns = [measures[c] for c in (*MEASURES.key, VOLUME.name, "status", VOLUME_SINGLE.name,
                                          "volume_repeat_sd_mm3")]
         self._rows = {
-            (subject, session, level, source): (float(volume), str(status), text(reason), float(single), float(sd))
-            for subject, session, level, source, volume, status, reason, single, sd in zip(*columns, strict=True)
+            (subject, session, level, source): (float(volume), str(status), findings, float(single), float(sd))
+            for subject, session, level, source, volume, status, single, sd, findings in zip(
+                *columns, findings_of(measures), strict=True)
         }
         self._visits = {(subject, session, source) for subject, session, _, source in self._rows}
 
@@ -56,22 +60,35 @@ class Volumes:
         return (subject, session, source) in self._visits
 
     def side(self, subject: str, session: str, *, level: str, source: str) -> Side:
-        """What is known of one disc at one visit; failed with a reason when there is nothing."""
-        where = f"{session} ({source})" if source != "automatic" else session
+        """What is known of one disc at one visit; failed when there is nothing."""
+        def failed(*findings: Finding) -> Side:
+            return Side(math.nan, Status.FAILED, _placed(findings, session, source))
+
         if (subject, session, source) not in self._visits:
-            return Side(where, math.nan, Status.FAILED, "no such visit among the measures")
+            return failed(Finding(FindingCode.NO_SUCH_VISIT))
         if (subject, session, level, source) not in self._rows:
-            return Side(where, math.nan, Status.FAILED, f"{level} was not measured there")
-        volume, status, reason, single, repeat_sd = self._rows[subject, session, level, source]
+            return failed(Finding(FindingCode.NOT_MEASURED_THERE, {"name": level}))
+        volume, status, findings, single, repeat_sd = self._rows[subject, session, level, source]
         if status == Status.FAILED:
-            return Side(where, math.nan, Status.FAILED, reason or "not measured")
+            return failed(*doubts_of(status, findings))
         if not (math.isfinite(volume) and volume > 0):
-            return Side(where, math.nan, Status.FAILED, f"no usable volume ({volume})")
-        return Side(where, volume, status, reason, single, repeat_sd)
+            return failed(Finding(FindingCode.NO_USABLE_VOLUME, {"volume_mm3": volume}))
+        return Side(volume, status, _placed(doubts_of(status, findings), session, source), single, repeat_sd)
 
 
-def judge(level: str, sides: list[Side]) -> tuple[str, str]:
-    """Status and reason of a comparison: the worst of its sides, every reason with its visit.
+def doubts_of(status: str, findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Of a row's findings those that keep it from being ok; none where it is."""
+    if status == Status.OK:
+        return ()
+    return tuple(f for f in findings if f.status != Status.OK) or (Finding(FindingCode.UNEXPLAINED),)
+
+
+def _placed(findings: Iterable[Finding], session: str, source: str) -> tuple[Finding, ...]:
+    return tuple(replace(f, session=session, source=source) for f in findings)
+
+
+def judge(level: str, sides: list[Side]) -> tuple[str, tuple[Finding, ...]]:
+    """Status and findings of a comparison: the worst of its sides, every finding with its visit.
 
     Parameters
     ----------
@@ -79,10 +96,8 @@ def judge(level: str, sides: list[Side]) -> tuple[str, str]:
     sides : list of Side
     """
     if level not in LEVELS:
-        return Status.FAILED, f"{level}: a disc without a level cannot be followed between visits"
+        return Status.FAILED, (Finding(FindingCode.NOT_FOLLOWED, {"name": level}),)
     failed = [s for s in sides if s.status == Status.FAILED]
     doubtful = failed or [s for s in sides if s.status != Status.OK]
-    reasons = dict.fromkeys(f"{s.where}: {s.reason or s.status}" for s in doubtful)
-    if failed:
-        return Status.FAILED, "; ".join(reasons)
-    return (Status.FLAGGED if doubtful else Status.OK), "; ".join(reasons)
+    status = Status.FAILED if failed else Status.FLAGGED if doubtful else Status.OK
+    return status, tuple(dict.fromkeys(f for s in doubtful for f in s.findings))

@@ -1,17 +1,19 @@
-"""May a visit's discs be trusted: one verdict a subject and planned visit, from what every stage has said."""
+"""May a visit's discs be trusted: one verdict a subject and planned visit, from what every stage found."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pandas as pd
 
+from bedrest.findings import Finding
+from bedrest.io.tables.finding_cells import findings_of
+from bedrest.io.tables.frames import text, typed_frame
 from bedrest.schemas import QC
-from bedrest.tables.frames import text, typed_frame
-from bedrest.vocabulary import LEVELS, Status
+from bedrest.vocabulary import LEVELS, QcVerdict, Source, Stage, Status
 
-_STAGES = ("input", "segment", "levels", "measure")  # later ones speak of a change, not of a visit
-_DRAWN = "reference mask: "  # how a remark on a mask begins that is judged by, not measured
+_STAGES = (Stage.INPUT, Stage.SEGMENT, Stage.LEVELS, Stage.MEASURE)  # later ones speak of a change, not of a visit
 
 
 def qc_frame(*, subjects: pd.DataFrame, sessions: pd.DataFrame, measures: pd.DataFrame, failures: pd.DataFrame,
@@ -27,34 +29,34 @@ def qc_frame(*, subjects: pd.DataFrame, sessions: pd.DataFrame, measures: pd.Dat
     -------
     DataFrame, as in `schemas.QC`
     """
-    own = measures[(measures["source"] != "reference") & measures["level"].isin(LEVELS)]
+    own = measures[(measures["source"] != Source.REFERENCE) & measures["level"].isin(LEVELS)]
     discs = own.groupby(["subject", "session", "status"]).size()
     days = dict(zip(zip(sessions["subject"], sessions["session"], strict=True), sessions["study_day"], strict=True))
-    said = _remarks(failures)
+    findings = _by_visit(failures)
     rows = []
     for subject, group in zip(subjects["subject"], subjects["group"], strict=True):
         for session, day in planned.items():
             at = (subject, session)
             counts = {f"discs_{s.value}": int(discs.get((*at, s.value), 0)) for s in Status}
             rows.append({"subject": subject, "group": group, "session": session, "study_day": days.get(at, day),
-                         "verdict": _verdict(counts, said.get(at, []), scanned=at in days), **counts,
-                         "findings": "; ".join(said.get(at, []))})
+                         "verdict": _verdict(counts, findings.get(at, []), scanned=at in days).value, **counts,
+                         "findings": findings.get(at, [])})
     return typed_frame(rows, QC)
 
 
-def _remarks(failures: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
-    said: dict[tuple[str, str], list[str]] = {}
-    for row in failures.to_dict("records"):
-        reason = text(row["reason"])
-        if row["stage"] in _STAGES and text(row["session"]) and not reason.startswith(_DRAWN):
-            level = text(row["level"])
-            said.setdefault((row["subject"], row["session"]), []).append(f"{level}: {reason}" if level else reason)
-    return said
+def _by_visit(failures: pd.DataFrame) -> dict[tuple[str, str], list[Finding]]:
+    """Findings of each visit and its discs, those of reference masks left out: they judge, and are not measured."""
+    visits: dict[tuple[str, str], list[Finding]] = {}
+    for row, findings in zip(failures.to_dict("records"), findings_of(failures), strict=True):
+        if row["stage"] in _STAGES and text(row["session"]):
+            visits.setdefault((row["subject"], row["session"]), []).extend(
+                replace(f, level=text(row["level"])) for f in findings if f.source != Source.REFERENCE)
+    return visits
 
 
-def _verdict(counts: Mapping[str, int], remarks: list[str], *, scanned: bool) -> str:
+def _verdict(counts: Mapping[str, int], findings: list[Finding], *, scanned: bool) -> QcVerdict:
     if not scanned:
-        return "missing"
+        return QcVerdict.MISSING
     if counts["discs_ok"] + counts["discs_flagged"] == 0:
-        return "fail"
-    return "review" if remarks or counts["discs_flagged"] or counts["discs_failed"] else "pass"
+        return QcVerdict.FAIL
+    return QcVerdict.REVIEW if findings or counts["discs_flagged"] or counts["discs_failed"] else QcVerdict.PASS

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import TRAINING_ACCURACY, TRAINING_CURVES, TRAINING_FOLDS, TRAINING_SCANS
-from bedrest.tables.frames import typed_frame
 from bedrest.vocabulary import LEVEL_OF_LABEL, LEVELS
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def accuracy_by_level(accuracy: pd.DataFrame) -> pd.DataFrame:
 
 
 def disc_by_disc(accuracy: pd.DataFrame) -> pd.DataFrame:
-    """One row a tested disc, both networks side by side; the reason is the trained network's.
+    """One row per tested disc, both networks side by side; the reason is the trained network's.
 
     Parameters
     ----------

@@ -59,9 +59,9 @@ def _import(image: DicomImage, contrast: Contrast, root: Path, subject: str, ses
     except BedrestError as error:
         print(f"failed: {error}", file=sys.stderr)
         return False
-    look = image.look
-    numbers = {"EchoTime": look.echo_time_ms / 1000, "RepetitionTime": look.repetition_time_ms / 1000,
-               "FlipAngle": look.flip_angle_deg, "MagneticFieldStrength": look.field_tesla}
+    header = image.header
+    numbers = {"EchoTime": header.echo_time_ms / 1000, "RepetitionTime": header.repetition_time_ms / 1000,
+               "FlipAngle": header.flip_angle_deg, "MagneticFieldStrength": header.field_tesla}
     # Numbers alone: any text of a header may hold a name.
     write_contrast(root, subject, session, contrast, volume,
                    sidecar={k: round(v, 6) for k, v in numbers.items() if v == v})
@@ -108,7 +108,7 @@ def _print(found: DicomFolder, told: dict[str, ContrastGuess]) -> None:
         except BedrestError:
             size, spacing = f"{len(image.frames)} slices", "-"
         this = told[image.name]
-        te = image.look.echo_time_ms
+        te = image.header.echo_time_ms
         print(f"{image.name:8s} {this.contrast or '-':9s} {size:>15s} {spacing:>18s} "
               f"{'-' if te != te else f'{te:.2f}':>6s}  {this.reason}")
     left = [f"{n} {what}" for n, what in ((found.other_objects, "other DICOM objects"),

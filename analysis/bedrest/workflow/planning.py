@@ -67,10 +67,8 @@ def _sizes(seed: int) -> Iterator[str]:
 
     import numpy as np
 
-    from bedrest.io.tables.typed_csv import empty_table
-    from bedrest.schemas import ACCURACY, ARVD
     from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_study
-    from bedrest.statistics.study.cohort import AnalysisOptions, analyse
+    from bedrest.statistics.study.analysis import Analysis, AnalysisOptions
     from bedrest.statistics.study.sensitivity import Resampling
 
     for subjects in SIZES:
@@ -81,8 +79,7 @@ def _sizes(seed: int) -> Iterator[str]:
             begun = time.monotonic()
             if traced:
                 tracemalloc.start()
-            analyse(study, scenario.choices, AnalysisOptions(None, Resampling(seed=seed)),
-                    accuracy=empty_table(ACCURACY), arvd=empty_table(ARVD))
+            list(Analysis(study, scenario.plan, AnalysisOptions(resampling=Resampling(seed=seed))).tables())
             seconds.append(time.monotonic() - begun)
         peak = tracemalloc.get_traced_memory()[1] / 2**20
         tracemalloc.stop()
@@ -103,7 +100,7 @@ def power(args: argparse.Namespace) -> int:
     _one_thread_a_process()
     from bedrest.io.tables.typed_csv import write_table
     from bedrest.schemas import POWER
-    from bedrest.statistics.planning.power import Plan, power_frame
+    from bedrest.statistics.planning.power import PlannedStudy, power_frame
     from bedrest.statistics.planning.simulated_cohorts import Scenario
 
     for name in ("subjects", "replicates", "cv", "growth"):
@@ -114,7 +111,7 @@ def power(args: argparse.Namespace) -> int:
                          f"{args.visits}, {args.levels}, {args.missing}, {args.power}", "bedrest power",
                          "Correct the numbers.")
     plans = [
-        Plan(Scenario(n, args.groups, (0.0,) * (args.visits - 1), error_sd_percent=args.cv,
+        PlannedStudy(Scenario(n, args.groups, (0.0,) * (args.visits - 1), error_sd_percent=args.cv,
                       variance_growth=args.growth, response_sd_percent=args.response_sd, missing=args.missing,
                       levels=args.levels), args.change, args.power)
         for n in args.subjects

@@ -19,12 +19,14 @@ import pandas as pd
 
 from bedrest import schemas
 from bedrest.errors import OutputError, StudyError
+from bedrest.findings import findings_of_error
 from bedrest.io.files import Checksums, output_error, sha256_of, write_if_changed
 from bedrest.io.images.label_tables import ALL_LABELS, write_label_files
 from bedrest.io.manifest.corrections import find_corrections
 from bedrest.io.manifest.resolve import InputProblem, Manifest, build_manifest, check_manifest
 from bedrest.io.results import StudyResults
 from bedrest.io.shipped import shipped
+from bedrest.io.tables.frames import typed_frame
 from bedrest.io.tables.typed_csv import write_parts, write_table
 from bedrest.pages.reports import study_pages
 from bedrest.schemas import Table
@@ -101,8 +103,8 @@ def prepare(study: Study, results: StudyResults) -> tuple[Manifest, list[InputPr
                          (_of(kept, corrections.levels), schemas.LEVEL_NAMES)):
         _write_whole_and_parts(results, kept, frame, table)
     table = schemas.INPUT_PROBLEMS
-    rows = pd.DataFrame([{"subject": p.subject, "session": p.session, "reason": str(p.problem)} for p in problems],
-                        columns=table.column_names)
+    rows = typed_frame(({"subject": p.subject, "session": p.session, "findings": findings_of_error(p.problem)}
+                        for p in problems), table)
     _write_whole_and_parts(results, kept, rows, table)
     return kept, problems
 

@@ -17,11 +17,13 @@ import pandas as pd
 
 from bedrest import schemas
 from bedrest.errors import BedrestError, ManyProblems, Problem, StudyError
+from bedrest.findings import findings_of_error
 from bedrest.io.files import sha256_of, write_bytes, write_text
 from bedrest.io.images.masks import read_label_map, write_label_map
 from bedrest.io.manifest.resolve import Manifest, build_manifest
 from bedrest.io.results import StudyResults
-from bedrest.io.tables.typed_csv import concat_tables, read_table, write_table
+from bedrest.io.tables.frames import concat_tables
+from bedrest.io.tables.typed_csv import read_table, write_table
 from bedrest.settings import load_study
 from bedrest.stages.measure import read_reference
 from bedrest.stages.visits import Visit, scan_of
@@ -144,14 +146,13 @@ def _checksums(manifest: Manifest, visits: list[Visit]) -> dict[str, str]:
 
 def _pool(training: Training) -> Pool:
     """What patches are drawn from: labelled scans and, where a share is asked for, synthetic anatomies."""
+    from bedrest.phantom.variation import paint_anatomies
     from bedrest.segmentation.training.augment import Pool
-    from bedrest.segmentation.training.train import TrainingPlan, paint_pool
 
     plan, scans = training.plan, _label(training)
     if not plan.synthetic_share:
         return Pool(scans)
-    threads = max(training.machine.workers, 1)
-    anatomies = paint_pool(TrainingPlan(anatomies=plan.synthetic_anatomies, threads=threads))
+    anatomies = paint_anatomies(plan.synthetic_anatomies, processes=max(training.machine.workers, 1))
     return Pool(scans, anatomies, plan.synthetic_share)
 
 
@@ -210,7 +211,7 @@ def _test(training: Training, fold: Fold) -> None:
 
 
 def _compare(training: Training, visit: Visit, network: TrainedNetwork, *, keep: bool) -> pd.DataFrame:
-    from bedrest.measure.agreement import compare_masks
+    from bedrest.measure.comparison.agreement import compare_masks
     from bedrest.segmentation.engine import segment
     from bedrest.tables.measures import VisitKey, accuracy_frame, failed_accuracy
 
@@ -218,14 +219,14 @@ def _compare(training: Training, visit: Visit, network: TrainedNetwork, *, keep:
     try:
         found = segment(network, scan_of(visit, resample=training.resample), device=training.machine.device)
         if keep:
-            names = {**LEVEL_OF_LABEL, **{f.label: f.name for f in found.findings}}
+            names = {**LEVEL_OF_LABEL, **{f.label: f.name for f in found.segmented}}
             write_label_map(found.discs, training.results.mask(visit.subject, visit.session), names=names,
                             like=next(iter(visit.contrasts().values())))
         reference = read_reference(visit.paths[MaskRole.REFERENCE], where=visit.where)
         levels = {k: v for k, v in LEVEL_OF_LABEL.items() if (reference.data == k).any()}
         return accuracy_frame(compare_masks(found.discs, reference, levels=levels, reference_levels=levels), visit=key)
     except BedrestError as error:
-        return failed_accuracy(key, reason=str(error))
+        return failed_accuracy(key, findings=findings_of_error(error))
 
 
 def _store(training: Training, manifest: Manifest, outcomes: list[FoldResult]) -> None:

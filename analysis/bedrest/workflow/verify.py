@@ -85,8 +85,8 @@ def _tell(kind: str, checks: Iterable[FileCheck]) -> bool:
     """Print every file; True when all are the same."""
     counts: Counter[FileState] = Counter()
     for check in checks:
-        counts[check.verdict] += 1
-        print(f"{check.verdict:10s} {kind} {check.path}")
+        counts[check.state] += 1
+        print(f"{check.state:10s} {kind} {check.path}")
     print(f"{kind}s: " + ", ".join(f"{counts[v]} {v}" for v in FileState))
     return counts.total() == counts[FileState.SAME]
 

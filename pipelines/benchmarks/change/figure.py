@@ -1,4 +1,4 @@
-"""What each way of measuring gets wrong, side by side: bias by level, scan-rescan difference, error of change.
+"""What each way of measuring volumes gets wrong, side by side: bias by level, scan-rescan difference, error of change.
 
 Draws the rows of the change benchmark; fits nothing. All of it is synthetic.
 """
@@ -21,47 +21,52 @@ from bedrest.figures.style import (
     ordered_levels,
     styled,
 )
+from bedrest.vocabulary import VolumeMethod
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from pipelines.benchmarks.change.records import JOINT, REPEAT, SINGLE, STANDARD_NAME, VOXELS, WAYS, Way
-from pipelines.benchmarks.change.scores import errors_of, pairs_of
+from pipelines.benchmarks.change.scores import METHODS, STANDARD_NAME, column_of, pairs_of
+from pipelines.benchmarks.pages import subjects_text
+from pipelines.benchmarks.result_tables import REPEAT
+from pipelines.benchmarks.volumes import volume_errors
 
-SHORT: Mapping[Way, str] = {VOXELS: "voxels\ncounted", SINGLE: "visits\nalone", JOINT: "visits\ntogether"}
-LOOKS: Mapping[Way, tuple[str, str]] = {VOXELS: (ORANGE, "s"), SINGLE: (BLUE, "D"), JOINT: (GREEN, "o")}
+SHORT: Mapping[VolumeMethod, str] = {VolumeMethod.VOXELS: "voxels\ncounted", VolumeMethod.SINGLE: "visits\nalone",
+                                     VolumeMethod.JOINT: "visits\ntogether"}
+STYLES: Mapping[VolumeMethod, tuple[str, str]] = {VolumeMethod.VOXELS: (ORANGE, "s"), VolumeMethod.SINGLE: (BLUE, "D"),
+                                                  VolumeMethod.JOINT: (GREEN, "o")}
 GOLDEN = 0.6180339887  # steps of this share spread points without a random draw
 
 
 @styled
 def change_ablation(discs: pd.DataFrame) -> Figure:
-    """Three panels, a colour and marker a way: mean bias by level, scan-rescan difference, error of change.
+    """Three panels, a colour and marker a method: mean bias by level, scan-rescan difference, error of change.
 
     Parameters
     ----------
     discs : DataFrame
-        As in `change_records.CHANGE_DISCS`; its standard condition is drawn.
+        As in `CHANGE_DISCS`; its standard condition is drawn.
 
     Notes
     -----
-    Every point of the two right panels is one disc of one person from baseline to another visit. The bar is the mean
+    Every point of the two right panels is one disc of one subject from baseline to another visit. The bar is the mean
     with one SD to either side.
     """
     rows = discs[discs["condition"] == STANDARD_NAME]
-    if rows.empty or rows[[w.column for w in WAYS]].isna().all(axis=None):
-        return empty_figure("no disc of a synthetic person was measured")
+    if rows.empty or rows[[column_of(m) for m in METHODS]].isna().all(axis=None):
+        return empty_figure("no disc of a synthetic subject was measured")
     figure = new_figure(width_mm=DOUBLE_MM, height_mm=82)
     left, middle, right = figure.subplots(1, 3, width_ratios=(1.15, 1, 1))
     right.sharey(middle)
     _biases(left, rows)
-    pairs = {way: pairs_of(rows, way) for way in WAYS}
-    _spread(middle, {w: p.loc[p["session"] == REPEAT, "change_percent"] for w, p in pairs.items()})
+    pairs = {method: pairs_of(rows, method) for method in METHODS}
+    _spread(middle, {m: p.loc[p["session"] == REPEAT, "change_percent"] for m, p in pairs.items()})
     middle.set(title="Scanned twice, unchanged", ylabel="second − first scan (% of the first)")
-    _spread(right, {w: p["error_percent"] for w, p in pairs.items()})
+    _spread(right, {m: p["error_percent"] for m, p in pairs.items()})
     right.set(title="Error of change", ylabel="measured − true change (% of baseline)")
     n = rows["subject"].nunique()
-    figure.suptitle(f"Synthetic scans of {n} {'person' if n == 1 else 'people'}, true volumes known", x=0.01, ha="left")
-    handles = [Line2D([], [], color=c, marker=m, label=w.words) for w, (c, m) in LOOKS.items()]
+    figure.suptitle(f"Synthetic scans of {subjects_text(n)}, true volumes known", x=0.01, ha="left")
+    handles = [Line2D([], [], color=c, marker=m, label=METHODS[v]) for v, (c, m) in STYLES.items()]
     handles.append(Line2D([], [], color=BLACK, marker="o", label="mean and SD"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
@@ -70,19 +75,19 @@ def change_ablation(discs: pd.DataFrame) -> Figure:
 def _biases(panel: Axes, rows: pd.DataFrame) -> None:
     levels = ordered_levels(rows["level"])
     panel.axhline(0, color=GREY, linewidth=0.6, zorder=0)
-    for way, (colour, marker) in LOOKS.items():
-        mean = errors_of(rows, way).groupby(rows["level"]).mean().reindex(levels)
-        panel.plot(range(len(levels)), mean, color=colour, marker=marker)
+    for method, (colour, marker) in STYLES.items():
+        by_level = volume_errors(rows[column_of(method)], rows["true_mm3"], rows["level"]).by_level
+        panel.plot(range(len(levels)), [by_level[level][0] for level in levels], color=colour, marker=marker)
     panel.set_xticks(range(len(levels)), levels, rotation=45, ha="right", rotation_mode="anchor")
     panel.set(title="Mean bias by level", ylabel="measured − true volume (%)")
 
 
-def _spread(panel: Axes, values: Mapping[Way, pd.Series]) -> None:
-    """Points of each way beside each other, in one order of size, with mean and SD."""
+def _spread(panel: Axes, values: Mapping[VolumeMethod, pd.Series]) -> None:
+    """Points of each method beside each other, in one order of size, with mean and SD."""
     panel.axhline(0, color=GREY, linewidth=0.6, zorder=0)
-    for at, (way, found) in enumerate(values.items()):
-        colour, marker = LOOKS[way]
-        sizes = np.sort(found.dropna().to_numpy())
+    for at, (method, percent) in enumerate(values.items()):
+        colour, marker = STYLES[method]
+        sizes = np.sort(percent.dropna().to_numpy())
         if not sizes.size:
             panel.annotate("none", (at, 0), ha="center", va="bottom", color=GREY)
             continue
@@ -93,5 +98,5 @@ def _spread(panel: Axes, values: Mapping[Way, pd.Series]) -> None:
         panel.annotate(f"SD {sd:.2f}\nn = {sizes.size}", (at, 1.0), xycoords=("data", "axes fraction"), fontsize=6,
                        ha="center", va="top")
     panel.margins(y=0.18)
-    panel.set_xticks(range(len(values)), [SHORT[w] for w in values], fontsize=6)
+    panel.set_xticks(range(len(values)), [SHORT[m] for m in values], fontsize=6)
     panel.set_xlim(-0.6, len(values) - 0.4)

@@ -1,6 +1,6 @@
-"""The change benchmark's rows, judged by the joint way; tables way by way, level by level, and of other conditions.
+"""The change benchmark's rows, judged by joint volumes; tables by method, by level, and of other conditions.
 
-Knows nothing of how people are drawn and measured.
+Knows nothing of how subjects are drawn and measured.
 """
 
 from __future__ import annotations
@@ -8,50 +8,49 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
+from bedrest.io.tables.markdown import formatted, markdown_table
 from bedrest.longitudinal.error_model import ErrorModel
-from bedrest.protocols.disc_records import Part, markdown_table, shown
+from bedrest.vocabulary import VolumeMethod
 
-from pipelines.benchmarks.change.records import JOINT, STANDARD_NAME, WAYS, Way
-from pipelines.benchmarks.change.scores import WaySummary, summarise_way
+from pipelines.benchmarks.change.scores import METHODS, STANDARD_NAME, MethodSummary, summarise_method
+from pipelines.benchmarks.pages import Part, level_table
 from pipelines.benchmarks.targets import CHANGE, TWO, Missing, judge
 
-UNKNOWN = "errors of these weights are not known: run `bedrest fit-errors`"
-_SIGNED, _PLAIN = "{:+.2f}", "{:.2f}"
-
-
-def report_standard(frame: pd.DataFrame, model: ErrorModel | None) -> Part:
-    """Every row of targets, and each number way by way.
-
-    Parameters
-    ----------
-    frame : DataFrame, as in `change_records.CHANGE_DISCS`
-    model : errors of the weights; None where they are not known
-    """
-    own = frame[frame["condition"] == STANDARD_NAME]
-    contrasts = own["contrasts"].iloc[0]
-    by_way = {way: summarise_way(own, way, None if model is None else model.given(contrasts, way.method))
-              for way in WAYS}
-    numbers = {way: numbers_of(summary) for way, summary in by_way.items()}
-    notes, known = notes_of(by_way[JOINT]), model is not None and model.given(contrasts, JOINT.method) is not None
-    checks = []
-    for row in CHANGE:
-        values: dict[str, float | Missing] = {
-            t.what: numbers[JOINT][t.what] if known or t.what not in _FROM_ERRORS else Missing(UNKNOWN)
-            for t in row.targets}
-        checks += judge(row.name, values, notes=notes)
-    return Part(checks, [], "\n".join([_way_by_way(numbers, by_way), _by_level(by_way)]))
-
-
-_FROM_ERRORS = ("no change, told as none beyond error", "+3 %, told as a rise beyond error",
+UNKNOWN = "errors of these weights are not known: run `make fit-errors`"
+_FROM_ERRORS = ("no change, none beyond error", "+3 %, a rise beyond error",
                 "95 % intervals of volume that hold the truth", "95 % intervals of change that hold the truth")
 
 
-def numbers_of(s: WaySummary) -> dict[str, float]:
+def report_standard(frame: pd.DataFrame, model: ErrorModel | None) -> Part:
+    """Every row of targets, and each number method by method.
+
+    Parameters
+    ----------
+    frame : DataFrame, as in `CHANGE_DISCS`
+    model : errors of the weights; None where they are not known
+    """
+    standard = frame[frame["condition"] == STANDARD_NAME]
+    contrasts = standard["contrasts"].iloc[0]
+    errors = {method: None if model is None else model.given(contrasts, method) for method in METHODS}
+    summaries = {method: summarise_method(standard, method, errors[method]) for method in METHODS}
+    joint = numbers_of(summaries[VolumeMethod.JOINT])
+    unknown = dict.fromkeys(_FROM_ERRORS, Missing(UNKNOWN)) if errors[VolumeMethod.JOINT] is None else {}
+    values: dict[str, float | Missing] = {**joint, **unknown}
+    checks = [check for row in CHANGE
+              for check in judge(row.name, {t.what: values[t.what] for t in row.targets},
+                                 notes=notes_of(summaries[VolumeMethod.JOINT]))]
+    by_level = level_table("Volume bias by level", "Measured minus true over true volume, per cent: mean, and SD in "
+                           "brackets; synthetic discs at three visits.",
+                           {words: summaries[method].volumes.by_level for method, words in METHODS.items()})
+    return Part(checks, [], "\n".join([_by_method(summaries), by_level]))
+
+
+def numbers_of(s: MethodSummary) -> dict[str, float]:
     """What each target of `targets.CHANGE` asks for."""
     return {
         "scan-rescan CV of volume": s.cv,
-        "volume bias, worst level": s.worst,
-        "volume bias, mean over discs": s.bias,
+        "volume bias, worst level": s.volumes.worst,
+        "volume bias, mean over discs": s.volumes.bias,
         "error of change, SD": s.change_error_sd,
         "error of change, mean": s.change_error,
         "mean arvd (eq. 4)": s.arvd,
@@ -59,58 +58,51 @@ def numbers_of(s: WaySummary) -> dict[str, float]:
     }
 
 
-def notes_of(s: WaySummary) -> dict[str, str]:
-    """How many discs a number is of, and how many were lost."""
+def notes_of(s: MethodSummary) -> dict[str, str]:
+    """How many discs a number is of, and how many are missing."""
     return {
-        "volume bias, worst level": s.worst_level,
-        "volume bias, mean over discs": told(s.n, s.n_missing, "volumes"),
-        "error of change, SD": told(s.pairs, s.pairs_missing, "changes"),
+        "volume bias, worst level": s.volumes.worst_level,
+        "volume bias, mean over discs": count_text(s.volumes.n, s.volumes.n_missing, "volumes"),
+        "error of change, SD": count_text(s.pairs, s.pairs_missing, "changes"),
     }
 
 
-def told(n: int, missing: int, what: str) -> str:
+def count_text(n: int, missing: int, what: str) -> str:
     """A count in words, with what is missing."""
     return f"{n} {what}, {missing} of them missing" if missing else f"{n} {what}"
 
 
-def _way_by_way(numbers: Mapping[Way, Mapping[str, float]], by_way: Mapping[Way, WaySummary]) -> str:
-    rows = [[t.what, *(shown(numbers[way][t.what], t.form) for way in WAYS), t.wanted]
-            for row in CHANGE for t in row.targets]
-    rows.append(["discs at a visit", *(told(by_way[w].n, by_way[w].n_missing, "volumes") for w in WAYS), "-"])
-    return ("## Way by way\n\nThe same synthetic scans measured in three ways. The targets are for the last; a dash "
-            "stands where errors of a way are not known.\n\n"
-            + markdown_table(["number", *(w.words for w in WAYS), "target"], rows))
+def _volumes_text(s: MethodSummary) -> str:
+    return count_text(s.volumes.n, s.volumes.n_missing, "volumes")
 
 
-def _by_level(by_way: Mapping[Way, WaySummary]) -> str:
-    levels = list(by_way[JOINT].by_level)
-    rows = [[level, *(_mean_and_sd(*by_way[way].by_level[level]) for way in WAYS)] for level in levels]
-    return ("## Volume bias by level\n\nMeasured minus true over true volume, per cent: mean, and SD in brackets; "
-            "synthetic discs at three visits.\n\n" + markdown_table(["level", *(w.words for w in WAYS)], rows))
+def _by_method(summaries: Mapping[VolumeMethod, MethodSummary]) -> str:
+    numbers = [numbers_of(s) for s in summaries.values()]
+    rows = [[t.what, *(formatted(n[t.what], t.form) for n in numbers), t.wanted] for row in CHANGE for t in row.targets]
+    rows.append(["discs at a visit", *map(_volumes_text, summaries.values()), "-"])
+    return ("## Method by method\n\nThe same synthetic scans measured in three ways. The targets are for the last; a "
+            "dash stands where errors of a method are not known.\n\n"
+            + markdown_table(["number", *METHODS.values(), "target"], rows))
 
 
-def _mean_and_sd(mean: float, sd: float) -> str:
-    return f"{shown(mean, _SIGNED)} ({shown(sd, _PLAIN)})"
-
-
-def conditions_table(frame: pd.DataFrame, conditions: Sequence[tuple[str, str]], *, people: int) -> str:
-    """Markdown: every further condition beside the standard one of the same few people, way by way; no targets.
+def conditions_table(frame: pd.DataFrame, conditions: Sequence[tuple[str, str]], *, subjects: int) -> str:
+    """Markdown: every further condition beside the standard one of the same few subjects, by method; no targets.
 
     Parameters
     ----------
-    frame : DataFrame, as in `change_records.CHANGE_DISCS`
+    frame : DataFrame, as in `CHANGE_DISCS`
     conditions : name and words of each, in order
-    people : how many were scanned under each condition
+    subjects : how many were scanned under each condition
     """
-    few = sorted(frame["subject"].unique())[:people]
+    few = sorted(frame["subject"].unique())[:subjects]
     rows = []
     for name, words in ((STANDARD_NAME, "standard"), *conditions):
-        own = frame[(frame["condition"] == name) & frame["subject"].isin(few)]
-        for i, way in enumerate(WAYS):
-            s = summarise_way(own, way, None)
-            rows.append([words if i == 0 else "", way.words, shown(s.bias, "{:+.2f} %"), shown(s.cv, TWO),
-                         shown(s.change_error_sd, TWO), told(s.n, s.n_missing, "volumes")])
+        scanned = frame[(frame["condition"] == name) & frame["subject"].isin(few)]
+        for i, (method, method_words) in enumerate(METHODS.items()):
+            s = summarise_method(scanned, method, None)
+            rows.append([words if i == 0 else "", method_words, formatted(s.volumes.bias, "{:+.2f} %"),
+                         formatted(s.cv, TWO), formatted(s.change_error_sd, TWO), _volumes_text(s)])
     return ("## Other conditions\n\nNo targets: each differs from the standard in one thing, on the same "
-            f"{people} synthetic {'person' if people == 1 else 'people'}.\n\n"
-            + markdown_table(["condition", "way", "volume bias, mean", "scan-rescan CV", "error of change, SD", "of"],
-                             rows))
+            f"{subjects} synthetic subject{'' if subjects == 1 else 's'}.\n\n"
+            + markdown_table(["condition", "method", "volume bias, mean", "scan-rescan CV", "error of change, SD",
+                              "of"], rows))

@@ -1,7 +1,7 @@
 """The timed part of the engine's benchmark, in a process of its own so that nothing else counts.
 
 `python -m pipelines.benchmarks.engine.child TASK WEIGHTS FOLDER THREADS`: reads FOLDER/scan-*.npz, writes
-FOLDER/TASK.json and the masks FOLDER/TASK-*.npy. Started by `engine_speed`.
+FOLDER/TASK.json and the masks FOLDER/TASK-*.npy. Started by `speed`.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ class SlidingWindows(nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         from monai.inferers import sliding_window_inference
 
-        scores = sliding_window_inference(image, Sampling().patch, 1, self.network, overlap=0.5, mode="gaussian")
-        return torch.as_tensor(scores)
+        logits = sliding_window_inference(image, Sampling().patch, 1, self.network, overlap=0.5, mode="gaussian")
+        return torch.as_tensor(logits)
 
 
 class Everywhere(nn.Module):
     """A locator that sees spine everywhere, so that the whole scan is searched."""
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        scores = torch.zeros(1, len(Structure), *image.shape[2:])
-        scores[:, Structure.VERTEBRA] = 10
-        return scores
+        logits = torch.zeros(1, len(Structure), *image.shape[2:])
+        logits[:, Structure.VERTEBRA] = 10
+        return logits
 
 
 class NetworkClock:

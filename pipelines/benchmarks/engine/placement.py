@@ -1,4 +1,4 @@
-"""Does a named disc lie where its name says? Judged by masks of vertebral bodies, where nobody drew the discs.
+"""Does a named disc lie where its name says? Judged by masks of vertebral bodies, where there are no disc masks.
 
 Knows nothing of how either mask was made.
 """
@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from bedrest.measure.discs import require_same_grid
 from bedrest.measure.geometry import bounding_box, centre_of_mass_mm
-from bedrest.types import LabelMap
+from bedrest.types import LabelMap, require_same_grid
 from bedrest.vocabulary import LEVEL_OF_LABEL
 from numpy.typing import NDArray
 
@@ -72,7 +71,7 @@ def place_discs(discs: LabelMap, vertebrae: LabelMap, names: Mapping[int, str]) 
     GeometryError
         The grids differ.
     """
-    require_same_grid(discs.grid, vertebrae.grid, what="disc mask", other="vertebra mask")
+    require_same_grid(discs.grid, vertebrae.grid, names=("disc mask", "vertebra mask"))
     bodies = {name: c for label, name in names.items() if (c := _centre(vertebrae, label)) is not None}
     placements = []
     for label, level in LEVEL_OF_LABEL.items():

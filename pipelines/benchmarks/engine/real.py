@@ -1,4 +1,4 @@
-"""The engine on real scans that no training used: against discs drawn by hand, and between vertebrae.
+"""The engine on real scans that no training used: against manual disc masks, and between vertebrae.
 
 The folders are those of the project's shared data, each described by its SOURCE.md. What is not there is not measured.
 """
@@ -12,17 +12,19 @@ from pathlib import Path
 
 from bedrest.io.images.masks import read_label_map
 from bedrest.io.images.nifti import read_scan
-from bedrest.protocols.disc_records import Part, markdown_table, shown
+from bedrest.io.tables.markdown import formatted, markdown_table
 from bedrest.protocols.mask_scores import DiscScore, score_discs, summarise
 from bedrest.segmentation.engine import segment
 from bedrest.segmentation.weights import TrainedNetwork
 from bedrest.vocabulary import LEVEL_OF_LABEL, Contrast
 
 from pipelines.benchmarks.engine.placement import Placement, place_discs
+from pipelines.benchmarks.engine.synthetic_visits import disc_row
+from pipelines.benchmarks.pages import Part
 from pipelines.benchmarks.targets import Missing, judge, not_measured
 
-DRAWN_DISCS = "lumbar-t2-ivd-fmrp"
-_LOWEST_FIVE = {k: v for k, v in LEVEL_OF_LABEL.items() if k <= 5}  # the levels drawn there
+MANUAL_DISCS = "lumbar-t2-ivd-fmrp"
+_LOWEST_FIVE = {k: v for k, v in LEVEL_OF_LABEL.items() if k <= 5}  # the levels segmented there
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,9 @@ def summarise_placements(placements: list[Placement]) -> PlacementSummary:
     return PlacementSummary(len(placements), sum(p.right for p in placements), max(inside, default=math.nan))
 
 
-def drawn_discs(trained: TrainedNetwork, real: Path, device: str) -> Part:
+def manual_discs(trained: TrainedNetwork, real: Path, device: str) -> Part:
     """Row `t2-discs`."""
-    folder = real / DRAWN_DISCS
+    folder = real / MANUAL_DISCS
     exams = sorted(folder.glob("*_t2.nii.gz"))
     if not exams:
         return Part(not_measured("t2-discs", _absent(folder)), [])
@@ -68,19 +70,20 @@ def drawn_discs(trained: TrainedNetwork, real: Path, device: str) -> Part:
     for path in exams:
         exam = path.name.removesuffix("_t2.nii.gz")
         discs = segment(trained, read_scan({Contrast.T2: path}, where=exam), device=device).discs
-        drawn = read_label_map(folder / f"{exam}_discs.nii.gz", where=exam)
-        own = score_discs(discs, drawn, levels=_LOWEST_FIVE)
-        scores += own
+        manual = read_label_map(folder / f"{exam}_discs.nii.gz", where=exam)
+        exam_scores = score_discs(discs, manual, levels=_LOWEST_FIVE)
+        scores += exam_scores
         rows += [{"row": "t2-discs", "data": folder.name, "contrasts": Contrast.T2.value, "subject": exam,
-                  "session": "", **s.row()} for s in own]
-        table += [[exam, s.agreement.level, shown(s.agreement.dice, "{:.3f}"), shown(s.volume_ratio, "{:.2f}"),
-                   "yes" if s.level_right else "no"] for s in own]
+                  "session": "", **disc_row(s)} for s in exam_scores]
+        table += [[exam, s.agreement.level, formatted(s.agreement.dice, "{:.3f}"),
+                   formatted(s.agreement.volume_predicted_mm3 / s.agreement.volume_reference_mm3, "{:.2f}"),
+                   "yes" if s.level_right else "no"] for s in exam_scores]
     score = summarise(scores)
     checks = judge("t2-discs", {"mean Dice": score.dice, "levels right": score.levels_right_percent}, notes={
         "mean Dice": f"{len(exams)} exams, {score.n} discs, {score.n_missing} not found; volume "
-                     f"{score.volume_bias_percent:+.0f} % of the drawn one"})
-    header = ["exam", "level", "Dice", "volume over drawn volume", "level right"]
-    return Part(checks, rows, f"## Real T2 against discs drawn by hand ({folder.name})\n\n"
+                     f"{score.volume_bias_percent:+.0f} % of the manual one"})
+    header = ["exam", "level", "Dice", "volume over manual volume", "level right"]
+    return Part(checks, rows, f"## Real T2 against manual disc masks ({folder.name})\n\n"
                 + markdown_table(header, table))
 
 
@@ -88,34 +91,34 @@ def between_vertebrae(trained: TrainedNetwork, real: Path, device: str) -> Part:
     """Row `vertebrae`."""
     values: dict[str, float | Missing] = {}
     notes: dict[str, str] = {}
-    rows, table, every = [], [], []
+    rows, table, all_placements = [], [], []
     for data in VERTEBRA_DATA:
         folder = real / data.folder
         scans = sorted(folder.glob(f"*_{data.contrast}.nii.gz"))
         if not scans:
             values[data.target] = Missing(_absent(folder))
             continue
-        own: list[Placement] = []
+        of_data: list[Placement] = []
         for path in scans:
             scan = path.name.removesuffix(f"_{data.contrast}.nii.gz")
             discs = segment(trained, read_scan({data.contrast: path}, where=scan), device=device).discs
             bodies = read_label_map(folder / f"{scan}_vertebrae.nii.gz", where=scan)
             placements = place_discs(discs, bodies, data.names)
-            own += placements
+            of_data += placements
             rows += [{"row": "vertebrae", "data": data.folder, "contrasts": data.contrast.value, "subject": scan,
                       "session": "", "level": p.level, "right": p.right, "reason": p.reason,
                       "volume_predicted_mm3": p.volume_mm3, "inside_vertebra_percent": p.inside_percent}
                      for p in placements]
             s = summarise_placements(placements)
             wrong = "; ".join(f"{p.level}: {p.reason}" for p in placements if p.reason)
-            table.append([data.folder, scan, f"{s.n_right} of {s.n}", shown(s.largest_inside_percent, "{:.1f} %"),
+            table.append([data.folder, scan, f"{s.n_right} of {s.n}", formatted(s.largest_inside_percent, "{:.1f} %"),
                           wrong])
-        s = summarise_placements(own)
+        s = summarise_placements(of_data)
         values[data.target] = 100 * s.n_right / s.n
         notes[data.target] = f"{s.n_right} of {s.n} discs, {len(scans)} scans"
-        every += own
+        all_placements += of_data
     largest = "largest share of a disc inside vertebrae"
-    values[largest] = summarise_placements(every).largest_inside_percent if every else Missing(
+    values[largest] = summarise_placements(all_placements).largest_inside_percent if all_placements else Missing(
         "none of the folders is there")
     detail = "## Real scans with vertebral-body masks\n\n" + markdown_table(
         ["data", "scan", "discs right", "largest share inside vertebrae", "what is wrong"], table) if table else ""

@@ -1,6 +1,6 @@
 """How long the engine takes and how much memory, beside the same network in sliding windows, a GPU, and nnU-Net.
 
-Every timing is made in a process of its own (`engine_child`), on synthetic scans.
+Every timing is made in a process of its own (`child`), on synthetic scans.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from typing import Any
 import numpy as np
 from bedrest.errors import OutputError
 from bedrest.phantom.demo_cohort import DemoPlan
-from bedrest.protocols.disc_records import Part
 from bedrest.protocols.mask_scores import score_discs, summarise
 from bedrest.types import LabelMap
 from bedrest.vocabulary import LEVEL_OF_LABEL
 
 from pipelines.benchmarks.engine.child import save_scan
-from pipelines.benchmarks.engine.cohort import SyntheticVisit, draw_visits
+from pipelines.benchmarks.engine.synthetic_visits import SyntheticVisit, draw_visits
+from pipelines.benchmarks.pages import Part
 from pipelines.benchmarks.targets import Missing, judge, not_measured
 
 THREADS = 2
 SPEED_SCANS, WINDOW_SCANS, GPU_SCANS = 5, 3, 24
-NNUNET_COMMAND = "python pipelines/benchmarks/nnunet/compare.py"
+NNUNET_COMMAND = "python -m pipelines.benchmarks.nnunet"
 
 
 def speed(weights: Path, plan: DemoPlan, folder: Path) -> Part:
     """Row `speed`; `folder` is emptied of nothing and gets scans and masks."""
     _save(islice(draw_visits(plan), SPEED_SCANS), folder)
-    told = _child("speed", weights, folder)
-    seconds = told["seconds"]
+    timed = _child("speed", weights, folder)
+    seconds = timed["seconds"]
     median = statistics.median(seconds)
     return Part(judge("speed", {
         "median time of a scan": median,
-        "peak memory of the process": told["peak_memory_bytes"] / 1e9,
+        "peak memory of the process": timed["peak_memory_bytes"] / 1e9,
     }, notes={"median time of a scan": f"{len(seconds)} scans, {min(seconds):.1f} to {max(seconds):.1f} s; "
-                                       f"networks {told['network_seconds']:.1f} s of it"}), [])
+                                       f"networks {timed['network_seconds']:.1f} s of it"}), [])
 
 
 def sliding_window(weights: Path, plan: DemoPlan, folder: Path) -> Part:
@@ -51,9 +51,9 @@ def sliding_window(weights: Path, plan: DemoPlan, folder: Path) -> Part:
     visits = list(islice(draw_visits(plan), WINDOW_SCANS))
     _save(visits, folder)
     _child("speed", weights, folder)
-    told = _child("windows", weights, folder)
+    timed = _child("windows", weights, folder)
     ours, theirs = (_dice(folder, task, visits) for task in ("speed", "windows"))
-    slow, quick = (statistics.median(told[who]) for who in ("theirs", "ours"))
+    slow, quick = (statistics.median(timed[who]) for who in ("theirs", "ours"))
     return Part(judge("sliding-window", {
         "times as slow as ours": slow / quick, "our Dice minus its Dice": ours - theirs,
     }, notes={"times as slow as ours": f"{slow:.1f} s against {quick:.1f} s, {len(visits)} scans",
@@ -68,27 +68,27 @@ def gpu(weights: Path, plan: DemoPlan, folder: Path) -> Part:
         return Part(not_measured("gpu", "no GPU on this machine"), [])
     scans = min(GPU_SCANS, plan.subjects * plan.sessions)
     _save(islice(draw_visits(plan), scans), folder)
-    told = _child("gpu", weights, folder)
+    timed = _child("gpu", weights, folder)
     for path in sorted(folder.glob("scan-*.npz"))[SPEED_SCANS:]:
         path.unlink()
     _child("speed", weights, folder)
     lowest = min((_lowest_dice(folder, i) for i in range(min(scans, SPEED_SCANS))), default=math.nan)
-    whole = told["seconds"] if scans == GPU_SCANS else Missing(f"the cohort has {scans} scans only")
+    whole = timed["seconds"] if scans == GPU_SCANS else Missing(f"the cohort has {scans} scans only")
     return Part(judge("gpu", {
-        "networks, time of a scan": told["network_seconds"], "24 scans, from memory to masks": whole,
+        "networks, time of a scan": timed["network_seconds"], "24 scans, from memory to masks": whole,
         "lowest Dice of a disc against the CPU's": lowest,
-    }, notes={"networks, time of a scan": told["name"],
+    }, notes={"networks, time of a scan": timed["name"],
               "lowest Dice of a disc against the CPU's": f"{min(scans, SPEED_SCANS)} scans"}), [])
 
 
 def nnunet(result: Path | None) -> Part:
-    """Row `nnunet`, from the file that pipelines/benchmarks/nnunet/compare.py writes."""
+    """Row `nnunet`, from the file that pipelines.benchmarks.nnunet writes."""
     if result is None or not result.is_file():
         return Part(not_measured("nnunet", f"run `{NNUNET_COMMAND}`, then give its result.json with --nnunet"), [])
-    told = json.loads(result.read_text())
-    if missing := [who for who in ("nnunet", "bedrest") if "dice" not in told.get(who, {})]:
+    halves = json.loads(result.read_text())
+    if missing := [who for who in ("nnunet", "bedrest") if "dice" not in halves.get(who, {})]:
         return Part(not_measured("nnunet", f"{result.name} has no result of {' and '.join(missing)}"), [])
-    theirs, ours = told["nnunet"], told["bedrest"]
+    theirs, ours = halves["nnunet"], halves["bedrest"]
     terms = theirs["terms"]
     if different := sorted(k for k in terms if terms[k] != ours["terms"].get(k)):
         return Part(not_measured("nnunet", f"the two halves of {result.name} differ in {', '.join(different)}"), [])
@@ -125,7 +125,7 @@ def _save(visits: Iterable[SyntheticVisit], folder: Path) -> None:
 
 
 def _child(task: str, weights: Path, folder: Path) -> dict[str, Any]:
-    """Run a task of `engine_child`; what it measured.
+    """Run a task of `child`; what it measured.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def _child(task: str, weights: Path, folder: Path) -> dict[str, Any]:
                            str(THREADS)], capture_output=True, text=True, env={**os.environ, **threads})
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-        raise OutputError("a timed run that ends well", last, f"engine_child {task}",
+        raise OutputError("a timed run that ends well", last, f"timed task {task}",
                           "Leave the row out with --rows, or free some memory.")
     result: dict[str, Any] = json.loads((folder / f"{task}.json").read_text())
     return result

@@ -1,6 +1,6 @@
 """nnU-Net's half of the comparison: plan, preprocess, train for so many minutes, predict scan by scan.
 
-Runs in nnU-Net's own environment, started by `compare.py`; knows nothing of this project. The folders come through
+Runs in nnU-Net's own environment, started by `__main__.py`; knows nothing of this project. The folders come through
 nnU-Net's environment variables. Two departures from nnU-Net's defaults, both in its favour here:
 
 - The budget is time, not 1000 epochs of 250 steps. Its polynomial learning rate, 0.01 (1 - used share)^0.9, is

@@ -20,9 +20,9 @@ from bedrest.figures.style import (
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from pipelines.benchmarks.scale.records import LARGEST_BYTES
+from pipelines.benchmarks.scale.growth import LARGEST_BYTES
 
-_LOOKS = [(c, m) for m in ("o", "s") for c in (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, YELLOW)]
+_STYLES = [(c, m) for m in ("o", "s") for c in (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, YELLOW)]
 
 
 @styled
@@ -31,15 +31,15 @@ def scale_figure(measured: pd.DataFrame) -> Figure:
 
     Parameters
     ----------
-    measured : DataFrame, as in `pipelines.benchmarks.scale.records.SCALE`
+    measured : DataFrame, as in `result_tables.SCALE`
     """
     figure = new_figure(width_mm=DOUBLE_MM, height_mm=95)
     left, right = figure.subplots(1, 2)
     sizes = sorted(set(measured["subjects"]))
-    for (stage, own), (colour, marker) in zip(measured.groupby("stage", sort=False), _LOOKS, strict=False):
-        own = own.sort_values("subjects")
-        left.plot(own["subjects"], own["cpu_seconds"], color=colour, marker=marker, label=stage)
-        right.plot(own["subjects"], own["peak_bytes"] / 1e6, color=colour, marker=marker)
+    for (stage, costs), (colour, marker) in zip(measured.groupby("stage", sort=False), _STYLES, strict=False):
+        costs = costs.sort_values("subjects")
+        left.plot(costs["subjects"], costs["cpu_seconds"], color=colour, marker=marker, label=stage)
+        right.plot(costs["subjects"], costs["peak_bytes"] / 1e6, color=colour, marker=marker)
     top = measured.loc[measured["subjects"] == sizes[-1], "cpu_seconds"].max()
     left.plot([sizes[0], sizes[-1]], [top * sizes[0] / sizes[-1], top], color=GREY, linestyle=":",
               label="ten times the subjects, ten times the time")

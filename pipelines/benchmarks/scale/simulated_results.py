@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from bedrest.io.tables.frames import typed_frame
+from bedrest.measure import registry
+from bedrest.measure.registry import DISC_MEASURES, VOLUME
+from bedrest.measure.volumes import VOLUME_SINGLE, VOLUME_VOXELS
 from bedrest.schemas import (
     ACCURACY,
     ARVD,
@@ -24,7 +28,6 @@ from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_study
 from bedrest.tables.arvd import arvd_frame
 from bedrest.tables.change import change_frame
 from bedrest.tables.failures import failures_frame
-from bedrest.tables.frames import typed_frame
 from bedrest.vocabulary import Status, VolumeMethod
 
 LOST = 0.04  # share of discs that could not be measured
@@ -50,9 +53,9 @@ def draw_results(scenario: Scenario, rng: np.random.Generator) -> dict[Table, pd
     change = change_frame(measures, reference_session=scenario.sessions[0])
     arvd = arvd_frame(measures, reference_session=scenario.sessions[0])
     accuracy = _accuracy(measures, rng)
-    seen = study.scan_records[["subject", "session", "source", "status"]].to_dict("records")
+    scans = study.scan_records[["subject", "session", "source", "status"]].to_dict("records")
     records = typed_frame(({**row, "mask_path": f"masks/{row['subject']}_{row['session']}_discs.nii.gz",
-                            "contrasts": "water", "device": "cpu", "seconds": SCAN_SECONDS} for row in seen),
+                            "contrasts": "water", "device": "cpu", "seconds": SCAN_SECONDS} for row in scans),
                           SCAN_RECORDS)
     return {
         SUBJECTS: study.subjects, SESSIONS: study.sessions, SCAN_RECORDS: records, MEASURES: measures, CHANGE: change,
@@ -63,26 +66,27 @@ def draw_results(scenario: Scenario, rng: np.random.Generator) -> dict[Table, pd
 
 def _measures(volumes: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """Rows of both sources; some of the method's own are lost or doubtful."""
-    true = volumes["volume_mm3"]
+    true = volumes[VOLUME.name]
     lot = rng.random(len(volumes))
     lost, doubtful = lot < LOST, (lot >= LOST) & (lot < LOST + DOUBTFUL)
-    own = volumes.assign(
+    automatic = volumes.assign(
         mask_origin="automatic", volume_method=np.where(lost, "", str(VolumeMethod.JOINT)),
         status=np.select([lost, doubtful], [str(Status.FAILED), str(Status.FLAGGED)], str(Status.OK)),
         reason=np.select([lost, doubtful], ["no disc was found here", "the edge is not sharp"], ""))
-    for column, factor in (("volume_mm3", 1.0), ("volume_single_mm3", 1.002), ("volume_voxels_mm3", 0.99),
+    for column, factor in ((VOLUME.name, 1.0), (VOLUME_SINGLE.name, 1.002), (VOLUME_VOXELS.name, 0.99),
                            ("volume_se_mm3", 0.01), ("volume_repeat_sd_mm3", 0.006)):
-        own[column] = np.where(lost, np.nan, factor * true)
-    own["height_mean_mm"] = np.where(lost, np.nan, 8 + rng.normal(0, 0.5, len(own)))
-    drawn = volumes.assign(source="reference", mask_origin="reference", volume_method=str(VolumeMethod.VOXELS),
-                           volume_mm3=true * np.exp(rng.normal(0.01, 0.01, len(volumes))))
-    rows = pd.concat([own, drawn], ignore_index=True)
+        automatic[column] = np.where(lost, np.nan, factor * true)
+    height = next(m.name for m in DISC_MEASURES if m.title)
+    automatic[height] = np.where(lost, np.nan, 8 + rng.normal(0, 0.5, len(automatic)))
+    reference = volumes.assign(source="reference", mask_origin="reference", volume_method=str(VolumeMethod.VOXELS),
+                           **{VOLUME.name: true * np.exp(rng.normal(0.01, 0.01, len(volumes)))})
+    rows = pd.concat([automatic, reference], ignore_index=True)
     return typed_frame(rows.to_dict("records"), MEASURES)
 
 
 def _accuracy(measures: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     key = ["subject", "session", "level"]
-    wide = measures.pivot(index=key, columns="source", values="volume_mm3").reset_index()
+    wide = measures.pivot(index=key, columns="source", values=VOLUME.name).reset_index()
     wide = wide[wide["automatic"].notna()]
     wide = wide.assign(dice=rng.beta(200, 10, len(wide)), centre_distance_mm=rng.gamma(4, 0.05, len(wide)),
                        volume_error_percent=100 * (wide["automatic"] / wide["reference"] - 1), status=str(Status.OK))
@@ -92,5 +96,5 @@ def _accuracy(measures: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
 
 def _spines(measures: pd.DataFrame) -> pd.DataFrame:
     visits = measures[["subject", "group", "session", "study_day", "phase", "source"]].drop_duplicates()
-    return typed_frame(({**v, "lumbar_length_mm": 180.0, "lordosis_deg": 40.0, "n_discs": 6,
+    return typed_frame(({**v, **{m.name: 100.0 for m in registry.SPINE_MEASURES}, "n_discs": 6,
                          "status": str(Status.OK)} for v in visits.to_dict("records")), SPINE_MEASURES)

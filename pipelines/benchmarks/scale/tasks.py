@@ -1,8 +1,8 @@
-"""What `benchmark-scale` runs in processes of their own, so that each is measured alone.
+"""What this benchmark runs in processes of their own, so that each is measured alone.
 
-`python -m pipelines.benchmarks.scale.tasks prepare|records|changes|reports|index|provenance STUDY.toml`: parts of a run that are
-no command of their own. `... timed STAGE STUDY.toml ...`: a stage as `bedrest.workflow.job` takes it; prints as JSON how
-much processor time its parts took.
+`python -m pipelines.benchmarks.scale.tasks prepare|records|changes|reports|index|provenance STUDY.toml`: parts of a run
+that are no command of their own. `... timed STAGE STUDY.toml ...`: a stage as `bedrest.workflow.job` takes it; prints
+as JSON how much processor time its parts took.
 """
 
 from __future__ import annotations
@@ -16,69 +16,25 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pipelines.benchmarks.memory import children_cpu_seconds
+from bedrest.io.results import StudyResults
+from bedrest.settings import load_study
 
-# Parts of a stage: (module, function, what it is called). The network at work and notebooks are no overhead.
-NETWORK, NOTEBOOK, LOADING = "network at work", "notebook at work", "loading torch, MONAI and the weights"
-_JOINT = "bedrest.stages.joint_volumes"
-_PARTS = {
-    "segment": (("bedrest.segmentation.engine", "segment", NETWORK),
-                ("bedrest.stages.segment", "use_threads", LOADING), ("bedrest.stages.segment", "loaded_weights", LOADING)),
-    "joint_volumes": ((_JOINT, "see", NETWORK), (_JOINT, "joint_volumes", NETWORK), (_JOINT, "use_threads", LOADING),
-                      (_JOINT, "loaded_weights", LOADING)),
-    "subject_report": (("papermill", "execute_notebook", NOTEBOOK),
-                       ("bedrest.pages.reports", "write_thumbnails", "thumbnails"),
-                       ("bedrest.pages.notebooks", "_page", "the page's HTML")),
-    "measure": (("bedrest.stages.measure", "measure_discs", "measuring discs"),
-                ("bedrest.stages.measure", "compare_masks", "comparing with reference masks")),
-}
-_MODULES = {"joint_volumes": _JOINT, "measure": "bedrest.stages.measure", "subject_report": "bedrest.pages.reports"}
+from pipelines.benchmarks.memory import children_cpu_seconds
+from pipelines.benchmarks.scale.workflow_parts import (
+    MODULES,
+    NOTEBOOK,
+    PARTS,
+    prepare,
+    require_unchanged,
+    write_records,
+)
+
 IMPORTS, REST = "starting Python and imports", "the rest"
 
 
-def prepare(study_toml: Path) -> None:
-    """What `bedrest run` does before the workflow starts."""
-    from bedrest.io.results import StudyResults
-    from bedrest.settings import load_study
-    from bedrest.workflow.fingerprints import write_fingerprints
-    from bedrest.workflow.provenance import write_program
-    from bedrest.workflow.run import ExecutionOptions, write_config
-    from bedrest.workflow.run import prepare as resolve
-
-    study = load_study(study_toml)
-    results = StudyResults(study.output_dir)
-    manifest, _ = resolve(study, results)
-    write_program(results, study)
-    write_fingerprints(study, results)
-    write_config(study, results, manifest, cores=2, device="cpu", execution=ExecutionOptions())
-
-
-def _records_part(task: str, study_toml: Path) -> None:
-    """Make real records of stand-ins, or find what changed since they were written, which is nothing."""
-    from bedrest.errors import OutputError
-    from bedrest.io.files import Checksums
-    from bedrest.io.results import StudyResults
-    from bedrest.settings import load_study
-    from bedrest.workflow.records import outdated
-
-    from pipelines.benchmarks.scale.cohort import write_records
-
-    results = StudyResults(load_study(study_toml).output_dir)
-    if task == "records":
-        write_records(results)
-        return
-    checksums = Checksums(results.checksums_json)
-    if found := outdated(results, checksums):
-        raise OutputError("records that fit the files", str(next(iter(found.items()))), str(results.output_dir),
-                          "This is a fault of the program.")
-    checksums.save()
-
-
 def _index_part(name: str, study_toml: Path) -> None:
-    from bedrest.io.results import StudyResults
     from bedrest.pages.index import write_index
     from bedrest.pages.reports import write_reports_table
-    from bedrest.settings import load_study
     from bedrest.workflow.provenance import write_provenance
 
     study = load_study(study_toml)
@@ -96,10 +52,10 @@ def timed(words: list[str]) -> int:
     spent: dict[str, float] = {}
     job = import_module("bedrest.workflow.job")
     import_module(f"bedrest.stages.{words[0]}")
-    if words[0] in _MODULES:
-        import_module(_MODULES[words[0]])
+    if words[0] in MODULES:
+        import_module(MODULES[words[0]])
     spent[IMPORTS] = _cpu()
-    for name, function, part in _PARTS.get(words[0], ()):
+    for name, function, part in PARTS.get(words[0], ()):
         module_ = import_module(name)
         wrapped = _timed(getattr(module_, function), spent, part)
         for holder in (module_, sys.modules[f"bedrest.stages.{words[0]}"]):
@@ -139,8 +95,10 @@ def main() -> int:
     task, study_toml = sys.argv[1], Path(sys.argv[2])
     if task == "prepare":
         prepare(study_toml)
-    elif task in ("records", "changes"):
-        _records_part(task, study_toml)
+    elif task == "records":
+        write_records(StudyResults(load_study(study_toml).output_dir))
+    elif task == "changes":
+        require_unchanged(study_toml)
     else:
         _index_part(task, study_toml)
     return 0

@@ -15,13 +15,13 @@ from bedrest.figures.style import DOUBLE_MM, GREY, empty_figure, new_figure, sty
 
 @styled
 def axial_views(views: Sequence[VisitView], levels: Mapping[str, str]) -> Figure:
-    """A row a disc, a column a visit; each picture lies in the disc's own plane, not in that of the scanner.
+    """One row per disc, one column per visit; each picture lies in the plane of the disc, not of the scanner.
 
     Parameters
     ----------
     views : sequence of VisitView
         In the order of the visits.
-    levels : level -> why it is shown, in words; empty where there is nothing to say
+    levels : level to the reason why it is shown, may be empty
     """
     if not views or not levels:
         return empty_figure("No disc to show.")
@@ -29,9 +29,9 @@ def axial_views(views: Sequence[VisitView], levels: Mapping[str, str]) -> Figure
         52.0, 0.9 * DOUBLE_MM / len(views)))
     grid = figure.subplots(len(levels), len(views), squeeze=False)
     planes = {level: [disc_plane(v, level) for v in views] for level in levels}
-    images = {level: [None if p is None else cut_image(v.image, p) for v, p in zip(views, own, strict=True)]
-              for level, own in planes.items()}
-    window = window_of([i for own in images.values() for i in own if i is not None])
+    images = {level: [None if p is None else cut_image(v.image, p) for v, p in zip(views, of_level, strict=True)]
+              for level, of_level in planes.items()}
+    window = window_of([i for of_level in images.values() for i in of_level if i is not None])
     for column, view in enumerate(views):
         grid[0][column].set_title(view.title)
         masks = ((regions_of(view.mask), AUTOMATIC, "-"),

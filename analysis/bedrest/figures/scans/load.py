@@ -1,4 +1,4 @@
-"""Gathers what a figure shows from a study's stored results. Draws nothing."""
+"""Collects the images and masks of a figure from the stored results of a study. Draws nothing."""
 
 from __future__ import annotations
 
@@ -12,22 +12,18 @@ from bedrest.figures.scans.overlays import VisitView
 from bedrest.imaging.common_grid import labels_on
 from bedrest.imaging.resample import resample
 from bedrest.io.images.masks import read_label_map
-from bedrest.io.images.nifti import read_volume, same_grid
+from bedrest.io.images.nifti import read_volume
 from bedrest.io.results import StudyResults
-from bedrest.types import LabelMap, Volume
+from bedrest.measure.registry import VOLUME
+from bedrest.types import LabelMap, Volume, same_grid
 from bedrest.vocabulary import LEVELS, Contrast, MaskRole
 
-# The contrast in which discs are seen best comes first.
+# In the order of how well discs are visible.
 PREFERRED = (Contrast.WATER, Contrast.T2, Contrast.OPPOSED, Contrast.IN_PHASE, Contrast.FAT)
 
 
-def every_subject(results: StudyResults, table: schemas.Table) -> pd.DataFrame:
-    """The slices of all subjects as one table."""
-    return results.read_subjects(results.read_manifest(schemas.SUBJECTS)["subject"], table)
-
-
 def visit_views(results: StudyResults, subject: str) -> list[VisitView]:
-    """One view a segmented visit, in the order of the visits; visits that cannot be shown are left out."""
+    """One view per segmented visit, in the order of the visits; visits that cannot be shown are left out."""
     sessions = results.read_subject(subject, schemas.SESSIONS).sort_values("study_day")
     records = results.read_subject(subject, schemas.SCAN_RECORDS).set_index("session")
     scans = results.read_subject(subject, schemas.SCANS)
@@ -50,7 +46,7 @@ def visit_views(results: StudyResults, subject: str) -> list[VisitView]:
             mask = read_label_map(path, where=session)
             before = read_label_map(automatic, where=session) if session in edited and automatic else None
         except BedrestError:
-            continue  # the stage that met it first has told of it
+            continue  # reported by the stage that met it first
         title = f"{session}, day {day:g} ({contrast}{', edited' if session in edited else ''})"
         views.append(VisitView(title, _shown_on(image, mask), mask, _reference(paths, mask, session), before,
                                str(session)))
@@ -58,24 +54,24 @@ def visit_views(results: StudyResults, subject: str) -> list[VisitView]:
 
 
 def shown_levels(change: pd.DataFrame, measures: pd.DataFrame) -> dict[str, str]:
-    """Discs worth a picture of their own, with the reason in words: L4-L5, the one that changed most, and L5-S1.
+    """Discs to show in separate pictures, with the reason: L4-L5, the one that changed most, and L5-S1.
 
     Parameters
     ----------
-    change, measures : DataFrame, one subject's rows as in `schemas`; of the method's own masks
+    change, measures : DataFrame, one subject's rows as in `schemas`; of the automatic masks
     """
     usable = change[(change["source"] != "reference") & change["change_percent"].notna() & change["level"].isin(LEVELS)]
     shown = {}
     if len(usable):
         most = usable.loc[usable["change_percent"].abs().idxmax()]
         shown[most["level"]] = f"changed most: {most['change_percent']:+.1f} % at {most['session']}"
-    measured = set(measures.loc[measures["volume_mm3"].notna(), "level"])
+    measured = set(measures.loc[measures[VOLUME.name].notna(), "level"])
     shown |= {level: shown.get(level, "") for level in ("L4-L5", "L5-S1") if level in measured}
     return {level: shown[level] for level in LEVELS if level in shown}
 
 
 def held_out_views(results: StudyResults, tested: pd.DataFrame) -> list[VisitView]:
-    """One view a tested scan of a training, with the mask of the trained network.
+    """One view per tested scan of a training, with the mask of the trained network.
 
     Parameters
     ----------
@@ -84,8 +80,8 @@ def held_out_views(results: StudyResults, tested: pd.DataFrame) -> list[VisitVie
     """
     scans, views = results.read_manifest(schemas.SCANS), []
     for row in tested.itertuples():
-        own = scans[(scans["subject"] == row.subject) & (scans["session"] == row.session)]
-        paths = dict(zip(own["contrast"], map(Path, own["path"]), strict=True))
+        files = scans[(scans["subject"] == row.subject) & (scans["session"] == row.session)]
+        paths = dict(zip(files["contrast"], map(Path, files["path"]), strict=True))
         contrast, where = next(c for c in PREFERRED if c in paths), f"{row.subject} {row.session}"
         path = results.mask(str(row.subject), str(row.session))
         if path.exists():
@@ -96,7 +92,7 @@ def held_out_views(results: StudyResults, tested: pd.DataFrame) -> list[VisitVie
 
 
 def _shown_on(image: Volume, mask: LabelMap) -> Volume:
-    """The image where the mask lies: resampled, for the eye alone, where the study's files lie on different grids."""
+    """The image where the mask lies: resampled, for display only, where the files lie on different grids."""
     if same_grid(image.grid, mask.grid):
         return image
     return Volume(resample(image.data, image.grid, mask.grid, order=1), mask.grid)

@@ -1,6 +1,6 @@
 """Outlines on images: every visit of a subject at the same window and scale, discs named.
 
-Draws stored masks; finds nothing itself. Shown as a reader expects a sagittal view: front to the left, head up.
+Draws stored masks. Orientation as usual for sagittal views: front to the left, head up.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from bedrest.figures.style import empty_figure, new_figure, styled
-from bedrest.imaging.orientation import turn_to_ras
+from bedrest.imaging.orientation import reorient_to_ras
 from bedrest.types import LabelMap, Volume
 from bedrest.vocabulary import LEVEL_OF_LABEL
 
@@ -26,12 +26,12 @@ MARGIN_MM = 22.0
 
 @dataclass(frozen=True, eq=False)
 class VisitView:
-    """What is shown of one visit: a title, one contrast, the mask that was measured, and others where there are any.
+    """The content of one panel: a title, one contrast, the measured mask, and other masks where there are any.
 
     Attributes
     ----------
-    reference : mask drawn by a person to judge by
-    before : the automatic mask, where a person corrected it
+    reference : manual mask to judge by
+    before : the automatic mask, where it was corrected
     session : identifier of the visit
     """
 
@@ -56,7 +56,7 @@ class _Plane:
 
 @styled
 def sagittal_views(views: Sequence[VisitView]) -> Figure:
-    """One panel a visit: the sagittal slice through the middle of the discs.
+    """One panel per visit: the sagittal slice through the middle of the discs.
 
     Parameters
     ----------
@@ -83,24 +83,24 @@ def sagittal_views(views: Sequence[VisitView]) -> Figure:
     if any(v.reference is not None for v in views):
         handles.append(Line2D([], [], color=REFERENCE, linestyle=":", label="reference mask"))
     if any(v.before is not None for v in views):
-        handles.append(Line2D([], [], color=BEFORE, linestyle="--", label="before correction by hand"))
+        handles.append(Line2D([], [], color=BEFORE, linestyle="--", label="before manual correction"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
 def _plane(view: VisitView) -> _Plane:
-    turn = turn_to_ras(view.image.grid)
-    mask = turn.apply(view.mask.data)
+    reorientation = reorient_to_ras(view.image.grid)
+    mask = reorientation.apply(view.mask.data)
     spots = np.argwhere((mask > 0) & (mask <= max(LEVEL_OF_LABEL))) if (mask > 0).any() else np.empty((0, 3))
     if not len(spots):
         spots = np.argwhere(mask > 0) if (mask > 0).any() else np.array([[n // 2 for n in mask.shape]])
     centre = spots.mean(axis=0)
     x = round(float(centre[0]))
-    _, dy, dz = turn.turned.spacing_mm
+    _, dy, dz = reorientation.ras.spacing_mm
     extent = ((-0.5 - centre[1]) * dy, (mask.shape[1] - 0.5 - centre[1]) * dy,
               (-0.5 - centre[2]) * dz, (mask.shape[2] - 0.5 - centre[2]) * dz)
-    reference, before = (None if m is None else turn.apply(m.data)[x] for m in (view.reference, view.before))
-    return _Plane(turn.apply(view.image.data)[x], mask[x], reference, before, extent)
+    reference, before = (None if m is None else reorientation.apply(m.data)[x] for m in (view.reference, view.before))
+    return _Plane(reorientation.apply(view.image.data)[x], mask[x], reference, before, extent)
 
 
 def _bounds(plane: _Plane) -> tuple[float, float, float, float]:

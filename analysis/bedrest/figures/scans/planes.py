@@ -100,7 +100,7 @@ def cut_outlines(regions: Regions, plane: Plane) -> Outlines:
     Each label's indicator is sampled linearly and cut at one half: labels themselves are never interpolated.
     """
     index = _indices(regions.affine_ras_mm, plane)
-    found: Outlines = {}
+    outlines: Outlines = {}
     for label, (start, part) in regions.parts.items():
         at = index - np.array(start)[:, None, None]
         near = np.all((at > 0) & (at < np.array(part.shape)[:, None, None] - 1), axis=0)
@@ -110,8 +110,8 @@ def cut_outlines(regions: Regions, plane: Plane) -> Outlines:
         field[near] = map_coordinates(part, at[:, near], order=1)
         lines = [np.vstack([line[:-1:2], line[-1:]]) for line in find_contours(field, 0.5)]  # half the points do
         if lines:
-            found[label] = [line[:, ::-1] + 0.5 for line in lines]
-    return found
+            outlines[label] = [line[:, ::-1] + 0.5 for line in lines]
+    return outlines
 
 
 def sagittal_planes(views: Sequence[VisitView]) -> list[Plane]:

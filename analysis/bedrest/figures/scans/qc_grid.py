@@ -15,6 +15,7 @@ import pandas as pd
 from IPython.display import HTML
 
 from bedrest.io.results import StudyResults
+from bedrest.vocabulary import QcVerdict
 
 MOST_SUBJECTS = 200
 _TO_LOOK_AT = ("fail", "review", "missing")  # the gravest first
@@ -30,7 +31,7 @@ _STYLE = (
 
 
 def qc_grid(qc: pd.DataFrame, results: StudyResults) -> HTML:
-    """A row a subject, a column a visit; the words of a verdict appear when the mouse rests on it.
+    """One row per subject, one column per visit; the words of a verdict appear when the mouse rests on it.
 
     Parameters
     ----------
@@ -44,12 +45,12 @@ def qc_grid(qc: pd.DataFrame, results: StudyResults) -> HTML:
     counts = qc["verdict"].value_counts()
     shown, cut = _cut(qc.sort_values("session", key=lambda s: s.map(sessions.index), kind="stable"))
     rows = []
-    for subject, own in shown.groupby("subject"):
+    for subject, visits in shown.groupby("subject"):
         report = _link(results.subject_html(str(subject)), results)
-        tiles = "".join(_tile(row, report, results) for row in own.to_dict("records"))
-        group = f'<span class="small">{escape(own["group"].iloc[0])}</span>'
+        tiles = "".join(_tile(row, report, results) for row in visits.to_dict("records"))
+        group = f'<span class="small">{escape(visits["group"].iloc[0])}</span>'
         rows.append(f'<tr><th class="who"><a href="{report}">{escape(str(subject))}</a><br>{group}</th>{tiles}</tr>')
-    words = ", ".join(f"{counts.get(v, 0)} {v}" for v in ("pass", "review", "fail", "missing"))
+    words = ", ".join(f"{counts.get(v, 0)} {v}" for v in QcVerdict)
     heads = "".join(f"<th>{escape(s)}</th>" for s in sessions)
     return HTML(f'<style>{_STYLE}</style><p>{words}. Each picture opens its subject\'s report; the same as a table: '
                 f'<a href="tables/qc.csv">qc.csv</a>.{cut}</p><div class="table-wrap qc-box"><table class="qc"><thead>'
@@ -70,8 +71,8 @@ def _cut(qc: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 def _tile(row: dict[str, Any], report: str, results: StudyResults) -> str:
     verdict, path = row["verdict"], results.thumbnail(row["subject"], row["session"])
-    said = row["findings"] if isinstance(row["findings"], str) else ""
-    title = escape(f"{row['subject']} {row['session']}: {verdict}. {said}".strip(), quote=True)
+    reason = row["reason"] if isinstance(row["reason"], str) else ""
+    title = escape(f"{row['subject']} {row['session']}: {verdict}. {reason}".strip(), quote=True)
     if path.is_file():
         inner = f'<span class="tile {verdict}"><img loading="lazy" src="{_link(path, results)}" alt="{title}"></span>'
     else:

@@ -76,7 +76,7 @@ def slice_viewer(views: Sequence[VisitView]) -> HTML:
 
 
 def disc_viewer(views: Sequence[VisitView]) -> HTML:
-    """Every named disc in its own plane, at all visits.
+    """Every named disc in the plane of the disc, at all visits.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def disc_viewer(views: Sequence[VisitView]) -> HTML:
         window = window_of([cut_image(v.image, p) for v, p in there])
         pictures = [_picture(v, d, p, window) if p is not None else _blank(v, f"{level} not measured")
                     for v, d, p in zip(views, drawn, planes, strict=True)]
-        frames.append(_Frame(level, f"{level} in its own plane: front at the top, the person's right on the left.",
+        frames.append(_Frame(level, f"{level} in the plane of the disc: front at the top, right side on the left.",
                              pictures))
     if not frames:
         return HTML("<p>No named disc to show.</p>")

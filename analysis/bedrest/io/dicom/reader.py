@@ -1,7 +1,7 @@
 """Reads a folder of DICOM files as three-dimensional images. Needs pydicom, an optional extra.
 
-Only what geometry and contrast need is ever read from a header: names, dates and free text stay in the file. Single
-frames and enhanced multi-frame objects are read. Knows nothing of which image is which contrast.
+Only header values that geometry and contrast need are read: names, dates and free text stay in the file. Single-frame
+and enhanced multi-frame objects are read. Knows nothing of contrasts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bedrest.errors import GeometryError, ImageError, StudyError
 from bedrest.types import Grid, Volume
 
-SLICE_TOLERANCE_MM = 0.1  # of a slice's place from evenly stacked ones; scanners round to 0.01 mm
+SLICE_TOLERANCE_MM = 0.1  # between a slice and its position in an even stack; scanners round to 0.01 mm
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _TAGS = [
     "SOPClassUID", "Modality", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber", "ImageType",
@@ -33,7 +33,7 @@ _TAGS = [
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One slice: where it lies in the patient (LPS, mm) and where its pixels are.
+    """One slice: its position in the patient (LPS, mm) and the place of its pixels.
 
     Attributes
     ----------
@@ -52,8 +52,8 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Look:
-    """What all slices of one image share; two images differ in it.
+class ImageHeader:
+    """Header values that all slices of one image share and in which two images differ.
 
     Attributes
     ----------
@@ -85,25 +85,25 @@ class Look:
 
 @dataclass(frozen=True, eq=False)
 class DicomImage:
-    """Slices that make up one image, in no order; `name` is its series number, with a count where there are several."""
+    """Slices of one image, in no order; `name` is the series number, with a count where a series has several images."""
 
     name: str
-    look: Look
+    header: ImageHeader
     frames: tuple[Frame, ...]
 
 
 @dataclass
 class DicomFolder:
-    """What a folder holds.
+    """The content of a folder.
 
     Attributes
     ----------
     images : list of DicomImage
         By series number and echo time.
     studies : set of str
-        Identifiers of the examinations, to tell whether there is more than one.
+        Identifiers of the examinations.
     other_files, other_objects, unplaced : int
-        Files that are no DICOM; DICOM objects that are no MR images; MR images that do not say where they lie.
+        Numbers of files that are not DICOM, of DICOM objects that are not MR images, of MR images without a position.
     """
 
     images: list[DicomImage] = field(default_factory=list)
@@ -125,37 +125,37 @@ def find_images(folder: Path) -> DicomFolder:
     if not folder.is_dir():
         raise StudyError("a folder of DICOM files", "a file" if folder.exists() else "no such folder", str(folder),
                          "Correct the path.")
-    found = DicomFolder()
-    slices: dict[tuple[Any, ...], tuple[Look, list[Frame]]] = {}
+    content = DicomFolder()
+    slices: dict[tuple[Any, ...], tuple[ImageHeader, list[Frame]]] = {}
     for path in _files(folder):
         try:
             with _quiet():
                 header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
         except (pydicom.errors.InvalidDicomError, OSError, ValueError, EOFError, AttributeError, NotImplementedError):
-            found.other_files += 1
+            content.other_files += 1
             continue
         with _quiet():
             if str(header.get("Modality", "")) != "MR" or not header.get("Rows"):
-                found.other_objects += 1
+                content.other_objects += 1
                 continue
-            found.studies.add(str(header.get("StudyInstanceUID", "")))
-            for look, frame in _frames(header, path):
+            content.studies.add(str(header.get("StudyInstanceUID", "")))
+            for shared, frame in _frames(header, path):
                 if frame is None:
-                    found.unplaced += 1
+                    content.unplaced += 1
                 else:
-                    slices.setdefault(_key(look), (look, []))[1].append(frame)
+                    slices.setdefault(_key(shared), (shared, []))[1].append(frame)
     ordered = sorted(slices.values(), key=lambda s: (s[0].series_number, s[0].series_uid, np.nan_to_num(
         s[0].echo_time_ms), s[0].image_type))
-    numbers = [look.series_number for look, _ in ordered]
-    for i, (look, frames) in enumerate(ordered):
-        several = numbers.count(look.series_number) > 1
-        count = f"-{numbers[:i].count(look.series_number) + 1}" if several else ""
-        found.images.append(DicomImage(f"{look.series_number}{count}", look, tuple(frames)))
-    return found
+    numbers = [shared.series_number for shared, _ in ordered]
+    for i, (shared, frames) in enumerate(ordered):
+        several = numbers.count(shared.series_number) > 1
+        count = f"-{numbers[:i].count(shared.series_number) + 1}" if several else ""
+        content.images.append(DicomImage(f"{shared.series_number}{count}", shared, tuple(frames)))
+    return content
 
 
 def grid_of(image: DicomImage) -> tuple[Grid, list[Frame]]:
-    """Where an image lies, world RAS+, and its slices in that order.
+    """Grid of an image, world RAS+, and its slices in the order of the grid.
 
     Axes of the grid: columns, rows, slices.
 
@@ -165,14 +165,14 @@ def grid_of(image: DicomImage) -> tuple[Grid, list[Frame]]:
         There are fewer than two slices, two at one place, or gaps between them; or they are not stacked at right
         angles to their plane.
     """
-    look, at = image.look, f"DICOM series {image.name}"
-    across, down = np.array(look.orientation[:3]), np.array(look.orientation[3:])
+    header, at = image.header, f"DICOM series {image.name}"
+    across, down = np.array(header.orientation[:3]), np.array(header.orientation[3:])
     normal = np.cross(across, down)
     if abs(np.linalg.norm(across) - 1) > 0.01 or abs(np.linalg.norm(down) - 1) > 0.01 or abs(across @ down) > 0.01:
-        raise GeometryError("an orientation of two unit vectors at right angles", f"{list(look.orientation)}", at,
+        raise GeometryError("an orientation of two unit vectors at right angles", f"{list(header.orientation)}", at,
                             "Export the series again.")
-    if not (np.array(look.spacing_mm) > 0).all():
-        raise GeometryError("positive pixel spacings", f"{list(look.spacing_mm)} mm", at, "Export the series again.")
+    if not (np.array(header.spacing_mm) > 0).all():
+        raise GeometryError("positive pixel spacings", f"{list(header.spacing_mm)} mm", at, "Export the series again.")
     frames = sorted(image.frames, key=lambda f: float(f.position_mm @ normal))
     if len(frames) < 2:
         raise GeometryError("at least two slices", f"{len(frames)}", at, "Export the whole series.")
@@ -191,9 +191,9 @@ def grid_of(image: DicomImage) -> tuple[Grid, list[Frame]]:
         raise GeometryError("slices stacked at right angles to their plane", f"a stack that leans by {lean:.1f} mm", at,
                             "Resample the series to a straight stack first.")
     affine = np.eye(4)
-    affine[:3, 0], affine[:3, 1] = across * look.spacing_mm[1], down * look.spacing_mm[0]
+    affine[:3, 0], affine[:3, 1] = across * header.spacing_mm[1], down * header.spacing_mm[0]
     affine[:3, 2], affine[:3, 3] = step, places[0]
-    return Grid((look.size[1], look.size[0], len(frames)), _LPS_TO_RAS @ affine), frames
+    return Grid((header.size[1], header.size[0], len(frames)), _LPS_TO_RAS @ affine), frames
 
 
 def read_dicom(image: DicomImage) -> Volume:
@@ -207,14 +207,14 @@ def read_dicom(image: DicomImage) -> Volume:
             try:
                 with _quiet():
                     held = frame.path, np.asarray(pydicom.dcmread(frame.path).pixel_array)
-            except Exception as error:  # decoders of many makers, each with errors of its own
+            except Exception as error:  # each decoder has its own errors
                 raise ImageError("pixels that pydicom can decode", str(error).splitlines()[0][:160] if str(error) else
                                  type(error).__name__, f"DICOM series {image.name} ({frame.path.name})",
                                  "Export uncompressed DICOM, or decompress it, for example with dcmdjpeg of dcmtk.",
                                  ) from error
         pixels = held[1] if held[1].ndim == 2 else held[1][frame.index]
-        if pixels.shape != image.look.size:
-            raise ImageError(f"slices of {image.look.size} pixels", f"{pixels.shape}", f"DICOM series {image.name}",
+        if pixels.shape != image.header.size:
+            raise ImageError(f"slices of {image.header.size} pixels", f"{pixels.shape}", f"DICOM series {image.name}",
                              "Export a grey-scale series.")
         data[:, :, k] = pixels.T * frame.slope + frame.intercept
     return Volume(data, grid)
@@ -241,14 +241,14 @@ def _files(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """pydicom warns of every value that bends the standard, which scanners do; what matters is checked here."""
+    """pydicom warns of every deviation from the standard, which scanners have; what matters is checked here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
-def _frames(header: Any, path: Path) -> Iterator[tuple[Look, Frame | None]]:
-    """The slices of a file; None for one that does not say where it lies."""
+def _frames(header: Any, path: Path) -> Iterator[tuple[ImageHeader, Frame | None]]:
+    """The slices of a file; None for one without a position."""
     per_frame = header.get("PerFrameFunctionalGroupsSequence")
     if not per_frame:
         yield _frame(header, [header], path, 0)
@@ -260,14 +260,14 @@ def _frames(header: Any, path: Path) -> Iterator[tuple[Look, Frame | None]]:
         yield _frame(header, [*inner, header], path, index)
 
 
-def _frame(header: Any, places: list[Any], path: Path, index: int) -> tuple[Look, Frame | None]:
+def _frame(header: Any, places: list[Any], path: Path, index: int) -> tuple[ImageHeader, Frame | None]:
     """One slice; `places` are the data sets that may hold a value, the nearest first."""
     def first(*names: str) -> Any:
         return next((p.get(n) for n in names for p in places if p.get(n) not in (None, "")), None)
 
     spacing, orientation = _numbers(first("PixelSpacing"), 2), _numbers(first("ImageOrientationPatient"), 6)
     position = _numbers(first("ImagePositionPatient"), 3)
-    look = Look(
+    shared = ImageHeader(
         series_uid=str(header.get("SeriesInstanceUID", "")),
         series_number=int(_number(first("SeriesNumber"), 0.0)),
         image_type=_words(first("FrameType", "ImageType")),
@@ -282,24 +282,24 @@ def _frame(header: Any, places: list[Any], path: Path, index: int) -> tuple[Look
         orientation=orientation or (),
     )
     if spacing is None or orientation is None or position is None:
-        return look, None
-    return look, Frame(path, index, np.array(position), _number(first("RescaleSlope"), 1.0),
+        return shared, None
+    return shared, Frame(path, index, np.array(position), _number(first("RescaleSlope"), 1.0),
                        _number(first("RescaleIntercept"), 0.0))
 
 
 def _sequence(words: tuple[str, ...], inversion: Any) -> tuple[str, ...]:
-    """Scanning Sequence; multi-frame objects spell it SPIN, GRADIENT, BOTH, and inversion apart."""
-    told = {"SPIN": ("SE",), "GRADIENT": ("GR",), "BOTH": ("SE", "GR")}
-    spelt = tuple(w for word in words for w in told.get(word, (word,)))
-    return (*spelt, "IR") if str(inversion).upper() == "YES" else spelt
+    """Scanning Sequence; multi-frame objects spell it SPIN, GRADIENT, BOTH, and hold inversion separately."""
+    short = {"SPIN": ("SE",), "GRADIENT": ("GR",), "BOTH": ("SE", "GR")}
+    sequence = tuple(w for word in words for w in short.get(word, (word,)))
+    return (*sequence, "IR") if str(inversion).upper() == "YES" else sequence
 
 
-def _key(look: Look) -> tuple[Any, ...]:
+def _key(header: ImageHeader) -> tuple[Any, ...]:
     def rounded(value: float, digits: int) -> float:
         return -1.0 if np.isnan(value) else round(value, digits)
 
-    return (look.series_uid, look.image_type, rounded(look.echo_time_ms, 2), look.size,
-            tuple(round(s, 4) for s in look.spacing_mm), tuple(round(o, 3) for o in look.orientation))
+    return (header.series_uid, header.image_type, rounded(header.echo_time_ms, 2), header.size,
+            tuple(round(s, 4) for s in header.spacing_mm), tuple(round(o, 3) for o in header.orientation))
 
 
 def _words(value: Any) -> tuple[str, ...]:
@@ -310,17 +310,17 @@ def _words(value: Any) -> tuple[str, ...]:
 
 def _number(value: Any, default: float = float("nan")) -> float:
     try:
-        found = float(value)
+        number = float(value)
     except (TypeError, ValueError):
         return default
-    return found if np.isfinite(found) else default
+    return number if np.isfinite(number) else default
 
 
 def _numbers(value: Any, n: int) -> tuple[float, ...] | None:
     if value is None or isinstance(value, str):
         return None
     try:
-        found = tuple(float(v) for v in value)
+        numbers = tuple(float(v) for v in value)
     except (TypeError, ValueError):
         return None
-    return found if len(found) == n and np.isfinite(found).all() else None
+    return numbers if len(numbers) == n and np.isfinite(numbers).all() else None

@@ -12,7 +12,7 @@ from pathlib import Path
 from bedrest.io.files import write_if_changed
 from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LABEL_COLOURS, LEVEL_OF_LABEL, TISSUE_OF_LABEL, UNNAMED_COLOUR
 
-# Every label that a mask may hold; more discs without a name than levels are hardly ever seen.
+# Every label that a mask may hold; more unnamed discs than levels hardly ever occur.
 ALL_LABELS: dict[int, str] = {
     **TISSUE_OF_LABEL, **{FIRST_UNNAMED_LABEL + i: f"unnamed-{i + 1}" for i in range(len(LEVEL_OF_LABEL))}}
 
@@ -52,14 +52,14 @@ def itk_snap_labels(names: Mapping[int, str]) -> str:
 
 
 def slicer_colours(names: Mapping[int, str]) -> str:
-    """3D Slicer's discrete colour table; it reads an underscore in a name as a blank."""
+    """3D Slicer's discrete colour table; Slicer reads an underscore in a name as a space."""
     rows = "".join(f"{label} {name.replace(' ', '_')} {r} {g} {b} 255\n"
                    for label, name in sorted(names.items()) for r, g, b in [_rgb(label)])
     return f"# Color table file\n# {len(names) + 1} values\n0 background 0 0 0 0\n{rows}"
 
 
 def write_label_files(stem: Path, names: Mapping[int, str]) -> None:
-    """Write ``<stem>.label`` for ITK-SNAP and ``<stem>.ctbl`` for 3D Slicer, where they are not there already.
+    """Write ``<stem>.label`` for ITK-SNAP and ``<stem>.ctbl`` for 3D Slicer, unless they exist with this content.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Refuses image files by what their first bytes declare, before anything is unpacked or memory is taken.
+"""Refuses image files by their first bytes, before anything is unpacked or memory is taken.
 
 A few kilobytes of gzip can hold gigabytes of zeros: before the voxels, in a header extension, or as voxels. Knows
 nothing of what the header means otherwise.
@@ -19,11 +19,11 @@ from nibabel.spatialimages import HeaderDataError
 from bedrest.errors import ImageError
 from bedrest.io.files import no_plain_file
 
-MOST_VOXELS = 400_000_000
-MOST_BYTES = 8 * MOST_VOXELS
-MOST_BEFORE = 16_000_000  # bytes of header and extensions before the voxels
+MAX_VOXELS = 400_000_000
+MAX_BYTES = 8 * MAX_VOXELS
+MAX_VOXEL_OFFSET = 16_000_000  # bytes of header and extensions before the voxels
 _ENDINGS = (".nii", ".nii.gz")
-_MOST_PACKED = 1032  # times that deflate can shrink what it packs
+_MAX_PACKING = 1032  # largest compression ratio of deflate
 _EXPORT = "Export the file again; it may be cut off or of another format."
 
 
@@ -60,18 +60,18 @@ def _refuse(file: Any, path: Path, at: str) -> None:
     if header is None:
         raise ImageError("a NIfTI image", "a file of another format, or one that is cut off in the header", at, _EXPORT)
     before = float(header["vox_offset"])
-    if not 0 <= before <= MOST_BEFORE:  # NaN is neither
-        raise ImageError(f"voxels that begin within the first {MOST_BEFORE:,} bytes", f"vox_offset {before:g}", at,
+    if not 0 <= before <= MAX_VOXEL_OFFSET:  # NaN is neither
+        raise ImageError(f"voxels that begin within the first {MAX_VOXEL_OFFSET:,} bytes", f"vox_offset {before:g}", at,
                          "Export the file again.")
     length = header.template_dtype.itemsize
     _refuse_extensions(file, start[length:], length, int(before), header.endianness, at)
     item = header.get_data_dtype().itemsize
     n = math.prod(max(0, int(d)) for d in header["dim"][1 : 1 + min(7, max(0, int(header["dim"][0])))])
-    if n > MOST_VOXELS or n * item > MOST_BYTES:
-        raise ImageError(f"at most {MOST_VOXELS:,} voxels", f"{n:,} of {item} bytes", at,
+    if n > MAX_VOXELS or n * item > MAX_BYTES:
+        raise ImageError(f"at most {MAX_VOXELS:,} voxels", f"{n:,} of {item} bytes", at,
                          "Check the header or crop the image.")
     size = path.stat().st_size
-    if before + n * item > size * (_MOST_PACKED if path.name.lower().endswith(".gz") else 1):
+    if before + n * item > size * (_MAX_PACKING if path.name.lower().endswith(".gz") else 1):
         raise ImageError(f"{n:,} voxels of {item} bytes", f"a file that ends early ({size:,} bytes)", at,
                          "Copy or export the file again.")
 
@@ -87,7 +87,7 @@ def _header(start: bytes) -> nib.Nifti1Header | None:
 
 
 def _refuse_extensions(file: Any, read: bytes, at_byte: int, before: int, endianness: str, at: str) -> None:
-    """Hold the sizes that extensions declare against the room there is for them."""
+    """Compare the declared sizes of header extensions with the space there is for them."""
     if not read or not read[0]:
         return
     room, place = before - at_byte, 4
@@ -98,6 +98,3 @@ def _refuse_extensions(file: Any, read: bytes, at_byte: int, before: int, endian
             raise ImageError("header extensions that fit before the voxels", f"one of {size} bytes", at,
                              "Export the file again, without extensions.")
         place += size
-
-
-__all__ = ["MOST_VOXELS", "refuse_unreadable"]

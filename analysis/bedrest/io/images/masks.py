@@ -16,7 +16,7 @@ from bedrest.io.images.label_tables import bids_label_table
 from bedrest.io.images.nifti import load_nifti
 from bedrest.types import Grid, LabelMap, Volume
 
-MAX_FRACTION_OUTSIDE_FOV = 0.01  # of the labelled voxels outside a scan: the mask belongs to another place
+MAX_FRACTION_OUTSIDE_FOV = 0.01  # of labelled voxels outside the scan; more: the mask is of another place
 
 
 def read_label_map(path: Path, *, where: str) -> LabelMap:
@@ -39,12 +39,13 @@ def read_label_map(path: Path, *, where: str) -> LabelMap:
 
 
 def require_inside(mask: LabelMap, grid: Grid, *, where: str) -> None:
-    """Raise GeometryError where more than 1 % of what a mask labels lies outside the field of view of a grid."""
+    """Raise GeometryError if more than `MAX_FRACTION_OUTSIDE_FOV` of the labelled voxels lie outside a grid."""
     labelled = mask.data != 0
-    lost = float(mask.grid.outside(grid)[labelled].mean()) if labelled.any() else 0.0
-    if lost > MAX_FRACTION_OUTSIDE_FOV:
-        raise GeometryError("a mask whose discs lie in the scan", f"{100 * lost:.0f} % of its labelled voxels outside "
-                            "it", where, "Check that mask and scan belong together, and that both headers tell where.")
+    outside = float(mask.grid.outside(grid)[labelled].mean()) if labelled.any() else 0.0
+    if outside > MAX_FRACTION_OUTSIDE_FOV:
+        raise GeometryError("a mask whose discs lie in the scan",
+                            f"{100 * outside:.0f} % of its labelled voxels outside it", where,
+                            "Check that mask and scan belong together, and that both headers tell where.")
 
 
 def label_table_path(mask: Path) -> Path:
@@ -84,7 +85,7 @@ def write_volume(volume: Volume, path: Path, *, like: Path | None = None, dtype:
     Parameters
     ----------
     dtype : type
-        In the file; whole numbers are scaled so that they span the values, which makes small files.
+        In the file; integers are scaled to span the values, which keeps files small.
     """
     _write(volume.data, volume.grid, path, like, dtype=dtype)
 
@@ -100,7 +101,7 @@ def _write(data: np.ndarray, grid: Grid, path: Path, like: Path | None, *, dtype
     image.header.set_xyzt_units(unit)
     image.set_sform(grid.affine_ras_mm, code=s_code)
     image.set_qform(grid.affine_ras_mm, code=q_code, strip_shears=True)
-    # A qform holds no shear: where it cannot carry the affine, only the sform may speak.
+    # A qform holds no shear: where it cannot represent the affine, only the sform is written.
     if not np.allclose(image.get_qform(), grid.affine_ras_mm, atol=1e-3):
         image.set_sform(grid.affine_ras_mm, code=s_code or 1)
         image.set_qform(None, code=0)
@@ -109,7 +110,7 @@ def _write(data: np.ndarray, grid: Grid, path: Path, like: Path | None, *, dtype
 
 
 def _coordinate_codes(like: Path | None) -> tuple[int, int, str]:
-    """Sform code, qform code and spatial unit to write; at least one code says that the affine is meant."""
+    """Sform code, qform code and spatial unit to write; at least one code is not 0."""
     if like is None:
         return 1, 1, "mm"
     try:

@@ -1,4 +1,4 @@
-"""Reads NIfTI images and refuses what would be measured wrongly. Every refusal says what, where and what to do."""
+"""Reads NIfTI images and refuses those whose measurements would be wrong, saying what, where and what to do."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from bedrest.errors import BedrestError, GeometryError, ImageError, Problem
+from bedrest.errors import GeometryError, ImageError
+from bedrest.findings import Finding, FindingCode
 from bedrest.io.images.limits import refuse_unreadable
-from bedrest.types import Grid, Scan, Volume
+from bedrest.types import SAME_GRID_MM, Grid, Scan, Volume, require_same_grid
 from bedrest.vocabulary import Contrast
 
-SAME_GRID_MM = 0.1  # corners nearer than this are one grid
-LEAST_SHARED = 0.5  # of a grid: an image that shows less of it was taken of another place
-SAME_HEADER_MM = 1.0  # sform and qform farther apart than this contradict each other
-SAME_SPACING = 0.005  # pixdim and affine may differ by this share: more would show in volumes
-ON_REQUEST = ("Check both headers; if both were taken of one place without moving, write resample = true under "
-              "[images] in study.toml (bedrest segment: --resample).")
+MIN_SHARED_FOV = 0.5  # of a grid: an image that covers less of it was taken of another place
+SAME_FORM_MM = 1.0  # sform and qform that differ by more contradict each other
+PIXDIM_TOLERANCE = 0.005  # share by which pixdim and affine may differ: more would show in volumes
+RESAMPLE_ON_REQUEST = (
+    "Check both headers; if both were taken of one place without moving, write resample = true under [images] in "
+    "study.toml (bedrest segment: --resample).")
 
 
 def read_volume(path: Path, *, where: str) -> Volume:
@@ -71,7 +72,7 @@ def read_scan(paths: Mapping[Contrast, Path], *, where: str) -> Scan:
     first = next(iter(volumes))
     for contrast, volume in volumes.items():
         names = (str(paths[first]), str(paths[contrast]))
-        require_same_grid(volumes[first].grid, volume.grid, where=where, names=names)
+        require_same_grid(volumes[first].grid, volume.grid, where=where, names=names, remedy=RESAMPLE_ON_REQUEST)
     return Scan(volumes, notes=header_notes(paths, where=where))
 
 
@@ -82,10 +83,10 @@ def read_contrasts(paths: Mapping[Contrast, Path], *, where: str) -> dict[Contra
     return {c: read_volume(p, where=f"{where} {c}") for c, p in paths.items()}
 
 
-def header_notes(paths: Mapping[Contrast, Path], *, where: str) -> tuple[str, ...]:
-    """What the headers of images that can be read leave open, in words.
+def header_notes(paths: Mapping[Contrast, Path], *, where: str) -> tuple[Finding, ...]:
+    """Remarks on headers that do not settle the position of an image, one for each such image.
 
-    NIfTI tells the place of an image twice, as sform and as qform. As nibabel does, the sform is taken where there is
+    NIfTI holds the position of an image twice, as sform and as qform. As in nibabel, the sform is used where there is
     one, else the qform, else the axes as left, front, head. Two that contradict each other are refused on reading.
     """
     notes = []
@@ -93,37 +94,21 @@ def header_notes(paths: Mapping[Contrast, Path], *, where: str) -> tuple[str, ..
         image = _open(path, f"{where} {contrast} ({path})")
         apart = _header_distance_mm(image)
         if apart is None and not int(image.header["sform_code"]) and not int(image.header["qform_code"]):
-            notes.append(f"{contrast}: the header does not tell how the image lies; its axes were taken to run to the "
-                         "left, the front and the head")
+            notes.append(Finding(FindingCode.AXES_ASSUMED, {"contrast": contrast}))
         elif apart is not None and apart > SAME_GRID_MM:
-            notes.append(f"{contrast}: sform and qform lie up to {apart:.1f} mm apart; the sform was taken")
+            notes.append(Finding(FindingCode.SFORM_AND_QFORM_DIFFER, {"contrast": contrast, "distance_mm": apart}))
     return tuple(notes)
 
 
-def same_grid(one: Grid, other: Grid) -> bool:
-    """Whether two grids agree in shape and, to 0.1 mm, in every corner."""
-    return one.max_corner_distance_mm(other) <= SAME_GRID_MM
-
-
-def require_same_grid(one: Grid, other: Grid, *, where: str, names: tuple[str, str], remedy: str = ON_REQUEST) -> None:
-    """Raise GeometryError unless two grids agree in shape and, to 0.1 mm, in every corner."""
-    if same_grid(one, other):
-        return
-    distance = one.max_corner_distance_mm(other)
-    found = f"shapes {one.shape} and {other.shape}" if one.shape != other.shape else (
-        f"corners up to {distance:.1f} mm apart")
-    raise GeometryError(f"{names[0]} and {names[1]} on one grid", found, where, remedy)
-
-
 def require_shared(grid: Grid, other: Grid, *, where: str, onto: str) -> NDArray[np.bool_]:
-    """Which voxels of a grid an image on another grid does not show.
+    """Mask of the voxels of a grid that lie outside the field of view of an image on another grid.
 
     Parameters
     ----------
     grid, other : Grid
         The one that is kept, and that of the image.
     where, onto : str
-        The image, and what lies on the grid that is kept, for messages.
+        The image, and the owner of the grid that is kept, for messages.
 
     Returns
     -------
@@ -132,40 +117,31 @@ def require_shared(grid: Grid, other: Grid, *, where: str, onto: str) -> NDArray
     Raises
     ------
     GeometryError
-        They are more than half of the grid.
+        More than half of the grid lies outside.
     """
     outside = grid.outside(other)
     shared = 1 - float(outside.mean())
-    if shared < LEAST_SHARED:
-        raise GeometryError(f"an image that shows at least {100 * LEAST_SHARED:.0f} % of the grid of {onto}",
+    if shared < MIN_SHARED_FOV:
+        raise GeometryError(f"an image that shows at least {100 * MIN_SHARED_FOV:.0f} % of the grid of {onto}",
                             f"{100 * shared:.0f} %", where,
                             "Check that both were taken of one place, and that both headers tell where.")
     return outside
 
 
-def check_image(path: Path, *, where: str) -> list[Problem]:
-    """What speaks against reading this image, as problems instead of an error."""
-    try:
-        read_volume(path, where=where)
-    except BedrestError as error:
-        return [Problem(error.where, error.expected, error.found, error.remedy)]
-    return []
-
-
 def read_grid(path: Path, *, where: str) -> Grid:
-    """Grid of an image or mask from its header alone, where the file is as long as the header promises.
+    """Grid of an image or mask from its header alone, if the file has the length that the header promises.
 
-    A compressed file ends with the length of what was compressed; where that does not fit, the file is read whole.
+    A compressed file ends with its uncompressed length; where that does not fit, the file is read whole.
 
     Raises
     ------
     ImageError, GeometryError
-        The file is missing, cut off, or not one 3-D image. What its voxels hold is not looked at.
+        The file is missing, cut off, or not one 3-D image. Voxel values are not checked.
     """
     at = f"{where} ({path})"
     image, grid = _open_one(path, at)
     voxels = int(np.prod(image.shape, dtype=np.int64))
-    stored: Any = image.dataobj  # the header in memory has forgotten where the voxels begin
+    stored: Any = image.dataobj  # the header in memory no longer holds the voxel offset
     promised = stored.offset + voxels * image.get_data_dtype().itemsize
     size = path.stat().st_size
     if path.name.endswith(".gz"):
@@ -183,7 +159,7 @@ def load_nifti(path: Path, at: str, *, dtype: type = np.float64) -> tuple[np.nda
     """Scaled values and grid of a NIfTI file holding one 3-D image; values unchecked."""
     image, grid = _open_one(path, at)
     try:
-        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is caught as not finite
+        with np.errstate(over="ignore", invalid="ignore"):  # overflow is caught below as not finite
             return np.asarray(image.dataobj).astype(dtype, copy=False).reshape(grid.shape), grid
     except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error) as error:
         raise ImageError(f"{grid.shape} voxels", f"a file that ends early or is damaged ({_brief(error)})", at,
@@ -199,14 +175,14 @@ def _open_one(path: Path, at: str) -> tuple[nib.Nifti1Image, Grid]:
     if len(shape) != 3 or min(shape) < 2:
         raise ImageError("one 3-D image", f"shape {image.shape}", at, "Give one volume, not a slice or a series.")
     if image.get_data_dtype().fields is not None or image.get_data_dtype().kind == "c":
-        raise ImageError("one number a voxel", f"values of type {image.get_data_dtype()} (colour or complex)", at,
+        raise ImageError("one number per voxel", f"values of type {image.get_data_dtype()} (colour or complex)", at,
                          "Export a grey-scale image.")
     return image, Grid((int(shape[0]), int(shape[1]), int(shape[2])), _affine(image, path, at))
 
 
 def _open(path: Path, at: str) -> nib.Nifti1Image:
     refuse_unreadable(path, at)
-    # nibabel repairs doubtful headers and says so on stderr; we look at the raw header ourselves.
+    # nibabel repairs doubtful headers and reports that on stderr; the raw header is checked here instead.
     with nib.imageglobals.LoggingOutputSuppressor():
         try:
             image = nib.load(path)
@@ -219,7 +195,7 @@ def _open(path: Path, at: str) -> nib.Nifti1Image:
 
 
 def _raw_zooms(image: nib.Nifti1Image, path: Path) -> np.ndarray:
-    """Voxel sizes as the file has them: nibabel makes 1 mm of 0 mm."""
+    """Voxel sizes as stored: nibabel turns 0 mm into 1 mm."""
     with nib.openers.ImageOpener(str(path)) as file:
         raw = type(image.header).from_fileobj(file, check=False)
     return np.asarray(raw["pixdim"][1:4], dtype=float)
@@ -227,14 +203,14 @@ def _raw_zooms(image: nib.Nifti1Image, path: Path) -> np.ndarray:
 
 def _affine(image: nib.Nifti1Image, path: Path, at: str) -> np.ndarray:
     try:
-        with np.errstate(all="ignore"):  # what overflows is caught as not finite
-            return _told_affine(image, path, at)
+        with np.errstate(all="ignore"):  # overflow is caught below as not finite
+            return _checked_affine(image, path, at)
     except (ValueError, KeyError, HeaderDataError, np.linalg.LinAlgError) as error:
         raise GeometryError("a header that tells where the image lies", f"codes or numbers without a meaning "
                             f"({_brief(error)})", at, "Export the image again.") from error
 
 
-def _told_affine(image: nib.Nifti1Image, path: Path, at: str) -> np.ndarray:
+def _checked_affine(image: nib.Nifti1Image, path: Path, at: str) -> np.ndarray:
     header = image.header
     zooms = _raw_zooms(image, path)
     if not np.isfinite(zooms).all() or (zooms <= 0).any():
@@ -248,19 +224,19 @@ def _told_affine(image: nib.Nifti1Image, path: Path, at: str) -> np.ndarray:
         raise GeometryError("an affine that can be inverted", "a singular or non-finite one", at,
                             "Repair the header (sform, qform) or export the image again.")
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    if (np.abs(spacing / zooms - 1) > SAME_SPACING).any():
+    if (np.abs(spacing / zooms - 1) > PIXDIM_TOLERANCE).any():
         raise GeometryError("an affine with the voxel sizes of pixdim",
                             f"{_mm(spacing)} in the affine, {_mm(zooms)} in pixdim", at,
                             "Find out which one is right and correct the other, or export again.")
     apart = _header_distance_mm(image)
-    if apart is not None and apart > SAME_HEADER_MM:
+    if apart is not None and apart > SAME_FORM_MM:
         raise GeometryError("sform and qform that agree", f"corners up to {apart:.1f} mm apart", at,
                             "Find out which one is right and copy it over the other.")
     return affine
 
 
 def _header_distance_mm(image: nib.Nifti1Image) -> float | None:
-    """How far sform and qform lie apart at the corners; None where the header does not have both."""
+    """Largest distance between the corners by sform and by qform; None unless the header has both."""
     sform, s_code = image.header.get_sform(coded=True)
     qform, q_code = image.header.get_qform(coded=True)
     if not s_code or not q_code or sform is None or qform is None:

@@ -1,4 +1,4 @@
-"""Reads the next thing from disk while the last one is being worked on."""
+"""Reads the next item from disk while the current one is being processed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Content = TypeVar("Content")
 
 
 def read_ahead(keys: Sequence[Key], read: Callable[[Key], Content]) -> Iterator[tuple[Key, Callable[[], Content]]]:
-    """Each key with a function that gives its content, or raises what reading it raised.
+    """Each key with a function that returns its content, or raises what reading it raised.
 
-    One thread reads one thing ahead, so that at most two are held in memory.
+    One thread reads one item ahead, so that at most two are held in memory.
 
     Parameters
     ----------

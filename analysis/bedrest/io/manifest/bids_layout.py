@@ -1,8 +1,8 @@
 """Builds a manifest from a BIDS dataset.
 
-BIDS has no suffix for Dixon images, so these are found as: echo-1 and echo-2 of a MEGRE are opposed- and in-phase
-(the first echo at 1.5 T and 3 T is the opposed one; a sidecar that says otherwise is believed), rec-water and rec-fat
-of a T1w are water and fat. Reference masks are `desc-manual`, `desc-reference` or `desc-truth` `_dseg` files of the
+BIDS has no suffix for Dixon images, so these are expected as: echo-1 and echo-2 of a MEGRE are opposed- and in-phase
+(the first echo at 1.5 T and 3 T is the opposed one; a sidecar takes precedence), rec-water and rec-fat of a T1w are
+water and fat. Reference masks are `desc-manual`, `desc-reference` or `desc-truth` `_dseg` files of the
 derivatives folder that study.toml names.
 """
 
@@ -16,7 +16,7 @@ import pandas as pd
 from bedrest.errors import Problem
 from bedrest.io.files import no_plain_file, require_plain_file
 from bedrest.io.manifest.csv_layout import INPUT_SESSIONS, INPUT_SUBJECTS, load_renamed
-from bedrest.io.manifest.entries import Found, InputProblem, scan_rows
+from bedrest.io.manifest.entries import InputProblem, LayoutEntries, scan_rows
 from bedrest.io.tables.typed_csv import read_text
 from bedrest.schemas import SESSIONS, SUBJECTS
 from bedrest.settings import Study
@@ -33,17 +33,17 @@ _PHASE_WORDS = {"IN_PHASE": Contrast.IN_PHASE, "INPHASE": Contrast.IN_PHASE, "IP
 _REFERENCE_DESC = ("manual", "reference", "truth")
 
 
-def find_bids(study: Study) -> Found:
+def find_bids(study: Study) -> LayoutEntries:
     """Subjects of participants.tsv, visits of the folders and sessions.tsv files, images and reference masks."""
     root, reference = study.images.root, study.reference_session
-    found = Found()
+    entries = LayoutEntries()
     if (root / "participants.tsv").is_file():
-        found.subjects, found.problems = _participants(root / "participants.tsv")
-        found.subjects_file = str(root / "participants.tsv")
+        entries.subjects, entries.problems = _participants(root / "participants.tsv")
+        entries.subjects_file = str(root / "participants.tsv")
     folders = sorted(p for p in root.glob("sub-*") if p.is_dir())
-    if found.subjects.empty:
-        found.subjects = pd.DataFrame({"subject": [p.name for p in folders]}, dtype="str")
-    rows, visits = [], [found.visits]
+    if entries.subjects.empty:
+        entries.subjects = pd.DataFrame({"subject": [p.name for p in folders]}, dtype="str")
+    rows, visits = [], [entries.visits]
     for folder in folders:
         for session, anat in _anat_folders(folder, reference):
             images = [(p, contrast_of(p)) for p in _images(anat)]
@@ -53,14 +53,14 @@ def find_bids(study: Study) -> Found:
             frame, problems = load_renamed(read_text(table, SESSIONS.name), INPUT_SESSIONS, {"session_id": "session"},
                                            subject=folder.name)
             visits.append(frame.assign(session=[_prefixed("ses-", s) for s in frame["session"]]))
-            found.problems += problems
+            entries.problems += problems
     if (derivatives := study.images.derivatives) is not None:
         masks, problems = _reference_masks(derivatives, reference)
         rows += masks
-        found.problems += problems
-    found.scans = scan_rows(rows)
-    found.visits = pd.concat(visits, ignore_index=True)
-    return found
+        entries.problems += problems
+    entries.scans = scan_rows(rows)
+    entries.visits = pd.concat(visits, ignore_index=True)
+    return entries
 
 
 def _participants(path: Path) -> tuple[pd.DataFrame, list[InputProblem]]:
@@ -83,8 +83,8 @@ def _anat_folders(subject: Path, reference_session: str) -> list[tuple[str, Path
 
 
 def _images(folder: Path) -> list[Path]:
-    found = folder.iterdir() if folder.is_dir() else []
-    return sorted(p for p in found if p.name.endswith((".nii", ".nii.gz")) and not p.name.startswith("."))
+    files = folder.iterdir() if folder.is_dir() else []
+    return sorted(p for p in files if p.name.endswith((".nii", ".nii.gz")) and not p.name.startswith("."))
 
 
 def _entities(path: Path) -> tuple[dict[str, str], str]:
@@ -101,11 +101,11 @@ def contrast_of(path: Path) -> Contrast | None:
     if suffix == "T1w":
         return _REC.get(entities.get("rec", ""))
     if suffix == "MEGRE" and entities.get("part", "mag") == "mag":
-        return _said_by_sidecar(path) or _ECHO.get(entities.get("echo", ""))
+        return _contrast_of_sidecar(path) or _ECHO.get(entities.get("echo", ""))
     return None
 
 
-def _said_by_sidecar(path: Path) -> Contrast | None:
+def _contrast_of_sidecar(path: Path) -> Contrast | None:
     sidecar = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
     try:
         require_plain_file(sidecar)
@@ -116,8 +116,8 @@ def _said_by_sidecar(path: Path) -> Contrast | None:
         return None
     image_type = content.get("ImageType", [])
     words = [str(content.get("DixonPhase", "")), *(image_type if isinstance(image_type, list) else [image_type])]
-    said = {_PHASE_WORDS[w] for word in words if (w := str(word).upper().replace(" ", "_")) in _PHASE_WORDS}
-    return said.pop() if len(said) == 1 else None
+    contrasts = {_PHASE_WORDS[w] for word in words if (w := str(word).upper().replace(" ", "_")) in _PHASE_WORDS}
+    return contrasts.pop() if len(contrasts) == 1 else None
 
 
 def _reference_masks(derivatives: Path, reference_session: str) -> tuple[

@@ -1,4 +1,4 @@
-"""What a person corrected in a study: edited masks and names of discs. Found and checked, not applied.
+"""Manual corrections of a study: edited masks and names of discs. Found and checked, not applied.
 
 Knows nothing of what is measured.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bedrest.errors import BedrestError, Problem
+from bedrest.errors import BedrestError
 from bedrest.io.files import sha256_of
 from bedrest.io.images.masks import read_label_map
 from bedrest.io.images.nifti import read_volume
@@ -26,14 +26,14 @@ from bedrest.vocabulary import Contrast, MaskRole
 
 @dataclass(frozen=True, eq=False)
 class Corrections:
-    """Corrections of a study as found.
+    """Manual corrections of a study.
 
     Attributes
     ----------
     edited : DataFrame, as in `schemas.EDITED_MASKS`
     levels : DataFrame, as in `schemas.LEVEL_NAMES`
     problems : tuple of InputProblem
-        Of files and rows that nothing can be done with; what masks hold shows in `check_edited`.
+        Of files and rows that cannot be used; the content of masks is checked by `check_edited`.
     """
 
     edited: pd.DataFrame
@@ -55,7 +55,7 @@ def find_corrections(study: Study, manifest: Manifest, checksum: Callable[[Path]
 
 
 def check_edited(study: Study, manifest: Manifest, edited: pd.DataFrame) -> list[InputProblem]:
-    """What speaks against measuring edited masks, as a run would find it.
+    """Problems of edited masks, as a run would meet them.
 
     Parameters
     ----------
@@ -71,15 +71,14 @@ def check_edited(study: Study, manifest: Manifest, edited: pd.DataFrame) -> list
             grid = _scan_grid(manifest.scans, subject, session) if before is None else None
             read_edited(Path(path), before=before, grid=grid, where=where)
         except BedrestError as error:
-            problems.append(InputProblem(subject, session, Problem(error.where, error.expected, error.found,
-                                                                   error.remedy)))
+            problems.append(InputProblem(subject, session, error.as_problem()))
     return problems
 
 
 def _scan_grid(scans: pd.DataFrame, subject: str, session: str) -> Grid | None:
-    """Grid of a visit's first readable file; what cannot be read is told by the manifest's own check."""
-    own = scans[(scans["subject"] == subject) & (scans["session"] == session)]
-    path_of = dict(zip(own["contrast"], own["path"], strict=True))
+    """Grid of a visit's first readable file; unreadable files are reported by `check_manifest`."""
+    files = scans[(scans["subject"] == subject) & (scans["session"] == session)]
+    path_of = dict(zip(files["contrast"], files["path"], strict=True))
     for kind in (*Contrast, MaskRole.MASK):
         if kind in path_of:
             read = read_label_map if kind == MaskRole.MASK else read_volume

@@ -1,6 +1,6 @@
 """Builds a manifest from hand-written tables: subjects.csv, sessions.csv, scans.csv.
 
-The same tables override or extend what another layout found. Knows nothing of folders full of images.
+The same tables override or extend the entries of another layout. Knows nothing of image folders.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from bedrest.io.manifest.entries import Found, InputProblem
-from bedrest.io.tables.typed_csv import TextTable, convert, misspelt_columns, read_text
+from bedrest.io.manifest.entries import InputProblem, LayoutEntries
+from bedrest.io.tables.frames import misspelt_columns
+from bedrest.io.tables.typed_csv import TextTable, convert, read_text
 from bedrest.schemas import SCANS, SESSIONS, SUBJECTS, Table
 from bedrest.settings import Study
 
 
 def _loosened(table: Table, *names: str) -> Table:
-    """The table as a person may write it: these columns may be absent or empty, study.toml completes them."""
+    """The table as a user may write it: these columns may be absent or empty, study.toml completes them."""
     columns = tuple(replace(c, required=False, optional=True) if c.name in names else c for c in table.columns)
     return replace(table, columns=columns)
 
@@ -27,34 +28,34 @@ INPUT_SUBJECTS = _loosened(SUBJECTS, "group")
 INPUT_SESSIONS = _loosened(SESSIONS, "study_day", "phase")
 
 
-def find_csv(study: Study) -> Found:
+def find_csv(study: Study) -> LayoutEntries:
     """Subjects, visits and files of the three tables that study.toml names."""
-    return override(study, Found())
+    return override(study, LayoutEntries())
 
 
-def override(study: Study, found: Found) -> Found:
+def override(study: Study, entries: LayoutEntries) -> LayoutEntries:
     """Replace subjects and visits by the tables that study.toml names; scans replace those of the same key."""
     images = study.images
     if images.subjects_csv is not None:
-        found.subjects, problems = load(read_text(images.subjects_csv, SUBJECTS.name), INPUT_SUBJECTS)
-        found.subjects_file, found.problems = str(images.subjects_csv), [*found.problems, *problems]
+        entries.subjects, problems = load(read_text(images.subjects_csv, SUBJECTS.name), INPUT_SUBJECTS)
+        entries.subjects_file, entries.problems = str(images.subjects_csv), [*entries.problems, *problems]
     if images.sessions_csv is not None:
-        found.visits, problems = load(read_text(images.sessions_csv, SESSIONS.name), INPUT_SESSIONS)
-        found.problems = [*found.problems, *problems]
+        entries.visits, problems = load(read_text(images.sessions_csv, SESSIONS.name), INPUT_SESSIONS)
+        entries.problems = [*entries.problems, *problems]
     if images.scans_csv is not None:
         scans, problems = load(read_text(images.scans_csv, SCANS.name), SCANS)
-        found.problems = [*found.problems, *problems]
+        entries.problems = [*entries.problems, *problems]
         scans = scans.assign(path=[str(_absolute(images.root, p)) for p in scans["path"]])
         if "sha256" not in scans:
             scans["sha256"] = ""
         key = list(SCANS.key)
-        if found.scans.empty:
-            found.scans = scans
+        if entries.scans.empty:
+            entries.scans = scans
         else:
             given = pd.MultiIndex.from_frame(scans[key])
-            kept = found.scans[~pd.MultiIndex.from_frame(found.scans[key]).isin(given)]
-            found.scans = pd.concat([kept, scans[found.scans.columns]], ignore_index=True)
-    return found
+            kept = entries.scans[~pd.MultiIndex.from_frame(entries.scans[key]).isin(given)]
+            entries.scans = pd.concat([kept, scans[entries.scans.columns]], ignore_index=True)
+    return entries
 
 
 def _absolute(root: Path, path: str) -> Path:
@@ -64,17 +65,17 @@ def _absolute(root: Path, path: str) -> Path:
 def load(text: TextTable, table: Table) -> tuple[pd.DataFrame, list[InputProblem]]:
     """Rows of a hand-written table and what is wrong with them, subject by subject.
 
-    A row that cannot be used excludes its subject, so that nobody is analysed on half of the truth. A row without a
-    subject is left out and told.
+    A row that cannot be used excludes its subject, so that no subject is analysed on part of its data. A row without a
+    subject is left out and reported.
 
     Raises
     ------
     ManifestError, ManyProblems
         The file is missing, or its columns are not those of the table.
     """
-    frame, found = convert(text, table)
+    frame, row_problems = convert(text, table)
     problems = [InputProblem("", "", p) for p in misspelt_columns(frame.columns, table, where=str(text.path))]
-    for item in found:
+    for item in row_problems:
         subject = str(frame["subject"].iloc[item.row]) if item.row >= 0 else ""
         session = str(frame["session"].iloc[item.row]) if item.row >= 0 and "session" in frame else ""
         problems.append(InputProblem(subject, session, item.problem, excludes_subject=bool(subject)))
@@ -84,9 +85,9 @@ def load(text: TextTable, table: Table) -> tuple[pd.DataFrame, list[InputProblem
 
 def load_renamed(text: TextTable, table: Table, names: Mapping[str, str], *,
                  subject: str = "") -> tuple[pd.DataFrame, list[InputProblem]]:
-    """As `load`, for a table of another convention: columns renamed, those without a meaning here left out.
+    """As `load`, for a table of another convention: columns are renamed, unknown ones left out.
 
-    `subject` is the one that all rows are about, where the table itself does not say.
+    `subject` is the subject of all rows, where the table itself has no such column.
     """
     frame = text.frame.rename(columns={k: v for k, v in names.items() if v not in text.frame.columns})
     misspelt = misspelt_columns(frame.columns, table, where=str(text.path))
@@ -95,5 +96,5 @@ def load_renamed(text: TextTable, table: Table, names: Mapping[str, str], *,
     if not table.free_columns:
         frame = frame[[c for c in frame.columns if c in table.column_names]]
     rows, problems = load(replace(text, frame=frame), table)
-    told = {str(p.problem) for p in problems}
-    return rows, [*(InputProblem("", "", p) for p in misspelt if str(p) not in told), *problems]
+    reported = {str(p.problem) for p in problems}
+    return rows, [*(InputProblem("", "", p) for p in misspelt if str(p) not in reported), *problems]

@@ -1,6 +1,6 @@
-"""Masks corrected by hand: where they lie, whose they are, whether they may be measured.
+"""Manually edited masks: which files there are, of which visits, and whether they may be measured.
 
-Reads only: nothing in the toolkit writes or removes them. Knows nothing of what is measured.
+Reads only: nothing in the toolkit writes or removes them. Knows nothing of measures.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ import pandas as pd
 from bedrest.errors import ImageError, ManifestError, Problem
 from bedrest.io.files import sha256_of
 from bedrest.io.images.masks import read_label_map
-from bedrest.io.images.nifti import require_same_grid
 from bedrest.io.manifest.entries import InputProblem
 from bedrest.io.results import StudyResults
-from bedrest.io.tables.typed_csv import typed
+from bedrest.io.tables.frames import typed
 from bedrest.schemas import EDITED_MASKS
 from bedrest.settings import Study
-from bedrest.types import Grid, LabelMap
+from bedrest.types import Grid, LabelMap, require_same_grid
 from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL
 
 _ENDINGS = (".nii.gz", ".nii")
@@ -31,13 +30,13 @@ _MOST_UNNAMED = 50
 
 def find_edited(study: Study, visits: pd.DataFrame,
                 checksum: Callable[[Path], str] = sha256_of) -> tuple[pd.DataFrame, list[InputProblem]]:
-    """Edited masks of a study, and files beside them that belong to no visit.
+    """Edited masks of a study, and files in their folder that belong to no visit.
 
     Parameters
     ----------
     study : Study
     visits : DataFrame
-        Columns subject and session: every visit that a mask may be of.
+        Columns subject and session: every visit that may have a mask.
     checksum : function of a path
         As in `manifest.build_manifest`.
 
@@ -54,7 +53,7 @@ def find_edited(study: Study, visits: pd.DataFrame,
     folder = study.edited_dir
     results = StudyResults(study.output_dir)
     if folder.resolve() == results.mask("x", "y").parent.resolve():
-        raise ManifestError("a folder of its own for edited masks", "the folder of the automatic ones", str(folder),
+        raise ManifestError("a separate folder for edited masks", "the folder of the automatic ones", str(folder),
                             f"Name another folder as edited in {study.path}.")
     if study.edited is not None and not folder.is_dir():
         raise ManifestError("the folder of edited masks", "no such folder", str(folder),
@@ -67,7 +66,7 @@ def find_edited(study: Study, visits: pd.DataFrame,
     for path in files:
         visit = visit_of.get(_stem(path))
         if visit is None or not path.name.endswith(_ENDINGS):
-            problems.append(InputProblem("", "", _stranger(path, list(visit_of))))
+            problems.append(InputProblem("", "", _unknown_file(path, list(visit_of))))
         elif visit in rows:
             problems.append(InputProblem(*visit, Problem(
                 f"{visit[0]} {visit[1]}, edited mask", "one file", f"{rows[visit]} and {path.name}",
@@ -88,7 +87,7 @@ def read_edited(path: Path, *, before: LabelMap | None, grid: Grid | None, where
     before : LabelMap or None
         The mask before editing; None where segmentation made none. Its unnamed discs may stand in the edited one.
     grid : Grid or None
-        Of the scan; asked only where there is no mask before.
+        Of the scan; used only where there is no mask before.
     where : str
         Subject and session, for messages.
 
@@ -105,13 +104,13 @@ def read_edited(path: Path, *, before: LabelMap | None, grid: Grid | None, where
     if scan is not None:
         require_same_grid(scan, mask.grid, where=at, names=("the scan", "the edited mask"),
                           remedy="Save it again on the grid of the automatic mask: see docs/manual_correction.md.")
-    found = set(np.unique(mask.data).tolist()) - {0}
-    if not found:
+    labels = set(np.unique(mask.data).tolist()) - {0}
+    if not labels:
         raise ImageError("at least one labelled voxel", "an empty mask", at,
                          "Check what was saved; to leave out a whole visit, take it out of the study.")
-    if strange := sorted(found - _known(before)):
+    if unknown := sorted(labels - _known(before)):
         raise ImageError("labels out of 1 = L5-S1 to 7 = T11-T12 and those of unnamed discs of the automatic mask",
-                         f"{', '.join(map(str, strange))}", at,
+                         f"{', '.join(map(str, unknown))}", at,
                          "Give these voxels the number of their disc; segments must keep their label values.")
     return mask if scan is None else LabelMap(mask.data, scan)  # programs round headers when they save
 
@@ -126,8 +125,8 @@ def _stem(path: Path) -> str:
     return next(path.name.removesuffix(e) for e in _IMAGES if path.name.endswith(e))
 
 
-def _stranger(path: Path, stems: list[str]) -> Problem:
-    """A file that nobody would read: told, so that no correction is lost in silence."""
+def _unknown_file(path: Path, stems: list[str]) -> Problem:
+    """A file that would not be read: reported, so that no correction is lost silently."""
     stem = _stem(path)
     near, ending = get_close_matches(stem, stems, n=1, cutoff=0.5), path.name.removeprefix(stem)
     remedy = "Move it elsewhere."
@@ -140,4 +139,4 @@ def _checksum(path: Path, checksum: Callable[[Path], str]) -> str:
     try:
         return checksum(path)
     except OSError:
-        return ""  # read_edited tells of files that cannot be read
+        return ""  # read_edited reports files that cannot be read

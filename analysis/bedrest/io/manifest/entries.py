@@ -1,4 +1,4 @@
-"""What the resolving of a study passes around: its manifest, what a layout found, what is wrong with it.
+"""The data that resolving a study passes around: its manifest, the entries of a layout, the problems of the input.
 
 Knows no layout and reads nothing.
 """
@@ -17,15 +17,15 @@ VISIT_COLUMNS = tuple(SESSIONS.column_names)
 
 @dataclass(frozen=True)
 class InputProblem:
-    """One finding about a study's input.
+    """One problem of the input of a study.
 
     Attributes
     ----------
     subject, session : str
-        Whom it concerns; empty when it concerns the whole study, or the whole subject.
+        Empty when it concerns the whole study, or all visits of the subject.
     problem : Problem
     excludes_subject : bool
-        The subject cannot be analysed at all: what it is, or which of its files count, is not certain.
+        The subject cannot be analysed at all: who it is, or which of its files count, is not certain.
     """
 
     subject: str
@@ -36,7 +36,7 @@ class InputProblem:
 
 @dataclass(frozen=True, eq=False)
 class Manifest:
-    """A study as resolved: one row a subject, one a visit, one a file.
+    """A study as resolved: one row per subject, per visit and per file.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Manifest:
         By `schemas.SUBJECTS`, `SESSIONS`, `SCANS`, except for rows of subjects that `problems` exclude.
         Paths are absolute.
     problems : tuple of InputProblem
-        What was met while resolving.
+        Met while resolving.
     """
 
     subjects: pd.DataFrame
@@ -54,19 +54,19 @@ class Manifest:
 
 
 @dataclass
-class Found:
-    """What one layout found, before the study's own words are added.
+class LayoutEntries:
+    """Subjects, visits and files as one layout lists them, before study.toml completes them.
 
     Attributes
     ----------
     subjects : DataFrame
         `subject` and any column of `schemas.SUBJECTS`, further columns kept.
     visits : DataFrame
-        `subject`, `session` and any column of `schemas.SESSIONS`; visits without files may stand here.
+        `subject`, `session` and any column of `schemas.SESSIONS`; visits without files may be listed.
     scans : DataFrame
         `subject`, `session`, `contrast`, `path` (absolute) and, where given, `sha256`.
     subjects_file : str
-        Where the subjects were listed; empty when no table lists them.
+        The table that lists the subjects; empty when there is none.
     problems : list of InputProblem
     """
 

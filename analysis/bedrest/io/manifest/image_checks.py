@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,10 +12,10 @@ import pandas as pd
 from bedrest.errors import BedrestError, Problem
 from bedrest.io.files import no_plain_file, output_error
 from bedrest.io.images.masks import read_label_map, require_inside
-from bedrest.io.images.nifti import read_grid, read_volume, require_same_grid, require_shared
+from bedrest.io.images.nifti import RESAMPLE_ON_REQUEST, read_grid, read_volume, require_shared
 from bedrest.io.manifest.entries import InputProblem, Manifest
 from bedrest.settings import Study
-from bedrest.types import Grid, LabelMap
+from bedrest.types import Grid, LabelMap, require_same_grid
 from bedrest.vocabulary import Contrast, MaskRole
 
 _ORDER = (*Contrast, *MaskRole)
@@ -23,21 +23,21 @@ _ORDER = (*Contrast, *MaskRole)
 
 @dataclass(frozen=True, eq=False)
 class _Placed:
-    """Where a file lies in the world, and what it labels if it is a mask that labels something."""
+    """The grid of a file, and its labels if it is a mask with any."""
 
     grid: Grid
     mask: LabelMap | None = None
 
 
 def check_manifest(study: Study, manifest: Manifest, *, whole: bool = True) -> list[InputProblem]:
-    """Everything that speaks against running this study as it is.
+    """Every problem of the input of this study.
 
     Parameters
     ----------
     study : Study
     manifest : Manifest
     whole : bool
-        Read every image whole; otherwise its header, and see that the file is not cut off.
+        Read every image whole; otherwise only its header, and check that the file is not cut off.
 
     Returns
     -------
@@ -56,8 +56,8 @@ def check_manifest(study: Study, manifest: Manifest, *, whole: bool = True) -> l
                 f"Add it, or choose another reference_session in {study.path}; without it there is no change.")))
         for session in dict.fromkeys(visits):
             rows = files.get((subject, session), manifest.scans.iloc[:0])
-            found = _visit_problems(study, rows, f"{subject} {session}", whole=whole)
-            problems += [InputProblem(subject, session, p) for p in found]
+            problems += [InputProblem(subject, session, p)
+                         for p in _visit_problems(study, rows, f"{subject} {session}", whole=whole)]
     return sorted(problems, key=lambda p: (p.subject, p.session))
 
 
@@ -78,7 +78,7 @@ def _study_problems(study: Study, manifest: Manifest) -> list[InputProblem]:
 
 
 def unwritable(folder: Path) -> Problem | None:
-    """Why a folder cannot be written or made, found out by trying in the nearest folder that exists."""
+    """Why a folder cannot be written or made, by a trial in the nearest existing folder; None where it can."""
     nearest = next(p for p in (folder, *folder.parents) if p.exists())
     try:
         if not nearest.is_dir():
@@ -87,13 +87,12 @@ def unwritable(folder: Path) -> Problem | None:
             file.write(b"bedrest")
             file.flush()
     except OSError as error:
-        told = output_error(error, nearest)
-        return Problem(f"output folder {folder} ({nearest})", told.expected, told.found, told.remedy)
+        return replace(output_error(error, nearest).as_problem(), where=f"output folder {folder} ({nearest})")
     return None
 
 
 def _visit_problems(study: Study, rows: pd.DataFrame, visit: str, *, whole: bool) -> list[Problem]:
-    """What is wrong with one visit's files, the images first, then what is missing, then how they fit."""
+    """Problems of one visit: missing files, then each file, then how their grids fit."""
     problems: list[Problem] = []
     present = set(rows["contrast"])
     if not present & {*Contrast, MaskRole.MASK}:
@@ -107,8 +106,8 @@ def _visit_problems(study: Study, rows: pd.DataFrame, visit: str, *, whole: bool
     images: dict[str, tuple[_Placed, str]] = {}
     for contrast in _ORDER:
         for path in rows.loc[rows["contrast"] == contrast, "path"]:
-            found, image = _file_problems(Path(path), contrast, f"{visit} {contrast.value}", whole=whole)
-            problems += found
+            of_file, image = _file_problems(Path(path), contrast, f"{visit} {contrast.value}", whole=whole)
+            problems += of_file
             if image is not None:
                 images.setdefault(contrast.value, (image, path))
     return [*problems, *_grid_problems(images, visit, resample=study.images.resample)]
@@ -125,7 +124,7 @@ def _file_problems(path: Path, contrast: Contrast | MaskRole, where: str, *,
             return [], _Placed(read_volume(path, where=where).grid)
         mask = read_label_map(path, where=where)
     except BedrestError as error:
-        return [Problem(error.where, error.expected, error.found, error.remedy)], None
+        return [error.as_problem()], None
     if not mask.data.any():
         return [Problem(f"{where} ({path})", "at least one labelled voxel", "an empty mask",
                         "Check that the right file was exported.")], _Placed(mask.grid)
@@ -133,7 +132,7 @@ def _file_problems(path: Path, contrast: Contrast | MaskRole, where: str, *,
 
 
 def _grid_problems(images: dict[str, tuple[_Placed, str]], visit: str, *, resample: bool) -> list[Problem]:
-    """Files that do not lie on the grid of the visit's first file, or cannot be brought there."""
+    """Files that are not on the grid of the visit's first file, or cannot be resampled onto it."""
     problems = []
     names = list(images)
     for name in names[1:]:
@@ -141,11 +140,12 @@ def _grid_problems(images: dict[str, tuple[_Placed, str]], visit: str, *, resamp
         where = f"{visit} {name} ({path})"
         try:
             if not resample:
-                require_same_grid(first.grid, image.grid, where=where, names=(first_path, path))
+                require_same_grid(first.grid, image.grid, where=where, names=(first_path, path),
+                                  remedy=RESAMPLE_ON_REQUEST)
             elif image.mask is not None:
                 require_inside(image.mask, first.grid, where=where)
             else:
                 require_shared(first.grid, image.grid, where=where, onto=names[0])
         except BedrestError as error:
-            problems.append(Problem(error.where, error.expected, error.found, error.remedy))
+            problems.append(error.as_problem())
     return problems

@@ -2,8 +2,8 @@
 
 `01/01_fat.nii`, `_inn`, `_opp`, `_wat` and `01_Labels.nii`, in any case, .nii or .nii.gz.
 
-The challenge has 16 scans of 8 people and does not say whose is whose. Unless study.toml pairs them, every folder is a
-subject of its own at the reference session.
+The challenge has 16 scans of 8 subjects and does not say which belong together. Unless study.toml pairs them, every
+folder counts as another subject, scanned at the reference session.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from difflib import get_close_matches
 import pandas as pd
 
 from bedrest.errors import Problem
-from bedrest.io.manifest.entries import Found, InputProblem, scan_rows
+from bedrest.io.manifest.entries import InputProblem, LayoutEntries, scan_rows
 from bedrest.settings import Study
 from bedrest.vocabulary import Contrast, MaskRole
 
@@ -25,8 +25,8 @@ _WHAT: dict[str, Contrast | MaskRole] = {
 }
 
 
-def find_ivdm3seg(study: Study) -> Found:
-    """Every folder that holds files of the challenge's names is a scan."""
+def find_ivdm3seg(study: Study) -> LayoutEntries:
+    """Every folder with files named as in the challenge is a scan."""
     root, pairs = study.images.root, study.images.pairs
     rows: list[tuple[str, str, str, str]] = []
     cases = []
@@ -47,4 +47,4 @@ def find_ivdm3seg(study: Study) -> Found:
                 f"{study.path}: images.pairs", f"scan folders of {root}", repr(name),
                 f"Did you mean {near[0]!r}?" if near else "Remove the pair or correct images.root.")))
     subjects = pd.DataFrame({"subject": list(dict.fromkeys(s for _, s in cases))}, dtype="str")
-    return Found(subjects=subjects, scans=scan_rows(rows), problems=problems)
+    return LayoutEntries(subjects=subjects, scans=scan_rows(rows), problems=problems)

@@ -1,6 +1,6 @@
-"""levels.csv: names of discs set by hand. Read strictly: what cannot be understood is told and never guessed.
+"""levels.csv: names of discs set manually. Read strictly: what cannot be understood is reported, never guessed.
 
-Knows nothing of masks: whether a named disc is there shows when it is measured.
+Knows nothing of masks: whether a named disc exists shows when it is measured.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import pandas as pd
 from bedrest.errors import Problem
 from bedrest.io.manifest.csv_layout import load
 from bedrest.io.manifest.entries import InputProblem
-from bedrest.io.tables.typed_csv import empty_table, read_text, typed
+from bedrest.io.tables.frames import empty_table, typed
+from bedrest.io.tables.typed_csv import read_text
 from bedrest.schemas import LEVEL_NAMES
 from bedrest.settings import Study
 from bedrest.vocabulary import EXCLUDE, LEVELS
@@ -23,7 +24,7 @@ _UNNAMED = re.compile(r"^unnamed-[1-9][0-9]*$")
 
 
 def read_levels(study: Study, visits: pd.DataFrame) -> tuple[pd.DataFrame, list[InputProblem]]:
-    """Names set by hand, and what is wrong with them; a row that cannot be used excludes its subject.
+    """Names set manually, and what is wrong with them; a row that cannot be used excludes its subject.
 
     Parameters
     ----------
@@ -53,12 +54,12 @@ def read_levels(study: Study, visits: pd.DataFrame) -> tuple[pd.DataFrame, list[
         problems += _row_problems(study, row, visits, place)
     bad = {p.subject for p in problems if p.excludes_subject}
     for subject in dict.fromkeys(s for s in frame["subject"] if s not in bad):
-        problems += _twice(study, subject, frame, where)
+        problems += _doubled(study, subject, frame, where)
     return typed(frame, LEVEL_NAMES), problems
 
 
 def names_of_visit(levels: pd.DataFrame, session: str) -> dict[str, str]:
-    """Found name -> level at one visit of one subject; a row of the visit goes before one of every visit.
+    """Automatic name to level at one visit of one subject; a row of the visit overrides one of every visit.
 
     Parameters
     ----------
@@ -76,12 +77,12 @@ def _row_problems(study: Study, row: dict[str, str], visits: pd.DataFrame, place
         unknown = Problem(place, "a subject of the study", repr(subject), _remedy(subject, subjects))
         return [InputProblem("", "", unknown)]
     problems = []
-    own = list(visits.loc[visits["subject"] == subject, "session"])
-    if session and session not in own:
-        known = study.session_ids if session not in study.session_ids else own
+    sessions = list(visits.loc[visits["subject"] == subject, "session"])
+    if session and session not in sessions:
+        known = study.session_ids if session not in study.session_ids else sessions
         problems.append(InputProblem(subject, "", Problem(
-            place, f"a visit of {subject} out of {', '.join(own)}, or an empty cell for every visit", repr(session),
-            _remedy(session, known)), excludes_subject=session not in study.session_ids))
+            place, f"a visit of {subject} out of {', '.join(sessions)}, or an empty cell for every visit",
+            repr(session), _remedy(session, known)), excludes_subject=session not in study.session_ids))
     if found not in LEVELS and not _UNNAMED.match(found):
         problems.append(InputProblem(subject, "", Problem(
             place, f"a name as found, one of {', '.join(LEVELS)} or unnamed-1, unnamed-2, ...", repr(found),
@@ -89,19 +90,19 @@ def _row_problems(study: Study, row: dict[str, str], visits: pd.DataFrame, place
     return problems
 
 
-def _twice(study: Study, subject: str, frame: pd.DataFrame, where: str) -> list[InputProblem]:
-    """Two discs of a visit that the table itself makes one level."""
-    own = frame[frame["subject"] == subject]
-    told: dict[str, InputProblem] = {}
+def _doubled(study: Study, subject: str, frame: pd.DataFrame, where: str) -> list[InputProblem]:
+    """Two discs of a visit that the table gives one level."""
+    rows = frame[frame["subject"] == subject]
+    problems: dict[str, InputProblem] = {}
     for session in study.session_ids:
-        names = names_of_visit(own, session)
+        names = names_of_visit(rows, session)
         counts = Counter(level for level in names.values() if level != EXCLUDE)
         for level in (k for k, n in counts.items() if n > 1):
             discs = " and ".join(found for found, to in names.items() if to == level)
-            told.setdefault(level + discs, InputProblem(subject, "", Problem(
+            problems.setdefault(level + discs, InputProblem(subject, "", Problem(
                 f"{where}, {subject} {session}", f"one disc for {level}", f"{discs}",
                 "Correct one of them, or exclude it."), excludes_subject=True))
-    return list(told.values())
+    return list(problems.values())
 
 
 def _remedy(word: str, known: tuple[str, ...] | list[str]) -> str:

@@ -1,6 +1,7 @@
-"""Resolves a study into its manifest: who, when, which files. One layout module finds, this one completes.
+"""Resolves a study into its manifest: which subjects, visits and files there are.
 
-What is uncertain is told as a problem and never guessed. Knows nothing of what images show.
+A layout module lists them, this one completes and checks them. What is uncertain is reported as a problem, never
+guessed. Knows nothing of what images show.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ from bedrest.errors import ManifestError, Problem
 from bedrest.io.files import sha256_of
 from bedrest.io.manifest.bids_layout import find_bids
 from bedrest.io.manifest.csv_layout import find_csv, override
-from bedrest.io.manifest.entries import Found, InputProblem, Manifest
+from bedrest.io.manifest.entries import InputProblem, LayoutEntries, Manifest
 from bedrest.io.manifest.image_checks import check_manifest
 from bedrest.io.manifest.ivdm3seg_layout import find_ivdm3seg
-from bedrest.io.tables.typed_csv import typed
+from bedrest.io.tables.frames import typed
 from bedrest.schemas import SCANS, SESSIONS, SUBJECTS
 from bedrest.settings import Study, is_safe_name
 
 __all__ = ["InputProblem", "Manifest", "build_manifest", "check_manifest"]
 
-_FIND: dict[str, Callable[[Study], Found]] = {"bids": find_bids, "ivdm3seg": find_ivdm3seg, "csv": find_csv}
+_FIND: dict[str, Callable[[Study], LayoutEntries]] = {"bids": find_bids, "ivdm3seg": find_ivdm3seg, "csv": find_csv}
 
 
 def build_manifest(study: Study, checksum: Callable[[Path], str] | None = sha256_of) -> Manifest:
@@ -34,13 +35,13 @@ def build_manifest(study: Study, checksum: Callable[[Path], str] | None = sha256
     ----------
     study : Study
     checksum : function of a path
-        Gives a file's SHA-256, or raises OSError or gives nothing where it cannot be read. None: files are read only
-        where a checksum was written down for them.
+        Returns the SHA-256 of a file; raises OSError or returns an empty text where it cannot be read. None: only files
+        with a recorded checksum are read.
 
     Returns
     -------
     Manifest
-        Its `problems` hold what was met; `check_manifest` repeats them and adds what the files themselves show.
+        `check_manifest` repeats its `problems` and adds those of the files themselves.
 
     Raises
     ------
@@ -51,15 +52,15 @@ def build_manifest(study: Study, checksum: Callable[[Path], str] | None = sha256
     if not root.is_dir():
         raise ManifestError("the folder of images", "a file" if root.exists() else "no such folder", str(root),
                             f"Correct images.root in {study.path}.")
-    found = _FIND[study.images.layout](study)
+    entries = _FIND[study.images.layout](study)
     if study.images.layout != "csv":
-        found = override(study, found)
-    problems = list(found.problems)
-    scans, more = _known_visits(study, found.scans)
-    visits, others = _known_visits(study, found.visits)
-    told = {(p.subject, p.session) for p in more}
-    problems += [*more, *(p for p in others if (p.subject, p.session) not in told)]
-    subjects, more = _subjects(study, found, scans)
+        entries = override(study, entries)
+    problems = list(entries.problems)
+    scans, more = _known_visits(study, entries.scans)
+    visits, others = _known_visits(study, entries.visits)
+    reported = {(p.subject, p.session) for p in more}
+    problems += [*more, *(p for p in others if (p.subject, p.session) not in reported)]
+    subjects, more = _subjects(study, entries, scans)
     problems += more
     excluded = {p.subject for p in problems if p.excludes_subject}
     problems += [p for p in _duplicates(scans) if p.subject not in excluded]
@@ -68,7 +69,7 @@ def build_manifest(study: Study, checksum: Callable[[Path], str] | None = sha256
 
 
 def _known_visits(study: Study, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[InputProblem]]:
-    """Rows whose session the study knows; the others are left out and told once a visit."""
+    """Rows whose session the study knows; the others are left out and reported once per visit."""
     known = frame["session"].isin(study.session_ids)
     problems = []
     for subject, session in frame.loc[~known, ["subject", "session"]].drop_duplicates().itertuples(index=False):
@@ -80,17 +81,17 @@ def _known_visits(study: Study, frame: pd.DataFrame) -> tuple[pd.DataFrame, list
     return frame[known].reset_index(drop=True), problems
 
 
-def _subjects(study: Study, found: Found, scans: pd.DataFrame) -> tuple[pd.DataFrame, list[InputProblem]]:
-    """One row a subject, everybody with a group where only one is possible."""
-    listed = found.subjects.drop_duplicates("subject")
-    names = pd.concat([scans["subject"], found.visits["subject"]]).drop_duplicates()
+def _subjects(study: Study, entries: LayoutEntries, scans: pd.DataFrame) -> tuple[pd.DataFrame, list[InputProblem]]:
+    """One row per subject; each has a group where only one is possible."""
+    listed = entries.subjects.drop_duplicates("subject")
+    names = pd.concat([scans["subject"], entries.visits["subject"]]).drop_duplicates()
     extra = [s for s in names if s not in set(listed["subject"])]
     problems = []
-    if found.subjects_file:
+    if entries.subjects_file:
         for subject in extra:
             near = get_close_matches(subject, listed["subject"], n=1)
             problems.append(InputProblem(subject, "", Problem(
-                f"{subject}", f"a row in {found.subjects_file}", "none",
+                f"{subject}", f"a row in {entries.subjects_file}", "none",
                 f"Add the subject there{f', or did you mean {near[0]!r}' if near else ''}."), len(study.groups) > 1))
     frame = pd.concat([listed, pd.DataFrame({"subject": extra}, dtype="str")], ignore_index=True)
     group = frame["group"].fillna("").astype("str") if "group" in frame else pd.Series("", index=frame.index)
@@ -100,10 +101,10 @@ def _subjects(study: Study, found: Found, scans: pd.DataFrame) -> tuple[pd.DataF
             problems.append(InputProblem(subject, "", Problem(
                 f"subject {subject!r}", "letters, digits, spaces and . _ + -, a letter or digit first", repr(subject),
                 "Choose another identifier: it names files."), excludes_subject=True))
-    told = {p.subject for p in problems}
+    reported = {p.subject for p in problems}
     for subject, named in frame[["subject", "group"]].itertuples(index=False):
-        if named not in study.groups and subject not in told:
-            problems.append(_unknown_group(study, subject, named, found.subjects_file))
+        if named not in study.groups and subject not in reported:
+            problems.append(_unknown_group(study, subject, named, entries.subjects_file))
     return typed(frame, SUBJECTS).sort_values("subject", ignore_index=True), problems
 
 
@@ -116,7 +117,7 @@ def _unknown_group(study: Study, subject: str, group: str, file: str) -> InputPr
 
 
 def _duplicates(scans: pd.DataFrame) -> list[InputProblem]:
-    """Two files for one contrast of one visit: which one counts is not ours to guess."""
+    """Two files for one contrast of one visit: which one counts cannot be guessed."""
     problems = []
     for key, rows in scans.groupby(list(SCANS.key), sort=False):
         if len(rows) > 1:
@@ -128,7 +129,7 @@ def _duplicates(scans: pd.DataFrame) -> list[InputProblem]:
 
 
 def _sessions(study: Study, subjects: pd.DataFrame, visits: pd.DataFrame, scans: pd.DataFrame) -> pd.DataFrame:
-    """One row a visit. A subject of whom nothing at all was found gets every planned visit: it must not vanish."""
+    """One row per visit. A subject without any file gets every planned visit, so that it does not vanish."""
     key = list(SESSIONS.key)
     pairs = pd.concat([visits[key], scans[key]], ignore_index=True)
     absent = [s for s in subjects["subject"] if s not in set(pairs["subject"])]
@@ -147,14 +148,14 @@ def _sessions(study: Study, subjects: pd.DataFrame, visits: pd.DataFrame, scans:
 
 def _with_checksums(scans: pd.DataFrame,
                     checksum: Callable[[Path], str] | None) -> tuple[pd.DataFrame, list[InputProblem]]:
-    """Checksum of every file that can be read; one that was written down and does not fit is told."""
+    """Checksum of every readable file; one that differs from the recorded checksum is reported."""
     sums, problems = [], []
     for row in scans.to_dict("records"):
         path, given = Path(row["path"]), str(row.get("sha256") or "").lower()
         try:
             actual = (checksum or sha256_of)(path) if checksum or given else ""
         except OSError:
-            actual = ""  # check_manifest tells of files that cannot be read
+            actual = ""  # check_manifest reports files that cannot be read
         if given and actual and given != actual:
             problems.append(InputProblem(row["subject"], row["session"], Problem(
                 f"{row['subject']} {row['session']} {row['contrast']} ({path})", f"the sha256 {given[:12]}... of the "

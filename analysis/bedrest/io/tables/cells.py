@@ -1,6 +1,4 @@
-"""Cells of a table that a spreadsheet would run as a formula, written so that it shows them instead.
-
-Knows nothing of columns and their meaning.
+"""Escapes cells that a spreadsheet would run as a formula. Knows nothing of columns and their meaning.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(i
 
 
 def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with an apostrophe before each text, or name of a column, that would be run; see `as_meant`."""
+    """The frame with an apostrophe before each text or column name that would be run; the reverse of `as_meant`."""
     safe = frame.copy(deep=False)
     for name in frame.columns:
         if not pd.api.types.is_numeric_dtype(frame[name]):
@@ -24,7 +22,7 @@ def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def as_meant(cell: str) -> str:
-    """What a cell held before `without_formulas`.
+    """The content of a cell before `without_formulas`.
 
     Examples
     --------

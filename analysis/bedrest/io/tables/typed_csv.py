@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from bedrest.errors import ManifestError, ManyProblems, Problem
 from bedrest.io.files import require_plain_file, write_if_changed, write_text
 from bedrest.io.tables.cells import as_meant, without_formulas
+from bedrest.io.tables.frames import RowProblem, check_rows, column_problems, concat_tables, kind_of, typed, validated
 from bedrest.schemas import Col, Table
 from bedrest.vocabulary import LEVELS, MISSING_WORDS
 
-if TYPE_CHECKING:
-    import pandera.errors
-
-_PANDAS = {"str": "str", "int": "Int64", "float": "float64", "bool": "bool"}
 _LEVEL_RANK = {level: i for i, level in enumerate(LEVELS)}
 
 
@@ -40,19 +35,6 @@ class TextTable:
     frame: pd.DataFrame
     lines: tuple[int, ...]
     path: Path
-
-
-@dataclass(frozen=True)
-class RowProblem:
-    """A problem and the position of its row in the frame; -1 when it is not about one row."""
-
-    row: int
-    problem: Problem
-
-
-def empty_table(table: Table) -> pd.DataFrame:
-    """A table without rows, every column with its dtype."""
-    return pd.DataFrame({c.name: pd.Series(dtype=_PANDAS[c.dtype]) for c in table.columns})
 
 
 def read_text(path: Path, name: str) -> TextTable:
@@ -124,7 +106,7 @@ def convert(text: TextTable, table: Table) -> tuple[pd.DataFrame, list[RowProble
         if c.name in frame.columns and c.dtype != "str":
             frame[c.name], bad = _converted(text.frame[c.name], c)
             found += [
-                RowProblem(i, Problem(f"{where}, row {text.lines[i]}, column {c.name}", f"{_kind(c)}: {c.meaning}",
+                RowProblem(i, Problem(f"{where}, row {text.lines[i]}, column {c.name}", f"{kind_of(c)}: {c.meaning}",
                                       repr(text.frame[c.name].iloc[i]),
                                       "Correct the cell; leave it empty where the value is not known."))
                 for i in bad
@@ -144,108 +126,7 @@ def _converted(cells: pd.Series, column: Col) -> tuple[pd.Series, list[int]]:
     wrong = (cells != "") & (values.isna() | values.abs().eq(float("inf")))
     if column.dtype == "int":
         wrong |= values.notna() & (values % 1 != 0)
-    return values.mask(wrong).astype(_PANDAS[column.dtype]), [i for i, w in enumerate(wrong) if w]
-
-
-def _kind(column: Col) -> str:
-    unit = f" in {column.unit}" if column.unit not in ("", "1") else ""
-    return {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "text"}[column.dtype] + unit
-
-
-def typed(frame: pd.DataFrame, table: Table, *, where: str = "") -> pd.DataFrame:
-    """Columns of the schema in order and with their dtypes; missing text becomes empty; free columns kept last.
-
-    Raises
-    ------
-    ManyProblems
-        A column is missing, unknown or holds what its dtype cannot.
-    """
-    where = where or f"table {table.name}"
-    problems, out = column_problems(frame, table, where=where), {}
-    for c in table.columns:
-        if c.name not in frame.columns:
-            continue
-        values = frame[c.name]
-        try:
-            if c.dtype == "str":
-                out[c.name] = values.astype("object").where(values.notna(), "").map(str).astype("str")
-            else:
-                numbers = pd.to_numeric(values) if c.dtype != "bool" else values
-                out[c.name] = numbers.astype(_PANDAS[c.dtype])
-        except (ValueError, TypeError) as error:
-            problems.append(Problem(f"{where}, column {c.name}", _kind(c), str(error),
-                                    "Correct the cell; leave it empty where the value is not known."))
-    if problems:
-        raise ManyProblems(problems)
-    free = {n: frame[n] for n in frame.columns if table.free_columns and n not in table.column_names}
-    return pd.DataFrame({**out, **free}).reset_index(drop=True)
-
-
-def column_problems(frame: pd.DataFrame, table: Table, *, where: str) -> list[Problem]:
-    """Columns that are missing, or unknown where the table takes no free ones; each with the nearest name."""
-    known, present = table.column_names, [str(n) for n in frame.columns]
-    problems = []
-    if len(present) == 1 and ";" in present[0]:
-        return [Problem(where, "columns parted by commas", f"the header {present[0]!r}",
-                        "Save the table comma-separated, with a point in decimal numbers.")]
-    for name in present:
-        if name not in known and not table.free_columns:
-            near = get_close_matches(name, [k for k in known if k not in present], n=1)
-            problems.append(Problem(where, f"columns out of {', '.join(known)}", f"the column {name!r}",
-                                    f"Did you mean {near[0]!r}?" if near else "Remove the column."))
-    for c in table.columns:
-        if c.name not in present and not c.optional:
-            near = get_close_matches(c.name, [n for n in present if n not in known], n=1)
-            problems.append(Problem(where, f"a column {c.name!r} ({c.meaning})", "none",
-                                    f"Rename {near[0]!r}?" if near else "Add it."))
-    return problems
-
-
-def misspelt_columns(names: Iterable[str], table: Table, *, where: str) -> list[Problem]:
-    """Free columns that look like a known column which is absent: kept, but worth a word."""
-    listed = list(names)
-    absent = [c.name for c in table.columns if c.name not in listed]
-    found = {n: get_close_matches(n, absent, n=1, cutoff=0.8) for n in listed if n not in table.column_names}
-    return [Problem(where, f"columns out of {', '.join(table.column_names)}", f"the column {name!r}",
-                    f"Did you mean {near[0]!r}? As it stands it is not used.") for name, near in found.items() if near]
-
-
-def check_rows(frame: pd.DataFrame, table: Table, *, where: str,
-               lines: Sequence[int] | None = None) -> list[RowProblem]:
-    """Every departure of a typed frame from its schema, with the row; `lines` gives the row numbers of its file."""
-    import pandera.errors
-
-    # To pandera an empty text is not a missing one.
-    text = [c.name for c in table.columns if c.dtype == "str" and c.name in frame.columns]
-    asked = frame.assign(**{n: frame[n].astype("object").where(frame[n] != "", None) for n in text})
-    try:
-        table.pandera.validate(asked, lazy=True)
-    except pandera.errors.SchemaErrors as error:
-        return _problems_of(error, frame, table, where=where, lines=lines or range(2, len(frame) + 2))
-    return []
-
-
-def _problems_of(error: pandera.errors.SchemaErrors, frame: pd.DataFrame, table: Table, *, where: str,
-                 lines: Sequence[int]) -> list[RowProblem]:
-    columns = {c.name: c for c in table.columns}
-    problems: dict[str, RowProblem] = {}
-    for case in error.failure_cases.to_dict("records"):
-        row = int(case["index"]) if pd.notna(case.get("index")) else -1
-        place = f"{where}, row {lines[row]}" if row >= 0 else where
-        column = columns.get(str(case.get("column")))
-        if "unique" in str(case["check"]) or column is None:  # the key: one case a column and row
-            key = ", ".join(str(frame.at[row, k]) for k in table.key) if row >= 0 else "a key"
-            found = Problem(place, f"each {' + '.join(table.key)} once", f"{key} more than once",
-                            "Keep one of these rows and remove the others.")
-        elif "not_nullable" in str(case["check"]):
-            found = Problem(f"{place}, column {column.name}", column.meaning, "an empty cell", "Fill in the cell.")
-        else:
-            allowed = f"one of {', '.join(column.values)}" if column.values else f"a value of at least {column.minimum}"
-            near = get_close_matches(str(case["failure_case"]), column.values, n=1)
-            found = Problem(f"{place}, column {column.name}", allowed, repr(case["failure_case"]),
-                            f"Did you mean {str(near[0])!r}?" if near else "Correct the cell.")
-        problems.setdefault(str(found), RowProblem(row, found))
-    return list(problems.values())
+    return values.mask(wrong).astype(column.pandas_dtype), [i for i, w in enumerate(wrong) if w]
 
 
 def read_table(path: Path, table: Table, *, subject: str = "") -> pd.DataFrame:
@@ -269,7 +150,7 @@ def read_table(path: Path, table: Table, *, subject: str = "") -> pd.DataFrame:
 
 
 def read_tables(paths: Sequence[Path], table: Table) -> pd.DataFrame:
-    """Rows of many files of one table; checked all at once, since a check costs more than a small file's rows.
+    """Rows of many files of one table; validated all at once, since a check costs more than a small file's rows.
 
     Raises
     ------
@@ -298,12 +179,12 @@ def write_table(frame: pd.DataFrame, path: Path, table: Table, *, only_if_change
     OutputError
         The file cannot be written.
     """
-    text = _csv_of(_checked(frame, table, path))
+    text = _csv_of(_ordered(frame, table, path))
     (write_if_changed if only_if_changed else write_text)(path, text)
 
 
 def write_parts(frame: pd.DataFrame, paths: Mapping[str, Path], table: Table) -> None:
-    """Write each subject's rows as a table of its own, only where it changed; checked once, as a whole.
+    """Write each subject's rows as a table of its own, only where it changed; validated once, as a whole.
 
     Parameters
     ----------
@@ -317,17 +198,15 @@ def write_parts(frame: pd.DataFrame, paths: Mapping[str, Path], table: Table) ->
     """
     if not paths:
         return
-    frame = _checked(frame, table, next(iter(paths.values())).parent)
+    frame = _ordered(frame, table, next(iter(paths.values())).parent)
     rows = frame.groupby("subject", sort=False).indices
     for subject, path in paths.items():
         write_if_changed(path, _csv_of(frame.iloc[rows[subject]] if subject in rows else frame.iloc[:0]))
 
 
-def _checked(frame: pd.DataFrame, table: Table, path: Path) -> pd.DataFrame:
-    """The frame as it is written: typed, without a fault, in the order of its key."""
-    frame = typed(frame, table)
-    if problems := check_rows(frame, table, where=f"table {table.name}, to be written to {path}"):
-        raise ManyProblems([p.problem for p in problems])
+def _ordered(frame: pd.DataFrame, table: Table, path: Path) -> pd.DataFrame:
+    """The frame as it is written: validated, in the order of its key."""
+    frame = validated(frame, table, where=f"table {table.name}, to be written to {path}")
     if table.key:
         frame = frame.sort_values(list(table.key), kind="stable",
                                   key=lambda c: c.map(lambda v: _LEVEL_RANK.get(v, 99)) if c.name == "level" else c)
@@ -337,9 +216,3 @@ def _checked(frame: pd.DataFrame, table: Table, path: Path) -> pd.DataFrame:
 def _csv_of(frame: pd.DataFrame) -> str:
     # Fifteen digits carry a double through text and back for every purpose here, and hide its last-bit noise.
     return str(without_formulas(frame).to_csv(index=False, float_format="%.15g", lineterminator="\n"))
-
-
-def concat_tables(frames: Iterable[pd.DataFrame], table: Table) -> pd.DataFrame:
-    """Rows of all frames under one schema; an empty table when there are none."""
-    filled = [typed(f, table) for f in frames if len(f)]
-    return pd.concat(filled, ignore_index=True) if filled else empty_table(table)

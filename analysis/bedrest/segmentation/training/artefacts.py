@@ -1,4 +1,4 @@
-"""A scanner's faults on synthetic signals: slice thickness, coil, motion, texture, blur, noise, gamma.
+"""Scanner artefacts on synthetic signals: slice thickness, coil, motion, texture, blur, noise, gamma.
 
 Knows nothing of tissues.
 """
@@ -27,7 +27,7 @@ def shared_gain(shape: tuple[int, ...], rng: np.random.Generator) -> Float:
 
 def scanned(signal: Float, gain: Float, rng: np.random.Generator, *, slice_mm: float, voxel_mm: float,
             acquired_mm: float) -> Float:
-    """What a scanner makes of clean signals, on the working grid and normalised.
+    """Clean signals as a scanner would show them, on the working grid and normalised.
 
     Parameters
     ----------

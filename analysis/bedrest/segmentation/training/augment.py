@@ -1,6 +1,6 @@
-"""Patches from labelled scans, each a little different: turned, scaled, bent, mirrored, brighter, noisier, poorer.
+"""Augmented patches from labelled scans: rotated, scaled, bent, mirrored, with other brightness, noise and contrasts.
 
-What is drawn stands apart from its application. Knows nothing of files, and nothing of the network.
+Drawing the random numbers is separate from applying them. Knows nothing of files and of the network.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class Augmentation:
     off_centre : (I, J, K) voxels
         Largest distance of a patch's centre from a labelled voxel.
     warped : float
-        Share of patches that are turned, scaled and bent; the others keep their voxels.
+        Share of patches that are rotated, scaled and bent; the others keep their voxels.
     turn_deg : float
-        Standard deviation of the turn about the left-right axis; about the other axes half of it.
+        Standard deviation of the rotation about the left-right axis; about the other axes half of it.
     scale : float
         Standard deviation of ln(size).
     bend_mm : float
@@ -65,13 +65,13 @@ class Augmentation:
 
 @dataclass(frozen=True, eq=False)
 class Warp:
-    """Where a patch takes its voxels from.
+    """The coordinates that a patch is sampled at.
 
     Attributes
     ----------
     centre : (3,) voxels of the scan
     matrix : (3, 3)
-        Turn, scale and mirror, in mm.
+        Rotation, scale and mirroring, in mm.
     bend_mm : float32, (3, I, J, K)
     """
 
@@ -90,7 +90,7 @@ class Warp:
 
 
 def draw_warp(scan: LabelledScan, rng: np.random.Generator, how: Augmentation) -> Warp:
-    """Draw the centre near a labelled voxel, and how the patch is turned, scaled, bent and mirrored."""
+    """Draw the centre, near a labelled voxel, and the rotation, scale, bending and mirroring of a patch."""
     spots = np.argwhere(scan.discs >= 0.5)
     reach = np.array(how.off_centre)
     near = spots[rng.integers(len(spots))] + rng.integers(-reach, reach + 1)
@@ -151,7 +151,7 @@ def _rescanned(image: Float, rng: np.random.Generator, how: Augmentation) -> Flo
 
 def plain_pairs(scans: Sequence[LabelledScan], how: Augmentation, *, each: int,
                 seed: int) -> list[tuple[Float, Float]]:
-    """Patches as they are, `each` of a scan, mirrored or not."""
+    """Patches without augmentation but mirroring, `each` per scan."""
     plain = Augmentation(how.patch, how.off_centre, *(0.0,) * (len(fields(how)) - 2))
     rng = np.random.default_rng(seed)
     return [draw_patch(scan, rng, plain) for scan in scans for _ in range(each)]
@@ -159,7 +159,7 @@ def plain_pairs(scans: Sequence[LabelledScan], how: Augmentation, *, each: int,
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """What patches are drawn from: labelled scans and, for a share of the patches, synthetic anatomies."""
+    """The source of patches: labelled scans and, for a share of the patches, synthetic anatomies."""
 
     scans: Sequence[LabelledScan]
     synthetic: Sequence[Painting] = ()
@@ -174,5 +174,5 @@ class Pool:
 
 def batches_of(pool: Pool, how: Augmentation, *, seed: int, batch: int,
                workers: int) -> Callable[[int], Iterable[tuple[Tensor, Tensor]]]:
-    """What `fit` asks for: endless batches from a step on."""
+    """Endless batches from a given step on, for `fit`."""
     return lambda step: endless_batches(partial(pool.draw, how=how), seed=(seed, step), batch=batch, workers=workers)

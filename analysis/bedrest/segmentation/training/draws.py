@@ -15,7 +15,7 @@ Draw = Callable[[np.random.Generator], Pair]
 
 
 class _Draws(IterableDataset[Pair]):
-    """What is drawn follows from the seed and the worker."""
+    """Draws that depend on the seed and the worker alone."""
 
     def __init__(self, draw: Draw, seed: tuple[int, ...]) -> None:
         self.draw, self.seed = draw, seed

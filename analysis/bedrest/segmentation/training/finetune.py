@@ -1,6 +1,6 @@
-"""Training on a person's own labelled scans: who trains and who tests, one run of each, what the weights say of it.
+"""Training on the user's labelled scans: folds of subjects, one run per fold, the record in the weights.
 
-A finished run is not done again, an unfinished one goes on from its checkpoint. Knows nothing of studies and masks.
+A finished run is not repeated, an unfinished one goes on from its checkpoint. Knows nothing of studies and masks.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from bedrest.segmentation.training.labelled import LabelledScan, disc_dice
 from bedrest.segmentation.weights import Calibration, TrainedNetwork, save_weights
 
 FINAL = "final"
-ASKED = "training.json"  # in the output folder: what its training is made from
+PLAN_FILE = "training.json"  # in the output folder: data, starting weights and plan
 # A validation scan takes about as long as two training steps: this keeps validation below a tenth of the time.
 STEPS_FOR_A_VALIDATION_SCAN = 25
 FEWEST_STEPS = 100
@@ -38,20 +38,20 @@ CALIBRATION_PATCHES = 24
 
 @dataclass(frozen=True)
 class FineTuningPlan:
-    """Every choice that decides what comes out; where it runs is not among them.
+    """Every choice that decides the result; where it runs is not among them.
 
     Attributes
     ----------
     minutes : float
         Budget of each run.
     folds : int
-        0, or the number of groups of subjects that take turns in testing.
+        0, or the number of groups of subjects, each of which is tested on once.
     validation_share : float
-        Share of a run's subjects that is kept from training and says when to stop.
+        Share of a run's subjects that are not trained on and decide when to stop.
     patience : int
         Validations without a better Dice before a run stops early.
     from_scratch : bool
-        Random weights to begin with; the starting network still gives the structures that masks do not hold.
+        Start from random weights; the starting network still gives the structures that masks do not hold.
     synthetic_share : float
         Share of patches from synthetic anatomies, so that what few scans do not show is not forgotten.
     """
@@ -70,13 +70,13 @@ class FineTuningPlan:
 
     @property
     def peak_rate(self) -> float:
-        """Highest learning rate: lower where there is something to keep."""
+        """Highest learning rate: lower when starting from a trained network."""
         return 3e-3 if self.from_scratch else 1e-3
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where training runs. Changes how long it takes, not what is asked for."""
+    """Where training runs. Decides how long it takes, not what it gives."""
 
     device: str = "cpu"
     workers: int = 0
@@ -84,12 +84,12 @@ class Machine:
 
 @dataclass(frozen=True)
 class Fold:
-    """Who does what in one run. Subjects, never scans: visits of one person are alike.
+    """The parts of the subjects in one run. Subjects, never scans: visits of one subject are alike.
 
     Attributes
     ----------
     training, validation, held_out : tuple of str
-        Learnt from; asked when to stop; never seen before the test.
+        Trained on; decide when to stop; not seen before the test.
     """
 
     name: str
@@ -99,13 +99,13 @@ class Fold:
 
     @property
     def tested(self) -> tuple[str, ...]:
-        """Subjects whose scans show how good this run is; validation subjects where nobody was held out."""
+        """Subjects whose scans this run is tested on; validation subjects where none were held out."""
         return self.held_out or self.validation
 
 
 @dataclass(frozen=True)
 class FoldResult:
-    """What one run did; stored as result.json.
+    """The outcome of one run; stored as result.json.
 
     Attributes
     ----------
@@ -128,7 +128,7 @@ class FoldResult:
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """The weights that training starts from, the checksum of their file, and of every file that is learnt from.
+    """The weights that training starts from, and checksums of their file and of every input file.
 
     Attributes
     ----------
@@ -151,7 +151,7 @@ def make_folds(subjects: Iterable[str], plan: FineTuningPlan) -> list[Fold]:
     names = sorted(set(subjects))
     if plan.folds == 1 or plan.folds < 0:
         raise StudyError("0 folds, or 2 and more", str(plan.folds), "--folds",
-                         "One fold would leave nobody to learn from, or nobody to test on.")
+                         "One fold would leave no subject to train on, or none to test on.")
     if len(names) < plan.folds:
         raise StudyError(f"at least {plan.folds} labelled subjects for {plan.folds} folds", str(len(names)), "--folds",
                          f"Say --folds {len(names)} or fewer, or label scans of more subjects.")
@@ -176,51 +176,52 @@ def run_fold(fold: Fold, pool: Pool, start: Start, plan: FineTuningPlan, *, mach
     """Train one network, or return what is stored of it; writes result.json and weights.safetensors into `folder`."""
     if (folder / "result.json").exists():
         return read_result(folder)
-    learnt, asked = ([s for s in pool.scans if s.subject in names] for names in (fold.training, fold.validation))
+    training, validation = ([s for s in pool.scans if s.subject in names] for names in (fold.training, fold.validation))
 
     def score(network: nn.Module) -> float:
-        return float(np.mean([disc_dice(network, s, machine.device) for s in asked]))
+        return float(np.mean([disc_dice(network, s, machine.device) for s in validation]))
 
-    every = max(plan.fewest_steps, STEPS_FOR_A_VALIDATION_SCAN * len(asked))
-    fit_plan = FitPlan(plan.minutes, machine.device, plan.peak_rate, validate_every=every if asked else 0,
+    every = max(plan.fewest_steps, STEPS_FOR_A_VALIDATION_SCAN * len(validation))
+    fit_plan = FitPlan(plan.minutes, machine.device, plan.peak_rate, validate_every=every if validation else 0,
                        patience=plan.patience)
-    batches = batches_of(replace(pool, scans=learnt), plan.augmentation, seed=plan.seed, batch=plan.batch,
+    batches = batches_of(replace(pool, scans=training), plan.augmentation, seed=plan.seed, batch=plan.batch,
                          workers=machine.workers)
     network, progress = fit(first_network(start.trained, plan), batches, fit_plan, folder / "checkpoint.pt",
-                            validate=score if asked else None, title=fold.name)
+                            validate=score if validation else None, title=fold.name)
     early = progress.seconds < plan.minutes * 60
     result = FoldResult(
         fold, progress.step, round(progress.seconds / 60, 2),
         f"no better for {plan.patience} validations" if early else "time used",
-        round(score(start.trained.network), 4) if asked else None, round(score(network), 4) if asked else None,
+        round(score(start.trained.network), 4) if validation else None,
+        round(score(network), 4) if validation else None,
         progress.curve, progress.validations)
     record = record_of(fold, progress, start, plan)
     save_weights(folder / "weights.safetensors", replace(
         start.trained, network=network.cpu(), locator=start.trained.locator.cpu(),
-        calibration=calibration_of(network, asked, start.trained, plan, machine.device), record=record))
+        calibration=calibration_of(network, validation, start.trained, plan, machine.device), record=record))
     write_text(folder / "result.json", json.dumps(asdict(result), indent=1) + "\n")
-    (folder / "checkpoint.pt").unlink()  # five times the weights, and of no more use
+    (folder / "checkpoint.pt").unlink()  # five times the size of the weights, and no longer needed
     return result
 
 
 def first_network(start: TrainedNetwork, plan: FineTuningPlan) -> nn.Module:
-    """What training begins with: a copy of the starting network, or a new one of its architecture."""
+    """A copy of the starting network, or a new one of its architecture."""
     torch.manual_seed(plan.seed)
     return build_network(start.architecture) if plan.from_scratch else copy.deepcopy(start.network)
 
 
-def calibration_of(network: nn.Module, asked: Sequence[LabelledScan], start: TrainedNetwork, plan: FineTuningPlan,
+def calibration_of(network: nn.Module, validation: Sequence[LabelledScan], start: TrainedNetwork, plan: FineTuningPlan,
                    device: str) -> Calibration:
     """Fitted on patches of the validation scans; without any, that of the starting weights."""
-    if not asked:
+    if not validation:
         return start.calibration
-    some = asked[:CALIBRATION_PATCHES]
+    some = validation[:CALIBRATION_PATCHES]
     each = CALIBRATION_PATCHES // len(some)
     return calibrate(network, plain_pairs(some, plan.augmentation, each=each, seed=plan.seed), device=device)
 
 
 def record_of(fold: Fold, progress: Progress, start: Start, plan: FineTuningPlan) -> dict[str, Any]:
-    """What the weights say of their making. Names subjects and visits, and no path."""
+    """Training record of the weights. Names subjects and visits, but no path."""
     how = "from scratch, neighbours by" if plan.from_scratch else "fine-tuned from"
     return {
         "data": f"user's scans, {how} {start.sha256}",
@@ -242,23 +243,23 @@ def read_result(folder: Path) -> FoldResult:
 
 
 def claim_folder(folder: Path, start: Start, plan: FineTuningPlan) -> None:
-    """Write down what this folder's training is made from."""
-    note_beginning(folder / ASKED, _asked(start, plan))
+    """Record in the folder what its training is made from."""
+    note_beginning(folder / PLAN_FILE, _plan_record(start, plan))
 
 
-def _asked(start: Start, plan: FineTuningPlan) -> dict[str, Any]:
+def _plan_record(start: Start, plan: FineTuningPlan) -> dict[str, Any]:
     return {"files": {**start.inputs_sha256, "starting weights": start.sha256}, **asdict(plan)}
 
 
 def refuse_other_training(folder: Path, start: Start, plan: FineTuningPlan) -> None:
-    """Let a folder go on only with what it was begun with; a new folder may have anything.
+    """Refuse to continue a folder with other data, starting weights or options than it was begun with.
 
     Raises
     ------
     OutputError
-        Data, starting weights or choices are others; the message names each.
+        Something differs; the message names each difference.
     """
-    refuse_other(folder / ASKED, _asked(start, plan), what="folder")
+    refuse_other(folder / PLAN_FILE, _plan_record(start, plan), what="folder")
 
 
 def start_from(trained: TrainedNetwork, inputs_sha256: Mapping[str, str]) -> Start:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
+from bedrest.io.files import atomic_path
 from bedrest.segmentation.device import mixed_precision
 
 SAVE_EVERY_S = 120.0
@@ -62,11 +63,11 @@ class FitPlan:
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
-    """Loss, optimiser and learning rate of a training other than ours.
+    """Loss, optimiser and learning rate of a training.
 
     Attributes
     ----------
-    loss : function of scores, target and the share of the budget used
+    loss : function of logits, target and the share of the budget used
     optimiser : function of the parameters
     rate : function of the step and of the share of the budget used
     clip : float, largest norm of the gradient
@@ -78,19 +79,19 @@ class Recipe:
     clip: float = math.inf
 
 
-def own_recipe(plan: FitPlan) -> Recipe:
+def default_recipe(plan: FitPlan) -> Recipe:
     """AdamW with a short warm-up and a cosine, cross entropy plus Dice."""
 
     def rate(step: int, share: float) -> float:
         return plan.peak_rate * min(1, (step + 1) / 60) * (0.5 + 0.5 * math.cos(math.pi * share)) + 1e-5
 
-    return Recipe(lambda scores, target, share: loss_of(scores, target),
+    return Recipe(lambda logits, target, share: loss_of(logits, target),
                   lambda parameters: torch.optim.AdamW(parameters, lr=plan.peak_rate, weight_decay=1e-4), rate, 5.0)
 
 
 @dataclass(eq=False)
 class Progress:
-    """What happened so far; stored in the checkpoint.
+    """Progress so far; stored in the checkpoint.
 
     Attributes
     ----------
@@ -107,16 +108,16 @@ class Progress:
     best: float = float("nan")
 
 
-def loss_of(scores: Tensor, target: Tensor) -> Tensor:
+def loss_of(logits: Tensor, target: Tensor) -> Tensor:
     """Cross entropy against shares plus soft Dice over the structures but background (batch Dice).
 
     Parameters
     ----------
-    scores, target : (B, S, I, J, K)
-        Scores before softmax; share of each voxel that each structure fills.
+    logits, target : (B, S, I, J, K)
+        Output before softmax; share of each voxel that each structure fills.
     """
-    entropy = -(target * torch.log_softmax(scores, dim=1)).sum(dim=1).mean()
-    p, t = torch.softmax(scores, dim=1)[:, 1:], target[:, 1:]
+    entropy = -(target * torch.log_softmax(logits, dim=1)).sum(dim=1).mean()
+    p, t = torch.softmax(logits, dim=1)[:, 1:], target[:, 1:]
     axes = (0, 2, 3, 4)
     dice = (2 * (p * t).sum(axes) + 1) / ((p * p).sum(axes) + (t * t).sum(axes) + 1)
     return entropy + (1 - dice).mean()
@@ -130,15 +131,15 @@ def fit(network: nn.Module, batches: Callable[[int], Iterable[tuple[Tensor, Tens
     Parameters
     ----------
     batches : function of the step to start from
-        Gives endless (image, target) pairs, (B, C, ...) and, with `own_recipe`, (B, S, ...).
+        Gives endless (image, target) pairs, (B, C, ...) and, with `default_recipe`, (B, S, ...).
     checkpoint : Path
         Written every two minutes and at the end; where it exists, training goes on from it.
     validate : function of a network in evaluation mode, optional
         Higher is better. Without it there is no early stopping.
     recipe : Recipe, optional
-        Default: `own_recipe`.
+        Default: `default_recipe`.
     """
-    device, recipe = torch.device(plan.device), recipe or own_recipe(plan)
+    device, recipe = torch.device(plan.device), recipe or default_recipe(plan)
     network = network.to(device)
     if not any(p.ndim == 4 for p in network.parameters()):  # no layer in two dimensions
         network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
@@ -155,20 +156,8 @@ def fit(network: nn.Module, batches: Callable[[int], Iterable[tuple[Tensor, Tens
     bar = tqdm(total=round(plan.minutes * 60), initial=round(progress.seconds), unit="s", desc=title, mininterval=5)
     # A budget already used up draws no batch: asking for one would start the workers.
     for image, target in batches(progress.step) if plan.share(progress) < 1 else ():
-        share = plan.share(progress)
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.rate(progress.step, share)
-        network.train()
-        with mixed_precision(plan.device):
-            scores = network(image.to(device, memory_format=torch.channels_last_3d if image.ndim == 5
-                                      else torch.preserve_format))
-        loss = recipe.loss(scores.float(), target.to(device), share)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
-        optimiser.step()
+        recent.append(_step(network, optimiser, recipe, (image, target), plan, progress))
         average.update_parameters(network)
-        recent.append(float(loss.detach()))
         progress.step += 1
         if progress.step % (10 if progress.step <= 200 else 50) == 0:
             progress.curve.append([progress.step, round(progress.seconds), round(float(np.mean(recent)), 4)])
@@ -180,14 +169,12 @@ def fit(network: nn.Module, batches: Callable[[int], Iterable[tuple[Tensor, Tens
                 progress.best = score
                 best = {k: v.detach().clone() for k, v in average.state_dict().items()}
         progress.seconds = time.monotonic() - begun
-        bar.set_postfix(refresh=False, step=progress.step,
-                        **({"loss": progress.curve[-1][2]} if progress.curve else {}),
-                        **({"dice": progress.validations[-1][2]} if progress.validations else {}))
-        bar.update(round(progress.seconds) - bar.n)
+        _show(bar, progress)
         done = plan.share(progress) >= 1 or _stale(progress, plan)
         if done or time.monotonic() - last_saved > SAVE_EVERY_S:
-            _save(checkpoint, {**{n: p.state_dict() for n, p in parts.items()}, "progress": vars(progress),
-                               "best": best})
+            with atomic_path(checkpoint) as temporary:
+                torch.save({**{n: p.state_dict() for n, p in parts.items()}, "progress": vars(progress), "best": best},
+                           temporary)
             last_saved = time.monotonic()
         if done:
             break
@@ -195,6 +182,32 @@ def fit(network: nn.Module, batches: Callable[[int], Iterable[tuple[Tensor, Tens
     if best is not None:
         average.load_state_dict(best)
     return average.module.eval(), progress
+
+
+def _step(network: nn.Module, optimiser: torch.optim.Optimizer, recipe: Recipe, pair: tuple[Tensor, Tensor],
+          plan: FitPlan, progress: Progress) -> float:
+    """One step of the optimiser; its loss."""
+    image, target = pair
+    share = plan.share(progress)
+    for group in optimiser.param_groups:
+        group["lr"] = recipe.rate(progress.step, share)
+    network.train()
+    memory = torch.channels_last_3d if image.ndim == 5 else torch.preserve_format
+    with mixed_precision(plan.device):
+        logits = network(image.to(plan.device, memory_format=memory))
+    loss = recipe.loss(logits.float(), target.to(plan.device), share)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
+    optimiser.step()
+    return float(loss.detach())
+
+
+def _show(bar: tqdm[Any], progress: Progress) -> None:
+    bar.set_postfix(refresh=False, step=progress.step,
+                    **({"loss": progress.curve[-1][2]} if progress.curve else {}),
+                    **({"dice": progress.validations[-1][2]} if progress.validations else {}))
+    bar.update(round(progress.seconds) - bar.n)
 
 
 def _averaged(decay: float, average: Tensor, latest: Tensor, n: Tensor | int) -> Tensor:
@@ -205,13 +218,6 @@ def _averaged(decay: float, average: Tensor, latest: Tensor, n: Tensor | int) ->
 
 
 def _stale(progress: Progress, plan: FitPlan) -> bool:
-    """Whether the last `patience` validations brought nothing better."""
+    """Whether the last `patience` validations brought no better score."""
     scores = [v[2] for v in progress.validations]
     return len(scores) > plan.patience and len(scores) - 1 - int(np.argmax(scores)) >= plan.patience
-
-
-def _save(path: Path, state: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    torch.save(state, temporary)
-    temporary.replace(path)

@@ -1,7 +1,7 @@
-"""A scan labelled by a person -> what a network learns from it: shares of all five structures on the working grid.
+"""A manually labelled scan -> its training target: shares of all five structures on the working grid.
 
-A person's mask holds discs, and maybe not all of them; vertebrae, sacrum and canal come from a network that already
-knows them. Knows nothing of files, and nothing of how training goes.
+A manual mask holds discs, maybe not all of them; vertebrae, sacrum and canal come from a trained network. Knows
+nothing of files and of the training loop.
 """
 
 from __future__ import annotations
@@ -14,27 +14,26 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bedrest.anatomy.structures import Structure
-from bedrest.errors import GeometryError, ImageError
+from bedrest.errors import ImageError
 from bedrest.imaging.crop import Box, box_around, crop_grid
-from bedrest.imaging.orientation import turn_to_ras
+from bedrest.imaging.orientation import reorient_to_ras
 from bedrest.imaging.resample import grid_with_spacing, resample
 from bedrest.segmentation.forward import forward
 from bedrest.segmentation.network import WORKING_SPACING_MM
 from bedrest.segmentation.predict import calibrated, network_input
 from bedrest.segmentation.weights import TrainedNetwork
-from bedrest.types import LabelMap, Scan
+from bedrest.types import LabelMap, Scan, require_same_grid
 from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL, Contrast
 
 Float = NDArray[np.float32]
 Half = NDArray[np.float16]
 
-# A disc farther than this above or below the labelled ones may be there and not be labelled. The vertebra between two
-# discs is 20 mm high or more, so a disc that the person did leave out on purpose lies beyond it.
+# A disc farther than this above or below the labelled ones may exist without a label. The vertebra between two discs is
+# 20 mm high or more, so a neighbouring disc that was left out on purpose lies beyond it.
 BEYOND_MM = 8.0
-# Kept around the labels: what a patch around an outer disc can reach, and context for the dense prediction.
+# Around the labels: the reach of a patch around an outer disc, and context for the dense prediction.
 MARGIN_MM = (16.0, 40.0, 50.0)
 DISC_LABELS = (*LEVEL_OF_LABEL, *range(FIRST_UNNAMED_LABEL, FIRST_UNNAMED_LABEL + 19))
-SAME_GRID_MM = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +44,11 @@ class LabelledScan:
     ----------
     subject, session : str
     channels : tuple of int
-        Which contrasts the scan has, as channel numbers.
+        Contrasts of the scan, as channel numbers.
     image : float16, (5, I, J, K), axes right, front, head
         Normalised contrasts; zeros where a contrast is missing.
     discs : float16, (I, J, K)
-        Share of each voxel that the person's discs fill.
+        Share of each voxel that the labelled discs fill.
     target : float16, (5, I, J, K)
         Share of each voxel that each structure fills; see `training_target`.
     spacing_mm : (3,) of the working grid
@@ -81,34 +80,32 @@ def label_scan(scan: Scan, mask: LabelMap, teacher: TrainedNetwork, device: str,
         The mask is empty, or holds labels that are no discs.
     """
     where = f"{subject} {session} reference mask"
-    if scan.grid.max_corner_distance_mm(mask.grid) > SAME_GRID_MM:
-        raise GeometryError("a mask on the grid of its scan", _grids(scan, mask), where,
-                            "Check both headers; resample the mask with nearest neighbour if the pictures do match.")
+    require_same_grid(scan.grid, mask.grid, names=("the scan", "the reference mask"), where=where)
     unknown = sorted(set(np.unique(mask.data).tolist()) - {0, *DISC_LABELS})
     if unknown or not mask.data.any():
         raise ImageError("labels 1 = L5-S1 ... 7 = T11-T12, or 101, 102, ... for discs without a name",
                          f"labels {unknown[:5]}" if unknown else "an empty mask", where,
                          "Renumber the mask, or take the visit's mask out of the study.")
-    turn = turn_to_ras(scan.grid)
-    working = grid_with_spacing(turn.turned, WORKING_SPACING_MM)
-    discs = resample(turn.apply((mask.data > 0).astype(np.float32)), turn.turned, working, order=1)
+    reorientation = reorient_to_ras(scan.grid)
+    working = grid_with_spacing(reorientation.ras, WORKING_SPACING_MM)
+    discs = resample(reorientation.apply((mask.data > 0).astype(np.float32)), reorientation.ras, working, order=1)
     box = _around(discs, working.spacing_mm, where)
     grid, discs = crop_grid(working, box), discs[box]
-    image = network_input({c: turn.apply(v.data) for c, v in scan.contrasts.items()}, turn.turned, grid)
+    image = network_input({c: reorientation.apply(v.data) for c, v in scan.contrasts.items()}, reorientation.ras, grid)
     channels = tuple(i for i, c in enumerate(Contrast) if c in scan.contrasts)
-    taught = calibrated(forward(teacher.network, image, device).data, teacher.calibration.given(scan.contrasts))
-    target = training_target(discs, taught, float(grid.spacing_mm[2]))
+    predicted = calibrated(forward(teacher.network, image, device).data, teacher.calibration.given(scan.contrasts))
+    target = training_target(discs, predicted, float(grid.spacing_mm[2]))
     return LabelledScan(subject, session, channels, image.astype(np.float16), discs.astype(np.float16),
                         target.astype(np.float16), grid.spacing_mm)
 
 
 def training_target(discs: Float, prediction: Float, spacing_head_mm: float) -> Float:
-    """Shares of the five structures from a person's discs and a network's idea of the rest.
+    """Shares of the five structures from manual discs and the prediction of a network for the rest.
 
-    Disc is what the person drew. The other four share what is left, in the proportions the network gives them; so
-    where the network says disc and the person does not, its share of disc goes to the neighbours. Above and below the
-    labelled discs, from `BEYOND_MM` on, the network's disc is kept: a disc that nobody drew there is no proof that
-    there is none.
+    Disc is what was labelled. The other four share the remainder in the proportions that the network gives them; so
+    where the network predicts disc and the mask has none, that share goes to the neighbours. Above and below the
+    labelled discs, from `BEYOND_MM` on, the network's disc is kept: a missing label there does not prove that there is
+    no disc.
 
     Parameters
     ----------
@@ -127,9 +124,9 @@ def training_target(discs: Float, prediction: Float, spacing_head_mm: float) -> 
     share = np.clip(np.where(kept, np.maximum(discs, prediction[Structure.DISC]), discs), 0, 1)
     others = np.delete(prediction, Structure.DISC, axis=0)
     total = others.sum(axis=0)
-    sure = total < 1e-9  # nothing but disc, says the network: no proportion to keep
-    others = np.where(sure, np.eye(len(others), dtype=np.float32)[Structure.BACKGROUND][:, None, None, None],
-                      others / np.where(sure, 1, total))
+    only_disc = total < 1e-9  # the network predicts nothing else: no proportion to keep
+    others = np.where(only_disc, np.eye(len(others), dtype=np.float32)[Structure.BACKGROUND][:, None, None, None],
+                      others / np.where(only_disc, 1, total))
     result: Float = np.insert(others * (1 - share), Structure.DISC, share, axis=0).astype(np.float32)
     return result
 
@@ -143,16 +140,16 @@ def near_labels(discs: NDArray[np.floating], spacing_head_mm: float) -> NDArray[
 
 
 def disc_dice(network: nn.Module, scan: LabelledScan, device: str) -> float:
-    """Dice of all labelled discs together, near them only: what lies beyond may be a disc that nobody drew."""
+    """Dice of all labelled discs together, near them only: beyond them a disc may lack its label."""
     near = near_labels(scan.discs, float(scan.spacing_mm[2]))
-    scores = forward(network, scan.image.astype(np.float32), device).data
-    found = (torch.softmax(scores, dim=0)[Structure.DISC].numpy() >= 0.5) & near
+    logits = forward(network, scan.image.astype(np.float32), device).data
+    predicted = (torch.softmax(logits, dim=0)[Structure.DISC].numpy() >= 0.5) & near
     truth = scan.discs >= 0.5
-    return 2 * float((found & truth).sum()) / float(found.sum() + truth.sum())
+    return 2 * float((predicted & truth).sum()) / float(predicted.sum() + truth.sum())
 
 
 def _around(discs: Float, spacing_mm: NDArray[np.float64], where: str) -> Box:
-    """The labels' index box, `MARGIN_MM` wider as far as the grid reaches."""
+    """Index box of the labels, widened by `MARGIN_MM` within the grid."""
     if not (discs >= 0.5).any():
         raise ImageError(f"discs that fill a voxel of the working grid, {WORKING_SPACING_MM} mm", "none", where,
                          "Check the mask's voxel size.")
@@ -160,8 +157,3 @@ def _around(discs: Float, spacing_mm: NDArray[np.float64], where: str) -> Box:
     i, j, k = (slice(max(s.start - int(m), 0), min(s.stop + int(m), n))
                for s, m, n in zip(box_around(discs >= 0.5), margin, discs.shape, strict=True))
     return i, j, k
-
-
-def _grids(scan: Scan, mask: LabelMap) -> str:
-    one, two = (f"shape {g.shape} with {np.round(g.spacing_mm, 3).tolist()} mm voxels" for g in (scan.grid, mask.grid))
-    return f"{one} and {two}, or another place"

@@ -1,7 +1,7 @@
-"""Training patches from painted anatomies: contrasts near the physical ones or at random, then a scanner's faults.
+"""Training patches from painted anatomies: contrasts near the physical ones or at random, then scanner artefacts.
 
 The idea of SynthSeg (Billot et al., Med Image Anal 2023;86:102789): what the network must not rely on is random.
-Synthetic throughout: no scan of a person goes in. Knows nothing of the network.
+Synthetic throughout: no scan of a subject is used. Knows nothing of the network.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from bedrest.vocabulary import Contrast
 
 Float = NDArray[np.float32]
 CHANNEL = {c: i for i, c in enumerate(Contrast)}
-COARSE = (4, 4, 4)  # sub-voxels of the painting in a voxel of the locator's grid, along each axis
 _LIKE_THE_ANNULUS = (Tissue.NUCLEUS, Tissue.NUCLEUS_DEGENERATED)
 _LIKE_MARROW = (Tissue.SACRUM_MARROW, Tissue.BASIVERTEBRAL, Tissue.POSTERIOR_MARROW)
 
@@ -60,45 +59,20 @@ def draw_patch(painting: Painting, rng: np.random.Generator, sampling: Sampling)
     tissue = _crop(painting, rng, sampling)
     target = structure_shares(tissue)
     # Averaged in the plane only: slices of any thickness are cut from what is left.
-    fine = {c: _means(table[tissue], fine_slices=True) for c, table in _tables(rng, sampling).items()}
-    return _finish(_with_opposed(fine), target, rng, slice_mm=1.0, voxel_mm=2.0)
+    fine = {c: _means(table[tissue], fine_slices=True) for c, table in draw_tissue_signals(rng, sampling).items()}
+    return scanned_pair(with_opposed(fine), target, rng, slice_mm=1.0, voxel_mm=2.0)
 
 
-def draw_overview(shares: NDArray[np.uint8], rng: np.random.Generator, sampling: Sampling) -> tuple[Float, Float]:
-    """One training pair of the locator: most of a field of view on its coarse grid.
+def scanned_pair(signals: dict[Contrast, Float], target: Float, rng: np.random.Generator, *, slice_mm: float,
+                 voxel_mm: float) -> tuple[Float, Float]:
+    """A scanner's faults on rendered contrasts, some contrasts left out, half of the pairs mirrored.
 
     Parameters
     ----------
-    shares : uint8, (tissues, I, J, K)
-        Sub-voxels of each tissue, out of prod(COARSE), from `coarse_shares`.
+    signals : float32 by contrast, (I, J, K), along I as fine as `slice_mm`
+    target : float32, (5, I, J, K), share of each voxel that each structure fills
+    voxel_mm : size of a voxel of the pair along I
     """
-    where = []
-    for n, p in zip(shares.shape[1:], sampling.locator_patch, strict=True):
-        stretch = 1 + rng.uniform(-0.25, 0.25)
-        span = min(n, round(p * stretch))
-        start = rng.integers(0, n - span + 1)
-        where.append(np.clip((start + (np.arange(p) + 0.5) * span / p).astype(int), 0, n - 1))
-    view = shares[(slice(None), *np.ix_(*where))].astype(np.float32) / np.prod(COARSE)
-    target = np.stack([view[s == STRUCTURE_OF_TISSUE].sum(axis=0) for s in Structure])
-    tables = _tables(rng, sampling)
-    signals: dict[Contrast, Float] = {c: np.tensordot(t, view, axes=1).astype(np.float32) for c, t in tables.items()}
-    return _finish(_with_opposed(signals), target, rng, slice_mm=4.0, voxel_mm=4.0)
-
-
-def coarse_shares(painting: Painting) -> NDArray[np.uint8]:
-    """Number of sub-voxels of each tissue in each voxel of the locator's grid, (tissues, I, J, K)."""
-    i, j, k = (n // c for n, c in zip(painting.tissue.shape, COARSE, strict=True))
-    voxel = np.arange(j * k, dtype=np.int32).reshape(j, 1, k, 1) * len(Tissue)
-    out = np.empty((i, j * k, len(Tissue)), np.uint8)
-    for slab in range(i):
-        part = painting.tissue[slab * COARSE[0] : (slab + 1) * COARSE[0], : j * COARSE[1], : k * COARSE[2]]
-        key = part.reshape(COARSE[0], j, COARSE[1], k, COARSE[2]) + voxel
-        out[slab] = np.bincount(key.ravel(), minlength=out[0].size).reshape(out[0].shape)
-    return np.ascontiguousarray(np.moveaxis(out, -1, 0)).reshape(len(Tissue), i, j, k)
-
-
-def _finish(signals: dict[Contrast, Float], target: Float, rng: np.random.Generator, *, slice_mm: float,
-            voxel_mm: float) -> tuple[Float, Float]:
     image = np.zeros((len(Contrast), *target.shape[1:]), dtype=np.float32)
     gain = shared_gain(target.shape[1:], rng)
     acquired_mm = _slice_thickness(rng, voxel_mm)
@@ -144,7 +118,7 @@ def _means(fine: NDArray[Any], *, fine_slices: bool = False) -> Float:
     return result
 
 
-def _tables(rng: np.random.Generator, sampling: Sampling) -> dict[Contrast, Float]:
+def draw_tissue_signals(rng: np.random.Generator, sampling: Sampling) -> dict[Contrast, Float]:
     """Signal of each tissue in each contrast rendered; water and fat alone stand for all of Dixon."""
     kind = rng.random()
     if kind < sampling.dixon:
@@ -169,7 +143,7 @@ def _random_table(rng: np.random.Generator) -> Float:
     return table
 
 
-def _with_opposed(signals: dict[Contrast, Float]) -> dict[Contrast, Float]:
+def with_opposed(signals: dict[Contrast, Float]) -> dict[Contrast, Float]:
     """Water and fat alone become all four Dixon contrasts; anything else stays as it is."""
     if set(signals) != {Contrast.WATER, Contrast.FAT}:
         return signals

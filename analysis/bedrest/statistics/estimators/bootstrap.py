@@ -1,40 +1,17 @@
 """Cluster bootstrap for few subjects: the interval of a mean, or of a difference of means, whole subjects drawn.
 
-Knows nothing of tables, visits or discs: one number a subject goes in, for example the mean over the subject's discs.
+Takes one number a subject, for example the mean over its discs. Must not know tables, visits or discs.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from bedrest.statistics.estimators.samples import constant, finite_array, too_few
-
-MINIMUM_SUBJECTS = 5  # in every group; with 4 the interval is twice as wide as that of t, with 3 infinite
-
-
-@dataclass(frozen=True)
-class BootstrapInterval:
-    """One bootstrap interval; NaN with a reason where it could not be done.
-
-    Attributes
-    ----------
-    n : subjects in it
-    method : what was drawn, how often, and the kind of interval
-    estimate, se, ci_low, ci_high : in the unit of the values
-    reason : why there is no interval; empty when there is one
-    """
-
-    n: int
-    method: str
-    estimate: float = math.nan
-    se: float = math.nan
-    ci_low: float = math.nan
-    ci_high: float = math.nan
-    reason: str = ""
+from bedrest.statistics.estimators.mean_tests import MeanTest
+from bedrest.statistics.estimators.samples import MIN_SUBJECTS_BOOTSTRAP, constant, finite_array, too_few
 
 
 def cluster_bootstrap(
@@ -43,7 +20,7 @@ def cluster_bootstrap(
     rng: np.random.Generator,
     n_resamples: int = 1999,
     confidence_level: float = 0.95,
-) -> BootstrapInterval:
+) -> MeanTest:
     """Studentised bootstrap interval of a mean, or of the first mean minus the second.
 
     Parameters
@@ -76,13 +53,11 @@ def cluster_bootstrap(
     """
     values = [finite_array(s, name="cluster bootstrap") for s in samples]
     n, what = sum(v.size for v in values), "bootstrap of subjects, studentised interval"
-    names = ("first group: ", "second group: ") if len(values) > 1 else ("",)
-    few = [name + words for name, v in zip(names, values, strict=True)
-           if (words := too_few(v.size, least=MINIMUM_SUBJECTS))]
-    if not few and all(constant(v) for v in values):
-        few = ["no variance between subjects"]
-    if few:
-        return BootstrapInterval(n=n, method=what, reason="; ".join(few))
+    reason = too_few(*(v.size for v in values), least=MIN_SUBJECTS_BOOTSTRAP)
+    if not reason and all(constant(v) for v in values):
+        reason = "no variance between subjects"
+    if reason:
+        return MeanTest(n=n, method=what, reason=reason)
     signs = (1.0, -1.0)[: len(values)]
     estimate = float(sum(s * v.mean() for s, v in zip(signs, values, strict=True)))
     se = math.sqrt(sum(v.var(ddof=1) / v.size for v in values))
@@ -95,5 +70,5 @@ def cluster_bootstrap(
     pivots = np.where(flat, far, away / np.where(flat, 1.0, spread))
     tail = (1 - confidence_level) / 2
     low, high = (float(q) for q in np.quantile(pivots, [tail, 1 - tail], method="inverted_cdf"))
-    return BootstrapInterval(n=n, method=f"{what}, {n_resamples} resamples", estimate=estimate, se=se,
-                             ci_low=estimate - high * se, ci_high=estimate - low * se)
+    return MeanTest(n=n, method=f"{what}, {n_resamples} resamples", estimate=estimate, se=se,
+                    ci_low=estimate - high * se, ci_high=estimate - low * se)

@@ -1,7 +1,7 @@
-"""How observations of one subject hang together: random terms, residual variance by visit, compound symmetry.
+"""How observations of one subject are correlated: random terms, residual variance by visit, compound symmetry.
 
-A structure turns its parameters into the covariance matrix of any subject's observations. Knows nothing of means, of
-estimation or of discs.
+A structure turns its parameters into the covariance matrix of any subject's observations. Must not know means,
+estimation or discs.
 
 Two parameter vectors are used throughout: `phi`, the natural one (variances and covariances, or standard deviations
 and a correlation), and `theta`, the one the optimiser moves in, where every value is a valid covariance.
@@ -42,7 +42,7 @@ class Term:
         return int(self.z.shape[1])
 
 
-def random_term(name: str, group: Sequence[object], z: np.ndarray | None = None) -> Term:
+def random_term(name: str, group: Sequence[object] | np.ndarray, z: np.ndarray | None = None) -> Term:
     """A random intercept of each value of `group`, or random coefficients of the columns of z, freely correlated."""
     codes = np.unique(np.asarray(group, dtype=str), return_inverse=True)[1]
     columns = np.ones((codes.size, 1)) if z is None else np.asarray(z, dtype=np.float64)
@@ -50,7 +50,7 @@ def random_term(name: str, group: Sequence[object], z: np.ndarray | None = None)
 
 
 def residual_terms(strata: Sequence[object], *, names: Sequence[str] | None = None) -> list[Term]:
-    """An own residual variance for each stratum (nlme's varIdent); one stratum gives the usual residual.
+    """A residual variance of its own for each stratum (nlme's varIdent); one stratum gives the usual residual.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def residual_terms(strata: Sequence[object], *, names: Sequence[str] | None = No
 
 
 def unstructured_term(visits: Sequence[object], subjects: Sequence[object], *, names: Sequence[str]) -> Term:
-    """Every visit its own variance and every pair of visits its own covariance within a subject."""
+    """A variance for every visit and a covariance for every pair of visits within a subject."""
     values = np.asarray(visits, dtype=str)
     return random_term("visits, unstructured", subjects, (values[:, None] == np.asarray(names, dtype=str)) * 1.0)
 
@@ -79,6 +79,10 @@ class Covariance(Protocol):
 
     @property
     def names(self) -> list[str]: ...
+
+    @property
+    def is_variance(self) -> list[bool]:
+        """Which natural parameters are variances."""
 
     def key(self, rows: np.ndarray) -> bytes:
         """Equal for two subjects whose observations have the same covariance matrix."""
@@ -147,6 +151,10 @@ class LinearCovariance:
         for term, _, i, j in self._blocks:
             out += [term.name if term.q == 1 else f"{term.name} [{a + 1},{b + 1}]" for a, b in zip(i, j, strict=True)]
         return out
+
+    @property
+    def is_variance(self) -> list[bool]:
+        return [bool(diagonal) for _, _, i, j in self._blocks for diagonal in i == j]
 
     def key(self, rows: np.ndarray) -> bytes:
         parts = []
@@ -224,7 +232,7 @@ class LinearCovariance:
 
 @dataclass(frozen=True)
 class HeterogeneousCompoundSymmetry:
-    """One correlation between all visits of a subject, an own SD for each visit: nlme's corCompSymm with varIdent.
+    """One correlation between all visits of a subject, an SD for each visit: nlme's corCompSymm with varIdent.
 
     Natural parameters: the SD of each visit in the order of `names_of_visits`, then the correlation. Not linear in
     them, so Kenward and Roger's correction in the form used here does not apply.
@@ -245,6 +253,10 @@ class HeterogeneousCompoundSymmetry:
     @property
     def names(self) -> list[str]:
         return [*(f"SD, {v}" for v in self.names_of_visits), "correlation"]
+
+    @property
+    def is_variance(self) -> list[bool]:
+        return [False] * (len(self.names_of_visits) + 1)
 
     @property
     def _lowest(self) -> float:

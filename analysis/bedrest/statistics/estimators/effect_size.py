@@ -1,6 +1,6 @@
 """Hedges g of one mean or of the difference of two, with an interval from the noncentral t distribution.
 
-Knows nothing of tables, subjects or discs: one number a subject goes in.
+Takes one number a subject. Must not know tables or discs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import gammaln, nctdtrinc
 
-from bedrest.statistics.estimators.samples import constant, finite_array, too_few
+from bedrest.statistics.estimators.samples import finite_array, untestable
 
 LARGEST_T = 1e5  # scipy's inversion stops at a noncentrality of 1e6
 
@@ -60,7 +60,7 @@ def hedges_g_one_sample(values: Sequence[float] | np.ndarray, *, confidence_leve
     """
     method = "mean / SD x J(n - 1), interval from noncentral t"
     x = finite_array(values, name="effect size")
-    if reason := _too_little(x):
+    if reason := untestable(x):
         return EffectSize(n=x.size, method=method, reason=reason)
     d = float(x.mean() / x.std(ddof=1))
     return _effect(d, n=x.size, root_size=math.sqrt(x.size), df=x.size - 1, level=confidence_level, method=method)
@@ -88,9 +88,8 @@ def hedges_g_two_samples(
     """
     method = "difference / pooled SD x J(n1 + n2 - 2), interval from noncentral t, equal variances assumed"
     x, y = (finite_array(v, name="effect size") for v in (first, second))
-    reasons = [f"{name} group: {r}" for name, v in (("first", x), ("second", y)) if (r := _too_little(v))]
-    if reasons:
-        return EffectSize(n=x.size + y.size, method=method, reason="; ".join(reasons))
+    if reason := untestable(x, y):
+        return EffectSize(n=x.size + y.size, method=method, reason=reason)
     df = x.size + y.size - 2
     pooled = math.sqrt(((x.size - 1) * x.var(ddof=1) + (y.size - 1) * y.var(ddof=1)) / df)
     root_size = math.sqrt(x.size * y.size / (x.size + y.size))
@@ -159,6 +158,3 @@ def _effect(d: float, *, n: int, root_size: float, df: int, level: float, method
     g = d * small_sample_correction(df)
     return EffectSize(n=n, method=method, g=g, ci_low=low / root_size, ci_high=high / root_size, df=df)
 
-
-def _too_little(values: np.ndarray) -> str:
-    return too_few(values.size) or ("no variance between subjects" if constant(values) else "")

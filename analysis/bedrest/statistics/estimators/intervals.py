@@ -1,6 +1,6 @@
 """Estimates with intervals where several values come from one subject: subjects are resampled, never values.
 
-Answers: how sure are we of a number, when only subjects are independent? Knows nothing of what the number means.
+Answers: how sure are we of a number, when only subjects are independent? Must not know what the number means.
 
 Percentile intervals of a bootstrap are too narrow for few subjects (8 subjects, limits of agreement: they held the
 truth in 83 to 95 % instead of 95 %, own simulations). So the bootstrap gives a standard error only, widened by
@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from bedrest.errors import ModelError
-from bedrest.statistics.estimators.samples import MINIMUM_SUBJECTS, finite_array
+from bedrest.statistics.estimators.samples import MIN_SUBJECTS, finite_array
 
 REPLICATES = 2000
 Z95 = float(stats.norm.ppf(0.975))  # the 1.96 of limits of agreement and of the smallest detectable change
@@ -98,7 +98,7 @@ class Clusters:
         replicates : the same from each bootstrap sample, shape (replicates,)
         """
         finite = replicates[np.isfinite(replicates)]
-        if self.n < MINIMUM_SUBJECTS or 2 * finite.size < replicates.size or not math.isfinite(value):
+        if self.n < MIN_SUBJECTS or 2 * finite.size < replicates.size or not math.isfinite(value):
             return math.nan, math.nan
         widened = math.sqrt(self.n / (self.n - 1)) * float(finite.std())
         half = float(stats.t.ppf((1 + confidence_level) / 2, self.n - 1)) * widened
@@ -115,10 +115,10 @@ def jackknife_interval(value: float, left_out: np.ndarray, *, confidence_level: 
 
     Notes
     -----
-    SE from pseudovalues, t on G - 2 degrees of freedom, as for Deming regression by Linnet (1990, Stat Med 9:1463).
+    SE from pseudovalues, t on G - 2 degrees of freedom, as Linnet has it for lines (1990, Stat Med 9:1463).
     """
     units = left_out.size
-    if units < MINIMUM_SUBJECTS or not np.isfinite(left_out).all():
+    if units < MIN_SUBJECTS or not np.isfinite(left_out).all():
         return math.nan, math.nan
     se = math.sqrt((units - 1) / units * float(((left_out - left_out.mean()) ** 2).sum()))
     half = float(stats.t.ppf((1 + confidence_level) / 2, units - 2)) * se

@@ -1,9 +1,8 @@
-"""Straight lines through two methods that both have error: Passing-Bablok and Deming.
+"""A straight line through two methods that both have error: Passing-Bablok.
 
-Answers: does one method follow the other as second = intercept + slope * first? Knows nothing of tables and discs.
+Answers: does one method follow the other as second = intercept + slope * first? Must not know tables or discs.
 
-Sources: Passing and Bablok (1983, J Clin Chem Clin Biochem 21:709); Linnet (1990, Stat Med 9:1463; 1993, Clin Chem
-39:424) for Deming.
+Source: Passing and Bablok (1983, J Clin Chem Clin Biochem 21:709).
 """
 
 from __future__ import annotations
@@ -15,12 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from bedrest.errors import ModelError
 from bedrest.statistics.estimators.intervals import Clusters, Estimate, check_length, jackknife_interval, paired_arrays
 from bedrest.statistics.estimators.samples import constant, too_few
 
-MINIMUM_POINTS = 5  # below, the Kendall interval of Passing and Bablok is open at 95 %
-MAXIMUM_POINTS = 3000  # every pair has a slope: 4.5 million, some 200 MB while they are sorted
+MIN_POINTS = 5  # below, the Kendall interval of Passing and Bablok is open at 95 %
+MAX_POINTS = 3000  # every pair has a slope: 4.5 million, some 200 MB while they are sorted
 
 
 _Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # first and second point, slope
@@ -32,14 +30,13 @@ class Line:
 
     Attributes
     ----------
-    n_subjects, n_points
+    n_subjects : in it
     slope : unit of second over unit of first; 1 when there is no proportional difference
     intercept : unit of second; 0 when there is no constant difference
     reason : what could not be computed and why; empty when all could
     """
 
     n_subjects: int
-    n_points: int
     slope: Estimate = field(default_factory=Estimate)
     intercept: Estimate = field(default_factory=Estimate)
     reason: str = ""
@@ -69,80 +66,31 @@ def passing_bablok(
     check_length(clusters, x.size)
     subjects = x.size if clusters is None else clusters.n
     if reason := too_few(subjects) or _wrong_number(x.size) or _unfit(x, y):
-        return Line(subjects, x.size, reason=reason)
+        return Line(subjects, reason=reason)
     pairs = _slopes(x, y)
     slopes = pairs[-1]
     slope = _shifted_median(slopes)
     if not math.isfinite(slope):
-        return Line(subjects, x.size, reason="the methods do not rise together: the median slope is not finite")
+        return Line(subjects, reason="the methods do not rise together: the median slope is not finite")
     intercept = float(np.median(y - slope * x))
     if clusters is None or not clusters.repeated:
         low, high = _kendall_bounds(slopes, x.size, confidence_level)
         at_high, at_low = (float(np.median(y - b * x)) if math.isfinite(b) else math.nan for b in (high, low))
-        found = Estimate(slope, low, high), Estimate(intercept, at_high, at_low)
+        line = Estimate(slope, low, high), Estimate(intercept, at_high, at_low)
     else:
         left = _without_each_subject((x, y), clusters, pairs)
-        found = (Estimate(slope, *jackknife_interval(slope, left[0], confidence_level=confidence_level)),
-                 Estimate(intercept, *jackknife_interval(intercept, left[1], confidence_level=confidence_level)))
-    closed = all(math.isfinite(v) for e in found for v in (e.low, e.high))
-    return Line(subjects, x.size, slope=found[0], intercept=found[1],
+        line = (Estimate(slope, *jackknife_interval(slope, left[0], confidence_level=confidence_level)),
+                Estimate(intercept, *jackknife_interval(intercept, left[1], confidence_level=confidence_level)))
+    closed = all(math.isfinite(v) for e in line for v in (e.low, e.high))
+    return Line(subjects, slope=line[0], intercept=line[1],
                 reason="" if closed else "the interval is open: too few points, too far off a line")
 
 
-def deming(
-    first: ArrayLike,
-    second: ArrayLike,
-    *,
-    error_variance_ratio: float = 1.0,
-    clusters: Clusters | None = None,
-    confidence_level: float = 0.95,
-) -> Line:
-    """Deming regression, least squares in both directions, with jackknife intervals.
-
-    Parameters
-    ----------
-    first, second : shape (n,)
-    error_variance_ratio : error variance of `second` over that of `first`, above 0; 1 is orthogonal regression
-    clusters : one label a point; None when each is of another subject
-    confidence_level : of the intervals, 0 to 1
-
-    Raises
-    ------
-    ModelError
-        If the ratio is not above 0, or a value is missing.
-
-    Notes
-    -----
-    One point, or one subject with all its points, is left out at a time; t on their number - 2 degrees of freedom.
-    """
-    if not error_variance_ratio > 0:
-        raise ModelError("a ratio above 0", f"{error_variance_ratio}", "error_variance_ratio",
-                         "Give var(error of second) / var(error of first).")
-    x, y = paired_arrays(first, second)
-    check_length(clusters, x.size)
-    subjects = x.size if clusters is None else clusters.n
-    if reason := too_few(subjects) or _unfit(x, y):
-        return Line(subjects, x.size, reason=reason)
-    cx, cy = x - x.mean(), y - y.mean()
-    columns = np.column_stack([np.ones(x.size), cx, cy, cx * cx, cy * cy, cx * cy])
-    own = columns if clusters is None else clusters.totals(columns)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        slope, shift = _deming_line(own.sum(axis=0), error_variance_ratio)
-        slopes, shifts = _deming_line(own.sum(axis=0) - own, error_variance_ratio)
-    if not math.isfinite(float(slope)):
-        return Line(subjects, x.size, reason="the methods are not correlated: no slope")
-    back = [float(y.mean()) - b * float(x.mean()) + a for a, b in ((shift, slope), (shifts, slopes))]
-    found = [Estimate(float(v), *jackknife_interval(float(v), left, confidence_level=confidence_level))
-             for v, left in ((slope, slopes), (back[0], back[1]))]
-    return Line(subjects, x.size, slope=found[0], intercept=found[1],
-                reason="" if math.isfinite(found[0].low) else "a subject left out leaves no slope: no interval")
-
-
 def _wrong_number(n: int) -> str:
-    if n < MINIMUM_POINTS:
-        return f"{n} points, at least {MINIMUM_POINTS} are needed"
-    if n > MAXIMUM_POINTS:
-        return f"{n} points, at most {MAXIMUM_POINTS}: every pair of them has a slope"
+    if n < MIN_POINTS:
+        return f"{n} points, at least {MIN_POINTS} are needed"
+    if n > MAX_POINTS:
+        return f"{n} points, at most {MAX_POINTS}: every pair of them has a slope"
     return ""
 
 
@@ -201,7 +149,7 @@ def _without_each_subject(points: tuple[np.ndarray, np.ndarray], clusters: Clust
     owner, rank = np.concatenate([first, second[apart]]), np.concatenate([ranks, ranks[apart]])
     by_owner = np.lexsort((rank, owner))
     ends = np.searchsorted(owner[by_owner], np.arange(clusters.n + 1))
-    found = np.full((2, clusters.n), math.nan)
+    lines = np.full((2, clusters.n), math.nan)
     for subject in range(clusters.n):
         gone = rank[by_owner[ends[subject] : ends[subject + 1]]]
         n, k = ordered.size - gone.size, n_low - int(np.searchsorted(gone, n_low))
@@ -212,14 +160,5 @@ def _without_each_subject(points: tuple[np.ndarray, np.ndarray], clusters: Clust
         slope = float(ordered[places + np.searchsorted(before, places, side="right")].mean())
         if math.isfinite(slope):
             kept = clusters.codes != subject
-            found[:, subject] = slope, np.median(y[kept] - slope * x[kept])
-    return found[0], found[1]
-
-
-def _deming_line(sums: np.ndarray, ratio: float) -> tuple[np.ndarray, np.ndarray]:
-    """Slope and intercept from sums of 1, x, y, x^2, y^2, xy, shape (..., 6)."""
-    n, sx, sy, sxx, syy, sxy = (sums[..., i] for i in range(6))
-    vx, vy, cov = sxx - sx**2 / n, syy - sy**2 / n, sxy - sx * sy / n
-    lean = vy - ratio * vx
-    slope = (lean + np.sqrt(lean**2 + 4 * ratio * cov**2)) / (2 * cov)
-    return slope, (sy - slope * sx) / n
+            lines[:, subject] = slope, np.median(y[kept] - slope * x[kept])
+    return lines[0], lines[1]

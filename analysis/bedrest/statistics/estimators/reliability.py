@@ -1,7 +1,7 @@
 """Reliability and measurement error: intraclass correlations, SEM, smallest detectable change, within-subject CV.
 
-Answers: how much of the spread is the targets' own, and how far apart do two measurements of one target lie?
-Knows nothing of tables and discs; numbers in, numbers out.
+Answers: how much of the variance is between targets, and how far apart do two measurements of one target lie?
+Must not know tables or discs.
 
 Sources: Shrout and Fleiss (1979, Psychol Bull 86:420); McGraw and Wong (1996, Psychol Methods 1:30, tables 4 and 7);
 Bland and Altman (1996, BMJ 312:1654 and 313:106); Glueer et al. (1995, Osteoporos Int 5:262).
@@ -28,26 +28,19 @@ NO_INTERVAL = "more than half of the bootstrap samples gave no number: no interv
 
 @dataclass(frozen=True)
 class Intraclass:
-    """The six intraclass correlations of targets x raters; no unit.
+    """Intraclass correlations of single ratings, targets x raters; no unit.
 
     Attributes
     ----------
-    n_subjects, n_targets, n_raters : a subject may bring several targets
-    one_way_single, one_way_mean : ICC(1,1), ICC(1,k); raters differ from target to target
-    agreement_single, agreement_mean : ICC(2,1) = ICC(A,1), ICC(2,k) = ICC(A,k); a shift between raters counts as error
-    consistency_single, consistency_mean : ICC(3,1) = ICC(C,1), ICC(3,k) = ICC(C,k); it does not
+    n_subjects : in it; a subject may bring several targets
+    agreement : ICC(2,1) = ICC(A,1); a shift between raters counts as error
+    consistency : ICC(3,1) = ICC(C,1); it does not
     reason : what could not be computed and why; empty when all could
     """
 
     n_subjects: int
-    n_targets: int
-    n_raters: int
-    one_way_single: Estimate = field(default_factory=Estimate)
-    agreement_single: Estimate = field(default_factory=Estimate)
-    consistency_single: Estimate = field(default_factory=Estimate)
-    one_way_mean: Estimate = field(default_factory=Estimate)
-    agreement_mean: Estimate = field(default_factory=Estimate)
-    consistency_mean: Estimate = field(default_factory=Estimate)
+    agreement: Estimate = field(default_factory=Estimate)
+    consistency: Estimate = field(default_factory=Estimate)
     reason: str = ""
 
 
@@ -57,8 +50,8 @@ class MeasurementError:
 
     Attributes
     ----------
-    n_subjects, n_targets, n_values : in it; targets measured once are left out
-    df : degrees of freedom, n_values - n_targets
+    n_subjects : in it; targets measured once are left out
+    df : degrees of freedom: values minus targets
     sem : standard error of measurement for agreement: the within-target SD, square root of the one-way within mean
         square, so a shift between repeats counts; unit of the values
     sdc : smallest detectable change, 1.96 sqrt(2) sem; unit of the values
@@ -71,8 +64,6 @@ class MeasurementError:
     """
 
     n_subjects: int
-    n_targets: int
-    n_values: int
     df: int = 0
     sem: Estimate = field(default_factory=Estimate)
     sdc: Estimate = field(default_factory=Estimate)
@@ -82,17 +73,16 @@ class MeasurementError:
 
 
 class _MeanSquares(NamedTuple):
-    """Two-way mean squares of (resampled) targets x raters: rows, columns, error; within targets."""
+    """Two-way mean squares of (resampled) targets x raters."""
 
     n: np.ndarray
     rows: np.ndarray
     columns: np.ndarray
     error: np.ndarray
-    within: np.ndarray
 
 
 def intraclass(ratings: ArrayLike, *, clusters: Clusters | None = None, confidence_level: float = 0.95) -> Intraclass:
-    """The six intraclass correlations with intervals.
+    """Intraclass correlations of single ratings with intervals.
 
     Parameters
     ----------
@@ -119,7 +109,7 @@ def intraclass(ratings: ArrayLike, *, clusters: Clusters | None = None, confiden
     check_length(clusters, n)
     subjects = n if clusters is None else clusters.n
     if reason := too_few(subjects) or _degenerate(x):
-        return Intraclass(subjects, n, k, reason=reason)
+        return Intraclass(subjects, reason=reason)
     columns = _sums(x)
     squares = _mean_squares(columns.sum(axis=0), k)
     single = _coefficients(squares, k)
@@ -128,14 +118,10 @@ def intraclass(ratings: ArrayLike, *, clusters: Clusters | None = None, confiden
             samples = _coefficients(_mean_squares(clusters.weights @ clusters.totals(columns), k), k)
             bounds = [_resampled(s, r, k, clusters, confidence_level) for s, r in zip(single, samples, strict=True)]
     else:
-        bounds = _f_bounds(squares, k, float(single[1]), confidence_level)
-    one_way, agreement, consistency = (Estimate(float(s), *b) for s, b in zip(single, bounds, strict=True))
-    means = [_mean_of_raters(e, k) for e in (one_way, agreement, consistency)]
+        bounds = _f_bounds(squares, k, float(single[0]), confidence_level)
+    agreement, consistency = (Estimate(float(s), *b) for s, b in zip(single, bounds, strict=True))
     closed = all(math.isfinite(b) for pair in bounds for b in pair)
-    return Intraclass(
-        subjects, n, k, one_way_single=one_way, agreement_single=agreement, consistency_single=consistency,
-        one_way_mean=means[0], agreement_mean=means[1], consistency_mean=means[2],
-        reason="" if closed else NO_INTERVAL)
+    return Intraclass(subjects, agreement, consistency, reason="" if closed else NO_INTERVAL)
 
 
 def measurement_error(
@@ -159,13 +145,13 @@ def measurement_error(
     check_length(clusters, x.size)
     _, codes, counts = np.unique(np.asarray(targets), return_inverse=True, return_counts=True)
     kept = counts[codes] > 1
-    n_targets, n_values = int((counts > 1).sum()), int(kept.sum())
+    n_targets = int((counts > 1).sum())
     subjects = n_targets if clusters is None else np.unique(clusters.codes[kept]).size
     if reason := too_few(subjects):
-        return MeasurementError(subjects, n_targets, n_values, reason=reason)
+        return MeasurementError(subjects, reason=reason)
     several = clusters if clusters is not None and n_targets > subjects else None
     sem = _within_sd(x, codes, clusters=several, confidence_level=confidence_level)
-    done = MeasurementError(subjects, n_targets, n_values, n_values - n_targets)
+    done = MeasurementError(subjects, int(kept.sum()) - n_targets)
     if sem.value == 0:
         return replace(done, reason="repeats of every target are identical: nothing to estimate an error from")
     done = replace(done, sem=sem, sdc=_map(sem, lambda s: Z95 * math.sqrt(2) * s),
@@ -201,26 +187,24 @@ def _mean_squares(sums: np.ndarray, k: int) -> _MeanSquares:
     rows = k * of_means - correction
     columns = (by_rater**2).sum(axis=-1) / n - correction
     within = of_all - k * of_means
-    return _MeanSquares(n, rows / (n - 1), columns / (k - 1), (within - columns) / ((n - 1) * (k - 1)),
-                        within / (n * (k - 1)))
+    return _MeanSquares(n, rows / (n - 1), columns / (k - 1), (within - columns) / ((n - 1) * (k - 1)))
 
 
 def _coefficients(squares: _MeanSquares, k: int) -> np.ndarray:
-    """ICC(1,1), (A,1), (C,1), shape (3, ...); McGraw and Wong 1996, table 4."""
-    n, rows, columns, error, within = squares
+    """ICC(A,1) and (C,1), shape (2, ...); McGraw and Wong 1996, table 4."""
+    n, rows, columns, error = squares
     return np.array([
-        (rows - within) / (rows + (k - 1) * within),
         (rows - error) / (rows + (k - 1) * error + k / n * (columns - error)),
         (rows - error) / (rows + (k - 1) * error),
     ])
 
 
 def _f_bounds(squares: _MeanSquares, k: int, agreement: float, confidence_level: float) -> list[Bounds]:
-    """Intervals of ICC(1,1), (A,1), (C,1); McGraw and Wong 1996, table 7."""
-    n, rows, columns, error, within = (float(v) for v in squares)
+    """Intervals of ICC(A,1) and (C,1); McGraw and Wong 1996, table 7."""
+    n, rows, columns, error = (float(v) for v in squares)
     upper = (1 + confidence_level) / 2
-    one_way = _ratio_bounds(rows / within, n - 1, n * (k - 1), k, upper)
-    consistency = _ratio_bounds(rows / error, n - 1, (n - 1) * (k - 1), k, upper)
+    f, df1, df2 = rows / error, n - 1, (n - 1) * (k - 1)
+    ratios = (f / float(stats.f.ppf(upper, df1, df2)), f * float(stats.f.ppf(upper, df2, df1)))
     a = k * agreement / (n * (1 - agreement))
     b = 1 + k * agreement * (n - 1) / (n * (1 - agreement))
     df = (a * columns + b * error) ** 2 / (
@@ -229,12 +213,7 @@ def _f_bounds(squares: _MeanSquares, k: int, agreement: float, confidence_level:
     noise = k * columns + (k * n - k - n) * error
     low = n * (rows - f_low * error) / (f_low * noise + n * rows)
     high = n * (f_high * rows - error) / (noise + n * f_high * rows)
-    return [one_way, (low, high), consistency]
-
-
-def _ratio_bounds(f: float, df1: float, df2: float, k: int, upper: float) -> Bounds:
-    low, high = f / float(stats.f.ppf(upper, df1, df2)), f * float(stats.f.ppf(upper, df2, df1))
-    return (low - 1) / (low + k - 1), (high - 1) / (high + k - 1)
+    return [(low, high), ((ratios[0] - 1) / (ratios[0] + k - 1), (ratios[1] - 1) / (ratios[1] + k - 1))]
 
 
 def _resampled(value: float, samples: np.ndarray, k: int, clusters: Clusters, confidence_level: float) -> Bounds:
@@ -249,11 +228,6 @@ def _resampled(value: float, samples: np.ndarray, k: int, clusters: Clusters, co
 
 def _from_z(z: float, k: int) -> float:
     return 1 - k / (math.exp(min(2 * z, 700.0)) + k - 1)
-
-
-def _mean_of_raters(single: Estimate, k: int) -> Estimate:
-    """Spearman-Brown: the reliability of the mean of k raters rises with that of one."""
-    return _map(single, lambda r: k * r / (1 + (k - 1) * r))
 
 
 def _within_sd(

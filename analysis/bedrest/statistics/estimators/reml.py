@@ -1,6 +1,6 @@
 """Restricted maximum likelihood for repeated measures: y = X b + e, independent subjects, any covariance structure.
 
-Knows nothing of tests (`small_sample`), of formulas (`design`) or of discs. The likelihood is Harville's (1974)
+Must not know tests (`small_sample`), formulas (`design`) or discs. The likelihood is Harville's (1974)
 without the constant of X'X, as lme4 reports it.
 
 Subjects with the same layout share one covariance matrix, and those with the same X one row of sums, so time and
@@ -9,6 +9,7 @@ memory grow with the number of layouts rather than of subjects.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +21,7 @@ from bedrest.errors import ModelError
 from bedrest.statistics.estimators.covariance import Covariance
 
 STARTS = (0.5, 0.95)  # share of variance between subjects, from which the optimiser sets out
-AGREE = 1e-3  # log-likelihoods of two starts that differ by more are told
+AGREE = 1e-3  # log-likelihoods of the same model that differ by more are different answers
 _PENALTY = 1e10
 
 
@@ -63,9 +64,8 @@ class Fit:
     scale : what the response was divided by
     free : bool, shape (K,); False for a parameter on the boundary
     log_likelihood : restricted
-    n_observations, n_clusters : int
     converged : bool
-    warnings : what a reader must know, empty when nothing
+    warnings : what a reader must know; empty when there is nothing
     structure, layouts : as fitted, for `small_sample`
     """
 
@@ -76,8 +76,6 @@ class Fit:
     scale: float
     free: np.ndarray
     log_likelihood: float
-    n_observations: int
-    n_clusters: int
     converged: bool
     warnings: tuple[str, ...]
     structure: Covariance
@@ -92,6 +90,12 @@ class Fit:
     def parameters(self) -> dict[str, float]:
         """Natural parameters by name: variances and covariances, or SDs and a correlation."""
         return dict(zip(self.structure.names, self.phi.tolist(), strict=True))
+
+    @property
+    def variances(self) -> dict[str, float]:
+        """The parameters that are variances: neither covariances nor correlations."""
+        return {name: value for (name, value), variance in
+                zip(self.parameters.items(), self.structure.is_variance, strict=True) if variance}
 
 
 def fit_reml(y: np.ndarray, x: np.ndarray, *, clusters: np.ndarray, structure: Covariance) -> Fit:
@@ -143,13 +147,49 @@ def fit_reml(y: np.ndarray, x: np.ndarray, *, clusters: np.ndarray, structure: C
         scale=scale,
         free=~boundary,
         log_likelihood=-0.5 * (value + (n - p) * np.log(2 * np.pi)) - (n - p) * np.log(scale),
-        n_observations=n,
-        n_clusters=len(np.unique(clusters)),
         converged=converged,
         warnings=tuple(warnings),
         structure=structure,
         layouts=tuple(_with_response(lay, scale) for lay in layouts),
     )
+
+
+@dataclass(frozen=True)
+class GivenVariances:
+    """Generalised least squares at variances that were found elsewhere.
+
+    Attributes
+    ----------
+    estimates : shape (p,)
+    covariance : shape (p, p), of the estimates, with the variances taken as known
+    log_likelihood : restricted
+    """
+
+    estimates: np.ndarray
+    covariance: np.ndarray
+    log_likelihood: float
+
+
+def at_variances(
+    y: np.ndarray, x: np.ndarray, *, clusters: np.ndarray, structure: Covariance, phi: np.ndarray
+) -> GivenVariances:
+    """Estimates and restricted log-likelihood at given natural parameters of a covariance structure.
+
+    Parameters
+    ----------
+    y, x, clusters, structure : as for `fit_reml`
+    phi : natural parameters, shape (K,), in the squared unit of y
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If the covariance matrix at `phi` cannot be inverted.
+    """
+    layouts = _layouts(y, x, clusters, structure)
+    pieces = _pieces(phi, structure, layouts)
+    value = _deviance(phi, structure, layouts)[0]
+    n, p = x.shape
+    return GivenVariances(pieces.beta, pieces.phi_beta, -0.5 * (value + (n - p) * math.log(2 * math.pi)))
 
 
 def information_by_theta(fit: Fit) -> tuple[np.ndarray, np.ndarray]:

@@ -1,17 +1,20 @@
-"""What every small-sample method asks of its values before it starts. Knows nothing of the methods."""
+"""What every small-sample method requires of its values. Must not know the methods."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from bedrest.errors import ModelError
 
-MINIMUM_SUBJECTS = 3  # in every group: with two, one odd subject is the whole variance
+MIN_SUBJECTS = 3  # in every group: with two, one odd subject is the whole variance
+MIN_SUBJECTS_BOOTSTRAP = 5  # in every group; with 4 the interval is twice as wide as that of t, with 3 infinite
 
 
 def finite_array(values: ArrayLike, *, name: str, dimensions: int = 1) -> np.ndarray:
-    """As float64, refused when a value is missing: whoever calls drops and counts, so n never changes in silence.
+    """As float64, refused when a value is missing: the caller leaves values out and counts them.
 
     Raises
     ------
@@ -27,9 +30,19 @@ def finite_array(values: ArrayLike, *, name: str, dimensions: int = 1) -> np.nda
     return array
 
 
-def too_few(n_subjects: int, *, least: int = MINIMUM_SUBJECTS) -> str:
-    """Why there are not enough subjects; empty when there are."""
-    return f"{n_subjects} subjects, at least {least} are needed" if n_subjects < least else ""
+def too_few(*n_subjects: int, least: int = MIN_SUBJECTS) -> str:
+    """Why there are not enough subjects, in one group or in two; empty when there are."""
+    return _by_group([f"{n} subjects, at least {least} are needed" if n < least else "" for n in n_subjects])
+
+
+def untestable(*groups: np.ndarray) -> str:
+    """Why one group or two, one number a subject, cannot be tested: too few subjects or no variance; else empty."""
+    return _by_group([too_few(g.size) or ("no variance between subjects" if constant(g) else "") for g in groups])
+
+
+def _by_group(reasons: Sequence[str]) -> str:
+    names = ("first group: ", "second group: ") if len(reasons) > 1 else ("",)
+    return "; ".join(name + reason for name, reason in zip(names, reasons, strict=True) if reason)
 
 
 def constant(values: np.ndarray) -> bool:

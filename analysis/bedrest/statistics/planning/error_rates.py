@@ -109,7 +109,7 @@ def _asked(tests: SmallSample | None, model: CohortModel, scenario: Scenario) ->
     """The four questions of a fitted model, at 5 %."""
     if tests is None or model.design is None:
         return (None,) * len(QUESTIONS)
-    groups, sessions, first = scenario.choices.groups, scenario.sessions, scenario.sessions[0]
+    groups, sessions, first = scenario.plan.groups, scenario.sessions, scenario.sessions[0]
     in_bed, after = sessions[-2], sessions[-1]
     if not {first, in_bed, after} <= set(model.sessions) or "group" not in model.design.factors:
         return (None,) * len(QUESTIONS)
@@ -130,23 +130,23 @@ def _asked(tests: SmallSample | None, model: CohortModel, scenario: Scenario) ->
 
 
 def _primary(data: Observations, scenario: Scenario, *, covariance: str) -> tuple[bool | None, ...]:
-    model = level_model(data, replace(scenario.choices, covariance=covariance), level=LEVELS[-1])
+    model = level_model(data, replace(scenario.plan, covariance=covariance), level=LEVELS[-1])
     return _asked(model.tests, model, scenario)
 
 
 def _joint(data: Observations, scenario: Scenario) -> tuple[bool | None, ...]:
-    model = joint_model(data, scenario.choices)
+    model = joint_model(data, scenario.plan)
     return (None,) * len(QUESTIONS) if model is None else _asked(model.tests, model, scenario)
 
 
 def _gls(data: Observations, scenario: Scenario) -> tuple[bool | None, ...]:
     """nlme's gls(corCompSymm, varIdent): one correlation, an SD for each visit; Satterthwaite."""
     sessions, frame = scenario.sessions, data.frame
-    design = make_design("session * group", frame, factors={"session": sessions, "group": scenario.choices.groups})
+    design = make_design("session * group", frame, factors={"session": sessions, "group": scenario.plan.groups})
     codes = frame["session"].map({s: n for n, s in enumerate(sessions)}).to_numpy()
     fit = fit_reml(frame["y"].to_numpy(), design.x, clusters=frame["subject"].to_numpy(),
                    structure=HeterogeneousCompoundSymmetry(codes, sessions))
-    model = CohortModel("automatic", LEVELS[-1], "", "", frame, sessions, scenario.choices, design)
+    model = CohortModel("automatic", LEVELS[-1], "", "", frame, sessions, scenario.plan, design)
     return _asked(SmallSample(fit, "satterthwaite"), model, scenario)
 
 
@@ -154,7 +154,7 @@ def _z(data: Observations, scenario: Scenario) -> tuple[bool | None, ...]:
     """z tests of change scores, as a normal approximation would have it."""
     wide = data.frame.pivot(index=["subject", "group"], columns="session", values="y")
     change = wide.sub(wide[scenario.sessions[0]], axis=0)
-    first, second = (change.xs(g, level="group") for g in scenario.choices.groups)
+    first, second = (change.xs(g, level="group") for g in scenario.plan.groups)
     after, in_bed = scenario.sessions[-1], scenario.sessions[-2]
     samples = [s.dropna().to_numpy() for s in (first[after], first[in_bed], second[in_bed])]
     if any(s.size < 2 for s in samples):

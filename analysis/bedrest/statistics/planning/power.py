@@ -16,18 +16,18 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 
+from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import POWER
 from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_cohort, work_units
 from bedrest.statistics.study.cohort_models import CohortModel, joint_model, level_model
 from bedrest.statistics.study.responses import LOG_SCALE
-from bedrest.tables.frames import typed_frame
 from bedrest.vocabulary import LEVELS
 
 WITHIN, BETWEEN = "change within a group", "difference of change between groups"
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlannedStudy:
     """A study that is being planned.
 
     Attributes
@@ -44,12 +44,12 @@ class Plan:
     confidence_level: float = 0.95
 
 
-def power_frame(plans: Sequence[Plan], *, replicates: int, seed: int, processes: int = 1) -> pd.DataFrame:
+def power_frame(studies: Sequence[PlannedStudy], *, replicates: int, seed: int, processes: int = 1) -> pd.DataFrame:
     """Power of the test of the last visit in bed against the first visit, within a group and between two.
 
     Parameters
     ----------
-    plans : the studies
+    studies : the studies
     replicates : cohorts of each
     seed : results do not depend on `processes`
 
@@ -59,12 +59,12 @@ def power_frame(plans: Sequence[Plan], *, replicates: int, seed: int, processes:
     """
     rows = []
     with ProcessPoolExecutor(processes) as pool:
-        for number, plan in enumerate(plans):
-            null = replace(plan.scenario, changes_percent=(0.0,) * len(plan.scenario.changes_percent))
+        for number, planned in enumerate(studies):
+            null = replace(planned.scenario, changes_percent=(0.0,) * len(planned.scenario.changes_percent))
             work = pool.map(partial(_estimates, null), *work_units(replicates, entropy=(seed, number)))
             found = np.concatenate(list(work))
             for n, question in enumerate((WITHIN, BETWEEN)[: null.groups]):
-                rows.append(_row(plan, question, found[:, n], replicates))
+                rows.append(_row(planned, question, found[:, n], replicates))
     return typed_frame(rows, POWER)
 
 
@@ -95,8 +95,8 @@ def _estimates(scenario: Scenario, seed: np.random.SeedSequence, replicates: int
     out = np.full((replicates, scenario.groups, 3), np.nan)
     for r in range(replicates):
         cohort = draw_cohort(scenario, rng)
-        model = (level_model(cohort, scenario.choices, level=LEVELS[-1]) if scenario.levels == 1
-                 else joint_model(cohort, scenario.choices))
+        model = (level_model(cohort, scenario.plan, level=LEVELS[-1]) if scenario.levels == 1
+                 else joint_model(cohort, scenario.plan))
         if model is not None:
             out[r] = _contrasts(model, scenario)
     return out
@@ -107,7 +107,7 @@ def _contrasts(model: CohortModel, scenario: Scenario) -> np.ndarray:
     last, first = scenario.sessions[-1], scenario.sessions[0]
     if model.design is None or model.tests is None or not {first, last} <= set(model.sessions):
         return out
-    cells = [{"group": g} for g in scenario.choices.groups] if "group" in model.design.factors else [{}]
+    cells = [{"group": g} for g in scenario.plan.groups] if "group" in model.design.factors else [{}]
     for n, minus in enumerate([None, *cells[1:]]):
         weights = model.design.change("session", to=last, since=first, cell=cells[0], minus=minus)
         if weights is not None:
@@ -116,21 +116,21 @@ def _contrasts(model: CohortModel, scenario: Scenario) -> np.ndarray:
     return out
 
 
-def _row(plan: Plan, question: str, estimates: np.ndarray, replicates: int) -> dict[str, object]:
-    scenario = plan.scenario
+def _row(planned: PlannedStudy, question: str, estimates: np.ndarray, replicates: int) -> dict[str, object]:
+    scenario = planned.scenario
 
     def power(percent: float) -> float:
-        return power_of(LOG_SCALE * math.log1p(percent / 100), estimates, confidence_level=plan.confidence_level)
+        return power_of(LOG_SCALE * math.log1p(percent / 100), estimates, confidence_level=planned.confidence_level)
 
     highest = 1000.0
-    reached = power(highest) >= plan.power
-    smallest = optimize.brentq(lambda c: power(c) - plan.power, 1e-6, highest, xtol=1e-4) if reached else math.nan
+    reached = power(highest) >= planned.power
+    smallest = optimize.brentq(lambda c: power(c) - planned.power, 1e-6, highest, xtol=1e-4) if reached else math.nan
     return {
         "question": question, "subjects": scenario.subjects, "groups": scenario.groups,
         "visits": len(scenario.sessions), "levels": scenario.levels, "error_sd_percent": scenario.error_sd_percent,
         "variance_growth": scenario.variance_growth, "response_sd_percent": scenario.response_sd_percent,
-        "missing_percent": 100 * scenario.missing, "change_percent": plan.change_percent,
-        "power": power(plan.change_percent), "wanted_power": plan.power, "smallest_change_percent": smallest,
-        "confidence_level": plan.confidence_level, "replicates": replicates,
+        "missing_percent": 100 * scenario.missing, "change_percent": planned.change_percent,
+        "power": power(planned.change_percent), "wanted_power": planned.power, "smallest_change_percent": smallest,
+        "confidence_level": planned.confidence_level, "replicates": replicates,
         "no_answer_percent": 100 * float(np.isnan(estimates[:, 0]).mean()),
     }

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import MEASURES, SCAN_RECORDS, SESSIONS, SUBJECTS
 from bedrest.statistics.study.flow import StudyTables
 from bedrest.statistics.study.responses import LOG_SCALE, AnalysisPlan, Observations
 from bedrest.tables.change import change_frame
-from bedrest.tables.frames import typed_frame
 from bedrest.vocabulary import LEVELS, Phase, Status
 
 GROUPS = ("group a", "group b")
@@ -55,7 +55,7 @@ class Scenario:
         return tuple(f"ses-{v + 1}" for v in range(len(self.changes_percent) + 1))
 
     @property
-    def choices(self) -> AnalysisPlan:
+    def plan(self) -> AnalysisPlan:
         return AnalysisPlan(GROUPS[: self.groups], self.sessions, self.sessions[0])
 
 
@@ -114,7 +114,7 @@ def draw_study(scenario: Scenario, rng: np.random.Generator) -> StudyTables:
     measures = typed_frame(rows.drop(columns=["y", "flagged"]).to_dict("records"), MEASURES)
     visits = measures[["subject", "session", "study_day", "phase"]].drop_duplicates().to_dict("records")
     names = [f"s{n + 1}" for n in range(scenario.subjects)]
-    people = [{"subject": s, "group": scenario.choices.groups[n % scenario.groups]} for n, s in enumerate(names)]
+    people = [{"subject": s, "group": scenario.plan.groups[n % scenario.groups]} for n, s in enumerate(names)]
     records = [{"subject": v["subject"], "session": v["session"], "source": "automatic", "status": str(Status.OK)}
                for v in visits]
     return StudyTables(typed_frame(people, SUBJECTS), typed_frame(visits, SESSIONS),

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import BASELINE, SUBJECTS
 from bedrest.statistics.study.responses import AnalysisPlan
-from bedrest.tables.frames import typed_frame
 from bedrest.vocabulary import LEVELS, Status
 
 EVERYBODY = "(all)"
@@ -18,14 +18,14 @@ _NUMBERS = {"age": "age", "height_cm": "height", "weight_kg": "weight"}
 _UNITS = {c.name: c.unit for c in SUBJECTS.columns}
 
 
-def baseline_frame(subjects: pd.DataFrame, measures: pd.DataFrame, choices: AnalysisPlan) -> pd.DataFrame:
+def baseline_frame(subjects: pd.DataFrame, measures: pd.DataFrame, plan: AnalysisPlan) -> pd.DataFrame:
     """Age, sex, height, weight and disc volumes at the reference visit, by group and of all.
 
     Parameters
     ----------
     subjects : DataFrame, as in `schemas.SUBJECTS`; a column that is not there is missing in everybody
     measures : DataFrame, as in `schemas.MEASURES`; of the method's own masks, failed rows apart
-    choices : AnalysisPlan
+    plan : AnalysisPlan
 
     Returns
     -------
@@ -33,7 +33,7 @@ def baseline_frame(subjects: pd.DataFrame, measures: pd.DataFrame, choices: Anal
         A sex that nobody has gets no rows; one that is not known counts as missing.
     """
     own = measures[(measures["source"] != "reference") & (measures["status"] != Status.FAILED)
-                   & (measures["session"] == choices.reference_session)]
+                   & (measures["session"] == plan.reference_session)]
     people = subjects.set_index("subject")
     columns: dict[str, tuple[str, pd.Series]] = {
         label: (_UNITS[name], _column(people, name).astype(float)) for name, label in _NUMBERS.items()}
@@ -41,7 +41,7 @@ def baseline_frame(subjects: pd.DataFrame, measures: pd.DataFrame, choices: Anal
         volumes = own[own["level"] == level].set_index("subject")["volume_mm3"]
         if len(volumes):
             columns[f"volume {level}"] = ("mm3", volumes.reindex(people.index))
-    members = {g: people.index[people["group"] == g] for g in choices.groups}
+    members = {g: people.index[people["group"] == g] for g in plan.groups}
     if len(members) > 1:
         members[EVERYBODY] = people.index
     sexes = _column(people, "sex").fillna("")

@@ -1,12 +1,12 @@
 """Observations -> the fitted models of a cohort: one for each level, and one of all discs together.
 
-Primary, per level: REML with a random subject (compound symmetry) and an own residual variance for each visit, or an
+Primary, per level: REML with a random subject (compound symmetry) and a residual variance for each visit, or an
 unstructured covariance of the visits; fixed effects visit x group and covariates. Joint, all levels: level fixed and
 crossed with visit and with group; random subject, disc of a subject (subject x level) and visit of a subject
-(subject x visit, an own variance for each visit), an own residual variance for each visit. Kenward-Roger throughout.
+(subject x visit, with a variance for each visit), and a residual variance for each visit. Kenward-Roger throughout.
 
-Without the disc of a subject, the lasting difference between two people's L4-L5 would count as error of change;
-without the visit of a subject, seven discs would count as seven people.
+Without the disc of a subject, the lasting difference between the L4-L5 of two subjects would count as error of change;
+without the visit of a subject, seven discs would count as seven subjects. Must not know tables of results.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from bedrest.statistics.estimators.covariance import (
 )
 from bedrest.statistics.estimators.design import Design, make_design
 from bedrest.statistics.estimators.reml import Fit, fit_reml
-from bedrest.statistics.estimators.samples import MINIMUM_SUBJECTS
+from bedrest.statistics.estimators.samples import MIN_SUBJECTS
 from bedrest.statistics.estimators.small_sample import SmallSample
 from bedrest.statistics.study.responses import AnalysisPlan, Observations, used_sessions
-from bedrest.vocabulary import ALL_LEVELS, LEVELS
+from bedrest.vocabulary import ALL_LEVELS, LEVELS, ModelKind
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,12 @@ class CohortModel:
 
     Attributes
     ----------
-    source, level : whose masks; a disc level or `all`
+    source, level : series of masks; a disc level or `all`
     formula, random : fixed and random parts as text
     frame : DataFrame, the observations in the model
-    design, tests : None when the model could not be fitted
     sessions : visits in the model, in order
+    plan : AnalysisPlan
+    design, tests : None when the model could not be fitted
     notes : what a reader must know
     singular : was a random term left out because its variance came out as zero
     reason : why there is no fit; empty when there is
@@ -55,7 +56,7 @@ class CohortModel:
     random: str
     frame: pd.DataFrame
     sessions: tuple[str, ...]
-    choices: AnalysisPlan
+    plan: AnalysisPlan
     design: Design | None = None
     tests: SmallSample | None = None
     notes: tuple[str, ...] = ()
@@ -63,8 +64,38 @@ class CohortModel:
     reason: str = ""
 
     @property
+    def kind(self) -> ModelKind:
+        return ModelKind.JOINT if self.level == ALL_LEVELS else ModelKind.PRIMARY
+
+    @property
     def fit(self) -> Fit | None:
         return self.tests.fit if self.tests is not None else None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Warnings of the fit and of its tests."""
+        return self.tests.warnings if self.tests is not None else ()
+
+    def cell(self, group: str) -> dict[str, str]:
+        """A group as a cell of the design; empty where the model has no groups."""
+        return {"group": group} if self.design is not None and "group" in self.design.factors else {}
+
+    def change_weights(self, session: str, *, group: str, minus: str | None = None) -> np.ndarray | None:
+        """Weights of a group's change since the reference visit, or of its difference from that of another group.
+
+        Parameters
+        ----------
+        session : the later visit
+        group, minus : study arms
+
+        Returns
+        -------
+        array, shape (p,); None where there is no fit, or the data cannot answer
+        """
+        if self.design is None or not {session, self.plan.reference_session} <= set(self.sessions):
+            return None
+        return self.design.change("session", to=session, since=self.plan.reference_session, cell=self.cell(group),
+                                  minus=None if minus is None else self.cell(minus))
 
     def change_sd(self, session: str) -> float:
         """SD between subjects of the change since the reference visit that the model estimates, on the log scale.
@@ -73,40 +104,40 @@ class CohortModel:
         """
         if self.fit is None:
             return float("nan")
-        both = self.frame[self.frame["session"].isin([session, self.choices.reference_session])]
+        both = self.frame[self.frame["session"].isin([session, self.plan.reference_session])]
         visits = both.groupby(["subject", "level"])["session"].nunique()
         complete = visits[visits == 2].reset_index().groupby("subject")["level"].agg(list)
         if complete.empty:
             return float("nan")
         subject = complete.map(len).idxmax()
-        own = both[(both["subject"] == subject) & both["level"].isin(complete[subject])]
-        weights = np.where(own["session"] == session, 1.0, -1.0) / len(complete[subject])
+        rows = both[(both["subject"] == subject) & both["level"].isin(complete[subject])]
+        weights = np.where(rows["session"] == session, 1.0, -1.0) / len(complete[subject])
         structure = self.fit.structure
-        v = structure.value(self.fit.phi, structure.components(own.index.to_numpy()))
+        v = structure.value(self.fit.phi, structure.components(rows.index.to_numpy()))
         return float(np.sqrt(weights @ v @ weights))
 
 
-def level_models(data: Observations, choices: AnalysisPlan) -> list[CohortModel]:
+def level_models(data: Observations, plan: AnalysisPlan) -> list[CohortModel]:
     """The primary model of every level that was measured, from T11-T12 down."""
-    found = set(data.frame["level"])
-    return [level_model(data, choices, level=level) for level in LEVELS if level in found]
+    measured = set(data.frame["level"])
+    return [level_model(data, plan, level=level) for level in LEVELS if level in measured]
 
 
-def level_model(data: Observations, choices: AnalysisPlan, *, level: str) -> CohortModel:
+def level_model(data: Observations, plan: AnalysisPlan, *, level: str) -> CohortModel:
     """The primary model of one level."""
-    own = replace(data, frame=data.frame[data.frame["level"] == level].reset_index(drop=True))
+    of_level = replace(data, frame=data.frame[data.frame["level"] == level].reset_index(drop=True))
 
     def structure(frame: pd.DataFrame, sessions: tuple[str, ...]) -> tuple[list[Term], str]:
-        if choices.covariance == "unstructured":
+        if plan.covariance == "unstructured":
             term = unstructured_term(frame["session"], frame["subject"], names=sessions)
             return [term], "unstructured covariance of the visits within subject"
         terms = [random_term("subject", frame["subject"]), *residual_terms(frame["session"], names=sessions)]
         return terms, "random subject; residual variance by visit"
 
-    return _fit(own, choices, level=level, terms_of=structure)
+    return _fit(of_level, plan, level=level, terms_of=structure)
 
 
-def joint_model(data: Observations, choices: AnalysisPlan) -> CohortModel | None:
+def joint_model(data: Observations, plan: AnalysisPlan) -> CohortModel | None:
     """The model of all discs; None with fewer than two levels."""
     if data.frame["level"].nunique() < 2:
         return None
@@ -119,43 +150,43 @@ def joint_model(data: Observations, choices: AnalysisPlan) -> CohortModel | None
                  *visits, *residual_terms(frame["session"], names=sessions)]
         return terms, "random subject, subject x level, subject x visit (variance by visit); residual variance by visit"
 
-    return _fit(data, choices, level=ALL_LEVELS, terms_of=structure)
+    return _fit(data, plan, level=ALL_LEVELS, terms_of=structure)
 
 
 def _fit(
-    data: Observations, choices: AnalysisPlan, *, level: str,
+    data: Observations, plan: AnalysisPlan, *, level: str,
     terms_of: Callable[[pd.DataFrame, tuple[str, ...]], tuple[list[Term], str]],
 ) -> CohortModel:
-    sessions = used_sessions(data, choices, at_least=MINIMUM_SUBJECTS)
-    left_out = [s for s in choices.sessions if s not in sessions and (data.frame["session"] == s).any()]
-    notes = [f"visit {s} left out: fewer than {MINIMUM_SUBJECTS} subjects" for s in left_out]
+    sessions = used_sessions(data, plan, at_least=MIN_SUBJECTS)
+    left_out = [s for s in plan.sessions if s not in sessions and (data.frame["session"] == s).any()]
+    notes = [f"visit {s} left out: fewer than {MIN_SUBJECTS} subjects" for s in left_out]
     if data.n_without_covariate:
         notes.append(f"{data.n_without_covariate} discs left out: a covariate is missing")
     frame = data.frame[data.frame["session"].isin(sessions)].reset_index(drop=True)
-    groups = tuple(g for g in choices.groups if (frame["group"] == g).any())
-    formula = _formula(level, groups, choices.covariates)
-    model = CohortModel(data.source, level, f"100 ln(volume) ~ {formula}", "", frame, sessions, choices,
+    groups = tuple(g for g in plan.groups if (frame["group"] == g).any())
+    formula = _formula(level, groups, plan.covariates)
+    model = CohortModel(data.source, level, f"100 ln(volume) ~ {formula}", "", frame, sessions, plan,
                         notes=tuple(notes))
-    if choices.reference_session not in sessions or len(sessions) < 2:
-        few = f"fewer than {MINIMUM_SUBJECTS} subjects at the reference visit, or at any other"
-        return replace(model, reason=few)
-    order = (choices.reference_session, *(s for s in sessions if s != choices.reference_session))
+    if plan.reference_session not in sessions or len(sessions) < 2:
+        return replace(model, reason=f"fewer than {MIN_SUBJECTS} subjects at the reference visit, or at any other")
+    order = (plan.reference_session, *(s for s in sessions if s != plan.reference_session))
     factors: dict[str, tuple[str, ...]] = {"session": order}
     if len(groups) > 1:
         factors["group"] = groups
     if level == ALL_LEVELS:
         factors["level"] = tuple(lv for lv in LEVELS if (frame["level"] == lv).any())
-    terms, words = terms_of(frame, sessions)
+    terms, random = terms_of(frame, sessions)
+    model = replace(model, random=random)
     try:
-        design = make_design(formula, frame[[*factors, *choices.covariates]], factors=factors)
+        design = make_design(formula, frame[[*factors, *plan.covariates]], factors=factors)
         fit, zero = _without_zero_terms(frame, design, terms)
     except (ModelError, np.linalg.LinAlgError) as error:
-        return replace(model, random=words, reason=str(error))
+        return replace(model, reason=str(error))
     if not fit.converged:
-        return replace(model, random=words, reason="; ".join(fit.warnings))
+        return replace(model, reason="; ".join(fit.warnings))
     if zero:
         notes.append("singular: no variance found, left out: " + ", ".join(zero))
-    return replace(model, random=words, design=design, tests=SmallSample(fit), notes=tuple(notes), singular=bool(zero))
+    return replace(model, design=design, tests=SmallSample(fit), notes=tuple(notes), singular=bool(zero))
 
 
 def _without_zero_terms(frame: pd.DataFrame, design: Design, terms: list[Term]) -> tuple[Fit, list[str]]:

@@ -13,9 +13,12 @@ from typing import Any
 
 import pandas as pd
 
+from bedrest.findings import Finding, FindingCode
+from bedrest.io.tables.finding_cells import findings_of
+from bedrest.io.tables.frames import text, typed_frame
+from bedrest.measure.registry import VOLUME
 from bedrest.schemas import DETECTIONS, Col, Table
 from bedrest.tables.change import half_width
-from bedrest.tables.frames import text, typed_frame
 from bedrest.vocabulary import ALL_LEVELS, LimitFrom, Status, Verdict
 
 OWN_ROW_SUBJECTS = 10  # with fewer, an SD of one level is too uncertain: that of all levels together is used
@@ -45,7 +48,7 @@ class Limit:
         return bool(self.limit_from)
 
 
-def smallest_detectable(repeatability: pd.DataFrame, *, source: str, level: str) -> Limit:
+def smallest_detectable(repeatability: pd.DataFrame, *, source: str, level: str, measure: str = VOLUME.name) -> Limit:
     """The study's own smallest detectable change of a disc: the one place that chooses it.
 
     A level's own row where it rests on `OWN_ROW_SUBJECTS` or more, else that of all levels together; failed rows do
@@ -56,12 +59,14 @@ def smallest_detectable(repeatability: pd.DataFrame, *, source: str, level: str)
     repeatability : DataFrame, as in `schemas.REPEATABILITY`
     source : automatic or reference
     level : disc level, or all
+    measure : whose change
 
     Returns
     -------
     Limit; an unknown one where the study has no usable repeated baseline scans
     """
-    usable = repeatability[(repeatability["source"] == source) & (repeatability["status"] != Status.FAILED)
+    usable = repeatability[(repeatability["source"] == source) & (repeatability["measure"] == measure)
+                           & (repeatability["status"] != Status.FAILED)
                            & repeatability["sdc_percent"].notna()]
     own = usable[(usable["level"] == level) & (usable["n_subjects"] >= OWN_ROW_SUBJECTS)]
     chosen = own if len(own) else usable[usable["level"] == ALL_LEVELS]
@@ -98,30 +103,29 @@ def detections_frame(change: pd.DataFrame, repeatability: pd.DataFrame, *, confi
     Returns
     -------
     DataFrame, as in `schemas.DETECTIONS`
-        Failed changes keep their row and reason and are not judged, as are those without any limit.
+        Failed changes keep their row and findings and are not judged, as are those without any limit.
     """
-    pairs = change[["source", "level"]].drop_duplicates().itertuples(index=False, name=None)
-    repeats = {(s, lv): smallest_detectable(repeatability, source=s, level=lv) for s, lv in pairs}
+    pairs = change[["source", "level", "measure"]].drop_duplicates().itertuples(index=False, name=None)
+    repeats = {(s, lv, m): smallest_detectable(repeatability, source=s, level=lv, measure=m) for s, lv, m in pairs}
     rows = []
-    for row in change.to_dict("records"):
-        limit = repeats[row["source"], row["level"]]
-        reasons = [text(row["reason"])]
+    for row, findings in zip(change.to_dict("records"), findings_of(change), strict=True):
+        limit = repeats[row["source"], row["level"], row["measure"]]
         if row["status"] == Status.FAILED:
             limit = Limit()
         elif not limit.known:
             limit = model_limit(row["se_percent"], confidence_level=confidence_level)
-            reasons += [] if limit.known else [_no_limit(row)]
+            findings += () if limit.known else (_no_limit(row),)
         rows.append({
             **{name: row[name] for name in _CHANGE_COLUMNS}, "limit_low_percent": limit.low_percent,
             "limit_high_percent": limit.high_percent, "limit_from": limit.limit_from, "n_repeats": limit.n_repeats,
             "confidence_level": limit.confidence_level, "verdict": _verdict(row["change_percent"], limit).value,
-            "status": row["status"], "reason": "; ".join(r for r in reasons if r),
+            "status": row["status"], "findings": findings,
         })
     return typed_frame(rows, DETECTIONS)
 
 
-_CHANGE_COLUMNS = ("subject", "group", "level", "source", "reference_session", "session", "study_day", "phase",
-                   "change_percent")
+_CHANGE_COLUMNS = ("subject", "group", "level", "source", "measure", "reference_session", "session", "study_day",
+                   "phase", "change_percent")
 
 
 def _verdict(change_percent: float, limit: Limit) -> Verdict:
@@ -132,9 +136,9 @@ def _verdict(change_percent: float, limit: Limit) -> Verdict:
     return Verdict.FELL if change_percent < limit.low_percent else Verdict.WITHIN
 
 
-def _no_limit(row: dict[str, Any]) -> str:
+def _no_limit(row: dict[str, Any]) -> Finding:
     masks = " and ".join(dict.fromkeys(text(row[c]) or "unknown" for c in ("mask_origin_reference", "mask_origin")))
-    return f"no limit: no repeated baseline scans, and no standard error of this change ({masks} masks)"
+    return Finding(FindingCode.NO_LIMIT, {"masks": masks})
 
 
 _COLUMN = {c.name: c for c in DETECTIONS.columns}

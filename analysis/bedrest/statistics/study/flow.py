@@ -1,14 +1,14 @@
-"""Who is left at each step from enrolment to analysis. Nobody is dropped in silence. Tests nothing."""
+"""How many subjects are left at each step from enrolment to analysis. Tests nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
-from bedrest.schemas import FLOW
-from bedrest.tables.frames import typed_frame
+from bedrest.io.tables.frames import typed_frame
+from bedrest.schemas import ACCURACY, ARVD, FLOW
 from bedrest.vocabulary import LEVELS, MaskOrigin, Status
 
 LEFT_OUT = "(left out: input problems)"
@@ -16,52 +16,59 @@ LEFT_OUT = "(left out: input problems)"
 
 @dataclass(frozen=True)
 class StudyTables:
-    """The tables that say what became of every visit, as in `schemas`; the method's own masks only are counted."""
+    """The tables of a study that its statistics start from, as in `schemas`.
+
+    Attributes
+    ----------
+    subjects, sessions, scan_records, measures, change : of every subject
+    accuracy, arvd : empty where there are no reference masks
+    """
 
     subjects: pd.DataFrame
     sessions: pd.DataFrame
     scan_records: pd.DataFrame
     measures: pd.DataFrame
     change: pd.DataFrame
+    accuracy: pd.DataFrame = field(default_factory=lambda: typed_frame([], ACCURACY))
+    arvd: pd.DataFrame = field(default_factory=lambda: typed_frame([], ARVD))
 
 
 def flow_frame(tables: StudyTables, *, excluded: Sequence[str] = ()) -> pd.DataFrame:
-    """Subjects of each group at each step, visit by visit.
+    """Subjects of each group at each step, visit by visit; the reference masks are not counted.
 
     Parameters
     ----------
     tables : StudyTables
-    excluded : subjects whose input could not be used at all; they get rows of their own, since their group is
-        not known for sure
+    excluded : subjects whose input could not be used at all; they get separate rows, since their group is not known
+        for sure
 
     Returns
     -------
     DataFrame, as in `schemas.FLOW`; visits in the order of their study day
     """
-    own = tables.measures[(tables.measures["source"] != "reference") & (tables.measures["status"] != Status.FAILED)]
-    own = own[own["level"].isin(LEVELS)]
-    change = tables.change
-    paired = change[(change["source"] != "reference") & (change["status"] != Status.FAILED)]
-    records, passed = tables.scan_records, own[own["status"] == Status.OK]
+    discs, paired = (t[(t["source"] != "reference") & (t["status"] != Status.FAILED)]
+                     for t in (tables.measures, tables.change))
+    discs = discs[discs["level"].isin(LEVELS)]
+    records, passed = tables.scan_records, discs[discs["status"] == Status.OK]
     steps = {
         "scanned": _visits(tables.sessions, "session"),
         "segmented": _visits(records[records["status"] != Status.FAILED], "session")
-        | _visits(own[own["mask_origin"] == MaskOrigin.EDITED], "session"),
-        "measured": _visits(own, "session"),
+        | _visits(discs[discs["mask_origin"] == MaskOrigin.EDITED], "session"),
+        "measured": _visits(discs, "session"),
         "passed_qc": _visits(passed, "session"),
         "analysed": _visits(paired, "session") | _visits(paired, "reference_session"),
     }
-    n_levels = own["level"].nunique()
-    discs = own.groupby(["subject", "session"]).size()
+    n_levels = discs["level"].nunique()
+    n_discs = discs.groupby(["subject", "session"]).size()
     days = tables.sessions.groupby("session")["study_day"].median().sort_values(kind="stable")
     rows = []
     for group, members in tables.subjects.groupby("group", sort=False)["subject"]:
         for session in days.index:
-            counts = {step: sum((m, session) in seen for m in members) for step, seen in steps.items()}
+            counts = {step: sum((m, session) in visits for m in members) for step, visits in steps.items()}
             analysed = [m for m in members if (m, session) in steps["analysed"]]
             rows.append({"group": group, "session": session, "enrolled": len(members), **counts,
                          "discs_expected": n_levels * counts["scanned"],
-                         "discs_analysed": int(sum(discs.get((m, session), 0) for m in analysed))})
+                         "discs_analysed": int(sum(n_discs.get((m, session), 0) for m in analysed))})
     zeros = dict.fromkeys([*steps, "discs_expected", "discs_analysed"], 0)
     rows += [{"group": LEFT_OUT, "session": s, "enrolled": len(excluded), **zeros} for s in days.index if excluded]
     return typed_frame(rows, FLOW)

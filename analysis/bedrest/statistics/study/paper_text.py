@@ -1,6 +1,6 @@
-"""Sentences for the methods and results sections of a paper. Every number comes from a stored record, none is computed.
+"""Sentences for the methods and results sections of a paper. Every number comes from a table, none is computed.
 
-Knows nothing of models or of files.
+Must not know how models are fitted, or files.
 """
 
 from __future__ import annotations
@@ -12,29 +12,51 @@ from typing import Any
 
 import pandas as pd
 
-from bedrest.schemas import DETECTIONS
+from bedrest import schemas
+from bedrest.statistics.study.analysis import Analysis
 from bedrest.statistics.study.detection import detection_counts, limit_words
 from bedrest.statistics.study.responses import AnalysisPlan
-from bedrest.tables.frames import typed_frame
-from bedrest.vocabulary import ALL_LEVELS, MaskOrigin, Status, VolumeMethod
+from bedrest.vocabulary import ALL_LEVELS, Family, MaskOrigin, ModelKind, RecoveryVerdict, Status, VolumeMethod
 
 
 @dataclass(frozen=True)
 class Records:
-    """The tables of one study that text is made from, as in `schemas`, and its choices."""
+    """The tables of one study that text is made from, as in `schemas`, and its plan.
 
-    choices: AnalysisPlan
+    Attributes
+    ----------
+    masks : visits measured on masks of each origin
+    methods : discs at visits measured by each VolumeMethod
+    """
+
+    plan: AnalysisPlan
     flow: pd.DataFrame
     models: pd.DataFrame
     terms: pd.DataFrame
     contrasts: pd.DataFrame
     sensitivity: pd.DataFrame
     recovery: pd.DataFrame
+    detections: pd.DataFrame
     version: str
     description: str
-    masks: Mapping[str, int] = field(default_factory=dict)  # visits measured on masks of each origin
-    methods: Mapping[str, int] = field(default_factory=dict)  # discs at visits measured by each VolumeMethod
-    detections: pd.DataFrame = field(default_factory=lambda: typed_frame([], DETECTIONS))
+    masks: Mapping[str, int] = field(default_factory=dict)
+    methods: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, analysis: Analysis, *, version: str, description: str, masks: Mapping[str, int] | None = None,
+           methods: Mapping[str, int] | None = None) -> Records:
+        """The tables that an analysis has made, or makes now."""
+        return cls(
+            plan=analysis.plan, flow=analysis.table(schemas.FLOW), models=analysis.table(schemas.MODELS),
+            terms=analysis.table(schemas.TERMS), contrasts=analysis.table(schemas.CONTRASTS),
+            sensitivity=analysis.table(schemas.SENSITIVITY), recovery=analysis.table(schemas.RECOVERY),
+            detections=analysis.table(schemas.DETECTIONS), version=version, description=description, masks=masks or {},
+            methods=methods or {})
+
+    def of_source(self, source: str) -> Records:
+        """The same with the rows of one mask source."""
+        return replace(self, **{name: frame[frame["source"] == source] for name, frame in vars(self).items()
+                                if isinstance(frame, pd.DataFrame) and "source" in frame.columns})
 
 
 def paper_text(records: Records, *, source: str) -> str:
@@ -45,20 +67,16 @@ def paper_text(records: Records, *, source: str) -> str:
     records : Records
     source : automatic or reference
     """
-    records = _without_marks(records)
-    own = {name: frame[frame["source"] == source] for name, frame in (
-        ("models", records.models), ("terms", records.terms), ("contrasts", records.contrasts),
-        ("sensitivity", records.sensitivity), ("recovery", records.recovery), ("detections", records.detections))}
+    records = _without_marks(records.of_source(source))
     masks = " and ".join(records.masks) or source
     parts = [
         "# Methods and results, in sentences", f"*{records.description}*" if records.description else "",
         f"Written by bedrest {records.version} from the tables of this study ({masks} masks); "
         "check it against them before use.",
         "## Methods", "" if source == "reference" else volume_words(records.methods),
-        _methods(records, own["models"], own["contrasts"], own["sensitivity"]),
-        "## Results", _flow(records.flow, records.choices), edited_words(records.masks),
-        *_changes(own["contrasts"], records.choices), _detections(own["detections"]),
-        _levels_differ(own["terms"]), *_recovery(own["recovery"]), _warnings(own["models"]),
+        _methods(records), "## Results", _flow(records.flow), edited_words(records.masks),
+        *_changes(records.contrasts, records.plan), _detections(records.detections),
+        _levels_differ(records.terms), *_recovery(records.recovery), _warnings(records.models),
     ]
     return "\n\n".join(p for p in parts if p) + "\n"
 
@@ -67,7 +85,7 @@ _MARKS = re.compile(r"[&<>*`\[\]\\|~$]|(?<![^\W_])_|_(?![^\W_])|(?<=:)/|^[#+\-!]
 
 
 def plain(words: str) -> str:
-    """Words that came from a file, so that Markdown shows them as they are: no markup, no link, no HTML, one line.
+    """Text from a file, so that Markdown shows it as it is: no markup, no link, no HTML, one line.
 
     Examples
     --------
@@ -78,13 +96,13 @@ def plain(words: str) -> str:
 
 
 def _without_marks(records: Records) -> Records:
-    """The records with every text that a person may have written as `plain` text."""
+    """The records with every text that the user may have written as `plain` text."""
     frames = {name: frame.assign(**{c: [plain(v) if isinstance(v, str) else v for v in frame[c]]
                                     for c in ("group", "reason") if c in frame.columns})
               for name, frame in vars(records).items() if isinstance(frame, pd.DataFrame)}
-    choices = replace(records.choices, groups=tuple(map(plain, records.choices.groups)),
-                      covariates=tuple(map(plain, records.choices.covariates)))
-    return replace(records, **frames, choices=choices, description=plain(records.description))
+    plan = replace(records.plan, groups=tuple(map(plain, records.plan.groups)),
+                      covariates=tuple(map(plain, records.plan.covariates)))
+    return replace(records, **frames, plan=plan, description=plain(records.description))
 
 
 def edited_words(masks: Mapping[str, int]) -> str:
@@ -101,7 +119,7 @@ def edited_words(masks: Mapping[str, int]) -> str:
 
 
 _MEASURED = {
-    VolumeMethod.JOINT: "from all visits of the subject together, looked at alike, as summed probabilities of disc",
+    VolumeMethod.JOINT: "jointly from all visits of the subject, as summed probabilities of disc",
     VolumeMethod.SINGLE: "from their visit alone, as summed probabilities of disc",
     VolumeMethod.VOXELS: "by counting the voxels of a mask that no network made",
 }
@@ -113,8 +131,8 @@ def volume_words(methods: Mapping[str, int]) -> str:
     Examples
     --------
     >>> volume_words({"joint": 160, "voxels": 8})  # doctest: +NORMALIZE_WHITESPACE
-    'Of 168 disc volumes 160 were measured from all visits of the subject together, looked at alike, as summed
-    probabilities of disc, and 8 by counting the voxels of a mask that no network made.'
+    'Of 168 disc volumes 160 were measured jointly from all visits of the subject, as summed probabilities of disc, and
+    8 by counting the voxels of a mask that no network made.'
     """
     if len(methods) < 2:
         return "".join(f"All {n} disc volumes were measured {_MEASURED[VolumeMethod(m)]}." for m, n in methods.items())
@@ -124,7 +142,7 @@ def volume_words(methods: Mapping[str, int]) -> str:
 
 
 def exact_p(p: float) -> str:
-    """p in words that hold as many digits as are worth printing.
+    """p with as many digits as are worth printing.
 
     Examples
     --------
@@ -134,17 +152,17 @@ def exact_p(p: float) -> str:
     return f"p = {p:.3f}" if p >= 0.001 else f"p = {p:.1e}"
 
 
-def _methods(records: Records, models: pd.DataFrame, contrasts: pd.DataFrame, sensitivity: pd.DataFrame) -> str:
-    choices = records.choices
+def _methods(records: Records) -> str:
+    plan, models = records.plan, records.models
     primary, joint = (models[(models["model"] == kind) & (models["status"] != Status.FAILED)]
-                      for kind in ("primary", "joint"))
+                      for kind in (ModelKind.PRIMARY, ModelKind.JOINT))
     if primary.empty:
         return "No model could be fitted; models.csv has the reasons."
-    grouped = len(choices.groups) > 1
+    grouped = len(plan.groups) > 1
     effects = "visit, group and their interaction" if grouped else "visit"
-    covariates = f" and the centred covariate(s) {', '.join(choices.covariates)}" if choices.covariates else ""
-    random = ("an unstructured covariance of the visits within subject" if choices.covariance == "unstructured"
-              else "a random intercept for subject and a residual variance of its own for each visit")
+    covariates = f" and the centred covariate(s) {', '.join(plan.covariates)}" if plan.covariates else ""
+    random = ("an unstructured covariance of the visits within subject" if plan.covariance == "unstructured"
+              else "a random intercept for subject and a separate residual variance for each visit")
     text = [
         "Disc volumes were analysed as 100 ln(volume), so that differences between visits are changes in per cent. ",
         f"For each disc level ({', '.join(primary['level'])}), a linear model for repeated measures was fitted by "
@@ -157,21 +175,21 @@ def _methods(records: Records, models: pd.DataFrame, contrasts: pd.DataFrame, se
             f" A joint model of all discs ({row['n_observations']} observations of {row['n_subjects']} subjects) added "
             f"level and its interactions with visit{' and group' if grouped else ''}, and random effects of subject, "
             "of each subject's disc and of each subject's visit.")
-    sizes = contrasts.groupby("family", sort=False)["family_size"].first()
+    sizes = records.contrasts.groupby("family", sort=False)["family_size"].first()
     families = "; ".join(f"{name}: {size}" for name, size in sizes.items())
     text.append(
         " Degrees of freedom and standard errors follow Kenward and Roger (1997). Tests are two-sided; p values were "
         f"adjusted by Holm's method within families (number of tests: {families}). Intervals are at "
-        f"{100 * choices.confidence_level:g} % and not adjusted. Effect sizes are Hedges g on the between-subject SD "
+        f"{100 * plan.confidence_level:g} % and not adjusted. Effect sizes are Hedges g on the between-subject SD "
         "of change, with intervals from the noncentral t distribution. Visits that are missing were assumed to be "
         "missing at random; every available visit was used.")
-    if len(sensitivity):
-        kinds = "; ".join(dict.fromkeys(sensitivity["analysis"]))
+    if len(records.sensitivity):
+        kinds = "; ".join(dict.fromkeys(records.sensitivity["analysis"]))
         text.append(f" Sensitivity analyses: {kinds}.")
     return "".join(text)
 
 
-def _flow(flow: pd.DataFrame, choices: AnalysisPlan) -> str:
+def _flow(flow: pd.DataFrame) -> str:
     sentences = []
     for group, rows in flow.groupby("group", sort=False):
         steps = [f"{r['session']}: {r['scanned']} scanned, {r['measured']} measured, {r['analysed']} analysed "
@@ -181,9 +199,9 @@ def _flow(flow: pd.DataFrame, choices: AnalysisPlan) -> str:
     return " ".join(sentences)
 
 
-def _changes(contrasts: pd.DataFrame, choices: AnalysisPlan) -> list[str]:
+def _changes(contrasts: pd.DataFrame, plan: AnalysisPlan) -> list[str]:
     out = []
-    for session in choices.later_sessions:
+    for session in plan.later_sessions:
         for group in dict.fromkeys(contrasts["group"]):
             rows = contrasts[(contrasts["session"] == session) & (contrasts["group"] == group)]
             whole = rows[rows["level"] == ALL_LEVELS]
@@ -194,8 +212,9 @@ def _changes(contrasts: pd.DataFrame, choices: AnalysisPlan) -> list[str]:
 
 
 def _one_change(row: dict[str, Any]) -> str:
-    what = ("the changes of all discs differed by" if " - " in row["group"] else "the volume of all discs changed by")
-    group = row["group"].replace(" - ", " minus ")
+    between = row["comparison"] == Family.BETWEEN
+    what = "the changes of all discs differed by" if between else "the volume of all discs changed by"
+    group = row["group"].replace(" - ", " minus ") if between else row["group"]
     where = f"{group[:1].upper()}{group[1:]}, {row['reference_session']} to {row['session']}"
     if row["status"] == Status.FAILED:
         return f"{where}: not tested ({row['reason']})."
@@ -207,21 +226,21 @@ def _one_change(row: dict[str, Any]) -> str:
 
 
 def _single_levels(rows: pd.DataFrame) -> str:
-    known = rows[rows["status"] != Status.FAILED]
-    if known.empty:
+    tested = rows[rows["status"] != Status.FAILED]
+    if tested.empty:
         return ""
-    low, high = known.loc[known["estimate_percent"].idxmin()], known.loc[known["estimate_percent"].idxmax()]
-    alpha = 1 - known["confidence_level"].iloc[0]
-    found = int((known["p_holm"] < alpha).sum())
+    low, high = tested.loc[tested["estimate_percent"].idxmin()], tested.loc[tested["estimate_percent"].idxmax()]
+    alpha = 1 - tested["confidence_level"].iloc[0]
+    significant = int((tested["p_holm"] < alpha).sum())
     return (f"Single levels ranged from {low['estimate_percent']:+.1f} % ({low['level']}) to "
-            f"{high['estimate_percent']:+.1f} % ({high['level']}); {found} of {len(known)} differed from 0 after "
-            f"Holm's correction over {known['family_size'].iloc[0]} tests.")
+            f"{high['estimate_percent']:+.1f} % ({high['level']}); {significant} of {len(tested)} differed from 0 "
+            f"after Holm's correction over {tested['family_size'].iloc[0]} tests.")
 
 
 def _levels_differ(terms: pd.DataFrame) -> str:
     rows = terms[(terms["term"] == "level x session") & terms["f"].notna()]
     return " ".join(
-        f"Whether levels changed alike: F({r['df_numerator']}, {r['df_denominator']:.1f}) = {r['f']:.2f}, "
+        f"Differences in change between levels: F({r['df_numerator']}, {r['df_denominator']:.1f}) = {r['f']:.2f}, "
         f"{exact_p(r['p'])}." for r in rows.to_dict("records"))
 
 
@@ -230,23 +249,24 @@ def _detections(detections: pd.DataFrame) -> str:
     visits = counts.groupby("session", sort=False)[["rose", "fell", "within_error", "not_judged"]].sum()
     if visits.empty:
         return ""
-    said = [f"{v['session']}: {v['rose']} rose, {v['fell']} fell, {v['within_error']} within error, "
-            f"{v['not_judged']} not judged" for v in visits.reset_index().to_dict("records")]
-    return f"Changes of single discs against measurement error: {'; '.join(said)}. {limit_words(detections)}"
+    sentences = [f"{v['session']}: {v['rose']} rose, {v['fell']} fell, {v['within_error']} within error, "
+                 f"{v['not_judged']} not judged" for v in visits.reset_index().to_dict("records")]
+    return f"Changes of single discs against measurement error: {'; '.join(sentences)}. {limit_words(detections)}"
 
 
 def _recovery(recovery: pd.DataFrame) -> list[str]:
     out = []
     for r in recovery[recovery["level"] == ALL_LEVELS].to_dict("records"):
-        words = {"back": f"back within {r['band_percent']:.3g} % from {r['back_session']} on",
-                 "not back": f"not back within {r['band_percent']:.3g} % at the last visit",
-                 "undecided": f"neither shown to be within {r['band_percent']:.3g} % nor outside it",
-                 "not tested": "recovery not tested"}[r["verdict"]]
+        verdict = {
+            RecoveryVerdict.BACK: f"back within {r['band_percent']:.3g} % from {r['back_session']} on",
+            RecoveryVerdict.NOT_BACK: f"not back within {r['band_percent']:.3g} % at the last visit",
+            RecoveryVerdict.UNDECIDED: f"neither shown to be within {r['band_percent']:.3g} % nor outside it",
+            RecoveryVerdict.NOT_TESTED: "recovery not tested"}[r["verdict"]]
         half = "" if pd.isna(r["half_time_days"]) else (
             f" Half-time {r['half_time_days']:.1f} days ({r['half_time_low_days']:.1f} to "
             f"{r['half_time_high_days']:.1f}).")
         why = f" ({r['reason']})" if r["reason"] and not half else ""
-        out.append(f"Recovery, {r['group']}, all discs: {words}{why}.{half}")
+        out.append(f"Recovery, {r['group']}, all discs: {verdict}{why}.{half}")
     return out
 
 
@@ -255,8 +275,8 @@ def _warnings(models: pd.DataFrame) -> str:
     for r in models.to_dict("records"):
         if r["status"] != Status.OK:
             kinds.setdefault(r["reason"], {}).setdefault(r["model"], []).append(r["level"])
-    notes = [f"{' and '.join(f'{kind} model, ' + ', '.join(levels) for kind, levels in found.items())}: {reason}"
-             for reason, found in kinds.items()]
+    notes = [f"{' and '.join(f'{kind} model, ' + ', '.join(levels) for kind, levels in models_of.items())}: {reason}"
+             for reason, models_of in kinds.items()]
     return "Notes on the fits: " + "; ".join(notes) + "." if notes else ""
 
 

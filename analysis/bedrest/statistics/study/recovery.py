@@ -1,8 +1,8 @@
 """Is a group back where it started, and how fast: from the intervals of its changes after bed rest.
 
-A change that does not differ from 0 is not yet a return: with few subjects everything fails to differ. A group is back
-from the first visit in recovery whose interval, and every later one, lies wholly inside the band (a test of
-equivalence; Schuirmann 1987). Knows nothing of models beyond their estimates.
+A change that does not differ from 0 is not yet a return: with few subjects nothing differs. A group is back from the
+first visit in recovery whose interval, and every later one, lies wholly inside the band (a test of equivalence;
+Schuirmann 1987). Must not know how models are fitted.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 
+from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import RECOVERY
-from bedrest.statistics.estimators.reml import Fit
 from bedrest.statistics.study.cohort_models import CohortModel
-from bedrest.tables.frames import typed_frame
-from bedrest.vocabulary import Phase, Status
+from bedrest.vocabulary import Phase, RecoveryVerdict, Status
 
-MINIMUM_POINTS = 3  # the last visit in bed and two or more in recovery: an exponential has two parameters
-NOT_BED = "the data do not support a half-time: "
+MIN_VISITS = 3  # the last visit in bed and two or more in recovery: an exponential has two parameters
+NO_HALF_TIME = "the data do not support a half-time: "
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Band:
     Attributes
     ----------
     percent : NaN when nothing is known
-    method : in words
+    method : where it comes from, in words
     """
 
     percent: float
@@ -82,19 +81,20 @@ def recovery_frame(
     in_bed = [s for s in days.index if phases[s] == Phase.BED_REST]
     rows = []
     for model in models if after else []:
-        own_band = band(model.source, model.level)
-        for group in model.choices.groups:
-            own = contrasts[(contrasts["source"] == model.source) & (contrasts["level"] == model.level)
-                            & (contrasts["group"] == group)].set_index("session")
-            verdict = _verdict(own.reindex(after), own_band)
+        model_band = band(model.source, model.level)
+        for group in model.plan.groups:
+            changes = contrasts[(contrasts["source"] == model.source) & (contrasts["level"] == model.level)
+                                & (contrasts["group"] == group)].set_index("session")
+            verdict = _verdict(changes.reindex(after), model_band)
             back = verdict.get("back_session", "")
             half = _half_time(model, group, in_bed[-1:] + after, days)
             reason = "; ".join(r for r in (str(verdict.pop("reason", "")), str(half.pop("reason", ""))) if r)
             rows.append({
-                "source": model.source, "level": model.level, "group": group, "band_percent": own_band.percent,
-                "band_method": own_band.method, "confidence_level": model.choices.confidence_level,
+                "source": model.source, "level": model.level, "group": group, "band_percent": model_band.percent,
+                "band_method": model_band.method, "confidence_level": model.plan.confidence_level,
                 "back_study_day": float(days[back]) if back else math.nan, **verdict, **half,
-                "status": str(Status.FAILED if verdict["verdict"] == "not tested" else Status.OK), "reason": reason,
+                "status": str(Status.FAILED if verdict["verdict"] == RecoveryVerdict.NOT_TESTED else Status.OK),
+                "reason": reason,
             })
     return typed_frame(rows, RECOVERY)
 
@@ -102,37 +102,34 @@ def recovery_frame(
 def _verdict(after: pd.DataFrame, band: Band) -> dict[str, object]:
     """Back, not back or undecided, from the intervals of the visits in recovery."""
     if not math.isfinite(band.percent):
-        return {"verdict": "not tested", "reason": band.method}
+        return {"verdict": str(RecoveryVerdict.NOT_TESTED), "reason": band.method}
     known = after[after["estimate_percent"].notna()]
     if known.empty:
-        return {"verdict": "not tested", "reason": "no visit in recovery could be tested"}
+        return {"verdict": str(RecoveryVerdict.NOT_TESTED), "reason": "no visit in recovery could be tested"}
     inside = (known["ci_low_percent"] > -band.percent) & (known["ci_high_percent"] < band.percent)
     outside = (known["ci_low_percent"] > band.percent) | (known["ci_high_percent"] < -band.percent)
     lasting = inside[::-1].cummin()[::-1]
     if lasting.any():
-        return {"verdict": "back", "back_session": str(lasting.idxmax())}
-    return {"verdict": "not back" if outside.iloc[-1] else "undecided"}
+        return {"verdict": str(RecoveryVerdict.BACK), "back_session": str(lasting.idxmax())}
+    return {"verdict": str(RecoveryVerdict.NOT_BACK if outside.iloc[-1] else RecoveryVerdict.UNDECIDED)}
 
 
 def _half_time(model: CohortModel, group: str, visits: list[str], days: pd.Series) -> dict[str, object]:
     course = _course(model, group, [v for v in visits if v in model.sessions], days)
-    if course is None or len(course.sessions) < MINIMUM_POINTS:
-        return {"reason": NOT_BED + f"at least {MINIMUM_POINTS} visits from the end of bed rest are needed"}
-    return half_time(course, confidence_level=model.choices.confidence_level)
+    if course is None or len(course.sessions) < MIN_VISITS:
+        return {"reason": NO_HALF_TIME + f"at least {MIN_VISITS} visits from the end of bed rest are needed"}
+    return half_time(course, confidence_level=model.plan.confidence_level)
 
 
 def _course(model: CohortModel, group: str, visits: list[str], days: pd.Series) -> Course | None:
-    if model.design is None or model.tests is None or model.choices.reference_session in visits:
+    if model.tests is None or model.plan.reference_session in visits or not (model.frame["group"] == group).any():
         return None
-    cell = {"group": group} if "group" in model.design.factors else {}
-    weights = [model.design.change("session", to=v, since=model.choices.reference_session, cell=cell) for v in visits]
-    known = [w for w in weights if w is not None]
-    if len(known) < len(visits) or not known or not (model.frame["group"] == group).any():
+    weights = [w for v in visits if (w := model.change_weights(v, group=group)) is not None]
+    if len(weights) < len(visits) or not weights:
         return None
-    rows = np.array(known)
-    fit: Fit = model.tests.fit
-    return Course(tuple(visits), days[visits].to_numpy(dtype=float), rows @ fit.estimates,
-                  rows @ model.tests.covariance @ rows.T, min(model.tests.contrast(w).df for w in known))
+    rows = np.array(weights)
+    return Course(tuple(visits), days[visits].to_numpy(dtype=float), rows @ model.tests.fit.estimates,
+                  rows @ model.tests.covariance @ rows.T, min(model.tests.contrast(w).df for w in weights))
 
 
 def half_time(course: Course, *, confidence_level: float) -> dict[str, object]:
@@ -155,7 +152,7 @@ def half_time(course: Course, *, confidence_level: float) -> dict[str, object]:
     """
     since = course.days - course.days[0]
     if abs(course.changes[0]) < stats.t.ppf((1 + confidence_level) / 2, course.df) * math.sqrt(course.covariance[0, 0]):
-        return {"reason": NOT_BED + "the change at the end of bed rest does not differ from 0"}
+        return {"reason": NO_HALF_TIME + "the change at the end of bed rest does not differ from 0"}
     inverse = np.linalg.pinv(course.covariance)
 
     def misfit(log_h: float) -> float:
@@ -169,14 +166,15 @@ def half_time(course: Course, *, confidence_level: float) -> dict[str, object]:
     values = np.array([misfit(g) for g in grid])
     best = int(values.argmin())
     if best in (0, len(grid) - 1):
-        return {"reason": NOT_BED + ("no return within the visits" if best else "back at the first visit of recovery")}
-    found = optimize.minimize_scalar(misfit, bounds=(grid[best - 1], grid[best + 1]), method="bounded",
-                                     options={"xatol": 1e-10})
-    limit = float(found.fun) + float(stats.f.ppf(confidence_level, 1, course.df))
-    ends = [_crossing(misfit, float(found.x), end, limit) for end in (low, high)]
+        why = "no return within the visits" if best else "back at the first visit of recovery"
+        return {"reason": NO_HALF_TIME + why}
+    best_fit = optimize.minimize_scalar(misfit, bounds=(grid[best - 1], grid[best + 1]), method="bounded",
+                                        options={"xatol": 1e-10})
+    limit = float(best_fit.fun) + float(stats.f.ppf(confidence_level, 1, course.df))
+    ends = [_crossing(misfit, float(best_fit.x), end, limit) for end in (low, high)]
     if math.isnan(ends[1]):
-        return {"reason": NOT_BED + "its interval has no upper end"}
-    return {"half_time_days": math.exp(found.x), "half_time_high_days": math.exp(ends[1]),
+        return {"reason": NO_HALF_TIME + "its interval has no upper end"}
+    return {"half_time_days": math.exp(best_fit.x), "half_time_high_days": math.exp(ends[1]),
             "half_time_low_days": 0.0 if math.isnan(ends[0]) else math.exp(ends[0])}
 
 
@@ -188,7 +186,7 @@ def _crossing(misfit: Callable[[float], float], inside: float, end: float, limit
 
 
 def band_of(*, wanted_percent: float | None, smallest_detectable_percent: float) -> Band:
-    """The study's own band, else the smallest detectable change of a single disc, else none.
+    """The band that the study sets, else the smallest detectable change of a single disc, else none.
 
     Parameters
     ----------
@@ -196,8 +194,8 @@ def band_of(*, wanted_percent: float | None, smallest_detectable_percent: float)
     smallest_detectable_percent : a rise, see `detection.smallest_detectable`; NaN when there are no repeated scans
     """
     if wanted_percent is not None:
-        return Band(wanted_percent, "laid down in study.toml")
+        return Band(wanted_percent, "set in study.toml")
     if math.isfinite(smallest_detectable_percent):
         return Band(smallest_detectable_percent, "smallest detectable change of a disc, from repeated baseline scans")
-    return Band(math.nan, "no band: no repeated baseline scans, and study.toml lays down no recovery_band_percent")
+    return Band(math.nan, "no band: no repeated baseline scans, and study.toml sets no recovery_band_percent")
 

@@ -1,4 +1,4 @@
-"""What the models leave over, so that a reader can look whether they fit. Judges nothing."""
+"""Residuals of the models, so that a reader can see whether they fit. Judges nothing."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import RESIDUALS
 from bedrest.statistics.estimators.reml import Fit
 from bedrest.statistics.study.cohort_models import CohortModel
-from bedrest.statistics.study.estimates import model_kind
 from bedrest.statistics.study.responses import LOG_SCALE
-from bedrest.tables.frames import typed_frame
 
 
 def residuals_frame(models: Sequence[CohortModel]) -> pd.DataFrame:
@@ -31,10 +30,10 @@ def residuals_frame(models: Sequence[CohortModel]) -> pd.DataFrame:
         fitted = model.design.x @ model.fit.estimates
         residual = frame["y"].to_numpy() - fitted
         scaled = _scaled(model.fit, frame["subject"], residual)
-        key = {"model": model_kind(model), "source": model.source, "model_level": model.level}
-        places = frame[["subject", "session", "level"]].to_dict("records")
-        rows += [{**key, **place, "fitted_mm3": float(np.exp(f / LOG_SCALE)), "residual_percent": float(r),
-                  "residual_scaled": float(z)} for place, f, r, z in zip(places, fitted, residual, scaled, strict=True)]
+        key = {"model": str(model.kind), "source": model.source, "model_level": model.level}
+        discs = frame[["subject", "session", "level"]].to_dict("records")
+        rows += [{**key, **disc, "fitted_mm3": float(np.exp(f / LOG_SCALE)), "residual_percent": float(r),
+                  "residual_scaled": float(z)} for disc, f, r, z in zip(discs, fitted, residual, scaled, strict=True)]
     return typed_frame(rows, RESIDUALS)
 
 

@@ -1,7 +1,7 @@
 """Tables of the study -> the observations of a model: 100 ln(volume), visit, group, level, centred covariates.
 
 The response is 100 times the natural logarithm of the volume: a difference of 1 is a change of 1 %, the same for a
-small disc and a large one. Knows nothing of models. A disc that failed is left out here and counted.
+small disc and a large one. A disc that failed is left out here and counted. Must not know models.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TEXT_COVARIATES = ("sex",)
 
 @dataclass(frozen=True)
 class AnalysisPlan:
-    """What a study lays down before its data are looked at.
+    """What a study decides before its data are looked at.
 
     Attributes
     ----------
@@ -64,34 +64,36 @@ class Observations:
 
 
 def observations(
-    measures: pd.DataFrame, *, source: str, subjects: pd.DataFrame, sessions: pd.DataFrame, choices: AnalysisPlan
+    measures: pd.DataFrame, *, source: str, subjects: pd.DataFrame, sessions: pd.DataFrame, plan: AnalysisPlan
 ) -> Observations:
     """The observations of one mask source.
 
     Parameters
     ----------
     measures, subjects, sessions : DataFrame, as in `schemas`
-        Unnamed discs are left out: nothing says that they are the same disc at two visits.
+        Unnamed discs are left out: they may not be the same disc at two visits.
+    source : automatic or reference
+    plan : AnalysisPlan
 
     Raises
     ------
     StudyError
         If a covariate is in neither table, or is not a number.
     """
-    own = measures[(measures["source"] == source) & measures["level"].isin(LEVELS)]
-    own = own[own["session"].isin(choices.sessions) & own["group"].isin(choices.groups)]
-    usable = (own["status"] != Status.FAILED) & (own["volume_mm3"] > 0)
-    rows = own.loc[usable, ["subject", "group", "session", "level", "volume_mm3", "status"]]
+    discs = measures[(measures["source"] == source) & measures["level"].isin(LEVELS)]
+    discs = discs[discs["session"].isin(plan.sessions) & discs["group"].isin(plan.groups)]
+    usable = (discs["status"] != Status.FAILED) & (discs["volume_mm3"] > 0)
+    rows = discs.loc[usable, ["subject", "group", "session", "level", "volume_mm3", "status"]]
     frame = pd.DataFrame({
         **{c: rows[c].astype(str) for c in ("subject", "group", "session", "level")},
         "y": LOG_SCALE * np.log(rows["volume_mm3"].to_numpy(dtype=np.float64)),
         "flagged": (rows["status"] == Status.FLAGGED).to_numpy(),
     }).reset_index(drop=True)
-    for name in choices.covariates:
+    for name in plan.covariates:
         frame[name] = _covariate(name, frame, subjects, sessions)
-    complete = frame[list(choices.covariates)].notna().all(axis=1)
+    complete = frame[list(plan.covariates)].notna().all(axis=1)
     frame = frame[complete].reset_index(drop=True)
-    for name in choices.covariates:
+    for name in plan.covariates:
         frame[name] -= frame.drop_duplicates(["subject", "session"])[name].mean()
     return Observations(source, frame, int((~usable).sum()), int((~complete).sum()))
 
@@ -102,17 +104,16 @@ def check_covariates(names: Sequence[str], subjects: pd.DataFrame, sessions: pd.
         _covariate(name, sessions[["subject", "session"]], subjects, sessions)
 
 
-def used_sessions(data: Observations, choices: AnalysisPlan, *, at_least: int) -> tuple[str, ...]:
-    """Visits with enough subjects to have a variance of their own, in the study's order."""
+def used_sessions(data: Observations, plan: AnalysisPlan, *, at_least: int) -> tuple[str, ...]:
+    """Visits with enough subjects to estimate a variance from, in the study's order."""
     n = data.frame.groupby("session")["subject"].nunique()
-    return tuple(s for s in choices.sessions if n.get(s, 0) >= at_least)
+    return tuple(s for s in plan.sessions if n.get(s, 0) >= at_least)
 
 
 def _covariate(name: str, frame: pd.DataFrame, subjects: pd.DataFrame, sessions: pd.DataFrame) -> np.ndarray:
     for table, key in ((sessions, ["subject", "session"]), (subjects, ["subject"])):
         if name in table.columns:
-            found = frame[key].merge(table[[*key, name]], on=key, how="left")[name]
-            return _as_number(name, found)
+            return _as_number(name, frame[key].merge(table[[*key, name]], on=key, how="left")[name])
     known = sorted({*_numeric(subjects), *_numeric(sessions)} - {"study_day"})
     raise StudyError(f"a covariate out of {', '.join(known)}", repr(name), "statistics.covariates",
                      "Add the column to the subjects or sessions table, or leave the covariate out.")

@@ -1,7 +1,7 @@
-"""The primary questions asked of other methods: do the answers hang on the model?
+"""The primary questions answered by other methods: do the answers depend on the model?
 
 Change scores, one number a subject: t tests (Welch between groups), a bootstrap over subjects, permutation of groups
-and of signs. The primary models again without flagged discs. statsmodels' MixedLM, guarded. Knows nothing of images.
+and of signs. The primary models again without flagged discs. statsmodels' MixedLM. Must not know images.
 """
 
 from __future__ import annotations
@@ -9,28 +9,29 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from zlib import crc32
 
 import numpy as np
 import pandas as pd
 
 from bedrest.errors import ManifestError
+from bedrest.io.tables.frames import typed_frame
+from bedrest.measure.registry import VOLUME
 from bedrest.schemas import SENSITIVITY
 from bedrest.statistics.estimators.bootstrap import cluster_bootstrap
+from bedrest.statistics.estimators.mean_tests import MeanTest
 from bedrest.statistics.estimators.resampling import permutation_test, sign_flip_test
 from bedrest.statistics.estimators.t_tests import one_sample_t, welch_t
 from bedrest.statistics.study.cohort_models import CohortModel, joint_model, level_model
 from bedrest.statistics.study.estimates import contrasts_frame
-from bedrest.statistics.study.families import BETWEEN, WITHIN, holm
+from bedrest.statistics.study.families import Row, family_units, holm
 from bedrest.statistics.study.flow import StudyTables
+from bedrest.statistics.study.mixedlm_sensitivity import MixedLMModel, mixedlm_contrasts
 from bedrest.statistics.study.responses import AnalysisPlan, Observations
-from bedrest.statistics.study.secondary import SecondaryModel, secondary_contrasts
 from bedrest.statistics.study.subject_changes import Sample, sample, subject_changes
-from bedrest.tables.frames import typed_frame
-from bedrest.vocabulary import ALL_LEVELS, LEVELS, Status
+from bedrest.vocabulary import ALL_LEVELS, LEVELS, ModelKind, Status
 
-Row = dict[str, object]
+Values = Sequence[Sequence[float]]  # one change a subject, of each group
 _ALL_DISCS = ", mean of all discs"
 
 
@@ -49,39 +50,38 @@ class ScoreTest:
     Attributes
     ----------
     name : short, for families
-    words : of the test within a group and of the one between groups
-    run : samples (one or two), confidence level, resampling, generator -> columns of `schemas.SENSITIVITY`; `reason`
-        where it failed
+    descriptions : of the test within a group and of the one between groups
+    run : values of one group or two, confidence level, number of resamples, generator -> MeanTest
     """
 
     name: str
-    words: tuple[str, str]
-    run: Callable[[Sequence[Sample], float, int, np.random.Generator], Row]
+    descriptions: tuple[str, str]
+    run: Callable[[Values, float, int, np.random.Generator], MeanTest]
 
 
 def sensitivity_frame(
-    models: Sequence[CohortModel], secondary: Sequence[SecondaryModel], study: StudyTables, *, resampling: Resampling
+    models: Sequence[CohortModel], mixedlm: Sequence[MixedLMModel], study: StudyTables, *, resampling: Resampling
 ) -> pd.DataFrame:
     """Every sensitivity analysis, as in `schemas.SENSITIVITY`.
 
     Parameters
     ----------
     models : the primary and joint models, fitted
-    secondary : MixedLM on the same data
+    mixedlm : MixedLM on the same data
     study : StudyTables
     resampling : Resampling
     """
     if not models:
         return typed_frame([], SENSITIVITY)
-    choices = models[0].choices
-    frames = [change_score_frame(study.change, study.subjects, test=test, choices=choices, resampling=resampling)
+    plan = models[0].plan
+    frames = [change_score_frame(study.change, study.subjects, test=test, plan=plan, resampling=resampling)
               for test in SCORE_TESTS]
-    frames += [secondary_contrasts(secondary, study.subjects), _without_flagged(models, study.subjects)]
-    return typed_frame([r for f in frames for r in f.to_dict("records")], SENSITIVITY)
+    frames += [mixedlm_contrasts(mixedlm, study.subjects), _without_flagged(models, study.subjects)]
+    return typed_frame([{**r, "measure": VOLUME.name} for f in frames for r in f.to_dict("records")], SENSITIVITY)
 
 
 def change_score_frame(
-    change: pd.DataFrame, subjects: pd.DataFrame, *, test: ScoreTest, choices: AnalysisPlan,
+    change: pd.DataFrame, subjects: pd.DataFrame, *, test: ScoreTest, plan: AnalysisPlan,
     resampling: Resampling | None = None,
 ) -> pd.DataFrame:
     """One test of change scores for every source, level (and `all`, the mean over a subject's discs), group and visit.
@@ -93,7 +93,7 @@ def change_score_frame(
     subjects : DataFrame
         As in `schemas.SUBJECTS`: also subjects never measured, so that `n_missing` is true.
     test : ScoreTest
-    choices : AnalysisPlan
+    plan : AnalysisPlan
     resampling : Resampling
         A row's random numbers depend on the seed and on what the row is, not on the other rows.
 
@@ -109,21 +109,20 @@ def change_score_frame(
     """
     _check(change, subjects)
     changes = subject_changes(change)
-    members = {g: list(subjects.loc[subjects["group"] == g, "subject"]) for g in choices.groups}
+    members = {g: list(subjects.loc[subjects["group"] == g, "subject"]) for g in plan.groups}
     rows: list[Row] = []
-    for source, own in change.groupby("source", sort=False):
-        found = set(own["level"])
-        levels = [level for level in LEVELS if level in found]
-        sessions = [s for s in choices.later_sessions if s in set(own["session"])]
-        for family_levels, suffix in ((levels, ""), ([ALL_LEVELS] if levels else [], _ALL_DISCS)):
-            for family, units in ((WITHIN, [(g,) for g in members]), (BETWEEN, list(combinations(members, 2)))):
+    for source, of_source in change.groupby("source", sort=False):
+        levels = [level for level in LEVELS if level in set(of_source["level"])]
+        sessions = [s for s in plan.later_sessions if s in set(of_source["session"])]
+        for family_levels, detail in ((levels, ""), ([ALL_LEVELS] if levels else [], _ALL_DISCS)):
+            for family, units in family_units(plan.groups).items():
                 tests = [
-                    _row(test, choices, resampling or Resampling(), key=(str(source), unit, level, session), samples=[
+                    _row(test, plan, resampling or Resampling(), key=(str(source), unit, level, session), samples=[
                         sample(changes, members[g], source=str(source), level=level, session=session) for g in unit])
                     for unit in units for session in sessions for level in family_levels
                 ]
-                rows += holm(tests, family=f"{family}{suffix}: {test.name}")
-    return typed_frame(rows, SENSITIVITY)
+                rows += holm(tests, family, detail=f"{detail}: {test.name}")
+    return typed_frame(({**row, "measure": VOLUME.name} for row in rows), SENSITIVITY)
 
 
 def _check(change: pd.DataFrame, subjects: pd.DataFrame) -> None:
@@ -138,54 +137,49 @@ def _check(change: pd.DataFrame, subjects: pd.DataFrame) -> None:
 
 
 def _row(
-    test: ScoreTest, choices: AnalysisPlan, resampling: Resampling, *, key: tuple[str, tuple[str, ...], str, str],
+    test: ScoreTest, plan: AnalysisPlan, resampling: Resampling, *, key: tuple[str, tuple[str, ...], str, str],
     samples: Sequence[Sample],
 ) -> Row:
     source, groups, level, session = key
     name = "|".join((test.name, source, *groups, level, session))
     rng = np.random.default_rng([resampling.seed, crc32(name.encode())])
-    found = test.run(samples, choices.confidence_level, resampling.resamples, rng)
-    reason = str(found.pop("reason", ""))
+    result = test.run([s.values for s in samples], plan.confidence_level, resampling.resamples, rng)
     notes = [note for s in samples for note in s.notes]
     n = sum(len(s.values) for s in samples)
     between = len(samples) - 1
     return {
-        "analysis": test.words[between], "formula": ("change in % ~ 1", "change in % ~ group")[between],
+        "analysis": test.descriptions[between], "formula": ("change in % ~ 1", "change in % ~ group")[between],
         "source": source, "level": level, "group": " - ".join(groups),
-        "reference_session": choices.reference_session, "session": session, "n": n, "n_pairs": n,
-        "n_missing": sum(s.n_missing for s in samples), "confidence_level": choices.confidence_level,
-        **found,
-        "status": str(Status.FAILED if reason else Status.FLAGGED if notes else Status.OK),
-        "reason": reason or "; ".join(notes),
+        "reference_session": plan.reference_session, "session": session, "n": n, "n_pairs": n,
+        "n_missing": sum(s.n_missing for s in samples), "confidence_level": plan.confidence_level,
+        **_columns(result),
+        "status": str(Status.FAILED if result.reason else Status.FLAGGED if notes else Status.OK),
+        "reason": result.reason or "; ".join(notes),
     }
 
 
-def _t(samples: Sequence[Sample], confidence_level: float, resamples: int, rng: np.random.Generator) -> Row:
-    values = [s.values for s in samples]
-    found = (one_sample_t(values[0], confidence_level=confidence_level) if len(values) == 1
-             else welch_t(values[0], values[1], confidence_level=confidence_level))
-    row: Row = {"estimate_percent": found.estimate, "se_percent": found.se, "ci_low_percent": found.ci_low,
-                "ci_high_percent": found.ci_high, "t": found.t, "df": found.df, "p": found.p, "reason": found.reason,
-                "df_method": "Satterthwaite" if len(values) > 1 else "n - 1"}
-    if found.effect is not None:
-        row |= {"hedges_g": found.effect.g, "hedges_g_low": found.effect.ci_low, "hedges_g_high": found.effect.ci_high}
-    return row
+def _columns(result: MeanTest) -> Row:
+    smallest = f"; the smallest p possible is {result.smallest_p:.2g}" if math.isfinite(result.smallest_p) else ""
+    columns: Row = {
+        "estimate_percent": result.estimate, "se_percent": result.se, "ci_low_percent": result.ci_low,
+        "ci_high_percent": result.ci_high, "t": result.t if math.isfinite(result.t) else math.nan, "df": result.df,
+        "p": result.p, "df_method": result.method + smallest}
+    if result.effect is not None:
+        columns |= {"hedges_g": result.effect.g, "hedges_g_low": result.effect.ci_low,
+                    "hedges_g_high": result.effect.ci_high}
+    return columns
 
 
-def _permutation(samples: Sequence[Sample], confidence_level: float, resamples: int, rng: np.random.Generator) -> Row:
-    values = [s.values for s in samples]
-    found = (sign_flip_test(values[0], rng=rng, n_permutations=resamples) if len(values) == 1
-             else permutation_test(values[0], values[1], rng=rng, n_permutations=resamples))
-    smallest = f"; the smallest p possible is {found.smallest_p:.2g}" if not found.reason else ""
-    return {"estimate_percent": found.estimate, "t": found.t if math.isfinite(found.t) else math.nan, "p": found.p,
-            "df_method": found.method + smallest, "reason": found.reason}
+def _t(values: Values, confidence_level: float, resamples: int, rng: np.random.Generator) -> MeanTest:
+    return (one_sample_t if len(values) == 1 else welch_t)(*values, confidence_level=confidence_level)
 
 
-def _bootstrap(samples: Sequence[Sample], confidence_level: float, resamples: int, rng: np.random.Generator) -> Row:
-    found = cluster_bootstrap([s.values for s in samples], rng=rng, n_resamples=resamples,
-                              confidence_level=confidence_level)
-    return {"estimate_percent": found.estimate, "se_percent": found.se, "ci_low_percent": found.ci_low,
-            "ci_high_percent": found.ci_high, "df_method": found.method, "reason": found.reason}
+def _permutation(values: Values, confidence_level: float, resamples: int, rng: np.random.Generator) -> MeanTest:
+    return (sign_flip_test if len(values) == 1 else permutation_test)(*values, rng=rng, n_permutations=resamples)
+
+
+def _bootstrap(values: Values, confidence_level: float, resamples: int, rng: np.random.Generator) -> MeanTest:
+    return cluster_bootstrap(values, rng=rng, n_resamples=resamples, confidence_level=confidence_level)
 
 
 T_TEST = ScoreTest("t test of change scores", ("one-sample t of per-cent change against 0",
@@ -201,15 +195,14 @@ SCORE_TESTS = (
 
 def _without_flagged(models: Sequence[CohortModel], subjects: pd.DataFrame) -> pd.DataFrame:
     """The models of every source that has flagged discs, fitted again without them."""
-    again = []
+    refitted = []
     for source in dict.fromkeys(m.source for m in models):
-        own = [m for m in models if m.source == source]
-        flagged = any(m.frame["flagged"].any() for m in own)
-        for m in own if flagged else []:
+        of_source = [m for m in models if m.source == source]
+        for m in of_source if any(m.frame["flagged"].any() for m in of_source) else []:
             data = Observations(source, m.frame[~m.frame["flagged"]].reset_index(drop=True), 0, 0)
-            refitted = (joint_model(data, m.choices) if m.level == ALL_LEVELS
-                        else level_model(data, m.choices, level=m.level))
-            again += [refitted] if refitted is not None else []
-    frame = contrasts_frame(again, subjects)
+            again = (joint_model(data, m.plan) if m.kind == ModelKind.JOINT
+                     else level_model(data, m.plan, level=m.level))
+            refitted += [again] if again is not None else []
+    frame = contrasts_frame(refitted, subjects)
     return frame.assign(family=frame["family"] + ": without flagged discs",
                         analysis=frame["analysis"] + ", without flagged discs")

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from bedrest.findings import render
+from bedrest.io.tables.finding_cells import findings_of
+from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import CHANGE_BANDS, MEASURES, Col, Table
-from bedrest.tables.frames import typed_frame
 from bedrest.vocabulary import LEVELS, Status
 
 _COLUMN = {c.name: c for c in MEASURES.columns}
@@ -211,16 +213,24 @@ def volume_methods_words(measures: pd.DataFrame) -> str:
 
 
 def failure_counts(failures: pd.DataFrame) -> pd.DataFrame:
-    """How often each reason was given, the most frequent first; for reading.
+    """How often each finding was made, the most frequent first; for reading.
 
     Parameters
     ----------
     failures : DataFrame
-        As in `schemas.FAILURES`. A row may give several reasons, parted by "; ": each counts. Numbers in reasons are
-        shown as N, so that cases of one kind are counted together.
+        As in `schemas.FAILURES`. A row may hold several findings: each counts.
+
+    Returns
+    -------
+    DataFrame
+        `status`, `stage`, `code`, `cases`, `subjects`, and the sentence of the first case as `example`.
     """
-    each = failures.assign(reason=failures["reason"].str.split("; ")).explode("reason", ignore_index=True)
-    each["reason"] = each["reason"].str.replace(r"(?<![\w-])[-+]?\d+(\.\d+)?", "N", regex=True)
-    counts = each.groupby(["status", "stage", "reason"]).agg(cases=("subject", "size"), subjects=("subject", "nunique"))
-    return counts.reset_index().sort_values(["cases", "status", "reason"], ascending=[False, True, True],
+    each = pd.DataFrame([
+        {"status": row["status"], "stage": row["stage"], "code": f.code.value, "subject": row["subject"],
+         "example": render(f)}
+        for row, findings in zip(failures.to_dict("records"), findings_of(failures), strict=True) for f in findings
+    ], columns=["status", "stage", "code", "subject", "example"])
+    counts = each.groupby(["status", "stage", "code"]).agg(
+        cases=("subject", "size"), subjects=("subject", "nunique"), example=("example", "first"))
+    return counts.reset_index().sort_values(["cases", "status", "code"], ascending=[False, True, True],
                                             ignore_index=True)

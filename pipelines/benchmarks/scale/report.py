@@ -1,20 +1,18 @@
-"""The words and tables of docs/scale.md, from what `bedrest benchmark-scale` measured. Measures nothing."""
+"""The words and tables of docs/scale.md, from what `pipelines.benchmarks.scale` measured. Measures nothing."""
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from bedrest import __version__
-from bedrest.io.machine import cpu_model
-from bedrest.protocols.disc_records import markdown_table, shown
+from bedrest.io.tables.markdown import formatted, markdown_table
 
-from pipelines.benchmarks.scale.cohort import SAMPLE, VISITS
-from pipelines.benchmarks.scale.records import LARGEST_BYTES, LINEAR, growth
-from pipelines.benchmarks.scale.tasks import LOADING, NETWORK, NOTEBOOK
+from pipelines.benchmarks.pages import origin
+from pipelines.benchmarks.scale.growth import LARGEST_BYTES, LINEAR, growth
+from pipelines.benchmarks.scale.synthetic_study import SAMPLE, VISITS
+from pipelines.benchmarks.scale.workflow_parts import LOADING, NETWORK, NOTEBOOK
 
 SCANS = 100_000  # of the estimate on paper
 GB = 1e9
@@ -25,12 +23,7 @@ Everything here is synthetic: tables drawn from a seed ({visits} visits a subjec
 visits and 4 % of discs missing), images of full size for {sample} of the subjects, images of a few voxels for the
 others. No network was run in the studies of many subjects; what it would have left was drawn.
 
-- made by `{command}`
-- bedrest {version}; machine: {cpu}, {cores} cores. Each stage ran alone, one thread.
-- **Processor seconds** are compared, since they depend little on what else the machine does; wall time is in the CSV.
-- **Memory** is that of the stage and its children together, looked at every 20 ms; what they share counts for each.
-- every number: [{csv}]({csv}); figure below
-
+{origin}
 ![Time and memory of every stage at each size; synthetic studies](figures/scale.png)
 
 ## Time and memory of every stage
@@ -53,14 +46,17 @@ def page_text(command: str, measured: pd.DataFrame, overhead: pd.DataFrame, page
     Parameters
     ----------
     command : as it was typed
-    measured : DataFrame, as in `scale_records.SCALE`
-    overhead : DataFrame, as in `scale_records.PARTS`
+    measured : DataFrame, as in `result_tables.SCALE`
+    overhead : DataFrame, as in `result_tables.SCALE_PARTS`
     pages : mappings with subjects, page, bytes and, where a browser was there, seconds and elements
     sizes : bytes a scan of images, masks, page, thumbnails and slices
     csv : name of the table beside the page
     """
-    head = _HEAD.format(visits=VISITS, sample=SAMPLE, command=command, version=__version__, cpu=cpu_model(),
-                        cores=os.cpu_count(), csv=csv)
+    head = _HEAD.format(visits=VISITS, sample=SAMPLE, origin=origin(
+        command, "each stage ran alone, one thread",
+        "**Processor seconds** are compared, since they depend little on what else the machine does; wall time is in "
+        "the CSV.", "**Memory** is that of the stage and its children together, sampled every 20 ms; what they share "
+        "counts for each.", f"every number: [{csv}]({csv}); figure below"))
     return "\n".join([head + _stages(measured), _pages(pages), _overhead(overhead, measured),
                       _estimate(overhead, measured, sizes)])
 
@@ -70,9 +66,9 @@ def _stages(measured: pd.DataFrame) -> str:
     at = measured.set_index(["stage", "subjects"])
     grown = growth(measured).set_index("stage")
     rows = [[stage, *(f"{at.loc[(stage, n), 'cpu_seconds']:.1f}" for n in counts),
-             f"{at.loc[(stage, counts[-1]), 'peak_bytes'] / 1e6:.0f}", f"{own['small_ms']:.1f}",
-             f"{own['large_ms']:.1f}", shown(own["ratio"], "{:.2f}")]
-            for stage, own in grown.iterrows()]
+             f"{at.loc[(stage, counts[-1]), 'peak_bytes'] / 1e6:.0f}", f"{costs['small_ms']:.1f}",
+             f"{costs['large_ms']:.1f}", formatted(costs["ratio"], "{:.2f}")]
+            for stage, costs in grown.iterrows()]
     head = ["stage", *(f"{n:,} subjects (s)" for n in counts), f"memory at {counts[-1]:,} (MB)",
             "further subject, few (ms)", "many (ms)", "ratio"]
     steep = list(grown.index[grown["ratio"] > LINEAR])
@@ -87,10 +83,10 @@ def _pages(pages: Sequence[Mapping[str, Any]]) -> str:
     rows = [[p["page"], f"{p['subjects']:,}", f"{p['bytes'] / 1e6:.2f}",
              f"{p['elements']:,}" if "elements" in p else "-",
              f"{p['seconds']:.1f}" if "seconds" in p else "not measured"] for p in pages]
-    return ("## The pages that show everybody\n\n"
+    return ("## The pages of the whole cohort\n\n"
             + markdown_table(["page", "subjects", "size (MB)", "elements", "loaded after (s)"], rows)
             + "\nHeadless Chromium, from a file, on a machine that may be at other work. The cohort page shows 200 "
-            "subjects, those with a visit to look at before others, and 200 failures; the rest is a link away.\n")
+            "subjects, those with a visit to check before others, and 200 failures; the rest is a link away.\n")
 
 
 def _overhead(parts: pd.DataFrame, measured: pd.DataFrame) -> str:
@@ -117,9 +113,9 @@ def _overhead(parts: pd.DataFrame, measured: pd.DataFrame) -> str:
 
 def _whole_study(measured: pd.DataFrame, subjects: int) -> dict[str, float]:
     """Processor seconds a scan of the stages of the whole study of this size, pages of notebooks left out."""
-    own = measured[measured["subjects"] == subjects].set_index("stage")["cpu_seconds"]
+    cpu = measured[measured["subjects"] == subjects].set_index("stage")["cpu_seconds"]
     kept = ("tables", "statistics", "figures", "reports", "index", "provenance", "workflow: every job")
-    return {stage: float(own[stage]) / (subjects * VISITS) for stage in kept if stage in own}
+    return {stage: float(cpu[stage]) / (subjects * VISITS) for stage in kept if stage in cpu}
 
 
 def _estimate(parts: pd.DataFrame, measured: pd.DataFrame, sizes: Mapping[str, float]) -> str:

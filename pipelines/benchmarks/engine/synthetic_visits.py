@@ -1,6 +1,6 @@
 """The engine on synthetic bed-rest visits that training never drew: overlap, names, volumes, change over time.
 
-Everything here is synthetic: no person was scanned.
+Everything here is synthetic: no subject was scanned.
 """
 
 from __future__ import annotations
@@ -11,20 +11,23 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 from bedrest.measure.discs import DiscMeasure, measure_discs
+from bedrest.measure.registry import VOLUME
+from bedrest.measure.volumes import VOLUME_SINGLE
 from bedrest.phantom.demo_cohort import DemoPlan, draw_subject, group_of
 from bedrest.phantom.paint import paint_levels
 from bedrest.phantom.render import Artefacts, render_t2
-from bedrest.protocols.disc_records import Part, markdown_table
-from bedrest.protocols.mask_scores import DiscScore, Score, score_discs, summarise
+from bedrest.protocols.mask_scores import DiscScore, MaskScore, score_discs, summarise
 from bedrest.segmentation.engine import segment
 from bedrest.segmentation.weights import TrainedNetwork, key_of
 from bedrest.tables.arvd import arvd_frame
 from bedrest.tables.measures import VisitKey, measures_frame
 from bedrest.types import LabelMap, Scan
-from bedrest.vocabulary import DIXON, LABEL_OF_LEVEL, LEVEL_OF_LABEL, LEVELS, Contrast, Status
+from bedrest.vocabulary import DIXON, LABEL_OF_LEVEL, LEVEL_OF_LABEL, Contrast, Status
 from tqdm import tqdm
 
+from pipelines.benchmarks.pages import Part, level_table
 from pipelines.benchmarks.targets import ALONE, judge
+from pipelines.benchmarks.volumes import VolumeErrors, volume_errors
 
 SEED = 777_001  # training and the demo draw from seeds of their own
 SNR = 14.0
@@ -53,8 +56,8 @@ class SyntheticVisit:
 
 
 @dataclass(frozen=True, eq=False)
-class CohortFindings:
-    """Scores by what the engine was given, and the measures table with analytic volumes as reference."""
+class CohortScores:
+    """Scores by the contrasts that were segmented, and the measures table with analytic volumes as reference."""
 
     scores: dict[str, list[DiscScore]] = field(default_factory=dict)
     measures: list[pd.DataFrame] = field(default_factory=list)
@@ -67,24 +70,15 @@ class VolumeSummary:
 
     Attributes
     ----------
-    n, n_missing : int
-        Discs with an analytic volume, and how many of them have no measured one.
-    bias, worst : float
-        Mean of (measured - true) / true over all discs, and over those of the level where it is farthest from 0.
-    worst_level : str
-    by_level : level to (mean, SD)
+    volumes : VolumeErrors
+        Of discs with an analytic volume.
     arvd : float
         Mean of Li et al. 2018, eq. 4.
     change_error, change_error_sd : float
         Mean and SD of the signed error of change.
     """
 
-    n: int
-    n_missing: int
-    bias: float
-    worst: float
-    worst_level: str
-    by_level: dict[str, tuple[float, float]]
+    volumes: VolumeErrors
     arvd: float
     change_error: float
     change_error_sd: float
@@ -100,33 +94,40 @@ def draw_visits(plan: DemoPlan) -> Iterator[SyntheticVisit]:
             yield SyntheticVisit(key, drawn.scan, t2, paint_levels(spine, drawn.painting.grid), spine.volumes_mm3())
 
 
-def look_at(trained: TrainedNetwork, plan: DemoPlan, device: str, *, dixon: bool, alone: bool) -> CohortFindings:
+def score_cohort(trained: TrainedNetwork, plan: DemoPlan, device: str, *, dixon: bool, alone: bool) -> CohortScores:
     """Segment the cohort from all Dixon contrasts, from each contrast alone, or both."""
-    found = CohortFindings()
+    cohort = CohortScores()
     for visit in tqdm(draw_visits(plan), total=plan.subjects * plan.sessions, desc="synthetic visits", unit="visit"):
-        given = {ALL_DIXON: visit.dixon} if dixon else {}
+        scans = {ALL_DIXON: visit.dixon} if dixon else {}
         if alone:
-            given |= {c.value: Scan({c: visit.dixon.contrasts[c]}) for c in visit.dixon.contrasts}
-            given[Contrast.T2.value] = visit.t2
-        for contrasts, scan in given.items():
+            scans |= {c.value: Scan({c: visit.dixon.contrasts[c]}) for c in visit.dixon.contrasts}
+            scans[Contrast.T2.value] = visit.t2
+        for contrasts, scan in scans.items():
             segmented = segment(trained, scan, device=device)
             discs = segmented.discs
             scores = score_discs(discs, visit.truth, levels=LEVEL_OF_LABEL)
-            found.scores.setdefault(contrasts, []).extend(scores)
-            found.rows.extend({
+            cohort.scores.setdefault(contrasts, []).extend(scores)
+            cohort.rows.extend({
                 "row": "synthetic" if contrasts == ALL_DIXON else "contrasts", "data": "synthetic",
                 "contrasts": contrasts, "subject": visit.key.subject, "session": visit.key.session,
-                "volume_analytic_mm3": visit.volumes_mm3[s.agreement.level], **s.row()} for s in scores)
+                "volume_analytic_mm3": visit.volumes_mm3[s.agreement.level], **disc_row(s)} for s in scores)
             if contrasts == ALL_DIXON:
                 measures = measure_discs(discs, LEVEL_OF_LABEL, {}, probability=segmented.disc_probability)
-                found.measures.append(measures_frame(measures, visit=visit.key, source="automatic"))
-                found.measures.append(_analytic(visit))
-    return found
+                cohort.measures.append(measures_frame(measures, visit=visit.key, source="automatic"))
+                cohort.measures.append(_analytic(visit))
+    return cohort
+
+
+def disc_row(score: DiscScore) -> dict[str, object]:
+    """As a row of `ENGINE_DISCS`, without the scan it belongs to."""
+    agreement = score.agreement
+    return {**score.row(), "volume_ratio": agreement.volume_predicted_mm3 / agreement.volume_reference_mm3}
 
 
 def _analytic(visit: SyntheticVisit) -> pd.DataFrame:
     """The visit's rows of the measures table, as if somebody had measured the discs without error."""
-    true = [DiscMeasure(level, LABEL_OF_LEVEL[level], volume) for level, volume in visit.volumes_mm3.items()]
+    true = [DiscMeasure(level, LABEL_OF_LEVEL[level], {VOLUME.name: volume, VOLUME_SINGLE.name: volume})
+            for level, volume in visit.volumes_mm3.items()]
     return measures_frame(true, visit=visit.key, source="reference")
 
 
@@ -138,57 +139,51 @@ def summarise_volumes(measures: pd.DataFrame, *, reference_session: str) -> Volu
     measures : DataFrame
         As in `schemas.MEASURES`; source reference holds the true volumes.
     """
-    wide = measures.set_index(["subject", "session", "level", "source"])["volume_mm3"].unstack("source")
-    true = wide.dropna(subset="reference")
-    error = (100 * (true["automatic"] - true["reference"]) / true["reference"]).dropna()
-    by_level = {
-        level: (float(own.mean()), float(own.std()))
-        for level in LEVELS if len(own := error[error.index.get_level_values("level") == level])
-    }
-    worst = max(by_level, key=lambda level: abs(by_level[level][0]), default="")
+    wide = measures.set_index(["subject", "session", "level", "source"])[VOLUME.name].unstack("source")
+    true = wide.dropna(subset="reference").reset_index("level")
     change = arvd_frame(measures, reference_session=reference_session)
     change = change[change["status"] != Status.FAILED]
     signed = 100 * change["signed_change_error"]
     return VolumeSummary(
-        n=len(true), n_missing=len(true) - len(error), bias=float(error.mean()),
-        worst=by_level[worst][0] if worst else float("nan"), worst_level=worst, by_level=by_level,
+        volume_errors(true["automatic"], true["reference"], true["level"]),
         arvd=float(100 * change["arvd"].mean()), change_error=float(signed.mean()), change_error_sd=float(signed.std()),
     )
 
 
-def report_synthetic(found: CohortFindings) -> Part:
+def report_synthetic(cohort: CohortScores) -> Part:
     """Row `synthetic`."""
-    score = summarise(found.scores[ALL_DIXON])
+    score = summarise(cohort.scores[ALL_DIXON])
     checks = judge("synthetic", {
         "mean Dice": score.dice, "mean distance of centres (MLD)": score.mld_mm,
         "levels right": score.levels_right_percent,
-    }, notes={"mean Dice": told_discs(score)})
-    return Part(checks, [r for r in found.rows if r["row"] == "synthetic"])
+    }, notes={"mean Dice": discs_text(score)})
+    return Part(checks, [r for r in cohort.rows if r["row"] == "synthetic"])
 
 
-def report_volumes(found: CohortFindings, *, reference_session: str) -> Part:
+def report_volumes(cohort: CohortScores, *, reference_session: str) -> Part:
     """Row `volumes`."""
-    measures = pd.concat(found.measures, ignore_index=True)
-    v = summarise_volumes(measures, reference_session=reference_session)
+    measures = pd.concat(cohort.measures, ignore_index=True)
+    summary = summarise_volumes(measures, reference_session=reference_session)
+    v = summary.volumes
     checks = judge("volumes", {
-        "volume bias, mean over discs": v.bias, "volume bias, worst level": v.worst, "mean arvd (eq. 4)": v.arvd,
-        "signed change error, mean": v.change_error, "signed change error, SD": v.change_error_sd,
+        "volume bias, mean over discs": v.bias, "volume bias, worst level": v.worst, "mean arvd (eq. 4)": summary.arvd,
+        "signed change error, mean": summary.change_error, "signed change error, SD": summary.change_error_sd,
     }, notes={"volume bias, mean over discs": f"{v.n - v.n_missing} of {v.n} discs",
               "volume bias, worst level": v.worst_level})
-    levels = [[level, f"{mean:+.2f}", f"{sd:.2f}"] for level, (mean, sd) in v.by_level.items()]
-    return Part(checks, [], "## Volume bias by level\n\nMeasured minus analytic volume over analytic volume, per "
-                "cent, synthetic discs.\n\n" + markdown_table(["level", "mean", "SD"], levels))
+    return Part(checks, [], level_table("Volume bias by level", "Measured minus analytic volume over analytic volume, "
+                                        "per cent: mean, and SD in brackets; synthetic discs.",
+                                        {"mean (SD)": v.by_level}))
 
 
-def report_contrasts(found: CohortFindings) -> Part:
+def report_contrasts(cohort: CohortScores) -> Part:
     """Row `contrasts`."""
-    scores = {c: summarise(found.scores[c]) for c in ALONE}
+    scores = {c: summarise(cohort.scores[c]) for c in ALONE}
     checks = judge("contrasts", {f"mean Dice, {words} alone": scores[c].dice for c, words in ALONE.items()},
-                   notes={f"mean Dice, {words} alone": told_discs(scores[c]) + f", levels right in "
+                   notes={f"mean Dice, {words} alone": discs_text(scores[c]) + f", levels right in "
                           f"{scores[c].levels_right_percent:.1f} %" for c, words in ALONE.items()})
-    return Part(checks, [r for r in found.rows if r["row"] == "contrasts"])
+    return Part(checks, [r for r in cohort.rows if r["row"] == "contrasts"])
 
 
-def told_discs(score: Score) -> str:
+def discs_text(score: MaskScore) -> str:
     """How many discs a score is of, in words."""
     return f"{score.n} discs" + (f", {score.n_missing} not found" if score.n_missing else "")

@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bedrest.measure.agreement import dice_of
-from bedrest.types import DiscFinding, LabelMap
-from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL, LEVEL_UNCERTAIN, Status
-
-REMOVED = "not in the edited mask"
+from bedrest.findings import Finding, FindingCode, worst_status
+from bedrest.measure.comparison.agreement import dice_of
+from bedrest.types import LabelMap, SegmentedDisc
+from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL, Status
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class DiscEdit:
     difference_percent : (edited - automatic) / automatic * 100
     dice : 2|A and B|/(|A|+|B|), 0 to 1
     voxels_added, voxels_removed : voxels in the edited, in the automatic mask alone
-    status, reason : see `vocabulary.Status`
+    findings : what is doubtful about it, or that one of the masks does not hold it
     """
 
     level: str
@@ -41,8 +40,12 @@ class DiscEdit:
     dice: float = math.nan
     voxels_added: int | None = None
     voxels_removed: int | None = None
-    status: str = Status.OK
-    reason: str = ""
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def status(self) -> Status:
+        """See `vocabulary.Status`."""
+        return worst_status(self.findings)
 
 
 def name_of(label: int) -> str:
@@ -76,44 +79,41 @@ def _compare(before: np.ndarray, edited: LabelMap, label: int) -> DiscEdit:
     voxel_mm3 = edited.grid.voxel_volume_mm3
     edit = DiscEdit(name_of(label), label, voxels_added=count_b - both, voxels_removed=count_a - both)
     if not count_b:
-        return replace(edit, volume_automatic_mm3=count_a * voxel_mm3, reason=REMOVED)
-    doubt = _lies_on_another(before[b], label)
-    edit = replace(edit, volume_edited_mm3=count_b * voxel_mm3, status=Status.FLAGGED if doubt else Status.OK,
-                   reason=doubt)
+        return replace(edit, volume_automatic_mm3=count_a * voxel_mm3, findings=(Finding(FindingCode.DISC_REMOVED),))
+    doubts = _lies_on_another(before[b], label)
+    edit = replace(edit, volume_edited_mm3=count_b * voxel_mm3, findings=doubts)
     if not count_a:
-        return replace(edit, reason=doubt or "in the edited mask alone")
+        return replace(edit, findings=(*doubts, Finding(FindingCode.DISC_ADDED)))
     return replace(edit, volume_automatic_mm3=count_a * voxel_mm3, dice=dice_of(count_a, count_b, both),
                    difference_percent=100 * (count_b - count_a) / count_a)
 
 
-def _lies_on_another(under: np.ndarray, label: int) -> str:
+def _lies_on_another(under: np.ndarray, label: int) -> tuple[Finding, ...]:
     """Doubt on the name of an edited disc from the labels `under` its voxels; empty when there is none."""
     labels, counts = np.unique(under, return_counts=True)
     most = int(labels[np.argmax(counts)])
     if most in (0, label) or 2 * counts.max() <= under.size:
-        return ""
-    return (f"{LEVEL_UNCERTAIN}: most of this disc was {name_of(most)} before editing, so labels may have been "
-            "renumbered on saving (restore them, or confirm the name in levels.csv)")
+        return ()
+    return (Finding(FindingCode.LABELS_RENUMBERED, {"name": name_of(most)}),)
 
 
-def findings_of_edit(edits: Sequence[DiscEdit], automatic: Sequence[DiscFinding]) -> list[DiscFinding]:
+def edited_discs(edits: Sequence[DiscEdit], automatic: Sequence[SegmentedDisc]) -> list[SegmentedDisc]:
     """What is known of an edited mask's discs: a person drew and numbered them, so nothing of the network's doubts.
 
     Parameters
     ----------
     edits : sequence of DiscEdit
-    automatic : sequence of DiscFinding
+    automatic : sequence of SegmentedDisc
         Of the mask before; a level that is in neither mask keeps its reason.
     """
-    drawn = {e.label: e for e in edits if not math.isnan(e.volume_edited_mm3)}
-    said = {f.name: f for f in automatic if f.status == Status.FAILED}
-    findings = []
+    present = {e.label: e for e in edits if not math.isnan(e.volume_edited_mm3)}
+    lost_before = {d.name: d for d in automatic if d.status == Status.FAILED}
+    discs = []
     for label in sorted({*LEVEL_OF_LABEL, *(e.label for e in edits)}):
         name = name_of(label)
-        absent = DiscFinding(label, name, Status.FAILED, REMOVED, math.nan)
-        if (edit := drawn.get(label)) is None:
-            findings.append(said.get(name, absent))
+        if (edit := present.get(label)) is None:
+            absent = SegmentedDisc(label, name, (Finding(FindingCode.NOT_IN_EDITED_MASK),))
+            discs.append(lost_before.get(name, absent))
         else:
-            doubt = edit.reason if edit.status == Status.FLAGGED else ""
-            findings.append(DiscFinding(label, name, edit.status, doubt, math.nan))
-    return findings
+            discs.append(SegmentedDisc(label, name, tuple(f for f in edit.findings if f.status != Status.OK)))
+    return discs

@@ -1,7 +1,7 @@
-"""Synthetic people scanned again and again, and their discs measured in every way.
+"""Synthetic subjects scanned again and again, and their discs measured by every method.
 
-Three visits a person: a baseline, a repetition after lying down anew, and one with every disc grown by 3 %. All three
-differ in position, noise, texture and coil. Everything here is synthetic: no person was scanned.
+Three visits a subject: a baseline, a repetition after repositioning, and one with every disc grown by 3 %. All three
+differ in position, noise, texture and coil. Everything here is synthetic: no subject was scanned.
 """
 
 from __future__ import annotations
@@ -11,20 +11,21 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from bedrest.io.tables.frames import typed_frame
 from bedrest.longitudinal.error_model import ErrorModel
-from bedrest.longitudinal.joint_volumes import joint_volumes, poses_of, see
+from bedrest.longitudinal.joint_volumes import joint_volumes, poses_of, prepare_visit
 from bedrest.measure.volumes import volumes_from_probability
 from bedrest.phantom.paint import paint
 from bedrest.phantom.random_spine import Spine, draw_spine
 from bedrest.phantom.render import Artefacts, demo_grid, render_dixon, render_t2
 from bedrest.segmentation.engine import segment
 from bedrest.segmentation.weights import TrainedNetwork, key_of
-from bedrest.tables.frames import typed_frame
 from bedrest.types import Grid, Scan, Volume
 from bedrest.vocabulary import DIXON, LEVEL_OF_LABEL, LEVELS, Contrast
 from tqdm import tqdm
 
-from pipelines.benchmarks.change.records import BASELINE, CHANGE_DISCS, GROWN, REPEAT, STANDARD_NAME
+from pipelines.benchmarks.change.scores import STANDARD_NAME
+from pipelines.benchmarks.result_tables import BASELINE, CHANGE_DISCS, GROWN, REPEAT
 
 SEED = 778_001  # training, calibration, the demo and the fit of errors draw from seeds of their own
 SNR = 14.0
@@ -35,7 +36,7 @@ GROWN_BY: dict[str, float] = {BASELINE: 0.0, REPEAT: 0.0, GROWN: GROWTH}
 
 @dataclass(frozen=True)
 class Condition:
-    """How people are scanned.
+    """How subjects are scanned.
 
     Attributes
     ----------
@@ -72,12 +73,12 @@ FURTHER: tuple[Condition, ...] = (
 )
 
 
-def draw_person(index: int, seed: int, condition: Condition = STANDARD) -> Iterator[tuple[str, Spine, Scan]]:
-    """Visit, spine and scan of one person: of one index and seed, the same person in every condition."""
+def draw_subject(index: int, seed: int, condition: Condition = STANDARD) -> Iterator[tuple[str, Spine, Scan]]:
+    """Visit, spine and scan of one subject: of one index and seed, the same anatomy in every condition."""
     rng = np.random.default_rng([seed, index])
-    person = draw_spine(rng)
+    anatomy = draw_spine(rng)
     for v, (visit, growth) in enumerate(GROWN_BY.items()):
-        grown = person.swollen(dict.fromkeys(LEVELS, growth))
+        grown = anatomy.swollen(dict.fromkeys(LEVELS, growth))
         spine = grown.posed(rng, shift_mm=condition.shift_mm, turn_deg=condition.turn_deg)
         backdrop, noise = (np.random.default_rng([seed, index, k]) for k in (1, 2 + v))
         yield visit, spine, _scan(spine, condition, backdrop, noise)
@@ -87,10 +88,10 @@ def _scan(spine: Spine, condition: Condition, backdrop: np.random.Generator, noi
     painting = paint(spine, demo_grid(), backdrop)
     n = condition.slices_averaged
     # The mean of n slices has root n times their SNR.
-    own = replace(condition.artefacts, snr=condition.artefacts.snr / n**0.5)
+    artefacts = replace(condition.artefacts, snr=condition.artefacts.snr / n**0.5)
     render = render_t2 if Contrast.T2 in condition.contrasts else render_dixon
-    drawn = render(painting, noise, own).contrasts
-    return Scan({c: averaged(drawn[c], n) for c in condition.contrasts})
+    rendered = render(painting, noise, artefacts).contrasts
+    return Scan({c: averaged(rendered[c], n) for c in condition.contrasts})
 
 
 def averaged(volume: Volume, n: int) -> Volume:
@@ -102,35 +103,35 @@ def averaged(volume: Volume, n: int) -> Volume:
     return Volume(volume.data.reshape(i // n, n, j, k).mean(axis=1), Grid((i // n, j, k), affine))
 
 
-def measure_people(trained: TrainedNetwork, asked: Sequence[tuple[Condition, int]], *, seed: int, device: str,
-                   errors: ErrorModel | None = None) -> pd.DataFrame:
+def measure_subjects(trained: TrainedNetwork, wanted: Sequence[tuple[Condition, int]], *, seed: int, device: str,
+                     errors: ErrorModel | None = None) -> pd.DataFrame:
     """Rows of `CHANGE_DISCS`.
 
     Parameters
     ----------
-    asked : conditions, and how many people are scanned under each; people are counted from the first for each
+    wanted : conditions, and how many subjects are scanned under each, counted from the first
     errors : of these weights: joint volumes are freed from the bias it tells of
     """
-    jobs = [(condition, index) for condition, people in asked for index in range(people)]
-    frames = [measure_person(trained, index, seed, device, condition, errors)
-              for condition, index in tqdm(jobs, desc="synthetic people, 3 visits each", unit="person")]
+    jobs = [(condition, index) for condition, subjects in wanted for index in range(subjects)]
+    frames = [measure_subject(trained, index, seed, device, condition, errors)
+              for condition, index in tqdm(jobs, desc="synthetic subjects, 3 visits each", unit="subject")]
     return pd.concat(frames, ignore_index=True)
 
 
-def measure_person(trained: TrainedNetwork, index: int, seed: int, device: str, condition: Condition = STANDARD,
-                   errors: ErrorModel | None = None) -> pd.DataFrame:
-    """True and measured volumes of one person, rows of `CHANGE_DISCS`: every named disc at every visit.
+def measure_subject(trained: TrainedNetwork, index: int, seed: int, device: str, condition: Condition = STANDARD,
+                    errors: ErrorModel | None = None) -> pd.DataFrame:
+    """True and measured volumes of one subject, rows of `CHANGE_DISCS`: every named disc at every visit.
 
     A disc that was not found has no volume and says so; it is never 0.
     """
     rows: dict[tuple[str, int], dict[str, object]] = {}
-    seen = {}
-    for visit, spine, scan in draw_person(index, seed, condition):
-        found = segment(trained, scan, device=device)
-        true, voxel_mm3 = spine.volumes_mm3(), found.discs.grid.voxel_volume_mm3
-        single = volumes_from_probability(found.disc_probability, found.discs)
-        counts = np.bincount(found.discs.data.ravel(), minlength=max(LEVEL_OF_LABEL) + 1)
-        seen[visit] = see(scan, poses_of(found.discs, found.disc_probability))
+    visits = {}
+    for visit, spine, scan in draw_subject(index, seed, condition):
+        segmented = segment(trained, scan, device=device)
+        true, voxel_mm3 = spine.volumes_mm3(), segmented.discs.grid.voxel_volume_mm3
+        single = volumes_from_probability(segmented.disc_probability, segmented.discs)
+        counts = np.bincount(segmented.discs.data.ravel(), minlength=max(LEVEL_OF_LABEL) + 1)
+        visits[visit] = prepare_visit(scan, poses_of(segmented.discs, segmented.disc_probability))
         for label, level in LEVEL_OF_LABEL.items():
             row = {"condition": condition.name, "contrasts": key_of(scan.contrasts), "subject": f"sub-{index + 1:02d}",
                    "session": visit, "level": level, "true_mm3": true[level], "reason": "not found"}
@@ -139,8 +140,9 @@ def measure_person(trained: TrainedNetwork, index: int, seed: int, device: str, 
                         "reason": "nothing where the visits meet"}
             rows[visit, label] = row
     for label in LEVEL_OF_LABEL:
-        for j in joint_volumes(trained, seen, label, device=device, errors=errors):
+        for j in joint_volumes(trained, visits, label, device=device, errors=errors):
             if j.volume_mm3 > 0:
-                rows[j.session, label] |= {"joint_mm3": j.volume_mm3, "looks_sd_mm3": j.looks_sd_mm3,
-                                           "softness": j.softness, "turn_deg": j.turn_deg, "reason": ""}
+                rows[j.session, label] |= {
+                    "joint_mm3": j.volume_mm3, "grid_shifts_sd_mm3": j.grid_shifts_sd_mm3,
+                    "boundary_uncertainty": j.boundary_uncertainty, "rotation_deg": j.rotation_deg, "reason": ""}
     return typed_frame(rows.values(), CHANGE_DISCS)

@@ -14,10 +14,10 @@ from scipy.ndimage import find_objects
 from scipy.ndimage import label as connected
 
 from bedrest.errors import GeometryError
-from bedrest.measure.discs import require_same_grid
+from bedrest.findings import Finding, FindingCode, worst_status
+from bedrest.measure.comparison.surfaces import surface_distances
 from bedrest.measure.geometry import bounding_box, centre_of_mass_mm
-from bedrest.measure.surfaces import surface_distances
-from bedrest.types import LabelIJK, LabelMap
+from bedrest.types import LabelIJK, LabelMap, require_same_grid
 from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL, Status
 
 _SMALLEST_DISC_VOXELS = 100
@@ -35,7 +35,7 @@ class DiscAgreement:
     assd_mm, maad_mm, hausdorff_mm, hausdorff95_mm : see `surfaces.SurfaceDistances`
     volume_predicted_mm3, volume_reference_mm3 : voxel count times voxel volume
     volume_error_percent : (predicted - reference) / reference * 100
-    status, reason : see `vocabulary.Status`
+    findings : why it failed, and how the masks came to be compared
     """
 
     level: str
@@ -48,8 +48,12 @@ class DiscAgreement:
     volume_predicted_mm3: float = math.nan
     volume_reference_mm3: float = math.nan
     volume_error_percent: float = math.nan
-    status: str = Status.OK
-    reason: str = ""
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def status(self) -> Status:
+        """See `vocabulary.Status`."""
+        return worst_status(self.findings)
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def compare_masks(
     GeometryError
         If shapes differ or corners lie more than 0.1 mm apart.
     """
-    require_same_grid(predicted.grid, reference.grid, what="predicted mask", other="reference mask")
+    require_same_grid(predicted.grid, reference.grid, names=("predicted mask", "reference mask"))
     label_predicted = {level: label for label, level in levels.items()}
     label_reference = {level: label for label, level in reference_levels.items()}
     names = dict.fromkeys([*label_predicted, *label_reference])
@@ -111,8 +115,9 @@ def _compare(
     ]
     missing = [who for who, m in zip(("predicted", "reference"), masks, strict=True) if not m.any()]
     if missing:
-        where = " and in the ".join(missing)
-        return DiscAgreement(level, status=Status.FAILED, reason=f"{level} is missing in the {where} mask")
+        lost = (Finding(FindingCode.MISSING_IN_MASK, {"name": level, "mask": missing[0]}) if len(missing) == 1
+                else Finding(FindingCode.MISSING_IN_BOTH_MASKS, {"name": level}))
+        return DiscAgreement(level, findings=(lost,))
     box = bounding_box(masks[0] | masks[1])
     assert box is not None  # neither mask is empty
     a, b = masks[0][box], masks[1][box]

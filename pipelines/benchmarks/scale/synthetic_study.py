@@ -1,4 +1,4 @@
-"""A synthetic study of any size on disk: tables of every subject, real images of a few. For `benchmark-scale`.
+"""A synthetic study of any size on disk: tables of every subject, images of full size of a few.
 
 Images of the others are a few voxels, so that every file is there and is read, and the disk does not fill. The
 network is never run: what it would have left is drawn. Everything is synthetic.
@@ -6,8 +6,6 @@ network is never run: what it would have left is drawn. Everything is synthetic.
 
 from __future__ import annotations
 
-import json
-import shutil
 from io import BytesIO
 from pathlib import Path
 
@@ -16,26 +14,24 @@ import numpy as np
 import pandas as pd
 from bedrest import schemas
 from bedrest.io.bids.writer import write_scan
-from bedrest.io.files import Checksums, atomic_path, write_bytes, write_text
+from bedrest.io.files import atomic_path, write_bytes, write_text
 from bedrest.io.images.masks import write_label_map
 from bedrest.io.results import StudyResults
-from bedrest.io.tables.typed_csv import empty_table, write_parts, write_table
+from bedrest.io.tables.frames import empty_table
+from bedrest.io.tables.typed_csv import write_parts, write_table
 from bedrest.phantom.demo_cohort import DemoPlan, draw_subject
 from bedrest.phantom.paint import paint_levels
 from bedrest.phantom.render import Artefacts
 from bedrest.settings import Study, load_study
-from bedrest.stages.registry import NAMES, stage
 from bedrest.statistics.planning.simulated_cohorts import Scenario
 from bedrest.types import LabelMap
 from bedrest.vocabulary import LEVEL_OF_LABEL, Contrast
-from bedrest.workflow.order import RECORDS, reads_of
-from bedrest.workflow.records import content
 from PIL import Image
 
 VISITS = 4
 SAMPLE = 1  # subjects with images of full size
 _TOML = """name = "scale"
-description = "Synthetic study: no person was scanned."
+description = "Synthetic study: no subject was scanned."
 groups = [{groups}]
 reference_session = "{first}"
 output = "out"
@@ -50,21 +46,9 @@ scans_csv = "scans.csv"
 recovery_band_percent = 2
 {sessions}"""
 _BLOCK = '[[sessions]]\nid = "{session}"\nstudy_day = {study_day:g}\nphase = "{phase}"\n'
-# In place of Python: makes the records of a job empty; what statistics leave for others to wait for is there, too.
-_STAND_IN = """#!/bin/sh
-job=$3 of=
-while [ $# -gt 0 ]; do
-  case "$1" in --subject|--page) of=$2 ;; esac
-  shift
-done
-for stage in $([ "$job" = subject ] && echo segment joint_volumes measure change || echo "$job"); do
-  mkdir -p "work/_records/$(dirname "$stage/$of")" && : > "work/_records/$stage${of:+/$of}.json"
-done
-[ -e tables/detections.csv ] || : > tables/detections.csv
-"""
-_SLICES = (schemas.SCAN_RECORDS, schemas.MEASURES, schemas.SPINE_MEASURES, schemas.CHANGE, schemas.ARVD,
+SLICES = (schemas.SCAN_RECORDS, schemas.MEASURES, schemas.SPINE_MEASURES, schemas.CHANGE, schemas.ARVD,
            schemas.ACCURACY, schemas.FAILURES)
-_EMPTY_SLICES = (schemas.FINDINGS, schemas.MATCHES, schemas.JOINT, schemas.EDITS, schemas.RENAMES)
+EMPTY_SLICES = (schemas.FINDINGS, schemas.MATCHES, schemas.JOINT, schemas.EDITS, schemas.RENAMES)
 
 
 def scenario_of(subjects: int) -> Scenario:
@@ -80,7 +64,7 @@ def write_inputs(folder: Path, scenario: Scenario, drawn: dict[schemas.Table, pd
     ----------
     folder : Path
     scenario : Scenario
-    drawn : from `stats.simulated_results.draw_results`
+    drawn : from `simulated_results.draw_results`
     sample : subjects with images of full size
     """
     images = folder / "images"
@@ -88,7 +72,7 @@ def write_inputs(folder: Path, scenario: Scenario, drawn: dict[schemas.Table, pd
     subjects, sessions = drawn[schemas.SUBJECTS], drawn[schemas.SESSIONS]
     planned = sessions.drop_duplicates("session").sort_values("study_day").to_dict("records")
     write_text(folder / "study.toml", _TOML.format(
-        groups=", ".join(f'"{g}"' for g in scenario.choices.groups), first=scenario.sessions[0],
+        groups=", ".join(f'"{g}"' for g in scenario.plan.groups), first=scenario.sessions[0],
         sessions="".join(_BLOCK.format(**row) for row in planned)))
     write_table(subjects, folder / "subjects.csv", schemas.SUBJECTS)
     write_table(sessions, folder / "sessions.csv", schemas.SESSIONS)
@@ -114,8 +98,8 @@ def _write_sample(folder: Path, subjects: pd.Series, scans: pd.DataFrame) -> Non
             if not at.any():  # a visit that did not take place
                 continue
             write_scan(folder / "images", subject, session, scan=drawn.scan)
-            found = sorted((folder / "images" / subject / session).rglob(f"*{Contrast.WATER}*.nii.gz"))
-            scans.loc[at, "path"] = str(found[0].relative_to(folder / "images"))
+            water = sorted((folder / "images" / subject / session).rglob(f"*{Contrast.WATER}*.nii.gz"))
+            scans.loc[at, "path"] = str(water[0].relative_to(folder / "images"))
             mask: LabelMap = paint_levels(drawn.spine, drawn.scan.grid)
             write_label_map(mask, results.mask(subject, session), names=LEVEL_OF_LABEL)
 
@@ -123,48 +107,8 @@ def _write_sample(folder: Path, subjects: pd.Series, scans: pd.DataFrame) -> Non
 def write_slices(results: StudyResults, drawn: dict[schemas.Table, pd.DataFrame]) -> None:
     """What segmenting, following, measuring and change of every subject would have left."""
     subjects = drawn[schemas.SUBJECTS]["subject"]
-    for table in (*_SLICES, *_EMPTY_SLICES):
+    for table in (*SLICES, *EMPTY_SLICES):
         write_parts(drawn.get(table, empty_table(table)), {s: results.subject_table(s, table) for s in subjects}, table)
-
-
-def stand_in(folder: Path) -> None:
-    """Have Snakemake start, in place of every stage, a shell that writes an empty record.
-
-    Parameters
-    ----------
-    folder : output folder whose work/config.json is there
-    """
-    shutil.rmtree(folder / RECORDS, ignore_errors=True)  # of stages that were measured before
-    program, config = folder / "work" / "stand_in.sh", folder / "work" / "config.json"
-    write_text(program, _STAND_IN)
-    program.chmod(0o700)
-    write_text(config, json.dumps({**json.loads(config.read_text()), "python": str(program)}))
-
-
-def write_records(results: StudyResults) -> None:
-    """Make real records of those: what is read by content, and with `measure` and a page the files they leave.
-
-    Parameters
-    ----------
-    results : StudyResults, with an empty record from `stand_in` for each stage
-    """
-    folder = results.output_dir
-    read = Checksums(results.checksums_json)
-    subjects = list(results.read_manifest(schemas.SUBJECTS)["subject"])
-    pages = [p.relative_to(folder / RECORDS / "page").with_suffix("").as_posix()
-             for p in (folder / RECORDS / "page").rglob("*.json")]
-    paths = ((name, path) for name in NAMES  # a record names those it builds on
-             for path in ((folder / RECORDS / f"{name}.json"), *sorted((folder / RECORDS / name).rglob("*.json"))))
-    for name, path in ((n, p) for n, p in paths if p.is_file()):
-        of = path.relative_to(folder / RECORDS).with_suffix("").as_posix().removeprefix(name).removeprefix("/")
-        subject = path.stem
-        left = {"measure": [results.subject_table(subject, t) for t in (*_SLICES, *_EMPTY_SLICES)],
-                "subject_report": [results.subject_html(subject)]}.get(path.parent.name, [])
-        write_text(path, json.dumps({
-            "reads": {read_name: content(folder, read_name, read)
-                      for read_name in reads_of(stage(name), of=of, subjects=subjects, pages=pages)},
-            "writes": {p.relative_to(folder).as_posix(): read(p) for p in left}}))
-    read.save()
 
 
 def write_pages(results: StudyResults, drawn: dict[schemas.Table, pd.DataFrame], *, made: int = SAMPLE) -> None:

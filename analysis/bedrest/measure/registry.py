@@ -1,0 +1,28 @@
+"""Every measure, in the order of the tables' columns. Schemas, tables, pages and figures follow from here.
+
+A new measure of discs: its own module, one line here, its test. Importing this loads none of the libraries that
+compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from bedrest.measure import geometry, neighbours, sagittal, signals, spine, volumes
+from bedrest.measure.definition import Measure
+
+if TYPE_CHECKING:
+    from bedrest.measure.context import DiscInScan
+    from bedrest.measure.discs import DiscMeasure
+
+DISC_MEASURES: tuple[Measure[DiscInScan], ...] = (
+    *volumes.MEASURES,
+    *geometry.MEASURES,
+    *sagittal.MEASURES,
+    *neighbours.MEASURES,
+    *signals.MEASURES,
+)
+SPINE_MEASURES: tuple[Measure[Mapping[str, DiscMeasure]], ...] = spine.MEASURES
+
+VOLUME = volumes.VOLUME  # the primary measure: of change, models and tests

@@ -1,0 +1,54 @@
+"""What changed from the reference visit to another, disc by disc."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bedrest.schemas import columns as col
+from bedrest.schemas.columns import num
+from bedrest.schemas.table import Col, Table
+from bedrest.vocabulary import LimitFrom, Verdict
+
+CHANGE = Table("change", "one row per disc and visit after the reference visit", (
+    col.SUBJECT, col.GROUP, col.LEVEL, col.SOURCE, col.MEASURE, col.REFERENCE_SESSION, col.SESSION, col.STUDY_DAY,
+    col.PHASE,
+    replace(col.MASK_ORIGIN, name="mask_origin_reference", meaning="mask_origin at the reference visit",
+            required=False),
+    col.MASK_ORIGIN,
+    Col("unit", "str", "unit of the values and of change"),
+    num("reference_value", "the measure at the reference visit", ""),
+    num("value", "the measure at this visit", ""),
+    num("change", "value minus reference_value", ""),
+    num("change_percent", "change over reference_value", "%"),
+    num("se_percent", "standard error of change_percent, from both visits' volume_repeat_sd_mm3", "%", 0),
+    num("ci_low_percent", "lower end of the interval of change_percent", "%"),
+    num("ci_high_percent", "upper end of the interval of change_percent", "%"),
+    Col("confidence_level", "float", "level of the interval", "1"),
+    num("change_single_percent", "the same change, each visit measured alone", "%"),
+    col.STATUS, col.REASON, col.FINDINGS,
+), ("subject", "level", "source", "session", "measure"))
+
+CHANGE_BANDS = Table("change_bands", "spread of a group's changes at a visit, one row per level and mask source", (
+    col.SOURCE, col.GROUP, col.SESSION, col.STUDY_DAY, col.LEVEL,
+    Col("n", "int", "subjects with a change", "1", minimum=0),
+    Col("mean_percent", "float", "mean change", "%"),
+    num("low_percent", "mean minus one SD between subjects; empty below n = 2", "%"),
+    num("high_percent", "mean plus one SD", "%"),
+), ("source", "group", "session", "level"))
+
+DETECTIONS = Table("detections", "is a change beyond measurement error, one row for every row of change", (
+    col.SUBJECT, col.GROUP, col.LEVEL, col.SOURCE, col.MEASURE, col.REFERENCE_SESSION, col.SESSION, col.STUDY_DAY,
+    col.PHASE,
+    num("change_percent", "as in change", "%"),
+    num("limit_low_percent", "a change below this is a fall beyond error", "%"),
+    num("limit_high_percent", "a change above this is a rise beyond error", "%", 0),
+    Col("limit_from", "str", "repeated scans of this study: its smallest detectable change, true change from day to "
+        "day included; error model: found on synthetic scans, for want of those", required=False,
+        values=tuple(LimitFrom)),
+    Col("n_repeats", "int", "values behind the limit; empty for the error model", "1", required=False, minimum=0),
+    Col("confidence_level", "float", "share of unchanged discs inside the limits; 0.95 from repeated scans, else as in "
+        "study.toml", "1", required=False),
+    Col("verdict", "str", "rose, fell, within error, or not judged", values=tuple(Verdict)),
+    col.STATUS, replace(col.REASON, meaning="why a row is not ok, or not judged"),
+    col.FINDINGS,
+), ("subject", "level", "source", "session", "measure"))

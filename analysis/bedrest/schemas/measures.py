@@ -1,0 +1,74 @@
+"""What is measured of discs and spines at one visit. The measures themselves are those of `measure.registry`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bedrest.measure import registry
+from bedrest.measure.definition import Measure, Needs
+from bedrest.measure.registry import DISC_MEASURES, VOLUME
+from bedrest.measure.volumes import VOLUME_SINGLE
+from bedrest.schemas import columns as col
+from bedrest.schemas.columns import num
+from bedrest.schemas.table import Col, Table
+from bedrest.vocabulary import VolumeMethod
+
+
+def _column(measure: Measure[Any]) -> Col:
+    """The column of a measure."""
+    empty = [f"empty {measure.undefined}"] if measure.undefined else []
+    needs = [f"needs {measure.needs}"] if measure.needs in (Needs.TISSUES, Needs.IMAGES) else []
+    return Col(measure.name, "int" if measure.whole else "float", "; ".join([measure.meaning, *needs, *empty]),
+               measure.unit, required=False, minimum=measure.minimum)
+
+
+_POSITION = (
+    num("centre_x_mm", "centre of mass, to the right", "mm"),
+    num("centre_y_mm", "centre of mass, to the front", "mm"),
+    num("centre_z_mm", "centre of mass, to the head", "mm"),
+)
+
+MEASURES = Table("measures", "one row per disc, visit and mask source", (
+    col.SUBJECT, col.GROUP, col.SESSION, col.STUDY_DAY, col.PHASE, col.LEVEL, col.SOURCE, col.MASK_ORIGIN,
+    _column(VOLUME),
+    Col("volume_method", "str", "joint: summed probabilities, all visits of the subject measured jointly; single: "
+        "those of this visit alone; voxels: voxels counted, for masks that no network made", required=False,
+        values=tuple(VolumeMethod)),
+    num("volume_se_mm3", "standard error of volume_mm3 against the truth, as found on synthetic scans; empty for masks "
+        "drawn, given or edited manually", "mm3", 0),
+    num("volume_repeat_sd_mm3", "SD of volume_mm3 when the same disc is scanned again, as found on synthetic scans: "
+        "what change is judged by; empty as volume_se_mm3", "mm3", 0),
+    *(_column(m) for m in DISC_MEASURES if m is not VOLUME),
+    *_POSITION,
+    Col("signals_reason", "str", "why a measure that needs images is missing; empty when none is", required=False),
+    num("mean_probability", "mean network probability inside the disc", "1", 0),
+    num("level_confidence", "probability that the level is right, as far as the image tells", "1", 0),
+    col.STATUS,
+    Col("reason", "str", "why a row is not ok; of an ok one, why a measure that needs tissues is missing",
+        required=False),
+    col.FINDINGS,
+), ("subject", "session", "level", "source"))
+
+JOINT = Table("joint", "volumes from all visits of a subject together, one row per disc and visit", (
+    col.SUBJECT, col.SESSION, col.LEVEL,
+    Col("contrasts", "str", "contrasts that every visit has, joined by +; no others were used"),
+    Col("grid_shifts", "int", "times the disc was segmented, each time with the grid shifted", "1", minimum=1),
+    Col(VOLUME.name, "float", "summed probabilities, mean over the grid shifts", VOLUME.unit, minimum=0),
+    num(VOLUME_SINGLE.name, "from this visit's automatic mask alone", VOLUME_SINGLE.unit, 0),
+    num("grid_shifts_sd_percent", "SD of volume_mm3 over the grid shifts", "%", 0),
+    num("boundary_uncertainty", "undecided share of the volume: sum of p (1 - p) over sum of p", "1", 0),
+    num("rotation_deg", "angle by which the visit was rotated to the mean pose of the visits", "degree", 0),
+), ("subject", "session", "level"))
+
+SPINE_MEASURES = Table("spine_measures", "one row per visit and mask source", (
+    col.SUBJECT, col.GROUP, col.SESSION, col.STUDY_DAY, col.PHASE, col.SOURCE,
+    *map(_column, registry.SPINE_MEASURES),
+    Col("n_discs", "int", "discs from T12-L1 to L5-S1 that were measured, six at most", "1", minimum=0),
+    col.STATUS, col.REASON, col.FINDINGS,
+), ("subject", "session", "source"))
+
+MASK_MEASURES = Table("mask_measures", "what `bedrest measure` writes: one row per disc of one mask", (
+    col.MASK, col.LEVEL, *(_column(m) for m in DISC_MEASURES if m.needs == Needs.MASK), *_POSITION,
+    num("signal", "mean intensity in the disc of the image given", "a.u."),
+    col.STATUS, col.REASON, col.FINDINGS,
+), ("mask", "level"))

@@ -1,0 +1,156 @@
+"""How the shipped networks are trained, on synthetic anatomies alone, and calibrated.
+
+The learning rate follows the share of the budget used. Knows nothing of studies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from bedrest.io.code_state import code_state
+from bedrest.io.files import sha256_of, write_text
+from bedrest.phantom.paint import Painting, paint, paint_levels
+from bedrest.phantom.random_spine import draw_spine
+from bedrest.phantom.render import Artefacts, demo_grid, render_dixon, render_t2
+from bedrest.phantom.variation import TRAINING_SEED, paint_anatomies
+from bedrest.segmentation.network import LOCATOR, SEGMENTER, Architecture, build_network
+from bedrest.segmentation.predict import network_input
+from bedrest.segmentation.training.calibrate import calibrate
+from bedrest.segmentation.training.draws import Draw, Pair, endless_batches
+from bedrest.segmentation.training.fit import FitPlan, fit
+from bedrest.segmentation.training.sampling import Sampling, draw_patch, draw_subset, structure_shares
+from bedrest.segmentation.weights import Calibration, TrainedNetwork, key_of, load_weights, save_weights, tensors_of
+from bedrest.vocabulary import DIXON, Contrast
+from numpy.typing import NDArray
+from safetensors import safe_open
+from torch import nn
+
+from pipelines.training.overview import coarse_shares, draw_overview
+
+CALIBRATION_SUBJECTS = 12
+MIDDLE = slice(40, 200)  # voxels from back to front that hold the spine, a multiple of 16
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """Everything that decides a training run; written into the record."""
+
+    minutes: float = 50
+    locator_minutes: float = 7
+    device: str = "cpu"
+    anatomies: int = 112
+    batch: int = 2
+    workers: int = 1
+    threads: int = 2
+    peak_rate: float = 3e-3
+    locator_peak_rate: float = 4e-3
+    seed: int = TRAINING_SEED
+    architecture: Architecture = SEGMENTER
+    locator_architecture: Architecture = LOCATOR
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+def train(plan: TrainingPlan, folder: Path, *, start: Path | None = None) -> None:
+    """Train locator and segmenter within their budgets; write weights and record into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    code = code_state()  # now: files may be edited during training
+    torch.manual_seed(plan.seed)
+    torch.set_num_threads(plan.threads)
+    pool = paint_anatomies(plan.anatomies, seed=plan.seed, processes=plan.threads)
+    shares = [coarse_shares(p) for p in pool]
+    locator, network = build_network(plan.locator_architecture), build_network(plan.architecture)
+    if start is not None:
+        _copy(start, locator, "locator")
+        _copy(start, network, "segmenter")
+    locator, located = fit(
+        locator,
+        partial(_batches, plan, partial(_draw_overview, plan, shares), 1),
+        FitPlan(plan.locator_minutes, plan.device, plan.locator_peak_rate), folder / "locator.pt", title="locator")
+    network, segmented = fit(
+        network, partial(_batches, plan, partial(_draw_patch, plan, pool), 2),
+        FitPlan(plan.minutes, plan.device, plan.peak_rate), folder / "segmenter.pt", title="segmenter")
+    calibration = _calibrate(network, seed=plan.seed, device=plan.device)
+    record = {
+        "data": "synthetic anatomies only",
+        "data_sha256": hashlib.sha256(b"".join(p.tissue.tobytes() for p in pool[:8])).hexdigest(),
+        "started_from_sha256": sha256_of(start) if start is not None else "",
+        "plan": asdict(plan), "steps": segmented.step, "minutes": round(segmented.seconds / 60, 1),
+        "locator_steps": located.step, "locator_minutes": round(located.seconds / 60, 1),
+        "torch": torch.__version__, "code": code,
+    }
+    _write(folder, TrainedNetwork(network.cpu(), locator.cpu(), plan.architecture, plan.locator_architecture,
+                                  calibration, record),
+           curves={"curve": segmented.curve, "locator_curve": located.curve})
+
+
+def calibrate_anew(folder: Path, *, device: str) -> None:
+    """Fit the calibration of the weights in `folder` once more, as this program does it, and write them back."""
+    trained = load_weights(folder / "synthetic.safetensors")
+    plan = trained.record["plan"]
+    torch.set_num_threads(plan["threads"])
+    record = {**trained.record, "calibration_code": code_state()}
+    calibration = _calibrate(trained.network, seed=plan["seed"], device=device)
+    _write(folder, replace(trained, calibration=calibration, record=record), curves=_curves_beside(trained.path))
+
+
+def _curves_beside(weights: Path) -> dict[str, Any]:
+    stored = json.loads(weights.with_suffix(".json").read_text())
+    return {key: stored[key] for key in ("curve", "locator_curve")}
+
+
+def _write(folder: Path, trained: TrainedNetwork, *, curves: dict[str, Any]) -> None:
+    save_weights(folder / "synthetic.safetensors", trained)
+    record = {**trained.record, "calibration": asdict(trained.calibration), **curves}
+    write_text(folder / "synthetic.json", json.dumps(record, indent=1) + "\n")
+
+
+def _batches(plan: TrainingPlan, draw: Draw, stream: int, step: int) -> Iterable[Any]:
+    return endless_batches(draw, seed=(plan.seed, stream, step), batch=plan.batch, workers=plan.workers)
+
+
+def _draw_patch(plan: TrainingPlan, pool: Sequence[Painting], rng: np.random.Generator) -> Pair:
+    return draw_patch(pool[int(rng.integers(len(pool)))], rng, plan.sampling)
+
+
+def _draw_overview(plan: TrainingPlan, pool: Sequence[NDArray[np.uint8]], rng: np.random.Generator) -> Pair:
+    return draw_overview(pool[int(rng.integers(len(pool)))], rng, plan.sampling)
+
+
+def _calibrate(network: nn.Module, *, seed: int, device: str) -> Calibration:
+    """Calibration per level, on whole scans that were not trained on, at the noise of the demo cohort.
+
+    One for all Dixon contrasts, one for each contrast alone, and one for any other set, from random subsets.
+    """
+    rng = np.random.default_rng([seed, 3])
+    spines = [draw_spine(rng).posed(rng, shift_mm=2, turn_deg=1) for _ in range(CALIBRATION_SUBJECTS)]
+    paintings = [paint(s, demo_grid(), rng) for s in spines]
+    scans = [{**render_dixon(p, rng, Artefacts()).contrasts, **render_t2(p, rng, Artefacts()).contrasts}
+             for p in paintings]
+    shares = [structure_shares(p.tissue)[:, :, MIDDLE] for p in paintings]
+    named = [paint_levels(s, demo_grid()).data[:, MIDDLE] for s in spines]
+
+    def fitted(sets: Sequence[Sequence[Contrast]]) -> Calibration:
+        pairs = [(network_input({c: scan[c].data for c in given}, demo_grid(), demo_grid())[:, :, MIDDLE], share)
+                 for scan, given, share in zip(scans, sets, shares, strict=True)]
+        return calibrate(network, pairs, device=device, labels=named)
+
+    usual = (DIXON, *((c,) for c in Contrast))
+    by_contrasts = {key_of(given): fitted([given] * len(paintings)) for given in usual}
+    return replace(fitted([draw_subset(list(Contrast), rng) for _ in paintings]), by_contrasts=by_contrasts)
+
+
+def _copy(weights: Path, network: nn.Module, part: str) -> None:
+    """Start a network from its part of a weights file, wherever layers fit by name."""
+    with safe_open(weights, framework="pt") as file, torch.no_grad():
+        stored = set(file.keys())
+        for name, tensor in tensors_of(network).items():
+            if f"{part}.{name}" in stored:
+                tensor.copy_(file.get_tensor(f"{part}.{name}"))
