@@ -5,7 +5,7 @@ import re
 import nibabel as nib
 import numpy as np
 import pytest
-from bedrest.cli.parser import main
+from bedrest.cli import main
 from bedrest.figures.style import LEVEL_COLOURS
 from bedrest.io.images.label_tables import ALL_LABELS, bids_label_table, write_label_files
 from bedrest.io.images.masks import write_label_map, write_volume

@@ -84,7 +84,8 @@ def _joint(job: Job, segmented: dict[str, _Segmented]) -> pd.DataFrame:
     trained, errors = loaded_weights(weights), load_errors(weights, sha256=sha256_of(weights))
     prepared = {s: prepare_visit(scan, masks.poses) for s, masks in segmented.items()
                 if (scan := images_of(masks.visit, resample=job.study.images.resample)) is not None}
-    volumes = [v for label in LEVEL_OF_LABEL for v in joint_volumes(trained, prepared, label, device=device, errors=errors)]
+    volumes = [v for label in LEVEL_OF_LABEL
+               for v in joint_volumes(trained, prepared, label, device=device, errors=errors)]
     return joint_frame(volumes, subject=job.subject, single_mm3={s: f.volumes_mm3 for s, f in segmented.items()})
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def run(job: Job) -> None:
-    """Every visit of a subject -> masks, scan records, findings. The weights are loaded once a process."""
+    """Segment every visit; the weights are loaded once a process."""
     from bedrest.segmentation.device import resolve_device
     from bedrest.segmentation.weights import chosen_weights
 

@@ -34,9 +34,10 @@ NETWORK, NOTEBOOK, LOADING = "network at work", "notebook at work", "loading tor
 _JOINT = "bedrest.stages.joint_volumes"
 PARTS = {
     "segment": (("bedrest.segmentation.engine", "segment", NETWORK),
-                ("bedrest.stages.segment", "use_threads", LOADING), ("bedrest.stages.segment", "loaded_weights", LOADING)),
-    "joint_volumes": ((_JOINT, "see", NETWORK), (_JOINT, "joint_volumes", NETWORK), (_JOINT, "use_threads", LOADING),
-               (_JOINT, "loaded_weights", LOADING)),
+                ("bedrest.stages.segment", "use_threads", LOADING),
+                ("bedrest.stages.segment", "loaded_weights", LOADING)),
+    "joint_volumes": ((_JOINT, "prepare_visit", NETWORK), (_JOINT, "joint_volumes", NETWORK),
+                      (_JOINT, "use_threads", LOADING), (_JOINT, "loaded_weights", LOADING)),
     "subject_report": (("papermill", "execute_notebook", NOTEBOOK),
                        ("bedrest.pages.reports", "write_thumbnails", "thumbnails"),
                        ("bedrest.pages.notebooks", "_page", "the page's HTML")),
@@ -139,8 +140,9 @@ def write_records(results: StudyResults) -> None:
              for path in ((folder / RECORDS / f"{name}.json"), *sorted((folder / RECORDS / name).rglob("*.json"))))
     for name, path in ((n, p) for n, p in paths if p.is_file()):
         of = path.relative_to(folder / RECORDS).with_suffix("").as_posix().removeprefix(name).removeprefix("/")
-        left = {"measure": [results.subject_table(path.stem, t) for t in (*SLICES, *EMPTY_SLICES)],
-                "subject_report": [results.subject_html(path.stem)]}.get(path.parent.name, [])
+        subject = path.stem
+        left = {"measure": [results.subject_table(subject, t) for t in (*SLICES, *EMPTY_SLICES)],
+                "subject_report": [results.subject_html(subject)]}.get(path.parent.name, [])
         write_text(path, json.dumps({
             "reads": {read_name: content(folder, read_name, read)
                       for read_name in reads_of(stage(name), of=of, subjects=subjects, pages=pages)},

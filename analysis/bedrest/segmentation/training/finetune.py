@@ -243,7 +243,7 @@ def read_result(folder: Path) -> FoldResult:
 
 
 def claim_folder(folder: Path, start: Start, plan: FineTuningPlan) -> None:
-    """Write down what this folder's training is made from."""
+    """Record in the folder what its training is made from."""
     note_beginning(folder / PLAN_FILE, _plan_record(start, plan))
 
 
