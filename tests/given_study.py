@@ -1,6 +1,5 @@
 """A tiny study whose masks are given, so that no network has to run; run to the end, or as far as the cohort tables."""
 
-import io
 import os
 import shlex
 import shutil
@@ -13,9 +12,12 @@ from bedrest.io.checksums import FileCheck, FileState, compare_results
 from bedrest.io.files import Checksums
 from bedrest.io.results import StudyResults
 from bedrest.settings import load_study
-from bedrest.stages import stages
+from bedrest.workflow import job
+from bedrest.workflow.events import EVENTS, NewLines, beginning
+from bedrest.workflow.fingerprints import write_fingerprints
+from bedrest.workflow.order import record_of
 from bedrest.workflow.records import outdated
-from bedrest.workflow.run import SNAKEFILE, ExecutionOptions, prepare, write_config, write_settings
+from bedrest.workflow.run import SNAKEFILE, ExecutionOptions, prepare, write_config
 
 # `bedrest run` as far as the cohort tables: no statistics, no pages.
 TO_TABLES = """
@@ -62,27 +64,25 @@ def finish(folder: Path, *, status: int = 0, whole: bool = False, **more) -> str
 def jobs(folder: Path) -> list[list[str]]:
     """The words of every command that Snakemake would run now as far as the cohort tables, in their order."""
     out = StudyResults(load_study(folder / "study.toml").output_dir).output_dir
-    told = subprocess.run([sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(out),
-                           "--configfile", str(out / "work/config.json"), "--cores", "2", "--nolock", "--dry-run",
-                           "--printshellcmds", "work/_records/tables.json"], stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, timeout=300)
-    assert told.returncode == 0, told.stdout
-    return [shlex.split(line.partition(": ")[2]) for line in told.stdout.splitlines()
+    printed = subprocess.run([sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(out),
+                              "--configfile", str(out / "work/config.json"), "--cores", "2", "--nolock", "--dry-run",
+                              "--printshellcmds", record_of("tables")], stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True, timeout=300)
+    assert printed.returncode == 0, printed.stdout
+    return [shlex.split(line.partition(": ")[2]) for line in printed.stdout.splitlines()
             if line.startswith("Shell command: ")]
 
 
 def finish_here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What `finish` does, in this process, which is quicker: the steps that Snakemake would run now."""
-    assert to_be_done(folder) is not None
-    done = []
-    monkeypatch.chdir(load_study(folder / "study.toml").output_dir)
+    """What `finish` does, in this process, which is quicker: the jobs that Snakemake would run now; stages that ran."""
+    to_be_done(folder)
+    out = load_study(folder / "study.toml").output_dir
+    monkeypatch.chdir(out)
+    beginning(out)
     for words in jobs(folder):
-        at = words.index("|")
-        monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(words[2:at])))
         monkeypatch.setattr(sys, "argv", words[words.index("-m") + 1:])
-        assert stages.main() == 0
-        done.append(words[words.index("--record") + 1].removeprefix("work/_records/").removesuffix(".json"))
-    return done
+        assert job.main() == 0
+    return [f"{e['stage']}/{e['subject']}".rstrip("/") for e in NewLines(out / EVENTS) if e["event"] == "finished"]
 
 
 def copied(folder: Path, to: Path) -> Path:
@@ -97,13 +97,13 @@ def differing(ours: Path, theirs: Path) -> list[FileCheck]:
 
 
 def to_be_done(folder: Path) -> dict[str, str]:
-    """What a run would do again, and why: step -> reason."""
+    """What a run would do again, and why: stage and subject -> reason."""
     study = load_study(folder / "study.toml")
     results = StudyResults(study.output_dir)
     manifest, _ = prepare(study, results)
-    write_settings(study, results)
+    write_fingerprints(study, results)
     checksums = Checksums(results.checksums_json)
-    found = outdated(results, checksums)
+    reasons = outdated(results, checksums)
     checksums.save()
-    write_config(study, results, manifest, cores=2, device="cpu", spread=ExecutionOptions())
-    return {name.removeprefix("work/_records/").removesuffix(".json"): why for name, why in found.items()}
+    write_config(study, results, manifest, cores=2, device="cpu", execution=ExecutionOptions())
+    return {name.removeprefix("work/_records/").removesuffix(".json"): why for name, why in reasons.items()}

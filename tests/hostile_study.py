@@ -13,8 +13,8 @@ import pytest
 from bedrest.io.results import StudyResults
 from bedrest.segmentation import weights
 from bedrest.settings import Study, load_study
-from bedrest.stages import stages
-from bedrest.stages.job import Job
+from bedrest.stages.registry import SUBJECT_STAGES, stage
+from bedrest.stages.stage import Job
 from bedrest.vocabulary import LEVEL_OF_LABEL
 from bedrest.workflow.provenance import write_program
 from bedrest.workflow.run import prepare
@@ -90,8 +90,8 @@ def _run_stages(study: Study, results: StudyResults) -> StudyResults:
     manifest, _ = prepare(study, results)
     write_program(results, study)
     for subject in manifest.subjects["subject"]:
-        for name in ("segment", "follow", "measure", "change"):
-            stages.STAGES[name](Job(study, results, subject, "cpu", 1))
+        for name in SUBJECT_STAGES:
+            stage(name).run(Job(study, results, subject, "cpu", 1))
     for name in ("tables", "statistics"):
-        stages.STAGES[name](Job(study, results, "", "cpu", 1))
+        stage(name).run(Job(study, results, "", "cpu", 1))
     return results

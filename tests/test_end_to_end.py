@@ -154,7 +154,7 @@ def test_a_touched_scan_is_what_it_was_and_another_one_redoes_that_subject_only(
     assert again.returncode == 0, again.stderr
     assert "segment x1" in again.stdout and "subject_report x1" in again.stdout
     assert "segment sub-02: sub-02 ses-1: fat image changed\n" in again.stdout
-    assert "follow sub-02: sub-02 ses-1: fat image changed\n" in again.stdout
+    assert "joint_volumes sub-02: sub-02 ses-1: fat image changed\n" in again.stdout
     assert "tables: after change sub-02\n" in again.stdout
     changed = {p.name for p in (out / "subjects").glob("*.html") if p.stat().st_mtime_ns != reports[p.name]}
     assert changed == {"sub-02.html"}

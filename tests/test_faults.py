@@ -61,17 +61,16 @@ def test_a_folder_that_may_not_be_written_is_a_clear_error(study, monkeypatch):
     assert "expected a folder that may be written, found no permission" in said
 
 
-def stage(study: Path, name: str, subject: str, reads: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "bedrest.stages.stages", name, "study.toml", "--output", "out", "--subject",
-                           subject, "--device", "cpu", "--record", f"work/_records/{name}/{subject}.json"],
-                          cwd=study, input=reads, capture_output=True, text=True, timeout=300)
+def stage(study: Path, name: str, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "bedrest.workflow.job", name, "study.toml", "--output", "out",
+                           "--device", "cpu", *options], cwd=study, capture_output=True, text=True, timeout=300)
 
 
 def test_a_file_lost_after_the_check_fails_its_visit_and_is_tried_again_when_it_is_back(study):
     assert to_be_done(study) == {}
     kept = (study / "A_ses-2_mask.nii.gz").read_bytes()
     (study / "A_ses-2_mask.nii.gz").unlink()
-    ran = stage(study, "segment", "A", "work/A/scans.csv\n")
+    ran = stage(study, "segment", "--subject", "A")
     assert ran.returncode == 0 and "Traceback" not in ran.stderr
     records = pd.read_csv(study / "out/work/A/scan_records.csv").set_index("session")
     assert records["status"].to_dict() == {"ses-1": "ok", "ses-2": "failed"}
@@ -81,8 +80,7 @@ def test_a_file_lost_after_the_check_fails_its_visit_and_is_tried_again_when_it_
 
 
 def test_a_study_that_changes_while_the_run_works_stops_it(study):
-    ran = subprocess.run([sys.executable, "-m", "bedrest.stages.stages", "tables", "study.toml", "--output", "out",
-                          "--study-sha256", "0" * 64], cwd=study, capture_output=True, text=True, timeout=300)
+    ran = stage(study, "tables", "--study-sha256", "0" * 64)
     assert ran.returncode == 1
     assert "expected the study.toml that the run began with, found another one" in ran.stderr
 

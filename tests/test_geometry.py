@@ -24,8 +24,8 @@ from bedrest.io.results import StudyResults
 from bedrest.measure.discs import measure_discs
 from bedrest.phantom.paint import paint_levels
 from bedrest.settings import Study
-from bedrest.stages.job import Job
-from bedrest.stages.stages import follow, measure, segment
+from bedrest.stages import joint_volumes, measure, segment
+from bedrest.stages.stage import Job
 from bedrest.types import Grid, LabelMap, Scan, Volume
 from bedrest.vocabulary import LABEL_OF_LEVEL, LEVEL_OF_LABEL, Contrast
 from bedrest.workflow.run import prepare
@@ -328,7 +328,7 @@ def stages(study: Study, *names) -> StudyResults:
     results = StudyResults(study.output_dir)
     prepare(study, results)
     for stage in names:
-        stage(Job(study, results, "A", "cpu", 1))
+        stage.run(Job(study, results, "A", "cpu", 1))
     return results
 
 
@@ -350,7 +350,7 @@ def test_contrasts_on_two_grids_are_refused_and_resampled_on_request(drawn, stra
 
     asked = study_with(tmp_path / "yes", files, resample=True)
     assert told(asked) == []
-    results = stages(asked, segment, follow, measure)
+    results = stages(asked, segment, joint_volumes, measure)
     record = results.read_subject("A", schemas.SCAN_RECORDS).iloc[0]
     assert record["status"] == "ok"
     assert record["warnings"] == ("fat resampled linearly onto the grid of water; it does not show 11.1 % of that grid")
@@ -376,7 +376,7 @@ def test_masks_on_other_grids_are_measured_in_their_own(given, tmp_path):
     """By default: volumes as ever, each mask in its own grid; no signals, no agreement, and both say why."""
     study = study_with(tmp_path / "no", given, resample=False)
     assert len(told(study)) == 2 and all("on one grid" in t for t in told(study))
-    results = stages(study, segment, follow, measure)
+    results = stages(study, segment, joint_volumes, measure)
     rows = results.read_subject("A", schemas.MEASURES)
     ours, reference = (rows[rows["source"] == s].set_index("level") for s in ("automatic", "reference"))
     np.testing.assert_allclose(ours["volume_mm3"], reference["volume_mm3"].reindex(ours.index), rtol=1e-6)
@@ -390,7 +390,7 @@ def test_masks_on_other_grids_are_measured_in_their_own(given, tmp_path):
 def test_masks_on_other_grids_are_compared_on_request(given, tmp_path):
     study = study_with(tmp_path / "yes", given, resample=True)
     assert told(study) == []
-    results = stages(study, segment, follow, measure)
+    results = stages(study, segment, joint_volumes, measure)
     accuracy = results.read_subject("A", schemas.ACCURACY).set_index("level")
     np.testing.assert_allclose(accuracy["dice"], 1.0)
     assert accuracy["reason"].str.contains("moved to ours by nearest neighbour").all()
@@ -410,7 +410,7 @@ def test_a_reference_mask_of_another_place_is_refused_either_way(given, tmp_path
         study = study_with(tmp_path / str(resample), given, resample=resample)
         words = "100 % of its labelled voxels outside it" if resample else "on one grid"
         assert any("reference_mask" in t and words in t for t in told(study))
-        accuracy = stages(study, segment, follow, measure).read_subject("A", schemas.ACCURACY)
+        accuracy = stages(study, segment, joint_volumes, measure).read_subject("A", schemas.ACCURACY)
         assert (accuracy["status"] == "failed").all()
 
 

@@ -35,9 +35,9 @@ from bedrest.schemas import (
 from bedrest.segmentation.network import Architecture
 from bedrest.segmentation.weights import Calibration, TrainedNetwork
 from bedrest.settings import Study
-from bedrest.stages.job import Job
-from bedrest.stages.joint_volumes import follow_subject
-from bedrest.stages.measure import measure_subject
+from bedrest.stages import joint_volumes as joint_volumes_stage
+from bedrest.stages import measure as measure_stage
+from bedrest.stages.stage import Job
 from bedrest.tables.frames import typed_frame
 from bedrest.types import Grid, LabelMap, Volume
 from bedrest.vocabulary import EXCLUDE, LEVEL_OF_LABEL, LEVELS, Contrast
@@ -313,11 +313,11 @@ def results(tmp_path: Path) -> tuple[Study, StudyResults]:
 def test_a_disc_is_never_renamed_between_visits(results) -> None:
     study, out = results
     job = Job(study, out, "01", "cpu", 1)
-    follow_subject(job)
+    joint_volumes_stage.run(job)
     matches = out.read_subject("01", MATCHES)
     assert set(matches["session"]) == {"ses-2"} and len(matches) == 6
     assert out.read_subject("01", JOINT).empty  # visits = "alone"
-    measure_subject(job)
+    measure_stage.run(job)
     measures = out.read_subject("01", MEASURES).set_index(["session", "level"])
     first, second = (measures.loc[s, "volume_mm3"].drop("T11-T12") for s in ("ses-1", "ses-2"))
     assert second[first.index].to_numpy() == pytest.approx(first.to_numpy(), rel=0.05)
@@ -331,8 +331,8 @@ def test_what_a_person_named_is_left_to_them(results) -> None:
     names = typed_frame([{"subject": "01", "session": "ses-2", "found": "L4-L5", "level": "L4-L5"}], LEVEL_NAMES)
     write_table(names, out.subject_table("01", LEVEL_NAMES), LEVEL_NAMES)
     job = Job(study, out, "01", "cpu", 1)
-    follow_subject(job)
-    measure_subject(job)
+    joint_volumes_stage.run(job)
+    measure_stage.run(job)
     measures = out.read_subject("01", MEASURES).set_index(["session", "level"])
     assert measures.loc[("ses-2", "L5-S1"), "status"] == "failed"  # as the visit alone has it
     assert measures.loc[("ses-2", "L4-L5"), "reason"].startswith("level set by levels.csv")

@@ -30,8 +30,8 @@ from bedrest.phantom.tissues import STRUCTURE_OF_TISSUE
 from bedrest.schemas import MASK_MEASURES, MEASURES, SPINE_MEASURES
 from bedrest.segmentation.neighbour_naming import name_neighbours
 from bedrest.settings import Study
-from bedrest.stages.job import Job
-from bedrest.stages.measure import measure_subject
+from bedrest.stages.measure import run as measure_subject
+from bedrest.stages.stage import Job
 from bedrest.tables.frames import typed_frame
 from bedrest.tables.measures import VisitKey, measures_frame, spine_frame
 from bedrest.types import Grid, LabelMap, Volume

@@ -29,8 +29,9 @@ from bedrest.schemas import MEASURES
 from bedrest.segmentation.neighbour_naming import name_neighbours
 from bedrest.segmentation.training.artefacts import shared_gain
 from bedrest.stages.corrected_masks import MeasuredMask
-from bedrest.stages.job import Job, Visit
 from bedrest.stages.measure import _tissues_of
+from bedrest.stages.stage import Job
+from bedrest.stages.visits import Visit
 from bedrest.tables.measures import VisitKey, measures_frame
 from bedrest.types import Grid, LabelMap, Volume
 from bedrest.vocabulary import LEVEL_OF_LABEL, Contrast, Status

@@ -11,11 +11,11 @@ from bedrest.workflow.records import outdated, recorded, renew
 from given_study import copied, differing, finish_here, jobs, to_be_done
 from test_edited_masks import SPINE, saved, spine, write_study
 
-A_ALL = {"segment/A", "follow/A", "measure/A", "change/A", "tables"}
+A_ALL = {"segment/A", "joint_volumes/A", "measure/A", "change/A", "tables"}
 COHORT = {"change/A", "change/B", "tables"}
 MEASURED = COHORT | {"measure/A", "measure/B"}
-FOLLOWED = MEASURED | {"follow/A", "follow/B"}
-EVERYTHING = FOLLOWED | {"segment/A", "segment/B"}
+JOINT = MEASURED | {"joint_volumes/A", "joint_volumes/B"}
+EVERYTHING = JOINT | {"segment/A", "segment/B"}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_another_scan_with_an_older_time_and_the_same_size_is_seen(again):
     found = to_be_done(again)
     assert set(found) == A_ALL
     assert found["segment/A"] == "A ses-1: water image changed"
-    assert found["follow/A"].startswith("after segment A, A ses-1") or "water image changed" in found["follow/A"]
+    assert found["joint_volumes/A"] == "A ses-1: water image changed"
     assert found["tables"] == "after change A"
 
 
@@ -76,7 +76,7 @@ def test_a_new_visit_and_a_lost_file_are_told_by_their_name(again):
 @pytest.mark.parametrize(("old", "new", "steps", "reason"), [
     ("resamples = 200", "resamples = 300", set(), ""),  # of the statistics, which were not run here
     ("resamples = 200", "resamples = 200\nconfidence_level = 0.9", COHORT, "confidence_level changed"),
-    ('output = "out"', 'output = "out"\nvisits = "alone"', FOLLOWED, "visits changed"),
+    ('output = "out"', 'output = "out"\nvisits = "alone"', JOINT, "visits changed"),
     ('output = "out"', 'output = "out"\ntissues = "discs"', EVERYTHING, "tissues changed"),
     ("study_day = 60", "study_day = 61", EVERYTHING, "visits changed"),
     ('name = "s"', '# a word\nname = "s"', set(), ""),
@@ -114,8 +114,8 @@ def test_a_result_that_was_deleted_or_edited_is_made_again(again, name, step, de
 def test_results_made_again_are_the_same_bytes(finished, again, monkeypatch):
     (again / "out/tables/change.csv").write_text("mine\n")
     (again / "out/work/B/measures.csv").unlink()
-    (again / "out/work/_records/follow/A.json").write_text("{")
-    assert set(finish_here(again, monkeypatch)) == FOLLOWED - {"follow/B"}
+    (again / "out/work/_records/joint_volumes/A.json").write_text("{")
+    assert set(finish_here(again, monkeypatch)) == JOINT - {"joint_volumes/B"}
     assert to_be_done(again) == {}
     assert differing(again / "out", finished / "out") == []
 

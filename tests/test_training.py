@@ -337,8 +337,8 @@ def test_before_and_after_by_level_count_what_was_missed():
     (lambda s, p: (s, replace(p, minutes=10.0)), "minutes 30.0 -> 10.0"),
     (lambda s, p: (s, replace(p, seed=3, folds=2)), "folds 0 -> 2; seed 0 -> 3"),
     (lambda s, p: (replace(s, inputs_sha256={"A s water": "2"}), p), "A s water another file"),
-    (lambda s, p: (replace(s, inputs_sha256={"B s water": "1"}), p), "A s water gone; B s water added"),
-    (lambda s, p: (replace(s, sha256="x"), p), "other starting weights"),
+    (lambda s, p: (replace(s, inputs_sha256={"B s water": "1"}), p), "A s water gone; files: B s water added"),
+    (lambda s, p: (replace(s, sha256="x"), p), "starting weights another file"),
 ])
 def test_other_data_or_options_are_refused_and_named(start, tmp_path, change, told):
     asked, plan = start_from(start, {"A s water": "1"}), FineTuningPlan()

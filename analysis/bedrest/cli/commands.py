@@ -92,16 +92,16 @@ def run(args: argparse.Namespace) -> int:
         raise StudyError("at least one core, and one subject a job", f"{args.cores} and {args.batch}",
                          "--cores, --batch", "Give positive numbers.")
     study = load_study(args.study)
-    spread = ExecutionOptions(find_profile(args.profile) if args.profile else None, args.batch, args.log_json)
+    execution = ExecutionOptions(find_profile(args.profile) if args.profile else None, args.batch, args.log_json)
     wanted = args.device or study.device
-    stop_at(study_problems(study, device="auto" if spread.profile else wanted))  # before any image is read
-    device = wanted if spread.profile else resolve_device(wanted)  # a cluster's nodes decide for themselves
+    stop_at(study_problems(study, device="auto" if execution.profile else wanted))  # before any image is read
+    device = wanted if execution.profile else resolve_device(wanted)  # a cluster's nodes decide for themselves
     results = StudyResults(study.output_dir)
     with locked(study.output_dir) as lock:
-        return _run(args, study, results, device, spread, lock)
+        return _run(args, study, results, device, execution, lock)
 
 
-def _run(args: argparse.Namespace, study: Study, results: StudyResults, device: str, spread: ExecutionOptions,
+def _run(args: argparse.Namespace, study: Study, results: StudyResults, device: str, execution: ExecutionOptions,
          lock: int) -> int:
     from bedrest.io.code_state import code_state
     from bedrest.io.files import remove_leftovers
@@ -119,22 +119,22 @@ def _run(args: argparse.Namespace, study: Study, results: StudyResults, device: 
     stop_at(manifest_problems(study, manifest))
     write_program(results, study)
     began, clock = datetime.now(UTC), time.monotonic()
-    outcome = run_workflow(study, results, manifest, cores=args.cores, device=device, spread=spread, lock=lock)
-    status = _tell(outcome, results, problems, batch=args.batch)
+    outcome = run_workflow(study, results, manifest, cores=args.cores, device=device, execution=execution, lock=lock)
+    status = _tell(outcome, results, problems)
     if outcome.redone:
         note_run(results, RunRecord(began.isoformat(timespec="seconds"), round(time.monotonic() - clock, 1), status,
                               dict(outcome.redone), args.cores, device, code_state()))
     return status
 
 
-def _tell(outcome: RunOutcome, results: StudyResults, problems: list[InputProblem], *, batch: int) -> int:
+def _tell(outcome: RunOutcome, results: StudyResults, problems: list[InputProblem]) -> int:
     if not outcome.finished:
         print("A stage broke down; what was computed is kept.", *outcome.errors, f"All that was said: {outcome.log}",
               sep="\n", file=sys.stderr)
         return COULD_NOT
     if outcome.redone:
         print("Computed: " + ", ".join(f"{rule} x{n}" for rule, n in outcome.redone.items()))
-        everything = outcome.redone.get("segment", 0) * batch >= len(results.read_manifest(schemas.SUBJECTS))
+        everything = outcome.redone.get("segment", 0) >= len(results.read_manifest(schemas.SUBJECTS))
         for line in [] if everything else outcome.reasons:
             print(f"  {line}")
     else:
@@ -168,7 +168,7 @@ def segment(args: argparse.Namespace) -> int:
     from bedrest.segmentation.device import resolve_device
     from bedrest.segmentation.engine import segment as run_engine
     from bedrest.segmentation.weights import chosen_weights, load_weights
-    from bedrest.stages.job import Visit, scan_of
+    from bedrest.stages.visits import Visit, scan_of
 
     paths = {c: getattr(args, c.value) for c in Contrast if getattr(args, c.value)}
     if not paths:

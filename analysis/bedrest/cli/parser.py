@@ -53,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--cores", type=int, default=2)
     run.add_argument("--device", choices=DEVICES, default=None, help="default: what study.toml says")
     run.add_argument("--profile", default=None, metavar="NAME_OR_DIR",
-                     help="run on a cluster: slurm, kubernetes, or a folder with a Snakemake profile of your own")
+                     help="run on a cluster: slurm, or a folder with a Snakemake profile of your own")
     run.add_argument("--batch", type=int, default=1, metavar="N",
                      help="subjects still to be done that share the loading of the network (default 1)")
     run.add_argument("--log-json", type=Path, default=None, metavar="FILE", help="also write every event, one a line")

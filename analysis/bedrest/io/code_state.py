@@ -13,7 +13,8 @@ def code_state() -> dict[str, object]:
         return {}
     try:
         commit = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True)
-        status = subprocess.run(["git", "-C", str(root), "status", "--porcelain"], capture_output=True, text=True)
+        status = subprocess.run(["git", "--no-optional-locks", "-C", str(root), "status", "--porcelain"],
+                                capture_output=True, text=True)  # reading must leave nothing in the repository
     except OSError:
         return {}
     if commit.returncode != 0:

@@ -13,9 +13,11 @@ from bedrest import __version__, schemas
 from bedrest.io.files import write_text
 from bedrest.io.results import StudyResults
 from bedrest.io.tables.typed_csv import empty_table
+from bedrest.pages.notebooks import TEMPLATES
 from bedrest.settings import Session, Study
 from bedrest.vocabulary import LEVELS, MaskOrigin, Status
 
+INDEX_TEMPLATES = {f"template {name}": TEMPLATES / name for name in ("index.html.j2", "style.css.j2")}
 MOST_FAILURES = 200
 
 
@@ -35,7 +37,7 @@ def write_index(results: StudyResults, study: Study) -> None:
     counts = {"subjects": len(rows), "visits": len(results.read_manifest(schemas.SESSIONS)),
               "edited": sum(bool(r["edited"]) for r in rows),
               **{s.value: sum(r["status"] == s for r in rows) for s in Status}}
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
     write_text(results.index_html, environment.get_template("index.html.j2").render(
         study=study, counts=counts, sessions=later, rows=rows, version=__version__,
         tables=sorted(p.stem for p in results.table(schemas.MEASURES).parent.glob("*.csv")),

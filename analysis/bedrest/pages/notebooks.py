@@ -20,6 +20,8 @@ from bedrest.io.files import atomic_path, write_text
 from bedrest.io.shipped import shipped
 
 NOTEBOOKS = shipped("notebooks")
+TEMPLATES = Path(__file__).parent / "templates"
+PAGE_TEMPLATES = {f"template {name}": TEMPLATES / name for name in ("report.html.j2", "style.css.j2")}
 _TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 # jsonschema, which nbformat imports, would build a grammar of web addresses, a second for every page: none has any.
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
@@ -149,9 +151,8 @@ def _page(document: Any, title: str, footer: str) -> str:
     shown = [c for c in document.cells if not {"parameters", "injected-parameters"} & set(c.metadata.get("tags", []))]
     document.cells = shown
     body, _ = exporter.from_notebook_node(document)
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
-    return environment.get_template("report.html.j2").render(title=title, body=_without_scripts(body),
-                                                                   footer=footer)
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
+    return environment.get_template("report.html.j2").render(title=title, body=_without_scripts(body), footer=footer)
 
 
 def _without_scripts(body: str) -> str:

@@ -1,4 +1,4 @@
-"""Reports and figures of a study from its stored results. A report that fails leaves a page that says so, and a row."""
+"""Pages of a study from its stored results. A page that fails leaves a page that says so, and a row."""
 
 from __future__ import annotations
 
@@ -16,11 +16,16 @@ from bedrest.errors import BedrestError, NotebookError, StudyError
 from bedrest.io.files import write_bytes, write_text
 from bedrest.io.results import StudyResults
 from bedrest.io.tables.typed_csv import concat_tables, read_tables, write_table
+from bedrest.io.terminal import quiet
 from bedrest.pages.notebooks import NOTEBOOKS, check_notebook, failed_notebook, run_notebook
 from bedrest.settings import Study
 from bedrest.tables.frames import typed_frame
 from bedrest.vocabulary import Status
-from bedrest.workflow.progress import quiet
+
+SUBJECT_NOTEBOOK, COHORT_NOTEBOOK = NOTEBOOKS / "subject_report.py", NOTEBOOKS / "cohort_report.py"
+# Keys of study.toml that a page shows: in its text, or at its end.
+PAGE_SETTINGS = ("name", "description", "groups", "sessions", "reference_session", "visits", "tissues",
+                 *(f"statistics.{key}" for key in ("confidence_level", "covariance", "covariates", "resamples")))
 
 
 def stored_results(study: Study) -> StudyResults:
@@ -83,7 +88,7 @@ def make_subject_report(study: Study, results: StudyResults, subject: str) -> bo
     """Thumbnails for the cohort's page, and the subject notebook; False when it failed."""
     with ThreadPoolExecutor(1) as beside:  # while the notebook's own process works
         thumbnails = beside.submit(write_thumbnails, results, subject)
-        made = _run(study, results, f"subjects/{subject}", NOTEBOOKS / "subject_report.py",
+        made = _run(study, results, f"subjects/{subject}", SUBJECT_NOTEBOOK,
                     {"subject": subject, **_common(study, results)}, title=f"{subject}, {study.name}")
         thumbnails.result()
     return made
@@ -91,7 +96,7 @@ def make_subject_report(study: Study, results: StudyResults, subject: str) -> bo
 
 def make_cohort_report(study: Study, results: StudyResults) -> bool:
     """Run the cohort notebook; False when it failed."""
-    return _run(study, results, "cohort", NOTEBOOKS / "cohort_report.py", _common(study, results),
+    return _run(study, results, "cohort", COHORT_NOTEBOOK, _common(study, results),
                 title=f"{study.name}: cohort report")
 
 
@@ -189,10 +194,3 @@ def _write_failed_page(html: Path, title: str, error: BedrestError) -> None:
     print(f"report failed: {title}: {error}", file=sys.stderr)
     write_text(html, f"<!doctype html><meta charset='utf-8'><title>{escape(title)}</title>"
                      f"<h1>{escape(title)}</h1><p>This report could not be made. {escape(str(error))}</p>")
-
-
-def draw_figures(study: Study, results: StudyResults) -> None:
-    """Publication figures with the rows they show as CSV beside them."""
-    from bedrest.figures.publication import save_publication_figures
-
-    save_publication_figures(study, results, results.figures)

@@ -15,7 +15,7 @@ from bedrest.errors import BedrestError, StudyError
 from bedrest.io.files import sha256_of
 from bedrest.io.manifest.resolve import Manifest
 from bedrest.settings import Study
-from bedrest.stages.job import Visit, scan_of
+from bedrest.stages.visits import Visit, scan_of
 from bedrest.vocabulary import MaskRole, Status
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def own_engine(study: Study, labelled: Sequence[Visit], device: str) -> OwnEngin
     """Our own engine with the study's or the shipped weights; they are loaded when a scan is to be segmented."""
     from bedrest.protocols.runs import OwnEngine
     from bedrest.segmentation.weights import chosen_weights
-    from bedrest.stages.job import loaded_weights
+    from bedrest.stages.segment import loaded_weights
 
     by_key = {(v.subject, v.session): v for v in labelled}
     weights = chosen_weights(study.weights)

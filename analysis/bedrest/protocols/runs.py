@@ -15,7 +15,8 @@ from typing import Any
 
 import pandas as pd
 
-from bedrest.errors import BedrestError, OutputError, StudyError
+from bedrest.errors import BedrestError, StudyError
+from bedrest.io.begun import note_beginning, refuse_other
 from bedrest.io.files import write_text
 from bedrest.io.tables.typed_csv import read_table, write_table
 from bedrest.methods.cases import on_scan_grid
@@ -96,42 +97,9 @@ def asked_of(row: ProtocolRow, split: Split, *, settings: Settings, visits: Sequ
         return {"method": row.method, "weights": engine.weights, **tested}
     choices = asdict(replace(row.choices, width=settings.width, encoder_weights=None))
     budget = {f"--{n}": getattr(settings.budget, n) for n in ("seed", "steps")}
-    asked = {"method": row.method, **choices, "encoder_weights": settings.encoder_sha256, "row it uses": row.uses,
-             "--budget": settings.budget.minutes, **budget,
-             "learnt from": {k: s for key in split.training for k, s in files[key].items()}, **tested}
-    result: dict[str, Any] = json.loads(json.dumps(asked))  # tuples become lists, as when read back
-    return result
-
-
-def refuse_other(folder: Path, asked: Mapping[str, Any]) -> None:
-    """Let a row go on only with what it was begun with; one that was not begun may have anything.
-
-    Raises
-    ------
-    OutputError
-        Data or options are others; the message names each.
-    """
-    if not (folder / ASKED).is_file():
-        return
-    before = json.loads((folder / ASKED).read_text())
-    changes = []
-    for name in dict.fromkeys([*before, *asked]):
-        old, new = before.get(name), asked.get(name)
-        if isinstance(old, dict) and isinstance(new, dict):
-            changes += [f"{name}: {k} {'added' if k not in old else 'gone' if k not in new else 'another file'}"
-                        for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
-        elif old != new:
-            changes.append(f"{name} {old} -> {new}")
-    if changes:
-        more = f" and {len(changes) - 8} more" if len(changes) > 8 else ""
-        raise OutputError("the data and options that this row was begun with", "; ".join(changes[:8]) + more,
-                          str(folder), "Choose another folder with -o, or delete this one to begin anew.")
-
-
-def claim(folder: Path, asked: Mapping[str, Any]) -> None:
-    """Write down what this row is made from."""
-    if not (folder / ASKED).is_file():
-        write_text(folder / ASKED, json.dumps(asked, indent=1) + "\n")
+    return {"method": row.method, **choices, "encoder_weights": settings.encoder_sha256, "row it uses": row.uses,
+            "--budget": settings.budget.minutes, **budget,
+            "learnt from": {k: s for key in split.training for k, s in files[key].items()}, **tested}
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,9 +130,9 @@ class FoldRun:
         return asked_of(row, self.split, settings=self.settings, visits=self.visits, engine=self.engine)
 
     def refuse_other(self) -> None:
-        """As the function of this name, for the row and for the one whose networks it takes."""
-        refuse_other(self.folder, self.asked(self.row))
-        refuse_other(self.trainer_folder, self.asked(self.trainer))
+        """Let the row, and the one whose networks it takes, go on only with what each was begun with."""
+        refuse_other(self.folder / ASKED, self.asked(self.row), what="row")
+        refuse_other(self.trainer_folder / ASKED, self.asked(self.trainer), what="row")
 
 
 def is_done(run: FoldRun) -> bool:
@@ -199,7 +167,7 @@ def run_row(run: FoldRun) -> None:
     if is_done(run):
         return
     result, curves, predict = _own_engine(run) if run.row.method == OWN_ENGINE else _trained(run)
-    claim(run.folder, run.asked(run.row))
+    note_beginning(run.folder / ASKED, run.asked(run.row))
     rows, seconds, failed = [], 0.0, []
     for visit in run.labelled(run.split.testing):
         begun = time.monotonic()
@@ -237,7 +205,7 @@ def _trained(run: FoldRun) -> _Ready:
     cases = [v.case for v in run.labelled(run.split.training)]
     for v in run.labelled(run.split.testing):
         with_contrasts(v.case, method.contrasts)  # refused now, not after hours of training
-    claim(run.trainer_folder, run.asked(run.trainer))
+    note_beginning(run.trainer_folder / ASKED, run.asked(run.trainer))
     trained = train_method(whole, cases, run.settings.budget, run.trainer_folder)
     if absent := [s.name for s in method.stages if s.name not in trained.networks]:
         raise StudyError(f"networks of {run.row.name} among those of {run.trainer.name}", f"no {', '.join(absent)}",

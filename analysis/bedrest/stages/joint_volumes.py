@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
@@ -12,14 +14,17 @@ from bedrest.io.files import sha256_of
 from bedrest.io.images.masks import read_label_map
 from bedrest.io.images.nifti import read_volume
 from bedrest.io.tables.typed_csv import empty_table
-from bedrest.longitudinal.error_model import load_errors
+from bedrest.longitudinal.error_model import errors_path, load_errors
 from bedrest.longitudinal.joint_volumes import joint_volumes, poses_of, see
 from bedrest.longitudinal.level_matching import SeenDisc, match_levels
 from bedrest.longitudinal.poses import Pose
 from bedrest.measure.volumes import volumes_from_probability
 from bedrest.segmentation.device import resolve_device
 from bedrest.segmentation.weights import chosen_weights
-from bedrest.stages.job import Job, Visit, images_of, is_ours, loaded_weights, use_threads, visits_of, write_slice
+from bedrest.settings import Study
+from bedrest.stages.segment import loaded_weights, use_threads, weights_file
+from bedrest.stages.stage import Job, Scope, Stage, write_slice
+from bedrest.stages.visits import Visit, images_of, is_ours, visits_of
 from bedrest.tables.joint_volumes import joint_frame, matches_frame
 from bedrest.vocabulary import LABEL_OF_LEVEL, LEVEL_OF_LABEL
 
@@ -38,17 +43,17 @@ class _Segmented:
                           {to[k]: v for k, v in self.volumes_mm3.items() if k in to})
 
 
-def follow_subject(job: Job) -> None:
+def run(job: Job) -> None:
     """Write which names were changed and the joint volumes; no rows of those for one visit, or not asked for."""
     records = job.results.read_subject(job.subject, schemas.SCAN_RECORDS).set_index("session")
     findings = job.results.read_subject(job.subject, schemas.FINDINGS)
-    segmented = {v.session: found for v in visits_of(job) if (found := _read(job, v, records.loc[v.session]))}
-    discs = {s: _discs(found, findings[findings["session"] == s]) for s, found in segmented.items()}
+    segmented = {v.session: masks for v in visits_of(job) if (masks := _read(job, v, records.loc[v.session]))}
+    discs = {s: _discs(masks, findings[findings["session"] == s]) for s, masks in segmented.items()}
     matches = match_levels(discs)
     write_slice(job, matches_frame(matches, subject=job.subject), schemas.MATCHES)
     for m in matches:
-        own = {d.name: d.label for d in discs[m.session]}
-        to = {own[found]: LABEL_OF_LEVEL[level] for found, level in m.names.items() if level in LABEL_OF_LEVEL}
+        labels = {d.name: d.label for d in discs[m.session]}
+        to = {labels[name]: LABEL_OF_LEVEL[level] for name, level in m.names.items() if level in LABEL_OF_LEVEL}
         segmented[m.session] = segmented[m.session].renamed(to)
     together = job.study.visits == "together" and len(segmented) > 1
     write_slice(job, _joint(job, segmented) if together else empty_table(schemas.JOINT), schemas.JOINT)
@@ -66,10 +71,10 @@ def _read(job: Job, visit: Visit, record: pd.Series) -> _Segmented | None:
     return _Segmented(visit, poses_of(discs, probability), volumes_from_probability(probability, discs))
 
 
-def _discs(found: _Segmented, findings: pd.DataFrame) -> list[SeenDisc]:
-    own = findings.set_index("label")
-    return [SeenDisc(k, own.loc[k, "level"], float(own.loc[k, "level_confidence"]), found.poses[k],
-                     found.volumes_mm3[k]) for k in sorted(found.poses) if k in own.index]
+def _discs(visit: _Segmented, findings: pd.DataFrame) -> list[SeenDisc]:
+    by_label = findings.set_index("label")
+    return [SeenDisc(k, by_label.loc[k, "level"], float(by_label.loc[k, "level_confidence"]), visit.poses[k],
+                     visit.volumes_mm3[k]) for k in sorted(visit.poses) if k in by_label.index]
 
 
 def _joint(job: Job, segmented: dict[str, _Segmented]) -> pd.DataFrame:
@@ -77,7 +82,17 @@ def _joint(job: Job, segmented: dict[str, _Segmented]) -> pd.DataFrame:
     use_threads(device, job.threads)
     weights = chosen_weights(job.study.weights)
     trained, errors = loaded_weights(weights), load_errors(weights, sha256=sha256_of(weights))
-    seen = {s: see(scan, found.poses) for s, found in segmented.items()
-            if (scan := images_of(found.visit, resample=job.study.images.resample)) is not None}
+    seen = {s: see(scan, masks.poses) for s, masks in segmented.items()
+            if (scan := images_of(masks.visit, resample=job.study.images.resample)) is not None}
     volumes = [v for label in LEVEL_OF_LABEL for v in joint_volumes(trained, seen, label, device=device, errors=errors)]
     return joint_frame(volumes, subject=job.subject, single_mm3={s: f.volumes_mm3 for s, f in segmented.items()})
+
+
+def weights_and_errors(study: Study, page: str = "") -> Mapping[str, Path]:
+    """The weights of a study's network, and how large its errors are."""
+    weights = weights_file(study)
+    return {**weights, "errors of the network": errors_path(weights["weights"])}
+
+
+STAGE = Stage("joint_volumes", run, Scope.SUBJECT, after=("segment",), inputs=(schemas.SCANS, schemas.SESSIONS),
+              settings=("visits", "images.resample"), files=weights_and_errors)

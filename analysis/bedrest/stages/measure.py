@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,15 +15,17 @@ from bedrest.io.files import sha256_of
 from bedrest.io.images.masks import read_label_map
 from bedrest.io.images.nifti import read_volume, require_same_grid, same_grid
 from bedrest.io.tables.typed_csv import concat_tables, empty_table
-from bedrest.longitudinal.error_model import load_errors
+from bedrest.longitudinal.error_model import errors_path, load_errors
 from bedrest.measure.agreement import DiscAgreement, compare_masks, name_binary_reference
 from bedrest.measure.discs import measure_discs
 from bedrest.measure.spine import measure_spine
 from bedrest.measure.spine_checks import checked
 from bedrest.measure.volumes import after_edit
 from bedrest.segmentation.weights import chosen_weights
+from bedrest.settings import Study
 from bedrest.stages.corrected_masks import Corrections, MeasuredMask, corrections_of, keep, measured_mask
-from bedrest.stages.job import Job, Visit, images_of, is_ours, like, visits_of, write_slice
+from bedrest.stages.stage import Job, Scope, Stage, write_slice
+from bedrest.stages.visits import Visit, images_of, is_ours, like, visits_of
 from bedrest.tables.edits import renames_frame
 from bedrest.tables.joint_volumes import with_errors, with_joint
 from bedrest.tables.measures import (
@@ -41,7 +44,7 @@ from bedrest.vocabulary import LEVEL_OF_LABEL, MaskOrigin, MaskRole
 MOVED_REFERENCE = "the reference mask lay on another grid and was moved to ours by nearest neighbour"
 
 
-def measure_subject(job: Job) -> None:
+def run(job: Job) -> None:
     """Masks of a subject -> measures of every disc, what a person corrected, and agreement with reference masks."""
     records = job.results.read_subject(job.subject, schemas.SCAN_RECORDS).set_index("session")
     sessions = job.results.read_subject(job.subject, schemas.SESSIONS).set_index("session")
@@ -59,11 +62,12 @@ def measure_subject(job: Job) -> None:
         edits.append(chosen.edits)
         if chosen.absent is not None:
             absent[visit.session] = chosen.absent
-        frames, own_spines, agreement = _measure_reference(visit, key, chosen.mask, resample=job.study.images.resample)
+        frames, of_reference, agreement = _measure_reference(visit, key, chosen.mask,
+                                                             resample=job.study.images.resample)
         measures += frames
-        spines += own_spines
+        spines += of_reference
         accuracies += agreement
-    by_hand = asked.disputed or bool(absent)  # a disc that a person named may be another one than was followed
+    by_hand = asked.disputed or bool(absent)  # a disc that a person named may be another one than was measured jointly
     joint = empty_table(schemas.JOINT) if by_hand else job.results.read_subject(job.subject, schemas.JOINT)
     weights = chosen_weights(job.study.weights)
     measured = with_joint(concat_tables(measures, schemas.MEASURES), joint)
@@ -175,3 +179,13 @@ def read_reference(path: Path, *, where: str) -> LabelMap:
     """A reference mask with its discs named; one of 0 and 1 only is named from the bottom up."""
     reference = read_label_map(path, where=where)
     return name_binary_reference(reference) if set(pd.unique(reference.data.ravel())) == {0, 1} else reference
+
+
+def _files(study: Study, page: str) -> Mapping[str, Path]:
+    weights = chosen_weights(study.weights)
+    return {"weights": weights, "errors of the network": errors_path(weights)}
+
+
+STAGE = Stage("measure", run, Scope.SUBJECT, after=("joint_volumes",),
+              inputs=(schemas.SCANS, schemas.SUBJECTS, schemas.SESSIONS, schemas.EDITED_MASKS, schemas.LEVEL_NAMES),
+              settings=("tissues", "images.resample"), files=_files)

@@ -10,7 +10,7 @@ def figures(args: argparse.Namespace) -> int:
     """Write every figure as PDF, SVG and PNG, its rows as CSV, and captions."""
     from bedrest.figures.publication import save_publication_figures
     from bedrest.pages.index import write_index
-    from bedrest.pages.reports import draw_figures, stored_results
+    from bedrest.pages.reports import stored_results
     from bedrest.settings import load_study
     from bedrest.workflow.locks import locked
     from bedrest.workflow.provenance import write_provenance
@@ -21,7 +21,7 @@ def figures(args: argparse.Namespace) -> int:
     folder: Path = args.output or results.figures
     if folder.resolve() == results.figures.resolve():
         with locked(study.output_dir):
-            draw_figures(study, results)
+            save_publication_figures(study, results, folder)
             write_index(results, study)
             write_provenance(results, study)
             renew(results, "figures", "index")

@@ -1,30 +1,17 @@
-"""provenance.json: what went in, with which program, on which machine, and what came out. The one file with times.
-
-`bedrest run` writes down the program before it starts (work/program.json) and each run after it has ended
-(work/runs.json), so that reports can name the program while the work goes on.
+"""What `bedrest run` notes of itself, so that pages can name the program while the work goes on: the program before it
+starts (work/program.json), and each run after it has ended (work/runs.json).
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
-from bedrest import __version__, schemas
-from bedrest.io.code_state import code_state
-from bedrest.io.files import sha256_of, write_if_changed, write_text
-from bedrest.io.machine import machine_state
+from bedrest.io.files import write_if_changed, write_text
 from bedrest.io.results import StudyResults
-from bedrest.longitudinal.error_model import errors_path
-from bedrest.segmentation.weights import chosen_weights, training_record
 from bedrest.settings import Study
-from bedrest.vocabulary import Status
+from bedrest.stages.provenance import as_text, program_state, write_provenance
 
-# Everything pyproject.toml asks for.
-PACKAGES = ("torch", "numpy", "pandas", "nibabel", "scipy", "scikit-image", "statsmodels", "formulaic", "matplotlib",
-            "seaborn", "jupyterlab", "papermill", "jupytext", "nbconvert", "ipykernel", "pandera", "pydantic",
-            "safetensors", "tqdm", "monai", "snakemake", "pillow", "Surface-Distance-Based-Measures")
+__all__ = ["RunRecord", "note_run", "write_program", "write_provenance"]
 
 
 @dataclass(frozen=True)
@@ -56,76 +43,12 @@ class RunRecord:
 
 def write_program(results: StudyResults, study: Study) -> None:
     """Write down, before any work, what is about to run."""
-    write_if_changed(results.program_json, _as_text(_program(study)))
+    write_if_changed(results.program_json, as_text(program_state(study)))
 
 
 def note_run(results: StudyResults, run: RunRecord) -> None:
     """Add a run to the record, and to provenance.json where the run got as far as to write it."""
     runs = [*results.read_json(results.runs_json, default=[]), asdict(run)]
-    write_text(results.runs_json, _as_text(runs))
+    write_text(results.runs_json, as_text(runs))
     if results.provenance_json.is_file():
-        write_text(results.provenance_json, _as_text({**results.read_json(results.provenance_json), "runs": runs}))
-
-
-def write_provenance(results: StudyResults, study: Study) -> None:
-    """Write provenance.json from what is stored; paths of outputs are relative to the output folder."""
-    subjects = results.read_manifest(schemas.SUBJECTS)["subject"]
-    records = results.read_subjects(subjects, schemas.SCAN_RECORDS)
-    failures = results.read(schemas.FAILURES)
-    pages = results.read(schemas.REPORTS) if results.table(schemas.REPORTS).is_file() else None
-    content = {
-        **(results.read_json(results.program_json, default={}) or _program(study)),
-        "study": json.loads(study.model_dump_json()),
-        **inputs(results, study),
-        "outputs_sha256": {name: sha256_of(results.output_dir / name) for name in results.output_files()},
-        "segmentation_seconds": {f"{r.subject} {r.session}": r.seconds for r in records.itertuples()
-                                 if r.seconds == r.seconds},
-        "devices": sorted(set(records["device"]) - {""}),
-        "failed": int((failures["status"] == Status.FAILED).sum()),
-        "flagged": int((failures["status"] == Status.FLAGGED).sum()),
-        "pages_failed": [] if pages is None else list(pages.loc[pages["status"] == Status.FAILED, "page"]),
-        "runs": results.read_json(results.runs_json, default=[]),
-    }
-    write_text(results.provenance_json, _as_text(content))
-
-
-def inputs(results: StudyResults, study: Study) -> dict[str, dict[str, str]]:
-    """Checksums of images and masks, of what a person corrected, and of the files that describe the study."""
-    scans, edited = results.read_manifest(schemas.SCANS), results.read_manifest(schemas.EDITED_MASKS)
-    levels = study.levels_file
-    described = [study.path, *(p for p in (study.images.subjects_csv, study.images.sessions_csv,
-                                           study.images.scans_csv) if p is not None), *study.notebooks]
-    return {
-        "inputs_sha256": dict(sorted(zip(scans["path"], scans["sha256"], strict=True))),
-        "corrections_sha256": {**dict(zip(edited["path"], edited["sha256"], strict=True)),
-                               **({str(levels): sha256_of(levels)} if levels is not None else {})},
-        "study_files_sha256": {str(p): sha256_of(p) for p in described if p.is_file()},
-    }
-
-
-def _program(study: Study) -> dict[str, Any]:
-    weights = chosen_weights(study.weights)
-    record, errors = training_record(weights), errors_path(weights)
-    return {
-        "bedrest": __version__,
-        "code": code_state(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "machine": machine_state(),
-        "weights": {"file": str(weights) if study.weights else weights.name, "sha256": sha256_of(weights),
-                    "errors_sha256": sha256_of(errors) if errors.is_file() else "",
-                    "trained_on": record.get("data", "unknown")},
-        # The network draws no random numbers when it is used.
-        "seeds": {"statistics": study.statistics.seed,
-                  "training of the network": record.get("plan", {}).get("seed", "unknown")},
-    }
-
-
-def _as_text(content: object) -> str:
-    return json.dumps(content, indent=1) + "\n"
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
+        write_text(results.provenance_json, as_text({**results.read_json(results.provenance_json), "runs": runs}))

@@ -1,7 +1,7 @@
-"""What each step of a study read and wrote, by content: decides what has to be done again, and says why.
+"""What each stage of a study read and wrote, by content: decides what has to be done again, and says why.
 
-A step writes its record last, so a step without one did not end. Times of files never count: Snakemake is told only
-which records are missing, and orders the steps that make them.
+A stage writes its record last, so one without a record did not end. Times of files never count: Snakemake sees only
+which records are missing, and orders the stages that make them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,20 @@ from typing import Any
 from bedrest import schemas
 from bedrest.io.files import files_written, sha256_of, write_text
 from bedrest.io.results import StudyResults
+from bedrest.workflow.order import FINGERPRINTS, RECORDS
 
-RECORDS = Path("work/_records")  # no subject is called so
 _IN_WORDS = {f"{schemas.SESSIONS.name}.csv": "visits", f"{schemas.SUBJECTS.name}.csv": "what is known of the subjects",
              f"{schemas.LEVEL_NAMES.name}.csv": "names set by hand",
              f"{schemas.INPUT_PROBLEMS.name}.csv": "problems of the input"}
 _WHILE = "changed while it was read"
+PROGRAM, LIBRARY = "program ", "library "  # in front of the name of a module, of a library
 Read = Callable[[Path], str]
 
 
 def name_of(record: Path) -> str:
-    """A step's name for a person: ``segment sub-01``."""
-    parts = record.with_suffix("").parts
-    return " ".join((parts[len(RECORDS.parts)], "/".join(parts[len(RECORDS.parts) + 1:]))).strip()
+    """A stage's name for a person: ``segment sub-01``."""
+    name, *of = record.relative_to(RECORDS).with_suffix("").parts
+    return f"{name} {'/'.join(of)}".strip()
 
 
 def checksum(path: Path) -> str:
@@ -41,7 +43,7 @@ def checksum(path: Path) -> str:
 
 
 def content(folder: Path, name: str, read: Read = checksum) -> dict[str, str]:
-    """What a file that a step reads says, part by part, so that a change can be told in plain words.
+    """What a file that a stage reads says, part by part, so that a change can be told in plain words.
 
     Parameters
     ----------
@@ -52,16 +54,16 @@ def content(folder: Path, name: str, read: Read = checksum) -> dict[str, str]:
     Returns
     -------
     dict of a part's name to its value or checksum
-        Of a record, what the step wrote; of settings, each of them; of a list of scans or edited masks, the bytes of
-        each file, wherever it lies; of anything else, its bytes.
+        Of a record, what the stage wrote; of a fingerprint, each setting, file, module and library; of a list of scans
+        or edited masks, the bytes of each file, wherever it lies; of anything else, its bytes.
     """
     path = folder / name
     try:
         if Path(name).is_relative_to(RECORDS):
             made = json.loads(path.read_text())["writes"]
             return {name_of(Path(name)): sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()}
-        if name.startswith("work/settings/"):
-            return {key: json.dumps(value) for key, value in json.loads(path.read_text()).items()}
+        if Path(name).is_relative_to(FINGERPRINTS):
+            return _parts_of_fingerprint(json.loads(path.read_text()))
         if name.startswith("work/") and path.name in (f"{t.name}.csv" for t in (schemas.SCANS, schemas.EDITED_MASKS)):
             with path.open(newline="") as file:
                 return {f"{row['subject']} {row['session']}: {_kind(row)}": read(Path(row["path"]))
@@ -71,20 +73,20 @@ def content(folder: Path, name: str, read: Read = checksum) -> dict[str, str]:
     return {_IN_WORDS.get(path.name, name): read(path)}
 
 
+def _parts_of_fingerprint(made: dict[str, dict[str, Any]]) -> dict[str, str]:
+    return {**{key: json.dumps(value) for key, value in made["settings"].items()}, **made["files"],
+            **{PROGRAM + module: value for module, value in made["program"].items()},
+            **{LIBRARY + library: value for library, value in made["libraries"].items()}}
+
+
 def _kind(row: dict[str, str]) -> str:
     kind = row.get("contrast", "edited mask").replace("_", " ")
     return kind if kind.endswith("mask") else f"{kind} image"
 
 
-def about(subject: str, reads: Iterable[str], *, of: Iterable[str]) -> list[str]:
-    """Of what a step for several subjects reads, what is not another one's."""
-    others = {*of} - {subject}
-    return [name for name in reads if not others & {Path(name).parts[1], Path(name).stem}]
-
-
 @contextmanager
 def recorded(results: StudyResults, record: Path, reads: Iterable[str]) -> Iterator[None]:
-    """Write down what a step read and, when it ended well, every file that this process wrote.
+    """Write down what a stage read and, when it ended well, every file that this process wrote.
 
     Parameters
     ----------
@@ -125,7 +127,7 @@ def _write(path: Path, reads: dict[str, dict[str, str]], writes: dict[str, str])
 
 
 def outdated(results: StudyResults, read: Read = checksum) -> dict[str, str]:
-    """Remove the records of steps that must be done again: Snakemake makes what is missing.
+    """Remove the records of stages that must be done again: Snakemake makes what is missing.
 
     Returns
     -------
@@ -133,15 +135,16 @@ def outdated(results: StudyResults, read: Read = checksum) -> dict[str, str]:
     """
     folder = results.output_dir
     records = {p.relative_to(folder).as_posix(): _load(p) for p in sorted((folder / RECORDS).rglob("*.json"))}
-    reasons = {name: why for name, record in records.items() if (why := _why(folder, record, read))}
-    spread = True
-    while spread:
-        spread = False
+    now = cache(partial(content, folder, read=read))  # many records name the same file
+    reasons = {name: why for name, record in records.items() if (why := _why(folder, record, read, now))}
+    more = True
+    while more:
+        more = False
         for name, record in records.items():
             gone = [r for r in (record or {}).get("reads", {})
                     if Path(r).is_relative_to(RECORDS) and (r in reasons or r not in records)]
             if gone and name not in reasons:
-                reasons[name], spread = f"after {name_of(Path(gone[0]))}", True
+                reasons[name], more = f"after {name_of(Path(gone[0]))}", True
     for name in reasons:
         (folder / name).unlink(missing_ok=True)
     return reasons
@@ -155,32 +158,46 @@ def _load(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _why(folder: Path, record: dict[str, Any] | None, read: Read) -> str:
-    """Why a step must be done again; empty where nothing changed."""
+def _why(folder: Path, record: dict[str, Any] | None, read: Read, now: Callable[[str], dict[str, str]]) -> str:
+    """Why a stage must be done again; empty where nothing changed."""
     if record is None:
         return "its record is damaged"
-    told = []
-    for name, then in record["reads"].items():
-        now = {} if then is None else content(folder, name, read)
-        told += [f"{part} {'is new' if part not in then else 'is gone' if not now.get(part) else 'changed'}"
-                 for part in dict.fromkeys((*then, *now)) if then.get(part) != now.get(part)]
-    told += [f"{name} {'was changed by hand' if there else 'is missing'}" for name, made in record["writes"].items()
-             if (there := read(folder / name)) != made]
-    return ", ".join(told[:3]) + (f" and {len(told) - 3} more" if len(told) > 3 else "")
+    reasons = []
+    for name, before in record["reads"].items():
+        after = now(name)
+        differing = [part for part in dict.fromkeys((*before, *after)) if before.get(part) != after.get(part)]
+        reasons += [_in_words(part, before.get(part), after.get(part)) for part in differing
+                    if not part.startswith(PROGRAM)]
+        if modules := [part.removeprefix(PROGRAM) for part in differing if part.startswith(PROGRAM)]:
+            reasons.append(f"the program changed ({_first(modules)})")
+    reasons += [f"{name} {'was changed by hand' if there else 'is missing'}" for name, made in record["writes"].items()
+                if (there := read(folder / name)) != made]
+    return _first(reasons)
 
 
-def renew(results: StudyResults, *steps: str) -> None:
-    """Make the records of these steps hold what lies there now: a command made their files again from the same tables.
+def _in_words(part: str, before: str | None, after: str | None) -> str:
+    """What became of a part of what a stage reads."""
+    if part.startswith(LIBRARY):
+        return f"{part.removeprefix(LIBRARY)} {before or 'unused'} -> {after or 'unused'}"
+    return f"{part} {'is new' if before is None else 'changed' if after else 'is gone'}"
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def renew(results: StudyResults, *stages: str) -> None:
+    """Make the records of these stages hold what lies there now: a command made their files again from the same tables.
 
     Parameters
     ----------
     results : StudyResults
-    steps : names of rules, each after those it builds on
+    stages : names, each after those it builds on
     """
     folder = results.output_dir
-    for step in steps:
-        own = folder / RECORDS / step
-        for path in [p for p in (own.with_suffix(".json"), *sorted(own.rglob("*.json"))) if p.is_file()]:
+    for name in stages:
+        whole = folder / RECORDS / f"{name}.json"
+        for path in [p for p in (whole, *sorted(whole.with_suffix("").rglob("*.json"))) if p.is_file()]:
             if record := _load(path):
                 reads = {name: content(folder, name) if Path(name).is_relative_to(RECORDS) else parts
                          for name, parts in record["reads"].items()}

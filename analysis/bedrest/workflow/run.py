@@ -13,12 +13,10 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
 
-import bedrest
 from bedrest import schemas
 from bedrest.errors import OutputError, StudyError
 from bedrest.io.files import Checksums, output_error, sha256_of, write_if_changed
@@ -28,26 +26,31 @@ from bedrest.io.manifest.resolve import InputProblem, Manifest, build_manifest, 
 from bedrest.io.results import StudyResults
 from bedrest.io.shipped import shipped
 from bedrest.io.tables.typed_csv import write_parts, write_table
-from bedrest.pages.notebooks import NOTEBOOKS
 from bedrest.pages.reports import study_pages
 from bedrest.schemas import Table
 from bedrest.settings import Study
-from bedrest.workflow.progress import JsonLog, shown_here, watch
-from bedrest.workflow.provenance import inputs
-from bedrest.workflow.records import RECORDS, checksum, outdated
+from bedrest.stages.registry import JOBS, SUBJECT_STAGES, stage
+from bedrest.stages.stage import Scope
+from bedrest.workflow.events import EVENTS, NewLines, Translator, beginning
+from bedrest.workflow.fingerprints import write_fingerprints
+from bedrest.workflow.order import reads_of_job, record_of
+from bedrest.workflow.progress import JsonLog, display_here
+from bedrest.workflow.records import outdated
+from bedrest.workflow.watch import watch
 
 SNAKEFILE = shipped("pipelines/Snakefile")
 PROFILES = shipped("pipelines/profiles")
+_WILDCARD = {Scope.SUBJECT: "{subject}", Scope.PAGE: "{page}", Scope.STUDY: ""}
 
 
 @dataclass(frozen=True)
 class ExecutionOptions:
-    """How a run's work is spread and told of.
+    """Where and how the jobs of a run are executed, and where its events go.
 
     Attributes
     ----------
     profile : folder of a Snakemake profile, for a cluster; None: this machine
-    batch : subjects that share a process, and so the loading of the network
+    batch : subjects that share a job, and so the loading of the network
     log_json : file that gets every event as a line of JSON
     """
 
@@ -63,9 +66,9 @@ class RunOutcome:
     Attributes
     ----------
     redone : Counter of str
-        Rule name -> how many times it ran.
+        Stage -> how many times it ran.
     reasons : list of str
-        One line a job: the step, and why it was done again.
+        One line each time: stage, subject, and why it was done again.
     finished : bool
         False when a stage broke down.
     log : Path
@@ -83,7 +86,7 @@ class RunOutcome:
 def prepare(study: Study, results: StudyResults) -> tuple[Manifest, list[InputProblem]]:
     """Resolve manifest and corrections, check them, and write them out whole and by subject, only where they changed.
 
-    What an edited mask holds is told by the stage that measures it.
+    What an edited mask holds is found out by the stage that measures it.
     """
     write_label_files(results.label_files, ALL_LABELS)
     checksums = Checksums(results.checksums_json)
@@ -115,7 +118,7 @@ def _of(manifest: Manifest, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def run_workflow(study: Study, results: StudyResults, manifest: Manifest, *, cores: int, device: str,
-                 target: str = "", spread: ExecutionOptions | None = None, lock: int | None = None) -> RunOutcome:
+                 target: str = "", execution: ExecutionOptions | None = None, lock: int | None = None) -> RunOutcome:
     """Run everything that is not up to date, or what one record needs.
 
     Parameters
@@ -124,37 +127,46 @@ def run_workflow(study: Study, results: StudyResults, manifest: Manifest, *, cor
     cores : in all; with a profile, of a job that runs the network
     device : where the network runs
     target : record to stop at; empty for everything
-    spread : how the work is spread and told of; None: one subject a job on this machine
+    execution : where and how jobs run, and who is shown events; None: one subject a job on this machine
     lock : descriptor of the output folder's lock, which Snakemake then holds, too: should this process be killed
-        alone, its steps would still be at work
+        alone, its stages would still be at work
 
     Raises
     ------
     OutputError
         A log cannot be written.
     """
-    spread = spread or ExecutionOptions()
-    write_settings(study, results)
+    execution = execution or ExecutionOptions()
+    write_fingerprints(study, results)
     checksums = Checksums(results.checksums_json)
     reasons = outdated(results, checksums)
     checksums.save()
-    batches = write_config(study, results, manifest, cores=cores, device=device, spread=spread)
-    log = results.output_dir / "work" / "run.log"
-    command = snakemake_command(results.output_dir, cores=cores, profile=spread.profile) + ([target] if target else [])
+    batches = write_config(study, results, manifest, cores=cores, device=device, execution=execution)
+    translator = Translator(_missing(results, manifest), reasons, batches)
+    folder = results.output_dir
+    log = folder / "work" / "run.log"
+    command = snakemake_command(folder, cores=cores, profile=execution.profile) + ([target] if target else [])
+    beginning(folder)
     try:
-        with (log.open("w") as written, _json_log(spread.log_json) as more,
+        with (log.open("w") as written, _json_log(execution.log_json) as more,
               subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
                                env={**os.environ, "PYTHONWARNINGS": "ignore", "PATH": _path()},
                                pass_fds=[] if lock is None else [lock]) as process):
-            assert process.stdout is not None
-            redone, told, errors = watch(process.stdout, log=written, shown=[shown_here(), *more], batches=batches,
-                                         reasons=reasons)
+            watched = watch(process, NewLines(folder / EVENTS), translator, log=written,
+                            displays=[display_here(), *more])
     except OSError as error:
         raise output_error(error, log) from error
     if not log.is_file():
         raise OutputError("an output folder that stays there", "none: it was removed while the run worked",
-                          str(results.output_dir), "Run again.")
-    return RunOutcome(redone, told, process.returncode == 0, log, errors)
+                          str(folder), "Run again.")
+    return RunOutcome(watched.redone, watched.reasons, process.returncode == 0, log,
+                      tuple(dict.fromkeys(watched.errors)) or tuple(watched.last_lines))
+
+
+def _missing(results: StudyResults, manifest: Manifest) -> dict[str, int]:
+    """Of each stage of a subject's job, how many subjects have no record."""
+    return {name: sum(not (results.output_dir / record_of(name, s)).is_file() for s in manifest.subjects["subject"])
+            for name in SUBJECT_STAGES}
 
 
 def _path() -> str:
@@ -165,10 +177,11 @@ def _path() -> str:
 def snakemake_command(folder: Path, *, cores: int, profile: Path | None = None) -> list[str]:
     """The command that runs the workflow in an output folder: on this machine, or where a profile says."""
     where = ["--profile", str(profile)] if profile else ["--cores", str(cores), "--resources", "gpu=1"]
-    return [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(folder),
-            "--configfile", str(folder / "work/config.json"), *where,
-            # Records decide, not Snakemake's own marks: a step that was killed has none, one that has it did end.
-            "--keep-going", "--ignore-incomplete", "--drop-metadata", "--nolock", "--scheduler", "greedy", "--nocolor"]
+    return [sys.executable, "-m", "bedrest.workflow.snakemake_events", "--snakefile", str(SNAKEFILE),
+            "--directory", str(folder), "--configfile", str(folder / "work/config.json"), *where,
+            # Records decide, not Snakemake's own marks: a stage that was killed has none, one that has it did end.
+            "--keep-going", "--keep-incomplete", "--ignore-incomplete", "--drop-metadata", "--nolock",
+            "--scheduler", "greedy", "--nocolor"]
 
 
 def find_profile(name: str) -> Path:
@@ -200,54 +213,21 @@ def _json_log(path: Path | None) -> Iterator[list[JsonLog]]:
         yield [JsonLog(file)]
 
 
-def write_settings(study: Study, results: StudyResults) -> None:
-    """What each stage depends on besides files, as small files that change only when it does."""
-    from bedrest.longitudinal.error_model import errors_path
-    from bedrest.segmentation.weights import chosen_weights
-
-    weights, pages = chosen_weights(study.weights), study_pages(study)
-    notebooks = {"subject": NOTEBOOKS / "subject_report.py", "cohort": NOTEBOOKS / "cohort_report.py", **pages}
-    work = results.output_dir / "work"
-    settings = {
-        "settings/change.json": {"reference_session": study.reference_session,
-                                 "confidence_level": study.statistics.confidence_level},
-        "settings/statistics.json": {**study.statistics.model_dump(), "groups": study.groups,
-                                     "sessions": study.session_ids, "description": study.description,
-                                     "program": _fingerprint("models", "stats")},
-        "settings/segmentation.json": {"weights": sha256_of(weights), "tissues": study.tissues,
-                                       "resample": study.images.resample,
-                                       "program": _fingerprint("segmentation", "imaging")},
-        "settings/follow.json": {"visits": study.visits, "errors": checksum(errors_path(weights)),
-                                 "program": _fingerprint("longitudinal")},
-        "settings/measure.json": {"program": _fingerprint("measure", "tables")},
-        "settings/report.json": {"name": study.name, "description": study.description,
-                                 "program": _fingerprint("figures")},
-        "settings/study_files.json": inputs(results, study)["study_files_sha256"],
-        **{f"settings/notebooks/{page}.json": {"notebook": checksum(path)} for page, path in notebooks.items()},
-    }
-    for name, content in settings.items():
-        write_if_changed(work / name, json.dumps(content, indent=1, sort_keys=True) + "\n")
-
-
 def write_config(study: Study, results: StudyResults, manifest: Manifest, *, cores: int, device: str,
-                 spread: ExecutionOptions) -> dict[str, list[list[str]]]:
-    """What the Snakefile is told; returns the batches of each step: subjects whose record is not there."""
-    subjects = list(manifest.subjects["subject"])
-    batches: dict[str, list[list[str]]] = {}
-    for step in ("segment", "follow") if spread.batch > 1 else ():
-        waiting = [s for s in subjects if not (results.output_dir / RECORDS / step / f"{s}.json").is_file()]
-        batches[step] = [waiting[i:i + spread.batch] for i in range(0, len(waiting), spread.batch)]
-    at_once = max(1, -(-len(subjects) // spread.batch))
+                 execution: ExecutionOptions) -> list[list[str]]:
+    """Write what the Snakefile takes from here; returns subjects without a record in batches, if asked for."""
+    subjects, pages = list(manifest.subjects["subject"]), list(study_pages(study))
+    last = SUBJECT_STAGES[-1]
+    waiting = [s for s in subjects if not (results.output_dir / record_of(last, s)).is_file()]
+    n = execution.batch
+    batches = [waiting[i:i + n] for i in range(0, len(waiting), n)] if n > 1 else []
+    at_once = max(1, -(-len(subjects) // n))
     config = {
-        "subjects": subjects, "pages": list(study_pages(study)), "python": sys.executable, "device": device,
+        "subjects": subjects, "pages": pages, "python": sys.executable, "device": device,
         "study": str(study.path.resolve()), "study_sha256": sha256_of(study.path), "batches": batches,
-        "threads": cores if spread.profile else max(1, cores // at_once), "gpu": 0 if device == "cpu" else 1,
+        "reads": {job: reads_of_job(job, of=_WILDCARD[stage(names[0]).scope], subjects=subjects, pages=pages)
+                  for job, names in JOBS.items()},
+        "threads": cores if execution.profile else max(1, cores // at_once), "gpu": 0 if device == "cpu" else 1,
     }
     write_if_changed(results.output_dir / "work" / "config.json", json.dumps(config, indent=1, sort_keys=True) + "\n")
     return batches
-
-
-def _fingerprint(*packages: str) -> str:
-    """Changes when the source of these parts of `analysis` does: a new version's statistics are not the old one's."""
-    files = sorted(f for p in packages for f in (Path(bedrest.__file__).parent / p).glob("*.py"))
-    return sha256(b"".join(f.read_bytes() for f in files)).hexdigest()

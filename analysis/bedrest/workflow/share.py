@@ -121,11 +121,12 @@ def _link(source: Path, link: Path) -> None:
 
 def _make_pages(study: Study, staged: StudyResults, *, cores: int) -> None:
     """Pages, figures and index of the staged tables; the user's own notebooks are not run: they may show anything."""
+    from bedrest.figures.publication import save_publication_figures
     from bedrest.pages.index import write_index
-    from bedrest.pages.reports import draw_figures, make_reports
+    from bedrest.pages.reports import make_reports
 
     ours = study.model_copy(update={"notebooks": ()})
-    draw_figures(ours, staged)
+    save_publication_figures(ours, staged, staged.figures)
     pages = make_reports(ours, staged, subject=None, cores=cores)
     failed = pages["status"] == Status.FAILED
     for page in pages.loc[failed, "page"]:

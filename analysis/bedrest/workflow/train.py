@@ -23,8 +23,8 @@ from bedrest.io.manifest.resolve import Manifest, build_manifest
 from bedrest.io.results import StudyResults
 from bedrest.io.tables.typed_csv import concat_tables, read_table, write_table
 from bedrest.settings import load_study
-from bedrest.stages.job import Visit, scan_of
 from bedrest.stages.measure import read_reference
+from bedrest.stages.visits import Visit, scan_of
 from bedrest.vocabulary import LEVEL_OF_LABEL, MaskRole, Status
 
 if TYPE_CHECKING:

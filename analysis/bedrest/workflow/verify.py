@@ -23,7 +23,7 @@ from bedrest.io.manifest.resolve import build_manifest
 from bedrest.io.results import StudyResults
 from bedrest.settings import Study, load_study
 from bedrest.workflow.locks import locked
-from bedrest.workflow.records import RECORDS
+from bedrest.workflow.order import RECORDS
 
 DONE, DIFFERENT = 0, 3
 _LISTS = ("inputs_sha256", "corrections_sha256", "study_files_sha256")

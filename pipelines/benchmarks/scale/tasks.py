@@ -1,7 +1,7 @@
 """What this benchmark runs in processes of their own, so that each is measured alone.
 
 `python -m pipelines.benchmarks.scale.tasks prepare|records|changes|reports|index|provenance STUDY.toml`: parts of a run
-that are no command of their own. `... timed STAGE STUDY.toml ...`: a stage as `bedrest.stages.stages` takes it; prints
+that are no command of their own. `... timed STAGE STUDY.toml ...`: a stage as `bedrest.workflow.job` takes it; prints
 as JSON how much processor time its parts took.
 """
 
@@ -21,6 +21,7 @@ from bedrest.settings import load_study
 
 from pipelines.benchmarks.memory import children_cpu_seconds
 from pipelines.benchmarks.scale.workflow_parts import (
+    JOB,
     MODULES,
     NOTEBOOK,
     PARTS,
@@ -50,18 +51,19 @@ def _index_part(name: str, study_toml: Path) -> None:
 def timed(words: list[str]) -> int:
     """Run a stage and print the processor seconds of its parts, children's counted."""
     spent: dict[str, float] = {}
-    stages = import_module("bedrest.stages.stages")
+    job = import_module(JOB)
+    stage = import_module(f"bedrest.stages.{words[0]}")
     if words[0] in MODULES:
         import_module(MODULES[words[0]])
     spent[IMPORTS] = _cpu()
     for name, function, part in PARTS.get(words[0], ()):
         module_ = import_module(name)
         wrapped = _timed(getattr(module_, function), spent, part)
-        for holder in (module_, stages):
+        for holder in (module_, stage):
             if hasattr(holder, function):
                 setattr(holder, function, wrapped)
-    sys.argv = ["stages", *words]
-    status = stages.main()
+    sys.argv = ["job", *words]
+    status = job.main()
     spent[REST] = _cpu() - sum(spent.values())
     print(json.dumps(spent))
     return int(status)

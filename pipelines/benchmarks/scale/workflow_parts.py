@@ -7,15 +7,18 @@ Snakemake, what its records hold.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
+from bedrest import schemas
 from bedrest.errors import OutputError
 from bedrest.io.files import Checksums, write_text
 from bedrest.io.results import StudyResults
 from bedrest.settings import load_study
-from bedrest.stages.stages import STAGES
-from bedrest.workflow.records import RECORDS, content
+from bedrest.stages.registry import NAMES, stage
+from bedrest.workflow.order import RECORDS, reads_of
+from bedrest.workflow.records import content
 
 from pipelines.benchmarks.scale.synthetic_study import EMPTY_SLICES, SLICES
 
@@ -25,15 +28,16 @@ STUDY_STAGES: dict[str, list[str]] = {
     "cohort report": ["cohort_report"], "method checks": ["page", "--page", "method_checks"],
     "publication figures": ["page", "--page", "publication_figures"],
 }
-SUBJECT_STAGES = ("segment", "follow", "measure", "change", "tables", "statistics", "subject_report")
+JOB = "bedrest.workflow.job"
+SUBJECT_STAGES = ("segment", "joint_volumes", "measure", "change", "tables", "statistics", "subject_report")
 # Parts of a stage: (module, function, what it is called). The network at work and notebooks are no overhead.
 NETWORK, NOTEBOOK, LOADING = "network at work", "notebook at work", "loading torch, MONAI and the weights"
-_JOINT = "bedrest.stages.joint_volumes"
+_SEGMENT, _JOINT = "bedrest.stages.segment", "bedrest.stages.joint_volumes"
 PARTS = {
     "segment": (("bedrest.segmentation.engine", "segment", NETWORK),
-                ("bedrest.stages.job", "use_threads", LOADING), ("bedrest.stages.job", "loaded_weights", LOADING)),
-    "follow": ((_JOINT, "see", NETWORK), (_JOINT, "joint_volumes", NETWORK), (_JOINT, "use_threads", LOADING),
-               (_JOINT, "loaded_weights", LOADING)),
+                (_SEGMENT, "use_threads", LOADING), (_SEGMENT, "loaded_weights", LOADING)),
+    "joint_volumes": ((_JOINT, "see", NETWORK), (_JOINT, "joint_volumes", NETWORK), (_JOINT, "use_threads", LOADING),
+                      (_JOINT, "loaded_weights", LOADING)),
     "subject_report": (("papermill", "execute_notebook", NOTEBOOK),
                        ("bedrest.pages.reports", "write_thumbnails", "thumbnails"),
                        ("bedrest.pages.notebooks", "_page", "the page's HTML")),
@@ -41,26 +45,29 @@ PARTS = {
                 ("bedrest.stages.measure", "compare_masks", "comparing with reference masks")),
 }
 # What a stage loads when it runs: imported first, so that it counts as imports.
-MODULES = {"follow": _JOINT, "measure": "bedrest.stages.measure", "subject_report": "bedrest.pages.reports"}
-# In place of Python: the names on standard input become the record; what statistics declare besides is there, too.
+MODULES = {"joint_volumes": _JOINT, "measure": "bedrest.stages.measure", "subject_report": "bedrest.pages.reports"}
+# In place of Python: makes the records of a job empty; what statistics leave for others to wait for is there, too.
 _STAND_IN = """#!/bin/sh
+job=$3 of=
 while [ $# -gt 0 ]; do
-  [ "$1" = --record ] && cat > "$2"
+  case "$1" in --subject|--page) of=$2 ;; esac
   shift
+done
+for stage in $([ "$job" = subject ] && echo segment joint_volumes measure change || echo "$job"); do
+  mkdir -p "work/_records/$(dirname "$stage/$of")" && : > "work/_records/$stage${of:+/$of}.json"
 done
 [ -e tables/detections.csv ] || : > tables/detections.csv
 """
-_ORDER = tuple(STAGES)  # a record names those it builds on
 
 
-def stage_command(stage: str, study_toml: Path, output: Path, *options: str) -> list[str]:
-    """A stage as the Snakefile runs it, without a record."""
-    return [sys.executable, "-m", "bedrest.stages.stages", *stage_words(stage, study_toml, output, *options)]
+def stage_command(name: str, study_toml: Path, output: Path, *options: str) -> list[str]:
+    """A stage as the Snakefile runs it."""
+    return [sys.executable, "-m", JOB, *stage_words(name, study_toml, output, *options)]
 
 
-def stage_words(stage: str, study_toml: Path, output: Path, *options: str) -> list[str]:
+def stage_words(name: str, study_toml: Path, output: Path, *options: str) -> list[str]:
     """Words of `stage_command` after the module."""
-    return [stage, str(study_toml), "--output", str(output), *options]
+    return [name, str(study_toml), "--output", str(output), *options]
 
 
 def workflow_command(output: Path) -> list[str]:
@@ -72,16 +79,17 @@ def workflow_command(output: Path) -> list[str]:
 
 def prepare(study_toml: Path) -> None:
     """What `bedrest run` does before the workflow starts."""
+    from bedrest.workflow.fingerprints import write_fingerprints
     from bedrest.workflow.provenance import write_program
-    from bedrest.workflow.run import ExecutionOptions, write_config, write_settings
+    from bedrest.workflow.run import ExecutionOptions, write_config
     from bedrest.workflow.run import prepare as resolve
 
     study = load_study(study_toml)
     results = StudyResults(study.output_dir)
     manifest, _ = resolve(study, results)
     write_program(results, study)
-    write_settings(study, results)
-    write_config(study, results, manifest, cores=2, device="cpu", spread=ExecutionOptions())
+    write_fingerprints(study, results)
+    write_config(study, results, manifest, cores=2, device="cpu", execution=ExecutionOptions())
 
 
 def require_unchanged(study_toml: Path) -> None:
@@ -103,12 +111,13 @@ def require_unchanged(study_toml: Path) -> None:
 
 
 def stand_in(folder: Path) -> None:
-    """Have Snakemake start, in place of every stage, a shell that writes the names of what it reads as its record.
+    """Have Snakemake start, in place of every stage, a shell that writes an empty record.
 
     Parameters
     ----------
     folder : output folder whose work/config.json is there
     """
+    shutil.rmtree(folder / RECORDS, ignore_errors=True)  # of stages that were measured before
     program, config = folder / "work" / "stand_in.sh", folder / "work" / "config.json"
     write_text(program, _STAND_IN)
     program.chmod(0o700)
@@ -120,16 +129,22 @@ def write_records(results: StudyResults) -> None:
 
     Parameters
     ----------
-    results : StudyResults, with a record of names from `stand_in` for each step
+    results : StudyResults, with an empty record from `stand_in` for each stage
     """
     folder = results.output_dir
     read = Checksums(results.checksums_json)
-    for path in sorted((folder / RECORDS).rglob("*.json"), key=lambda p: _ORDER.index(p.relative_to(
-            folder / RECORDS).with_suffix("").parts[0])):
+    subjects = list(results.read_manifest(schemas.SUBJECTS)["subject"])
+    pages = [p.relative_to(folder / RECORDS / "page").with_suffix("").as_posix()
+             for p in (folder / RECORDS / "page").rglob("*.json")]
+    paths = ((name, path) for name in NAMES  # a record names those it builds on
+             for path in ((folder / RECORDS / f"{name}.json"), *sorted((folder / RECORDS / name).rglob("*.json"))))
+    for name, path in ((n, p) for n, p in paths if p.is_file()):
+        of = path.relative_to(folder / RECORDS).with_suffix("").as_posix().removeprefix(name).removeprefix("/")
         subject = path.stem
         left = {"measure": [results.subject_table(subject, t) for t in (*SLICES, *EMPTY_SLICES)],
                 "subject_report": [results.subject_html(subject)]}.get(path.parent.name, [])
         write_text(path, json.dumps({
-            "reads": {name: content(folder, name, read) for name in path.read_text().splitlines()},
+            "reads": {read_name: content(folder, read_name, read)
+                      for read_name in reads_of(stage(name), of=of, subjects=subjects, pages=pages)},
             "writes": {p.relative_to(folder).as_posix(): read(p) for p in left}}))
     read.save()

@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from bedrest import __version__
-from bedrest.errors import OutputError, StudyError
+from bedrest.errors import StudyError
+from bedrest.io.begun import note_beginning, refuse_other
 from bedrest.io.code_state import code_state
 from bedrest.io.files import sha256_of, write_text
 from bedrest.segmentation.network import build_network
@@ -242,13 +243,11 @@ def read_result(folder: Path) -> FoldResult:
 
 def claim_folder(folder: Path, start: Start, plan: FineTuningPlan) -> None:
     """Write down what this folder's training is made from."""
-    write_text(folder / ASKED, json.dumps(_asked(start, plan), indent=1) + "\n")
+    note_beginning(folder / ASKED, _asked(start, plan))
 
 
 def _asked(start: Start, plan: FineTuningPlan) -> dict[str, Any]:
-    asked = {"inputs_sha256": dict(start.inputs_sha256), "started_from": start.sha256, "plan": asdict(plan)}
-    result: dict[str, Any] = json.loads(json.dumps(asked))  # tuples become lists, as when read back
-    return result
+    return {"files": {**start.inputs_sha256, "starting weights": start.sha256}, **asdict(plan)}
 
 
 def refuse_other_training(folder: Path, start: Start, plan: FineTuningPlan) -> None:
@@ -259,20 +258,7 @@ def refuse_other_training(folder: Path, start: Start, plan: FineTuningPlan) -> N
     OutputError
         Data, starting weights or choices are others; the message names each.
     """
-    if not (folder / ASKED).exists():
-        return
-    before, now = json.loads((folder / ASKED).read_text()), _asked(start, plan)
-    changes = [f"{key} {'added' if key not in old else 'gone' if key not in new else 'another file'}"
-               for old, new in [(before["inputs_sha256"], now["inputs_sha256"])]
-               for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
-    changes += ["other starting weights"] if before["started_from"] != now["started_from"] else []
-    changes += [f"{key} {before['plan'].get(key)} -> {value}" for key, value in now["plan"].items()
-                if before["plan"].get(key) != value]
-    if changes:
-        more = f" and {len(changes) - 8} more" if len(changes) > 8 else ""
-        raise OutputError("the data and options that this folder was begun with",
-                          "; ".join(changes[:8]) + more, str(folder),
-                          "Choose another folder with -o, or delete this one to begin anew.")
+    refuse_other(folder / ASKED, _asked(start, plan), what="folder")
 
 
 def start_from(trained: TrainedNetwork, inputs_sha256: Mapping[str, str]) -> Start:

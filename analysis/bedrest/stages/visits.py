@@ -1,11 +1,9 @@
-"""What one stage is asked to do, and the visits it is about."""
+"""The visits of a subject as the manifest has them, and their images. Must not know what is done with them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -13,27 +11,10 @@ from bedrest import schemas
 from bedrest.errors import BedrestError
 from bedrest.imaging.common_grid import scan_on_one_grid
 from bedrest.io.images.nifti import header_notes, read_contrasts, read_scan
-from bedrest.io.results import StudyResults
-from bedrest.io.tables.typed_csv import concat_tables, write_table
-from bedrest.settings import Study
+from bedrest.stages.stage import Job
 from bedrest.tables.frames import text
 from bedrest.types import Grid, Scan
 from bedrest.vocabulary import Contrast, MaskRole
-
-if TYPE_CHECKING:
-    from bedrest.segmentation.weights import TrainedNetwork
-
-
-@dataclass(frozen=True)
-class Job:
-    """What one stage is asked to do."""
-
-    study: Study
-    results: StudyResults
-    subject: str
-    device: str
-    threads: int
-    page: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,24 +88,3 @@ def images_of(visit: Visit, *, resample: bool, target: Grid | None = None) -> Sc
         return scan_of(visit, resample=resample, target=target) if visit.contrasts() else None
     except BedrestError:
         return None
-
-
-def use_threads(device: str, threads: int) -> None:
-    """Let the network use this many threads where it runs on the CPU."""
-    if device == "cpu":
-        import torch
-
-        torch.set_num_threads(threads)
-
-
-@cache
-def loaded_weights(path: Path) -> TrainedNetwork:
-    """A trained network, loaded once for all subjects of a process; it is used and never changed."""
-    from bedrest.segmentation.weights import load_weights
-
-    return load_weights(path)
-
-
-def write_slice(job: Job, frame: pd.DataFrame, table: schemas.Table) -> None:
-    """One subject's slice of a table."""
-    write_table(concat_tables([frame], table), job.results.subject_table(job.subject, table), table)

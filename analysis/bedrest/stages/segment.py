@@ -1,0 +1,122 @@
+"""Scans of a subject -> masks of discs and their neighbours, what became of each visit, and findings about its discs.
+
+Orders the work; computes nothing itself. A visit that cannot be segmented is a failed row; the others go on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from bedrest import schemas
+from bedrest.errors import BedrestError
+from bedrest.io.images.masks import label_table_path, read_label_map, write_label_map, write_volume
+from bedrest.io.images.read_ahead import read_ahead
+from bedrest.settings import Study
+from bedrest.stages.stage import Job, Scope, Stage, write_slice
+from bedrest.stages.visits import Visit, like, scan_of, visits_of
+from bedrest.types import DiscFinding, LabelMap, Scan
+from bedrest.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, MaskRole, Status
+
+if TYPE_CHECKING:
+    from bedrest.segmentation.weights import TrainedNetwork
+
+
+def run(job: Job) -> None:
+    """Every visit of a subject -> masks, scan records, findings. The weights are loaded once a process."""
+    from bedrest.segmentation.device import resolve_device
+    from bedrest.segmentation.weights import chosen_weights
+
+    device = resolve_device(job.device)
+    use_threads(device, job.threads)
+    trained = loaded_weights(chosen_weights(job.study.weights))
+    records, findings = [], []
+    read = partial(_read_visit, resample=job.study.images.resample)
+    for visit, contents in read_ahead(visits_of(job), read):
+        record, found = _segment_visit(job, visit, contents, trained, device)
+        records.append(record)
+        findings += found
+    write_slice(job, pd.DataFrame(records), schemas.SCAN_RECORDS)
+    write_slice(job, pd.DataFrame(findings), schemas.FINDINGS)
+
+
+def _read_visit(visit: Visit, *, resample: bool) -> LabelMap | Scan:
+    """The mask that was given, or the scan to segment."""
+    if given := visit.paths.get(MaskRole.MASK):
+        return read_label_map(given, where=visit.where)
+    return scan_of(visit, resample=resample)
+
+
+def _segment_visit(job: Job, visit: Visit, contents: Callable[[], LabelMap | Scan], trained: TrainedNetwork,
+                   device: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    from bedrest.segmentation.engine import segment as segment_scan
+
+    key = {"subject": visit.subject, "session": visit.session}
+    target = job.results.mask(visit.subject, visit.session)
+    header = like(visit)
+    record = {**key, "mask_path": "", "source": "automatic", "contrasts": "", "device": "", "seconds": float("nan"),
+              "warnings": "", "status": Status.OK, "reason": ""}
+    begun = time.monotonic()
+    try:
+        content = contents()
+        if isinstance(content, LabelMap):
+            record["source"] = "given"
+            discs = content
+            found = [DiscFinding(label, level, Status.OK, "", float("nan"))
+                     for label, level in LEVEL_OF_LABEL.items() if (discs.data == label).any()]
+        else:
+            result = segment_scan(trained, content, device=device, tissues=job.study.tissues == "all")
+            discs, found = result.discs, list(result.findings)
+            record |= {"contrasts": "+".join(visit.contrasts()), "device": device,
+                       "warnings": " | ".join((*content.notes, *result.warnings))}
+            write_volume(result.disc_probability, job.results.probability(visit.subject, visit.session), like=header,
+                         dtype=np.int16)
+            if result.tissues is not None:
+                names = {**TISSUE_OF_LABEL, **{f.label: f.name for f in found}}
+                write_label_map(result.tissues, job.results.tissue_mask(visit.subject, visit.session), names=names,
+                                like=header)
+        write_label_map(discs, target, names={**LEVEL_OF_LABEL, **{f.label: f.name for f in found}}, like=header)
+        record |= {"mask_path": str(target.relative_to(job.results.output_dir)),
+                   "seconds": round(time.monotonic() - begun, 2)}
+        if not any(f.status != Status.FAILED for f in found):
+            record |= {"status": Status.FAILED, "reason": found[0].reason if found else "the mask is empty"}
+    except BedrestError as error:
+        maps = (target, job.results.tissue_mask(visit.subject, visit.session))
+        for left in (*maps, *map(label_table_path, maps), job.results.probability(visit.subject, visit.session)):
+            left.unlink(missing_ok=True)  # of other images than those of now
+        return record | {"status": Status.FAILED, "reason": str(error)}, []
+    return record, [{**key, "level": f.name, "label": f.label, "mean_probability": f.mean_probability,
+                     "level_confidence": f.level_confidence, "status": f.status, "reason": f.reason} for f in found]
+
+
+def use_threads(device: str, threads: int) -> None:
+    """Let the network use this many threads where it runs on the CPU."""
+    if device == "cpu":
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+@cache
+def loaded_weights(path: Path) -> TrainedNetwork:
+    """A trained network, loaded once for all subjects of a process; it is used and never changed."""
+    from bedrest.segmentation.weights import load_weights
+
+    return load_weights(path)
+
+
+def weights_file(study: Study, page: str = "") -> Mapping[str, Path]:
+    """The weights of a study's network."""
+    from bedrest.segmentation.weights import chosen_weights
+
+    return {"weights": chosen_weights(study.weights)}
+
+
+STAGE = Stage("segment", run, Scope.SUBJECT, inputs=(schemas.SCANS, schemas.SESSIONS),
+              settings=("tissues", "images.resample"), files=weights_file)

@@ -1,0 +1,52 @@
+"""Tables of the cohort -> every statistical table, and sentences for a paper.
+
+Orders the work; computes nothing itself.
+"""
+
+from __future__ import annotations
+
+from bedrest import __version__, schemas
+from bedrest.io.files import write_text
+from bedrest.io.tables.typed_csv import write_table
+from bedrest.stages.stage import Job, Scope, Stage
+from bedrest.tables.edits import mask_counts
+from bedrest.tables.measures import method_counts
+from bedrest.tables.qc import qc_frame
+
+
+def run(job: Job) -> None:
+    """Cohort tables -> every statistical table, and sentences for a paper."""
+    from bedrest.statistics.study.cohort import AnalysisOptions, analyse
+    from bedrest.statistics.study.flow import StudyTables
+    from bedrest.statistics.study.paper_text import Records, paper_text
+    from bedrest.statistics.study.responses import AnalysisPlan
+    from bedrest.statistics.study.sensitivity import Resampling
+    from bedrest.statistics.study.summary import change_bands
+
+    study, results, settings = job.study, job.results, job.study.statistics
+    subjects = results.read_manifest(schemas.SUBJECTS)
+    problems = results.read_manifest(schemas.INPUT_PROBLEMS)
+    excluded = tuple(sorted(set(problems["subject"]) - set(subjects["subject"]) - {""}))
+    tables = StudyTables(subjects, results.read_manifest(schemas.SESSIONS),
+                         results.read_subjects(subjects["subject"], schemas.SCAN_RECORDS),
+                         results.read(schemas.MEASURES), results.read(schemas.CHANGE))
+    plan = AnalysisPlan(study.groups, study.session_ids, study.reference_session, settings.covariates,
+                        settings.covariance, settings.confidence_level)
+    options = AnalysisOptions(settings.recovery_band_percent, Resampling(settings.resamples, settings.seed),
+                              excluded)
+    analysis = analyse(tables, plan, options, accuracy=results.read(schemas.ACCURACY), arvd=results.read(schemas.ARVD))
+    qc = qc_frame(subjects=subjects, sessions=tables.sessions, measures=tables.measures,
+                  failures=results.read(schemas.FAILURES), planned={s.id: s.study_day for s in study.sessions})
+    bands = change_bands(tables.change)
+    for table, frame in (*analysis.tables(), (schemas.QC, qc), (schemas.CHANGE_BANDS, bands)):
+        write_table(frame, results.table(table), table)
+    records = Records(plan, analysis.flow, analysis.models, analysis.terms, analysis.contrasts, analysis.sensitivity,
+                      analysis.recovery, __version__, study.description, mask_counts(tables.measures),
+                      method_counts(tables.measures), analysis.detections)
+    write_text(results.paper_text, paper_text(records, source="automatic"))
+
+
+STAGE = Stage("statistics", run, Scope.STUDY, after=("tables",),
+              inputs=(schemas.SUBJECTS, schemas.SESSIONS, schemas.INPUT_PROBLEMS),
+              settings=("statistics", "groups", "sessions", "reference_session", "description"),
+              writes=("tables/detections.csv",))

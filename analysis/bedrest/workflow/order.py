@@ -1,0 +1,55 @@
+"""Which files a job of the workflow reads, and where a stage's record lies.
+
+The Snakefile, the jobs and the decision what is done again agree on these names. They follow from what the stages
+declare; must not know what stages compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bedrest.stages.registry import JOBS, stage
+from bedrest.stages.stage import Scope, Stage
+
+RECORDS = "work/_records"  # no subject is called so
+FINGERPRINTS = "work/settings"
+
+
+def record_of(name: str, of: str = "") -> str:
+    """A stage's record, relative to the output folder; `of` is a subject or a page."""
+    return f"{RECORDS}/{name}/{of}.json" if of else f"{RECORDS}/{name}.json"
+
+
+def fingerprint_of(declared: Stage, of: str = "") -> str:
+    """The file that holds settings, program and libraries of a stage; each page has its own, all subjects share one."""
+    return f"{FINGERPRINTS}/{declared.name}/{of}.json" if declared.scope is Scope.PAGE else \
+        f"{FINGERPRINTS}/{declared.name}.json"
+
+
+def reads_of(declared: Stage, *, of: str, subjects: Sequence[str], pages: Sequence[str]) -> list[str]:
+    """Names of all that a stage reads, relative to the output folder.
+
+    Parameters
+    ----------
+    declared : Stage
+    of : the subject or page of this run; empty for the whole study
+    subjects, pages : all of the study
+    """
+    names = []
+    for before in map(stage, declared.after):
+        if before.scope is Scope.STUDY:
+            names.append(record_of(before.name))
+        elif before.scope is declared.scope:
+            names.append(record_of(before.name, of))
+        else:
+            names += [record_of(before.name, each) for each in (subjects if before.scope is Scope.SUBJECT else pages)]
+    folder = f"work/{of}" if declared.scope is Scope.SUBJECT else "manifest"
+    return [*names, *(f"{folder}/{table.name}.csv" for table in declared.inputs), fingerprint_of(declared, of)]
+
+
+def reads_of_job(job: str, *, of: str, subjects: Sequence[str], pages: Sequence[str]) -> list[str]:
+    """All that the stages of a job read or wait for, without what they make for each other."""
+    made = {record_of(name, of) for name in JOBS[job]}
+    names = [name for declared in map(stage, JOBS[job])
+             for name in (*reads_of(declared, of=of, subjects=subjects, pages=pages), *declared.awaits)]
+    return [name for name in dict.fromkeys(names) if name not in made]
