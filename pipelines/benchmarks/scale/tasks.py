@@ -21,6 +21,7 @@ from bedrest.settings import load_study
 
 from pipelines.benchmarks.memory import children_cpu_seconds
 from pipelines.benchmarks.scale.workflow_parts import (
+    JOB,
     MODULES,
     NOTEBOOK,
     PARTS,
@@ -50,15 +51,15 @@ def _index_part(name: str, study_toml: Path) -> None:
 def timed(words: list[str]) -> int:
     """Run a stage and print the processor seconds of its parts, children's counted."""
     spent: dict[str, float] = {}
-    job = import_module("bedrest.workflow.job")
-    import_module(f"bedrest.stages.{words[0]}")
+    job = import_module(JOB)
+    stage = import_module(f"bedrest.stages.{words[0]}")
     if words[0] in MODULES:
         import_module(MODULES[words[0]])
     spent[IMPORTS] = _cpu()
     for name, function, part in PARTS.get(words[0], ()):
         module_ = import_module(name)
         wrapped = _timed(getattr(module_, function), spent, part)
-        for holder in (module_, sys.modules[f"bedrest.stages.{words[0]}"]):
+        for holder in (module_, stage):
             if hasattr(holder, function):
                 setattr(holder, function, wrapped)
     sys.argv = ["job", *words]

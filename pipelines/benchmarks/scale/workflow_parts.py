@@ -28,16 +28,16 @@ STUDY_STAGES: dict[str, list[str]] = {
     "cohort report": ["cohort_report"], "method checks": ["page", "--page", "method_checks"],
     "publication figures": ["page", "--page", "publication_figures"],
 }
+JOB = "bedrest.workflow.job"
 SUBJECT_STAGES = ("segment", "joint_volumes", "measure", "change", "tables", "statistics", "subject_report")
 # Parts of a stage: (module, function, what it is called). The network at work and notebooks are no overhead.
 NETWORK, NOTEBOOK, LOADING = "network at work", "notebook at work", "loading torch, MONAI and the weights"
-_JOINT = "bedrest.stages.joint_volumes"
+_SEGMENT, _JOINT = "bedrest.stages.segment", "bedrest.stages.joint_volumes"
 PARTS = {
     "segment": (("bedrest.segmentation.engine", "segment", NETWORK),
-                ("bedrest.stages.segment", "use_threads", LOADING),
-                ("bedrest.stages.segment", "loaded_weights", LOADING)),
-    "joint_volumes": ((_JOINT, "prepare_visit", NETWORK), (_JOINT, "joint_volumes", NETWORK),
-                      (_JOINT, "use_threads", LOADING), (_JOINT, "loaded_weights", LOADING)),
+                (_SEGMENT, "use_threads", LOADING), (_SEGMENT, "loaded_weights", LOADING)),
+    "joint_volumes": ((_JOINT, "prepare_visit", NETWORK), (_JOINT, "joint_volumes", NETWORK), (_JOINT, "use_threads", LOADING),
+                      (_JOINT, "loaded_weights", LOADING)),
     "subject_report": (("papermill", "execute_notebook", NOTEBOOK),
                        ("bedrest.pages.reports", "write_thumbnails", "thumbnails"),
                        ("bedrest.pages.notebooks", "_page", "the page's HTML")),
@@ -60,14 +60,14 @@ done
 """
 
 
-def stage_command(stage: str, study_toml: Path, output: Path, *options: str) -> list[str]:
-    """A stage as the Snakefile runs it, without a record."""
-    return [sys.executable, "-m", "bedrest.workflow.job", *stage_words(stage, study_toml, output, *options)]
+def stage_command(name: str, study_toml: Path, output: Path, *options: str) -> list[str]:
+    """A stage as the Snakefile runs it."""
+    return [sys.executable, "-m", JOB, *stage_words(name, study_toml, output, *options)]
 
 
-def stage_words(stage: str, study_toml: Path, output: Path, *options: str) -> list[str]:
+def stage_words(name: str, study_toml: Path, output: Path, *options: str) -> list[str]:
     """Words of `stage_command` after the module."""
-    return [stage, str(study_toml), "--output", str(output), *options]
+    return [name, str(study_toml), "--output", str(output), *options]
 
 
 def workflow_command(output: Path) -> list[str]:
