@@ -22,7 +22,7 @@ from bedrest.figures.flow import flow_diagram
 from bedrest.figures.scans.qc_grid import qc_grid
 from bedrest.figures.trajectories import cohort_trajectories, group_volumes
 from bedrest.io.results import StudyResults
-from bedrest.measure.registry import VOLUME
+from bedrest.measurement.registry import VOLUME
 from bedrest.settings import load_study
 from bedrest.statistics.study.baseline import baseline_words
 from bedrest.statistics.study.detection import DETECTION_COUNTS, detection_counts, limit_words

@@ -34,7 +34,7 @@ measures.query("source == 'automatic'").head(10)
 # %%
 import seaborn as sns
 from bedrest.figures.style import ordered_levels
-from bedrest.measure.registry import VOLUME
+from bedrest.measurement.registry import VOLUME
 from IPython.display import display
 
 ours = measures.query("source == 'automatic'")

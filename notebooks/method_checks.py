@@ -16,7 +16,7 @@ from bedrest import __version__, schemas
 from bedrest.figures import display as show
 from bedrest.figures.agreement import change_agreement, volume_agreement
 from bedrest.io.results import StudyResults
-from bedrest.measure.registry import VOLUME
+from bedrest.measurement.registry import VOLUME
 from bedrest.settings import load_study
 from bedrest.statistics.study.detection import DETECTION_COUNTS, detection_counts, limit_words
 from bedrest.statistics.study.summary import (

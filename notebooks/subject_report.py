@@ -22,7 +22,7 @@ from bedrest.figures.scans.viewer import disc_viewer, slice_viewer
 from bedrest.figures.timeline import visit_timeline
 from bedrest.figures.trajectories import shown_measures, subject_measures, subject_trajectories
 from bedrest.io.results import StudyResults
-from bedrest.measure.registry import VOLUME
+from bedrest.measurement.registry import VOLUME
 from bedrest.settings import load_study
 from bedrest.statistics.study.detection import DETECTION_COUNTS, visit_changes
 from bedrest.tables.edits import edit_words

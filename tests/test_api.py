@@ -63,8 +63,8 @@ def test_every_name_is_there_and_shown(tmp_path):
     assert all(getattr(bedrest, name) is not None for name in bedrest.__all__)
     with pytest.raises(AttributeError, match="no attribute 'segmnt'"):
         _ = bedrest.segmnt
-    for first in ("import bedrest", "import bedrest.measure.discs", "import bedrest; bedrest.evaluate"):
-        shown = python(f"{first}; print(callable(bedrest.measure)); import bedrest.measure.volumes as module; "
+    for first in ("import bedrest", "import bedrest.measurement.discs", "import bedrest; bedrest.evaluate"):
+        shown = python(f"{first}; print(callable(bedrest.measure)); import bedrest.measurement.volumes as module; "
                        "print(module.__name__)", tmp_path)
         assert shown == "True\nbedrest.measure.volumes\n"
 

@@ -14,7 +14,7 @@ from source_tree import FOLDERS, MODULES, PACKAGE, ROOT, imports_of, layer_of, p
 # Each layer may import from itself and from layers before it; layers in one group do not see each other.
 ORDER = [
     {"bedrest.vocabulary", "bedrest.errors"}, {"bedrest.findings"}, {"bedrest.types", "bedrest.settings"},
-    {"bedrest.anatomy"}, {"bedrest.measure"}, {"bedrest.schemas"}, {"bedrest.io"}, {"bedrest.imaging"},
+    {"bedrest.anatomy"}, {"bedrest.measurement"}, {"bedrest.schemas"}, {"bedrest.io"}, {"bedrest.imaging"},
     {"bedrest.phantom"}, {"bedrest.segmentation"}, {"bedrest.longitudinal"}, {"bedrest.methods"}, {"bedrest.tables"},
     {"bedrest.statistics"}, {"bedrest.figures"}, {"bedrest.pages"}, {"bedrest.stages"}, {"bedrest.workflow"},
     {"bedrest.protocols"}, {"bedrest.api"}, {"bedrest.cli"}, {"bedrest.__main__"}, {"pipelines"},
@@ -42,7 +42,7 @@ def test_imports_go_one_way():
 def test_what_makes_masks_does_not_know_how_they_are_measured(layer):
     """Schemas are made from the registry of measures, so `measure` comes early: these could see it, and must not."""
     assert [name for name, path in LAYERED.items() if layer_of(name) == layer
-            and any(layer_of(m) == "bedrest.measure" for m in imports_of(path))] == []
+            and any(layer_of(m) == "bedrest.measurement" for m in imports_of(path))] == []
 
 
 def test_importing_the_schemas_loads_nothing_that_computes():

@@ -20,9 +20,9 @@ from bedrest.io.manifest.level_names import names_of_visit
 from bedrest.io.manifest.resolve import build_manifest
 from bedrest.io.results import StudyResults
 from bedrest.io.tables.frames import typed_frame, validated
-from bedrest.measure.comparison.edits import compare_edit, edited_discs
-from bedrest.measure.discs import DiscMeasure
-from bedrest.measure.rename import SET_BY_HAND, absent_discs, rename_discs
+from bedrest.measurement.comparison.edits import compare_edit, edited_discs
+from bedrest.measurement.discs import DiscMeasure
+from bedrest.measurement.rename import SET_BY_HAND, absent_discs, rename_discs
 from bedrest.schemas import EDITS, LEVEL_NAMES, MEASURES, SCAN_RECORDS
 from bedrest.settings import Study
 from bedrest.stages.corrected_masks import Corrections, keep, measured_mask

@@ -22,7 +22,7 @@ from bedrest.io.images.masks import read_label_map
 from bedrest.io.images.nifti import read_scan, read_volume
 from bedrest.io.manifest.resolve import build_manifest, check_manifest
 from bedrest.io.results import StudyResults
-from bedrest.measure.discs import measure_discs
+from bedrest.measurement.discs import measure_discs
 from bedrest.phantom.paint import paint_levels
 from bedrest.settings import Study
 from bedrest.stages import joint_volumes, measure, segment

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from bedrest.errors import GeometryError
 from bedrest.findings import Finding, FindingCode
-from bedrest.measure.comparison.agreement import (
+from bedrest.measurement.comparison.agreement import (
     DiscAgreement,
     compare_masks,
     name_binary_reference,

@@ -8,14 +8,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from bedrest.measure import registry
-from bedrest.measure.definition import Scale
+from bedrest.measurement import registry
+from bedrest.measurement.definition import Scale
 from bedrest.schemas import MEASURES, SPINE_MEASURES
 
 ROOT = Path(__file__).parents[1]
 ALL = (*registry.DISC_MEASURES, *registry.SPINE_MEASURES)
 SOURCES = sorted(p for folder in ("analysis", "notebooks", "pipelines") for p in (ROOT / folder).rglob("*.py")
-                 if ROOT / "analysis/bedrest/measure" not in p.parents)
+                 if ROOT / "analysis/bedrest/measurement" not in p.parents)
 # Files that may spell a measure's column, and why.
 VOLUME_OF_THE_MODELS = "models and tests are of the volume alone"
 ALLOWED = {
@@ -29,7 +29,7 @@ ALLOWED = {
 EXAMPLE = """
 import importlib.util, sys
 import numpy as np, pandas as pd
-import bedrest.measure.registry as registry
+import bedrest.measurement.registry as registry
 spec = importlib.util.spec_from_file_location("example", sys.argv[1])
 example = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(example)
@@ -37,7 +37,7 @@ registry.DISC_MEASURES = (*registry.DISC_MEASURES, *example.MEASURES)
 
 from bedrest.figures.trajectories import shown_measures, subject_measures
 from bedrest.io.tables.frames import validated
-from bedrest.measure.discs import measure_discs
+from bedrest.measurement.discs import measure_discs
 from bedrest.schemas import CHANGE, MASK_MEASURES, MEASURES
 from bedrest.tables.measures import VisitKey, mask_measures_frame, measures_frame
 from bedrest.types import Grid, LabelMap

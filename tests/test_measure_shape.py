@@ -22,12 +22,12 @@ from bedrest.io.images.masks import write_label_map, write_volume
 from bedrest.io.results import StudyResults
 from bedrest.io.tables.frames import typed_frame, validated
 from bedrest.io.tables.typed_csv import write_table
-from bedrest.measure import neighbours, sagittal
-from bedrest.measure.context import DiscInScan, MeasuredScan
-from bedrest.measure.discs import DiscMeasure, DiscPosition, measure_discs
-from bedrest.measure.geometry import bounding_box
-from bedrest.measure.sagittal import BAND_MM, SagittalProfile
-from bedrest.measure.spine import LUMBAR_DISCS, SpineMeasure, measure_spine
+from bedrest.measurement import neighbours, sagittal
+from bedrest.measurement.context import DiscInScan, MeasuredScan
+from bedrest.measurement.discs import DiscMeasure, DiscPosition, measure_discs
+from bedrest.measurement.geometry import bounding_box
+from bedrest.measurement.sagittal import BAND_MM, SagittalProfile
+from bedrest.measurement.spine import LUMBAR_DISCS, SpineMeasure, measure_spine
 from bedrest.phantom.paint import paint, paint_levels
 from bedrest.phantom.random_spine import draw_spine
 from bedrest.phantom.render import demo_grid

@@ -17,11 +17,11 @@ from bedrest.io.images.masks import read_label_map, write_label_map
 from bedrest.io.images.nifti import read_volume
 from bedrest.io.results import StudyResults
 from bedrest.io.tables.frames import validated
-from bedrest.measure.definition import Undefined
-from bedrest.measure.discs import DiscMeasure, measure_discs
-from bedrest.measure.reference_tissue import REACH_MM
-from bedrest.measure.signals import NORMALISED, SIGNALS, fat_fraction
-from bedrest.measure.spine_checks import checked
+from bedrest.measurement.definition import Undefined
+from bedrest.measurement.discs import DiscMeasure, measure_discs
+from bedrest.measurement.reference_tissue import REACH_MM
+from bedrest.measurement.signals import NORMALISED, SIGNALS, fat_fraction
+from bedrest.measurement.spine_checks import checked
 from bedrest.phantom.paint import paint, paint_levels
 from bedrest.phantom.random_spine import draw_spine
 from bedrest.phantom.render import block_mean

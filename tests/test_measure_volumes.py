@@ -5,7 +5,7 @@ import pytest
 from bedrest.errors import GeometryError
 from bedrest.io.images.masks import write_volume
 from bedrest.io.images.nifti import read_volume
-from bedrest.measure.discs import measure_discs
+from bedrest.measurement.discs import measure_discs
 from bedrest.types import Grid, LabelMap, Volume
 
 LEVELS = {1: "L5-S1", 2: "L4-L5"}

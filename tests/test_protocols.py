@@ -11,7 +11,7 @@ from bedrest.cli.learning import ProtocolName
 from bedrest.errors import StudyError
 from bedrest.figures.methods import change_errors, discs_by_method, method_curves
 from bedrest.io.tables.frames import typed_frame
-from bedrest.measure.comparison.surfaces import mesh_hausdorff_mm, surface_distances
+from bedrest.measurement.comparison.surfaces import mesh_hausdorff_mm, surface_distances
 from bedrest.methods.method import SPACING_MM
 from bedrest.methods.papers.weber import Weber
 from bedrest.methods.registry import METHODS

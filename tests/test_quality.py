@@ -12,9 +12,9 @@ import pytest
 from bedrest.anatomy.levels import parse_levels
 from bedrest.findings import Finding, FindingCode, render
 from bedrest.io.tables.frames import validated
-from bedrest.measure.discs import DiscMeasure, DiscPosition, measure_discs
-from bedrest.measure.spine_checks import TYPICAL_VOLUME, check_spine, checked
-from bedrest.measure.symmetry import check_symmetry, column_curve, right_share
+from bedrest.measurement.discs import DiscMeasure, DiscPosition, measure_discs
+from bedrest.measurement.spine_checks import TYPICAL_VOLUME, check_spine, checked
+from bedrest.measurement.symmetry import check_symmetry, column_curve, right_share
 from bedrest.phantom.paint import paint_levels
 from bedrest.phantom.random_spine import draw_spine
 from bedrest.phantom.variation import draw_varied_spine

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from bedrest.anatomy.levels import parse_levels
-from bedrest.measure.discs import measure_discs
-from bedrest.measure.quality import unknown_labels
+from bedrest.measurement.discs import measure_discs
+from bedrest.measurement.quality import unknown_labels
 from bedrest.types import Grid, LabelMap
 from bedrest.vocabulary import Status
 

@@ -32,8 +32,6 @@ def __getattr__(name: str) -> Any:
     """A name of the interface, imported when it is first used."""
     if name not in __all__:
         raise AttributeError(f"module 'bedrest' has no attribute {name!r}", name=name)
-    if name == "measure":  # a package, too, which can be called
-        return import_module("bedrest.measure")
     value = getattr(import_module(f"bedrest.{_MODULE_OF.get(name, 'api')}"), name)
     globals()[name] = value
     return value

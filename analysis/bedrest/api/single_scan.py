@@ -14,10 +14,10 @@ from bedrest.errors import StudyError
 from bedrest.io.images.label_tables import write_label_files
 from bedrest.io.images.masks import label_table_path, read_label_map, write_label_map, write_volume
 from bedrest.io.images.nifti import read_volume
-from bedrest.measure.comparison.agreement import compare_masks
-from bedrest.measure.discs import measure_discs
-from bedrest.measure.quality import unknown_labels
-from bedrest.measure.spine_checks import checked
+from bedrest.measurement.comparison.agreement import compare_masks
+from bedrest.measurement.discs import measure_discs
+from bedrest.measurement.quality import unknown_labels
+from bedrest.measurement.spine_checks import checked
 from bedrest.schemas import MASK_ACCURACY
 from bedrest.stages.visits import Visit, scan_of
 from bedrest.tables.measures import VisitKey, accuracy_frame, mask_measures_frame

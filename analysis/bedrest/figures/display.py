@@ -14,7 +14,7 @@ from IPython.display import HTML, Image, Markdown
 from matplotlib.figure import Figure
 
 from bedrest.figures.style import ordered_levels, styled
-from bedrest.measure.registry import VOLUME
+from bedrest.measurement.registry import VOLUME
 from bedrest.schemas import MEASURES, MODELS, RECOVERY, Col, Table
 from bedrest.vocabulary import Status
 

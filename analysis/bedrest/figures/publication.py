@@ -21,7 +21,7 @@ from bedrest.figures.style import PRINT_DPI, save_figure
 from bedrest.figures.trajectories import cohort_trajectories, group_volumes
 from bedrest.io.files import write_text
 from bedrest.io.results import StudyResults
-from bedrest.measure.registry import VOLUME
+from bedrest.measurement.registry import VOLUME
 from bedrest.settings import Study
 from bedrest.statistics.study.summary import absolute_change_means, group_means
 from bedrest.vocabulary import Family

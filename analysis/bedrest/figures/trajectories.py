@@ -33,8 +33,8 @@ from bedrest.figures.style import (
     panel_grid,
     styled,
 )
-from bedrest.measure.definition import Measure
-from bedrest.measure.registry import DISC_MEASURES, VOLUME
+from bedrest.measurement.definition import Measure
+from bedrest.measurement.registry import DISC_MEASURES, VOLUME
 from bedrest.vocabulary import MaskOrigin, Status
 
 Unit = Literal["percent", "mm3"]

@@ -23,7 +23,7 @@ from bedrest.imaging.orientation import reorient_to_ras
 from bedrest.imaging.resample import grid_with_spacing
 from bedrest.longitudinal.error_model import ErrorModel
 from bedrest.longitudinal.poses import Pose, mean_pose, pose_of, rigid, rotation_deg
-from bedrest.measure.volumes import REACH_MM
+from bedrest.measurement.volumes import REACH_MM
 from bedrest.segmentation.forward import forward
 from bedrest.segmentation.network import WORKING_SPACING_MM
 from bedrest.segmentation.predict import calibrated, network_input, shifted

@@ -13,7 +13,7 @@ from bedrest import __version__, schemas
 from bedrest.io.files import write_text
 from bedrest.io.results import StudyResults
 from bedrest.io.tables.frames import empty_table
-from bedrest.measure.registry import VOLUME
+from bedrest.measurement.registry import VOLUME
 from bedrest.pages.notebooks import TEMPLATES
 from bedrest.settings import Session, Study
 from bedrest.vocabulary import LEVELS, MaskOrigin, Status

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from bedrest.measure.comparison.agreement import mean_sd
+from bedrest.measurement.comparison.agreement import mean_sd
 from bedrest.protocols.cells import (
     ENDING,
     LEVELS,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bedrest.findings import render_all
-from bedrest.measure.comparison.agreement import DiscAgreement, compare_masks, summarise_agreement
+from bedrest.measurement.comparison.agreement import DiscAgreement, compare_masks, summarise_agreement
 from bedrest.types import LabelMap
 from bedrest.vocabulary import Status
 

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bedrest.measure.comparison.agreement import mean_sd
-from bedrest.measure.comparison.surfaces import mesh_hausdorff_mm
-from bedrest.measure.geometry import bounding_box
+from bedrest.measurement.comparison.agreement import mean_sd
+from bedrest.measurement.comparison.surfaces import mesh_hausdorff_mm
+from bedrest.measurement.geometry import bounding_box
 from bedrest.protocols.mask_scores import score_discs
 from bedrest.tables.arvd import arvd, signed_change_error
 from bedrest.types import LabelMap

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pandas as pd
 
 from bedrest.io.tables.frames import typed_frame
-from bedrest.measure.comparison.agreement import mean_sd
+from bedrest.measurement.comparison.agreement import mean_sd
 from bedrest.protocols.cells import (
     ENDING,
     LEVELS,

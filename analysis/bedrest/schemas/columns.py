@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bedrest.measure.registry import DISC_MEASURES
+from bedrest.measurement.registry import DISC_MEASURES
 from bedrest.schemas.table import Col
 from bedrest.vocabulary import ALL_LEVELS, LEVELS, MaskOrigin, Phase, Source, Status
 

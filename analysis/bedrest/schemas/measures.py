@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from bedrest.measure import registry
-from bedrest.measure.definition import Measure, Needs
-from bedrest.measure.registry import DISC_MEASURES, VOLUME
-from bedrest.measure.volumes import VOLUME_SINGLE
+from bedrest.measurement import registry
+from bedrest.measurement.definition import Measure, Needs
+from bedrest.measurement.registry import DISC_MEASURES, VOLUME
+from bedrest.measurement.volumes import VOLUME_SINGLE
 from bedrest.schemas import columns as col
 from bedrest.schemas.columns import num
 from bedrest.schemas.table import Col, Table

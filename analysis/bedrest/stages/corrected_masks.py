@@ -21,8 +21,8 @@ from bedrest.io.manifest.level_names import names_of_visit
 from bedrest.io.results import StudyResults
 from bedrest.io.tables.finding_cells import findings_of
 from bedrest.io.tables.frames import empty_table
-from bedrest.measure.comparison.edits import compare_edit, edited_discs
-from bedrest.measure.rename import absent_discs, rename_discs
+from bedrest.measurement.comparison.edits import compare_edit, edited_discs
+from bedrest.measurement.rename import absent_discs, rename_discs
 from bedrest.tables.edits import edits_frame, failed_edits
 from bedrest.tables.measures import VisitKey
 from bedrest.tables.segmented import segmented_frame

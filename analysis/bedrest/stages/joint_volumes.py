@@ -18,7 +18,7 @@ from bedrest.longitudinal.error_model import errors_path, load_errors
 from bedrest.longitudinal.joint_volumes import joint_volumes, poses_of, prepare_visit
 from bedrest.longitudinal.level_matching import PlacedDisc, match_levels
 from bedrest.longitudinal.poses import Pose
-from bedrest.measure.volumes import volumes_from_probability
+from bedrest.measurement.volumes import volumes_from_probability
 from bedrest.segmentation.device import resolve_device
 from bedrest.segmentation.weights import chosen_weights
 from bedrest.settings import Study

@@ -17,11 +17,11 @@ from bedrest.io.images.masks import read_label_map
 from bedrest.io.images.nifti import RESAMPLE_ON_REQUEST, read_volume
 from bedrest.io.tables.frames import concat_tables, empty_table
 from bedrest.longitudinal.error_model import errors_path, load_errors
-from bedrest.measure.comparison.agreement import DiscAgreement, compare_masks, name_binary_reference
-from bedrest.measure.discs import measure_discs
-from bedrest.measure.spine import measure_spine
-from bedrest.measure.spine_checks import checked
-from bedrest.measure.volumes import after_edit
+from bedrest.measurement.comparison.agreement import DiscAgreement, compare_masks, name_binary_reference
+from bedrest.measurement.discs import measure_discs
+from bedrest.measurement.spine import measure_spine
+from bedrest.measurement.spine_checks import checked
+from bedrest.measurement.volumes import after_edit
 from bedrest.segmentation.weights import chosen_weights
 from bedrest.settings import Study
 from bedrest.stages.corrected_masks import Corrections, MeasuredMask, corrections_of, keep, measured_mask

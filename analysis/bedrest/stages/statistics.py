@@ -8,7 +8,7 @@ from __future__ import annotations
 from bedrest import __version__, schemas
 from bedrest.io.files import write_text
 from bedrest.io.tables.typed_csv import write_table
-from bedrest.measure.registry import VOLUME
+from bedrest.measurement.registry import VOLUME
 from bedrest.stages.stage import Job, Scope, Stage
 from bedrest.tables.edits import mask_counts
 from bedrest.tables.measures import method_counts

@@ -11,7 +11,7 @@ from statistics import NormalDist
 import pandas as pd
 
 from bedrest.io.tables.frames import typed_frame
-from bedrest.measure.registry import VOLUME
+from bedrest.measurement.registry import VOLUME
 from bedrest.schemas import CHANGE
 from bedrest.tables.change_checks import Positions, implausible_change, moved_disc
 from bedrest.tables.pairs import Side, Volumes, judge

@@ -12,7 +12,7 @@ import pandas as pd
 
 from bedrest.findings import Finding, FindingCode
 from bedrest.io.tables.frames import typed_frame
-from bedrest.measure.comparison.edits import DiscEdit
+from bedrest.measurement.comparison.edits import DiscEdit
 from bedrest.schemas import EDITS, RENAMES
 from bedrest.tables.measures import VisitKey
 from bedrest.vocabulary import LEVELS, MaskOrigin, Source, Status

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bedrest.io.tables.frames import typed_frame
-from bedrest.measure.registry import VOLUME
-from bedrest.measure.volumes import VOLUME_SINGLE
+from bedrest.measurement.registry import VOLUME
+from bedrest.measurement.volumes import VOLUME_SINGLE
 from bedrest.schemas import JOINT, MATCHES
 from bedrest.segmentation.weights import key_of
 from bedrest.vocabulary import LEVEL_OF_LABEL, MaskOrigin, Source, Status, VolumeMethod

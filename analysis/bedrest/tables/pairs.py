@@ -13,8 +13,8 @@ import pandas as pd
 
 from bedrest.findings import Finding, FindingCode
 from bedrest.io.tables.finding_cells import findings_of
-from bedrest.measure.registry import VOLUME
-from bedrest.measure.volumes import VOLUME_SINGLE
+from bedrest.measurement.registry import VOLUME
+from bedrest.measurement.volumes import VOLUME_SINGLE
 from bedrest.schemas import MEASURES
 from bedrest.vocabulary import LEVELS, Status
 

@@ -223,7 +223,7 @@ def _test(training: Training, fold: Fold) -> None:
 
 
 def _compare(training: Training, visit: Visit, network: TrainedNetwork, *, keep: bool) -> pd.DataFrame:
-    from bedrest.measure.comparison.agreement import compare_masks
+    from bedrest.measurement.comparison.agreement import compare_masks
     from bedrest.segmentation.engine import segment
     from bedrest.tables.measures import VisitKey, accuracy_frame, failed_accuracy
 

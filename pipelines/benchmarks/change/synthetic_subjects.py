@@ -14,7 +14,7 @@ import pandas as pd
 from bedrest.io.tables.frames import typed_frame
 from bedrest.longitudinal.error_model import ErrorModel
 from bedrest.longitudinal.joint_volumes import joint_volumes, poses_of, prepare_visit
-from bedrest.measure.volumes import volumes_from_probability
+from bedrest.measurement.volumes import volumes_from_probability
 from bedrest.phantom.paint import paint
 from bedrest.phantom.random_spine import Spine, draw_spine
 from bedrest.phantom.render import Artefacts, demo_grid, render_dixon, render_t2

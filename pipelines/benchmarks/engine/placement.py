@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from bedrest.measure.geometry import bounding_box, centre_of_mass_mm
+from bedrest.measurement.geometry import bounding_box, centre_of_mass_mm
 from bedrest.types import LabelMap, require_same_grid
 from bedrest.vocabulary import LEVEL_OF_LABEL
 from numpy.typing import NDArray

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from bedrest.measure.discs import DiscMeasure, measure_discs
-from bedrest.measure.registry import VOLUME
-from bedrest.measure.volumes import VOLUME_SINGLE
+from bedrest.measurement.discs import DiscMeasure, measure_discs
+from bedrest.measurement.registry import VOLUME
+from bedrest.measurement.volumes import VOLUME_SINGLE
 from bedrest.phantom.demo_cohort import DemoPlan, draw_subject, group_of
 from bedrest.phantom.paint import paint_levels
 from bedrest.phantom.render import Artefacts, render_t2

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from bedrest.io.tables.frames import typed_frame
-from bedrest.measure import registry
-from bedrest.measure.registry import DISC_MEASURES, VOLUME
-from bedrest.measure.volumes import VOLUME_SINGLE, VOLUME_VOXELS
+from bedrest.measurement import registry
+from bedrest.measurement.registry import DISC_MEASURES, VOLUME
+from bedrest.measurement.volumes import VOLUME_SINGLE, VOLUME_VOXELS
 from bedrest.schemas import (
     ACCURACY,
     ARVD,

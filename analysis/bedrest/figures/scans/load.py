@@ -14,7 +14,7 @@ from bedrest.imaging.resample import resample
 from bedrest.io.images.masks import read_label_map
 from bedrest.io.images.nifti import read_volume
 from bedrest.io.results import StudyResults
-from bedrest.measure.registry import VOLUME
+from bedrest.measurement.registry import VOLUME
 from bedrest.types import LabelMap, Volume, same_grid
 from bedrest.vocabulary import LEVELS, Contrast, MaskRole
 

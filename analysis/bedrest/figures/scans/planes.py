@@ -16,7 +16,7 @@ from scipy.ndimage import find_objects, map_coordinates
 from skimage.measure import find_contours
 
 from bedrest.figures.scans.overlays import MARGIN_MM, VisitView
-from bedrest.measure.geometry import bounding_box, disc_geometry
+from bedrest.measurement.geometry import bounding_box, disc_geometry
 from bedrest.types import LabelMap, Volume
 from bedrest.vocabulary import LABEL_OF_LEVEL, LEVEL_OF_LABEL
 

@@ -16,7 +16,7 @@ import pandas as pd
 from bedrest.findings import Finding, FindingCode
 from bedrest.io.tables.finding_cells import findings_of
 from bedrest.io.tables.frames import text, typed_frame
-from bedrest.measure.registry import VOLUME
+from bedrest.measurement.registry import VOLUME
 from bedrest.schemas import DETECTIONS, Col, Table
 from bedrest.tables.change import half_width
 from bedrest.vocabulary import ALL_LEVELS, LimitFrom, Status, Verdict

@@ -16,7 +16,7 @@ import pandas as pd
 
 from bedrest.errors import ManifestError
 from bedrest.io.tables.frames import typed_frame
-from bedrest.measure.registry import VOLUME
+from bedrest.measurement.registry import VOLUME
 from bedrest.schemas import SENSITIVITY
 from bedrest.statistics.estimators.bootstrap import cluster_bootstrap
 from bedrest.statistics.estimators.resampling import permutation_test, sign_flip_test

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bedrest.io.tables.frames import typed_frame
-from bedrest.measure.registry import VOLUME
+from bedrest.measurement.registry import VOLUME
 from bedrest.schemas import AGREEMENT, REPEATABILITY
 from bedrest.statistics.estimators.bland_altman import Limits, limits_of_agreement, proportional_bias
 from bedrest.statistics.estimators.intervals import REPLICATES, Clusters, Estimate

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bedrest.findings import Finding
-from bedrest.measure.bones import Bones
-from bedrest.measure.geometry import Box, DiscGeometry, disc_geometry
-from bedrest.measure.reference_tissue import reference_signals
-from bedrest.measure.sagittal import Band, Part, SagittalProfile, sagittal_profile
+from bedrest.measurement.bones import Bones
+from bedrest.measurement.geometry import Box, DiscGeometry, disc_geometry
+from bedrest.measurement.reference_tissue import reference_signals
+from bedrest.measurement.sagittal import Band, Part, SagittalProfile, sagittal_profile
 from bedrest.types import LabelMap, Volume
 from bedrest.vocabulary import Contrast
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bedrest.findings import FindingCode
-from bedrest.measure.geometry import Box, bounding_box, centre_of_mass_mm
-from bedrest.measure.sagittal import Part
+from bedrest.measurement.geometry import Box, bounding_box, centre_of_mass_mm
+from bedrest.measurement.sagittal import Part
 from bedrest.types import LabelMap
 from bedrest.vocabulary import SACRUM_LABEL, TISSUE_OF_LABEL, VERTEBRA_ABOVE_DISC
 

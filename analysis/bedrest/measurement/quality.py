@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import label as connected
 
 from bedrest.findings import Finding, FindingCode
-from bedrest.measure.geometry import Box, DiscGeometry
+from bedrest.measurement.geometry import Box, DiscGeometry
 from bedrest.types import Grid, LabelMap
 
 _VOLUME_MM3 = (500.0, 40_000.0)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bedrest.measure.definition import Measure, Scale
+from bedrest.measurement.definition import Measure, Scale
 from bedrest.types import Affine
 
 if TYPE_CHECKING:
-    from bedrest.measure.context import DiscInScan
+    from bedrest.measurement.context import DiscInScan
 
 Box = tuple[slice, slice, slice]
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from bedrest.measure import geometry, neighbours, sagittal, signals, spine, volumes
-from bedrest.measure.definition import Measure
+from bedrest.measurement import geometry, neighbours, sagittal, signals, spine, volumes
+from bedrest.measurement.definition import Measure
 
 if TYPE_CHECKING:
-    from bedrest.measure.context import DiscInScan
-    from bedrest.measure.discs import DiscMeasure
+    from bedrest.measurement.context import DiscInScan
+    from bedrest.measurement.discs import DiscMeasure
 
 DISC_MEASURES: tuple[Measure[DiscInScan], ...] = (
     *volumes.MEASURES,

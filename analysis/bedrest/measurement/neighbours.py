@@ -35,15 +35,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bedrest.findings import Finding, FindingCode
-from bedrest.measure.bones import Bone, largest_piece
-from bedrest.measure.definition import Measure, Needs, Scale, Undefined
-from bedrest.measure.geometry import centre_of_mass_mm
-from bedrest.measure.sagittal import Band, Part, SagittalProfile
+from bedrest.measurement.bones import Bone, largest_piece
+from bedrest.measurement.definition import Measure, Needs, Scale, Undefined
+from bedrest.measurement.geometry import centre_of_mass_mm
+from bedrest.measurement.sagittal import Band, Part, SagittalProfile
 from bedrest.types import LabelMap
 from bedrest.vocabulary import BONES_OF_DISC, CANAL_LABEL, LABEL_OF_LEVEL, SACRUM_LABEL, TISSUE_OF_LABEL
 
 if TYPE_CHECKING:
-    from bedrest.measure.context import DiscInScan
+    from bedrest.measurement.context import DiscInScan
 
 Float = NDArray[np.floating]
 

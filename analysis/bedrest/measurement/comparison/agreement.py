@@ -15,8 +15,8 @@ from scipy.ndimage import label as connected
 
 from bedrest.errors import GeometryError
 from bedrest.findings import Finding, FindingCode, worst_status
-from bedrest.measure.comparison.surfaces import surface_distances
-from bedrest.measure.geometry import bounding_box, centre_of_mass_mm
+from bedrest.measurement.comparison.surfaces import surface_distances
+from bedrest.measurement.geometry import bounding_box, centre_of_mass_mm
 from bedrest.types import LabelIJK, LabelMap, require_same_grid
 from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL, Status
 

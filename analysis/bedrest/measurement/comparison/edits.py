@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bedrest.findings import Finding, FindingCode, worst_status
-from bedrest.measure.comparison.agreement import dice_of
+from bedrest.measurement.comparison.agreement import dice_of
 from bedrest.types import LabelMap, SegmentedDisc
 from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL, Status
 

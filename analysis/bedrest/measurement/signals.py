@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bedrest.findings import Finding, FindingCode
-from bedrest.measure.definition import Measure, Needs, Scale, Undefined
-from bedrest.measure.reference_tissue import FEWEST_VOXELS
+from bedrest.measurement.definition import Measure, Needs, Scale, Undefined
+from bedrest.measurement.reference_tissue import FEWEST_VOXELS
 from bedrest.vocabulary import DIXON, Contrast
 
 if TYPE_CHECKING:
-    from bedrest.measure.context import DiscInScan
+    from bedrest.measurement.context import DiscInScan
 
 
 def fat_fraction(disc: NDArray[np.bool_], *, water: NDArray[np.float32], fat: NDArray[np.float32]) -> float:

@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bedrest.findings import Finding, FindingCode
-from bedrest.measure.definition import Measure, Scale, Undefined, compute_all
+from bedrest.measurement.definition import Measure, Scale, Undefined, compute_all
 from bedrest.vocabulary import LEVELS, Status
 
 if TYPE_CHECKING:
-    from bedrest.measure.discs import DiscMeasure
+    from bedrest.measurement.discs import DiscMeasure
 
 LUMBAR_DISCS: tuple[str, ...] = LEVELS[LEVELS.index("T12-L1"):]  # from the top down
 _PIECES = 500

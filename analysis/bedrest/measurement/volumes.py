@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bedrest.measure.definition import Measure, Needs, Scale
-from bedrest.measure.geometry import bounding_box
+from bedrest.measurement.definition import Measure, Needs, Scale
+from bedrest.measurement.geometry import bounding_box
 from bedrest.types import LabelMap, Volume
 
 if TYPE_CHECKING:
-    from bedrest.measure.context import DiscInScan
+    from bedrest.measurement.context import DiscInScan
 
 REACH_MM = 4.0  # how far beyond a disc's mask probabilities count; they are calibrated in a band like that
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bedrest.findings import Finding, FindingCode
-from bedrest.measure.discs import DiscMeasure
-from bedrest.measure.geometry import bounding_box
+from bedrest.measurement.discs import DiscMeasure
+from bedrest.measurement.geometry import bounding_box
 from bedrest.types import LabelMap
 
 # Measured: 0.47 to 0.52 in 875 healthy synthetic discs; 0.45 to 0.55 in 866 of scoliotic, worn and bulging spines

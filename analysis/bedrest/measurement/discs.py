@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bedrest.findings import Finding, FindingCode, worst_status
-from bedrest.measure.bones import find_bones
-from bedrest.measure.context import NOWHERE, DiscInScan, MeasuredScan
-from bedrest.measure.definition import compute_all
-from bedrest.measure.geometry import bounding_box
-from bedrest.measure.quality import check_disc, spacing_looks_permuted
-from bedrest.measure.registry import DISC_MEASURES
-from bedrest.measure.volumes import volumes_from_probability
+from bedrest.measurement.bones import find_bones
+from bedrest.measurement.context import NOWHERE, DiscInScan, MeasuredScan
+from bedrest.measurement.definition import compute_all
+from bedrest.measurement.geometry import bounding_box
+from bedrest.measurement.quality import check_disc, spacing_looks_permuted
+from bedrest.measurement.registry import DISC_MEASURES
+from bedrest.measurement.volumes import volumes_from_probability
 from bedrest.types import LabelMap, Volume, require_same_grid
 from bedrest.vocabulary import Contrast, Status, VolumeMethod
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bedrest.measure.definition import Measure, Scale
-from bedrest.measure.geometry import Box, DiscGeometry
+from bedrest.measurement.definition import Measure, Scale
+from bedrest.measurement.geometry import Box, DiscGeometry
 from bedrest.types import Affine
 
 if TYPE_CHECKING:
-    from bedrest.measure.context import DiscInScan
+    from bedrest.measurement.context import DiscInScan
 
 Float = NDArray[np.floating]
 

@@ -12,10 +12,10 @@ from dataclasses import replace
 import numpy as np
 
 from bedrest.findings import Finding, FindingCode
-from bedrest.measure.discs import DiscMeasure
-from bedrest.measure.registry import VOLUME
-from bedrest.measure.signals import FAT_FRACTION, NORMALISED, SIGNALS
-from bedrest.measure.symmetry import check_symmetry
+from bedrest.measurement.discs import DiscMeasure
+from bedrest.measurement.registry import VOLUME
+from bedrest.measurement.signals import FAT_FRACTION, NORMALISED, SIGNALS
+from bedrest.measurement.symmetry import check_symmetry
 from bedrest.types import LabelMap
 from bedrest.vocabulary import Contrast, Status
 

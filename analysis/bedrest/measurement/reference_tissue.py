@@ -39,7 +39,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bedrest.findings import Finding, FindingCode
-from bedrest.measure.geometry import Box
+from bedrest.measurement.geometry import Box
 from bedrest.types import Grid, LabelMap, Volume
 from bedrest.vocabulary import BONES_OF_DISC, CANAL_LABEL, DIXON, LABEL_OF_LEVEL, TISSUE_OF_LABEL, Contrast
 
