@@ -11,12 +11,13 @@ study_toml: str = ""
 
 # %%
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 from bedrest import __version__, schemas
 from bedrest.figures import display as show
 from bedrest.figures.agreement import change_agreement, volume_agreement
-from bedrest.figures.change import absolute_change, arvd_heat_map, forest
+from bedrest.figures.change_intervals import absolute_change, arvd_heat_map, forest
 from bedrest.figures.diagnostics import residual_panels
 from bedrest.figures.flow import flow_diagram
 from bedrest.figures.scans.qc_grid import qc_grid
@@ -117,7 +118,7 @@ for band, own in recovery.groupby("band_method"):
 # %% [markdown]
 # ## Do the models fit?
 # Residuals of the primary and joint models, scaled by their covariance: standard normal and without pattern if the
-# models are right. Ends that bend away from the line are heavy tails; a trend or a funnel speaks against the model.
+# models are right. Ends that bend away are heavy tails; a trend or a funnel speaks against the model.
 
 # %%
 for kind in ("quantiles", "fitted"):
@@ -135,9 +136,8 @@ if accuracy.empty:
 else:
     display(show.text(accuracy_words(accuracy)))
     display(show.picture(volume_agreement(accuracy, agreement), "Bland-Altman plot of volumes."))
-for session in dict.fromkeys(arvd["session"]):
-    for column in ("arvd", "signed_change_error"):
-        display(show.picture(arvd_heat_map(arvd, column=column, session=session), f"{column}, subject by disc."))
+for session, column in product(dict.fromkeys(arvd["session"]), ("arvd", "signed_change_error")):
+    display(show.picture(arvd_heat_map(arvd, column=column, session=session), f"{column}, subject by disc."))
 if len(arvd):
     display(show.text(arvd_words(arvd)))
     display(show.picture(change_agreement(arvd, agreement), "Bland-Altman plot of changes."))

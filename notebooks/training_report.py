@@ -14,9 +14,9 @@ from pathlib import Path
 
 from bedrest import schemas
 from bedrest.figures import display as show
+from bedrest.figures.learning_curves import training_curves
 from bedrest.figures.scans.load import held_out_views
 from bedrest.figures.scans.overlays import sagittal_views
-from bedrest.figures.training import training_curves
 from bedrest.io.results import StudyResults
 from bedrest.tables.training import accuracy_by_level, disc_by_disc
 from IPython.display import display

@@ -13,7 +13,7 @@ import pytest
 from bedrest.io.results import StudyResults
 from bedrest.segmentation import weights
 from bedrest.settings import Study, load_study
-from bedrest.stages.registry import SUBJECT_STAGES, stage
+from bedrest.stages.all_stages import SUBJECT_STAGES, stage
 from bedrest.stages.stage import Job
 from bedrest.vocabulary import LEVEL_OF_LABEL
 from bedrest.workflow.provenance import write_program

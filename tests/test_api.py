@@ -15,7 +15,8 @@ from bedrest import schemas
 from bedrest.api import opened_study, single_scan
 from bedrest.api.opened_study import StudyTables
 from bedrest.cli import main
-from bedrest.errors import ImageError, ManifestError, OutputError, StudyError
+from bedrest.errors import GeometryError, ManifestError, OutputError, StudyError
+from bedrest.findings import render
 from bedrest.io.images.masks import read_label_map, write_label_map
 from bedrest.io.images.nifti import read_scan
 from bedrest.io.tables.typed_csv import read_table
@@ -66,7 +67,7 @@ def test_every_name_is_there_and_shown(tmp_path):
     for first in ("import bedrest", "import bedrest.measurement.discs", "import bedrest; bedrest.evaluate"):
         shown = python(f"{first}; print(callable(bedrest.measure)); import bedrest.measurement.volumes as module; "
                        "print(module.__name__)", tmp_path)
-        assert shown == "True\nbedrest.measure.volumes\n"
+        assert shown == "True\nbedrest.measurement.volumes\n"
 
 
 @pytest.mark.parametrize("function", [single_scan.measure, single_scan.evaluate, opened_study.open_study, bedrest])
@@ -98,7 +99,7 @@ def test_measures_are_those_of_the_command(masks, capsys):
 
 def test_an_image_on_another_grid_is_refused(masks):
     other = bedrest.Volume(np.zeros((4, 4, 4), np.float32), bedrest.Grid((4, 4, 4), np.eye(4)))
-    with pytest.raises(ImageError, match="on the mask's grid"):
+    with pytest.raises(GeometryError, match="on one grid"):
         bedrest.measure(masks / "shifted.nii.gz", image=other)
 
 
@@ -118,10 +119,11 @@ def test_a_segmentation_is_that_of_the_command(tmp_path, rng, capsys):
                    "--probabilities", str(tmp_path / "p.nii.gz")])
     scan = read_scan({Contrast.WATER: water}, where="scan")
     result = bedrest.segment(scan=scan, device="cpu")
-    assert status == (0 if any(f.status != "failed" for f in result.findings) else 3)
+    assert status == (0 if any(d.status != "failed" for d in result.segmented) else 3)
     np.testing.assert_array_equal(result.discs.data, read_label_map(tmp_path / "m.nii.gz", where="mask").data)
     shown = capsys.readouterr()
-    assert all(f.name in shown.out for f in result.findings) and all(w in shown.err for w in result.warnings)
+    assert all(d.name in shown.out for d in result.segmented)
+    assert all(render(w) in shown.err for w in result.warnings)
     with pytest.raises(StudyError, match="at least one contrast"):
         bedrest.segment()
     with pytest.raises(StudyError, match="found both"):

@@ -15,7 +15,7 @@ import pytest
 import torch
 from bedrest.anatomy.structures import Structure
 from bedrest.errors import GeometryError
-from bedrest.measurement.discs import DiscMeasure
+from bedrest.measurement.definition import DiscMeasure
 from bedrest.phantom.demo_cohort import DemoPlan
 from bedrest.protocols.mask_scores import level_is_right, score_discs, summarise
 from bedrest.segmentation.network import LOCATOR, SEGMENTER

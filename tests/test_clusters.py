@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from bedrest.errors import StudyError
 from bedrest.io.results import StudyResults
-from bedrest.stages.registry import JOBS
+from bedrest.stages.all_stages import JOBS
 from bedrest.workflow.run import PROFILES, ExecutionOptions, find_profile, prepare, run_workflow
 
 from pipelines.benchmarks.scale.simulated_results import draw_results

@@ -21,7 +21,7 @@ from bedrest.io.manifest.resolve import build_manifest
 from bedrest.io.results import StudyResults
 from bedrest.io.tables.frames import typed_frame, validated
 from bedrest.measurement.comparison.edits import compare_edit, edited_discs
-from bedrest.measurement.discs import DiscMeasure
+from bedrest.measurement.definition import DiscMeasure
 from bedrest.measurement.rename import SET_BY_HAND, absent_discs, rename_discs
 from bedrest.schemas import EDITS, LEVEL_NAMES, MEASURES, SCAN_RECORDS
 from bedrest.settings import Study

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from bedrest.figures.change import arvd_heat_map, forest
+from bedrest.figures.change_intervals import arvd_heat_map, forest
 from bedrest.figures.diagnostics import residual_panels
 from bedrest.figures.display import families, models, sentences, table
 from bedrest.figures.flow import flow_diagram

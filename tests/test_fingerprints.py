@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from bedrest.settings import Images, Statistics, Study, load_study
-from bedrest.stages.registry import NAMES, stage
+from bedrest.stages.all_stages import NAMES, stage
 from bedrest.workflow import fingerprints
 from bedrest.workflow.fingerprints import (
     PACKAGE,
@@ -35,12 +35,13 @@ STALE = {
     "cli/parser.py": set(),
     "figures/publication.py": {"figures", "page"},
     "figures/timeline.py": {"subject_report"},
+    "findings/__init__.py": set(NAMES),
     "imaging/common_grid.py": {"segment", "joint_volumes", "measure", "index"} | PAGES,
     "io/files.py": set(NAMES),
     "io/dicom/reader.py": set(),
     "longitudinal/joint_volumes.py": {"joint_volumes"},
     "measurement/sagittal.py": set(NAMES),  # schemas take their columns from the registry of measures
-    "measurement/comparison/agreement.py": {"measure", "statistics"},
+    "measurement/comparison/agreement.py": {"measure", "statistics", "subject_report", "cohort_report"},
     "methods/method.py": set(),
     "pages/index.py": {"index"},
     "pages/notebooks.py": PAGES | {"index"},
@@ -180,8 +181,9 @@ def test_every_library_of_a_stage_is_known_without_asking_the_system_for_all(sto
 @pytest.mark.parametrize(("function", "argument", "reason", "stages"), [
     ("library_version", "torch", "torch 2.13.0+cpu -> 9.9", {"segment", "joint_volumes", "measure", "index"}),
     ("library_version", "statsmodels", "statsmodels 0.15.0 -> 9.9", {"statistics"}),
-    ("_checksum", PACKAGE / "measurement/comparison/agreement.py", "the program changed (measurement/comparison/agreement.py)",
-     {"measure"}),
+    ("_checksum", PACKAGE / "measurement/comparison/agreement.py",
+     "the program changed (measurement/comparison/agreement.py)",
+     {"measure", "statistics", "subject_report", "cohort_report"}),
 ])
 def test_the_reason_names_module_or_version(function, argument, reason, stages, stored, monkeypatch):
     study, results = stored

@@ -10,7 +10,8 @@ import pytest
 from bedrest.anatomy.levels import parse_levels
 from bedrest.errors import BedrestError, GeometryError
 from bedrest.findings import FindingCode
-from bedrest.measurement.discs import DiscMeasure, measure_discs
+from bedrest.measurement.definition import DiscMeasure
+from bedrest.measurement.discs import measure_discs
 from bedrest.measurement.quality import spacing_looks_permuted, unknown_labels
 from bedrest.types import Grid, LabelMap, Volume
 from bedrest.vocabulary import Contrast, Status

@@ -24,7 +24,8 @@ from bedrest.io.tables.frames import typed_frame, validated
 from bedrest.io.tables.typed_csv import write_table
 from bedrest.measurement import neighbours, sagittal
 from bedrest.measurement.context import DiscInScan, MeasuredScan
-from bedrest.measurement.discs import DiscMeasure, DiscPosition, measure_discs
+from bedrest.measurement.definition import DiscMeasure, DiscPosition
+from bedrest.measurement.discs import measure_discs
 from bedrest.measurement.geometry import bounding_box
 from bedrest.measurement.sagittal import BAND_MM, SagittalProfile
 from bedrest.measurement.spine import LUMBAR_DISCS, SpineMeasure, measure_spine

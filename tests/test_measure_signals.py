@@ -17,8 +17,8 @@ from bedrest.io.images.masks import read_label_map, write_label_map
 from bedrest.io.images.nifti import read_volume
 from bedrest.io.results import StudyResults
 from bedrest.io.tables.frames import validated
-from bedrest.measurement.definition import Undefined
-from bedrest.measurement.discs import DiscMeasure, measure_discs
+from bedrest.measurement.definition import DiscMeasure, Undefined
+from bedrest.measurement.discs import measure_discs
 from bedrest.measurement.reference_tissue import REACH_MM
 from bedrest.measurement.signals import NORMALISED, SIGNALS, fat_fraction
 from bedrest.measurement.spine_checks import checked

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from bedrest import schemas
 from bedrest.cli import main
-from bedrest.figures.change import absolute_change, forest
+from bedrest.figures.change_intervals import absolute_change, forest
 from bedrest.figures.publication import PublicationFigure, publication_figures
 from bedrest.figures.style import save_figure
 from bedrest.io.results import StudyResults

@@ -12,7 +12,8 @@ import pytest
 from bedrest.anatomy.levels import parse_levels
 from bedrest.findings import Finding, FindingCode, render
 from bedrest.io.tables.frames import validated
-from bedrest.measurement.discs import DiscMeasure, DiscPosition, measure_discs
+from bedrest.measurement.definition import DiscMeasure, DiscPosition
+from bedrest.measurement.discs import measure_discs
 from bedrest.measurement.spine_checks import TYPICAL_VOLUME, check_spine, checked
 from bedrest.measurement.symmetry import check_symmetry, column_curve, right_share
 from bedrest.phantom.paint import paint_levels

@@ -9,7 +9,7 @@ import pytest
 from bedrest import schemas
 from bedrest.errors import ManyProblems
 from bedrest.figures import display as show
-from bedrest.figures.change import MAX_BARS, absolute_change
+from bedrest.figures.change_intervals import MAX_BARS, absolute_change
 from bedrest.figures.scans.qc_grid import MOST_SUBJECTS, qc_grid
 from bedrest.figures.trajectories import cohort_trajectories
 from bedrest.io.results import StudyResults

@@ -11,7 +11,7 @@ from bedrest.findings import Finding, FindingCode, render, worst_status
 from bedrest.io.tables.finding_cells import findings_of
 from bedrest.io.tables.frames import typed_frame, validated
 from bedrest.measurement.comparison.agreement import DiscAgreement
-from bedrest.measurement.discs import DiscMeasure, DiscPosition
+from bedrest.measurement.definition import DiscMeasure, DiscPosition
 from bedrest.schemas import ACCURACY, ARVD, CHANGE, FAILURES, INPUT_PROBLEMS, MEASURES, SCAN_RECORDS
 from bedrest.tables.arvd import arvd, arvd_frame, signed_change_error
 from bedrest.tables.change import change_frame

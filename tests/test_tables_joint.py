@@ -13,7 +13,7 @@ from bedrest.longitudinal.error_model import ErrorModel, ErrorPart, Errors, erro
 from bedrest.longitudinal.joint_volumes import JointVolume
 from bedrest.schemas import CHANGE, JOINT, MEASURES, SCAN_RECORDS
 from bedrest.tables.change import change_frame
-from bedrest.tables.joint_volumes import joint_frame, with_errors, with_joint
+from bedrest.tables.joint import joint_frame, with_errors, with_joint
 from bedrest.vocabulary import Contrast
 
 DAYS = {"ses-1": (-3.0, "baseline"), "ses-2": (30.0, "bed_rest"), "ses-3": (70.0, "recovery")}

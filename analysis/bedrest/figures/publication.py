@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from bedrest import schemas
 from bedrest.figures.agreement import change_agreement, volume_agreement
-from bedrest.figures.change import absolute_change, arvd_heat_map, forest
+from bedrest.figures.change_intervals import absolute_change, arvd_heat_map, forest
 from bedrest.figures.diagnostics import residual_panels
 from bedrest.figures.flow import flow_diagram
 from bedrest.figures.style import PRINT_DPI, save_figure

@@ -6,13 +6,15 @@ Knows no measure: each module of this folder defines its own, and `registry` lis
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-from bedrest.findings import Finding, FindingCode, render_all
+from bedrest.findings import Finding, FindingCode, render_all, worst_status
+from bedrest.vocabulary import Status
 
+_NOWHERE = (math.nan, math.nan, math.nan)
 Source = TypeVar("Source")  # what a measure is computed from: one disc, or all discs of a visit
 
 
@@ -92,3 +94,49 @@ def compute_all(measures: Iterable[Measure[Source]], source: Source) -> tuple[di
 def _undefined(measure: Measure[Source]) -> Finding:
     return Finding(FindingCode.MEASURE_UNDEFINED, {"measure": measure.title or measure.name,
                                                    "where": measure.undefined})
+
+
+@dataclass(frozen=True)
+class DiscPosition:
+    """Where a disc lies, world frame RAS+; NaN where not known.
+
+    Attributes
+    ----------
+    centre_mm : centre of mass (x, y, z)
+    lower_plate_deg : angle of the lower end plate with the horizontal in the sagittal plane, see `sagittal`
+    """
+
+    centre_mm: tuple[float, float, float] = _NOWHERE
+    lower_plate_deg: float = math.nan
+
+
+@dataclass(frozen=True)
+class DiscMeasure:
+    """Measures of one disc at one visit.
+
+    Attributes
+    ----------
+    level : disc level
+    label : its number in the mask
+    values : by measure, see `registry.DISC_MEASURES`; NaN where not measured, never 0
+    position : DiscPosition
+    volume_method : how the volume was measured, see `vocabulary.VolumeMethod`; empty where it was not
+    findings : doubts about the disc, and why a value is missing. That a neighbour or a signal could not be measured is
+        no doubt about the disc: alone, it leaves the status ok
+    """
+
+    level: str
+    label: int
+    values: Mapping[str, float] = field(default_factory=dict)
+    position: DiscPosition = DiscPosition()
+    volume_method: str = ""
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def status(self) -> Status:
+        """See `vocabulary.Status`."""
+        return worst_status(self.findings)
+
+    def __getitem__(self, name: str) -> float:
+        """Value of a measure; NaN where it was not measured."""
+        return self.values.get(name, math.nan)

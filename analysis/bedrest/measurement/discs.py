@@ -5,66 +5,18 @@ Knows nothing of the network that may have made the mask, nor of files, and no m
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
-from bedrest.findings import Finding, FindingCode, worst_status
+from bedrest.findings import Finding, FindingCode
 from bedrest.measurement.bones import find_bones
-from bedrest.measurement.context import NOWHERE, DiscInScan, MeasuredScan
-from bedrest.measurement.definition import compute_all
+from bedrest.measurement.context import DiscInScan, MeasuredScan
+from bedrest.measurement.definition import DiscMeasure, DiscPosition, compute_all
 from bedrest.measurement.geometry import bounding_box
 from bedrest.measurement.quality import check_disc, spacing_looks_permuted
 from bedrest.measurement.registry import DISC_MEASURES
 from bedrest.measurement.volumes import volumes_from_probability
 from bedrest.types import LabelMap, Volume, require_same_grid
-from bedrest.vocabulary import Contrast, Status, VolumeMethod
-
-
-@dataclass(frozen=True)
-class DiscPosition:
-    """Where a disc lies, world frame RAS+; NaN where not known.
-
-    Attributes
-    ----------
-    centre_mm : centre of mass (x, y, z)
-    lower_plate_deg : angle of the lower end plate with the horizontal in the sagittal plane, see `sagittal`
-    """
-
-    centre_mm: tuple[float, float, float] = NOWHERE
-    lower_plate_deg: float = math.nan
-
-
-@dataclass(frozen=True)
-class DiscMeasure:
-    """Measures of one disc at one visit.
-
-    Attributes
-    ----------
-    level : disc level
-    label : its number in the mask
-    values : by measure, see `registry.DISC_MEASURES`; NaN where not measured, never 0
-    position : DiscPosition
-    volume_method : how the volume was measured, see `vocabulary.VolumeMethod`; empty where it was not
-    findings : doubts about the disc, and why a value is missing. That a neighbour or a signal could not be measured is
-        no doubt about the disc: alone, it leaves the status ok
-    """
-
-    level: str
-    label: int
-    values: Mapping[str, float] = field(default_factory=dict)
-    position: DiscPosition = DiscPosition()
-    volume_method: str = ""
-    findings: tuple[Finding, ...] = ()
-
-    @property
-    def status(self) -> Status:
-        """See `vocabulary.Status`."""
-        return worst_status(self.findings)
-
-    def __getitem__(self, name: str) -> float:
-        """Value of a measure; NaN where it was not measured."""
-        return self.values.get(name, math.nan)
+from bedrest.vocabulary import Contrast, VolumeMethod
 
 
 def measure_discs(

@@ -14,7 +14,7 @@ from bedrest.measurement.definition import Measure
 
 if TYPE_CHECKING:
     from bedrest.measurement.context import DiscInScan
-    from bedrest.measurement.discs import DiscMeasure
+    from bedrest.measurement.definition import DiscMeasure
 
 DISC_MEASURES: tuple[Measure[DiscInScan], ...] = (
     *volumes.MEASURES,

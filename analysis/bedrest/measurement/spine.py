@@ -26,7 +26,7 @@ from bedrest.measurement.definition import Measure, Scale, Undefined, compute_al
 from bedrest.vocabulary import LEVELS, Status
 
 if TYPE_CHECKING:
-    from bedrest.measurement.discs import DiscMeasure
+    from bedrest.measurement.definition import DiscMeasure
 
 LUMBAR_DISCS: tuple[str, ...] = LEVELS[LEVELS.index("T12-L1"):]  # from the top down
 _PIECES = 500

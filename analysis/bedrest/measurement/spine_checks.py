@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from bedrest.findings import Finding, FindingCode
-from bedrest.measurement.discs import DiscMeasure
+from bedrest.measurement.definition import DiscMeasure
 from bedrest.measurement.registry import VOLUME
 from bedrest.measurement.signals import FAT_FRACTION, NORMALISED, SIGNALS
 from bedrest.measurement.symmetry import check_symmetry

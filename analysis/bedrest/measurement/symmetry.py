@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bedrest.findings import Finding, FindingCode
-from bedrest.measurement.discs import DiscMeasure
+from bedrest.measurement.definition import DiscMeasure
 from bedrest.measurement.geometry import bounding_box
 from bedrest.types import LabelMap
 

@@ -6,7 +6,7 @@ The one source of `data_manifest/columns.md`. Knows nothing of where tables lie 
 from __future__ import annotations
 
 from bedrest.schemas import statistics
-from bedrest.schemas.change import CHANGE, CHANGE_BANDS, DETECTIONS
+from bedrest.schemas.between_visits import CHANGE, CHANGE_BANDS, DETECTIONS
 from bedrest.schemas.cohort import BASELINE, FAILURES, FLOW, QC, REPORTS
 from bedrest.schemas.inputs import EDITED_MASKS, INPUT_PROBLEMS, LEVEL_NAMES, PSEUDONYMS, SCANS, SESSIONS, SUBJECTS
 from bedrest.schemas.measures import JOINT, MASK_MEASURES, MEASURES, SPINE_MEASURES

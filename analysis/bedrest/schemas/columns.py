@@ -24,7 +24,8 @@ CONFIDENCE_LEVEL = Col("confidence_level", "float", "level of the interval", "1"
 STATUS = Col("status", "str", "ok, flagged (measured but doubtful) or failed (not measured)", values=tuple(Status))
 FINDINGS = Col("findings", "str", "the same for programs: a JSON list of codes with their values, see the codes of "
                "findings", required=False)
-REASON = Col("reason", "str", "why a row is not ok; empty when it is, unless its level was set manually", required=False)
+REASON = Col("reason", "str", "why a row is not ok; empty when it is, unless its level was set manually",
+             required=False)
 
 
 def num(name: str, meaning: str, unit: str, minimum: float | None = None) -> Col:

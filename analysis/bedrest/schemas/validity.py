@@ -52,8 +52,8 @@ _VALIDITY_COUNTS = (
     Col("n_values", "int", "values in the row", "1", minimum=0),
 )
 
-AGREEMENT = Table("agreement", "automatic against reference masks, one row per quantity and level; slopes and ICC are of "
-                               "mm3 for volume, of % for change", (
+AGREEMENT = Table("agreement", "automatic against reference masks, one row per quantity and level; slopes and ICC are "
+                               "of mm3 for volume, of % for change", (
     col.MEASURE, Col("quantity", "str", "the measure itself (volume), or its change since the reference visit",
                      values=("volume", "change")),
     col.LEVEL_OR_ALL, *_VALIDITY_COUNTS,

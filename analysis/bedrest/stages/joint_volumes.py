@@ -25,7 +25,7 @@ from bedrest.settings import Study
 from bedrest.stages.segment import loaded_weights, use_threads, weights_file
 from bedrest.stages.stage import Job, Scope, Stage, write_slice
 from bedrest.stages.visits import Visit, images_of, is_ours, visits_of
-from bedrest.tables.joint_volumes import joint_frame, matches_frame
+from bedrest.tables.joint import joint_frame, matches_frame
 from bedrest.vocabulary import LABEL_OF_LEVEL, LEVEL_OF_LABEL
 
 

@@ -28,7 +28,7 @@ from bedrest.stages.corrected_masks import Corrections, MeasuredMask, correction
 from bedrest.stages.stage import Job, Scope, Stage, write_slice
 from bedrest.stages.visits import Visit, images_of, is_ours, like, visits_of
 from bedrest.tables.edits import renames_frame
-from bedrest.tables.joint_volumes import with_errors, with_joint
+from bedrest.tables.joint import with_errors, with_joint
 from bedrest.tables.measures import (
     VisitKey,
     accuracy_frame,

@@ -41,46 +41,34 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str, confidence_l
     """
     volumes, positions = Volumes(measures), Positions(measures)
     rows = []
-    for (subject, source), own in measures.groupby(["subject", "source"], sort=False):
-        levels = list(dict.fromkeys(own["level"]))
-        origin = next(iter(own.loc[own["session"] == reference_session, "mask_origin"]), "")
-        for visit in own[_VISIT].drop_duplicates().to_dict("records"):
-            if visit["session"] == reference_session:
-                continue
-            for level in levels:
-                before = volumes.side(subject, reference_session, level=level, source=source)
-                after = volumes.side(subject, visit["session"], level=level, source=source)
+    for (subject, source), series in measures.groupby(["subject", "source"], sort=False):
+        at_reference = series["session"] == reference_session
+        origin = next(iter(series.loc[at_reference, "mask_origin"]), "")
+        for visit in series.loc[~at_reference, _VISIT].drop_duplicates().to_dict("records"):
+            for level in dict.fromkeys(series["level"]):
+                before, after = (volumes.side(subject, session, level=level, source=source)
+                                 for session in (reference_session, visit["session"]))
                 status, findings = judge(level, [before, after])
-                v1, v2 = before.volume_mm3, after.volume_mm3
-                if status == Status.FAILED:
-                    v1 = v2 = math.nan
-                change_percent = 100 * (v2 - v1) / v1
+                change = {"confidence_level": confidence_level}
                 if status != Status.FAILED:
-                    doubts = [*implausible_change(change_percent),
+                    change = _change(before, after, confidence_level)
+                    doubts = [*implausible_change(change["change_percent"]),
                               *moved_disc(positions, subject, level=level, source=source,
                                           sessions=(reference_session, visit["session"]))]
                     status = Status.FLAGGED if doubts else status
                     findings = (*findings, *doubts)
-                rows.append(
-                    {
-                        **visit,
-                        "level": level,
-                        "reference_session": reference_session,
-                        "mask_origin_reference": origin,
-                        "measure": VOLUME.name,
-                        "unit": VOLUME.unit,
-                        "reference_value": v1,
-                        "value": v2,
-                        "change": v2 - v1,
-                        "change_percent": change_percent,
-                        **_uncertainty(before, after, change_percent, confidence_level),
-                        "change_single_percent": 100 * (after.volume_single_mm3 / before.volume_single_mm3 - 1)
-                        if status != Status.FAILED else math.nan,
-                        "status": str(status),
-                        "findings": findings,
-                    }
-                )
+                rows.append({**visit, "level": level, "reference_session": reference_session,
+                             "mask_origin_reference": origin, "measure": VOLUME.name, "unit": VOLUME.unit, **change,
+                             "status": str(status), "findings": findings})
     return typed_frame(rows, CHANGE)
+
+
+def _change(before: Side, after: Side, confidence_level: float) -> dict[str, float]:
+    v1, v2 = before.volume_mm3, after.volume_mm3
+    change_percent = 100 * (v2 - v1) / v1
+    return {"reference_value": v1, "value": v2, "change": v2 - v1, "change_percent": change_percent,
+            **_uncertainty(before, after, change_percent, confidence_level),
+            "change_single_percent": 100 * (after.volume_single_mm3 / before.volume_single_mm3 - 1)}
 
 
 def change_se_percent(change_percent: float, before: float, after: float) -> float:

@@ -14,7 +14,7 @@ from bedrest.findings import Finding, FindingCode
 from bedrest.io.tables.finding_cells import findings_of, with_row_findings
 from bedrest.io.tables.frames import typed_frame
 from bedrest.measurement.comparison.agreement import DiscAgreement
-from bedrest.measurement.discs import DiscMeasure
+from bedrest.measurement.definition import DiscMeasure
 from bedrest.measurement.signals import SIGNALS
 from bedrest.measurement.spine import LUMBAR_DISCS, SpineMeasure
 from bedrest.schemas import ACCURACY, MASK_MEASURES, MEASURES, SPINE_MEASURES

@@ -23,16 +23,15 @@ from typing import Any
 
 from pydantic import BaseModel
 
-import bedrest
 from bedrest.io.files import sha256_of, write_if_changed
 from bedrest.io.results import StudyResults
 from bedrest.pages.reports import study_pages
 from bedrest.settings import Study
-from bedrest.stages.registry import NAMES, stage
+from bedrest.stages.all_stages import NAMES, stage
 from bedrest.stages.stage import Scope, Stage
 from bedrest.workflow.order import fingerprint_of
 
-PACKAGE = Path(bedrest.__file__).parent
+PACKAGE = Path(__file__).parents[1]
 _DIGITS = 12  # of a module's checksum: enough to see a change, short in thousands of records
 # Import statements, without parsing the rest of a module, which would take a second for all of them.
 _IMPORT = re.compile(r"^[ \t]*(?:from[ \t]+[\w.]+[ \t]+import[ \t]+(?:\([^)]*\)|[^\n(]+)|import[ \t]+[\w., \t]+)", re.M)

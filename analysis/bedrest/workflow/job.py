@@ -19,7 +19,7 @@ from bedrest.errors import BedrestError, StudyError
 from bedrest.io.results import StudyResults
 from bedrest.pages.reports import study_pages
 from bedrest.settings import load_study
-from bedrest.stages.registry import JOBS, NAMES, stage
+from bedrest.stages.all_stages import JOBS, NAMES, stage
 from bedrest.stages.stage import Job
 from bedrest.workflow.locks import at_work
 from bedrest.workflow.order import reads_of, record_of

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bedrest.stages.registry import JOBS, stage
+from bedrest.stages.all_stages import JOBS, stage
 from bedrest.stages.stage import Scope, Stage
 
 RECORDS = "work/_records"  # no subject is called so

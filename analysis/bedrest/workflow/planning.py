@@ -151,9 +151,9 @@ def print_power(planned: PlannedStudy, subjects: Sequence[int], *, replicates: i
         raise StudyError("2 or more visits, 1 to 7 levels, a share missing below 1 and a power between 0 and 1",
                          f"{p.visits}, {p.levels}, {p.missing}, {p.power}", "bedrest power", "Correct the numbers.")
     plans = [
-        PowerPlan(Scenario(n, p.groups, (0.0,) * (p.visits - 1), error_sd_percent=p.cv_percent, variance_growth=p.growth,
-                      response_sd_percent=p.response_sd_percent, missing=p.missing, levels=p.levels),
-             p.change_percent, p.power)
+        PowerPlan(Scenario(n, p.groups, (0.0,) * (p.visits - 1), error_sd_percent=p.cv_percent,
+                           variance_growth=p.growth, response_sd_percent=p.response_sd_percent,
+                           missing=p.missing, levels=p.levels), p.change_percent, p.power)
         for n in subjects
     ]
     frame = power_frame(plans, replicates=replicates, seed=seed, processes=cores)

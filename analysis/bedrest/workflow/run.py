@@ -31,7 +31,7 @@ from bedrest.io.tables.typed_csv import write_parts, write_table
 from bedrest.pages.reports import study_pages
 from bedrest.schemas import Table
 from bedrest.settings import Study
-from bedrest.stages.registry import JOBS, SUBJECT_STAGES, stage
+from bedrest.stages.all_stages import JOBS, SUBJECT_STAGES, stage
 from bedrest.stages.stage import Scope
 from bedrest.workflow.fingerprints import write_fingerprints
 from bedrest.workflow.order import reads_of_job, record_of

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from bedrest.measurement.discs import DiscMeasure, measure_discs
+from bedrest.measurement.definition import DiscMeasure
+from bedrest.measurement.discs import measure_discs
 from bedrest.measurement.registry import VOLUME
 from bedrest.measurement.volumes import VOLUME_SINGLE
 from bedrest.phantom.demo_cohort import DemoPlan, draw_subject, group_of

@@ -16,7 +16,7 @@ from bedrest.errors import OutputError
 from bedrest.io.files import Checksums, write_text
 from bedrest.io.results import StudyResults
 from bedrest.settings import load_study
-from bedrest.stages.registry import NAMES, stage
+from bedrest.stages.all_stages import NAMES, stage
 from bedrest.workflow.order import RECORDS, reads_of
 from bedrest.workflow.records import content
 
@@ -36,7 +36,8 @@ _SEGMENT, _JOINT = "bedrest.stages.segment", "bedrest.stages.joint_volumes"
 PARTS = {
     "segment": (("bedrest.segmentation.engine", "segment", NETWORK),
                 (_SEGMENT, "use_threads", LOADING), (_SEGMENT, "loaded_weights", LOADING)),
-    "joint_volumes": ((_JOINT, "prepare_visit", NETWORK), (_JOINT, "joint_volumes", NETWORK), (_JOINT, "use_threads", LOADING),
+    "joint_volumes": ((_JOINT, "prepare_visit", NETWORK), (_JOINT, "joint_volumes", NETWORK),
+                      (_JOINT, "use_threads", LOADING),
                       (_JOINT, "loaded_weights", LOADING)),
     "subject_report": (("papermill", "execute_notebook", NOTEBOOK),
                        ("bedrest.pages.reports", "write_thumbnails", "thumbnails"),

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from bedrest.stages.registry import JOBS
+from bedrest.stages.all_stages import JOBS
 from bedrest.workflow.order import record_of
 
 EVENTS = Path("work/events.jsonl")
