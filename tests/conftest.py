@@ -11,8 +11,9 @@ from untouched import watch
 watch()
 
 # Two workers share the files out as they come: what takes longest comes first, so that neither waits for the other.
-LONGEST_FIRST = ("test_end_to_end.py", "test_edited_masks.py", "test_kill.py", "test_faults.py", "test_fuzz.py",
-                 "test_lint.py", "test_privacy.py", "test_method_benchmark.py", "test_training.py", "test_docs.py")
+LONGEST_FIRST = ("test_end_to_end.py", "test_training.py", "test_geometry.py", "test_kill.py", "test_lint.py",
+                 "test_segmentation.py", "test_faults.py", "test_edited_masks.py", "test_method_benchmark.py",
+                 "test_hostile_pages.py", "test_privacy.py", "test_methods.py", "test_fuzz.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
