@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from bedrest.findings import Finding, FindingCode
 from bedrest.io.tables.frames import typed_frame
 from bedrest.measure import registry
 from bedrest.measure.registry import DISC_MEASURES, VOLUME
@@ -32,6 +33,7 @@ from bedrest.vocabulary import Status, VolumeMethod
 
 LOST = 0.04  # share of discs that could not be measured
 DOUBTFUL = 0.04  # share of discs that are flagged
+_NO_DISC, _DOUBT = (Finding(FindingCode.DISC_IN_GAP),), (Finding(FindingCode.AT_IMAGE_EDGE),)
 SCAN_SECONDS = 2.0  # what a scan's record says; nothing was segmented
 
 
@@ -72,12 +74,13 @@ def _measures(volumes: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     own = volumes.assign(
         mask_origin="automatic", volume_method=np.where(lost, "", str(VolumeMethod.JOINT)),
         status=np.select([lost, doubtful], [str(Status.FAILED), str(Status.FLAGGED)], str(Status.OK)),
-        reason=np.select([lost, doubtful], ["no disc was found here", "the edge is not sharp"], ""))
+        findings=[_NO_DISC if gone else _DOUBT if unsure else () for gone, unsure in zip(lost, doubtful, strict=True)])
     for column, factor in ((VOLUME.name, 1.0), (VOLUME_SINGLE.name, 1.002), (VOLUME_VOXELS.name, 0.99),
                            ("volume_se_mm3", 0.01), ("volume_repeat_sd_mm3", 0.006)):
         own[column] = np.where(lost, np.nan, factor * true)
     own[next(m.name for m in DISC_MEASURES if m.title)] = np.where(lost, np.nan, 8 + rng.normal(0, 0.5, len(own)))
-    drawn = volumes.assign(source="reference", mask_origin="reference", volume_method=str(VolumeMethod.VOXELS),
+    drawn = volumes.assign(source="reference", mask_origin="reference", findings=[()] * len(volumes),
+                           volume_method=str(VolumeMethod.VOXELS),
                            **{VOLUME.name: true * np.exp(rng.normal(0.01, 0.01, len(volumes)))})
     rows = pd.concat([own, drawn], ignore_index=True)
     return typed_frame(rows.to_dict("records"), MEASURES)
