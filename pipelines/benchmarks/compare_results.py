@@ -1,7 +1,7 @@
 """Do two result folders of one study hold the same numbers, though columns were renamed?
 
-`python -m pipelines.benchmarks.compare_results --older FOLDER --newer FOLDER`. Every table of the older folder is looked
-up in the newer one; rows are matched by the table's key. Texts that changed on purpose are left out (`WORDS`).
+`python -m pipelines.benchmarks.compare_results --older FOLDER --newer FOLDER`. Every table of the older folder is
+looked up in the newer one; rows are matched by the table's key. Texts that changed on purpose are left out (`WORDS`).
 """
 
 from __future__ import annotations
