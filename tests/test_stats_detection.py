@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest.findings import Finding, FindingCode, render
 from bedrest.io.tables.frames import check_rows, typed_frame, validated
 from bedrest.io.tables.typed_csv import read_table, write_table
 from bedrest.schemas import CHANGE, DETECTIONS, MEASURES, REPEATABILITY
@@ -116,23 +117,24 @@ def test_sources_have_their_own_repeats() -> None:
 
 @pytest.mark.parametrize("repeats", [[], [repeat_row("all", 2.0)]])
 def test_failed_changes_keep_their_row_and_reason(repeats) -> None:
-    lost = change_row(math.nan, status="failed", reason="ses-2: not found")
+    lost = change_row(math.nan, status="failed", findings=[Finding(FindingCode.NO_SUCH_VISIT, session="ses-2")])
     found = detections([lost, change_row(9.0, se=1.0, subject="s2")], repeats)
     row = found.iloc[0]
-    assert (row["verdict"], row["status"], row["reason"]) == ("not judged", "failed", "ses-2: not found")
+    assert (row["verdict"], row["status"], row["reason"]) == ("not judged", "failed", "ses-2: no such visit among the measures")
     assert row[["limit_low_percent", "limit_high_percent"]].isna().all() and row["limit_from"] == ""
     assert found["verdict"].tolist()[1] == "rose"
 
 
 def test_flagged_stays_flagged_and_no_limit_says_why() -> None:
-    found = detections([change_row(9.0, se=1.0, status="flagged", reason="ses-2: touches the edge"),
+    gap = [Finding(FindingCode.DISC_IN_GAP)]
+    found = detections([change_row(9.0, se=1.0, status="flagged", findings=gap),
                         change_row(9.0, mask_origin="edited", subject="s2"),
-                        change_row(9.0, status="flagged", reason="doubt", subject="s3")]).to_dict("records")
+                        change_row(9.0, status="flagged", findings=gap, subject="s3")]).to_dict("records")
     assert (found[0]["verdict"], found[0]["status"]) == ("rose", "flagged")
-    assert found[0]["reason"] == "ses-2: touches the edge"
+    assert found[0]["reason"] == render(gap[0])
     assert (found[1]["verdict"], found[1]["status"]) == ("not judged", "ok")
     assert "no repeated baseline scans" in found[1]["reason"] and "automatic and edited masks" in found[1]["reason"]
-    assert found[2]["reason"].startswith("doubt; no limit:")
+    assert found[2]["reason"].startswith(render(gap[0]) + "; no limit:")
 
 
 def test_no_change_no_rows_and_the_file_comes_back(tmp_path) -> None:

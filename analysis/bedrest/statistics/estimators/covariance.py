@@ -74,10 +74,6 @@ class Covariance(Protocol):
     """What estimation needs of a structure."""
 
     @property
-    def is_linear(self) -> bool:
-        """Is the covariance matrix linear in phi?"""
-
-    @property
     def names(self) -> list[str]: ...
 
     @property
@@ -122,10 +118,6 @@ class LinearCovariance:
     """
 
     terms: tuple[Term, ...]
-
-    @property
-    def is_linear(self) -> bool:
-        return True
 
     @cached_property
     def _blocks(self) -> list[tuple[Term, int, np.ndarray, np.ndarray]]:

@@ -161,30 +161,9 @@ def at_variances(
     """
     layouts = gather_layouts(y, x, clusters, structure)
     pieces = _pieces(phi, structure, layouts)
-    value = _deviance(phi, structure, layouts)[0]
+    value = deviance(phi, structure, layouts)[0]
     n, p = x.shape
     return GivenVariances(pieces.beta, pieces.phi_beta, -0.5 * (value + (n - p) * math.log(2 * math.pi)))
-
-
-def information_by_theta(fit: Fit) -> tuple[np.ndarray, np.ndarray]:
-    """Observed information of the free parameters of `fit.theta`, and d phi / d theta at them, in the data's units.
-
-    By differences of the gradient, in theta: there a step never leaves what is possible.
-    """
-    free = np.flatnonzero(fit.free)
-    units = fit.structure.rescaled(np.ones_like(fit.phi), fit.scale)[:, None]
-
-    def gradient(theta: np.ndarray) -> np.ndarray:
-        phi = fit.structure.rescaled(fit.structure.natural(theta), fit.scale)
-        result: np.ndarray = (units * fit.structure.jacobian(theta)).T @ _deviance(phi, fit.structure, fit.layouts)[1]
-        return result
-
-    hessian = np.empty((free.size, free.size))
-    for n, k in enumerate(free):
-        step = np.zeros_like(fit.theta)
-        step[k] = 1e-5 * max(abs(fit.theta[k]), 1e-3)
-        hessian[n] = (gradient(fit.theta + step) - gradient(fit.theta - step))[free] / (2 * step[k])
-    return (hessian + hessian.T) / 4, (units * fit.structure.jacobian(fit.theta))[:, free]
 
 
 def _residual_sd(y: np.ndarray, x: np.ndarray) -> float:
@@ -232,7 +211,7 @@ def _pieces(phi: np.ndarray, structure: Covariance, layouts: tuple[Layout, ...])
     return _Pieces(phi_beta @ xy, phi_beta, inverses, solved, constant + 2 * np.log(np.diag(factor)).sum())
 
 
-def _deviance(phi: np.ndarray, structure: Covariance, layouts: tuple[Layout, ...]) -> tuple[float, np.ndarray]:
+def deviance(phi: np.ndarray, structure: Covariance, layouts: tuple[Layout, ...]) -> tuple[float, np.ndarray]:
     """-2 restricted log-likelihood without its 2 pi, and its gradient by phi."""
     pieces = _pieces(phi, structure, layouts)
     value, gradient = pieces.constant, np.zeros(phi.size)
@@ -253,7 +232,7 @@ def _optimise(structure: Covariance, layouts: tuple[Layout, ...], share: float) 
 
     def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
         try:
-            value, gradient = _deviance(structure.natural(theta), structure, layouts)
+            value, gradient = deviance(structure.natural(theta), structure, layouts)
         except np.linalg.LinAlgError:
             return _PENALTY, np.zeros_like(theta)
         return value, structure.jacobian(theta).T @ gradient
