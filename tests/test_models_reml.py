@@ -274,8 +274,7 @@ def test_unit_and_order_of_rows_change_nothing_but_the_unit(seed, factor):
 
 
 def test_the_gradient_is_that_of_the_likelihood(cohort, rng):
-    from bedrest.statistics.estimators.layouts import gather_layouts
-    from bedrest.statistics.estimators.reml import deviance
+    from bedrest.statistics.estimators.reml import deviance, gather_layouts
 
     d = cohort.reset_index(drop=True)
     design = make_design("session * group + level", d[["session", "group", "level"]],

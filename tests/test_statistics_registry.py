@@ -22,9 +22,10 @@ import numpy as np
 from bedrest.io.results import StudyResults
 from bedrest.io.tables.typed_csv import write_table
 from bedrest.schemas.statistics import CHANGE_SPREAD
-from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_study
+from bedrest.statistics.planning.simulated_cohorts import Scenario
 from bedrest.statistics.study.analysis import Analysis
 from docs.generate import columns_page
+from pipelines.benchmarks.simulated_study import draw_study
 
 scenario = Scenario(8, changes_percent=(2.0,), response_sd_percent=2.0)
 study = draw_study(scenario, np.random.default_rng(1))

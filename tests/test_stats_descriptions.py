@@ -8,8 +8,7 @@ from bedrest.schemas import BASELINE, MEASURES, RESIDUALS, SUBJECTS
 from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_cohort
 from bedrest.statistics.study.baseline import ALL_SUBJECTS, baseline_frame, baseline_words
 from bedrest.statistics.study.cohort_models import joint_model, level_models
-from bedrest.statistics.study.estimates import variances_frame
-from bedrest.statistics.study.residuals import residuals_frame
+from bedrest.statistics.study.estimates import residuals_frame, variances_frame
 from bedrest.statistics.study.responses import AnalysisPlan
 
 CHOICES = AnalysisPlan(("rest", "exercise"), ("ses-1", "ses-2"), "ses-1")

@@ -13,11 +13,12 @@ from bedrest.io.tables.frames import validated
 from bedrest.schemas import POWER
 from bedrest.statistics.planning.power import QUESTIONS as POWER_QUESTIONS
 from bedrest.statistics.planning.power import PlannedStudy, power_frame, power_of
-from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_cohort, draw_study
+from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_cohort
 from bedrest.statistics.study.recovery import Band, Course, band_of, half_time, recovery_frame
 from scipy import stats
 
 from pipelines.benchmarks.error_rates.rates import ANALYSES, PRIMARY, QUESTIONS, error_rates
+from pipelines.benchmarks.simulated_study import draw_study
 
 Z = next(a for a in ANALYSES if a.name.startswith("z test"))
 

@@ -109,9 +109,11 @@ def _sizes(seed: int) -> Iterator[str]:
     import tracemalloc
 
     import numpy as np
-    from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_study
+    from bedrest.statistics.planning.simulated_cohorts import Scenario
     from bedrest.statistics.study.analysis import Analysis, AnalysisOptions
     from bedrest.statistics.study.sensitivity import Resampling
+
+    from pipelines.benchmarks.simulated_study import draw_study
 
     for subjects in STUDY_SUBJECTS:
         scenario = Scenario(subjects, changes_percent=(1.0, 2.0, 3.0, 4.0, 1.0), missing=0.05, levels=7)

@@ -16,7 +16,7 @@ from bedrest.errors import ModelError
 from bedrest.statistics.estimators.design import make_design
 from bedrest.statistics.estimators.reml import fit_reml
 from bedrest.statistics.estimators.small_sample import SmallSample
-from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_cohort, simulator
+from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_cohort, simulate
 from bedrest.statistics.study.cohort_models import CohortModel, joint_model, level_model
 from bedrest.statistics.study.responses import LOG_SCALE, Observations
 from bedrest.vocabulary import LEVELS
@@ -66,14 +66,13 @@ def error_rates(
         analysis, subjects, missing_percent, response_sd_percent, replicates, a rate for each of `QUESTIONS`,
         no_answer_percent.
     """
-    with simulator(processes) as simulate:
-        for number, scenario in enumerate(scenarios):
-            for levels in sorted({a.levels for a in analyses}):
-                alike = [a for a in analyses if a.levels == levels]
-                answers = simulate(partial(_answers, replace(scenario, levels=levels), alike), replicates=replicates,
-                                   entropy=(seed, number, levels))
-                for a, analysis in enumerate(alike):
-                    yield _row(analysis, scenario, answers[:, a])
+    for number, scenario in enumerate(scenarios):
+        for levels in sorted({a.levels for a in analyses}):
+            alike = [a for a in analyses if a.levels == levels]
+            answers = simulate(partial(_answers, replace(scenario, levels=levels), alike), replicates=replicates,
+                               entropy=(seed, number, levels), processes=processes)
+            for a, analysis in enumerate(alike):
+                yield _row(analysis, scenario, answers[:, a])
 
 
 def _answers(

@@ -15,25 +15,13 @@ from bedrest.statistics.estimators.t_tests import MeanTest
 
 
 def cluster_bootstrap(
-    samples: Sequence[Sequence[float]],
-    *,
-    rng: np.random.Generator,
-    n_resamples: int = 1999,
+    samples: Sequence[Sequence[float]], *, rng: np.random.Generator, n_resamples: int = 1999,
     confidence_level: float = 0.95,
 ) -> MeanTest:
     """Studentised bootstrap interval of a mean, or of the first mean minus the second.
 
-    Parameters
-    ----------
-    samples : one or two lists of one finite number a subject; subjects are drawn with replacement within each
-    rng : seeded generator
-    n_resamples : bootstrap samples
-    confidence_level : 0 to 1
-
-    Raises
-    ------
-    ModelError
-        If a value is not finite.
+    `samples` are one or two lists of one finite number a subject (ModelError otherwise); subjects are drawn with
+    replacement within each.
 
     Notes
     -----
@@ -61,13 +49,13 @@ def cluster_bootstrap(
     signs = (1.0, -1.0)[: len(values)]
     estimate = float(sum(s * v.mean() for s, v in zip(signs, values, strict=True)))
     se = math.sqrt(sum(v.var(ddof=1) / v.size for v in values))
-    drawn = [v[rng.integers(0, v.size, (n_resamples, v.size))] for v in values]
-    away = sum(s * d.mean(axis=1) for s, d in zip(signs, drawn, strict=True)) - estimate
-    spread = np.sqrt(sum(d.var(axis=1, ddof=1) / d.shape[1] for d in drawn))
-    # One subject drawn again and again has no spread: it lies infinitely far out, or not out at all.
-    flat = spread <= 1e-9 * se
+    resampled = [v[rng.integers(0, v.size, (n_resamples, v.size))] for v in values]
+    away = sum(s * d.mean(axis=1) for s, d in zip(signs, resampled, strict=True)) - estimate
+    errors = np.sqrt(sum(d.var(axis=1, ddof=1) / d.shape[1] for d in resampled))
+    # One subject drawn again and again has no variance: it lies infinitely far out, or not out at all.
+    flat = errors <= 1e-9 * se
     far = np.where(np.abs(away) <= 1e-9 * se, 0.0, np.copysign(np.inf, away))
-    pivots = np.where(flat, far, away / np.where(flat, 1.0, spread))
+    pivots = np.where(flat, far, away / np.where(flat, 1.0, errors))
     tail = (1 - confidence_level) / 2
     low, high = (float(q) for q in np.quantile(pivots, [tail, 1 - tail], method="inverted_cdf"))
     return MeanTest(n=n, method=f"{what}, {n_resamples} resamples", estimate=estimate, se=se,

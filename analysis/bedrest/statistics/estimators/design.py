@@ -24,12 +24,11 @@ class Design:
 
     Attributes
     ----------
-    formula : right-hand side
-    x : shape (n, p), of full rank: columns that repeat others (an empty cell) are left out
-    columns : names of the p columns
+    x, columns : shape (n, p), of full rank: columns that repeat others (an empty cell) are left out; their names
     factors : name -> its values in order, the first one the reference
-    grid : DataFrame, every combination of the factors; covariates at 0, which is their mean when centred
-    grid_x : shape (cells, p + left out), for the full set of columns
+    grid, grid_x : every combination of the factors, covariates at 0, which is their mean when centred; its design
+        matrix
+        with the full set of columns
     kept : bool over the full set of columns
     row_space : projection onto what the data can tell, over the full set of columns
     """
@@ -44,10 +43,7 @@ class Design:
     row_space: np.ndarray
 
     def mean(self, **cell: str) -> np.ndarray | None:
-        """Weights of a marginal mean: averaged over the factors that are not named; None when not estimable.
-
-        Examples: ``mean(session="ses-2", group="exercise")``.
-        """
+        """Weights of a marginal mean: averaged over the factors that are not named; None when not estimable."""
         return self.estimable(self._mean(cell))
 
     def change(
@@ -95,12 +91,9 @@ def make_design(formula: str, data: pd.DataFrame, *, factors: Mapping[str, Seque
 
     Parameters
     ----------
-    formula : str
-        Right-hand side, for example ``session * group + age``. Factors are named as they are, without ``C()``.
-    data : DataFrame
-        One row an observation; covariates centred, so that 0 is the typical subject.
-    factors : mapping
-        Which columns are factors, and their values in order, the reference first.
+    formula : right-hand side, as ``session * group + age``; factors are named as they are, without ``C()``
+    data : DataFrame, one row an observation; covariates centred, so that 0 is the typical subject
+    factors : which columns are factors, and their values in order, the reference first
 
     Raises
     ------
@@ -121,25 +114,10 @@ def make_design(formula: str, data: pd.DataFrame, *, factors: Mapping[str, Seque
     typed_grid = grid.assign(**{n: pd.Categorical(grid[n], categories=list(v)) for n, v in factors.items()},
                              **{c: 0.0 for c in data.columns if c not in factors})
     grid_x = np.asarray(matrix.model_spec.get_model_matrix(typed_grid), dtype=np.float64)
-    kept = _independent_columns(full)
-    basis = np.linalg.svd(full, full_matrices=False)
-    right = basis.Vh[1e-9 * basis.S[0] < basis.S]
+    triangle = np.asarray(np.linalg.qr(full, mode="r"))  # has the ranks and the row space of `full`, and is small
+    ranks = [np.linalg.matrix_rank(triangle[:, :k], rtol=1e-9) for k in range(full.shape[1] + 1)]
+    kept = np.diff(ranks) > 0
     names = tuple(np.asarray(matrix.columns, dtype=str)[kept])
     return Design(formula, full[:, kept], names, {n: tuple(v) for n, v in factors.items()}, grid, grid_x, kept,
-                  right.T @ right)
+                  np.linalg.pinv(triangle, rcond=1e-9) @ triangle)
 
-
-def _independent_columns(x: np.ndarray) -> np.ndarray:
-    """The columns that do not repeat earlier ones: those with a pivot in the QR decomposition."""
-    kept: list[int] = []
-    basis = np.zeros((len(x), 0))
-    for k, column in enumerate(x.T):
-        rest = column - basis @ (basis.T @ column)
-        rest -= basis @ (basis.T @ rest)
-        size = np.linalg.norm(rest)
-        if size > 1e-9 * max(1.0, float(np.linalg.norm(column))):
-            kept.append(k)
-            basis = np.column_stack([basis, rest / size])
-    out = np.zeros(x.shape[1], dtype=bool)
-    out[kept] = True
-    return out

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -30,15 +29,10 @@ NO_INTERVAL = "more than half of the bootstrap samples gave no number: no interv
 class Intraclass:
     """Intraclass correlations of single ratings, targets x raters; no unit.
 
-    Attributes
-    ----------
-    n_subjects : in it; a subject may bring several targets
-    agreement : ICC(2,1) = ICC(A,1); a shift between raters counts as error
-    consistency : ICC(3,1) = ICC(C,1); it does not
-    reason : what could not be computed and why; empty when all could
+    `agreement` is ICC(2,1) = ICC(A,1), in which a shift between raters counts as error; `consistency` is ICC(3,1) =
+    ICC(C,1), in which it does not. `reason`: what could not be computed and why.
     """
 
-    n_subjects: int
     agreement: Estimate = field(default_factory=Estimate)
     consistency: Estimate = field(default_factory=Estimate)
     reason: str = ""
@@ -46,12 +40,11 @@ class Intraclass:
 
 @dataclass(frozen=True)
 class MeasurementError:
-    """Spread of repeated measurements of the same target.
+    """Variation of repeated measurements of the same target.
 
     Attributes
     ----------
-    n_subjects : in it; targets measured once are left out
-    df : degrees of freedom: values minus targets
+    n_subjects, df : targets measured once are left out; df are values minus targets
     sem : standard error of measurement for agreement: the within-target SD, square root of the one-way within mean
         square, so a shift between repeats counts; unit of the values
     sdc : smallest detectable change, 1.96 sqrt(2) sem; unit of the values
@@ -72,13 +65,7 @@ class MeasurementError:
     reason: str = ""
 
 
-class _MeanSquares(NamedTuple):
-    """Two-way mean squares of (resampled) targets x raters."""
-
-    n: np.ndarray
-    rows: np.ndarray
-    columns: np.ndarray
-    error: np.ndarray
+_MeanSquares = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # targets; of rows, of columns, of error
 
 
 def intraclass(ratings: ArrayLike, *, clusters: Clusters | None = None, confidence_level: float = 0.95) -> Intraclass:
@@ -86,15 +73,8 @@ def intraclass(ratings: ArrayLike, *, clusters: Clusters | None = None, confiden
 
     Parameters
     ----------
-    ratings : shape (targets, raters), at least two raters, any unit
-        Complete rows only: leave incomplete ones out before, and count them.
+    ratings : shape (targets, raters), any unit; ModelError if one is missing or there are fewer than two raters
     clusters : one label a target; None when every target is a subject of its own
-    confidence_level : of the intervals, 0 to 1
-
-    Raises
-    ------
-    ModelError
-        If a rating is missing or there are fewer than two raters.
 
     Notes
     -----
@@ -109,7 +89,7 @@ def intraclass(ratings: ArrayLike, *, clusters: Clusters | None = None, confiden
     check_length(clusters, n)
     subjects = n if clusters is None else clusters.n
     if reason := too_few(subjects) or _degenerate(x):
-        return Intraclass(subjects, reason=reason)
+        return Intraclass(reason=reason)
     columns = _sums(x)
     squares = _mean_squares(columns.sum(axis=0), k)
     single = _coefficients(squares, k)
@@ -121,7 +101,7 @@ def intraclass(ratings: ArrayLike, *, clusters: Clusters | None = None, confiden
         bounds = _f_bounds(squares, k, float(single[0]), confidence_level)
     agreement, consistency = (Estimate(float(s), *b) for s, b in zip(single, bounds, strict=True))
     closed = all(math.isfinite(b) for pair in bounds for b in pair)
-    return Intraclass(subjects, agreement, consistency, reason="" if closed else NO_INTERVAL)
+    return Intraclass(agreement, consistency, reason="" if closed else NO_INTERVAL)
 
 
 def measurement_error(
@@ -131,10 +111,8 @@ def measurement_error(
 
     Parameters
     ----------
-    values : shape (n,), any unit; above 0 for the CV
-    targets : what was measured, one label a value, shape (n,)
+    values, targets : shape (n,), any unit, above 0 for the CV; what was measured, one label a value
     clusters : one label a value; None when every target is a subject of its own
-    confidence_level : of the intervals, 0 to 1
 
     Notes
     -----
@@ -181,13 +159,13 @@ def _sums(x: np.ndarray) -> np.ndarray:
 
 
 def _mean_squares(sums: np.ndarray, k: int) -> _MeanSquares:
-    """From sums over targets, shape (..., k + 3)."""
+    """Two-way, from sums over (resampled) targets, shape (..., k + 3)."""
     n, by_rater, of_means, of_all = sums[..., 0], sums[..., 1 : k + 1], sums[..., k + 1], sums[..., k + 2]
     correction = by_rater.sum(axis=-1) ** 2 / (n * k)
     rows = k * of_means - correction
     columns = (by_rater**2).sum(axis=-1) / n - correction
     within = of_all - k * of_means
-    return _MeanSquares(n, rows / (n - 1), columns / (k - 1), (within - columns) / ((n - 1) * (k - 1)))
+    return n, rows / (n - 1), columns / (k - 1), (within - columns) / ((n - 1) * (k - 1))
 
 
 def _coefficients(squares: _MeanSquares, k: int) -> np.ndarray:

@@ -11,18 +11,59 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy.optimize import minimize
 
 from bedrest.errors import ModelError
 from bedrest.statistics.estimators.covariance import Covariance
-from bedrest.statistics.estimators.layouts import Layout, gather_layouts
 
 STARTS = (0.5, 0.95)  # share of variance between subjects, from which the optimiser sets out
 AGREE = 1e-3  # log-likelihoods of the same model that differ by more are different answers
 _PENALTY = 1e10
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Subjects whose observations have the same covariance matrix.
+
+    Attributes
+    ----------
+    components : what the covariance structure needs of them
+    x, counts : shape (b, m, p), the different design matrices among them; (b,), subjects with each
+    y, block : shape (c, m), every subject's response; (c,), which design matrix the subject has
+    """
+
+    components: np.ndarray
+    x: np.ndarray
+    counts: np.ndarray
+    y: np.ndarray
+    block: np.ndarray
+
+    @cached_property
+    def y_sums(self) -> np.ndarray:
+        out = np.zeros(self.x.shape[:2])
+        np.add.at(out, self.block, self.y)
+        return out
+
+
+def gather_layouts(y: np.ndarray, x: np.ndarray, clusters: np.ndarray, structure: Covariance) -> tuple[Layout, ...]:
+    """The layouts of all subjects; arguments as for `reml.fit_reml`."""
+    order = np.argsort(clusters, kind="stable")
+    cuts = np.flatnonzero(np.diff(np.unique(clusters[order], return_inverse=True)[1])) + 1
+    gathered: dict[bytes, dict[bytes, list[np.ndarray]]] = {}
+    for rows in np.split(order, cuts):
+        gathered.setdefault(structure.key(rows), {}).setdefault(x[rows].tobytes(), []).append(rows)
+    out = []
+    for blocks in gathered.values():
+        alike = list(blocks.values())  # rows of the subjects with the same design matrix
+        counts = np.array([len(b) for b in alike])
+        members = [rows for b in alike for rows in b]
+        out.append(Layout(structure.components(alike[0][0]), np.stack([x[b[0]] for b in alike]), counts,
+                          np.stack([y[rows] for rows in members]), np.repeat(np.arange(len(alike)), counts)))
+    return tuple(out)
 
 
 @dataclass(frozen=True)
@@ -31,16 +72,12 @@ class Fit:
 
     Attributes
     ----------
-    estimates : shape (p,)
-    covariance : shape (p, p), of the estimates, with the estimated variances taken as known
+    estimates, covariance : shape (p,); (p, p), with the estimated variances taken as known
     phi : natural parameters of the covariance structure, shape (K,)
-    theta : where the optimiser stopped, of the response divided by `scale`, shape (K,)
-    scale : what the response was divided by
+    theta, scale : where the optimiser stopped, of the response divided by `scale`, shape (K,)
     free : bool, shape (K,); False for a parameter on the boundary
     log_likelihood : restricted
-    converged : bool
     warnings : what a reader must know; empty when there is nothing
-    structure, layouts : as fitted, for `small_sample`
     """
 
     estimates: np.ndarray
@@ -75,17 +112,13 @@ class Fit:
 def fit_reml(y: np.ndarray, x: np.ndarray, *, clusters: np.ndarray, structure: Covariance) -> Fit:
     """Fit by REML from several starts.
 
+    Never silently: a boundary, disagreeing starts or a gradient that does not vanish are among the warnings of the fit.
+
     Parameters
     ----------
-    y : shape (n,), finite
-    x : shape (n, p), of full column rank
+    y, x : shape (n,), finite; (n, p), of full column rank
     clusters : shape (n,), the independent subjects
     structure : Covariance, over the same n observations
-
-    Returns
-    -------
-    Fit
-        Never silently: a boundary, disagreeing starts or a gradient that does not vanish are among its warnings.
 
     Raises
     ------
@@ -114,56 +147,26 @@ def fit_reml(y: np.ndarray, x: np.ndarray, *, clusters: np.ndarray, structure: C
     n, p = x.shape
     pieces = _pieces(phi, structure, layouts)
     return Fit(
-        estimates=pieces.beta * scale,
-        covariance=pieces.phi_beta * scale**2,
-        phi=structure.rescaled(phi, scale),
-        theta=theta,
-        scale=scale,
-        free=~boundary,
-        log_likelihood=-0.5 * (value + (n - p) * np.log(2 * np.pi)) - (n - p) * np.log(scale),
-        converged=converged,
-        warnings=tuple(warnings),
-        structure=structure,
-        layouts=tuple(lay.scaled(scale) for lay in layouts),
-    )
-
-
-@dataclass(frozen=True)
-class GivenVariances:
-    """Generalised least squares at variances that were found elsewhere.
-
-    Attributes
-    ----------
-    estimates : shape (p,)
-    covariance : shape (p, p), of the estimates, with the variances taken as known
-    log_likelihood : restricted
-    """
-
-    estimates: np.ndarray
-    covariance: np.ndarray
-    log_likelihood: float
+        estimates=pieces.beta * scale, covariance=pieces.phi_beta * scale**2, phi=structure.rescaled(phi, scale),
+        theta=theta, scale=scale, free=~boundary,
+        log_likelihood=-0.5 * (value + (n - p) * np.log(2 * np.pi)) - (n - p) * np.log(scale), converged=converged,
+        warnings=tuple(warnings), structure=structure,
+        layouts=tuple(replace(lay, y=lay.y * scale) for lay in layouts))
 
 
 def at_variances(
     y: np.ndarray, x: np.ndarray, *, clusters: np.ndarray, structure: Covariance, phi: np.ndarray
-) -> GivenVariances:
-    """Estimates and restricted log-likelihood at given natural parameters of a covariance structure.
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Estimates, their covariance (variances taken as known) and the restricted log-likelihood at given variances.
 
-    Parameters
-    ----------
-    y, x, clusters, structure : as for `fit_reml`
-    phi : natural parameters, shape (K,), in the squared unit of y
-
-    Raises
-    ------
-    numpy.linalg.LinAlgError
-        If the covariance matrix at `phi` cannot be inverted.
+    `phi` has shape (K,), in the squared unit of y; the rest as for `fit_reml`. Raises numpy's LinAlgError if the
+    covariance matrix at `phi` cannot be inverted.
     """
     layouts = gather_layouts(y, x, clusters, structure)
     pieces = _pieces(phi, structure, layouts)
     value = deviance(phi, structure, layouts)[0]
     n, p = x.shape
-    return GivenVariances(pieces.beta, pieces.phi_beta, -0.5 * (value + (n - p) * math.log(2 * math.pi)))
+    return pieces.beta, pieces.phi_beta, -0.5 * (value + (n - p) * math.log(2 * math.pi))
 
 
 def _residual_sd(y: np.ndarray, x: np.ndarray) -> float:

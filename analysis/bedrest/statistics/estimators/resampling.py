@@ -26,16 +26,8 @@ def permutation_test(
 ) -> MeanTest:
     """Group labels permuted over subjects; the statistic is Welch's t, mean of `first` minus mean of `second`.
 
-    Parameters
-    ----------
-    first, second : one finite number a subject
-    rng : used only where the assignments are too many to count
-    n_permutations : random assignments then drawn; p is (b + 1) / (m + 1) (Phipson & Smyth 2010)
-
-    Raises
-    ------
-    ModelError
-        If a value is not finite.
+    One finite number a subject (ModelError otherwise). Where the assignments are too many to count, `n_permutations`
+    are drawn, and p is (b + 1) / (m + 1) (Phipson & Smyth 2010).
 
     Notes
     -----
@@ -70,23 +62,11 @@ def permutation_test(
 def sign_flip_test(
     values: Sequence[float], *, rng: np.random.Generator, n_permutations: int = 9999
 ) -> MeanTest:
-    """Mean against 0 by reversing the sign of whole subjects.
+    """Mean of one finite number a subject against 0, by reversing the sign of whole subjects.
 
-    Parameters
-    ----------
-    values : one finite number a subject, a change from reference for instance
-    rng : used only where the 2^n sign patterns are too many to count
-    n_permutations : random patterns then drawn
-
-    Raises
-    ------
-    ModelError
-        If a value is not finite.
-
-    Notes
-    -----
-    Valid where the values are symmetric about their mean. Student's t rises with the mean when signs flip (the sum of
-    squares stays), so the studentised test is this one.
+    Where the 2^n sign patterns are too many to count, `n_permutations` are drawn. Valid where the values are symmetric
+    about their mean. Student's t rises with the mean when signs flip (the sum of squares stays), so the studentised
+    test is this one.
     """
     x = finite_array(values, name="sign-flip test")
     what = "sign flips of subjects, mean"

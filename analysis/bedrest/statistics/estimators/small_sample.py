@@ -138,7 +138,8 @@ class SmallSample:
         # Where a denominator is 0, the limit: variances near 0 in few subjects come to such places.
         if v2 == 0:
             return 2 * (1 - a2 / q), 4.0
-        rest = _ratio(1 - a2 / q, v1) ** 2 * v0 / v2 - 1
+        ratio = 1.0 if abs(1 - a2 / q) < 1e-10 and abs(v1) < 1e-10 else (1 - a2 / q) / v1
+        rest = ratio**2 * v0 / v2 - 1
         if rest == 0:
             return 1 - a2 / q, math.inf
         df = 4 + (q + 2) / rest
@@ -154,7 +155,3 @@ def independent_rows(weights: np.ndarray) -> np.ndarray:
     if not kept:
         raise ModelError("a contrast", "only zeros", "test of fixed effects", "Give weights that are not all zero.")
     return np.array(kept)
-
-
-def _ratio(a: float, b: float) -> float:
-    return 1.0 if abs(a) < 1e-10 and abs(b) < 1e-10 else a / b

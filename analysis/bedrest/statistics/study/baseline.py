@@ -21,16 +21,8 @@ _UNITS = {c.name: c.unit for c in SUBJECTS.columns}
 def baseline_frame(subjects: pd.DataFrame, measures: pd.DataFrame, plan: AnalysisPlan) -> pd.DataFrame:
     """Age, sex, height, weight and disc volumes at the reference visit, by group and of all subjects.
 
-    Parameters
-    ----------
-    subjects : DataFrame, as in `schemas.SUBJECTS`; a column that is not there counts as missing
-    measures : DataFrame, as in `schemas.MEASURES`; rows of reference masks and failed rows are not used
-    plan : AnalysisPlan
-
-    Returns
-    -------
-    DataFrame, as in `schemas.BASELINE`
-        A sex that no subject has gets no rows; an unknown one counts as missing.
+    Tables as in `schemas`. Reference masks and failed rows are not used; a column of `subjects` that is not there
+    counts as missing, as does an unknown sex. A sex that no subject has gets no rows.
     """
     discs = measures[(measures["source"] != "reference") & (measures["status"] != Status.FAILED)
                      & (measures["session"] == plan.reference_session)]
@@ -57,10 +49,7 @@ def baseline_frame(subjects: pd.DataFrame, measures: pd.DataFrame, plan: Analysi
 def baseline_words(baseline: pd.DataFrame, *, groups: Sequence[str]) -> pd.DataFrame:
     """The table for reading: one row per characteristic, one column per group; mean (SD) or n (%), missing counted.
 
-    Parameters
-    ----------
-    baseline : DataFrame, as in `schemas.BASELINE`, rows in any order
-    groups : in the order of the study; all together come last
+    `groups` in the order of the study; all together come last.
     """
     listed = set(baseline["characteristic"])
     first = [label for label in _NUMBERS.values() if label in listed]

@@ -27,14 +27,11 @@ REPEATS_LEVEL = 0.95  # of a smallest detectable change, by its definition, what
 
 @dataclass(frozen=True)
 class Limit:
-    """How far two measurements of an unchanged disc may lie apart; per cent of the first.
+    """How far two measurements of an unchanged disc may lie apart, in per cent of the first; NaN where nothing is
+    known.
 
-    Attributes
-    ----------
-    low_percent, high_percent : NaN where nothing is known; below and above 0, farther above, for both are a factor
-    confidence_level : share of unchanged discs inside
-    limit_from : empty where nothing is known
-    n_repeats : values behind it; None for the error model
+    Above 0 it is farther than below, for both are a factor. `confidence_level` is the share of unchanged discs inside;
+    `n_repeats` the values behind it, None for the error model.
     """
 
     low_percent: float = math.nan
@@ -52,18 +49,8 @@ def smallest_detectable(repeatability: pd.DataFrame, *, source: str, level: str,
     """The smallest detectable change of a disc in this study: the one place that chooses it.
 
     The row of the level where it rests on `MIN_SUBJECTS_OF_LEVEL` or more, else that of all levels; failed rows do not
-    count. A rise is detectable from r = `sdc_percent` on, a fall from -100 r / (100 + r): the same factor down.
-
-    Parameters
-    ----------
-    repeatability : DataFrame, as in `schemas.REPEATABILITY`
-    source : automatic or reference
-    level : disc level, or all
-    measure : whose change
-
-    Returns
-    -------
-    Limit; an unknown one where the study has no usable repeated baseline scans
+    count. A rise is detectable from r = `sdc_percent` on, a fall from -100 r / (100 + r): the same factor down. An
+    unknown limit where the study has no usable repeated baseline scans.
     """
     usable = repeatability[(repeatability["source"] == source) & (repeatability["measure"] == measure)
                            & (repeatability["status"] != Status.FAILED)
@@ -80,10 +67,7 @@ def smallest_detectable(repeatability: pd.DataFrame, *, source: str, level: str,
 def model_limit(se_percent: float, *, confidence_level: float) -> Limit:
     """How far a disc may seem to change by the error model: beyond it, the interval in `change` leaves out 0.
 
-    Parameters
-    ----------
-    se_percent : as in `schemas.CHANGE`; a missing one gives an unknown limit
-    confidence_level : 0 to 1
+    A missing standard error gives an unknown limit.
     """
     if not math.isfinite(se_percent):
         return Limit()
@@ -92,18 +76,10 @@ def model_limit(se_percent: float, *, confidence_level: float) -> Limit:
 
 
 def detections_frame(change: pd.DataFrame, repeatability: pd.DataFrame, *, confidence_level: float) -> pd.DataFrame:
-    """Is each change beyond measurement error: one row for every row of `change`.
+    """Is each change beyond measurement error: one row for every row of `change`, as in `schemas.DETECTIONS`.
 
-    Parameters
-    ----------
-    change : DataFrame, as in `schemas.CHANGE`
-    repeatability : DataFrame, as in `schemas.REPEATABILITY`; without rows where baseline was scanned once
-    confidence_level : of limits from the error model; those from repeated scans are at `REPEATS_LEVEL`
-
-    Returns
-    -------
-    DataFrame, as in `schemas.DETECTIONS`
-        Failed changes keep their row and findings and are not judged, as are those without any limit.
+    `confidence_level` is that of limits from the error model; those from repeated scans are at `REPEATS_LEVEL`. Failed
+    changes keep their row and findings and are not judged, as are those without any limit.
     """
     pairs = change[["source", "level", "measure"]].drop_duplicates().itertuples(index=False, name=None)
     repeats = {(s, lv, m): smallest_detectable(repeatability, source=s, level=lv, measure=m) for s, lv, m in pairs}
@@ -158,16 +134,9 @@ DETECTION_COUNTS = Table("detection_counts", "how many discs changed beyond erro
 
 
 def detection_counts(detections: pd.DataFrame) -> pd.DataFrame:
-    """Verdicts counted by source, group and visit, all levels together.
+    """Verdicts counted by source, group and visit, all levels together, as in `DETECTION_COUNTS`.
 
-    Parameters
-    ----------
-    detections : DataFrame, as in `schemas.DETECTIONS`
-
-    Returns
-    -------
-    DataFrame, as in `DETECTION_COUNTS`
-        Visits of a group in the order of their study day, its median over subjects.
+    Visits of a group in the order of their study day, its median over subjects.
     """
     rows = []
     for (source, group, session), discs in detections.groupby(["source", "group", "session"], sort=False):
@@ -183,18 +152,10 @@ def detection_counts(detections: pd.DataFrame) -> pd.DataFrame:
 
 
 def visit_changes(detections: pd.DataFrame) -> pd.DataFrame:
-    """One subject's changes visit by visit, its discs together; for reading.
+    """One subject's changes visit by visit, its discs together, from its detections of one source; for reading.
 
-    Parameters
-    ----------
-    detections : DataFrame
-        One subject's rows as in `schemas.DETECTIONS`, of one source.
-
-    Returns
-    -------
-    DataFrame
-        `session`, `study_day`; discs with a change, their mean, smallest and largest change in per cent; how many rose,
-        fell, stayed within error, were not judged.
+    Discs with a change, their mean, smallest and largest change in per cent; how many rose, fell, stayed within error,
+    were not judged.
     """
     changes = detections.groupby("session", sort=False)["change_percent"].agg(**{
         "discs compared": "count", "mean change (%)": "mean", "smallest (%)": "min", "largest (%)": "max"})
@@ -204,12 +165,7 @@ def visit_changes(detections: pd.DataFrame) -> pd.DataFrame:
 
 
 def limit_words(detections: pd.DataFrame) -> str:
-    """Where the limits come from and what they let through, in sentences; every number is a stored one.
-
-    Parameters
-    ----------
-    detections : DataFrame, as in `schemas.DETECTIONS`, of one source
-    """
+    """Where the limits come from and what they let through, in sentences, from the detections of one source."""
     sentences = []
     judged = detections[detections["verdict"] != Verdict.NOT_JUDGED]
     for limit_from, rows in judged.groupby("limit_from", sort=True):

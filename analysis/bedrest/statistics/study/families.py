@@ -29,12 +29,8 @@ def family_units(groups: Sequence[str]) -> dict[Family, list[tuple[str, ...]]]:
 def holm(rows: list[Row], family: Family, *, detail: str = "") -> list[Row]:
     """Name the family of some tests and correct their p for the number that could be done.
 
-    Parameters
-    ----------
-    rows : list of dict, with `status` and `p`
-        Failed rows, and estimates without a p, do not count.
-    family : what they compare
-    detail : text after the name of the family, where the same comparison is made in several ways
+    Failed rows, and estimates without a p, do not count. `detail` follows the name of the family, where the same
+    comparison is made in several ways.
     """
     valid = [row for row in rows if row["status"] != Status.FAILED and not pd.isna(row.get("p"))]
     for row in rows:

@@ -58,13 +58,7 @@ def _fit(model: CohortModel) -> MixedLMModel:
 
 
 def mixedlm_contrasts(mixedlm: Sequence[MixedLMModel], subjects: pd.DataFrame) -> pd.DataFrame:
-    """The contrasts of the primary models by MixedLM, as in `schemas.SENSITIVITY`.
-
-    Parameters
-    ----------
-    mixedlm : of one or several mask sources
-    subjects : DataFrame, as in `schemas.SUBJECTS`; every subject enrolled
-    """
+    """The contrasts of the primary models by MixedLM, as in `schemas.SENSITIVITY`; `subjects` are all enrolled."""
     fits = {(m.primary.source, m.primary.level): m for m in mixedlm}
 
     def rows_of(model: CohortModel, groups: tuple[str, ...]) -> list[Row]:

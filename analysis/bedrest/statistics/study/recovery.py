@@ -26,13 +26,7 @@ NO_HALF_TIME = "the data do not support a half-time: "
 
 @dataclass(frozen=True)
 class Band:
-    """Plus or minus how many per cent count as no change of a group's mean, and why.
-
-    Attributes
-    ----------
-    percent : NaN when nothing is known
-    method : where it comes from, in words
-    """
+    """Plus or minus how many per cent count as no change of a group's mean (NaN when nothing is known), and why."""
 
     percent: float
     method: str
@@ -42,13 +36,7 @@ class Band:
 class Course:
     """One group's mean change over the visits of recovery, the last visit in bed first.
 
-    Attributes
-    ----------
-    sessions : visit identifiers
-    days : study days
-    changes : on the log scale (100 ln), shape (v,)
-    covariance : of the changes, shape (v, v)
-    df : the smallest degrees of freedom among them
+    Study days; changes on the log scale (100 ln), shape (v,); their covariance, (v, v); the smallest of their df.
     """
 
     sessions: tuple[str, ...]
@@ -62,18 +50,9 @@ def recovery_frame(
     models: list[CohortModel], contrasts: pd.DataFrame, sessions: pd.DataFrame, *,
     band: Callable[[str, str], Band],
 ) -> pd.DataFrame:
-    """One row a source, level and group.
+    """One row a source, level and group, as in `schemas.RECOVERY`; empty for a study without visits in recovery.
 
-    Parameters
-    ----------
-    models : as the contrasts were made from
-    contrasts : DataFrame, as in `schemas.CONTRASTS`
-    sessions : DataFrame, as in `schemas.SESSIONS`; a visit's day is the median over subjects
-    band : source and level to Band
-
-    Returns
-    -------
-    DataFrame, as in `schemas.RECOVERY`; empty for a study without visits in recovery
+    `contrasts` are those of the models; a visit's day is the median over subjects; `band` takes source and level.
     """
     days = sessions.groupby("session")["study_day"].median().sort_values(kind="stable")
     phases = sessions.groupby("session")["phase"].agg(lambda p: p.mode().iloc[0])
@@ -138,11 +117,6 @@ def half_time(course: Course, *, confidence_level: float) -> dict[str, object]:
     The interval is the set of h that the likelihood ratio (an F on 1 and the smallest df) does not reject; where it
     reaches no upper end, or the change in bed does not differ from 0, there is no half-time and the reason says so.
 
-    Parameters
-    ----------
-    course : Course
-    confidence_level : 0 to 1
-
     Examples
     --------
     >>> days = np.array([60.0, 65.0, 75.0, 90.0])
@@ -186,13 +160,7 @@ def _crossing(misfit: Callable[[float], float], inside: float, end: float, limit
 
 
 def band_of(*, wanted_percent: float | None, smallest_detectable_percent: float) -> Band:
-    """The band that the study sets, else the smallest detectable change of a single disc, else none.
-
-    Parameters
-    ----------
-    wanted_percent : from study.toml
-    smallest_detectable_percent : a rise, see `detection.smallest_detectable`; NaN when there are no repeated scans
-    """
+    """The band that the study sets, else the smallest detectable change (a rise) of a single disc, else none."""
     if wanted_percent is not None:
         return Band(wanted_percent, "set in study.toml")
     if math.isfinite(smallest_detectable_percent):

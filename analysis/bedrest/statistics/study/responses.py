@@ -21,15 +21,11 @@ TEXT_COVARIATES = ("sex",)
 
 @dataclass(frozen=True)
 class AnalysisPlan:
-    """What a study decides before its data are looked at.
+    """What a study decides before its data are examined.
 
-    Attributes
-    ----------
-    groups, sessions : in order; the first group is the one others are subtracted from
-    reference_session : the visit that changes are counted from
-    covariates : columns of the subjects or sessions table
-    covariance : compound_symmetry or unstructured
-    confidence_level : of every interval
+    Groups and sessions in order: the first group is the one others are subtracted from. Changes are counted from the
+    reference session. Covariates are columns of the subjects or sessions table; covariance is compound_symmetry or
+    unstructured; the confidence level is that of every interval.
     """
 
     groups: tuple[str, ...]
@@ -50,9 +46,7 @@ class Observations:
 
     Attributes
     ----------
-    source : whose masks
-    frame : DataFrame
-        Columns subject, group, session, level, y, flagged, and the covariates; one row a measured disc and visit.
+    frame : columns subject, group, session, level, y, flagged, and the covariates; one row a measured disc and visit
     n_failed : discs of visits that were not measured and are not in `frame`
     n_without_covariate : discs left out because a covariate is missing
     """
@@ -66,14 +60,7 @@ class Observations:
 def observations(
     measures: pd.DataFrame, *, source: str, subjects: pd.DataFrame, sessions: pd.DataFrame, plan: AnalysisPlan
 ) -> Observations:
-    """The observations of one mask source.
-
-    Parameters
-    ----------
-    measures, subjects, sessions : DataFrame, as in `schemas`
-        Unnamed discs are left out: they may not be the same disc at two visits.
-    source : automatic or reference
-    plan : AnalysisPlan
+    """The observations of one mask source; unnamed discs are left out: they may not be the same disc at two visits.
 
     Raises
     ------

@@ -31,23 +31,13 @@ SEVERAL_A_SUBJECT = (f"several values a subject: variance components (Bland and 
 def agreement_frame(
     accuracy: pd.DataFrame, arvd: pd.DataFrame, *, confidence_level: float, seed: int = 0
 ) -> pd.DataFrame:
-    """Automatic minus reference: volume and change, each level and all discs together.
+    """Automatic minus reference: volume and change, each level and all discs together, as in `schemas.AGREEMENT`.
 
-    Parameters
-    ----------
-    accuracy : DataFrame, as in `schemas.ACCURACY`
-        Volumes of both masks. Failed rows and discs without a level are left out and counted in `n_failed`.
-    arvd : DataFrame, as in `schemas.ARVD`
-        Volumes at two visits. Change is V2 - V1 of each method; in % of vg1, the reference volume at the first visit,
-        for both, so that their difference in % is the signed change error.
-    confidence_level : of the intervals, 0 to 1
-    seed : of the bootstrap; a row's numbers do not depend on which other rows there are
-
-    Returns
-    -------
-    DataFrame, as in `schemas.AGREEMENT`
-        A level with too few subjects keeps its row: failed, with reason. Flagged: something could not be computed, or
-        flagged discs are in it. No rows for a quantity that no subject has reference masks for.
+    Change is V2 - V1 of each method; in % of vg1, the reference volume at the first visit, for both, so that their
+    difference in % is the signed change error. Failed rows and discs without a level are left out and counted in
+    `n_failed`. A level with too few subjects keeps its row: failed, with reason. Flagged: something could not be
+    computed, or flagged discs are in it. No rows for a quantity that no subject has reference masks for. The numbers of
+    a row do not depend on which other rows there are.
     """
     rows = []
     for place, (quantity, pairs) in enumerate((("volume", _volume_pairs(accuracy)), ("change", _change_pairs(arvd)))):
@@ -61,24 +51,10 @@ def agreement_frame(
 def repeatability_frame(measures: pd.DataFrame, *, confidence_level: float, seed: int = 0) -> pd.DataFrame:
     """Error of repeated measurement from subjects with two or more baseline visits, each level and all discs together.
 
-    Parameters
-    ----------
-    measures : DataFrame, as in `schemas.MEASURES`
-        Failed and unnamed discs, and discs measured at one baseline visit only, are left out and counted in
-        `n_left_out`.
-    confidence_level : of the intervals, 0 to 1
-    seed : of the bootstrap
-
-    Returns
-    -------
-    DataFrame, as in `schemas.REPEATABILITY`
-        No rows when no subject has two baseline visits. Otherwise a level with too few subjects keeps its row: failed,
-        with reason.
-
-    Notes
-    -----
-    SEM and CV use all baseline visits; the ICC as many, from the first on, as every disc has; the limits of agreement
-    the last and the first.
+    As in `schemas.REPEATABILITY`. Failed and unnamed discs, and discs measured at one baseline visit only, are left out
+    and counted in `n_left_out`. No rows when no subject has two baseline visits; otherwise a level with too few
+    subjects keeps its row: failed, with reason. SEM and CV use all baseline visits; the ICC as many, from the first on,
+    as every disc has; the limits of agreement the last and the first.
     """
     baseline = measures[measures["phase"] == Phase.BASELINE]
     rows = []
