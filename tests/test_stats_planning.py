@@ -94,7 +94,7 @@ def test_drawn_cohorts_have_the_spread_they_were_asked_for(rng):
 
 
 def course(changes: np.ndarray, se: float, days=(60.0, 63.0, 67.0, 75.0, 90.0)) -> Course:
-    return Course(tuple(f"ses-{n}" for n in range(len(days))), np.array(days), changes, np.eye(len(days)) * se**2, 20)
+    return Course(np.array(days), changes, np.eye(len(days)) * se**2, 20)
 
 
 def test_half_time_and_its_interval():

@@ -51,18 +51,13 @@ class ProportionalBias:
     reason: str = ""
 
 
-def limits_of_agreement(
-    differences: ArrayLike, *, clusters: Clusters | None = None, confidence_level: float = 0.95
-) -> Limits:
+def limits_of_agreement(differences: ArrayLike, *, clusters: Clusters | None = None,
+                        confidence_level: float = 0.95) -> Limits:
     """Bias and limits of agreement with intervals; the limits are always 95 %, whatever level the intervals have.
 
-    Parameters
-    ----------
-    differences : first minus second method, shape (n,), any unit; ModelError if one is missing
-    clusters : one label a difference; None when each is of another subject
+    `differences`: first minus second method, shape (n,), any unit (ModelError if one is missing); `clusters`: one label
+    a difference, None when each is of another subject.
 
-    Notes
-    -----
     One difference a subject: t interval of the bias, and of each limit the exact interval from the noncentral t
     (Carkeet 2015), for normal differences. Several: total variance = between + within, from a one-way analysis of
     variance with unequal numbers, a negative between component set to 0 (Bland and Altman 2007). Intervals then from
@@ -119,21 +114,16 @@ def _components(sums: np.ndarray, n_subjects: int) -> tuple[np.ndarray, np.ndarr
     return total / n, np.maximum(0.0, (ms_between - ms_within) / values_a_subject), np.maximum(0.0, ms_within)
 
 
-def proportional_bias(
-    first: ArrayLike, second: ArrayLike, *, clusters: Clusters | None = None, confidence_level: float = 0.95
-) -> ProportionalBias:
+def proportional_bias(first: ArrayLike, second: ArrayLike, *, clusters: Clusters | None = None,
+                      confidence_level: float = 0.95) -> ProportionalBias:
     """Least-squares slope of (first - second) on (first + second) / 2; both of shape (n,), in one unit.
 
-    `clusters` has one label a pair; None when each is of another subject.
-
-    Notes
-    -----
-    The slope is not 0 when one method merely has more error than the other: its expectation is twice the difference
-    of their variances over the variance of their sum, whichever way that comes about. So it tests equal variances
-    (Pitman and Morgan's test gives the same p where pairs are independent), and slope 0 does not prove agreement.
-    With several pairs a subject: standard error clustered by subject (CR1) and t on subjects - 1 degrees of freedom.
-    That is still liberal for few subjects: in simulations of 3 to 20 the 95 % interval held the truth in 90 to 92 %.
-    z would be more so.
+    `clusters` has one label a pair; None when each is of another subject. The slope is not 0 when one method merely has
+    more error than the other: its expectation is twice the difference of their variances over the variance of their
+    sum, whichever way that comes about. So it tests equal variances (Pitman and Morgan's test gives the same p where
+    pairs are independent), and slope 0 does not prove agreement. With several pairs a subject: standard error clustered
+    by subject (CR1) and t on subjects - 1 degrees of freedom. That is still liberal for few subjects: in simulations of
+    3 to 20 the 95 % interval held the truth in 90 to 92 %.
     """
     x, y = paired_arrays(first, second)
     check_length(clusters, x.size)

@@ -46,9 +46,8 @@ class Design:
         """Weights of a marginal mean: averaged over the factors that are not named; None when not estimable."""
         return self.estimable(self._mean(cell))
 
-    def change(
-        self, factor: str, *, to: str, since: str, cell: Mapping[str, str], minus: Mapping[str, str] | None = None
-    ) -> np.ndarray | None:
+    def change(self, factor: str, *, to: str, since: str, cell: Mapping[str, str],
+               minus: Mapping[str, str] | None = None) -> np.ndarray | None:
         """Weights of mean(to) - mean(since) in a cell, or of its difference from that in another; None as above."""
         weights = self._mean({**cell, factor: to}) - self._mean({**cell, factor: since})
         if minus is not None:
@@ -58,7 +57,7 @@ class Design:
     def term(self, names: Sequence[str]) -> np.ndarray | None:
         """Weights that are all 0 when a main effect (one name) or interaction is absent, shape (q, p).
 
-        None when an empty cell keeps any of them from being told.
+        None when an empty cell keeps any of them from being estimated.
         """
         contrasts = np.ones((1, 1))
         for name in names:
@@ -73,8 +72,7 @@ class Design:
         """Weights over the full set of columns -> over the fitted ones; None when the data cannot tell."""
         if np.abs(weights - self.row_space @ weights).max() > 1e-8:
             return None
-        result: np.ndarray | None = weights[self.kept]
-        return result
+        return np.asarray(weights[self.kept])
 
     def _mean(self, cell: Mapping[str, str]) -> np.ndarray:
         chosen = np.ones(len(self.grid), dtype=bool)
@@ -82,18 +80,15 @@ class Design:
             chosen &= (self.grid[name] == value).to_numpy()
         if not chosen.any():
             raise ModelError("a cell of the model", str(dict(cell)), "marginal mean", "Check the spelling.")
-        result: np.ndarray = self.grid_x[chosen].mean(axis=0)
-        return result
+        return np.asarray(self.grid_x[chosen].mean(axis=0))
 
 
 def make_design(formula: str, data: pd.DataFrame, *, factors: Mapping[str, Sequence[str]]) -> Design:
     """Design matrix and reference grid.
 
-    Parameters
-    ----------
-    formula : right-hand side, as ``session * group + age``; factors are named as they are, without ``C()``
-    data : DataFrame, one row an observation; covariates centred, so that 0 is the typical subject
-    factors : which columns are factors, and their values in order, the reference first
+    `formula` is a right-hand side, as ``session * group + age``, with factors named as they are, without ``C()``;
+    `data` has one row an observation, and centred covariates, so that 0 is the typical subject; `factors` has the
+    values of each column that is a factor in their order, the reference first.
 
     Raises
     ------

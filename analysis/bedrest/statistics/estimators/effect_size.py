@@ -44,9 +44,8 @@ def hedges_g_one_sample(values: Sequence[float] | np.ndarray, *, confidence_leve
                          confidence_level=confidence_level)
 
 
-def hedges_g_two_samples(
-    first: Sequence[float] | np.ndarray, second: Sequence[float] | np.ndarray, *, confidence_level: float = 0.95
-) -> EffectSize:
+def hedges_g_two_samples(first: Sequence[float] | np.ndarray, second: Sequence[float] | np.ndarray, *,
+                         confidence_level: float = 0.95) -> EffectSize:
     """Mean of `first` minus mean of `second`, over the pooled standard deviation; one finite number a subject each.
 
     The interval is exact for normal values of equal variance. Where variances differ there is no single SD to

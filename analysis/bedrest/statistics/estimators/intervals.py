@@ -3,7 +3,7 @@
 Answers: how sure are we of a number, when only subjects are independent? Must not know what the number means.
 
 Percentile intervals of a bootstrap are too narrow for few subjects (8 subjects, limits of agreement: they held the
-truth in 83 to 95 % instead of 95 %, own simulations). So the bootstrap gives a standard error only, widened by
+truth in 83 to 95 % of simulations instead of 95 %). So the bootstrap gives a standard error only, widened by
 sqrt(G/(G-1)) for G subjects against its narrowness bias (Hesterberg 2015, Am Stat 69:371) and used with Student's t on
 G - 1 degrees of freedom, on a scale on which the estimate is about normal: ln for standard deviations, Fisher's z for
 correlations.
@@ -75,9 +75,8 @@ class Clusters:
         np.add.at(summed, self.codes, columns)
         return summed
 
-    def bootstrap_interval(
-        self, value: float, replicates: np.ndarray, *, confidence_level: float
-    ) -> tuple[float, float]:
+    def bootstrap_interval(self, value: float, replicates: np.ndarray, *,
+                           confidence_level: float) -> tuple[float, float]:
         """value -+ t(G - 1) sqrt(G / (G - 1)) SD(replicates); NaN when half of the samples gave no number."""
         finite = replicates[np.isfinite(replicates)]
         if self.n < MIN_SUBJECTS or 2 * finite.size < replicates.size or not math.isfinite(value):

@@ -33,18 +33,13 @@ class Line:
     reason: str = ""
 
 
-def passing_bablok(
-    first: ArrayLike, second: ArrayLike, *, clusters: Clusters | None = None, confidence_level: float = 0.95
-) -> Line:
+def passing_bablok(first: ArrayLike, second: ArrayLike, *, clusters: Clusters | None = None,
+                   confidence_level: float = 0.95) -> Line:
     """Passing-Bablok regression: shifted median of the slopes of all pairs of points.
 
-    Parameters
-    ----------
-    first, second : shape (n,), 5 to 3000 points, on scales on which the slope is near 1
-    clusters : one label a point; None when each is of another subject
+    `first` and `second`, shape (n,), are 5 to 3000 points on scales on which the slope is near 1; `clusters` has one
+    label a point, None when each is of another subject.
 
-    Notes
-    -----
     As in the paper: pairs of equal points and slopes of exactly -1 are left out, vertical pairs are slopes of infinity,
     and the median is shifted by the number of slopes below -1, so that exchanging the methods gives the inverse line
     (exactly so for an odd number of slopes; for an even one the paper takes the mean of the middle two).

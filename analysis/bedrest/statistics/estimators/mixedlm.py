@@ -4,12 +4,9 @@ statsmodels is believed only where our own restricted log-likelihood, at the var
 the maximum that `reml` found. Gives neither p nor interval: statsmodels' own are Wald z, which reject too often with 7
 to 24 subjects. Must not know visits or discs.
 
-Traps of statsmodels 0.15 that it guards against:
-
-- An optimiser may give up early and still report convergence.
-- With a random-effect variance below 1e-10, fixed effects that are constant within subjects come out as 0 (issue
-  #10239) and the log-likelihood as infinite. So estimates are worked out anew by least squares at its variances.
-- lbfgs dies or stays at zero variance; optimisers other than Powell's stall in front of it.
+Traps of statsmodels 0.15 that it guards against: an optimiser may give up early and still report convergence; with a
+random-effect variance below 1e-10, fixed effects that are constant within subjects come out as 0 (issue #10239), so
+estimates are worked out anew by least squares at its variances; lbfgs dies or stays at zero variance.
 """
 
 from __future__ import annotations

@@ -71,13 +71,9 @@ _MeanSquares = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # targets;
 def intraclass(ratings: ArrayLike, *, clusters: Clusters | None = None, confidence_level: float = 0.95) -> Intraclass:
     """Intraclass correlations of single ratings with intervals.
 
-    Parameters
-    ----------
-    ratings : shape (targets, raters), any unit; ModelError if one is missing or there are fewer than two raters
-    clusters : one label a target; None when every target is a subject of its own
+    `ratings` has shape (targets, raters), any unit (ModelError if one is missing or there are fewer than two raters);
+    `clusters` one label a target, None when every target is of another subject.
 
-    Notes
-    -----
     Intervals from F distributions, for ICC(A,1) with Satterthwaite's degrees of freedom (McGraw and Wong 1996, table
     7). They take targets as independent; where a subject brings several, subjects are resampled instead
     (`intervals.Clusters`), on the scale of Fisher's z.
@@ -104,20 +100,14 @@ def intraclass(ratings: ArrayLike, *, clusters: Clusters | None = None, confiden
     return Intraclass(agreement, consistency, reason="" if closed else NO_INTERVAL)
 
 
-def measurement_error(
-    values: ArrayLike, *, targets: ArrayLike, clusters: Clusters | None = None, confidence_level: float = 0.95
-) -> MeasurementError:
+def measurement_error(values: ArrayLike, *, targets: ArrayLike, clusters: Clusters | None = None,
+                      confidence_level: float = 0.95) -> MeasurementError:
     """Within-target SD (SEM), smallest detectable change and CV from repeats, any number of repeats a target.
 
-    Parameters
-    ----------
-    values, targets : shape (n,), any unit, above 0 for the CV; what was measured, one label a value
-    clusters : one label a value; None when every target is a subject of its own
-
-    Notes
-    -----
-    Intervals: chi-square of the within sum of squares, which takes targets as independent and their error as normal;
-    where a subject brings several targets, subjects are resampled, on the ln scale.
+    `values` and `targets` (what was measured, one label a value) have shape (n,), any unit, above 0 for the CV;
+    `clusters` one label a value, None when every target is of another subject. Intervals: chi-square of the within sum
+    of squares, which takes targets as independent and their error as normal; where a subject brings several targets,
+    subjects are resampled, on the ln scale.
     """
     x = finite_array(values, name="values")
     check_length(clusters, x.size)
@@ -197,8 +187,7 @@ def _f_bounds(squares: _MeanSquares, k: int, agreement: float, confidence_level:
 def _resampled(value: float, samples: np.ndarray, k: int, clusters: Clusters, confidence_level: float) -> Bounds:
     """Interval on the scale z = ln((1 + (k - 1) r) / (1 - r)) / 2 (Fisher), and back."""
     def z(r: np.ndarray | float) -> np.ndarray:
-        result: np.ndarray = 0.5 * np.log((1 + (k - 1) * np.asarray(r)) / (1 - np.asarray(r)))
-        return result
+        return np.asarray(0.5 * np.log((1 + (k - 1) * np.asarray(r)) / (1 - np.asarray(r))))
 
     low, high = clusters.bootstrap_interval(float(z(value)), z(samples), confidence_level=confidence_level)
     return _from_z(low, k), _from_z(high, k)
@@ -208,9 +197,7 @@ def _from_z(z: float, k: int) -> float:
     return 1 - k / (math.exp(min(2 * z, 700.0)) + k - 1)
 
 
-def _within_sd(
-    x: np.ndarray, targets: np.ndarray, *, clusters: Clusters | None, confidence_level: float
-) -> Estimate:
+def _within_sd(x: np.ndarray, targets: np.ndarray, *, clusters: Clusters | None, confidence_level: float) -> Estimate:
     """Square root of the within mean square; interval from chi-square, or from resampled subjects on the ln scale."""
     counts = np.bincount(targets)
     means = np.bincount(targets, weights=x) / counts

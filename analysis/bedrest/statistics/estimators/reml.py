@@ -113,12 +113,8 @@ def fit_reml(y: np.ndarray, x: np.ndarray, *, clusters: np.ndarray, structure: C
     """Fit by REML from several starts.
 
     Never silently: a boundary, disagreeing starts or a gradient that does not vanish are among the warnings of the fit.
-
-    Parameters
-    ----------
-    y, x : shape (n,), finite; (n, p), of full column rank
-    clusters : shape (n,), the independent subjects
-    structure : Covariance, over the same n observations
+    `y`, shape (n,), finite; `x`, shape (n, p), of full column rank; `clusters`, shape (n,), the independent subjects;
+    `structure` over the same n observations.
 
     Raises
     ------
@@ -154,9 +150,8 @@ def fit_reml(y: np.ndarray, x: np.ndarray, *, clusters: np.ndarray, structure: C
         layouts=tuple(replace(lay, y=lay.y * scale) for lay in layouts))
 
 
-def at_variances(
-    y: np.ndarray, x: np.ndarray, *, clusters: np.ndarray, structure: Covariance, phi: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, float]:
+def at_variances(y: np.ndarray, x: np.ndarray, *, clusters: np.ndarray, structure: Covariance,
+                 phi: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Estimates, their covariance (variances taken as known) and the restricted log-likelihood at given variances.
 
     `phi` has shape (K,), in the squared unit of y; the rest as for `fit_reml`. Raises numpy's LinAlgError if the

@@ -23,19 +23,13 @@ _PARTS = 16
 
 @dataclass(frozen=True)
 class Scenario:
-    """What a synthetic cohort is drawn from.
+    """What a synthetic cohort is drawn from; SDs in per cent of volume.
 
-    Attributes
-    ----------
-    subjects : in all, assigned to the groups in turn
-    groups : 1 or 2
-    changes_percent : true change from the first visit at each later visit, the same in both groups
-    between_sd_percent : lasting SD of disc volume between subjects
-    error_sd_percent : of one disc at the first visit: measurement and day-to-day change
-    variance_growth : variance of that error at the last visit over that at the first; linear in between
-    response_sd_percent : SD between subjects of their true change at the last visit in bed, shared by all discs
-    missing : share of visits that never took place, completely at random
-    levels : discs of a subject, 1 to 7
+    The true changes are those from the first visit at each later visit, the same in both groups; subjects go to the
+    groups in turn. `between`: lasting differences of disc volume between subjects. `error`: of one disc at the first
+    visit, measurement and day-to-day change; its variance grows linearly to `variance_growth` times that at the last
+    visit. `response`: differences between subjects in their true change at the last visit in bed, shared by all discs.
+    `missing`: share of visits that never took place, completely at random. `levels`: discs of a subject, 1 to 7.
     """
 
     subjects: int

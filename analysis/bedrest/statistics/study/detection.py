@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
@@ -27,11 +26,10 @@ REPEATS_LEVEL = 0.95  # of a smallest detectable change, by its definition, what
 
 @dataclass(frozen=True)
 class Limit:
-    """How far two measurements of an unchanged disc may lie apart, in per cent of the first; NaN where nothing is
-    known.
+    """How far two measurements of an unchanged disc may lie apart, in per cent of the first; NaN where not known.
 
     Above 0 it is farther than below, for both are a factor. `confidence_level` is the share of unchanged discs inside;
-    `n_repeats` the values behind it, None for the error model.
+    `n_repeats` the values behind it, None for the error model; `limit_from` is empty where nothing is known.
     """
 
     low_percent: float = math.nan
@@ -39,10 +37,6 @@ class Limit:
     confidence_level: float = math.nan
     limit_from: str = ""
     n_repeats: int | None = None
-
-    @property
-    def known(self) -> bool:
-        return bool(self.limit_from)
 
 
 def smallest_detectable(repeatability: pd.DataFrame, *, source: str, level: str, measure: str = VOLUME.name) -> Limit:
@@ -88,9 +82,11 @@ def detections_frame(change: pd.DataFrame, repeatability: pd.DataFrame, *, confi
         limit = repeats[row["source"], row["level"], row["measure"]]
         if row["status"] == Status.FAILED:
             limit = Limit()
-        elif not limit.known:
+        elif not limit.limit_from:
             limit = model_limit(row["se_percent"], confidence_level=confidence_level)
-            findings += () if limit.known else (_no_limit(row),)
+            if not limit.limit_from:
+                masks = dict.fromkeys(text(row[c]) or "unknown" for c in ("mask_origin_reference", "mask_origin"))
+                findings += (Finding(FindingCode.NO_LIMIT, {"masks": " and ".join(masks)}),)
         rows.append({
             **{name: row[name] for name in _CHANGE_COLUMNS}, "limit_low_percent": limit.low_percent,
             "limit_high_percent": limit.high_percent, "limit_from": limit.limit_from, "n_repeats": limit.n_repeats,
@@ -105,16 +101,11 @@ _CHANGE_COLUMNS = ("subject", "group", "level", "source", "measure", "reference_
 
 
 def _verdict(change_percent: float, limit: Limit) -> Verdict:
-    if not limit.known:
+    if not limit.limit_from:
         return Verdict.NOT_JUDGED
     if change_percent > limit.high_percent:
         return Verdict.ROSE
     return Verdict.FELL if change_percent < limit.low_percent else Verdict.WITHIN
-
-
-def _no_limit(row: dict[str, Any]) -> Finding:
-    masks = " and ".join(dict.fromkeys(text(row[c]) or "unknown" for c in ("mask_origin_reference", "mask_origin")))
-    return Finding(FindingCode.NO_LIMIT, {"masks": masks})
 
 
 _COLUMN = {c.name: c for c in DETECTIONS.columns}

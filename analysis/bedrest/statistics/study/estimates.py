@@ -43,9 +43,8 @@ def contrasts_frame(models: Sequence[CohortModel], subjects: pd.DataFrame) -> pd
     return typed_frame(rows, CONTRASTS)
 
 
-def family_rows(
-    models: Sequence[CohortModel], rows_of: Callable[[CohortModel, tuple[str, ...]], list[Row]], *, detail: str
-) -> list[Row]:
+def family_rows(models: Sequence[CohortModel], rows_of: Callable[[CohortModel, tuple[str, ...]], list[Row]], *,
+                detail: str) -> list[Row]:
     """Tests within groups and between groups of one mask source, Holm's correction within each family.
 
     `rows_of` turns a model and its groups (one, or two to compare) into rows; `detail` follows the name of each family.
@@ -225,8 +224,6 @@ def variances_frame(models: Sequence[CohortModel]) -> pd.DataFrame:
 def residuals_frame(models: Sequence[CohortModel]) -> pd.DataFrame:
     """Residuals about the fixed effects of every fitted model, as in `schemas.RESIDUALS`.
 
-    Notes
-    -----
     A subject's raw residuals are correlated and of unequal variance by design of the model. Scaled by the Cholesky
     factor L of their covariance, L^-1 r (Fitzmaurice, Laird and Ware 2011, section 10.2), they are not.
     """

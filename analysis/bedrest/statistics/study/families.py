@@ -16,13 +16,7 @@ FAMILY_NAMES = {Family.WITHIN: "change from reference within group",
 
 
 def family_units(groups: Sequence[str]) -> dict[Family, list[tuple[str, ...]]]:
-    """What each family tests: every group alone, and every pair of groups.
-
-    Examples
-    --------
-    >>> family_units(["a", "b"])
-    {<Family.WITHIN: 'within groups'>: [('a',), ('b',)], <Family.BETWEEN: 'between groups'>: [('a', 'b')]}
-    """
+    """What each family tests: every group alone, and every pair of groups."""
     return {Family.WITHIN: [(g,) for g in groups], Family.BETWEEN: list(combinations(groups, 2))}
 
 

@@ -39,7 +39,6 @@ class Course:
     Study days; changes on the log scale (100 ln), shape (v,); their covariance, (v, v); the smallest of their df.
     """
 
-    sessions: tuple[str, ...]
     days: np.ndarray
     changes: np.ndarray
     covariance: np.ndarray
@@ -94,21 +93,15 @@ def _verdict(after: pd.DataFrame, band: Band) -> dict[str, object]:
 
 
 def _half_time(model: CohortModel, group: str, visits: list[str], days: pd.Series) -> dict[str, object]:
-    course = _course(model, group, [v for v in visits if v in model.sessions], days)
-    if course is None or len(course.sessions) < MIN_VISITS:
+    visits = [v for v in visits if v in model.sessions]
+    usable = model.plan.reference_session not in visits and (model.frame["group"] == group).any()
+    weights = [w for v in visits if usable and (w := model.change_weights(v, group=group)) is not None]
+    if model.tests is None or len(visits) < MIN_VISITS or len(weights) < len(visits):
         return {"reason": NO_HALF_TIME + f"at least {MIN_VISITS} visits from the end of bed rest are needed"}
-    return half_time(course, confidence_level=model.plan.confidence_level)
-
-
-def _course(model: CohortModel, group: str, visits: list[str], days: pd.Series) -> Course | None:
-    if model.tests is None or model.plan.reference_session in visits or not (model.frame["group"] == group).any():
-        return None
-    weights = [w for v in visits if (w := model.change_weights(v, group=group)) is not None]
-    if len(weights) < len(visits) or not weights:
-        return None
     rows = np.array(weights)
-    return Course(tuple(visits), days[visits].to_numpy(dtype=float), rows @ model.tests.fit.estimates,
-                  rows @ model.tests.covariance @ rows.T, min(model.tests.contrast(w).df for w in weights))
+    course = Course(days[visits].to_numpy(dtype=float), rows @ model.tests.fit.estimates,
+                    rows @ model.tests.covariance @ rows.T, min(model.tests.contrast(w).df for w in weights))
+    return half_time(course, confidence_level=model.plan.confidence_level)
 
 
 def half_time(course: Course, *, confidence_level: float) -> dict[str, object]:
@@ -120,7 +113,7 @@ def half_time(course: Course, *, confidence_level: float) -> dict[str, object]:
     Examples
     --------
     >>> days = np.array([60.0, 65.0, 75.0, 90.0])
-    >>> course = Course(("a", "b", "c", "d"), days, 8 * 2.0 ** (-(days - 60) / 5), np.eye(4) * 1e-4, 10)
+    >>> course = Course(days, 8 * 2.0 ** (-(days - 60) / 5), np.eye(4) * 1e-4, 10)
     >>> round(half_time(course, confidence_level=0.95)["half_time_days"], 3)
     5.0
     """

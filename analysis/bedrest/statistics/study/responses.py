@@ -44,11 +44,8 @@ class AnalysisPlan:
 class Observations:
     """The observations of one mask source.
 
-    Attributes
-    ----------
-    frame : columns subject, group, session, level, y, flagged, and the covariates; one row a measured disc and visit
-    n_failed : discs of visits that were not measured and are not in `frame`
-    n_without_covariate : discs left out because a covariate is missing
+    The frame has columns subject, group, session, level, y, flagged, and the covariates; one row a measured disc and
+    visit. Beside it, counted: discs that were not measured, and discs left out because a covariate is missing.
     """
 
     source: str
@@ -57,15 +54,11 @@ class Observations:
     n_without_covariate: int
 
 
-def observations(
-    measures: pd.DataFrame, *, source: str, subjects: pd.DataFrame, sessions: pd.DataFrame, plan: AnalysisPlan
-) -> Observations:
+def observations(measures: pd.DataFrame, *, source: str, subjects: pd.DataFrame, sessions: pd.DataFrame,
+                 plan: AnalysisPlan) -> Observations:
     """The observations of one mask source; unnamed discs are left out: they may not be the same disc at two visits.
 
-    Raises
-    ------
-    StudyError
-        If a covariate is in neither table, or is not a number.
+    StudyError if a covariate is in neither table, or is not a number.
     """
     discs = measures[(measures["source"] == source) & measures["level"].isin(LEVELS)]
     discs = discs[discs["session"].isin(plan.sessions) & discs["group"].isin(plan.groups)]
@@ -114,8 +107,7 @@ def _as_number(name: str, values: pd.Series) -> np.ndarray:
     if (numbers.isna() & values.notna() & (values.astype(str) != "")).any():
         raise StudyError("numbers", repr(values[numbers.isna() & values.notna()].iloc[0]), f"covariate {name}",
                          "Only numbers and sex can be covariates.")
-    result: np.ndarray = numbers.to_numpy(dtype=np.float64)
-    return result
+    return np.asarray(numbers.to_numpy(dtype=np.float64))
 
 
 def _numeric(table: pd.DataFrame) -> Sequence[str]:

@@ -18,8 +18,7 @@ from bedrest.errors import ManifestError
 from bedrest.io.tables.frames import typed_frame
 from bedrest.measurement.registry import VOLUME
 from bedrest.schemas import SENSITIVITY
-from bedrest.statistics.estimators.bootstrap import cluster_bootstrap
-from bedrest.statistics.estimators.resampling import permutation_test, sign_flip_test
+from bedrest.statistics.estimators.resampling import cluster_bootstrap, permutation_test, sign_flip_test
 from bedrest.statistics.estimators.t_tests import MeanTest, one_sample_t, welch_t
 from bedrest.statistics.study.cohort_models import CohortModel, joint_model, level_model
 from bedrest.statistics.study.estimates import contrasts_frame
@@ -65,9 +64,8 @@ class Sample:
     notes: tuple[str, ...]
 
 
-def sensitivity_frame(
-    models: Sequence[CohortModel], mixedlm: Sequence[MixedLMModel], study: StudyTables, *, resampling: Resampling
-) -> pd.DataFrame:
+def sensitivity_frame(models: Sequence[CohortModel], mixedlm: Sequence[MixedLMModel], study: StudyTables, *,
+                      resampling: Resampling) -> pd.DataFrame:
     """Every sensitivity analysis, as in `schemas.SENSITIVITY`."""
     if not models:
         return typed_frame([], SENSITIVITY)
@@ -87,11 +85,7 @@ def change_score_frame(
     As in `schemas.SENSITIVITY`. Failed changes count as missing; flagged ones are used, and counted in `reason`.
     `subjects` has also those never measured, so that `n_missing` is true. A row's random numbers depend on the seed and
     on what the row is, not on the other rows. A test that could not be done keeps its row: failed, with reason, NaN.
-
-    Raises
-    ------
-    ManifestError
-        If the change table mixes reference visits or holds a subject that `subjects` does not.
+    ManifestError if the change table mixes reference visits or holds a subject that `subjects` does not.
     """
     _check(change, subjects)
     changes = subject_changes(change)
@@ -117,13 +111,8 @@ def subject_changes(change: pd.DataFrame) -> pd.DataFrame:
     `all` is the mean over the subject's levels that are usable at every visit where that subject has any usable disc:
     a subject's mean then follows the same discs through the study, so that a disc lost at one visit does not look
     like change. A visit without any usable disc counts as missed and does not cost the others. Failed rows and unnamed
-    discs are left out here and counted as missing by `sample`.
-
-    Returns
-    -------
-    DataFrame
-        Columns source, subject, session, level, change_percent, n_flagged (flagged discs in the value), n_levels
-        (discs in the value), n_expected (levels the source has in the table).
+    discs are left out here and counted as missing by `sample`. `n_flagged` and `n_levels` are discs in the value,
+    `n_expected` the levels that the source has in the table.
     """
     named = change[change["level"].isin(LEVELS)]
     usable = named[(named["status"] != Status.FAILED) & named["change_percent"].notna()]

@@ -28,9 +28,8 @@ SEVERAL_A_SUBJECT = (f"several values a subject: variance components (Bland and 
                      f"{REPLICATES} times; lines: clustered by subject")
 
 
-def agreement_frame(
-    accuracy: pd.DataFrame, arvd: pd.DataFrame, *, confidence_level: float, seed: int = 0
-) -> pd.DataFrame:
+def agreement_frame(accuracy: pd.DataFrame, arvd: pd.DataFrame, *, confidence_level: float,
+                    seed: int = 0) -> pd.DataFrame:
     """Automatic minus reference: volume and change, each level and all discs together, as in `schemas.AGREEMENT`.
 
     Change is V2 - V1 of each method; in % of vg1, the reference volume at the first visit, for both, so that their
