@@ -1,4 +1,4 @@
-"""Intraclass correlations and measurement error against R, by hand, and in how many samples the interval is right."""
+"""Intraclass correlations and measurement error: against R, worked-out cases, and how often the interval is right."""
 
 from __future__ import annotations
 

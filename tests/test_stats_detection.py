@@ -1,4 +1,4 @@
-"""Changes beyond measurement error: limits by hand, what speaks first, what is not judged, how often it is wrong."""
+"""Changes beyond measurement error: limits worked out, which limit counts, what is not judged, how often wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Error rates, power and recovery against what can be worked out by hand."""
+"""Error rates, power and recovery against what can be worked out exactly."""
 
 from __future__ import annotations
 

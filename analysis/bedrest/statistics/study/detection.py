@@ -109,16 +109,12 @@ def _verdict(change_percent: float, limit: Limit) -> Verdict:
 
 
 _COLUMN = {c.name: c for c in DETECTIONS.columns}
-
-
-def _n(name: str, meaning: str) -> Col:
-    return Col(name, "int", meaning, "1", minimum=0)
-
-
 DETECTION_COUNTS = Table("detection_counts", "how many discs changed beyond error, one row a source, group and visit", (
     _COLUMN["source"], _COLUMN["group"], _COLUMN["session"], _COLUMN["study_day"],
-    _n("rose", "discs above their limit"), _n("fell", "discs below it"), _n("within_error", "discs inside"),
-    _n("not_judged", "discs without a change or without a limit"),
+    Col("rose", "int", "discs above their limit", "1", minimum=0),
+    Col("fell", "int", "discs below it", "1", minimum=0),
+    Col("within_error", "int", "discs inside", "1", minimum=0),
+    Col("not_judged", "int", "discs without a change or without a limit", "1", minimum=0),
     Col("false_alarms_expected", "float", "of the judged discs, how many would lie outside if none had changed", "1",
         minimum=0),
 ), ("source", "group", "session"))

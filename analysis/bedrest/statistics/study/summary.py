@@ -16,19 +16,13 @@ from bedrest.schemas import CHANGE_BANDS, MEASURES, Col, Table
 from bedrest.vocabulary import LEVELS, Status
 
 _COLUMN = {c.name: c for c in MEASURES.columns}
-
-
-def _mm3(name: str, meaning: str, minimum: float | None = None) -> Col:
-    return Col(name, "float", meaning, "mm3", required=False, minimum=minimum)
-
-
 GROUP_MEANS = Table("group_means", "mean disc volume of a group at a visit, one row a level and mask source", (
     _COLUMN["source"], _COLUMN["group"], _COLUMN["session"], _COLUMN["study_day"], _COLUMN["phase"], _COLUMN["level"],
     Col("n", "int", "subjects in the mean", "1", minimum=0),
-    _mm3("mean_mm3", "mean volume", 0),
-    _mm3("sd_mm3", "standard deviation between subjects (n - 1)", 0),
-    _mm3("ci_low_mm3", "lower end of the t interval of the mean"),
-    _mm3("ci_high_mm3", "upper end of the t interval of the mean"),
+    Col("mean_mm3", "float", "mean volume", "mm3", required=False, minimum=0),
+    Col("sd_mm3", "float", "standard deviation between subjects (n - 1)", "mm3", required=False, minimum=0),
+    Col("ci_low_mm3", "float", "lower end of the t interval of the mean", "mm3", required=False),
+    Col("ci_high_mm3", "float", "upper end of the t interval of the mean", "mm3", required=False),
     Col("confidence_level", "float", "level of the interval", "1"),
 ), ("source", "group", "session", "level"))
 

@@ -39,9 +39,9 @@ def agreement_frame(accuracy: pd.DataFrame, arvd: pd.DataFrame, *, confidence_le
     a row do not depend on which other rows there are.
     """
     rows = []
-    for place, (quantity, pairs) in enumerate((("volume", _volume_pairs(accuracy)), ("change", _change_pairs(arvd)))):
-        for level, discs in _by_level(pairs):
-            rng = np.random.default_rng((seed, place, _place(level)))
+    for part, (quantity, pairs) in enumerate((("volume", _volume_pairs(accuracy)), ("change", _change_pairs(arvd)))):
+        for place, level, discs in _by_level(pairs):
+            rng = np.random.default_rng((seed, part, place))
             row = _agreement_row(quantity, discs, rng=rng, confidence_level=confidence_level)
             rows.append({"quantity": quantity, "level": level, "confidence_level": confidence_level, **row})
     return typed_frame(({**row, "measure": VOLUME.name} for row in rows), AGREEMENT)
@@ -59,8 +59,8 @@ def repeatability_frame(measures: pd.DataFrame, *, confidence_level: float, seed
     rows = []
     for source, visits in baseline.groupby("source", sort=False):
         repeated = visits.groupby("subject")["session"].transform("nunique") > 1
-        for level, discs in _by_level(_repeats(visits[repeated])):
-            rng = np.random.default_rng((seed, _place(level)))
+        for place, level, discs in _by_level(_repeats(visits[repeated])):
+            rng = np.random.default_rng((seed, place))
             row = _repeatability_row(discs, rng=rng, confidence_level=confidence_level)
             rows.append({"source": source, "level": level, "confidence_level": confidence_level, **row})
     return typed_frame(({**row, "measure": VOLUME.name} for row in rows), REPEATABILITY)
@@ -99,18 +99,14 @@ def _repeats(visits: pd.DataFrame) -> pd.DataFrame:
                                                            flagged=rows["status"] == Status.FLAGGED)
 
 
-def _by_level(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Each level that occurs, from the top down, then all discs together; nothing when there are no rows."""
+def _by_level(rows: pd.DataFrame) -> Iterator[tuple[int, str, pd.DataFrame]]:
+    """Place, name and rows of each level that occurs, from the top down, then of all discs together."""
     present = set(rows["level"])
-    for level in LEVELS:
+    for number, level in enumerate(LEVELS):
         if level in present:
-            yield level, rows[rows["level"] == level]
+            yield number, level, rows[rows["level"] == level]
     if len(rows):
-        yield ALL_LEVELS, rows
-
-
-def _place(level: str) -> int:
-    return (*LEVELS, ALL_LEVELS).index(level)
+        yield len(LEVELS), ALL_LEVELS, rows
 
 
 def _agreement_row(quantity: str, pairs: pd.DataFrame, *, rng: np.random.Generator, confidence_level: float) -> Row:
