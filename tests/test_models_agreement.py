@@ -1,4 +1,4 @@
-"""Limits of agreement, proportional bias and Passing-Bablok: against R, worked-out cases, and over simulated samples."""
+"""Limits of agreement, proportional bias and Passing-Bablok: against R, worked-out cases and simulated samples."""
 
 from __future__ import annotations
 
