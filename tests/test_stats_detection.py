@@ -226,7 +226,7 @@ def test_recovery_band_and_detections_are_one_limit() -> None:
     for level, limit in (("L4-L5", 5.0), ("L5-S1", 3.0), ("all", 3.0)):
         smallest = smallest_detectable(repeats, source="automatic", level=level)
         assert band_of(wanted_percent=None, smallest_detectable_percent=smallest.high_percent).percent == limit
-    assert not smallest_detectable(repeats, source="reference", level="all").known
+    assert not smallest_detectable(repeats, source="reference", level="all").limit_from
 
 
 def test_methods_are_counted_and_told() -> None:
