@@ -14,9 +14,8 @@ from bedrest.io.tables.typed_csv import write_table
 from bedrest.settings import Study, load_study
 from bedrest.statistics.study.cohort_models import level_models
 from bedrest.statistics.study.detection import detections_frame
-from bedrest.statistics.study.estimates import contrasts_frame
+from bedrest.statistics.study.estimates import contrasts_frame, residuals_frame
 from bedrest.statistics.study.flow import StudyTables, flow_frame
-from bedrest.statistics.study.residuals import residuals_frame
 from bedrest.statistics.study.responses import AnalysisPlan, observations
 from bedrest.statistics.study.summary import change_bands
 from bedrest.statistics.study.validation import agreement_frame

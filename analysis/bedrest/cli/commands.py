@@ -10,7 +10,7 @@ from bedrest.cli.demo import Demo
 from bedrest.cli.import_dicom import ImportDicom
 from bedrest.cli.learning import Benchmark, Train
 from bedrest.cli.masks import Evaluate, Measure, Segment
-from bedrest.cli.planning import Power, Simulate
+from bedrest.cli.planning import Power
 from bedrest.cli.results import ExportBids, Figures, Report, Share, Verify
 from bedrest.cli.run import Run
 
@@ -37,6 +37,5 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "verify": Verify,
     "export-bids": ExportBids,
     "share": Share,
-    "simulate": Simulate,
     "power": Power,
 }

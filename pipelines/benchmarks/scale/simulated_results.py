@@ -25,11 +25,13 @@ from bedrest.schemas import (
     SUBJECTS,
     Table,
 )
-from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_study
+from bedrest.statistics.planning.simulated_cohorts import Scenario
 from bedrest.tables.arvd import arvd_frame
 from bedrest.tables.change import change_frame
 from bedrest.tables.failures import failures_frame
 from bedrest.vocabulary import Status, VolumeMethod
+
+from pipelines.benchmarks.simulated_study import draw_study
 
 LOST = 0.04  # share of discs that could not be measured
 DOUBTFUL = 0.04  # share of discs that are flagged
