@@ -17,13 +17,8 @@ SMALLEST_VOXELS = 200
 def components(mask: NDArray[np.bool_], *, smallest: int = SMALLEST_VOXELS) -> Labels:
     """Connected parts (faces) of at least so many voxels, numbered from the bottom up by the height of their centres.
 
-    Parameters
-    ----------
-    mask : bool, (I, J, K), axes right, front, head
-
-    Returns
-    -------
-    int16, (I, J, K): 0, 1, 2, ...
+    `mask`: bool, (I, J, K), axes right, front, head.
+    Returns int16, (I, J, K): 0, 1, 2, ... .
     """
     parts, n = ndimage.label(mask)
     sizes = np.bincount(parts.ravel(), minlength=n + 1)

@@ -20,10 +20,7 @@ def probability_of_disc(logits: Tensor) -> Tensor:
 def weighted_cross_entropy(logits: Tensor, target: Tensor, *, weight: float) -> Tensor:
     """Li et al. 2018, eq. 1: the term of disc voxels times `weight`, the mean over all voxels.
 
-    Parameters
-    ----------
-    logits : (B, 1, ...) or (B, 2, ...)
-    target : (B, ...)
+    `logits`: (B, 1, ...) or (B, 2, ...); `target`: (B, ...).
     """
     logit = logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
     counted = target != IGNORED

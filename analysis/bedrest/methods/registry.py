@@ -43,10 +43,7 @@ def _share(value: float) -> float:
 def read_choices(text: str) -> tuple[str, MethodOptions]:
     """A method as its user names it: `msfcn`, `msfcn:voxel_dropout=0.1`, `unet2d:planes=x+y,contrasts=water+fat`.
 
-    Raises
-    ------
-    StudyError
-        There is no such method, it has no such choice, or a value cannot be read.
+    Raises StudyError: there is no such method, it has no such choice, or a value cannot be read.
     """
     name, _, words = text.partition(":")
     given = dict(word.partition("=")[::2] for word in words.split(",")) if words else {}
@@ -72,10 +69,7 @@ def _require_method(name: str) -> None:
 def build_method(name: str, choices: MethodOptions | None = None) -> Method:
     """A method as published, or with other choices where it has them.
 
-    Raises
-    ------
-    StudyError
-        There is no such method, or it has no such choice.
+    Raises StudyError: there is no such method, or it has no such choice.
     """
     choices = choices or MethodOptions()
     _require_method(name)

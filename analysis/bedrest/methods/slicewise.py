@@ -15,15 +15,9 @@ AT_ONCE = 8  # slices that go through a network together
 def slicewise_probability(network: nn.Module, image: Float, device: str, *, axis: int = 0) -> Float:
     """Probability of disc, each slice across `axis` for itself.
 
-    Parameters
-    ----------
-    network : takes (B, C, H, W), gives logits (B, S, H, W)
-    image : float32, (C, I, J, K)
-    axis : 0, 1 or 2: slices are sagittal, coronal or axial
-
-    Returns
-    -------
-    float32, (I, J, K)
+    `network`: takes (B, C, H, W), gives logits (B, S, H, W); `image`: float32, (C, I, J, K); `axis`: 0, 1 or 2: slices
+    are sagittal, coronal or axial.
+    Returns float32, (I, J, K).
     """
     slices = np.moveaxis(image, axis + 1, 0)
     network = network.to(device).eval()

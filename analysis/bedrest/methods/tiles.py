@@ -19,16 +19,13 @@ def draw_crop(case: Case, rng: np.random.Generator, *, inside: Size, outside: Si
               on_discs: float = 0.5) -> tuple[Float, Labels]:
     """Image of a box, labels of a smaller one about the same middle; edges of the image are repeated where it ends.
 
-    Parameters
-    ----------
-    inside, outside : voxels of the labels and of the image, their differences even
-    on_discs : float
-        Share of crops with a voxel of a disc in the middle, where there are discs; the others lie anywhere.
+    `inside, outside`: voxels of the labels and of the image, their differences even; `on_discs`: share of crops with a
+    voxel of a disc in the middle, where there are discs; the others lie anywhere.
     """
     image, labels = case.image, case.labels
     spots = np.argwhere(labels > 0) if rng.random() < on_discs else np.empty((0, 3), dtype=int)
     middle = spots[rng.integers(len(spots))] if len(spots) else rng.integers(labels.shape)
-    # The labels' box stays inside the image where that is large enough, else about its middle.
+    # the labels' box stays inside the image where that is large enough, else about its middle.
     size = np.array(labels.shape)
     low = np.clip(middle - np.array(inside) // 2, np.minimum(0, (size - inside) // 2),
                   np.maximum(size - inside, (size - inside) // 2))
@@ -55,16 +52,9 @@ def overlap_tile(network: nn.Module, image: Float, device: str, *, inside: Size,
                  trim: Size = (0, 0, 0)) -> Float:
     """Logits of a whole image, tile by tile (Ronneberger et al. 2015).
 
-    Parameters
-    ----------
-    network : takes (B, C, *outside), gives (B, S, *inside)
-    image : float32, (C, I, J, K)
-    inside, outside : as above
-    trim : voxels at each face of a tile's output that are thrown away, as the tiles' zero padding spoils them
-
-    Returns
-    -------
-    float32, (S, I, J, K)
+    `network`: takes (B, C, *outside), gives (B, S, *inside); `image`: float32, (C, I, J, K); `inside, outside`: as
+    above; `trim`: voxels at each face of a tile's output that are thrown away, as the tiles' zero padding spoils them.
+    Returns float32, (S, I, J, K).
     """
     shape, kept = image.shape[1:], tuple(n - 2 * t for n, t in zip(inside, trim, strict=True))
     margin = [(o - i) // 2 + t for o, i, t in zip(outside, inside, trim, strict=True)]

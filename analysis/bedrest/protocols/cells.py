@@ -27,21 +27,15 @@ ENDING = ["discs missing", "right names (%)", "Dice under any name (%)", *(f"{m.
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What running a protocol left; frames as in `records`.
-
-    Attributes
-    ----------
-    voxel_mm3 : float
-        Of the reference masks, their mean; for change in voxels.
-    weber : mapping of contrast to its intensities in discs and beside them, over all visits
-    """
+    """What running a protocol left; frames as in `records`."""
 
     protocol: Protocol
     discs: pd.DataFrame
     changes: pd.DataFrame
     trainings: pd.DataFrame
     reference_session: str
-    voxel_mm3: float
+    voxel_mm3: float  # of the reference masks, their mean; for change in voxels
+    # mapping of contrast to its intensities in discs and beside them, over all visits
     weber: Mapping[Contrast, Weber] = field(default_factory=dict)
 
 

@@ -27,37 +27,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BenchmarkOptions:
-    """What a user may choose for a benchmark of methods.
+    """What a user may choose for a benchmark of methods."""
 
-    Attributes
-    ----------
-    budget_minutes : float
-        Of each training: of a row, in each fold.
-    methods : tuple of str
-        Methods with their choices, as `registry.read_choices` reads them, or `shapes.OWN_ENGINE`.
-    protocol : str, optional
-        Of `published.PROTOCOLS`.
-    steps : int
-        At most so many of each network; 0: no limit.
-    width : int
-        See `MethodOptions`.
-    folds : int
-        Groups of subjects to cross-validate over; 0: a quarter of the subjects is held out.
-    encoder_weights : Path, optional
-        See `MethodOptions`.
-    device : str, optional
-        Default: what study.toml says.
-    """
-
-    budget_minutes: float
+    budget_minutes: float  # of each training: of a row, in each fold
+    # methods with their choices, as `registry.read_choices` reads them, or `shapes.OWN_ENGINE`
     methods: tuple[str, ...] = ()
-    protocol: str | None = None
-    steps: int = 0
-    width: int = 1
-    folds: int = 0
-    encoder_weights: Path | None = None
+    protocol: str | None = None  # of `published.PROTOCOLS`
+    steps: int = 0  # at most so many of each network; 0: no limit
+    width: int = 1  # see `MethodOptions`
+    folds: int = 0  # groups of subjects to cross-validate over; 0: a quarter of the subjects is held out
+    encoder_weights: Path | None = None  # see `MethodOptions`
     seed: int = 0
-    device: str | None = None
+    device: str | None = None  # default: what study.toml says
 
     def command_words(self) -> list[str]:
         """As words of the command line; what is as usual is left out."""
@@ -73,10 +54,7 @@ class BenchmarkOptions:
 def settings_of(study: Study, options: BenchmarkOptions) -> Settings:
     """What every row is trained with.
 
-    Raises
-    ------
-    StudyError
-        A number is out of range, or there is no such file of weights.
+    Raises StudyError: a number is out of range, or there is no such file of weights.
     """
     import os
 
@@ -93,7 +71,7 @@ def settings_of(study: Study, options: BenchmarkOptions) -> Settings:
     encoder = options.encoder_weights
     if encoder is not None and not encoder.is_file():
         raise StudyError("a file with weights of a ResNet-50", "no such file", str(encoder), "Correct the path.")
-    # On a CPU the network needs the cores; a GPU waits for pairs.
+    # on a CPU the network needs the cores; a GPU waits for pairs.
     workers = 0 if device == "cpu" else min(cores - 1, 8)
     budget = Budget(options.budget_minutes, device, options.seed, workers, options.steps)
     return Settings(budget, options.width, encoder, sha256_of(encoder) if encoder else "")

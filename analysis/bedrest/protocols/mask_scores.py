@@ -21,17 +21,10 @@ from bedrest.vocabulary import Status
 
 @dataclass(frozen=True)
 class DiscScore:
-    """One disc of one scan against its true mask.
-
-    Attributes
-    ----------
-    agreement : DiscAgreement
-    level_right : bool
-        See `level_is_right`.
-    """
+    """One disc of one scan against its true mask."""
 
     agreement: DiscAgreement
-    level_right: bool
+    level_right: bool  # see `level_is_right`
 
     def row(self) -> dict[str, object]:
         """As a row of a table of discs, without the scan it belongs to."""
@@ -43,36 +36,20 @@ class DiscScore:
 
 @dataclass(frozen=True)
 class MaskScore:
-    """Many discs together.
+    """Many discs together."""
 
-    Attributes
-    ----------
-    n, n_missing : int
-        Discs looked for, and how many of them were not found.
-    dice : float
-        Mean over the discs looked for; one not found counts 0.
-    mld_mm : float
-        Mean distance of the centres of mass over the discs found, Li et al. 2018 eq. 2.
-    levels_right_percent : float
-        Share of the discs looked for.
-    volume_bias_percent : float
-        Mean signed error of the volume against the true mask, over the discs found.
-    """
-
-    n: int
+    n: int  # n, n_missing: discs looked for, and how many of them were not found
     n_missing: int
-    dice: float
-    mld_mm: float
-    levels_right_percent: float
-    volume_bias_percent: float
+    dice: float  # mean over the discs looked for; one not found counts 0
+    mld_mm: float  # mean distance of the centres of mass over the discs found, Li et al. 2018 eq. 2
+    levels_right_percent: float  # share of the discs looked for
+    volume_bias_percent: float  # mean signed error of the volume against the true mask, over the discs found
 
 
 def level_is_right(predicted: NDArray[np.int32], reference: NDArray[np.int32], label: int) -> bool:
     """Is the disc called `label` the true one: each overlaps the other more than any disc of another name?
 
-    Parameters
-    ----------
-    predicted, reference : int32, shape (I, J, K), 0 = background, both by `vocabulary.LEVEL_OF_LABEL`
+    `predicted, reference`: int32, shape (I, J, K), 0 = background, both by `vocabulary.LEVEL_OF_LABEL`.
     """
     pairs = ((predicted[reference == label], label), (reference[predicted == label], label))
     return all(_most_frequent(inside) == wanted for inside, wanted in pairs)

@@ -16,9 +16,7 @@ SYNTHETIC = "All scans are synthetic: no person was scanned."
 def origin_lines(record: Mapping[str, Any]) -> list[str]:
     """With what the numbers were made, one fact a line.
 
-    Parameters
-    ----------
-    record : as in benchmark.json
+    `record`: as in benchmark.json.
     """
     machine = record["machine"]
     cards = "".join(f", {c['name']}" for c in machine["cards"])
@@ -45,10 +43,7 @@ def _commit(code: Mapping[str, Any]) -> str:
 def page_text(record: Mapping[str, Any], tables: Sequence[PaperTable], trainings: pd.DataFrame) -> str:
     """The page.
 
-    Parameters
-    ----------
-    record : as in benchmark.json
-    trainings : DataFrame, as in `records.METHOD_TRAININGS`
+    `record`: as in benchmark.json; `trainings`: DataFrame, as in `records.METHOD_TRAININGS`.
     """
     synthetic = f"**{SYNTHETIC}** " if record["synthetic"] else ""
     paper = "" if record["source"] == "no paper" else f" ({record['source']})"

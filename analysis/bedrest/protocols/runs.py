@@ -37,16 +37,11 @@ _DISCS, _CURVES = "discs.csv", "curves.csv"
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """A visit with a reference mask: as methods take it, and the mask on the grid of the files.
-
-    Attributes
-    ----------
-    inputs_sha256 : mapping of contrast or mask to the checksum of its file
-    """
+    """A visit with a reference mask: as methods take it, and the mask on the grid of the files."""
 
     case: Case
     reference: LabelMap
-    inputs_sha256: Mapping[str, str]
+    inputs_sha256: Mapping[str, str]  # mapping of contrast or mask to the checksum of its file
 
     @property
     def key(self) -> Key:
@@ -55,17 +50,11 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a row is trained with besides its own choices.
-
-    Attributes
-    ----------
-    width : int, see `MethodOptions`
-    encoder_weights : Path, optional, see `MethodOptions`; their checksum is part of what is asked
-    """
+    """What a row is trained with besides its own choices."""
 
     budget: Budget
-    width: int = 1
-    encoder_weights: Path | None = None
+    width: int = 1  # int, see `MethodOptions`
+    encoder_weights: Path | None = None  # path, optional, see `MethodOptions`; their checksum is part of what is asked
     encoder_sha256: str = ""
 
 
@@ -104,22 +93,15 @@ def asked_of(row: ProtocolRow, split: Split, *, settings: Settings, visits: Sequ
 
 @dataclass(frozen=True, eq=False)
 class FoldRun:
-    """One row in one fold, ready to be run.
-
-    Attributes
-    ----------
-    trainer : ProtocolRow, whose networks are used: `row` itself, or the one it names
-    folder, trainer_folder : Path, of `row` and of `trainer` in this fold
-    visits : every visit of the benchmark
-    """
+    """One row in one fold, ready to be run."""
 
     row: ProtocolRow
-    trainer: ProtocolRow
+    trainer: ProtocolRow  # protocolRow, whose networks are used: `row` itself, or the one it names
     split: Split
     settings: Settings
-    visits: Sequence[Labelled]
+    visits: Sequence[Labelled]  # every visit of the benchmark
     engine: OwnEngine
-    folder: Path
+    folder: Path  # folder, trainer_folder: path, of `row` and of `trainer` in this fold
     trainer_folder: Path
 
     def labelled(self, keys: Sequence[Key]) -> list[Labelled]:
@@ -159,10 +141,7 @@ def stored_curves(run: FoldRun) -> pd.DataFrame:
 def run_row(run: FoldRun) -> None:
     """Train (or go on), test, store. Does nothing where all is there.
 
-    Raises
-    ------
-    BedrestError
-        The method lacks a contrast, or has no such choice.
+    Raises BedrestError: the method lacks a contrast, or has no such choice.
     """
     if is_done(run):
         return

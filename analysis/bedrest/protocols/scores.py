@@ -23,7 +23,7 @@ from bedrest.tables.arvd import arvd, signed_change_error
 from bedrest.types import LabelMap
 from bedrest.vocabulary import LEVEL_OF_LABEL, Status
 
-NEAR_MM = 2.0  # Chen et al. 2016: a detection is right when its centre is at most so far off
+NEAR_MM = 2.0  # chen et al. 2016: a detection is right when its centre is at most so far off
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,8 @@ def levels_of(reference: LabelMap) -> dict[int, str]:
 def disc_rows(predicted: LabelMap, reference: LabelMap) -> list[dict[str, Any]]:
     """Every disc of the reference mask as a row of `METHOD_DISCS`, without row, fold and scan.
 
-    Parameters
-    ----------
-    predicted, reference : LabelMap, shape (I, J, K), on one grid, labels by `vocabulary.LEVEL_OF_LABEL`
-
-    Raises
-    ------
-    GeometryError
-        The grids differ.
+    `predicted, reference`: LabelMap, shape (I, J, K), on one grid, labels by `vocabulary.LEVEL_OF_LABEL`.
+    Raises GeometryError: the grids differ.
     """
     levels = levels_of(reference)
     voxel = reference.grid.voxel_volume_mm3
@@ -122,10 +116,8 @@ def failed_rows(reference: LabelMap, *, reason: str) -> list[dict[str, Any]]:
 def change_rows(discs: pd.DataFrame, *, reference_session: str) -> list[dict[str, Any]]:
     """Rows of `METHOD_CHANGES`: each disc of the reference masks at the reference visit and at another tested one.
 
-    Parameters
-    ----------
-    discs : DataFrame, as in `METHOD_DISCS`
-        A disc's visits may have been tested in different folds: volumes at visit 1 and 2 then come from two networks.
+    `discs`: DataFrame, as in `METHOD_DISCS`; a disc's visits may have been tested in different folds: volumes at visit
+    1 and 2 then come from two networks.
     """
     volumes = {(r, s, v, lv): (reference, predicted) for r, s, v, lv, reference, predicted in discs[[
         "row", "subject", "session", "level", "volume_reference_mm3", "volume_predicted_mm3"]].itertuples(index=False)}
@@ -150,11 +142,8 @@ def change_rows(discs: pd.DataFrame, *, reference_session: str) -> list[dict[str
 def summarise_discs(discs: pd.DataFrame, changes: pd.DataFrame) -> MethodScore:
     """Means over discs as the papers define them: Li et al. 2018 eq. 2 and 3, Chen et al. 2016, Gao 2018.
 
-    Parameters
-    ----------
-    discs : DataFrame, as in `METHOD_DISCS`
-        Columns may be absent, as in published tables; what they would give is then not a number.
-    changes : DataFrame, as in `METHOD_CHANGES`; may be empty
+    `discs`: DataFrame, as in `METHOD_DISCS`; columns may be absent, as in published tables; what they would give is
+    then not a number; `changes`: DataFrame, as in `METHOD_CHANGES`; may be empty.
     """
     n = len(discs)
     dice, distance = _values(discs, "dice"), _values(discs, "centre_distance_mm")

@@ -16,45 +16,26 @@ OWN_ENGINE = "bedrest"  # a further name beside those of `METHODS`; it is not tr
 
 @dataclass(frozen=True)
 class Metric:
-    """A column of a paper's table.
+    """A column of a paper's table."""
 
-    Attributes
-    ----------
-    title : str, as the paper has it
-    value, spread : names of fields of `MethodScore`; no spread where the paper gives none
-    scale, digits : the value is multiplied by `scale` and shown with so many digits
-    """
-
-    title: str
-    value: str
+    title: str  # as the paper has it
+    value: str  # value, spread: names of fields of `MethodScore`; no spread where the paper gives none
     spread: str = ""
-    scale: float = 1.0
+    scale: float = 1.0  # scale, digits: the value is multiplied by `scale` and shown with so many digits
     digits: int = 2
 
 
 @dataclass(frozen=True)
 class ProtocolRow:
-    """One row of a table: a method with its choices.
+    """One row of a table: a method with its choices."""
 
-    Attributes
-    ----------
-    name : str, names a folder
-    title : str, as in the paper
-    method : str
-        Of `registry.METHODS`, or `OWN_ENGINE`.
-    published : mapping of a metric's title to what was printed
-    uses : str
-        Name of the row whose networks this one takes: one training serves both. Empty: its own.
-    otherwise : tuple of Contrast
-        Taken where not every visit has the method's own contrasts. Empty: then the row fails.
-    """
-
-    name: str
-    title: str
-    method: str
+    name: str  # names a folder
+    title: str  # as in the paper
+    method: str  # of `registry.METHODS`, or `OWN_ENGINE`
     choices: MethodOptions = field(default_factory=MethodOptions)
-    published: Mapping[str, str] = field(default_factory=dict)
-    uses: str = ""
+    published: Mapping[str, str] = field(default_factory=dict)  # mapping of a metric's title to what was printed
+    uses: str = ""  # name of the row whose networks this one takes: one training serves both. Empty: its own
+    # taken where not every visit has the method's own contrasts. Empty: then the row fails
     otherwise: tuple[Contrast, ...] = ()
 
 
@@ -121,15 +102,11 @@ class ChangeTable:
 
 @dataclass(frozen=True)
 class WeberTable:
-    """One line a contrast: intensities of discs and of all else, absolute Weber contrast.
-
-    Attributes
-    ----------
-    published : mapping of contrast to (disc, background, Weber contrast) as printed
-    """
+    """One line a contrast: intensities of discs and of all else, absolute Weber contrast."""
 
     name: str
     title: str
+    # mapping of contrast to (disc, background, Weber contrast) as printed
     published: Mapping[Contrast, tuple[str, str, str]]
 
 
@@ -138,22 +115,14 @@ Shape = WeberTable | MethodsTable | ScansTable | DiscsTable | ArvdTable | Direct
 
 @dataclass(frozen=True)
 class Protocol:
-    """What one command trains and tests.
-
-    Attributes
-    ----------
-    source : str, the paper
-    data : str, what the published figures were measured on
-    by_visit : bool
-        Train at one visit, test at the other, the same subjects on both sides. Else the split is by subject.
-    notes : what differs from the paper
-    """
+    """What one command trains and tests."""
 
     name: str
     title: str
-    source: str
-    data: str
+    source: str  # the paper
+    data: str  # what the published figures were measured on
     rows: tuple[ProtocolRow, ...]
     tables: tuple[Shape, ...]
+    # train at one visit, test at the other, the same subjects on both sides. Else the split is by subject
     by_visit: bool = False
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what differs from the paper

@@ -31,18 +31,11 @@ _ALONE_MM = 30.0  # distance of one disc from the next where there is one only
 
 @dataclass(frozen=True)
 class Similarity:
-    """Scale and turn about `centre`, then shift.
+    """Scale and turn about `centre`, then shift."""
 
-    Attributes
-    ----------
-    centre, shift : (3,) mm
-    turn : (3,) rotation vector, radians
-    scale : float
-    """
-
-    centre: NDArray[np.float64]
+    centre: NDArray[np.float64]  # centre, shift: (3,) mm
     shift: NDArray[np.float64]
-    turn: NDArray[np.float64]
+    turn: NDArray[np.float64]  # (3,) rotation vector, radians
     scale: float
 
     def __call__(self, points: Points) -> Points:
@@ -81,13 +74,9 @@ def positions(labels: Labels) -> dict[int, NDArray[np.float64]]:
 def register(reference: Labels, mask: NDArray[np.bool_], named: Labels) -> Similarity:
     """Bring a reference's discs onto a predicted mask.
 
-    Parameters
-    ----------
-    reference : int16, any shape, at least one disc
-    mask : bool, (I, J, K), at least one voxel
-    named : int16, (I, J, K)
-        Discs as far as they are named already; 0 throughout: none. Their centres and the lowest disc are where the
-        search begins, as are centre and extent of the masks; the best end counts.
+    `reference`: int16, any shape, at least one disc; `mask`: bool, (I, J, K), at least one voxel; `named`: int16, (I,
+    J, K); discs as far as they are named already; 0 throughout: none. Their centres and the lowest disc are where the
+    search begins, as are centre and extent of the masks; the best end counts.
     """
     moving, fixed = _Mask(reference > 0), _Mask(mask)
     from_centres, to_centres = positions(reference), positions(named)
@@ -143,15 +132,9 @@ def _refined(start: Similarity, moving: _Mask, fixed: _Mask) -> tuple[Similarity
 def centre_line(discs: Mapping[int, NDArray[np.float64]]) -> Points:
     """Points along the spine's centre line, every half millimetre of height.
 
-    Parameters
-    ----------
-    discs : centre of each disc, (3,) mm; at least one
-        A cubic in the height, straight beyond the outermost discs and half a distance of discs long there: the next
-        disc, which is none of the seven, is not reached.
-
-    Returns
-    -------
-    (n, 3) mm
+    `discs`: centre of each disc, (3,) mm; at least one. A cubic in the height, straight beyond the outermost discs and
+    half a distance of discs long there: the next disc, which is none of the seven, is not reached.
+    Returns (n, 3) mm.
     """
     at = np.array(sorted(discs.values(), key=lambda p: float(p[2])))
     low, high = at[0, 2], at[-1, 2]
@@ -168,9 +151,7 @@ def centre_line(discs: Mapping[int, NDArray[np.float64]]) -> Points:
 def parts_on(line: Points, parts: Labels) -> Labels:
     """Parts that a line meets, numbered anew in their order.
 
-    Parameters
-    ----------
-    parts : int16, (I, J, K), numbered from the bottom
+    `parts`: int16, (I, J, K), numbered from the bottom.
     """
     at = np.round(line / SPACING_MM).astype(int)
     at = at[((at >= 0) & (at < parts.shape)).all(axis=1)]

@@ -57,14 +57,12 @@ Mask = NDArray[np.bool_]
 def spine_region(labels: Labels) -> Mask:
     """Convex hull of the discs after several dilations; empty where there are none.
 
-    Parameters
-    ----------
-    labels : int16, (I, J, K)
+    `labels`: int16, (I, J, K).
     """
     region = np.zeros(labels.shape, dtype=bool)
     boxes = ndimage.find_objects((labels > 0).astype(np.int8))
     if boxes:
-        # Of the box alone: the hull of a whole image takes ten seconds.
+        # of the box alone: the hull of a whole image takes ten seconds.
         box = tuple(slice(max(s.start - DILATIONS, 0), s.stop + DILATIONS) for s in boxes[0])
         wide = ndimage.binary_dilation(labels[box] > 0, iterations=DILATIONS)
         region[box] = convex_hull_image(wide, offset_coordinates=False) | wide
@@ -154,21 +152,16 @@ def reference_of(cases: Sequence[Case]) -> Mapping[str, NDArray[Any]]:
 def name_by_reference(mask: Mask, levels: Labels, reference: Labels) -> Labels:
     """Parts of a predicted mask on the spine's centre line, numbered from the bottom up.
 
-    Parameters
-    ----------
-    mask : bool, (I, J, K), of the segmentation
-    levels : int16, (I, J, K), of the localiser: 0, and 1 to 7
-    reference : int16, any shape
-
-    Returns
-    -------
-    int16, (I, J, K); zeros where the mask has no part of a disc's size, all parts where the reference has no disc.
+    `mask`: bool, (I, J, K), of the segmentation; `levels`: int16, (I, J, K), of the localiser: 0, and 1 to 7;
+    `reference`: int16, any shape.
+    Returns int16, (I, J, K); zeros where the mask has no part of a disc's size, all parts where the reference has no
+    disc.
     """
     parts = components(mask)
     if not parts.any() or not (reference > 0).any():
         return bottom_seven(parts)
     named: Labels = np.where(parts > 0, levels, 0).astype(np.int16)
-    # Without a word of the localiser the segmentation stands for itself.
+    # without a word of the localiser the segmentation stands for itself.
     moved = register(reference, named > 0 if named.any() else parts > 0, named)
     discs = {level: moved(at[None])[0] for level, at in positions(reference).items()}
     return bottom_seven(parts_on(centre_line(discs), parts))

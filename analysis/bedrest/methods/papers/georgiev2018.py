@@ -71,14 +71,8 @@ def relative_positions(mask: NDArray[np.bool_], axes: Sequence[int]) -> Float:
 
     A plane's network is right in the middle of a disc and less so at its ends; the paper has "some" encoding of this.
 
-    Parameters
-    ----------
-    mask : bool, (I, J, K), of the discs as found so far
-    axes : that the planes lie across
-
-    Returns
-    -------
-    float32, (n, I, J, K), from -2 to 2; 0 where nothing was found
+    `mask`: bool, (I, J, K), of the discs as found so far; `axes`: that the planes lie across.
+    Returns float32, (n, I, J, K), from -2 to 2; 0 where nothing was found.
     """
     result = np.zeros((len(axes), *mask.shape), dtype=np.float32)
     parts, n = ndimage.label(mask)
@@ -150,10 +144,7 @@ def _predict(trained: Trained, case: Case, device: str, *, planes: Sequence[tupl
 def triplanar_resnet(choices: MethodOptions) -> Method:
     """Axial, sagittal, coronal, then the fusion; without it where one plane alone is chosen.
 
-    Raises
-    ------
-    StudyError
-        A plane that there is not, or a file of weights that does not fit.
+    Raises StudyError: a plane that there is not, or a file of weights that does not fit.
     """
     if odd := [p for p in choices.planes if p not in PLANES]:
         raise StudyError(f"planes of {', '.join(PLANES)}", ", ".join(odd), "planes", "Correct them.")

@@ -70,11 +70,7 @@ class Pathway(nn.Module):
 class MsFCN(nn.Module):
     """Pathways side by side, then a convolution over all of them: (B, C, *outside) -> (B, 1, 36, 60, 60).
 
-    Parameters
-    ----------
-    contrasts : int
-    features : int
-    sizes : size of the image that each pathway sees; one: pathway I alone, the paper's baseline
+    `sizes`: size of the image that each pathway sees; one: pathway I alone, the paper's baseline.
     """
 
     def __init__(self, contrasts: int, features: int, sizes: Sequence[Size]) -> None:
@@ -100,9 +96,7 @@ def _middle(image: Tensor, size: Size) -> Tensor:
 def drop_voxels(image: np.ndarray, ratio: float, rng: np.random.Generator) -> None:
     """Random modality voxel dropout, in place: this share of the voxels of one contrast becomes 0.
 
-    Parameters
-    ----------
-    image : float32, (C, I, J, K), the mean over the data set already taken off
+    `image`: float32, (C, I, J, K), the mean over the data set already taken off.
     """
     if ratio > 0:
         image[int(rng.integers(len(image)))][rng.random(image.shape[1:]) < ratio] = 0

@@ -85,10 +85,7 @@ class ResNetUNet(nn.Module):
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Tensors of a safetensors file, or of a file that torch.save wrote; no code in it is run.
 
-    Raises
-    ------
-    StudyError
-        There is no such file, or it is neither.
+    Raises StudyError: there is no such file, or it is neither.
     """
     try:
         stored = (load_file(path) if path.suffix == ".safetensors"
@@ -104,10 +101,7 @@ def fit_weights(encoder: ResNet50Encoder, weights: Mapping[str, Tensor], *, wher
     """Take over what the encoder has of a ResNet-50's weights; the first convolution's colours are averaged where the
     image has another number of contrasts, and scaled so that its answer keeps its size.
 
-    Raises
-    ------
-    StudyError
-        Names are missing, or shapes differ.
+    Raises StudyError: names are missing, or shapes differ.
     """
     prefix = next((p for p in reversed(_PREFIXES) if f"{p}conv1.weight" in weights), None)
     if prefix is None:
@@ -118,7 +112,7 @@ def fit_weights(encoder: ResNet50Encoder, weights: Mapping[str, Tensor], *, wher
     first = taken["conv1.weight"]
     if first.ndim == 4 and first.shape[1] == _COLOURS != contrasts:
         taken["conv1.weight"] = first.mean(dim=1, keepdim=True).repeat(1, contrasts, 1, 1) * (_COLOURS / contrasts)
-    # Detectors keep no count of the batches that their norms saw.
+    # detectors keep no count of the batches that their norms saw.
     missing = [n for n in wanted if n not in taken and not n.endswith("num_batches_tracked")]
     odd = [f"{n} of {tuple(v.shape)}, not {tuple(wanted[n].shape)}" for n, v in taken.items()
            if v.shape != wanted[n].shape]

@@ -33,10 +33,7 @@ class UNet3D(nn.Module):
     outputs and width 1 it has the 19,069,955 parameters that they give, batch norm and the biases of the
     up-convolutions not counted.
 
-    Parameters
-    ----------
-    contrasts, outputs : int
-    width : int, divides the number of feature maps
+    `width`: int, divides the number of feature maps.
     """
 
     def __init__(self, contrasts: int, outputs: int, width: int) -> None:

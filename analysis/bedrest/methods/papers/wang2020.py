@@ -56,7 +56,7 @@ from bedrest.methods.tiles import Size
 from bedrest.segmentation.forward import forward
 from bedrest.vocabulary import DIXON, Contrast
 
-BEST = (Contrast.OPPOSED, Contrast.WATER, Contrast.FAT)  # Table III
+BEST = (Contrast.OPPOSED, Contrast.WATER, Contrast.FAT)  # table III
 CROP: Size = (32, 64, 64)  # of the 3D U-Net
 BOX: Size = (35, 35, 25)
 PATCH: Size = (36, 36, 28)
@@ -99,11 +99,7 @@ def unpadded(padded_box: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
 def put_back(whole: Float, box: Float, start: Sequence[int]) -> None:
     """The larger of a box and of what is there, in place; what lies outside the image is left out.
 
-    Parameters
-    ----------
-    whole : (I, J, K)
-    box : any size
-    start : voxel of the image at the box's first voxel
+    `whole`: (I, J, K); `box`: any size; `start`: voxel of the image at the box's first voxel.
     """
     low = [max(a, 0) for a in start]
     high = [min(a + n, m) for a, n, m in zip(start, box.shape, whole.shape, strict=True)]
@@ -244,10 +240,7 @@ def _predict_planes(trained: Trained, case: Case, device: str, *, planes: Sequen
 def unet2d(choices: MethodOptions) -> Method:
     """A 2D U-Net for each plane, and the mean of their probabilities (Table V).
 
-    Raises
-    ------
-    StudyError
-        A plane is none of x, y, z, or stands there twice.
+    Raises StudyError: a plane is none of x, y, z, or stands there twice.
     """
     contrasts, planes = choices.contrasts or BEST, choices.planes or tuple(PLANES)
     if set(planes) - set(PLANES) or len(set(planes)) < len(planes):

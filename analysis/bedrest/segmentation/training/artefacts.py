@@ -29,14 +29,9 @@ def scanned(signal: Float, gain: Float, rng: np.random.Generator, *, slice_mm: f
             acquired_mm: float) -> Float:
     """Clean signals as a scanner would show them, on the working grid and normalised.
 
-    Parameters
-    ----------
-    signal : float32, (n, J, K)
-        Slices `slice_mm` thick, side by side along the first axis.
-    gain : float32, (I, J, K)
-        Bias field on the working grid, whose slices lie `voxel_mm` apart.
-    acquired_mm : float
-        Thickness of the slices that are acquired and then interpolated onto the working grid.
+    `signal`: float32, (n, J, K); slices `slice_mm` thick, side by side along the first axis; `gain`: float32, (I, J,
+    K); bias field on the working grid, whose slices lie `voxel_mm` apart; `acquired_mm`: thickness of the slices that
+    are acquired and then interpolated onto the working grid.
     """
     if rng.random() < 0.3:
         signal = ndimage.gaussian_filter(signal, (0, *[rng.uniform(0.2, 0.9)] * 2))
@@ -61,7 +56,7 @@ def _acquisition(n: int, wanted: int, slice_mm: float, voxel_mm: float, acquired
     step = acquired_mm * (rng.uniform(1.0, 1.15) if acquired_mm > 2 else 1.0)  # a gap between thick slices
     centres = np.arange(rng.uniform(0, step), n * slice_mm, step)
     at = (np.arange(wanted) + 0.5) * voxel_mm
-    # Linear interpolation; where the working grid is coarser, over a Gaussian as in `imaging.resample`.
+    # linear interpolation; where the working grid is coarser, over a Gaussian as in `imaging.resample`.
     back = np.stack([np.interp(at, centres, row) for row in np.eye(len(centres))], axis=1)
     if step < voxel_mm:
         sigma = 0.5 * np.sqrt((voxel_mm / step) ** 2 - 1) * step

@@ -38,30 +38,16 @@ CALIBRATION_PATCHES = 24
 
 @dataclass(frozen=True)
 class FineTuningPlan:
-    """Every choice that decides the result; where it runs is not among them.
+    """Every choice that decides the result; where it runs is not among them."""
 
-    Attributes
-    ----------
-    minutes : float
-        Budget of each run.
-    folds : int
-        0, or the number of groups of subjects, each of which is tested on once.
-    validation_share : float
-        Share of a run's subjects that are not trained on and decide when to stop.
-    patience : int
-        Validations without a better Dice before a run stops early.
-    from_scratch : bool
-        Start from random weights; the starting network still gives the structures that masks do not hold.
-    synthetic_share : float
-        Share of patches from synthetic anatomies, so that what few scans do not show is not forgotten.
-    """
-
-    minutes: float = 30.0
-    folds: int = 0
-    validation_share: float = 0.2
-    patience: int = 10
+    minutes: float = 30.0  # budget of each run
+    folds: int = 0  # 0, or the number of groups of subjects, each of which is tested on once
+    validation_share: float = 0.2  # share of a run's subjects that are not trained on and decide when to stop
+    patience: int = 10  # validations without a better Dice before a run stops early
     seed: int = 0
+    # start from random weights; the starting network still gives the structures that masks do not hold
     from_scratch: bool = False
+    # share of patches from synthetic anatomies, so that what few scans do not show is not forgotten
     synthetic_share: float = 0.3
     synthetic_anatomies: int = 16
     batch: int = 2
@@ -84,15 +70,10 @@ class Machine:
 
 @dataclass(frozen=True)
 class Fold:
-    """The parts of the subjects in one run. Subjects, never scans: visits of one subject are alike.
-
-    Attributes
-    ----------
-    training, validation, held_out : tuple of str
-        Trained on; decide when to stop; not seen before the test.
-    """
+    """The parts of the subjects in one run. Subjects, never scans: visits of one subject are alike."""
 
     name: str
+    # training, validation, held_out: trained on; decide when to stop; not seen before the test
     training: tuple[str, ...]
     validation: tuple[str, ...]
     held_out: tuple[str, ...]
@@ -105,48 +86,33 @@ class Fold:
 
 @dataclass(frozen=True)
 class FoldResult:
-    """The outcome of one run; stored as result.json.
-
-    Attributes
-    ----------
-    minutes : float
-    start_dice, dice : float or None
-        Mean disc Dice of the validation scans by the starting and by the trained network; None without such scans.
-    curve : list of [step, seconds, mean loss]
-    validations : list of [step, seconds, mean disc Dice]
-    """
+    """The outcome of one run; stored as result.json."""
 
     fold: Fold
     steps: int
     minutes: float
     stopped: str
+    # start_dice, dice: mean disc Dice of the validation scans by the starting and by the trained network; None
+    # without such scans
     start_dice: float | None
     dice: float | None
-    curve: list[list[float]]
-    validations: list[list[float]]
+    curve: list[list[float]]  # list of [step, seconds, mean loss]
+    validations: list[list[float]]  # list of [step, seconds, mean disc Dice]
 
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """The weights that training starts from, and checksums of their file and of every input file.
-
-    Attributes
-    ----------
-    inputs_sha256 : mapping of "subject session contrast" to checksum
-    """
+    """The weights that training starts from, and checksums of their file and of every input file."""
 
     trained: TrainedNetwork
     sha256: str
-    inputs_sha256: Mapping[str, str]
+    inputs_sha256: Mapping[str, str]  # mapping of "subject session contrast" to checksum
 
 
 def make_folds(subjects: Iterable[str], plan: FineTuningPlan) -> list[Fold]:
     """Cross-validation folds, if any, then the final run; the same for the same subjects and seed.
 
-    Raises
-    ------
-    StudyError
-        There are fewer subjects than folds, or one fold was asked for.
+    Raises StudyError: there are fewer subjects than folds, or one fold was asked for.
     """
     names = sorted(set(subjects))
     if plan.folds == 1 or plan.folds < 0:
@@ -254,10 +220,7 @@ def _plan_record(start: Start, plan: FineTuningPlan) -> dict[str, Any]:
 def refuse_other_training(folder: Path, start: Start, plan: FineTuningPlan) -> None:
     """Refuse to continue a folder with other data, starting weights or options than it was begun with.
 
-    Raises
-    ------
-    OutputError
-        Something differs; the message names each difference.
+    Raises OutputError: something differs; the message names each difference.
     """
     refuse_other(folder / PLAN_FILE, _plan_record(start, plan), what="folder")
 

@@ -27,38 +27,28 @@ _LIKE_MARROW = (Tissue.SACRUM_MARROW, Tissue.BASIVERTEBRAL, Tissue.POSTERIOR_MAR
 
 @dataclass(frozen=True)
 class Sampling:
-    """How patches are drawn.
+    """How patches are drawn."""
 
-    Attributes
-    ----------
-    patch, locator_patch : (I, J, K) voxels of the working and of the locator's grid
-    dixon, t2 : float
-        Shares of patches rendered as Dixon and as T2; the rest gets random tissue contrasts.
-    sacrum : float
-        Share of patches centred near the sacrum, which fills little of the field and decides every name.
-    scale : float
-        Largest relative stretch or squeeze along each axis.
-    """
-
+    # patch, locator_patch: (I, J, K) voxels of the working and of the locator's grid
     patch: tuple[int, int, int] = (24, 64, 96)
     locator_patch: tuple[int, int, int] = (16, 96, 96)
+    # dixon, t2: Shares of patches rendered as Dixon and as T2; the rest gets random tissue contrasts
     dixon: float = 0.5
     t2: float = 0.25
+    # share of patches centred near the sacrum, which fills little of the field and decides every name
     sacrum: float = 0.4
-    scale: float = 0.15
+    scale: float = 0.15  # largest relative stretch or squeeze along each axis
 
 
 def draw_patch(painting: Painting, rng: np.random.Generator, sampling: Sampling) -> tuple[Float, Float]:
     """One training pair of the segmenter.
 
-    Returns
-    -------
-    image : float32, (5, I, J, K), normalised contrasts, zeros where a contrast is missing
-    target : float32, (5, I, J, K), share of each voxel that each structure fills
+    Returns `image`: float32, (5, I, J, K), normalised contrasts, zeros where a contrast is missing; `target`: float32,
+    (5, I, J, K), share of each voxel that each structure fills.
     """
     tissue = _crop(painting, rng, sampling)
     target = structure_shares(tissue)
-    # Averaged in the plane only: slices of any thickness are cut from what is left.
+    # averaged in the plane only: slices of any thickness are cut from what is left.
     fine = {c: _means(table[tissue], fine_slices=True) for c, table in draw_tissue_signals(rng, sampling).items()}
     return scanned_pair(with_opposed(fine), target, rng, slice_mm=1.0, voxel_mm=2.0)
 
@@ -67,11 +57,8 @@ def scanned_pair(signals: dict[Contrast, Float], target: Float, rng: np.random.G
                  voxel_mm: float) -> tuple[Float, Float]:
     """A scanner's faults on rendered contrasts, some contrasts left out, half of the pairs mirrored.
 
-    Parameters
-    ----------
-    signals : float32 by contrast, (I, J, K), along I as fine as `slice_mm`
-    target : float32, (5, I, J, K), share of each voxel that each structure fills
-    voxel_mm : size of a voxel of the pair along I
+    `signals`: float32 by contrast, (I, J, K), along I as fine as `slice_mm`; `target`: float32, (5, I, J, K), share of
+    each voxel that each structure fills; `voxel_mm`: size of a voxel of the pair along I.
     """
     image = np.zeros((len(Contrast), *target.shape[1:]), dtype=np.float32)
     gain = shared_gain(target.shape[1:], rng)
