@@ -7,7 +7,8 @@ import pytest
 import torch
 from bedrest.errors import StudyError
 from bedrest.methods.elastic import Deformations, draw_warp, elastic_field, sampled
-from bedrest.methods.method import SPACING_MM, MethodOptions, Trained, constant, prepared
+from bedrest.methods.losses import constant
+from bedrest.methods.method import SPACING_MM, MethodOptions, Trained, prepared
 from bedrest.methods.papers import wang2020
 from bedrest.methods.papers.unets import PatchUNet, SliceUNet, UNet3D
 from bedrest.methods.papers.wang2020 import (

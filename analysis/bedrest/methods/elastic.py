@@ -67,7 +67,7 @@ def sampled(image: Float, labels: Labels, at: NDArray[np.floating], *, edge: boo
     axes = tuple(range(1, at.ndim))
     low = np.clip(np.floor(at.min(axis=axes)).astype(int), 0, size - 1)
     high = np.clip(np.ceil(at.max(axis=axes)).astype(int) + 1, low + 1, size)
-    # one voxel more where there is one: a cut is no edge of the image.
+    # One voxel more where there is one: a cut is no edge of the image.
     low, high = np.maximum(low - 1, 0), np.minimum(high + 1, size)
     part = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     near = at - low.reshape(-1, *(1,) * (at.ndim - 1))

@@ -1,15 +1,17 @@
-"""Losses of the papers, on logits before softmax or sigmoid. A voxel whose target is `IGNORED` has none.
+"""Losses and learning rates of the papers; logits are before softmax or sigmoid, a target of `IGNORED` has no loss.
 
 Where a network has one score it is that of disc; where it has two, of background and disc; where more, of each level.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bedrest.methods.method import IGNORED
+from bedrest.methods.method import IGNORED, Loss, Rate
 
 
 def probability_of_disc(logits: Tensor) -> Tensor:
@@ -53,3 +55,18 @@ def dice_loss(logits: Tensor, target: Tensor, *, smooth: float = 1.0) -> Tensor:
     counted = (target != IGNORED).to(logits.dtype)
     p, t = probability_of_disc(logits) * counted, (target > 0).to(logits.dtype)
     return 1 - (2 * (p * t).sum() + smooth) / (p.sum() + t.sum() + smooth)
+
+
+def throughout(loss: Callable[[Tensor, Tensor], Tensor]) -> Loss:
+    """The same loss from the first step to the last."""
+    return lambda logits, target, share: loss(logits, target)
+
+
+def constant(rate: float) -> Rate:
+    """The same learning rate throughout."""
+    return lambda step, share: rate
+
+
+def falling(rate: float, *, by: float, every: int) -> Rate:
+    """Divided by `by` every so many steps."""
+    return lambda step, share: rate / by ** (step // every)

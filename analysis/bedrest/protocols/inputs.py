@@ -71,7 +71,7 @@ def settings_of(study: Study, options: BenchmarkOptions) -> Settings:
     encoder = options.encoder_weights
     if encoder is not None and not encoder.is_file():
         raise StudyError("a file with weights of a ResNet-50", "no such file", str(encoder), "Correct the path.")
-    # on a CPU the network needs the cores; a GPU waits for pairs.
+    # On a CPU the network needs the cores; a GPU waits for pairs.
     workers = 0 if device == "cpu" else min(cores - 1, 8)
     budget = Budget(options.budget_minutes, device, options.seed, workers, options.steps)
     return Settings(budget, options.width, encoder, sha256_of(encoder) if encoder else "")

@@ -17,9 +17,9 @@ from monai.networks.nets.resnet import ResNet
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn import functional
 
 from bedrest.errors import StudyError
+from bedrest.methods.networks import at_multiple
 
 STRIDE = 8
 _BLOCKS, _MAPS, _COLOURS = [3, 4, 6, 3], (64, 128, 256, 512), 3
@@ -73,13 +73,14 @@ class ResNetUNet(nn.Module):
         self.head = nn.Conv2d(last, 1, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        height, width = image.shape[2:]
-        wide = functional.pad(image, (0, (-width) % STRIDE, 0, (-height) % STRIDE), mode="replicate")
-        at2, at4, maps = self.encoder(wide)
-        for up, kept in zip(self.decoder, (at4, at2, wide), strict=True):
+        return at_multiple(self._logits, image, STRIDE)
+
+    def _logits(self, image: Tensor) -> Tensor:
+        at2, at4, maps = self.encoder(image)
+        for up, kept in zip(self.decoder, (at4, at2, image), strict=True):
             maps = up(maps, kept)
         logits: Tensor = self.head(maps)
-        return logits[:, :, :height, :width]
+        return logits
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -112,7 +113,7 @@ def fit_weights(encoder: ResNet50Encoder, weights: Mapping[str, Tensor], *, wher
     first = taken["conv1.weight"]
     if first.ndim == 4 and first.shape[1] == _COLOURS != contrasts:
         taken["conv1.weight"] = first.mean(dim=1, keepdim=True).repeat(1, contrasts, 1, 1) * (_COLOURS / contrasts)
-    # detectors keep no count of the batches that their norms saw.
+    # Detectors keep no count of the batches that their norms saw.
     missing = [n for n in wanted if n not in taken and not n.endswith("num_batches_tracked")]
     odd = [f"{n} of {tuple(v.shape)}, not {tuple(wanted[n].shape)}" for n, v in taken.items()
            if v.shape != wanted[n].shape]

@@ -56,7 +56,7 @@ def _acquisition(n: int, wanted: int, slice_mm: float, voxel_mm: float, acquired
     step = acquired_mm * (rng.uniform(1.0, 1.15) if acquired_mm > 2 else 1.0)  # a gap between thick slices
     centres = np.arange(rng.uniform(0, step), n * slice_mm, step)
     at = (np.arange(wanted) + 0.5) * voxel_mm
-    # linear interpolation; where the working grid is coarser, over a Gaussian as in `imaging.resample`.
+    # Linear interpolation; where the working grid is coarser, over a Gaussian as in `imaging.resample`.
     back = np.stack([np.interp(at, centres, row) for row in np.eye(len(centres))], axis=1)
     if step < voxel_mm:
         sigma = 0.5 * np.sqrt((voxel_mm / step) ** 2 - 1) * step

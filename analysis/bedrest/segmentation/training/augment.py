@@ -71,7 +71,7 @@ def draw_warp(scan: LabelledScan, rng: np.random.Generator, how: Augmentation) -
     reach = np.array(how.off_centre)
     near = spots[rng.integers(len(spots))] + rng.integers(-reach, reach + 1)
     patch, shape = np.array(how.patch), np.array(scan.discs.shape)
-    # inside the scan where the scan is large enough, else about its middle.
+    # Inside the scan where the scan is large enough, else about its middle.
     low, high = np.minimum(patch // 2, shape // 2), np.maximum(shape - patch + patch // 2, shape // 2)
     centre, mirror = np.clip(near, low, high), np.diag([rng.choice([-1.0, 1.0]), 1, 1])
     if rng.random() >= how.warped:

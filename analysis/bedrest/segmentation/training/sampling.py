@@ -48,7 +48,7 @@ def draw_patch(painting: Painting, rng: np.random.Generator, sampling: Sampling)
     """
     tissue = _crop(painting, rng, sampling)
     target = structure_shares(tissue)
-    # averaged in the plane only: slices of any thickness are cut from what is left.
+    # Averaged in the plane only: slices of any thickness are cut from what is left.
     fine = {c: _means(table[tissue], fine_slices=True) for c, table in draw_tissue_signals(rng, sampling).items()}
     return scanned_pair(with_opposed(fine), target, rng, slice_mm=1.0, voxel_mm=2.0)
 
