@@ -165,7 +165,7 @@ def test_a_row_that_lacks_a_contrast_fails_alone(tmp_path, capsys, no_report):
     assert shown.loc["four modalities", "training, ours"].startswith("failed: ")
     assert shown.loc["single: fat", "MDOC ± SDDOC (%), ours"] != ""
     assert (out / "li2018-modalities" / "four" / "holdout" / "error.txt").is_file()
-    assert not (out / "li2018-modalities" / "four" / "holdout" / "asked.json").exists()  # nothing was trained
+    assert not (out / "li2018-modalities" / "four" / "holdout" / "begun_with.json").exists()  # nothing was trained
 
 
 def test_a_study_without_t2_takes_water_for_chen(study, tmp_path, no_report):

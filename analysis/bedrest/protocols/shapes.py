@@ -19,9 +19,9 @@ class Metric:
     """A column of a paper's table."""
 
     title: str  # as the paper has it
-    value: str  # value, spread: names of fields of `MethodScore`; no spread where the paper gives none
-    spread: str = ""
-    scale: float = 1.0  # scale, digits: the value is multiplied by `scale` and shown with so many digits
+    value: str  # field of `MethodScore`
+    sd: str = ""  # field of `MethodScore`; empty where the paper gives none
+    scale: float = 1.0  # of value and SD, as the paper has them
     digits: int = 2
 
 
@@ -33,28 +33,32 @@ class ProtocolRow:
     title: str  # as in the paper
     method: str  # of `registry.METHODS`, or `OWN_ENGINE`
     choices: MethodOptions = field(default_factory=MethodOptions)
-    published: Mapping[str, str] = field(default_factory=dict)  # mapping of a metric's title to what was printed
-    uses: str = ""  # name of the row whose networks this one takes: one training serves both. Empty: its own
+    published: Mapping[str, str] = field(default_factory=dict)  # title of a metric to what was printed
+    uses: str = ""  # row whose networks this one takes, so that one training serves both; empty: its own
     # taken where not every visit has the method's own contrasts. Empty: then the row fails
     otherwise: tuple[Contrast, ...] = ()
 
 
 @dataclass(frozen=True)
-class MethodsTable:
-    """One line a row of the protocol, published and ours side by side."""
+class Shape:
+    """The shape of a table of a paper."""
 
     name: str
     title: str
+
+
+@dataclass(frozen=True)
+class MethodsTable(Shape):
+    """One line a row of the protocol, published and ours side by side."""
+
     head: str
     metrics: tuple[Metric, ...]
 
 
 @dataclass(frozen=True)
-class ScansTable:
+class ScansTable(Shape):
     """One line a test scan, one column a disc, of one value; published means of discs 1 to 7, and of all."""
 
-    name: str
-    title: str
     value: str  # column of `METHOD_DISCS`
     digits: int
     published: tuple[float, ...]
@@ -62,55 +66,40 @@ class ScansTable:
 
 
 @dataclass(frozen=True)
-class DiscsTable:
+class DiscsTable(Shape):
     """One line each for published and ours, one column a disc: mean Dice of a row of the protocol."""
 
-    name: str
-    title: str
     row: str
     published: tuple[float, ...]
     published_mean: float
 
 
 @dataclass(frozen=True)
-class ArvdTable:
+class ArvdTable(Shape):
     """One line a disc, one column a subject: arvd, of visits after the reference visit; published means of subjects."""
 
-    name: str
-    title: str
     published: tuple[float, ...]
     published_summary: tuple[float, float, float]  # mean, median, largest
 
 
 @dataclass(frozen=True)
-class DirectionsTable:
+class DirectionsTable(Shape):
     """One line a direction: trained at one visit, tested at the other."""
 
-    name: str
-    title: str
     metrics: tuple[Metric, ...]
     published: tuple[Mapping[str, str], Mapping[str, str]]  # visit 1 to 2, visit 2 to 1
 
 
 @dataclass(frozen=True)
-class ChangeTable:
-    """One line a disc: mean absolute change of volume between the visits, drawn and automatic."""
-
-    name: str
-    title: str
+class ChangeTable(Shape):
+    """One line a disc: mean absolute change of volume between the visits, by the reference masks and automatic."""
 
 
 @dataclass(frozen=True)
-class WeberTable:
+class WeberTable(Shape):
     """One line a contrast: intensities of discs and of all else, absolute Weber contrast."""
 
-    name: str
-    title: str
-    # mapping of contrast to (disc, background, Weber contrast) as printed
-    published: Mapping[Contrast, tuple[str, str, str]]
-
-
-Shape = WeberTable | MethodsTable | ScansTable | DiscsTable | ArvdTable | DirectionsTable | ChangeTable
+    published: Mapping[Contrast, tuple[str, str, str]]  # disc, background, Weber contrast, as printed
 
 
 @dataclass(frozen=True)

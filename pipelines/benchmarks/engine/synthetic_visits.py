@@ -17,7 +17,7 @@ from bedrest.measurement.volumes import VOLUME_SINGLE
 from bedrest.phantom.demo_cohort import DemoPlan, draw_subject, group_of
 from bedrest.phantom.paint import paint_levels
 from bedrest.phantom.render import Artefacts, render_t2
-from bedrest.protocols.mask_scores import DiscScore, MaskScore, score_discs, summarise
+from bedrest.protocols.scores import DiscScore, score_discs
 from bedrest.segmentation.engine import segment
 from bedrest.segmentation.weights import TrainedNetwork, key_of
 from bedrest.tables.arvd import arvd_frame
@@ -26,6 +26,7 @@ from bedrest.types import LabelMap, Scan
 from bedrest.vocabulary import DIXON, LABEL_OF_LEVEL, LEVEL_OF_LABEL, Contrast, Status
 from tqdm import tqdm
 
+from pipelines.benchmarks.mask_scores import MaskScore, summarise
 from pipelines.benchmarks.pages import Part, level_table
 from pipelines.benchmarks.targets import ALONE, judge
 from pipelines.benchmarks.volumes import VolumeErrors, volume_errors

@@ -98,9 +98,9 @@ def _start(centre: NDArray[np.float64], moving: Points, fixed: Points) -> Simila
     """Centre and extent of some points brought onto those of others, not turned: the discs of a row say nothing of the
     turn about it."""
     middles = moving.mean(axis=0), fixed.mean(axis=0)
-    spread = [float(np.sqrt(np.square(p - m).sum(axis=1).mean()))
+    extent = [float(np.sqrt(np.square(p - m).sum(axis=1).mean()))
               for p, m in zip((moving, fixed), middles, strict=True)]
-    scale = spread[1] / spread[0] if min(spread) > 0 else 1.0
+    scale = extent[1] / extent[0] if min(extent) > 0 else 1.0
     return Similarity(centre, middles[1] - centre - scale * (middles[0] - centre), np.zeros(3), scale)
 
 

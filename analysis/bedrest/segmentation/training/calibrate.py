@@ -36,8 +36,8 @@ def calibrate(network: torch.nn.Module, pairs: Sequence[tuple[NDArray[np.float32
         for (image, target), named in zip(pairs, discs, strict=True):
             near = expand_labels(named, BAND)
             inside = torch.from_numpy(near > 0)
-            found = network(torch.from_numpy(image)[None].to(device))[0].float().cpu()
-            scores.append(found[:, inside].T)
+            logits = network(torch.from_numpy(image)[None].to(device))[0].float().cpu()
+            scores.append(logits[:, inside].T)
             shares.append(torch.from_numpy(target)[:, inside].T)
             places.append(near[near > 0])
     fitted = _maximum_likelihood(torch.cat(scores).clone(), torch.cat(shares).clone())
@@ -49,11 +49,11 @@ def calibrate(network: torch.nn.Module, pairs: Sequence[tuple[NDArray[np.float32
                                                   np.concatenate(places)))
 
 
-def _level_shifts(found: NDArray[np.float64], true: NDArray[np.float64], label: NDArray[np.int32]) -> dict[str, float]:
+def _level_shifts(predicted: NDArray[np.float64], true: NDArray[np.float64], label: NDArray[np.int32]) -> dict[str, float]:
     """Shift of the log odds at which each level's probabilities sum to its true volume."""
     shifts = {}
     for k, level in LEVEL_OF_LABEL.items():
-        p, volume = found[label == k], true[label == k].sum()
+        p, volume = predicted[label == k], true[label == k].sum()
         if volume > 0:
             shifts[level] = round(brentq(lambda d, p=p, v=volume: shifted(p, d).sum() - v, -3, 3), 6)
     return shifts

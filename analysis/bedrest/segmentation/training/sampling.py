@@ -29,14 +29,12 @@ _LIKE_MARROW = (Tissue.SACRUM_MARROW, Tissue.BASIVERTEBRAL, Tissue.POSTERIOR_MAR
 class Sampling:
     """How patches are drawn."""
 
-    # patch, locator_patch: (I, J, K) voxels of the working and of the locator's grid
-    patch: tuple[int, int, int] = (24, 64, 96)
-    locator_patch: tuple[int, int, int] = (16, 96, 96)
-    # dixon, t2: Shares of patches rendered as Dixon and as T2; the rest gets random tissue contrasts
+    patch: tuple[int, int, int] = (24, 64, 96)  # (I, J, K) voxels of the working grid
+    locator_patch: tuple[int, int, int] = (16, 96, 96)  # of the locator's grid
+    # Shares of patches rendered as Dixon and as T2; the rest gets random tissue contrasts.
     dixon: float = 0.5
     t2: float = 0.25
-    # share of patches centred near the sacrum, which fills little of the field and decides every name
-    sacrum: float = 0.4
+    sacrum: float = 0.4  # of patches, centred near the sacrum, which fills little of the field and decides every name
     scale: float = 0.15  # largest relative stretch or squeeze along each axis
 
 
@@ -115,8 +113,8 @@ def draw_tissue_signals(rng: np.random.Generator, sampling: Sampling) -> dict[Co
     return {c: _random_table(rng) for c in draw_subset(list(Contrast), rng)}
 
 
-def _jittered(table: Float, spread: float, rng: np.random.Generator) -> Float:
-    return (table * np.exp(rng.normal(0, spread, len(table)))).astype(np.float32)
+def _jittered(table: Float, log_sd: float, rng: np.random.Generator) -> Float:
+    return (table * np.exp(rng.normal(0, log_sd, len(table)))).astype(np.float32)
 
 
 def _random_table(rng: np.random.Generator) -> Float:
