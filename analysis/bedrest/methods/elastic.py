@@ -72,9 +72,9 @@ def sampled(image: Float, labels: Labels, at: NDArray[np.floating], *, edge: boo
     part = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     near = at - low.reshape(-1, *(1,) * (at.ndim - 1))
     sampled_image = np.stack([ndimage.map_coordinates(c, near, order=1, mode=mode, output=np.float32)
-                     for c in image[(slice(None), *part)]])
-    drawn: Labels = ndimage.map_coordinates(labels[part], near, order=0, mode="constant")
-    return sampled_image, drawn
+                              for c in image[(slice(None), *part)]])
+    sampled_labels: Labels = ndimage.map_coordinates(labels[part], near, order=0, mode="constant")
+    return sampled_image, sampled_labels
 
 
 def draw_warp(rng: np.random.Generator, how: Deformations, *, middle: NDArray[np.generic],

@@ -24,10 +24,10 @@ def draw_crop(case: Case, rng: np.random.Generator, *, inside: Size, outside: Si
     size = np.array(labels.shape)
     low = np.clip(middle - np.array(inside) // 2, np.minimum(0, (size - inside) // 2),
                   np.maximum(size - inside, (size - inside) // 2))
-    drawn = _box(labels[None], low, inside)[0]
+    target = _box(labels[None], low, inside)[0]
     at = low - (np.array(outside) - inside) // 2
     cut: Float = _box(image, at, outside, edge=True)
-    return cut, drawn
+    return cut, target
 
 
 def _box(array: NDArray[Any], low: NDArray[np.integer], size: Size, *, edge: bool = False) -> NDArray[Any]:

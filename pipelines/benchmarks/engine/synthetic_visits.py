@@ -89,11 +89,12 @@ class VolumeSummary:
 def draw_visits(plan: DemoPlan) -> Iterator[SyntheticVisit]:
     """Every visit of every subject, drawn as in the demo cohort."""
     for index in range(plan.subjects):
-        for v, drawn in enumerate(draw_subject(index, plan, Artefacts(snr=SNR))):
-            t2 = render_t2(drawn.painting, np.random.default_rng([plan.seed, index, 102 + v]), Artefacts(snr=SNR))
-            visit, spine = drawn.visit, drawn.spine
+        for v, rendered in enumerate(draw_subject(index, plan, Artefacts(snr=SNR))):
+            t2 = render_t2(rendered.painting, np.random.default_rng([plan.seed, index, 102 + v]), Artefacts(snr=SNR))
+            visit, spine = rendered.visit, rendered.spine
             key = VisitKey(f"sub-{index + 1:02d}", group_of(index), visit.session, visit.study_day, visit.phase)
-            yield SyntheticVisit(key, drawn.scan, t2, paint_levels(spine, drawn.painting.grid), spine.volumes_mm3())
+            truth = paint_levels(spine, rendered.painting.grid)
+            yield SyntheticVisit(key, rendered.scan, t2, truth, spine.volumes_mm3())
 
 
 def score_cohort(trained: TrainedNetwork, plan: DemoPlan, device: str, *, dixon: bool, alone: bool) -> CohortScores:

@@ -1,6 +1,6 @@
 """Gao 2018: a reference laid over the predicted discs, the spine's centre line, and the parts that it meets.
 
-The paper registers a reference image to the prediction and does not say how. Here: one scale, one turn and one shift,
+The paper registers a reference image to the prediction and does not say how. Here: a scale, a rotation and a shift,
 found by least squares on the distances between the two masks, cut off so that what only one of them has cannot pull.
 Knows nothing of networks. Lengths and positions are in mm from the first voxel, axes right, front, head.
 """
@@ -24,26 +24,26 @@ Points = NDArray[np.float64]  # (n, 3) mm
 _CUT_MM = 10.0  # a distance beyond which more does not matter; half of that between discs
 _MARGIN_MM = 40.0  # about a mask, where its distances are still known
 _MOST_POINTS = 1500
-_BOUNDS = np.array([0.3, 0.5, 0.5, 0.5])  # of ln(scale) and of the turn about each axis, radians
+_BOUNDS = np.array([0.3, 0.5, 0.5, 0.5])  # of ln(scale) and of the rotation about each axis, radians
 _BETTER = 0.9  # a later start must bring the misfit below this part of an earlier one's
 _ALONE_MM = 30.0  # distance of one disc from the next where there is one only
 
 
 @dataclass(frozen=True)
 class Similarity:
-    """Scale and turn about `centre`, then shift."""
+    """Scale and rotation about `centre`, then shift."""
 
-    centre: NDArray[np.float64]  # centre, shift: (3,) mm
-    shift: NDArray[np.float64]
-    turn: NDArray[np.float64]  # (3,) rotation vector, radians
+    centre: NDArray[np.float64]  # (3,) mm
+    shift: NDArray[np.float64]  # (3,) mm
+    rotation: NDArray[np.float64]  # (3,) rotation vector, radians
     scale: float
 
     def __call__(self, points: Points) -> Points:
-        moved: Points = self.scale * Rotation.from_rotvec(self.turn).apply(points - self.centre)
+        moved: Points = self.scale * Rotation.from_rotvec(self.rotation).apply(points - self.centre)
         return moved + self.centre + self.shift
 
     def undo(self, points: Points) -> Points:
-        moved: Points = Rotation.from_rotvec(-self.turn).apply(points - self.centre - self.shift) / self.scale
+        moved: Points = Rotation.from_rotvec(-self.rotation).apply(points - self.centre - self.shift) / self.scale
         return moved + self.centre
 
 
@@ -123,7 +123,7 @@ def _refined(start: Similarity, moving: _Mask, fixed: _Mask) -> tuple[Similarity
         return np.concatenate([one / np.sqrt(len(one)), other / np.sqrt(len(other))])
 
     limits = np.concatenate([_BOUNDS, np.full(3, np.inf)])
-    first = np.concatenate([[np.log(start.scale)], start.turn, start.shift])
+    first = np.concatenate([[np.log(start.scale)], start.rotation, start.shift])
     first[:4] = np.clip(first[:4], -0.99 * limits[:4], 0.99 * limits[:4])
     fitted = optimize.least_squares(misfits, first, bounds=(-limits, limits), x_scale=[0.05] * 4 + [5] * 3, max_nfev=60)
     return similarity(fitted.x), float(fitted.cost)

@@ -101,8 +101,8 @@ def augmented(image: Float, labels: Labels, size: tuple[int, int], rng: np.rando
         # moves the tissue where it lies in the slice, whatever the slice went through besides.
         dents = tissue_deformation(labels, rng, how)
         at += np.stack([ndimage.map_coordinates(d, at, order=1, mode="nearest") for d in dents])
-    deformed, drawn = sampled(image, labels, at, edge=True)
-    return with_intensities(deformed, drawn, rng, how), drawn
+    deformed, discs = sampled(image, labels, at, edge=True)
+    return with_intensities(deformed, discs, rng, how), discs
 
 
 def with_intensities(image: Float, labels: Labels, rng: np.random.Generator, how: Amounts) -> Float:

@@ -76,9 +76,10 @@ def draw_warp(scan: LabelledScan, rng: np.random.Generator, how: Augmentation) -
     centre, mirror = np.clip(near, low, high), np.diag([rng.choice([-1.0, 1.0]), 1, 1])
     if rng.random() >= how.warped:
         return Warp(centre, mirror, np.zeros((3, *how.patch), dtype=np.float32))
-    turn = Rotation.from_euler("xyz", rng.normal(0, how.turn_deg * np.array([1, 0.5, 0.5])), degrees=True).as_matrix()
+    degrees = rng.normal(0, how.turn_deg * np.array([1, 0.5, 0.5]))
+    rotation = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix()
     bend: Float = np.stack([np.float32(how.bend_mm) * smooth_field(how.patch, rng) for _ in range(3)])
-    return Warp(centre, mirror @ turn * np.exp(rng.normal(0, how.scale)), bend)
+    return Warp(centre, mirror @ rotation * np.exp(rng.normal(0, how.scale)), bend)
 
 
 def draw_patch(scan: LabelledScan, rng: np.random.Generator, how: Augmentation) -> tuple[Float, Float]:

@@ -49,7 +49,8 @@ def calibrate(network: torch.nn.Module, pairs: Sequence[tuple[NDArray[np.float32
                                                   np.concatenate(places)))
 
 
-def _level_shifts(predicted: NDArray[np.float64], true: NDArray[np.float64], label: NDArray[np.int32]) -> dict[str, float]:
+def _level_shifts(predicted: NDArray[np.float64], true: NDArray[np.float64],
+                  label: NDArray[np.int32]) -> dict[str, float]:
     """Shift of the log odds at which each level's probabilities sum to its true volume."""
     shifts = {}
     for k, level in LEVEL_OF_LABEL.items():
