@@ -448,6 +448,12 @@ def test_weights_of_a_study_are_found_recorded_and_redone(start, tmp_path, monke
             commands.append(command)
             self.stdout, self.returncode = iter(()), 0
 
+        def wait(self, timeout=None):
+            return self.returncode
+
+        def poll(self):
+            return self.returncode
+
         def __enter__(self):
             return self
 
@@ -457,8 +463,8 @@ def test_weights_of_a_study_are_found_recorded_and_redone(start, tmp_path, monke
     monkeypatch.setattr("subprocess.Popen", Done)
     work = results.output_dir / "work"
     workflow(study, results, manifest, cores=1, device="cpu")
-    first = (work / "settings/segmentation.json").read_text()
+    first = (work / "settings/segment.json").read_text()
     assert sha256_of(start.path) in first and commands
     save_weights(tmp_path / "own.safetensors", replace(start, record={"data": "other"}))
     workflow(study, results, manifest, cores=1, device="cpu")
-    assert (work / "settings/segmentation.json").read_text() != first
+    assert (work / "settings/segment.json").read_text() != first

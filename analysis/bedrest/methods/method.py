@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 
 from bedrest.errors import ImageError
@@ -109,7 +110,7 @@ class MethodOptions:
     """What may be chosen for a method; a method refuses what it does not have."""
 
     contrasts: tuple[Contrast, ...] = ()  # empty: what the paper used
-    voxel_dropout: float = 0.0  # share of voxels of one contrast set to 0 in a training pair (Li et al. 2018)
+    voxel_dropout: Annotated[float, Field(ge=0, le=1)] = 0.0  # share of voxels of one contrast set to 0
     gaussian_start: bool = False  # see `networks.initialised`
     planes: tuple[str, ...] = ()  # of those of a method that works plane by plane: x, y, z; empty: all
     encoder_weights: Path | None = None  # file with weights of a ResNet-50 to start from (Georgiev and Asenov 2018)

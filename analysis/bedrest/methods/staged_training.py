@@ -22,8 +22,7 @@ from torch import nn
 from bedrest.io.files import atomic_path, write_text
 from bedrest.methods.cases import intensities
 from bedrest.methods.method import Case, Method, Stage, Trained, prepared, with_contrasts
-from bedrest.segmentation.training.draws import endless_batches
-from bedrest.segmentation.training.fit import FitPlan, Recipe, fit
+from bedrest.segmentation.training.fit import FitPlan, Recipe, endless_batches, fit
 
 
 @dataclass(frozen=True)

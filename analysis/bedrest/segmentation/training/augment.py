@@ -18,7 +18,7 @@ from torch import Tensor
 from bedrest.phantom.paint import Painting
 from bedrest.phantom.render import smooth_field
 from bedrest.segmentation.normalise import CEILING
-from bedrest.segmentation.training.draws import endless_batches
+from bedrest.segmentation.training.fit import endless_batches
 from bedrest.segmentation.training.labelled import LabelledScan
 from bedrest.segmentation.training.sampling import Sampling
 from bedrest.segmentation.training.sampling import draw_patch as draw_synthetic

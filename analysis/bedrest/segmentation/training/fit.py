@@ -1,13 +1,13 @@
 """One training loop for every network here: time budget, moving average, early stopping, resumable checkpoints.
 
-Knows nothing of where batches come from: synthetic anatomies (`train`) and labelled scans use it alike.
+Knows nothing of what the pairs show: synthetic anatomies and labelled scans use it alike.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,14 +15,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm import tqdm
 
 from bedrest.io.files import atomic_path
 from bedrest.segmentation.device import mixed_precision
 
 SAVE_EVERY_S = 120.0
+Pair = tuple[NDArray[np.float32], NDArray[Any]]  # image (C, ...), target: shares (S, ...) or labels (...)
+Draw = Callable[[np.random.Generator], Pair]
 
 
 @dataclass(frozen=True)
@@ -178,3 +182,22 @@ def _stale(progress: Progress, plan: FitPlan) -> bool:
     """Whether the last `patience` validations brought no better score."""
     scores = [v[2] for v in progress.validations]
     return len(scores) > plan.patience and len(scores) - 1 - int(np.argmax(scores)) >= plan.patience
+
+
+class _Draws(IterableDataset[Pair]):
+    """Draws that depend on the seed and the worker alone."""
+
+    def __init__(self, draw: Draw, seed: tuple[int, ...]) -> None:
+        self.draw, self.seed = draw, seed
+
+    def __iter__(self) -> Iterator[Pair]:
+        worker = get_worker_info()
+        rng = np.random.default_rng([*self.seed, worker.id if worker else 0])
+        while True:
+            yield self.draw(rng)
+
+
+def endless_batches(draw: Draw, *, seed: tuple[int, ...], batch: int, workers: int) -> Iterable[tuple[Tensor, Tensor]]:
+    """Batches of `batch` pairs, drawn by `workers` processes, or by this one where there are none."""
+    return DataLoader(_Draws(draw, seed), batch_size=batch, num_workers=workers,
+                      prefetch_factor=3 if workers else None)
