@@ -20,8 +20,8 @@ from bedrest.vocabulary import Status
 class MaskScore:
     """Many discs together."""
 
-    n: int  # n, n_missing: discs looked for, and how many of them were not found
-    n_missing: int
+    n: int  # discs looked for
+    n_missing: int  # of these, not found
     dice: float  # mean over the discs looked for; one not found counts 0
     mld_mm: float  # mean distance of the centres of mass over the discs found, Li et al. 2018 eq. 2
     levels_right_percent: float  # share of the discs looked for

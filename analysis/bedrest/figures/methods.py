@@ -102,9 +102,8 @@ def change_errors(changes: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         mean, sd = float(of_row["change_error_percent"].mean()), float(of_row["change_error_percent"].std())
         panel.axhline(0, color=GREY, linewidth=0.6, zorder=0)
         panel.axhline(mean, color=BLACK, linewidth=1.0)
-        if not np.isnan(sd):
-            for at in (mean - 1.96 * sd, mean + 1.96 * sd):
-                panel.axhline(at, color=BLACK, linewidth=0.8, linestyle="--")
+        for at in [] if np.isnan(sd) else (mean - 1.96 * sd, mean + 1.96 * sd):
+            panel.axhline(at, color=BLACK, linewidth=0.8, linestyle="--")
         panel.set_title(titles[row])
         panel.annotate(f"mean {mean:.1f}, SD {sd:.1f}, n = {len(of_row)}", (0.02, 0.98), xycoords="axes fraction",
                        va="top", fontsize=6)

@@ -28,21 +28,12 @@ from bedrest.io.tables.typed_csv import write_table
 from bedrest.methods.method import with_contrasts
 from bedrest.methods.papers.weber import Weber, weber_contrast
 from bedrest.pages import reports
-from bedrest.protocols import records
+from bedrest.protocols import records, runs
 from bedrest.protocols.cells import Outcome
 from bedrest.protocols.inputs import BenchmarkOptions, labelled_cases, own_engine, settings_of, splits_of
 from bedrest.protocols.page import page_text
 from bedrest.protocols.published import protocol_of, training_row
-from bedrest.protocols.runs import (
-    FoldRun,
-    Labelled,
-    OwnEngine,
-    Settings,
-    run_row,
-    stored_curves,
-    stored_discs,
-    stored_result,
-)
+from bedrest.protocols.runs import FoldRun, Labelled, OwnEngine, Settings
 from bedrest.protocols.scores import change_rows
 from bedrest.protocols.shapes import Protocol, WeberTable
 from bedrest.protocols.splits import Split
@@ -129,7 +120,7 @@ def _run(run: FoldRun) -> str:
     """Why a row failed; empty where it did not. What broke it is kept in the row's folder."""
     trace = run.folder / "error.txt"
     try:
-        run_row(run)
+        runs.run_row(run)
     except Exception as error:  # whatever ends one method must not end the others
         reason = str(error) if isinstance(error, BedrestError) else f"{type(error).__name__}: {error}"
         print(f"{run.row.name} {run.split.name} failed: {reason}", file=sys.stderr)
@@ -144,15 +135,15 @@ def _store(planned: Benchmark, failures: dict[tuple[str, str], str]) -> Outcome:
     discs, curves, trainings = [], [], []
     for run in planned.runs():
         reason = failures.get((run.row.name, run.split.name), "")
-        result = {"status": str(Status.FAILED), "reason": reason} if reason else stored_result(run)
+        result = {"status": str(Status.FAILED), "reason": reason} if reason else runs.stored_result(run)
         trained_on, tested_on = (", ".join(" ".join(key).strip() for key in keys)
                                  for keys in (run.split.training, run.split.testing))
         trainings.append({"row": run.row.name, "fold": run.split.name, "title": run.row.title,
                           "method": run.row.method, "trained_on": trained_on, "tested_on": tested_on,
                           "width": planned.settings.width, "seed": planned.settings.budget.seed, **result})
         if not reason:
-            discs.append(stored_discs(run))
-            curves.append(stored_curves(run))
+            discs.append(runs.stored_discs(run))
+            curves.append(runs.stored_curves(run))
     all_discs = concat_tables(discs, records.METHOD_DISCS)
     reference = planned.splits[0].training[0][1] if planned.protocol.by_visit else planned.study.reference_session
     changes = typed_frame(change_rows(all_discs, reference_session=reference), records.METHOD_CHANGES)

@@ -37,8 +37,7 @@ class BenchmarkOptions:
     """What a user may choose for a benchmark of methods."""
 
     budget_minutes: float  # of each training: of a row, in each fold
-    # methods with their choices, as `registry.read_choices` reads them, or `shapes.OWN_ENGINE`
-    methods: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()  # as `registry.read_choices` reads them, or `shapes.OWN_ENGINE`
     protocol: str | None = None  # of `published.PROTOCOLS`
     steps: int = 0  # at most so many of each network; 0: no limit
     width: int = 1  # see `MethodOptions`

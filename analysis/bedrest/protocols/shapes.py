@@ -35,8 +35,7 @@ class ProtocolRow:
     choices: MethodOptions = field(default_factory=MethodOptions)
     published: Mapping[str, str] = field(default_factory=dict)  # title of a metric to what was printed
     uses: str = ""  # row whose networks this one takes, so that one training serves both; empty: its own
-    # taken where not every visit has the method's own contrasts. Empty: then the row fails
-    otherwise: tuple[Contrast, ...] = ()
+    otherwise: tuple[Contrast, ...] = ()  # taken where a visit lacks the method's contrasts; empty: the row fails
 
 
 @dataclass(frozen=True)
@@ -112,6 +111,5 @@ class Protocol:
     data: str  # what the published figures were measured on
     rows: tuple[ProtocolRow, ...]
     tables: tuple[Shape, ...]
-    # train at one visit, test at the other, the same subjects on both sides. Else the split is by subject
-    by_visit: bool = False
+    by_visit: bool = False  # trained at one visit, tested at the other, on the same subjects; else split by subject
     notes: tuple[str, ...] = ()  # what differs from the paper

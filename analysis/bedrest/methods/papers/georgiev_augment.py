@@ -24,17 +24,17 @@ class Amounts:
 
     share: float = 0.5  # of each kind of augmentation, drawn for itself
     grid: int = 5  # points along each side, for elastic deformation of the whole slice
-    bend: float = 5.0  # bend, dent: pixels; displacement at a point of that grid, and at a point on or in a tissue
-    dent: float = 3.0
+    bend: float = 5.0  # pixels, displacement at a point of that grid
+    dent: float = 3.0  # pixels, displacement at a point on or in a tissue
     dents: int = 4  # points on or in a tissue
-    reach: float = 6.0  # distance at which a dent has half its size, pixels
-    crop: float = 0.2  # crop, tilt: part of each side that is cut off before it is resized; shear
-    tilt: float = 0.1
+    reach: float = 6.0  # pixels, distance at which a dent has half its size
+    crop: float = 0.2  # part of each side that is cut off before it is resized
+    tilt: float = 0.1  # shear
     turn_deg: float = 10.0
-    brightness: float = 0.5  # brightness, noise: of an intensity's standard deviation
-    noise: float = 0.2
-    gain: float = 0.3  # gain, gamma: of the dynamic range: ln(factor), ln(exponent)
-    gamma: float = 0.3
+    brightness: float = 0.5  # of an intensity's standard deviation
+    noise: float = 0.2  # the same
+    gain: float = 0.3  # of the dynamic range: ln(factor)
+    gamma: float = 0.3  # of the dynamic range: ln(exponent)
 
 
 def pushed(shape: tuple[int, int], points: NDArray[np.float64], ways: NDArray[np.float64], reach: float) -> Coordinates:

@@ -15,9 +15,9 @@ from bedrest.vocabulary import Contrast
 class Weber:
     """Intensities of one contrast, as the scanner gave them, and their Weber contrast."""
 
-    mean_disc: float  # mean_disc, sd_disc: over all voxels of labelled discs
+    mean_disc: float  # over all voxels of labelled discs
     sd_disc: float
-    mean_background: float  # mean_background, sd_background: over all others
+    mean_background: float  # over all others
     sd_background: float
 
     @property

@@ -31,19 +31,15 @@ class Augmentation:
     """How far a patch may differ from its scan. Angles and lengths are standard deviations or largest values."""
 
     patch: tuple[int, int, int] = (24, 64, 96)  # (I, J, K) voxels
-    # (I, J, K) voxels; largest distance of a patch's centre from a labelled voxel
-    off_centre: tuple[int, int, int] = (6, 16, 24)
+    off_centre: tuple[int, int, int] = (6, 16, 24)  # voxels, largest distance of a centre from a labelled voxel
     warped: float = 0.6  # share of patches that are rotated, scaled and bent; the others keep their voxels
-    # standard deviation of the rotation about the left-right axis; about the other axes half of it
-    turn_deg: float = 5.0
+    turn_deg: float = 5.0  # SD of the rotation about the left-right axis; half of it about the other axes
     scale: float = 0.07  # standard deviation of ln(size)
     bend_mm: float = 3.0  # largest smooth displacement along each axis
-    # bias, gain, noise, gamma: largest ln(coil sensitivity), largest ln(gain), largest standard deviation of noise,
-    # where bright tissue has 1, and largest ln(exponent)
-    bias: float = 0.5
-    gain: float = 0.35
-    noise: float = 0.12
-    gamma: float = 0.3
+    bias: float = 0.5  # largest ln(coil sensitivity)
+    gain: float = 0.35  # largest ln(gain)
+    noise: float = 0.12  # largest standard deviation, where bright tissue has 1
+    gamma: float = 0.3  # largest ln(exponent)
     dropout: float = 0.5  # share of patches that keep a random part of the contrasts only
 
 

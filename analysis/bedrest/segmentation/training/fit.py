@@ -71,7 +71,7 @@ def default_recipe(plan: FitPlan) -> Recipe:
 class Progress:
     """Progress so far; stored in the checkpoint."""
 
-    step: int = 0  # step, seconds: optimiser steps and time used
+    step: int = 0
     seconds: float = 0.0
     curve: list[list[float]] = field(default_factory=list)  # list of [step, seconds, mean loss]
     validations: list[list[float]] = field(default_factory=list)  # list of [step, seconds, score]
