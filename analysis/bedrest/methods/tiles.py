@@ -10,15 +10,14 @@ from numpy.typing import NDArray
 from bedrest.methods.method import Case, Float, Pair, Size
 
 
-def draw_crop(case: Case, rng: np.random.Generator, *, inside: Size, outside: Size,
-              on_discs: float = 0.5) -> Pair:
+def draw_crop(case: Case, rng: np.random.Generator, *, inside: Size, outside: Size) -> Pair:
     """Image of a box, labels of a smaller one about the same middle; edges of the image are repeated where it ends.
 
-    `inside, outside`: voxels of the labels and of the image, their differences even; `on_discs`: share of crops with a
-    voxel of a disc in the middle, where there are discs; the others lie anywhere.
+    `inside, outside`: voxels of the labels and of the image, their differences even. Half of the crops have a voxel of
+    a disc in the middle, where there are discs; the others lie anywhere.
     """
     image, labels = case.image, case.labels
-    spots = np.argwhere(labels > 0) if rng.random() < on_discs else np.empty((0, 3), dtype=int)
+    spots = np.argwhere(labels > 0) if rng.random() < 0.5 else np.empty((0, 3), dtype=int)
     middle = spots[rng.integers(len(spots))] if len(spots) else rng.integers(labels.shape)
     # The labels' box stays inside the image where that is large enough, else about its middle.
     size = np.array(labels.shape)
