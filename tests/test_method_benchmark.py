@@ -54,7 +54,7 @@ def write_toy_study(folder: Path, subjects: str, *, contrasts=DIXON, head: str =
 
 
 def write_ivdm3seg(folder: Path, *, pairs: bool) -> Path:
-    """Four scans of two people exactly as the challenge lays them: folders 01 to 04, one label for all discs."""
+    """Four scans of two subjects exactly as the challenge lays them: folders 01 to 04, one label for all discs."""
     rng = np.random.default_rng(1)
     for n in range(1, 5):
         case, at = toy_case(rng, shape=SHAPE), folder / "IVDM3Seg" / f"{n:02d}"
@@ -104,8 +104,8 @@ def table(out: Path, which, protocol: str = "comparison") -> pd.DataFrame:
 def test_methods_are_compared_and_reported_and_not_trained_again(study, tmp_path, capsys, monkeypatch):
     out = tmp_path / "out"
     assert bench(study, out, "--methods", "fcn-baseline", "--folds", "3") == 0, capsys.readouterr().err
-    said = capsys.readouterr().out
-    assert "6 labelled scans of 3 subjects; 3 training(s) of at most 60 min on cpu" in said
+    printed = capsys.readouterr().out
+    assert "6 labelled scans of 3 subjects; 3 training(s) of at most 60 min on cpu" in printed
     discs, trainings = table(out, records.METHOD_DISCS), table(out, records.METHOD_TRAININGS)
     assert len(discs) == 3 * 2 * 7 and sorted(discs["fold"].unique()) == ["fold-1", "fold-2", "fold-3"]
     assert discs["volume_reference_mm3"].notna().all()

@@ -104,7 +104,7 @@ def test_discs_come_from_the_person_and_the_rest_from_the_network():
     prediction[:, 0, 0, 30] = [0, 1, 0, 0, 0]
     target = training_target(discs, prediction, spacing)[:, 0, 0]
     np.testing.assert_allclose(target.sum(axis=0), 1, atol=1e-6)
-    np.testing.assert_allclose(target[:, 21], [0, 1, 0, 0, 0], atol=1e-6)  # the person's disc
+    np.testing.assert_allclose(target[:, 21], [0, 1, 0, 0, 0], atol=1e-6)  # the subject's disc
     np.testing.assert_allclose(target[:, 24], [0.05, 0.5, 0.3, 0.15, 0], atol=1e-6)  # half a voxel of it
     np.testing.assert_allclose(target[:, 45], [0.1, 0, 0.6, 0.3, 0], atol=1e-6)  # nobody says disc
     # The network's disc between the labelled ones, or up to 8 mm (6.4 voxels) beyond: to the neighbours 1 : 3.

@@ -38,7 +38,7 @@ def by_subject(visits: Iterable[Key], *, folds: int, seed: int) -> list[Split]:
     if len(subjects) < needed:
         raise StudyError(f"at least {needed} subjects with reference masks", str(len(subjects)),
                          "--folds" if folds else "bedrest benchmark",
-                         "Scans of one person must not test each other: add subjects, or use fewer folds.")
+                         "Scans of one subject must not test each other: add subjects, or use fewer folds.")
     order = [subjects[i] for i in np.random.default_rng(seed).permutation(len(subjects))]
     groups = [order[i::folds] for i in range(folds)] or [order[: max(1, round(HELD_OUT * len(order)))]]
     return [Split(f"fold-{i + 1}" if folds else "holdout", tuple(v for v in listed if v[0] not in group),
