@@ -24,8 +24,7 @@ from bedrest.phantom.variation import TRAINING_SEED, paint_anatomies
 from bedrest.segmentation.network import LOCATOR, SEGMENTER, Architecture, build_network
 from bedrest.segmentation.predict import network_input
 from bedrest.segmentation.training.calibrate import calibrate
-from bedrest.segmentation.training.draws import Draw, Pair, endless_batches
-from bedrest.segmentation.training.fit import FitPlan, fit
+from bedrest.segmentation.training.fit import Draw, FitPlan, Pair, endless_batches, fit
 from bedrest.segmentation.training.sampling import Sampling, draw_patch, draw_subset, structure_shares
 from bedrest.segmentation.weights import Calibration, TrainedNetwork, key_of, load_weights, save_weights, tensors_of
 from bedrest.vocabulary import DIXON, Contrast

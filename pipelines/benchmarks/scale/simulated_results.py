@@ -1,7 +1,7 @@
 """A synthetic study of any size as the tables that its stages would have left. No images.
 
 Everything is synthetic. For measuring how time and memory grow with the size of a study, and nothing else: the
-reference masks' volumes and the agreement with them are drawn, not measured.
+reference masks' volumes and the agreement with them are simulated, not measured.
 """
 
 from __future__ import annotations
