@@ -32,12 +32,9 @@ class BedrestError(Exception):
 
     Parameters
     ----------
-    expected, found : str
-        What should have been there, and what was.
-    where : str
-        File, subject, session or table row.
-    remedy : str
-        What the user can do about it.
+    expected, found : what should have been there, and what was
+    where : file, subject, session or table row
+    remedy : what the user can do about it
     """
 
     def __init__(self, expected: str, found: str, where: str, remedy: str) -> None:
@@ -79,15 +76,9 @@ class OutputError(BedrestError):
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem that a check found; many are collected before anything is raised.
+    """One problem that a check found; many are collected before anything is raised."""
 
-    Attributes
-    ----------
-    where, expected, found, remedy : str
-        As in :class:`BedrestError`.
-    """
-
-    where: str
+    where: str  # as in :class:`BedrestError`
     expected: str
     found: str
     remedy: str
@@ -103,10 +94,7 @@ def _sentence(where: str, expected: str, found: str, remedy: str) -> str:
 class ManyProblems(BedrestError):
     """All problems of one check at once.
 
-    Parameters
-    ----------
-    problems : list of Problem
-        At least one.
+    `problems`: at least one.
     """
 
     def __init__(self, problems: list[Problem]) -> None:

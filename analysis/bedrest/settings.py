@@ -136,12 +136,8 @@ class Study(_Frozen):
 def load_study(path: Path) -> Study:
     """Read a study.toml.
 
-    Raises
-    ------
-    StudyError
-        The file is missing or not TOML.
-    ManyProblems
-        Keys are unknown or missing, or values do not fit; all at once.
+    Raises StudyError: the file is missing or not TOML; ManyProblems: keys are unknown or missing, or values do not fit;
+    all at once.
     """
     where = str(path)
     try:

@@ -81,20 +81,13 @@ def require_same_grid(one: Grid, other: Grid, *, names: tuple[str, str], where: 
                       ) -> None:
     """Refuse two grids that are not the same.
 
+    Raises GeometryError: they differ in shape or, by more than `SAME_GRID_MM`, in a corner.
+
     Parameters
     ----------
-    one, other : Grid
-    names : (str, str)
-        What lies on them, for the message.
-    where : str
-        Subject, session or file; default: the first name.
-    remedy : str
-        What the user can do about it.
-
-    Raises
-    ------
-    GeometryError
-        They differ in shape or, by more than `SAME_GRID_MM`, in a corner.
+    names : (str, str); what lies on them, for the message
+    where : subject, session or file; default: the first name
+    remedy : what the user can do about it
     """
     if same_grid(one, other):
         return
@@ -125,12 +118,9 @@ class Scan:
 
     Attributes
     ----------
-    contrasts : contrast to Volume
-    outside_fov : contrast to bool, (I, J, K)
-        Voxels outside the field of view of a resampled contrast, where its value is 0; contrasts that cover the whole
-        grid have no entry.
-    notes : tuple of Finding
-        What a reader should know about how the scan was put together.
+    outside_fov : contrast to bool, (I, J, K); voxels outside the field of view of a resampled contrast, where its value
+        is 0; contrasts that cover the whole grid have no entry
+    notes : what a reader should know about how the scan was put together
     """
 
     contrasts: Mapping[Contrast, Volume]
@@ -148,16 +138,11 @@ class SegmentedDisc:
 
     Attributes
     ----------
-    label : int
-        Number in the mask.
-    name : str
-        Level, or ``unnamed-1`` ... from the bottom up where the levels are not known.
-    findings : tuple of Finding
-        All remarks on the disc.
-    mean_probability : float
-        Mean network probability inside the disc, 0 to 1.
-    level_confidence : float
-        Probability that the level is right, as far as the image shows, 0 to 1; missing without a name.
+    label : number in the mask
+    name : level, or ``unnamed-1`` ... from the bottom up where the levels are not known.
+    findings : all remarks on the disc
+    mean_probability : mean network probability inside the disc, 0 to 1
+    level_confidence : probability that the level is right, as far as the image shows, 0 to 1; missing without a name
     """
 
     label: int
@@ -178,16 +163,11 @@ class Segmentation:
 
     Attributes
     ----------
-    discs : LabelMap
-        1 = L5-S1 ... 7 = T11-T12; 101, 102, ... for discs that could not be named.
-    disc_probability : Volume
-        Calibrated probability of disc, 0 to 1, on the same grid.
-    segmented : tuple of SegmentedDisc
-        One per level (``failed`` where the level was not found), then one per unnamed disc.
-    warnings : tuple of Finding
-        Of the scan as a whole.
-    tissues : LabelMap, optional
-        The discs with their neighbours, numbered as in `vocabulary.TISSUE_OF_LABEL`; None where not requested.
+    discs : 1 = L5-S1 ... 7 = T11-T12; 101, 102, ... for discs that could not be named.
+    disc_probability : calibrated probability of disc, 0 to 1, on the same grid
+    segmented : one per level (``failed`` where the level was not found), then one per unnamed disc
+    warnings : of the scan as a whole
+    tissues : the discs with their neighbours, numbered as in `vocabulary.TISSUE_OF_LABEL`; None where not requested
     """
 
     discs: LabelMap

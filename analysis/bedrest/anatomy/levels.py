@@ -16,18 +16,9 @@ _FORM = "label=level pairs joined by commas, for example 51=L5-S1,102=L4-L5"
 def parse_levels(text: str, *, where: str = "--levels") -> dict[int, str]:
     """Label to level, in the order given.
 
-    Parameters
-    ----------
-    text : str
-        For example ``51=L5-S1,102=L4-L5``. Levels are spelt as in `vocabulary.LEVELS`.
-    where : str
-        The option the text came from, for the message.
-
-    Raises
-    ------
-    BedrestError
-        If a label is not a whole number above 0, a level is not known (the nearest known one is named), or a label
-        or level comes twice.
+    `text`: for example ``51=L5-S1,102=L4-L5``. Levels are spelt as in `vocabulary.LEVELS`. `where`: the option the text
+    came from, for the message. Raises BedrestError: if a label is not a whole number above 0, a level is not known (the
+    nearest known one is named), or a label or level comes twice.
     """
     levels: dict[int, str] = {}
     for part in text.split(","):

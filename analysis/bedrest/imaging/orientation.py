@@ -14,15 +14,9 @@ from bedrest.types import Grid
 
 @dataclass(frozen=True, eq=False)
 class Reorientation:
-    """A permutation and flips of array axes between a grid as stored and the nearest RAS+ order.
+    """A permutation and flips of array axes between a grid as stored and the nearest RAS+ order."""
 
-    Attributes
-    ----------
-    stored, ras : Grid
-        The grid before and after; both describe the same voxels.
-    """
-
-    stored: Grid
+    stored: Grid  # the grid before and after; both describe the same voxels
     ras: Grid
     _to_ras: NDArray[np.float64]
 

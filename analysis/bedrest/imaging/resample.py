@@ -31,11 +31,7 @@ def grid_with_spacing(grid: Grid, spacing_mm: tuple[float, float, float]) -> Gri
 def resample(data: NDArray[Any], source: Grid, target: Grid, *, order: int) -> NDArray[Any]:
     """Values of `data` at the voxel centres of `target`; smoothed first where the target is coarser (order 1).
 
-    Parameters
-    ----------
-    data : (I, J, K) on `source`
-    order : int
-        1 for intensities and probabilities, 0 for labels.
+    `data`: (I, J, K) on `source`. `order`: 1 for intensities and probabilities, 0 for labels.
     """
     if source.max_corner_distance_mm(target) < 1e-3:
         return data

@@ -16,16 +16,13 @@ _MOST_NAMED = 8
 def refuse_other(begun: Path, content: Mapping[str, Any], *, what: str) -> None:
     """Hold what is asked for now against what was noted at the beginning; a folder without a note may have anything.
 
+    Raises OutputError: data or options are others; the message names each.
+
     Parameters
     ----------
     begun : the note, as `note_beginning` wrote it
     content : values by name; a mapping among them holds checksums of files
     what : what was begun, for the message
-
-    Raises
-    ------
-    OutputError
-        Data or options are others; the message names each.
     """
     if not begun.is_file():
         return

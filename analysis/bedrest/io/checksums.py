@@ -41,15 +41,9 @@ def check_files(listed: Mapping[str, str], base: Path, *, present: Iterable[str]
 
     Parameters
     ----------
-    listed : mapping of path to SHA-256, hexadecimal
-        Paths absolute or relative to `base`. An empty checksum: the file could not be read when it was recorded.
-    base : Path
-    present : iterable of str
-        Files that exist now, spelt as in `listed`; those not in it are reported.
-
-    Returns
-    -------
-    list of FileCheck, by path
+    listed : mapping of path to SHA-256, hexadecimal; paths absolute or relative to `base`. An empty checksum: the file
+        could not be read when it was recorded.
+    present : files that exist now, spelt as in `listed`; those not in it are reported
     """
     checks = [FileCheck(path, _state(base / path, checksum)) for path, checksum in listed.items()]
     checks += [FileCheck(path, FileState.NOT_LISTED) for path in present if path not in listed]
@@ -70,13 +64,7 @@ def compare_results(first: Path, second: Path) -> list[FileCheck]:
 
     `WALL_TIMES` are left out of the comparison, and so is the table of pages.
 
-    Parameters
-    ----------
-    first, second : output folders; files of the first alone are `missing`, files of the second alone `not listed`
-
-    Returns
-    -------
-    list of FileCheck, by path
+    `first`, `second`: output folders; files of the first alone are `missing`, files of the second alone `not listed`.
     """
     ours, theirs = _result_files(first), _result_files(second)
     checks = [FileCheck(name, FileState.MISSING if name not in theirs else FileState.SAME

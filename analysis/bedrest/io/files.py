@@ -67,10 +67,7 @@ def require_plain_file(path: Path) -> None:
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary name in the folder of `path`, renamed to it when the block ends well, else removed.
 
-    Raises
-    ------
-    OutputError
-        The file cannot be written: disk full, read-only, no permission.
+    Raises OutputError: the file cannot be written: disk full, read-only, no permission.
     """
     # Readers tell formats by the ending, so the temporary name keeps it.
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
@@ -150,10 +147,7 @@ class Checksums:
     cannot be set by a program, so neither an older file moved into place nor one with its old time restored goes
     unnoticed. A file changed within the last two seconds is not remembered: the next change might not show.
 
-    Parameters
-    ----------
-    memory : Path
-        File that keeps checksums from one run to the next.
+    `memory`: file that keeps checksums from one run to the next.
     """
 
     def __init__(self, memory: Path) -> None:

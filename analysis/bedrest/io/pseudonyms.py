@@ -59,21 +59,12 @@ def load_key(path: Path, subjects: Iterable[str]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Pseudonyms:
-    """How words and tables look to those who must not know who is who.
+    """How words and tables look to those who must not know who is who."""
 
-    Attributes
-    ----------
-    names : mapping of subject to pseudonym
-    sessions : tuple of str
-    files : tuple of str
-        Paths of the study's files.
-    folders : tuple of str
-        Folders that no path may be told of: the study's, its images', its results', the user's own.
-    """
-
-    names: Mapping[str, str]
+    names: Mapping[str, str]  # mapping of subject to pseudonym
     sessions: tuple[str, ...]
-    files: tuple[str, ...]
+    files: tuple[str, ...]  # paths of the study's files
+    # folders that no path may be told of: the study's, its images', its results', the user's own
     folders: tuple[str, ...]
 
     @staticmethod

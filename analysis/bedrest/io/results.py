@@ -120,10 +120,7 @@ class StudyResults:
     def read_json(path: Path, *, default: Any = None) -> Any:
         """A JSON file; `default` where there is none.
 
-        Raises
-        ------
-        OutputError
-            It cannot be read, or there is neither file nor default.
+        Raises OutputError: it cannot be read, or there is neither file nor default.
         """
         if not path.is_file() and default is not None:
             return default
@@ -136,11 +133,8 @@ class StudyResults:
     def read(self, table: Table, *, subject: str = "", measure: str = "") -> pd.DataFrame:
         """A cohort table.
 
-        Parameters
-        ----------
-        table : Table
-        subject : this one's rows alone; no others are checked
-        measure : of a table that has rows of several measures, this one's alone
+        `subject`: this one's rows alone; no others are checked. `measure`: of a table that has rows of several
+        measures, this one's alone.
         """
         return _of_measure(read_table(self.table(table), table, subject=subject), measure)
 

@@ -10,9 +10,7 @@ PACKAGE = Path(__file__).parents[1]
 def shipped(name: str) -> Path:
     """Path of `notebooks/...` or `pipelines/...`: inside the package of a wheel, in the repository of a source tree.
 
-    Parameters
-    ----------
-    name : relative to the root of the repository
+    `name`: relative to the root of the repository.
     """
     packed = PACKAGE / name
     return packed if packed.exists() else PACKAGE.parents[1] / name

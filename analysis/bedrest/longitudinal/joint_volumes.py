@@ -41,42 +41,25 @@ SPLINE = 10  # voxels beyond which a cubic spline no longer depends on a value
 
 @dataclass(frozen=True, eq=False)
 class PreparedVisit:
-    """What the joint measurement keeps of one visit.
+    """What the joint measurement keeps of one visit."""
 
-    Attributes
-    ----------
-    image : float32, (5, I, J, K), normalised, axes right, front, head
-    grid : Grid of `image`
-    contrasts : those that the visit has
-    poses : label to Pose, of the discs that were named
-    """
-
-    image: NDArray[np.float32]
-    grid: Grid
-    contrasts: frozenset[Contrast]
-    poses: dict[int, Pose]
+    image: NDArray[np.float32]  # float32, (5, I, J, K), normalised, axes right, front, head
+    grid: Grid  # grid of `image`
+    contrasts: frozenset[Contrast]  # those that the visit has
+    poses: dict[int, Pose]  # label to Pose, of the discs that were named
 
 
 @dataclass(frozen=True)
 class JointVolume:
-    """One disc at one visit, from all visits together.
-
-    Attributes
-    ----------
-    label : int
-    session : str
-    contrasts : those that every visit has; no others were used
-    shift_volumes_mm3 : volume from each grid shift
-    boundary_uncertainty : undecided share of the volume, sum of p (1 - p) over sum of p; mean over the grid shifts
-    rotation_deg : angle by which the visit was rotated to the mean pose
-    """
+    """One disc at one visit, from all visits together."""
 
     label: int
     session: str
-    contrasts: frozenset[Contrast]
-    shift_volumes_mm3: tuple[float, ...]
+    contrasts: frozenset[Contrast]  # those that every visit has; no others were used
+    shift_volumes_mm3: tuple[float, ...]  # volume from each grid shift
+    # undecided share of the volume, sum of p (1 - p) over sum of p; mean over the grid shifts
     boundary_uncertainty: float
-    rotation_deg: float
+    rotation_deg: float  # angle by which the visit was rotated to the mean pose
 
     @property
     def volume_mm3(self) -> float:
@@ -92,10 +75,7 @@ class JointVolume:
 def prepare_visit(scan: Scan, poses: Mapping[int, Pose]) -> PreparedVisit:
     """What the joint measurement needs of one visit: its image on the working grid and the poses of its discs.
 
-    Parameters
-    ----------
-    scan : its contrasts
-    poses : label to Pose, from `poses_of`
+    `scan`: its contrasts. `poses`: label to Pose, from `poses_of`.
     """
     reorientation = reorient_to_ras(scan.grid)
     working = grid_with_spacing(reorientation.ras, WORKING_SPACING_MM)
@@ -107,9 +87,7 @@ def prepare_visit(scan: Scan, poses: Mapping[int, Pose]) -> PreparedVisit:
 def poses_of(discs: LabelMap, probability: Volume) -> dict[int, Pose]:
     """Where the discs of one visit lie, by label.
 
-    Parameters
-    ----------
-    discs, probability : mask, and calibrated probability of disc, on one grid
+    `discs`, `probability`: mask, and calibrated probability of disc, on one grid.
     """
     boxes = ndimage.find_objects(discs.data)
     return {label: _pose(discs, probability, label, box) for label, box in enumerate(boxes, start=1) if box is not None}
@@ -129,17 +107,14 @@ def joint_volumes(trained: TrainedNetwork, visits: Mapping[str, PreparedVisit], 
                   grid_shifts: Sequence[GridShift] = GRID_SHIFTS) -> list[JointVolume]:
     """Volumes of one disc at every visit that has it; none where the visits share no contrast.
 
+    Returns one per visit, in the order of `visits`.
+
     Parameters
     ----------
     visits : session to PreparedVisit
     label : the disc
     errors : error model of these weights; volumes are corrected for the bias of the level
     grid_shifts : shift in voxels, and whether mirrored
-
-    Returns
-    -------
-    list of JointVolume
-        One per visit, in the order of `visits`.
     """
     having = {s: v for s, v in visits.items() if label in v.poses}
     common = frozenset.intersection(*(v.contrasts for v in having.values())) if having else frozenset()

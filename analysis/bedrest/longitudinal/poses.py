@@ -22,15 +22,10 @@ MIN_VOXELS = 8
 
 @dataclass(frozen=True, eq=False)
 class Pose:
-    """Position and direction of one disc.
+    """Position and direction of one disc."""
 
-    Attributes
-    ----------
-    centre_mm : (3,) world RAS+
-    axes : (3, 3) orthonormal, columns to the side (right), the front and along the disc's normal (head)
-    """
-
-    centre_mm: Vector
+    centre_mm: Vector  # (3,) world RAS+
+    # (3, 3) orthonormal, columns to the side (right), the front and along the disc's normal (head)
     axes: NDArray[np.float64]
 
 

@@ -140,10 +140,7 @@ def write_subject(index: int, plan: DemoPlan, folder: Path) -> pd.DataFrame:
 def write_cohort(plan: DemoPlan, folder: Path) -> None:
     """Write the whole demo cohort, two subjects at a time.
 
-    Raises
-    ------
-    StudyError
-        The plan holds no subject or no session.
+    Raises StudyError: the plan holds no subject or no session.
     """
     if plan.subjects < 1 or plan.sessions < 1:
         raise StudyError("at least one subject and one session", f"{plan.subjects} and {plan.sessions}",

@@ -26,27 +26,16 @@ LIGAMENT_MM = 1.2  # sheet around each disc
 
 @dataclass(frozen=True, eq=False)
 class Painting:
-    """A painted anatomy.
+    """A painted anatomy."""
 
-    Attributes
-    ----------
-    tissue : uint8, shape (2I, 2J, 2K)
-        Tissue numbers of the sub-voxels.
-    grid : Grid
-        The scan's grid (I, J, K).
-    """
-
-    tissue: Labels
-    grid: Grid
+    tissue: Labels  # uint8, shape (2I, 2J, 2K); tissue numbers of the sub-voxels
+    grid: Grid  # the scan's grid (I, J, K)
 
 
 def paint(spine: Spine, grid: Grid, rng: np.random.Generator) -> Painting:
     """Paint `spine` onto `grid`, whose axes must run to the right, front and head (RAS+, not oblique).
 
-    Parameters
-    ----------
-    rng : numpy Generator
-        Draws the soft-tissue surroundings, which no measure depends on.
+    `rng`: draws the soft-tissue surroundings, which no measure depends on.
     """
     frames = spine.frames()
     tissue = paint_surroundings(spine, frames, grid, rng).repeat(FINE, 0).repeat(FINE, 1).repeat(FINE, 2)

@@ -38,70 +38,38 @@ SACRAL = 2  # discs of the chain that lie inside the sacrum
 
 @dataclass(frozen=True)
 class Blob:
-    """Disc tissue beyond the disc's outline: a bulge, or an end-plate defect. Not part of the analytic volume.
+    """Disc tissue beyond the disc's outline: a bulge, or an end-plate defect. Not part of the analytic volume."""
 
-    Attributes
-    ----------
-    centre_mm, half_mm : (3,)
-        Centre and semi-axes of an ellipsoid in the disc's frame.
-    """
-
-    centre_mm: tuple[float, float, float]
+    centre_mm: tuple[float, float, float]  # (3,); centre and semi-axes of an ellipsoid in the disc's frame
     half_mm: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Disc:
-    """A disc of the chain.
-
-    Attributes
-    ----------
-    name : str
-    shape : DiscShape
-    tilt_deg : float
-        How far its upward normal leans forward.
-    body_above_mm : float
-        Height of the vertebral body on top of it.
-    degenerated : bool
-        Darker nucleus.
-    nucleus : float
-        Share of the disc's radius that the nucleus fills.
-    blobs : tuple of Blob
-    """
+    """A disc of the chain."""
 
     name: str
     shape: DiscShape
-    tilt_deg: float
-    body_above_mm: float
-    degenerated: bool
-    nucleus: float = 0.68
+    tilt_deg: float  # how far its upward normal leans forward
+    body_above_mm: float  # height of the vertebral body on top of it
+    degenerated: bool  # darker nucleus
+    nucleus: float = 0.68  # share of the disc's radius that the nucleus fills
     blobs: tuple[Blob, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Spine:
-    """The spine of one subject and its pose at one visit.
+    """The spine of one subject and its pose at one visit."""
 
-    Attributes
-    ----------
-    discs : tuple of Disc, from the bottom up
-    scoliosis_mm : float
-        Sideways deviation half way up.
-    l5s1_mm : (3,) world position of L5-S1's centre
-    canal_half_width_mm, canal_half_depth_mm : float
-    back_fat_mm, belly_mm : float
-        Depth of subcutaneous fat behind the muscles; distance from the bodies' front to the skin of the belly.
-    pose : (4, 4) rigid repositioning in the scanner
-    """
-
-    discs: tuple[Disc, ...]
-    scoliosis_mm: float
-    l5s1_mm: NDArray[np.float64]
+    discs: tuple[Disc, ...]  # tuple of Disc, from the bottom up
+    scoliosis_mm: float  # sideways deviation half way up
+    l5s1_mm: NDArray[np.float64]  # (3,) world position of L5-S1's centre
     canal_half_width_mm: float
     canal_half_depth_mm: float
+    # depth of subcutaneous fat behind the muscles; distance from the bodies' front to the skin of the belly
     back_fat_mm: float
     belly_mm: float
-    pose: NDArray[np.float64]
+    pose: NDArray[np.float64]  # (4, 4) rigid repositioning in the scanner
 
     def frames(self) -> tuple[Frame, ...]:
         """Frames of the discs, stacked from L5-S1 up and down along the local normals, then posed."""
@@ -149,11 +117,7 @@ class Spine:
 def draw_spine(rng: np.random.Generator, *, spread: float = 1.0) -> Spine:
     """Draw the spine of a random subject.
 
-    Parameters
-    ----------
-    rng : numpy Generator
-    spread : float
-        1 = healthy volunteers of a bed-rest study; 2 = the wider range used for training.
+    `spread`: 1 = healthy volunteers of a bed-rest study; 2 = the wider range used for training.
     """
     size = 1 + 0.05 * spread * rng.normal()
     lordosis = 1 + 0.15 * spread * rng.normal()

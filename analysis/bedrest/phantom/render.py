@@ -22,21 +22,11 @@ Float = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Artefacts:
-    """Imperfections that the scanner adds.
+    """Imperfections that the scanner adds."""
 
-    Attributes
-    ----------
-    snr : float
-        Disc water signal over the noise's standard deviation.
-    bias : float
-        Largest relative departure of the bias field from 1.
-    texture : float
-        Relative standard deviation of the unevenness of tissue.
-    """
-
-    snr: float = 14.0
-    bias: float = 0.20
-    texture: float = 0.04
+    snr: float = 14.0  # disc water signal over the noise's standard deviation
+    bias: float = 0.20  # largest relative departure of the bias field from 1
+    texture: float = 0.04  # relative standard deviation of the unevenness of tissue
 
 
 def block_mean(fine: NDArray[Any]) -> Float:

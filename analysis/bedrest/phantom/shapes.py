@@ -18,31 +18,15 @@ Float = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class DiscShape:
-    """One disc.
+    """One disc."""
 
-    Attributes
-    ----------
-    half_width_mm, half_depth_mm : float
-        Semi-axes of the outline, left-right and antero-posterior.
-    height_mm : float
-        Full thickness at the centre.
-    wedge : float
-        Relative extra thickness at the front, missing at the back; below 1.
-    dome : float
-        Share of the thickness lost from centre to rim; below 1.
-    kidney_mm : float
-        Distance by which the sides lie behind the middle.
-    outline_power, dome_power : float
-        Exponents of the superellipse and of the loss of thickness.
-    """
-
-    half_width_mm: float
+    half_width_mm: float  # semi-axes of the outline, left-right and antero-posterior
     half_depth_mm: float
-    height_mm: float
-    wedge: float
-    dome: float
-    kidney_mm: float
-    outline_power: float = 2.4
+    height_mm: float  # full thickness at the centre
+    wedge: float  # relative extra thickness at the front, missing at the back; below 1
+    dome: float  # share of the thickness lost from centre to rim; below 1
+    kidney_mm: float  # distance by which the sides lie behind the middle
+    outline_power: float = 2.4  # exponents of the superellipse and of the loss of thickness
     dome_power: float = 3.0
 
     @property
@@ -67,17 +51,10 @@ class DiscShape:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """Position and direction of a disc.
+    """Position and direction of a disc."""
 
-    Attributes
-    ----------
-    centre_mm : (3,) world RAS+
-    axes : (3, 3)
-        Columns are the disc's x, y, z directions in the world; a rotation.
-    """
-
-    centre_mm: NDArray[np.float64]
-    axes: NDArray[np.float64]
+    centre_mm: NDArray[np.float64]  # (3,) world RAS+
+    axes: NDArray[np.float64]  # (3, 3); columns are the disc's x, y, z directions in the world; a rotation
 
     def local(self, points_mm: Float) -> tuple[Float, Float, Float]:
         """World points, shape (3, N), as x, y, z in this frame."""

@@ -25,10 +25,7 @@ CONUS = 6  # disc of the chain near which the cord ends: L1-L2
 def paint_surroundings(spine: Spine, frames: tuple[Frame, ...], grid: Grid, rng: np.random.Generator) -> Labels:
     """Tissue numbers, shape (I, J, K), of a RAS+ grid; bodies and discs are painted over it.
 
-    Parameters
-    ----------
-    rng : numpy Generator
-        Draws organs, vessels and joints.
+    `rng`: draws organs, vessels and joints.
     """
     axes = axes_mm(grid)
     xs, ys, zs = axes

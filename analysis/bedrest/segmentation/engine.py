@@ -20,21 +20,14 @@ from bedrest.types import Grid, LabelMap, Scan, Segmentation, Volume
 def segment(trained: TrainedNetwork, scan: Scan, *, device: str, tissues: bool = False) -> Segmentation:
     """Segment and name the discs of one scan.
 
+    Returns on the scan's grid. Where that is finer than the working grid the boundary is where the interpolated
+    probability crosses one half.
+
     Parameters
     ----------
-    trained : TrainedNetwork
-    scan : Scan
-        Any non-empty set of contrasts on one grid, any axis order.
-    device : str
-        cpu, cuda or mps. Where its memory does not suffice, tiles and then the CPU are used, with a warning.
-    tissues : bool
-        Also name vertebral bodies, sacrum and spinal canal.
-
-    Returns
-    -------
-    Segmentation
-        On the scan's grid. Where that is finer than the working grid the boundary is where the interpolated
-        probability crosses one half.
+    scan : any non-empty set of contrasts on one grid, any axis order
+    device : cpu, cuda or mps. Where its memory does not suffice, tiles and then the CPU are used, with a warning.
+    tissues : also name vertebral bodies, sacrum and spinal canal
     """
     probabilities = predict(trained, scan, device)
     named = name_discs(probabilities.data, probabilities.grid)

@@ -33,17 +33,9 @@ Labels = NDArray[np.int32]
 
 @dataclass(frozen=True, eq=False)
 class NamedDiscs:
-    """Discs on the working grid.
+    """Discs on the working grid."""
 
-    Attributes
-    ----------
-    labels : int32, (I, J, K)
-        1 = L5-S1 ... 7 = T11-T12; 101, 102, ... unnamed, from the bottom up.
-    discs : tuple of SegmentedDisc
-    warnings : tuple of Finding
-    """
-
-    labels: Labels
+    labels: Labels  # int32, (I, J, K); 1 = L5-S1 ... 7 = T11-T12; 101, 102, ... unnamed, from the bottom up.
     discs: tuple[SegmentedDisc, ...]
     warnings: tuple[Finding, ...]
 
@@ -51,10 +43,7 @@ class NamedDiscs:
 def name_discs(probabilities: NDArray[np.float32], grid: Grid) -> NamedDiscs:
     """Find and name the discs.
 
-    Parameters
-    ----------
-    probabilities : float32, (5, I, J, K), axes right, front, head
-    grid : Grid
+    `probabilities`: float32, (5, I, J, K), axes right, front, head.
     """
     disc = probabilities[Structure.DISC]
     components, regions = find_discs(probabilities, grid)

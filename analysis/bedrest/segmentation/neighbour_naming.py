@@ -23,12 +23,8 @@ SACRUM, CANAL, UNNAMED_VERTEBRA = SACRUM_LABEL, CANAL_LABEL, 30
 def name_neighbours(structure: NDArray[np.uint8], discs: Labels, grid: Grid) -> Labels:
     """Discs with their neighbours, int32 (I, J, K), numbered as in `vocabulary.TISSUE_OF_LABEL`.
 
-    Parameters
-    ----------
-    structure : uint8, (I, J, K)
-        The likeliest `Structure` of each voxel; axes right, front, head.
-    discs : int32, (I, J, K)
-        Named discs, from `level_naming`; unnamed ones keep their labels.
+    `structure`: uint8, (I, J, K); the likeliest `Structure` of each voxel; axes right, front, head. `discs`: int32, (I,
+    J, K); named discs, from `level_naming`; unnamed ones keep their labels.
     """
     out = np.where(discs > 0, discs, 0).astype(np.int32)
     free = (discs == 0) & column(structure)

@@ -23,41 +23,25 @@ Amounts = NDArray[np.float64]  # (2,) summed probability of sacrum and of verteb
 
 @dataclass(frozen=True, eq=False)
 class DiscRegion:
-    """One disc.
+    """One disc."""
 
-    Attributes
-    ----------
-    number : int
-        In the map of regions; 1 is the lowest disc.
-    centre_mm : (3,) world RAS+
-    volume_mm3 : float
-    on_vertebra, on_sacrum : float
-        Share of its surroundings that is vertebra, and sacrum.
-    below, above : (2,)
-        Summed probability of sacrum and of vertebra on either side of the disc's plane.
-    """
-
-    number: int
-    centre_mm: NDArray[np.float64]
+    number: int  # in the map of regions; 1 is the lowest disc
+    centre_mm: NDArray[np.float64]  # (3,) world RAS+
     volume_mm3: float
-    on_vertebra: float
+    on_vertebra: float  # share of its surroundings that is vertebra, and sacrum
     on_sacrum: float
-    below: Amounts
+    below: Amounts  # (2,); summed probability of sacrum and of vertebra on either side of the disc's plane
     above: Amounts
 
 
 def find_discs(probabilities: NDArray[np.float32], grid: Grid) -> tuple[Labels, list[DiscRegion]]:
     """Separate discs from the bottom up, fragments of one disc joined.
 
-    Parameters
-    ----------
-    probabilities : float32, (5, I, J, K), axes right, front, head
-    grid : Grid
+    `probabilities`: float32, (5, I, J, K), axes right, front, head.
 
     Returns
     -------
-    regions : int32, (I, J, K)
-        0, or the number of a disc.
+    regions : int32, (I, J, K); 0, or the number of a disc
     list of DiscRegion
     """
     structure = probabilities.argmax(axis=0).astype(np.uint8)

@@ -38,21 +38,14 @@ class Calibration:
 
     Vector scaling after Guo et al., ICML 2017. At the fitted offsets the summed probability of each structure equals
     its true volume over the scans it was fitted on. The error of a network depends on the contrasts it is given.
-
-    Attributes
-    ----------
-    temperature : float
-    offsets : tuple of float
-        One for each structure, in the order of `Structure`.
-    by_contrasts : mapping of `key_of` contrasts to Calibration
-        For sets of contrasts fitted separately; any other set uses the values above.
-    by_level : mapping of level to float
-        Correction of the log odds of disc near each named disc: thin discs come out too small, thick ones too large.
     """
 
     temperature: float = 1.0
-    offsets: tuple[float, ...] = (0.0,) * len(Structure)
+    offsets: tuple[float, ...] = (0.0,) * len(Structure)  # one for each structure, in the order of `Structure`
+    # mapping of `key_of` contrasts to Calibration; for sets of contrasts fitted separately; any other set uses the
+    # values above
     by_contrasts: Mapping[str, Calibration] = field(default_factory=dict)
+    # correction of the log odds of disc near each named disc: thin discs come out too small, thick ones too large
     by_level: Mapping[str, float] = field(default_factory=dict)
 
     def given(self, contrasts: Iterable[Contrast]) -> Calibration:
@@ -75,24 +68,16 @@ def key_of(contrasts: Iterable[Contrast]) -> str:
 
 @dataclass(frozen=True, eq=False)
 class TrainedNetwork:
-    """Networks ready for use, with the header of their file.
+    """Networks ready for use, with the header of their file."""
 
-    Attributes
-    ----------
-    network, locator : torch Modules in evaluation mode, on the CPU
-        The segmenter at full resolution, and the coarse one that finds the spine.
-    architecture, locator_architecture : Architecture
-    calibration : Calibration
-    record : dict
-        Training record: data and its hashes, plan, steps, minutes, commit.
-    path : Path
-    """
-
+    # torch Modules in evaluation mode, on the CPU; the segmenter at full resolution, and the coarse one that finds the
+    # spine
     network: torch.nn.Module
     locator: torch.nn.Module
     architecture: Architecture
     locator_architecture: Architecture
     calibration: Calibration
+    # training record: data and its hashes, plan, steps, minutes, commit
     record: dict[str, Any] = field(default_factory=dict)
     path: Path = SHIPPED
 
@@ -100,10 +85,7 @@ class TrainedNetwork:
 def chosen_weights(given: Path | None) -> Path:
     """The weights file given by the user, or the shipped one.
 
-    Raises
-    ------
-    WeightsError
-        There is no such file.
+    Raises WeightsError: there is no such file.
     """
     path = SHIPPED if given is None else given
     if not path.is_file():
@@ -115,10 +97,7 @@ def chosen_weights(given: Path | None) -> Path:
 def training_record(path: Path) -> dict[str, Any]:
     """Training record of a weights file, without loading any network.
 
-    Raises
-    ------
-    WeightsError
-        The file is missing, damaged, or not made by this toolkit.
+    Raises WeightsError: the file is missing, damaged, or not made by this toolkit.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -136,10 +115,7 @@ def training_record(path: Path) -> dict[str, Any]:
 def check_weights(path: Path) -> None:
     """Check that a weights file is whole and fits this program, without loading any network.
 
-    Raises
-    ------
-    WeightsError
-        It is damaged, or made for another program.
+    Raises WeightsError: it is damaged, or made for another program.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -201,10 +177,8 @@ def _tensors(network: torch.nn.Module, prefix: str) -> dict[str, torch.Tensor]:
 def load_weights(path: Path = SHIPPED) -> TrainedNetwork:
     """Rebuild the networks of a weights file, in evaluation mode, on the CPU.
 
-    Raises
-    ------
-    WeightsError
-        The file is missing, damaged, or not made by this toolkit, or for another spacing, label map or intensity rule.
+    Raises WeightsError: the file is missing, damaged, or not made by this toolkit, or for another spacing, label map or
+    intensity rule.
     """
     import torch
     from safetensors import SafetensorError, safe_open

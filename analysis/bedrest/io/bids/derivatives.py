@@ -37,26 +37,9 @@ Research use only, not a medical device. The shipped network was trained on synt
 def write_derivatives(study: Study, results: StudyResults, folder: Path) -> int:
     """Write every mask of a study's results as BIDS derivatives, whole or not at all.
 
-    Parameters
-    ----------
-    study : Study
-    results : StudyResults
-    folder : Path
-        Must be empty or not there. Inside a BIDS dataset it lies in its ``derivatives`` folder.
-
-    Returns
-    -------
-    int
-        How many visits have a mask.
-
-    Raises
-    ------
-    StudyError
-        The folder holds something already.
-    ManifestError
-        Two subjects, or two sessions, have one BIDS label.
-    OutputError
-        The folder cannot be written.
+    `folder`: must be empty or not there. Inside a BIDS dataset it lies in its ``derivatives`` folder. Returns how many
+    visits have a mask. Raises StudyError: the folder holds something already; ManifestError: two subjects, or two
+    sessions, have one BIDS label; OutputError: the folder cannot be written.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StudyError("an empty folder, or none", "a folder or file with content", str(folder),

@@ -54,10 +54,7 @@ def write_contrast(root: Path, subject: str, session: str, contrast: Contrast, v
                    sidecar: Mapping[str, object]) -> None:
     """Write one contrast of a visit with its sidecar; as whole numbers where that loses nothing that was measured.
 
-    Parameters
-    ----------
-    sidecar : mapping
-        Goes before what a contrast's sidecar holds by itself.
+    `sidecar`: goes before what a contrast's sidecar holds by itself.
     """
     path = contrast_path(root, subject, session, contrast)
     highest = float(np.abs(volume.data).max(initial=0))
@@ -86,10 +83,7 @@ def write_dataset_files(root: Path, *, description: Mapping[str, object], readme
                         sessions: Mapping[str, pd.DataFrame], meanings: Mapping[str, object]) -> None:
     """Write dataset_description.json, README, participants.tsv and one sessions.tsv a subject, with their sidecars.
 
-    Parameters
-    ----------
-    meanings : mapping
-        Column -> its description; what no table has is left out.
+    `meanings`: column -> its description; what no table has is left out.
     """
     visits = next(iter(sessions.values()), pd.DataFrame())
     for name, table in (("participants", participants), ("sessions", visits)):

@@ -41,30 +41,17 @@ _FAT_SUPPRESSED = ("FS", "FATSAT", "SPIR", "SPAIR")
 
 @dataclass(frozen=True)
 class ContrastGuess:
-    """The contrast of an image, as far as its header shows.
+    """The contrast of an image, as far as its header shows."""
 
-    Attributes
-    ----------
-    contrast : Contrast or None
-        None where it is undecided, or of no use here.
-    reason : str
-        What decided it, or why it is undecided.
-    doubtful : bool
-        The image may be a wanted one: the user should check.
-    """
-
-    contrast: Contrast | None
-    reason: str
-    doubtful: bool = False
+    contrast: Contrast | None  # none where it is undecided, or of no use here
+    reason: str  # what decided it, or why it is undecided
+    doubtful: bool = False  # the image may be a wanted one: the user should check
 
 
 def classify_contrasts(images: Sequence[DicomImage], chosen: Mapping[str, Contrast]) -> dict[str, ContrastGuess]:
     """The contrast of each image, by its name.
 
-    Parameters
-    ----------
-    images : sequence of DicomImage
-    chosen : name of an image to the contrast that the user gave it; overrides the header
+    `chosen`: name of an image to the contrast that the user gave it; overrides the header.
     """
     echoes: dict[str, set[float]] = {}
     for image in images:
@@ -87,11 +74,7 @@ def classify_contrasts(images: Sequence[DicomImage], chosen: Mapping[str, Contra
 def classify_contrast(header: ImageHeader, *, echoes: int = 1) -> ContrastGuess:
     """The contrast of one image.
 
-    Parameters
-    ----------
-    header : ImageHeader
-    echoes : int
-        Number of different echo times in its series.
+    `echoes`: number of different echo times in its series.
     """
     for word in header.image_type:
         if word in _NO_USE:

@@ -33,54 +33,31 @@ _TAGS = [
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One slice: its position in the patient (LPS, mm) and the place of its pixels.
+    """One slice: its position in the patient (LPS, mm) and the place of its pixels."""
 
-    Attributes
-    ----------
-    path, index : Path, int
-        File and frame in it.
-    position_mm : (3,) centre of the first pixel
-    slope, intercept : float
-        From stored numbers to intensities.
-    """
-
-    path: Path
+    path: Path  # file and frame in it
     index: int
-    position_mm: NDArray[np.float64]
-    slope: float
+    position_mm: NDArray[np.float64]  # (3,) centre of the first pixel
+    slope: float  # from stored numbers to intensities
     intercept: float
 
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """Header values that all slices of one image share and in which two images differ.
-
-    Attributes
-    ----------
-    series_uid, series_number : str, int
-    image_type : tuple of str
-        Upper-case words of Image Type, or of Frame Type in multi-frame objects.
-    echo_time_ms, repetition_time_ms, flip_angle_deg, field_tesla : float
-        NaN where the header does not say.
-    sequence, options : tuple of str
-        Words of Scanning Sequence (SE, GR, IR, EP) and Scan Options.
-    size : (rows, columns)
-    spacing_mm : (between rows, between columns)
-    orientation : six numbers of Image Orientation (Patient)
-    """
+    """Header values that all slices of one image share and in which two images differ."""
 
     series_uid: str
     series_number: int
-    image_type: tuple[str, ...]
-    echo_time_ms: float
+    image_type: tuple[str, ...]  # upper-case words of Image Type, or of Frame Type in multi-frame objects
+    echo_time_ms: float  # NaN where the header does not say
     repetition_time_ms: float
     flip_angle_deg: float
     field_tesla: float
-    sequence: tuple[str, ...]
+    sequence: tuple[str, ...]  # words of Scanning Sequence (SE, GR, IR, EP) and Scan Options
     options: tuple[str, ...]
-    size: tuple[int, int]
-    spacing_mm: tuple[float, float]
-    orientation: tuple[float, ...]
+    size: tuple[int, int]  # (rows, columns)
+    spacing_mm: tuple[float, float]  # (between rows, between columns)
+    orientation: tuple[float, ...]  # six numbers of Image Orientation (Patient)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,20 +71,11 @@ class DicomImage:
 
 @dataclass
 class DicomFolder:
-    """The content of a folder.
+    """The content of a folder."""
 
-    Attributes
-    ----------
-    images : list of DicomImage
-        By series number and echo time.
-    studies : set of str
-        Identifiers of the examinations.
-    other_files, other_objects, unplaced : int
-        Numbers of files that are not DICOM, of DICOM objects that are not MR images, of MR images without a position.
-    """
-
-    images: list[DicomImage] = field(default_factory=list)
-    studies: set[str] = field(default_factory=set)
+    images: list[DicomImage] = field(default_factory=list)  # by series number and echo time
+    studies: set[str] = field(default_factory=set)  # identifiers of the examinations
+    # numbers of files that are not DICOM, of DICOM objects that are not MR images, of MR images without a position
     other_files: int = 0
     other_objects: int = 0
     unplaced: int = 0
@@ -116,10 +84,7 @@ class DicomFolder:
 def find_images(folder: Path) -> DicomFolder:
     """Every MR image below a folder, from headers alone. Links to folders are not followed.
 
-    Raises
-    ------
-    StudyError
-        pydicom is not installed, or the folder is not there.
+    Raises StudyError: pydicom is not installed, or the folder is not there.
     """
     pydicom = _pydicom()
     if not folder.is_dir():
@@ -159,11 +124,8 @@ def grid_of(image: DicomImage) -> tuple[Grid, list[Frame]]:
 
     Axes of the grid: columns, rows, slices.
 
-    Raises
-    ------
-    GeometryError
-        There are fewer than two slices, two at one place, or gaps between them; or they are not stacked at right
-        angles to their plane.
+    Raises GeometryError: there are fewer than two slices, two at one place, or gaps between them; or they are not
+    stacked at right angles to their plane.
     """
     header, at = image.header, f"DICOM series {image.name}"
     across, down = np.array(header.orientation[:3]), np.array(header.orientation[3:])

@@ -61,10 +61,7 @@ def slicer_colours(names: Mapping[int, str]) -> str:
 def write_label_files(stem: Path, names: Mapping[int, str]) -> None:
     """Write ``<stem>.label`` for ITK-SNAP and ``<stem>.ctbl`` for 3D Slicer, unless they exist with this content.
 
-    Raises
-    ------
-    OutputError
-        A file cannot be written.
+    Raises OutputError: a file cannot be written.
     """
     write_if_changed(stem.with_name(f"{stem.name}.label"), itk_snap_labels(names))
     write_if_changed(stem.with_name(f"{stem.name}.ctbl"), slicer_colours(names))

@@ -30,11 +30,7 @@ _EXPORT = "Export the file again; it may be cut off or of another format."
 def refuse_unreadable(path: Path, at: str) -> None:
     """Raise ImageError unless a plain NIfTI file lies there whose declared size its bytes can hold.
 
-    Parameters
-    ----------
-    path : Path
-    at : str
-        Subject, session, contrast and file, for messages.
+    `at`: subject, session, contrast and file, for messages.
     """
     if why := no_plain_file(path):
         raise ImageError("an image file", why, at, "Ask for access." if why == "no permission" else

@@ -29,22 +29,9 @@ RESAMPLE_ON_REQUEST = (
 def read_volume(path: Path, *, where: str) -> Volume:
     """Read an image.
 
-    Parameters
-    ----------
-    path : Path
-        NIfTI, .nii or .nii.gz.
-    where : str
-        Subject, session and contrast, for messages.
-
-    Returns
-    -------
-    Volume
-        Axes as stored, world RAS+.
-
-    Raises
-    ------
-    ImageError, GeometryError
-        The file is missing, damaged, not one 3-D image, constant, or holds values that are not numbers.
+    `path`: NIfTI, .nii or .nii.gz. `where`: subject, session and contrast, for messages. Returns axes as stored, world
+    RAS+. Raises ImageError, GeometryError: the file is missing, damaged, not one 3-D image, constant, or holds values
+    that are not numbers.
     """
     at = f"{where} ({path})"
     data, grid = load_nifti(path, at, dtype=np.float32)
@@ -61,12 +48,7 @@ def read_volume(path: Path, *, where: str) -> Volume:
 def read_scan(paths: Mapping[Contrast, Path], *, where: str) -> Scan:
     """Read all contrasts of a visit; they must share one grid.
 
-    Raises
-    ------
-    ImageError
-        As `read_volume`, or no contrast is given.
-    GeometryError
-        Two contrasts lie on different grids.
+    Raises ImageError: as `read_volume`, or no contrast is given; GeometryError: two contrasts lie on different grids.
     """
     volumes = read_contrasts(paths, where=where)
     first = next(iter(volumes))
@@ -103,21 +85,8 @@ def header_notes(paths: Mapping[Contrast, Path], *, where: str) -> tuple[Finding
 def require_shared(grid: Grid, other: Grid, *, where: str, onto: str) -> NDArray[np.bool_]:
     """Mask of the voxels of a grid that lie outside the field of view of an image on another grid.
 
-    Parameters
-    ----------
-    grid, other : Grid
-        The one that is kept, and that of the image.
-    where, onto : str
-        The image, and the owner of the grid that is kept, for messages.
-
-    Returns
-    -------
-    (I, J, K) bool
-
-    Raises
-    ------
-    GeometryError
-        More than half of the grid lies outside.
+    `grid`, `other`: the one that is kept, and that of the image. `where`, `onto`: the image, and the owner of the grid
+    that is kept, for messages. Returns (I, J, K) bool. Raises GeometryError: more than half of the grid lies outside.
     """
     outside = grid.outside(other)
     shared = 1 - float(outside.mean())
@@ -133,10 +102,7 @@ def read_grid(path: Path, *, where: str) -> Grid:
 
     A compressed file ends with its uncompressed length; where that does not fit, the file is read whole.
 
-    Raises
-    ------
-    ImageError, GeometryError
-        The file is missing, cut off, or not one 3-D image. Voxel values are not checked.
+    Raises ImageError, GeometryError: the file is missing, cut off, or not one 3-D image. Voxel values are not checked.
     """
     at = f"{where} ({path})"
     image, grid = _open_one(path, at)

@@ -26,28 +26,19 @@ from bedrest.vocabulary import Contrast, MaskRole
 
 @dataclass(frozen=True, eq=False)
 class Corrections:
-    """Manual corrections of a study.
+    """Manual corrections of a study."""
 
-    Attributes
-    ----------
-    edited : DataFrame, as in `schemas.EDITED_MASKS`
-    levels : DataFrame, as in `schemas.LEVEL_NAMES`
-    problems : tuple of InputProblem
-        Of files and rows that cannot be used; the content of masks is checked by `check_edited`.
-    """
-
-    edited: pd.DataFrame
-    levels: pd.DataFrame
+    edited: pd.DataFrame  # DataFrame, as in `schemas.EDITED_MASKS`
+    levels: pd.DataFrame  # DataFrame, as in `schemas.LEVEL_NAMES`
+    # of files and rows that cannot be used; the content of masks is checked by `check_edited`
     problems: tuple[InputProblem, ...]
 
 
 def find_corrections(study: Study, manifest: Manifest, checksum: Callable[[Path], str] = sha256_of) -> Corrections:
     """Edited masks and levels.csv of a study; `checksum` as in `build_manifest`.
 
-    Raises
-    ------
-    ManifestError, ManyProblems
-        A folder or file that study.toml names is missing, or levels.csv has wrong columns.
+    Raises ManifestError, ManyProblems: a folder or file that study.toml names is missing, or levels.csv has wrong
+    columns.
     """
     edited, problems = find_edited(study, manifest.sessions, checksum)
     levels, more = read_levels(study, manifest.sessions)
@@ -57,11 +48,7 @@ def find_corrections(study: Study, manifest: Manifest, checksum: Callable[[Path]
 def check_edited(study: Study, manifest: Manifest, edited: pd.DataFrame) -> list[InputProblem]:
     """Problems of edited masks, as a run would meet them.
 
-    Parameters
-    ----------
-    study : Study
-    manifest : Manifest
-    edited : DataFrame, as in `schemas.EDITED_MASKS`
+    `edited`: DataFrame, as in `schemas.EDITED_MASKS`.
     """
     problems = []
     for subject, session, path in edited[["subject", "session", "path"]].itertuples(index=False):

@@ -68,10 +68,7 @@ def load(text: TextTable, table: Table) -> tuple[pd.DataFrame, list[InputProblem
     A row that cannot be used excludes its subject, so that no subject is analysed on part of its data. A row without a
     subject is left out and reported.
 
-    Raises
-    ------
-    ManifestError, ManyProblems
-        The file is missing, or its columns are not those of the table.
+    Raises ManifestError, ManyProblems: the file is missing, or its columns are not those of the table.
     """
     frame, row_problems = convert(text, table)
     problems = [InputProblem("", "", p) for p in misspelt_columns(frame.columns, table, where=str(text.path))]

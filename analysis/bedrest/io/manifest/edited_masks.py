@@ -32,23 +32,18 @@ def find_edited(study: Study, visits: pd.DataFrame,
                 checksum: Callable[[Path], str] = sha256_of) -> tuple[pd.DataFrame, list[InputProblem]]:
     """Edited masks of a study, and files in their folder that belong to no visit.
 
+    Raises ManifestError: the folder that study.toml names is not there, or is the one that automatic masks are written
+    to.
+
     Parameters
     ----------
-    study : Study
-    visits : DataFrame
-        Columns subject and session: every visit that may have a mask.
-    checksum : function of a path
-        As in `manifest.build_manifest`.
+    visits : columns subject and session: every visit that may have a mask
+    checksum : as in `manifest.build_manifest`
 
     Returns
     -------
     DataFrame, as in `schemas.EDITED_MASKS`
     list of InputProblem
-
-    Raises
-    ------
-    ManifestError
-        The folder that study.toml names is not there, or is the one that automatic masks are written to.
     """
     folder = study.edited_dir
     results = StudyResults(study.output_dir)
@@ -81,22 +76,14 @@ def find_edited(study: Study, visits: pd.DataFrame,
 def read_edited(path: Path, *, before: LabelMap | None, grid: Grid | None, where: str) -> LabelMap:
     """An edited mask that may be measured in place of the automatic one.
 
+    Raises ImageError: the file cannot be read, holds no disc, or holds labels that stand for none; GeometryError: it
+    lies on another grid.
+
     Parameters
     ----------
-    path : Path
-    before : LabelMap or None
-        The mask before editing; None where segmentation made none. Its unnamed discs may stand in the edited one.
-    grid : Grid or None
-        Of the scan; used only where there is no mask before.
-    where : str
-        Subject and session, for messages.
-
-    Raises
-    ------
-    ImageError
-        The file cannot be read, holds no disc, or holds labels that stand for none.
-    GeometryError
-        It lies on another grid.
+    before : the mask before editing; None where segmentation made none. Its unnamed discs may stand in the edited one.
+    grid : of the scan; used only where there is no mask before
+    where : subject and session, for messages
     """
     at = f"{where}, edited mask ({path})"
     mask = read_label_map(path, where=f"{where}, edited mask")

@@ -17,63 +17,38 @@ VISIT_COLUMNS = tuple(SESSIONS.column_names)
 
 @dataclass(frozen=True)
 class InputProblem:
-    """One problem of the input of a study.
+    """One problem of the input of a study."""
 
-    Attributes
-    ----------
-    subject, session : str
-        Empty when it concerns the whole study, or all visits of the subject.
-    problem : Problem
-    excludes_subject : bool
-        The subject cannot be analysed at all: who it is, or which of its files count, is not certain.
-    """
-
-    subject: str
+    subject: str  # empty when it concerns the whole study, or all visits of the subject
     session: str
     problem: Problem
+    # the subject cannot be analysed at all: who it is, or which of its files count, is not certain
     excludes_subject: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Manifest:
-    """A study as resolved: one row per subject, per visit and per file.
+    """A study as resolved: one row per subject, per visit and per file."""
 
-    Attributes
-    ----------
-    subjects, sessions, scans : DataFrame
-        By `schemas.SUBJECTS`, `SESSIONS`, `SCANS`, except for rows of subjects that `problems` exclude.
-        Paths are absolute.
-    problems : tuple of InputProblem
-        Met while resolving.
-    """
-
+    # by `schemas.SUBJECTS`, `SESSIONS`, `SCANS`, except for rows of subjects that `problems` exclude. Paths are
+    # absolute.
     subjects: pd.DataFrame
     sessions: pd.DataFrame
     scans: pd.DataFrame
-    problems: tuple[InputProblem, ...] = ()
+    problems: tuple[InputProblem, ...] = ()  # met while resolving
 
 
 @dataclass
 class LayoutEntries:
-    """Subjects, visits and files as one layout lists them, before study.toml completes them.
+    """Subjects, visits and files as one layout lists them, before study.toml completes them."""
 
-    Attributes
-    ----------
-    subjects : DataFrame
-        `subject` and any column of `schemas.SUBJECTS`, further columns kept.
-    visits : DataFrame
-        `subject`, `session` and any column of `schemas.SESSIONS`; visits without files may be listed.
-    scans : DataFrame
-        `subject`, `session`, `contrast`, `path` (absolute) and, where given, `sha256`.
-    subjects_file : str
-        The table that lists the subjects; empty when there is none.
-    problems : list of InputProblem
-    """
-
+    # `subject` and any column of `schemas.SUBJECTS`, further columns kept
     subjects: pd.DataFrame = field(default_factory=lambda: no_rows(SUBJECTS.column_names[:2]))
+    # `subject`, `session` and any column of `schemas.SESSIONS`; visits without files may be listed
     visits: pd.DataFrame = field(default_factory=lambda: no_rows(VISIT_COLUMNS[:2]))
+    # `subject`, `session`, `contrast`, `path` (absolute) and, where given, `sha256`
     scans: pd.DataFrame = field(default_factory=lambda: no_rows(SCANS.column_names))
-    subjects_file: str = ""
+    subjects_file: str = ""  # the table that lists the subjects; empty when there is none
     problems: list[InputProblem] = field(default_factory=list)
 
 

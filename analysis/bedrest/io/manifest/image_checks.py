@@ -32,17 +32,8 @@ class _Placed:
 def check_manifest(study: Study, manifest: Manifest, *, whole: bool = True) -> list[InputProblem]:
     """Every problem of the input of this study.
 
-    Parameters
-    ----------
-    study : Study
-    manifest : Manifest
-    whole : bool
-        Read every image whole; otherwise only its header, and check that the file is not cut off.
-
-    Returns
-    -------
-    list of InputProblem
-        Study-wide ones first, then subject by subject.
+    `whole`: read every image whole; otherwise only its header, and check that the file is not cut off. Returns
+    study-wide ones first, then subject by subject.
     """
     problems = [*_study_problems(study, manifest), *manifest.problems]
     sessions = manifest.sessions.groupby("subject")["session"].unique()

@@ -31,22 +31,10 @@ _FIND: dict[str, Callable[[Study], LayoutEntries]] = {"bids": find_bids, "ivdm3s
 def build_manifest(study: Study, checksum: Callable[[Path], str] | None = sha256_of) -> Manifest:
     """Resolve a study.
 
-    Parameters
-    ----------
-    study : Study
-    checksum : function of a path
-        Returns the SHA-256 of a file; raises OSError or returns an empty text where it cannot be read. None: only files
-        with a recorded checksum are read.
-
-    Returns
-    -------
-    Manifest
-        `check_manifest` repeats its `problems` and adds those of the files themselves.
-
-    Raises
-    ------
-    ManifestError, ManyProblems
-        The image folder or a table is missing, or a table has wrong columns.
+    `checksum`: returns the SHA-256 of a file; raises OSError or returns an empty text where it cannot be read. None:
+    only files with a recorded checksum are read. Returns `check_manifest` repeats its `problems` and adds those of the
+    files themselves. Raises ManifestError, ManyProblems: the image folder or a table is missing, or a table has wrong
+    columns.
     """
     root = study.images.root
     if not root.is_dir():

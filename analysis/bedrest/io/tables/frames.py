@@ -29,17 +29,9 @@ class RowProblem:
 def typed_frame(rows: Iterable[Mapping[str, Any]], table: Table) -> pd.DataFrame:
     """A DataFrame in the order and with the dtypes of a table; right for no rows at all too.
 
-    Parameters
-    ----------
-    rows : iterable of mappings, column to value
-        A column that a row leaves out is missing there: empty text, or NaN. Where `findings` is a sequence of Finding,
-        it is stored as text and the sentences are made from it.
-    table : Table
-
-    Raises
-    ------
-    KeyError
-        If a row has a column the table does not know: that is a fault of the caller, not of the data.
+    `rows`: iterable of mappings, column to value; a column that a row leaves out is missing there: empty text, or NaN.
+    Where `findings` is a sequence of Finding, it is stored as text and the sentences are made from it. Raises KeyError:
+    if a row has a column the table does not know: that is a fault of the caller, not of the data.
     """
     listed = [rendered(row, table) for row in rows]
     known = set(table.column_names)
@@ -67,10 +59,7 @@ def text(value: object) -> str:
 def typed(frame: pd.DataFrame, table: Table, *, where: str = "") -> pd.DataFrame:
     """Columns of the schema in order and with their dtypes; missing text becomes empty; free columns kept last.
 
-    Raises
-    ------
-    ManyProblems
-        A column is missing, unknown or holds what its dtype cannot.
+    Raises ManyProblems: a column is missing, unknown or holds what its dtype cannot.
     """
     where = where or f"table {table.name}"
     problems, out = column_problems(frame, table, where=where), {}
@@ -169,10 +158,7 @@ def _cell_problem(cell: object, column: Col, *, where: str) -> Problem:
 def validated(frame: pd.DataFrame, table: Table, *, where: str = "") -> pd.DataFrame:
     """The frame, typed and without a fault.
 
-    Raises
-    ------
-    ManyProblems
-        A column or a row departs from the schema.
+    Raises ManyProblems: a column or a row departs from the schema.
     """
     frame = typed(frame, table)
     if problems := check_rows(frame, table, where=where or f"table {table.name}"):

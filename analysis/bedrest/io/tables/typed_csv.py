@@ -21,31 +21,18 @@ _LEVEL_RANK = {level: i for i, level in enumerate(LEVELS)}
 
 @dataclass(frozen=True)
 class TextTable:
-    """A table as its file spells it.
+    """A table as its file spells it."""
 
-    Attributes
-    ----------
-    frame : DataFrame
-        Every cell text; a missing one is empty.
-    lines : tuple of int
-        Line of the file that each row ends on; the header is line 1.
-    path : Path
-    """
-
-    frame: pd.DataFrame
-    lines: tuple[int, ...]
+    frame: pd.DataFrame  # every cell text; a missing one is empty
+    lines: tuple[int, ...]  # line of the file that each row ends on; the header is line 1
     path: Path
 
 
 def read_text(path: Path, name: str) -> TextTable:
     """Read a CSV (or TSV by its ending) without believing anything about its cells.
 
-    Raises
-    ------
-    ManifestError
-        The file is missing, not UTF-8 text or has no header.
-    ManyProblems
-        A row is longer than the header, or a column stands twice.
+    Raises ManifestError: the file is missing, not UTF-8 text or has no header; ManyProblems: a row is longer than the
+    header, or a column stands twice.
     """
     header, body = _rows_of(path, name)
     return _text_table(header, body, path)
@@ -87,16 +74,12 @@ def _text_table(header: list[str], body: list[tuple[int, list[str]]], path: Path
 def convert(text: TextTable, table: Table) -> tuple[pd.DataFrame, list[RowProblem]]:
     """Give a text table the dtypes of its schema and check every cell of it.
 
+    Raises ManyProblems: columns are missing or unknown: then no row means anything.
+
     Returns
     -------
-    DataFrame
-        All rows; a number that could not be understood is missing.
+    DataFrame : all rows; a number that could not be understood is missing
     list of RowProblem
-
-    Raises
-    ------
-    ManyProblems
-        Columns are missing or unknown: then no row means anything.
     """
     where = str(text.path)
     if problems := column_problems(text.frame, table, where=where):
@@ -132,12 +115,7 @@ def _converted(cells: pd.Series, column: Col) -> tuple[pd.Series, list[int]]:
 def read_table(path: Path, table: Table, *, subject: str = "") -> pd.DataFrame:
     """Read a CSV (or TSV by its ending) by its schema; identifiers stay text. `subject`: this one's rows alone.
 
-    Raises
-    ------
-    ManifestError
-        The file is missing or not a table.
-    ManyProblems
-        Rows or columns depart from the schema.
+    Raises ManifestError: the file is missing or not a table; ManyProblems: rows or columns depart from the schema.
     """
     header, body = _rows_of(path, table.name)
     if subject and "subject" in header:
@@ -152,12 +130,8 @@ def read_table(path: Path, table: Table, *, subject: str = "") -> pd.DataFrame:
 def read_tables(paths: Sequence[Path], table: Table) -> pd.DataFrame:
     """Rows of many files of one table; validated all at once, since a check costs more than a small file's rows.
 
-    Raises
-    ------
-    ManifestError
-        A file is missing or not a table.
-    ManyProblems
-        Rows or columns depart from the schema; told of the first file that does.
+    Raises ManifestError: a file is missing or not a table; ManyProblems: rows or columns depart from the schema; told
+    of the first file that does.
     """
     read = [_rows_of(path, table.name) for path in paths]
     headers = {tuple(header) for header, _ in read}
@@ -172,12 +146,7 @@ def read_tables(paths: Sequence[Path], table: Table) -> pd.DataFrame:
 def write_table(frame: pd.DataFrame, path: Path, table: Table, *, only_if_changed: bool = False) -> None:
     """Write a table as CSV in the order of its key (levels top to bottom), whole or not at all.
 
-    Raises
-    ------
-    ManyProblems
-        The frame departs from its schema.
-    OutputError
-        The file cannot be written.
+    Raises ManyProblems: the frame departs from its schema; OutputError: the file cannot be written.
     """
     text = _csv_of(_ordered(frame, table, path))
     (write_if_changed if only_if_changed else write_text)(path, text)
@@ -186,15 +155,8 @@ def write_table(frame: pd.DataFrame, path: Path, table: Table, *, only_if_change
 def write_parts(frame: pd.DataFrame, paths: Mapping[str, Path], table: Table) -> None:
     """Write each subject's rows as a table of its own, only where it changed; validated once, as a whole.
 
-    Parameters
-    ----------
-    frame : DataFrame with a column subject
-    paths : subject -> file; one without rows gets a table without rows
-
-    Raises
-    ------
-    ManyProblems, OutputError
-        As `write_table`.
+    `frame`: DataFrame with a column subject. `paths`: subject -> file; one without rows gets a table without rows.
+    Raises ManyProblems, OutputError: as `write_table`.
     """
     if not paths:
         return
