@@ -8,19 +8,20 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bedrest.errors import ManyProblems, Problem, StudyError
+from bedrest.errors import ManyProblems, Problem, StudyError, did_you_mean
 from bedrest.vocabulary import FORMULA_STARTS, MISSING_WORDS, Contrast, Phase
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]*")
 _LONGEST_NAME = 100  # two of them and an ending make a file name, which may have 255 bytes
 _LONGEST_PATH = 4000
 _HELP = "data_manifest/README.md has an example."
+_IMAGE_PATHS = ("root", "derivatives", "subjects_csv", "sessions_csv", "scans_csv")  # keys of [images]
+_PATHS = ("output", "weights", "edited", "levels")
 
 
 def is_safe_name(text: str) -> bool:
@@ -108,9 +109,7 @@ class Study(_Frozen):
     @property
     def output_dir(self) -> Path:
         """Absolute output folder."""
-        if self.output is None:
-            return Path.cwd() / "reports" / self.name
-        return self.output
+        return self.output or Path.cwd() / "reports" / self.name
 
     @property
     def edited_dir(self) -> Path:
@@ -161,13 +160,12 @@ def load_study(path: Path) -> Study:
 
 
 def _absolute(study: Study, base: Path) -> Study:
-    names = ("root", "derivatives", "subjects_csv", "sessions_csv", "scans_csv")
-    given = {n: getattr(study.images, n) for n in names}
-    paths = {n: base / p.expanduser() for n, p in given.items() if p is not None}
+    def under_base(model: BaseModel, names: tuple[str, ...]) -> dict[str, Path]:
+        return {n: base / p.expanduser() for n in names if (p := getattr(model, n)) is not None}
+
     return study.model_copy(update={
-        "images": study.images.model_copy(update=paths),
-        "output": base / study.output.expanduser() if study.output is not None else None,
-        **{n: base / p.expanduser() for n in ("weights", "edited", "levels") if (p := getattr(study, n)) is not None},
+        "images": study.images.model_copy(update=under_base(study.images, _IMAGE_PATHS)),
+        **under_base(study, _PATHS),
         "notebooks": tuple(base / p.expanduser() for p in study.notebooks),
         "path": study.path.resolve(),
     })
@@ -175,10 +173,8 @@ def _absolute(study: Study, base: Path) -> Study:
 
 def _path_problems(study: Study, where: str) -> list[Problem]:
     """Paths that no file can have."""
-    images = {f"images.{n}": getattr(study.images, n)
-              for n in ("root", "derivatives", "subjects_csv", "sessions_csv", "scans_csv")}
-    others = {n: getattr(study, n) for n in ("output", "weights", "edited", "levels")}
-    given = {**images, **others, **{f"notebooks.{i}": p for i, p in enumerate(study.notebooks)}}
+    given = {**{f"images.{n}": getattr(study.images, n) for n in _IMAGE_PATHS},
+             **{n: getattr(study, n) for n in _PATHS}, **{f"notebooks.{i}": p for i, p in enumerate(study.notebooks)}}
     return [Problem(where, f"{key} that is a path", repr(str(path))[:200], "Correct the path.")
             for key, path in given.items() if path is not None and not _is_path(path)]
 
@@ -215,14 +211,12 @@ def _fit_problems(study: Study, where: str) -> list[Problem]:
         problems += [Problem(where, f"every {what} once", f"{name!r} more than once", "Remove one of them.")
                      for name in dict.fromkeys(listed) if listed.count(name) > 1]
     if study.reference_session not in ids:
-        near = get_close_matches(study.reference_session, ids, n=1)
         problems.append(Problem(where, f"reference_session out of {', '.join(ids)}", repr(study.reference_session),
-                                f"Did you mean {near[0]!r}?" if near else "Name one of the sessions."))
+                                did_you_mean(study.reference_session, ids, "Name one of the sessions.")))
     for folder, (_, session) in study.images.pairs.items():
         if session not in ids:
-            near = get_close_matches(session, ids, n=1)
             problems.append(Problem(where, f"images.pairs.{folder} with a session out of {', '.join(ids)}",
-                                    repr(session), f"Did you mean {near[0]!r}?" if near else "Name a session."))
+                                    repr(session), did_you_mean(session, ids, "Name a session.")))
     return problems
 
 
@@ -276,8 +270,7 @@ def _problem(error: Any, where: str) -> Problem:
 def _nearest_value(error: Any) -> str:
     """The remedy for a value out of a list: the nearest one allowed."""
     allowed = re.findall(r"'([^']*)'", str(error.get("ctx", {}).get("expected", "")))
-    near = get_close_matches(str(error["input"]), allowed, n=1)
-    return f"Did you mean {near[0]!r}?" if near else "Correct the value."
+    return did_you_mean(error["input"], allowed, "Correct the value.")
 
 
 def _unknown(place: tuple[Any, ...], where: str) -> Problem:
@@ -287,6 +280,5 @@ def _unknown(place: tuple[Any, ...], where: str) -> Problem:
             annotation = model.model_fields[step].annotation
             model = next((a for a in get_args(annotation) if hasattr(a, "model_fields")), annotation)
     known = [k for k in getattr(model, "model_fields", {}) if k != "path"]
-    near = get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
     return Problem(where, f"keys out of {', '.join(known)}", f"unknown key {'.'.join(map(str, place))!r}",
-                   f"Did you mean {near[0]!r}?" if near else "Remove it.")
+                   did_you_mean(place[-1], known, "Remove it.", cutoff=0.5))

@@ -1,6 +1,6 @@
 """Names that stand for subjects in what is handed on: the key, words and tables under them, and the search for leaks.
 
-The key is drawn by chance and is the only secret: nothing can be reckoned back from a pseudonym. Knows no pages.
+The key is random and the only secret: no name can be inferred from a pseudonym. Knows no pages.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bedrest.schemas import FAILURES, INPUT_PROBLEMS, PSEUDONYMS, SUBJECTS, Tabl
 from bedrest.vocabulary import FindingStage
 
 HIDDEN_FILE, HIDDEN_REASON = "(a file of the study)", "a problem with the input; the study's own pages tell which"
-# What tells a person beside the name: columns of one's own, clock times, checksums of images.
+# Columns that identify a subject as the name does; checksums of images do so too.
 _DROPPED = ("scan_time", "age", "sex", "height_cm", "weight_kg")
 _LONG = 6
 _PICTURES = (".png", ".webp", ".jpeg", ".jpg")
@@ -35,7 +35,7 @@ _PDF_STREAM = re.compile(rb"stream\r?\n(.*?)\r?\nendstream", re.DOTALL)
 
 
 def load_key(path: Path, subjects: Iterable[str]) -> dict[str, str]:
-    """Pseudonyms of subjects: those of the key file, and new ones, drawn by chance and added to it, for who is new.
+    """Pseudonyms of subjects: those of the key file, and random ones for new subjects, which are added to it.
 
     The file may be read and written by its owner alone.
     """
@@ -45,10 +45,8 @@ def load_key(path: Path, subjects: Iterable[str]) -> dict[str, str]:
     taken = {n.lower() for n in (*names, *names.values(), *new)}
     letter = next(x for x in ("P", "Q", "X", "Pseudonym-") if not any(re.match(rf"{x}\d", n, re.I) for n in new))
     free = [n for n in (f"{letter}{i:02d}" for i in range(1, len(new) + len(taken) + 1)) if n.lower() not in taken]
-    drawn = free[: len(new)]
-    secrets.SystemRandom().shuffle(drawn)
-    names |= dict(zip(new, drawn, strict=True))
     if new:
+        names |= dict(zip(new, secrets.SystemRandom().sample(free[: len(new)], len(new)), strict=True))
         before = os.umask(0o077)
         try:
             write_table(pd.DataFrame(names.items(), columns=PSEUDONYMS.column_names), path, PSEUDONYMS)
@@ -61,11 +59,10 @@ def load_key(path: Path, subjects: Iterable[str]) -> dict[str, str]:
 class Pseudonyms:
     """How words and tables look to those who must not know who is who."""
 
-    names: Mapping[str, str]  # mapping of subject to pseudonym
+    names: Mapping[str, str]  # subject -> pseudonym
     sessions: tuple[str, ...]
     files: tuple[str, ...]  # paths of the study's files
-    # folders that no path may be told of: the study's, its images', its results', the user's own
-    folders: tuple[str, ...]
+    folders: tuple[str, ...]  # that no path may show: the study's, its images', its results', the user's home
 
     @staticmethod
     def is_common(name: str) -> bool:
@@ -103,7 +100,7 @@ class Pseudonyms:
         return replace(finding, values=values, subject=self.names.get(finding.subject, finding.subject))
 
     def table(self, frame: pd.DataFrame, table: Table) -> pd.DataFrame:
-        """Rows of a table, in the order of their pseudonyms; what describes a single person is left out.
+        """Rows of a table, in the order of their pseudonyms; what describes a single subject is left out.
 
         Reasons of the input stage are left out as well: they quote what stands in files.
         """
@@ -119,8 +116,8 @@ class Pseudonyms:
             out["findings"] = [encode(self._hidden(f) for f in findings) for findings in findings_of(out)]
         for column in out.columns:
             if column not in ("subject", "findings") and not pd.api.types.is_numeric_dtype(out[column]):
-                told = {v: self.words(v) if isinstance(v, str) else v for v in out[column].unique()}
-                out[column] = out[column].map(told)
+                out[column] = out[column].map({v: self.words(v) if isinstance(v, str) else v
+                                               for v in out[column].unique()})
         if "subject" in out:
             out["subject"] = [self.names.get(s, s) for s in out["subject"]]
             out = out.sort_values("subject", kind="stable", ignore_index=True)
@@ -147,24 +144,24 @@ def find_leaks(folder: Path, hidden: Pseudonyms) -> list[Problem]:
     pattern, problems = re.compile("|".join(words) or r"(?!)"), []
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = path.relative_to(folder).as_posix()
-        found = _first_leak(path, name, anywhere, pattern, folders) or _named_in_column(path, hidden)
-        if found:
-            problems.append(Problem(name, "no name of a subject and no path of the study", repr(found),
+        leak = _first_leak(path, name, anywhere, pattern, folders) or _named_in_column(path, hidden)
+        if leak:
+            problems.append(Problem(name, "no name of a subject and no path of the study", repr(leak),
                                     "Nothing was handed on. Is it a word of study.toml? Then write that otherwise."))
     return problems
 
 
 def _first_leak(path: Path, name: str, anywhere: list[str], words: re.Pattern[str], folders: re.Pattern[str]) -> str:
-    """What is found first: a long name anywhere, a word that is a name, a path; in any spelling but for paths."""
+    """The first leak: a long name anywhere, a word that is a name, a path; in any spelling but for paths."""
     raw = path.read_bytes()
-    for text in (name, *_texts(path, raw)):
+    never = re.compile(r"(?!)")
+    texts = [(text, words) for text in (name, *_texts(path, raw))]
+    for text, names in (*texts, (raw.decode("latin-1"), never)):
         lower = text.lower()
-        found = next((w for w in anywhere if w in lower), "") or words.search(lower) or folders.search(text)
-        if found:
-            return found if isinstance(found, str) else found[0]
-    bare = raw.decode("latin-1")
-    lower, place = bare.lower(), folders.search(bare)
-    return next((w for w in anywhere if w in lower), "") or (place[0] if place else "")
+        leak = next((w for w in anywhere if w in lower), "") or names.search(lower) or folders.search(text)
+        if leak:
+            return leak if isinstance(leak, str) else leak[0]
+    return ""
 
 
 def _texts(path: Path, raw: bytes) -> Iterator[str]:

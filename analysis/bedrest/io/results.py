@@ -57,7 +57,6 @@ class StudyResults:
         return self.subject_dir(subject) / f"{session}_measured.nii.gz"
 
     def thumbnails(self, subject: str) -> Path:
-        """Folder of a subject's thumbnails."""
         return self.output_dir / "thumbnails" / subject
 
     def thumbnail(self, subject: str, session: str) -> Path:
@@ -77,10 +76,6 @@ class StudyResults:
 
     def subject_html(self, subject: str) -> Path:
         return self.output_dir / "subjects" / f"{subject}.html"
-
-    @property
-    def cohort_html(self) -> Path:
-        return self.output_dir / "cohort.html"
 
     @property
     def index_html(self) -> Path:

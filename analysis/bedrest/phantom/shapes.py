@@ -26,8 +26,8 @@ class DiscShape:
     wedge: float  # relative extra thickness at the front, missing at the back; below 1
     dome: float  # share of the thickness lost from centre to rim; below 1
     kidney_mm: float  # distance by which the sides lie behind the middle
-    outline_power: float = 2.4  # exponents of the superellipse and of the loss of thickness
-    dome_power: float = 3.0
+    outline_power: float = 2.4  # exponent of the superellipse
+    dome_power: float = 3.0  # exponent of the loss of thickness
 
     @property
     def volume_mm3(self) -> float:

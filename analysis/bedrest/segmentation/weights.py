@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bedrest.anatomy.structures import Structure
-from bedrest.errors import WeightsError
+from bedrest.errors import WeightsError, brief
 from bedrest.io.files import atomic_path
 from bedrest.segmentation.network import LOCATOR_SPACING_MM, WORKING_SPACING_MM, Architecture, build_network
 from bedrest.segmentation.normalise import RULE
@@ -108,7 +108,7 @@ def training_record(path: Path) -> dict[str, Any]:
             raise ValueError("a training record of another kind")
         return record
     except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
-        raise WeightsError("a weights file made by this toolkit", _brief(error), str(path),
+        raise WeightsError("a weights file made by this toolkit", brief(error), str(path),
                            "Check the path.") from error
 
 
@@ -133,12 +133,8 @@ def _check_header(header: Mapping[str, str]) -> None:
 
 
 def _unusable(path: Path, error: Exception) -> WeightsError:
-    return WeightsError("a weights file made by this toolkit", _brief(error), str(path),
+    return WeightsError("a weights file made by this toolkit", brief(error), str(path),
                         "Reinstall the package, or train again with `make train`.")
-
-
-def _brief(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0][:300] or type(error).__name__
 
 
 def _architecture(text: str) -> Architecture:

@@ -12,9 +12,9 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from bedrest.errors import GeometryError, ImageError
+from bedrest.errors import GeometryError, ImageError, brief
 from bedrest.findings import Finding, FindingCode
-from bedrest.io.images.limits import refuse_unreadable
+from bedrest.io.images.limits import EXPORT_AGAIN, refuse_unreadable
 from bedrest.types import SAME_GRID_MM, Grid, Scan, Volume, require_same_grid
 from bedrest.vocabulary import Contrast
 
@@ -35,8 +35,7 @@ def read_volume(path: Path, *, where: str) -> Volume:
     """
     at = f"{where} ({path})"
     data, grid = load_nifti(path, at, dtype=np.float32)
-    bad = int((~np.isfinite(data)).sum())
-    if bad:
+    if bad := int((~np.isfinite(data)).sum()):
         raise ImageError("finite intensities", f"{bad} voxels that are NaN or infinite", at,
                          "Export the image again, or set these voxels to a value you can defend.")
     if data.min() == data.max():
@@ -128,7 +127,7 @@ def load_nifti(path: Path, at: str, *, dtype: type = np.float64) -> tuple[np.nda
         with np.errstate(over="ignore", invalid="ignore"):  # overflow is caught below as not finite
             return np.asarray(image.dataobj).astype(dtype, copy=False).reshape(grid.shape), grid
     except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error) as error:
-        raise ImageError(f"{grid.shape} voxels", f"a file that ends early or is damaged ({_brief(error)})", at,
+        raise ImageError(f"{grid.shape} voxels", f"a file that ends early or is damaged ({brief(error)})", at,
                          "Copy or export the file again.") from error
 
 
@@ -153,8 +152,7 @@ def _open(path: Path, at: str) -> nib.Nifti1Image:
         try:
             image = nib.load(path)
         except Exception as error:  # nibabel and its readers of header extensions share no type of error
-            raise ImageError("a NIfTI image", _brief(error), at,
-                             "Export the file again; it may be cut off or of another format.") from error
+            raise ImageError("a NIfTI image", brief(error), at, EXPORT_AGAIN) from error
     if not isinstance(image, nib.Nifti1Image | nib.Nifti2Image):
         raise ImageError("a NIfTI image", type(image).__name__, at, "Convert it to one .nii or .nii.gz file first.")
     return image
@@ -173,7 +171,7 @@ def _affine(image: nib.Nifti1Image, path: Path, at: str) -> np.ndarray:
             return _checked_affine(image, path, at)
     except (ValueError, KeyError, HeaderDataError, np.linalg.LinAlgError) as error:
         raise GeometryError("a header that tells where the image lies", f"codes or numbers without a meaning "
-                            f"({_brief(error)})", at, "Export the image again.") from error
+                            f"({brief(error)})", at, "Export the image again.") from error
 
 
 def _checked_affine(image: nib.Nifti1Image, path: Path, at: str) -> np.ndarray:
@@ -213,7 +211,3 @@ def _header_distance_mm(image: nib.Nifti1Image) -> float | None:
 
 def _mm(values: np.ndarray) -> str:
     return " x ".join(f"{v:.4g}" for v in values) + " mm"
-
-
-def _brief(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160] or type(error).__name__

@@ -6,6 +6,7 @@ Knows nothing of what is measured.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,10 +29,9 @@ from bedrest.vocabulary import Contrast, MaskRole
 class Corrections:
     """Manual corrections of a study."""
 
-    edited: pd.DataFrame  # DataFrame, as in `schemas.EDITED_MASKS`
-    levels: pd.DataFrame  # DataFrame, as in `schemas.LEVEL_NAMES`
-    # of files and rows that cannot be used; the content of masks is checked by `check_edited`
-    problems: tuple[InputProblem, ...]
+    edited: pd.DataFrame  # as in `schemas.EDITED_MASKS`
+    levels: pd.DataFrame  # as in `schemas.LEVEL_NAMES`
+    problems: tuple[InputProblem, ...]  # files and rows that cannot be used; `check_edited` reads the masks
 
 
 def find_corrections(study: Study, manifest: Manifest, checksum: Callable[[Path], str] = sha256_of) -> Corrections:
@@ -46,10 +46,7 @@ def find_corrections(study: Study, manifest: Manifest, checksum: Callable[[Path]
 
 
 def check_edited(study: Study, manifest: Manifest, edited: pd.DataFrame) -> list[InputProblem]:
-    """Problems of edited masks, as a run would meet them.
-
-    `edited`: DataFrame, as in `schemas.EDITED_MASKS`.
-    """
+    """Problems of edited masks (as in `schemas.EDITED_MASKS`), as a run would meet them."""
     problems = []
     for subject, session, path in edited[["subject", "session", "path"]].itertuples(index=False):
         where, automatic = f"{subject} {session}", StudyResults(study.output_dir).mask(subject, session)
@@ -66,11 +63,8 @@ def _scan_grid(scans: pd.DataFrame, subject: str, session: str) -> Grid | None:
     """Grid of a visit's first readable file; unreadable files are reported by `check_manifest`."""
     files = scans[(scans["subject"] == subject) & (scans["session"] == session)]
     path_of = dict(zip(files["contrast"], files["path"], strict=True))
-    for kind in (*Contrast, MaskRole.MASK):
-        if kind in path_of:
-            read = read_label_map if kind == MaskRole.MASK else read_volume
-            try:
-                return read(Path(path_of[kind]), where=f"{subject} {session}").grid
-            except BedrestError:
-                continue
+    for kind in (k for k in (*Contrast, MaskRole.MASK) if k in path_of):
+        read = read_label_map if kind == MaskRole.MASK else read_volume
+        with suppress(BedrestError):
+            return read(Path(path_of[kind]), where=f"{subject} {session}").grid
     return None

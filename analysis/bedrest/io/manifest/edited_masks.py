@@ -45,8 +45,7 @@ def find_edited(study: Study, visits: pd.DataFrame,
     DataFrame, as in `schemas.EDITED_MASKS`
     list of InputProblem
     """
-    folder = study.edited_dir
-    results = StudyResults(study.output_dir)
+    folder, results = study.edited_dir, StudyResults(study.output_dir)
     if folder.resolve() == results.mask("x", "y").parent.resolve():
         raise ManifestError("a separate folder for edited masks", "the folder of the automatic ones", str(folder),
                             f"Name another folder as edited in {study.path}.")

@@ -5,14 +5,13 @@ Knows no layout and reads nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import pandas as pd
 
 from bedrest.errors import Problem
 from bedrest.schemas import SCANS, SESSIONS, SUBJECTS
-
-VISIT_COLUMNS = tuple(SESSIONS.column_names)
 
 
 @dataclass(frozen=True)
@@ -30,11 +29,10 @@ class InputProblem:
 class Manifest:
     """A study as resolved: one row per subject, per visit and per file."""
 
-    # by `schemas.SUBJECTS`, `SESSIONS`, `SCANS`, except for rows of subjects that `problems` exclude. Paths are
-    # absolute.
+    # by their schemas, except for rows of subjects that `problems` exclude
     subjects: pd.DataFrame
     sessions: pd.DataFrame
-    scans: pd.DataFrame
+    scans: pd.DataFrame  # paths are absolute
     problems: tuple[InputProblem, ...] = ()  # met while resolving
 
 
@@ -45,16 +43,16 @@ class LayoutEntries:
     # `subject` and any column of `schemas.SUBJECTS`, further columns kept
     subjects: pd.DataFrame = field(default_factory=lambda: no_rows(SUBJECTS.column_names[:2]))
     # `subject`, `session` and any column of `schemas.SESSIONS`; visits without files may be listed
-    visits: pd.DataFrame = field(default_factory=lambda: no_rows(VISIT_COLUMNS[:2]))
+    visits: pd.DataFrame = field(default_factory=lambda: no_rows(SESSIONS.column_names[:2]))
     # `subject`, `session`, `contrast`, `path` (absolute) and, where given, `sha256`
     scans: pd.DataFrame = field(default_factory=lambda: no_rows(SCANS.column_names))
     subjects_file: str = ""  # the table that lists the subjects; empty when there is none
     problems: list[InputProblem] = field(default_factory=list)
 
 
-def no_rows(columns: list[str] | tuple[str, ...]) -> pd.DataFrame:
+def no_rows(columns: Iterable[str]) -> pd.DataFrame:
     """An empty frame of text columns."""
-    return pd.DataFrame({c: pd.Series(dtype="str") for c in columns})
+    return pd.DataFrame(columns=list(columns), dtype="str")
 
 
 def scan_rows(rows: list[tuple[str, str, str, str]]) -> pd.DataFrame:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from difflib import get_close_matches
 
 import pandas as pd
 
-from bedrest.errors import Problem
+from bedrest.errors import Problem, did_you_mean
 from bedrest.io.manifest.csv_layout import load
 from bedrest.io.manifest.entries import InputProblem
 from bedrest.io.tables.frames import empty_table, typed
@@ -95,5 +94,5 @@ def _doubled(study: Study, subject: str, frame: pd.DataFrame, where: str) -> lis
 
 
 def _remedy(word: str, known: tuple[str, ...] | list[str]) -> str:
-    near = get_close_matches(word, known, n=1) or [k for k in known if k.lower() == word.lower()]
-    return f"Did you mean {near[0]!r}?" if near else "Correct the cell, or remove the row."
+    same = [k for k in known if k.lower() == word.lower()]  # in other letters, which are never near
+    return did_you_mean(same[0] if same else word, known, "Correct the cell, or remove the row.")
