@@ -23,13 +23,8 @@ from bedrest.vocabulary import Contrast
 def scan_on_one_grid(contrasts: Mapping[Contrast, Volume], *, where: str, target: Grid | None = None) -> Scan:
     """All contrasts on the grid of the first, or on `target`; `notes` of the scan say which were resampled, and how.
 
-    Raises GeometryError: a contrast shows less than half of the grid.
-
-    Parameters
-    ----------
-    contrasts : at least one, each on its own grid, world RAS+
-    where : subject and session, for messages
-    target : in place of the first contrast's grid
+    `contrasts`: at least one, each on its own grid, world RAS+. `where`: subject and session, for messages. Raises
+    GeometryError: a contrast shows less than half of the grid.
     """
     first = next(iter(contrasts))
     grid = target or contrasts[first].grid
@@ -54,15 +49,9 @@ def scan_on_one_grid(contrasts: Mapping[Contrast, Volume], *, where: str, target
 
 
 def contrasts_at(scan: Scan, mask: LabelMap) -> tuple[dict[Contrast, Volume], list[Finding]]:
-    """The contrasts whose signal may be measured inside a mask, and why the others may not.
+    """The contrasts whose signal may be measured inside a mask, on its grid, and a finding for each other one.
 
-    `scan`, `mask`: a resampled contrast that misses part of the box around all discs is left out: its zeros are not
-    signal.
-
-    Returns
-    -------
-    contrasts : mapping of contrast to Volume, on the grid of the mask
-    findings : one for each contrast left out
+    A resampled contrast that misses part of the box around all discs is left out: its zeros are not signal.
     """
     if not same_grid(scan.grid, mask.grid):
         return {}, [Finding(FindingCode.IMAGES_ON_ANOTHER_GRID)]

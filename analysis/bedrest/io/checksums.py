@@ -39,11 +39,8 @@ class FileCheck:
 def check_files(listed: Mapping[str, str], base: Path, *, present: Iterable[str] = ()) -> list[FileCheck]:
     """Compare files with their recorded checksums.
 
-    Parameters
-    ----------
-    listed : mapping of path to SHA-256, hexadecimal; paths absolute or relative to `base`. An empty checksum: the file
-        could not be read when it was recorded.
-    present : files that exist now, spelt as in `listed`; those not in it are reported
+    `listed`: path, absolute or relative to `base`, -> SHA-256, empty where the file could not be read when it was
+    recorded. `present`: files that exist now; those not in `listed` are reported.
     """
     checks = [FileCheck(path, _state(base / path, checksum)) for path, checksum in listed.items()]
     return sorted(checks + [FileCheck(path, FileState.NOT_LISTED) for path in present if path not in listed])

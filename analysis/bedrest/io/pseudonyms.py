@@ -75,20 +75,21 @@ class Pseudonyms:
         below = [rf"{re.escape(f)}(?:/[^\s,;:'\")]*)?" for f in sorted(self.folders, key=len, reverse=True)]
         return re.compile("|".join([*known, *below]) or r"(?!)")
 
+    def pattern(self, *common_places: str) -> re.Pattern[str]:
+        """A name by itself; a common one only before a session, in quotes, or in a place, where {} stands for it."""
+        names = [re.escape(n) for n in sorted(self.names, key=len, reverse=True)]
+        sure = "|".join(n for n in names if not self.is_common(n))
+        common = f"(?:{'|'.join(n for n in names if self.is_common(n))})"
+        visit = "|".join(map(re.escape, self.sessions))
+        parts = [rf"(?<![A-Za-z0-9])(?:{sure})(?![A-Za-z0-9])"] if sure else []
+        if common != "(?:)":
+            parts += [rf"(?<![A-Za-z0-9.]){common}(?=[ _/](?:{visit}))", f"(?<='){common}(?=')",
+                      *(place.replace("{}", common) for place in common_places)]
+        return re.compile("|".join(parts) or r"(?!)")
+
     @cached_property
     def _name(self) -> re.Pattern[str]:
-        """A name by itself; a common one only before a session, in quotes, or where words begin or end with it."""
-        sure = [re.escape(n) for n in self.names if not self.is_common(n)]
-        common = [re.escape(n) for n in self.names if self.is_common(n)]
-        parts = []
-        if sure:
-            parts.append(rf"(?<![A-Za-z0-9])(?:{'|'.join(sorted(sure, key=len, reverse=True))})(?![A-Za-z0-9])")
-        if common:
-            any_of = "|".join(sorted(common, key=len, reverse=True))
-            visit = "|".join(map(re.escape, self.sessions))
-            parts += [rf"(?<![A-Za-z0-9.])(?:{any_of})(?=[ _/](?:{visit}))", rf"(?<=')(?:{any_of})(?=')",
-                      rf"\A(?:{any_of})(?=\Z|:| \()"]
-        return re.compile("|".join(parts) or r"(?!)")
+        return self.pattern(r"\A{}(?=\Z|:| \()")
 
     def words(self, text: str) -> str:
         """Words with pseudonyms in place of names and without paths."""
@@ -132,16 +133,12 @@ def find_leaks(folder: Path, hidden: Pseudonyms) -> list[Problem]:
     that might be a number (see `Pseudonyms.is_common`) is looked for in the subject's column, beside a session, in
     quotes, in links, and as all that a cell or heading holds.
     """
-    sure = [n.lower() for n in hidden.names if not hidden.is_common(n)]
-    anywhere = [n for n in sure if len(n) >= _LONG]
+    lower = replace(hidden, names={n.lower(): p for n, p in hidden.names.items()},
+                    sessions=tuple(s.lower() for s in hidden.sessions))
+    pattern = lower.pattern(r"<(?:td class='key'|a [^>]*|h1|title)>\s*{}[\s,<]", r"(?:subjects|thumbnails)/{}[./]")
+    anywhere = [n for n in lower.names if not hidden.is_common(n) and len(n) >= _LONG]
     folders = re.compile("|".join(rf"{re.escape(f)}(?![A-Za-z0-9])" for f in hidden.folders) or r"(?!)")
-    words = [rf"(?<![a-z0-9])(?:{'|'.join(re.escape(n) for n in sure)})(?![a-z0-9])"] if sure else []
-    if common := "|".join(re.escape(n.lower()) for n in hidden.names if hidden.is_common(n)):
-        visit = "|".join(re.escape(s.lower()) for s in hidden.sessions)
-        words += [rf"(?<![a-z0-9.])(?:{common})[ _/](?:{visit})", rf"(?<=')(?:{common})(?=')",
-                  rf"<(?:td class='key'|a [^>]*|h1|title)>\s*(?:{common})[\s,<]",
-                  rf"(?:subjects|thumbnails)/(?:{common})[./]"]
-    pattern, problems = re.compile("|".join(words) or r"(?!)"), []
+    problems = []
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = path.relative_to(folder).as_posix()
         leak = _first_leak(path, name, anywhere, pattern, folders) or _named_in_column(path, hidden)

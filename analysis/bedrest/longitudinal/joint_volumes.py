@@ -107,14 +107,8 @@ def joint_volumes(trained: TrainedNetwork, visits: Mapping[str, PreparedVisit], 
                   grid_shifts: Sequence[GridShift] = GRID_SHIFTS) -> list[JointVolume]:
     """Volumes of one disc at every visit that has it; none where the visits share no contrast.
 
-    Returns one per visit, in the order of `visits`.
-
-    Parameters
-    ----------
-    visits : session to PreparedVisit
-    label : the disc
-    errors : error model of these weights; volumes are corrected for the bias of the level
-    grid_shifts : shift in voxels, and whether mirrored
+    `visits`: by session, whose order the result has. `errors`: error model of these weights, by whose bias of the level
+    volumes are corrected. `grid_shifts`: shift in voxels, and whether mirrored.
     """
     having = {s: v for s, v in visits.items() if label in v.poses}
     common = frozenset.intersection(*(v.contrasts for v in having.values())) if having else frozenset()

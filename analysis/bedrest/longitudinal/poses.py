@@ -32,15 +32,9 @@ class Pose:
 def pose_of(share: NDArray[np.floating], affine_ras_mm: Affine) -> Pose:
     """Pose of a disc from its first and second moments.
 
-    Parameters
-    ----------
-    share : (I, J, K), how much of each voxel is the disc, 0 to 1; some of it above 0
-    affine_ras_mm : (4, 4) of that array
-
-    Notes
-    -----
-    Moments weigh every voxel, so the pose moves by far less than a voxel when the boundary does. Fewer than
-    `MIN_VOXELS` voxels have a position but no direction: they take the axes of the world.
+    `share`: (I, J, K), how much of each voxel is the disc, 0 to 1; some of it above 0. Moments weigh every voxel, so
+    the pose moves by far less than a voxel when the boundary does. Fewer than `MIN_VOXELS` voxels have a position but
+    no direction: they take the axes of the world.
     """
     index = np.argwhere(share > 0)
     weight = share[tuple(index.T)].astype(np.float64)

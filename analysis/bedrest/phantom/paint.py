@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bedrest.phantom.places import Axes, around, axes_mm
 from bedrest.phantom.random_spine import SACRAL, Disc, Spine
-from bedrest.phantom.shapes import Frame
+from bedrest.phantom.shapes import Axes, Frame, around, axes_mm
 from bedrest.phantom.surroundings import paint_surroundings
 from bedrest.phantom.tissues import Tissue
 from bedrest.types import Grid, LabelMap
@@ -60,8 +59,7 @@ def paint_levels(spine: Spine, grid: Grid) -> LabelMap:
     return LabelMap(level.astype(np.int32), grid)
 
 
-def _paint_disc(tissue: Labels, level: Labels, axes: Axes, disc: Disc, frame: Frame,
-                *, sacral: bool) -> None:
+def _paint_disc(tissue: Labels, level: Labels, axes: Axes, disc: Disc, frame: Frame, *, sacral: bool) -> None:
     s = disc.shape
     reach = max(s.half_width_mm, s.half_depth_mm) + 6
     near = around(axes, frame.centre_mm, (reach, reach, s.height_mm + reach * abs(float(frame.axes[2, 1])) + 4))

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bedrest.phantom.places import Axes, around, axes_mm
 from bedrest.phantom.random_spine import SACRAL, Disc, Spine
-from bedrest.phantom.shapes import Frame
+from bedrest.phantom.shapes import Axes, Frame, around, axes_mm
 from bedrest.phantom.tissues import Tissue
 from bedrest.types import Grid
 

@@ -18,10 +18,9 @@ from bedrest.types import Grid, LabelMap, Scan, Segmentation, Volume
 
 
 def segment(trained: TrainedNetwork, scan: Scan, *, device: str, tissues: bool = False) -> Segmentation:
-    """Segment and name the discs of one scan.
+    """Segment and name the discs of one scan, on its grid.
 
-    Returns on the scan's grid. Where that is finer than the working grid the boundary is where the interpolated
-    probability crosses one half.
+    Where that is finer than the working grid the boundary is where the interpolated probability crosses one half.
 
     Parameters
     ----------
@@ -33,7 +32,7 @@ def segment(trained: TrainedNetwork, scan: Scan, *, device: str, tissues: bool =
     named = name_discs(probabilities.data, probabilities.grid)
     box = box_of(probabilities.grid, probabilities.reorientation.ras)
     part = crop_grid(probabilities.reorientation.ras, box)
-    # Names spread beyond each disc, so that interpolation cannot leave a boundary voxel without one.
+    # Names reach beyond each disc, so that interpolation cannot leave a boundary voxel without one.
     near = expand_labels(named.labels, BAND)
     names = resample(near, probabilities.grid, part, order=0)
     disc = resample(disc_probability(probabilities, near), probabilities.grid, part, order=1)

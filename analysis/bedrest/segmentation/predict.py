@@ -103,7 +103,7 @@ def shifted(probability: NDArray[np.floating], shift: NDArray[np.floating] | flo
 def disc_probability(probabilities: Probabilities, near: NDArray[np.int32]) -> NDArray[np.float32]:
     """Probability of disc, float32 (I, J, K) on the working grid, each named disc calibrated for its level.
 
-    `near`: int32, (I, J, K); labels of the discs, spread by `BAND` voxels.
+    `near`: int32, (I, J, K); labels of the discs, grown by `BAND` voxels.
     """
     shifts = np.zeros(int(near.max(initial=0)) + 1, np.float32)
     for label, level in LEVEL_OF_LABEL.items():

@@ -28,21 +28,16 @@ class DiscRegion:
     number: int  # in the map of regions; 1 is the lowest disc
     centre_mm: NDArray[np.float64]  # (3,) world RAS+
     volume_mm3: float
-    on_vertebra: float  # share of its surroundings that is vertebra, and sacrum
+    on_vertebra: float  # share of its surroundings that is vertebra
     on_sacrum: float
-    below: Amounts  # (2,); summed probability of sacrum and of vertebra on either side of the disc's plane
+    below: Amounts  # summed probability of sacrum and of vertebra below the disc's plane
     above: Amounts
 
 
 def find_discs(probabilities: NDArray[np.float32], grid: Grid) -> tuple[Labels, list[DiscRegion]]:
-    """Separate discs from the bottom up, fragments of one disc joined.
+    """Separate discs from the bottom up, fragments of one disc joined; int32 (I, J, K), 0 or the number of a disc.
 
     `probabilities`: float32, (5, I, J, K), axes right, front, head.
-
-    Returns
-    -------
-    regions : int32, (I, J, K); 0, or the number of a disc
-    list of DiscRegion
     """
     structure = probabilities.argmax(axis=0).astype(np.uint8)
     inside = (probabilities[Structure.DISC] >= 0.5) & column(structure)

@@ -42,8 +42,7 @@ class Calibration:
 
     temperature: float = 1.0
     offsets: tuple[float, ...] = (0.0,) * len(Structure)  # one for each structure, in the order of `Structure`
-    # mapping of `key_of` contrasts to Calibration; for sets of contrasts fitted separately; any other set uses the
-    # values above
+    # of sets of contrasts fitted separately, by `key_of`; any other set uses the values above
     by_contrasts: Mapping[str, Calibration] = field(default_factory=dict)
     # correction of the log odds of disc near each named disc: thin discs come out too small, thick ones too large
     by_level: Mapping[str, float] = field(default_factory=dict)
@@ -70,15 +69,12 @@ def key_of(contrasts: Iterable[Contrast]) -> str:
 class TrainedNetwork:
     """Networks ready for use, with the header of their file."""
 
-    # torch Modules in evaluation mode, on the CPU; the segmenter at full resolution, and the coarse one that finds the
-    # spine
-    network: torch.nn.Module
-    locator: torch.nn.Module
+    network: torch.nn.Module  # the segmenter at full resolution; in evaluation mode, on the CPU
+    locator: torch.nn.Module  # the coarse one that finds the spine
     architecture: Architecture
     locator_architecture: Architecture
     calibration: Calibration
-    # training record: data and its hashes, plan, steps, minutes, commit
-    record: dict[str, Any] = field(default_factory=dict)
+    record: dict[str, Any] = field(default_factory=dict)  # data and its hashes, plan, steps, minutes, commit
     path: Path = SHIPPED
 
 
@@ -99,17 +95,15 @@ def training_record(path: Path) -> dict[str, Any]:
 
     Raises WeightsError: the file is missing, damaged, or not made by this toolkit.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     try:
-        with safe_open(path, framework="numpy") as file:
-            record: dict[str, Any] = json.loads((file.metadata() or {})["record"])
+        record: dict[str, Any] = json.loads(_header(path)["record"])
         if not isinstance(record, dict) or not isinstance(record.get("plan", {}), dict):
             raise ValueError("a training record of another kind")
         return record
     except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
-        raise WeightsError("a weights file made by this toolkit", brief(error), str(path),
-                           "Check the path.") from error
+        raise WeightsError("a weights file made by this toolkit", brief(error), str(path), "Check the path.") from error
 
 
 def check_weights(path: Path) -> None:
@@ -117,13 +111,19 @@ def check_weights(path: Path) -> None:
 
     Raises WeightsError: it is damaged, or made for another program.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     try:
-        with safe_open(path, framework="numpy") as file:
-            _check_header(file.metadata() or {})
+        _check_header(_header(path))
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise _unusable(path, error) from error
+
+
+def _header(path: Path) -> dict[str, str]:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        return dict(file.metadata() or {})
 
 
 def _check_header(header: Mapping[str, str]) -> None:

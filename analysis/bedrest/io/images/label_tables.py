@@ -16,20 +16,9 @@ from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LABEL_COLOURS, LEVEL_OF_LABE
 ALL_LABELS: dict[int, str] = {
     **TISSUE_OF_LABEL, **{FIRST_UNNAMED_LABEL + i: f"unnamed-{i + 1}" for i in range(len(LEVEL_OF_LABEL))}}
 
-_ITK_SNAP_HEAD = """################################################
-# ITK-SnAP Label Description File
-# File format:
+_ITK_SNAP_HEAD = """# ITK-SnAP Label Description File
+# IDX: index; -R-, -G-, -B-: colour, 0..255; -A-: opacity, 0..1; VIS, MSH: visibility of label and mesh, 0 or 1
 # IDX   -R-  -G-  -B-  -A--  VIS MSH  LABEL
-# Fields:
-#    IDX:   Zero-based index
-#    -R-:   Red color component (0..255)
-#    -G-:   Green color component (0..255)
-#    -B-:   Blue color component (0..255)
-#    -A-:   Label transparency (0.00 .. 1.00)
-#    VIS:   Label visibility (0 or 1)
-#    MSH:   Label mesh visibility (0 or 1)
-#  LABEL:   Label description
-################################################
 """
 
 

@@ -52,13 +52,9 @@ def label_table_path(mask: Path) -> Path:
 def write_label_map(label_map: LabelMap, path: Path, *, names: Mapping[int, str], like: Path | None = None) -> None:
     """Write a mask and its label table.
 
-    Raises ImageError: the ending is not one of NIfTI; OutputError: the file cannot be written.
-
-    Parameters
-    ----------
-    path : ending .nii or .nii.gz
-    names : mapping of label number to name; written as columns ``index``, ``name`` and ``color``
-    like : the scan the mask belongs to: its coordinate codes are kept, its free-text header fields are not
+    `names`: label -> name, of the table. `like`: the scan the mask belongs to: its coordinate codes are kept, its
+    free-text header fields are not. Raises ImageError: the ending is not one of NIfTI; OutputError: the file cannot be
+    written.
     """
     highest = int(label_map.data.max(initial=0))
     dtype = np.uint8 if highest < 2**8 else np.uint16 if highest < 2**16 else np.int32

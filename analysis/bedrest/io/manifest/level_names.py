@@ -25,13 +25,9 @@ _UNNAMED = re.compile(r"^unnamed-[1-9][0-9]*$")
 def read_levels(study: Study, visits: pd.DataFrame) -> tuple[pd.DataFrame, list[InputProblem]]:
     """Names set manually, and what is wrong with them; a row that cannot be used excludes its subject.
 
-    `visits`: columns subject and session: every visit of the study. Raises ManifestError, ManyProblems: the file that
-    study.toml names is missing, or its columns are not those of the table.
-
-    Returns
-    -------
-    DataFrame, as in `schemas.LEVEL_NAMES`; no rows without a file
-    list of InputProblem
+    The frame is as in `schemas.LEVEL_NAMES`, empty where there is no file. `visits`: columns subject and session: every
+    visit of the study. Raises ManifestError, ManyProblems: the file that study.toml names is missing, or its
+    columns are not those of the table.
     """
     if study.levels_file is None:
         return empty_table(LEVEL_NAMES), []
@@ -50,10 +46,7 @@ def read_levels(study: Study, visits: pd.DataFrame) -> tuple[pd.DataFrame, list[
 
 
 def names_of_visit(levels: pd.DataFrame, session: str) -> dict[str, str]:
-    """Automatic name to level at one visit of one subject; a row of the visit overrides one of every visit.
-
-    `levels`: DataFrame, as in `schemas.LEVEL_NAMES`, one subject.
-    """
+    """Automatic name to level at one visit of one subject; a row of the visit overrides one of every visit."""
     return {found: level for wanted in ("", session)
             for found, level in levels.loc[levels["session"] == wanted, ["found", "level"]].itertuples(index=False)}
 
