@@ -117,7 +117,7 @@ def test_one_disc_on_oblique_grids_has_its_analytic_volume(tmp_path, axis, degre
     mask = read_label_map(path, where="m")
     disc, = measure_discs(mask, {LABEL_OF_LEVEL["L3-L4"]: "L3-L4"}, {})
     assert disc["volume_mm3"] == pytest.approx(person.volumes_mm3()["L3-L4"], rel=SAME)
-    np.testing.assert_allclose(disc.centre_mm, at, atol=0.5)
+    np.testing.assert_allclose(disc.position.centre_mm, at, atol=0.5)
 
 
 # --- through the network -----------------------------------------------------------------------------------------

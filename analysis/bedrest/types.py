@@ -36,8 +36,7 @@ class Grid:
     @property
     def spacing_mm(self) -> NDArray[np.float64]:
         """(3,) distance between neighbouring voxel centres along each array axis."""
-        result: NDArray[np.float64] = np.linalg.norm(self.affine_ras_mm[:3, :3], axis=0)
-        return result
+        return np.asarray(np.linalg.norm(self.affine_ras_mm[:3, :3], axis=0))
 
     @property
     def voxel_volume_mm3(self) -> float:

@@ -22,15 +22,13 @@ class Reorientation:
 
     def apply(self, data: NDArray[Any]) -> NDArray[Any]:
         """Array in stored order -> array in RAS+ order (a view where possible)."""
-        result: NDArray[Any] = nib.orientations.apply_orientation(data, self._to_ras)
-        return result
+        return np.asarray(nib.orientations.apply_orientation(data, self._to_ras))
 
     def undo(self, data: NDArray[Any]) -> NDArray[Any]:
         """Array in RAS+ order -> array in stored order."""
         ras = nib.orientations.axcodes2ornt(("R", "A", "S"))
         stored = nib.orientations.axcodes2ornt(nib.orientations.aff2axcodes(self.stored.affine_ras_mm))
-        result: NDArray[Any] = nib.orientations.apply_orientation(data, nib.orientations.ornt_transform(ras, stored))
-        return result
+        return np.asarray(nib.orientations.apply_orientation(data, nib.orientations.ornt_transform(ras, stored)))
 
 
 def reorient_to_ras(grid: Grid) -> Reorientation:

@@ -42,7 +42,5 @@ def resample(data: NDArray[Any], source: Grid, target: Grid, *, order: int) -> N
         sigma = 0.5 * np.sqrt(coarser**2 - 1)
         if sigma.max() > 0.05:
             data = ndimage.gaussian_filter(data, sigma)
-    result: NDArray[Any] = ndimage.affine_transform(
-        data, matrix[:3, :3], offset=matrix[:3, 3], output_shape=target.shape, order=order, mode="nearest"
-    )
-    return result
+    return np.asarray(ndimage.affine_transform(data, matrix[:3, :3], offset=matrix[:3, 3], output_shape=target.shape,
+                                               order=order, mode="nearest"))

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from bedrest.findings import Finding, FindingCode
@@ -88,16 +87,13 @@ def level_shift(reference: Sequence[PlacedDisc], other: Sequence[PlacedDisc]) ->
 
 def _difference(pairs: Sequence[tuple[PlacedDisc, PlacedDisc]]) -> float:
     """Squared differences of paired discs in position, direction and size, in units of the usual SD."""
-    first, second = (np.array([q for d in discs for q in (d.pose.centre_mm, _tip_mm(d.pose))])
+    first, second = (np.array([q for d in discs for q in (d.pose.centre_mm,
+                                                          d.pose.centre_mm + ARM_MM * d.pose.axes[:, 2])])
                      for discs in zip(*pairs, strict=True))
     first, second = first - first.mean(axis=0), second - second.mean(axis=0)
     apart_mm = Rotation.align_vectors(first, second)[1]
     ln_ratio = np.log([a.volume_mm3 / b.volume_mm3 for a, b in pairs])
     return float((apart_mm / POSITION_SD_MM) ** 2 + np.sum(np.square(ln_ratio - np.mean(ln_ratio))) / LN_VOLUME_SD**2)
-
-
-def _tip_mm(pose: Pose) -> NDArray[np.float64]:
-    return pose.centre_mm + ARM_MM * pose.axes[:, 2]
 
 
 def _mean_confidence(discs: Sequence[PlacedDisc]) -> float:

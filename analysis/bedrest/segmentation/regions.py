@@ -68,8 +68,7 @@ def column(structure: NDArray[np.uint8]) -> NDArray[np.bool_]:
     masses, n = ndimage.label(ndimage.binary_dilation(bones, iterations=3))
     if n == 0:
         return bones
-    result: NDArray[np.bool_] = masses == np.bincount(masses[bones]).argmax()
-    return result
+    return np.asarray(masses == np.bincount(masses[bones]).argmax())
 
 
 def _on_the_column(regions: list[int], centre_mm: dict[int, NDArray[np.float64]],

@@ -47,12 +47,12 @@ def read_levels(study: Study, visits: pd.DataFrame) -> tuple[pd.DataFrame, list[
 
 def names_of_visit(levels: pd.DataFrame, session: str) -> dict[str, str]:
     """Automatic name to level at one visit of one subject; a row of the visit overrides one of every visit."""
-    return {found: level for wanted in ("", session)
-            for found, level in levels.loc[levels["session"] == wanted, ["found", "level"]].itertuples(index=False)}
+    return {automatic: level for wanted in ("", session)
+            for automatic, level in levels.loc[levels["session"] == wanted, ["found", "level"]].itertuples(index=False)}
 
 
 def _row_problems(study: Study, row: dict[str, str], visits: pd.DataFrame, place: str) -> list[InputProblem]:
-    subject, session, found = row["subject"], row["session"], row["found"]
+    subject, session, automatic = row["subject"], row["session"], row["found"]
     subjects = list(dict.fromkeys(visits["subject"]))
     if subject not in subjects:
         unknown = Problem(place, "a subject of the study", repr(subject), _remedy(subject, subjects))
@@ -64,10 +64,10 @@ def _row_problems(study: Study, row: dict[str, str], visits: pd.DataFrame, place
         problems.append(InputProblem(subject, "", Problem(
             place, f"a visit of {subject} out of {', '.join(sessions)}, or an empty cell for every visit",
             repr(session), _remedy(session, known)), excludes_subject=session not in study.session_ids))
-    if found not in LEVELS and not _UNNAMED.match(found):
+    if automatic not in LEVELS and not _UNNAMED.match(automatic):
         problems.append(InputProblem(subject, "", Problem(
-            place, f"a name as found, one of {', '.join(LEVELS)} or unnamed-1, unnamed-2, ...", repr(found),
-            _remedy(found, (*LEVELS, "unnamed-1"))), excludes_subject=True))
+            place, f"a name as found, one of {', '.join(LEVELS)} or unnamed-1, unnamed-2, ...", repr(automatic),
+            _remedy(automatic, (*LEVELS, "unnamed-1"))), excludes_subject=True))
     return problems
 
 
@@ -79,7 +79,7 @@ def _doubled(study: Study, subject: str, frame: pd.DataFrame, where: str) -> lis
         names = names_of_visit(rows, session)
         counts = Counter(level for level in names.values() if level != EXCLUDE)
         for level in (k for k, n in counts.items() if n > 1):
-            discs = " and ".join(found for found, to in names.items() if to == level)
+            discs = " and ".join(automatic for automatic, to in names.items() if to == level)
             problems.setdefault(level + discs, InputProblem(subject, "", Problem(
                 f"{where}, {subject} {session}", f"one disc for {level}", f"{discs}",
                 "Correct one of them, or exclude it."), excludes_subject=True))

@@ -1,4 +1,4 @@
-"""Findings in a table: stored as JSON in the column `findings`, and rendered once into the columns that people read.
+"""Findings in a table: stored as JSON in the column `findings`, and rendered once into the columns for readers.
 
 The only place where sentences get into a table. Later stages read `findings` alone.
 """
