@@ -79,10 +79,7 @@ class TrainedNetwork:
 
 
 def chosen_weights(given: Path | None) -> Path:
-    """The weights file given by the user, or the shipped one.
-
-    Raises WeightsError: there is no such file.
-    """
+    """The weights file given by the user, or the shipped one. Raises WeightsError: there is no such file."""
     path = SHIPPED if given is None else given
     if not path.is_file():
         raise WeightsError("a weights file", "no such file", str(path),

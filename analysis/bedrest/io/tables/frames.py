@@ -146,10 +146,7 @@ def _cell_problem(cell: object, column: Col, *, where: str) -> Problem:
 
 
 def validated(frame: pd.DataFrame, table: Table, *, where: str = "") -> pd.DataFrame:
-    """The frame, typed and without a fault.
-
-    Raises ManyProblems: a column or a row departs from the schema.
-    """
+    """The frame, typed and without a fault. Raises ManyProblems: a column or a row departs from the schema."""
     frame = typed(frame, table)
     if problems := check_rows(frame, table, where=where or f"table {table.name}"):
         raise ManyProblems([p.problem for p in problems])
