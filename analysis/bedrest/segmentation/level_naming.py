@@ -46,7 +46,7 @@ def name_discs(probabilities: NDArray[np.float32], grid: Grid) -> NamedDiscs:
     components, regions = find_discs(probabilities, grid)
     discs = [r for r in regions if r.on_vertebra >= 0.08]
     apart = sum(r not in discs and r.on_sacrum < 0.08 for r in regions)
-    warnings = (Finding(FindingCode.REGIONS_LEFT_OUT, {"count": apart}),) if apart else ()
+    warnings: tuple[Finding, ...] = (Finding(FindingCode.REGIONS_LEFT_OUT, {"count": apart}),) if apart else ()
     if not discs:
         return NamedDiscs(np.zeros(grid.shape, np.int32), _levels_without(FindingCode.NO_DISC_FOUND), warnings)
     start, confidence = _lumbosacral(discs)

@@ -19,11 +19,10 @@ WATER_FAT_HZ_PER_TESLA = 3.4 * 42.577  # ppm x MHz/T
 PHASE_TOLERANCE = 0.15  # of a full cycle between water and fat
 T2_ECHO_MS, T2_REPETITION_MS = 60.0, 1500.0  # shorter ones are not T2-weighted
 
-_DIXON: dict[str, Contrast] = {
+DIXON_WORDS: dict[str, Contrast] = {  # upper case, with underscores for spaces
     "W": Contrast.WATER, "WATER": Contrast.WATER, "F": Contrast.FAT, "FAT": Contrast.FAT,
-    **dict.fromkeys(("IP", "IN_PHASE", "IN PHASE", "INPHASE"), Contrast.IN_PHASE),
-    **dict.fromkeys(("OP", "OPP_PHASE", "OPP PHASE", "OUT_PHASE", "OUT PHASE", "OUTPHASE", "OPPOSED_PHASE"),
-                    Contrast.OPPOSED),
+    **dict.fromkeys(("IP", "IN_PHASE", "INPHASE"), Contrast.IN_PHASE),
+    **dict.fromkeys(("OP", "OPP_PHASE", "OPPPHASE", "OUT_PHASE", "OUTPHASE", "OPPOSED_PHASE"), Contrast.OPPOSED),
 }
 _NO_USE: dict[str, str] = {
     **dict.fromkeys(("P", "PHASE", "PHASE MAP", "PHASE_MAP"), "a phase image"),
@@ -71,7 +70,7 @@ def classify_contrast(header: ImageHeader, *, echoes: int = 1) -> ContrastGuess:
     for word in header.image_type:
         if word in _NO_USE:
             return ContrastGuess(None, _NO_USE[word])
-    dixon = {_DIXON[w] for w in header.image_type if w in _DIXON}
+    dixon = {DIXON_WORDS[w] for word in header.image_type if (w := word.replace(" ", "_")) in DIXON_WORDS}
     t2_weighted = "SE" in header.sequence and header.echo_time_ms >= T2_ECHO_MS
     if len(dixon) > 1:
         return ContrastGuess(None, f"Image Type says {' and '.join(sorted(dixon))}", doubtful=True)

@@ -27,11 +27,10 @@ RESAMPLE_ON_REQUEST = (
 
 
 def read_volume(path: Path, *, where: str) -> Volume:
-    """Read an image.
+    """Read a NIfTI image, .nii or .nii.gz: axes as stored, world RAS+.
 
-    `path`: NIfTI, .nii or .nii.gz. `where`: subject, session and contrast, for messages. Returns axes as stored, world
-    RAS+. Raises ImageError, GeometryError: the file is missing, damaged, not one 3-D image, constant, or holds values
-    that are not numbers.
+    `where`: subject, session and contrast, for messages. Raises ImageError, GeometryError: the file is missing,
+    damaged, not one 3-D image, constant, or holds values that are not numbers.
     """
     at = f"{where} ({path})"
     data, grid = load_nifti(path, at, dtype=np.float32)
@@ -82,10 +81,10 @@ def header_notes(paths: Mapping[Contrast, Path], *, where: str) -> tuple[Finding
 
 
 def require_shared(grid: Grid, other: Grid, *, where: str, onto: str) -> NDArray[np.bool_]:
-    """Mask of the voxels of a grid that lie outside the field of view of an image on another grid.
+    """(I, J, K) mask of the voxels of a grid that lie outside the field of view of an image on another grid.
 
-    `grid`, `other`: the one that is kept, and that of the image. `where`, `onto`: the image, and the owner of the grid
-    that is kept, for messages. Returns (I, J, K) bool. Raises GeometryError: more than half of the grid lies outside.
+    `where`, `onto`: the image, and the owner of the grid, for messages. Raises GeometryError: more than half of the
+    grid lies outside.
     """
     outside = grid.outside(other)
     shared = 1 - float(outside.mean())

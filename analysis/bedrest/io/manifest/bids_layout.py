@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from bedrest.errors import Problem
+from bedrest.io.dicom.contrast import DIXON_WORDS
 from bedrest.io.files import no_plain_file, require_plain_file
 from bedrest.io.manifest.csv_layout import INPUT_SESSIONS, INPUT_SUBJECTS, load_renamed
 from bedrest.io.manifest.entries import InputProblem, LayoutEntries, scan_rows
@@ -26,9 +27,7 @@ _PARTICIPANTS = {"participant_id": "subject", "height": "height_cm", "weight": "
 _SEX = {"female": "F", "f": "F", "woman": "F", "male": "M", "m": "M", "man": "M", "other": "O", "o": "O"}
 _ECHO = {"1": Contrast.OPPOSED, "2": Contrast.IN_PHASE}
 _REC = {"water": Contrast.WATER, "fat": Contrast.FAT}
-# words of the DICOM value Image Type, as vendors and converters spell them
-_PHASE_WORDS = {**dict.fromkeys(("IN_PHASE", "INPHASE", "IP"), Contrast.IN_PHASE), **dict.fromkeys(
-    ("OPP_PHASE", "OUT_PHASE", "OPPPHASE", "OUTPHASE", "OPPOSED_PHASE", "OP"), Contrast.OPPOSED)}
+_PHASES = (Contrast.IN_PHASE, Contrast.OPPOSED)
 _REFERENCE_DESC = ("manual", "reference", "truth")
 
 
@@ -114,8 +113,8 @@ def _contrast_of_sidecar(path: Path) -> Contrast | None:
         return None
     image_type = content.get("ImageType", [])
     words = [str(content.get("DixonPhase", "")), *(image_type if isinstance(image_type, list) else [image_type])]
-    contrasts = {_PHASE_WORDS[w] for word in words if (w := str(word).upper().replace(" ", "_")) in _PHASE_WORDS}
-    return contrasts.pop() if len(contrasts) == 1 else None
+    phases = {c for w in words if (c := DIXON_WORDS.get(str(w).upper().replace(" ", "_"))) in _PHASES}
+    return phases.pop() if len(phases) == 1 else None
 
 
 def _reference_masks(derivatives: Path, reference_session: str) -> list[tuple[str, str, str, str]]:

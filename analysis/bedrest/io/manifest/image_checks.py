@@ -30,10 +30,9 @@ class _Placed:
 
 
 def check_manifest(study: Study, manifest: Manifest, *, whole: bool = True) -> list[InputProblem]:
-    """Every problem of the input of this study.
+    """Every problem of the input of this study: those of the whole study first, then subject by subject.
 
-    `whole`: read every image whole; otherwise only its header, and check that the file is not cut off. Returns
-    study-wide ones first, then subject by subject.
+    `whole`: read every image whole; otherwise only its header, and check that the file is not cut off.
     """
     problems = [*_study_problems(study, manifest), *manifest.problems]
     sessions = manifest.sessions.groupby("subject")["session"].unique()
