@@ -15,7 +15,7 @@ import pandas as pd
 from bedrest.errors import BedrestError
 from bedrest.io.files import sha256_of
 from bedrest.io.images.masks import read_label_map
-from bedrest.io.images.nifti import read_volume
+from bedrest.io.images.nifti import read_grid
 from bedrest.io.manifest.edited_masks import find_edited, read_edited
 from bedrest.io.manifest.entries import InputProblem, Manifest
 from bedrest.io.manifest.level_names import read_levels
@@ -64,7 +64,6 @@ def _scan_grid(scans: pd.DataFrame, subject: str, session: str) -> Grid | None:
     files = scans[(scans["subject"] == subject) & (scans["session"] == session)]
     path_of = dict(zip(files["contrast"], files["path"], strict=True))
     for kind in (k for k in (*Contrast, MaskRole.MASK) if k in path_of):
-        read = read_label_map if kind == MaskRole.MASK else read_volume
         with suppress(BedrestError):
-            return read(Path(path_of[kind]), where=f"{subject} {session}").grid
+            return read_grid(Path(path_of[kind]), where=f"{subject} {session}")
     return None
