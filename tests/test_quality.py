@@ -175,7 +175,7 @@ def test_healthy_phantoms_raise_nothing(spacing_mm: tuple[float, float, float]) 
     grid = grid_of(spacing_mm, (100, 150, 340))
     for seed in range(6):
         rng = np.random.default_rng([3, seed])
-        discs = paint_levels(draw_spine(rng).posed(rng, shift_mm=2, turn_deg=1), grid)
+        discs = paint_levels(draw_spine(rng).posed(rng, shift_mm=2, rotation_deg=1), grid)
         found = checked(measure_discs(discs, LEVEL_OF_LABEL, {}), discs)
         assert [m.findings for m in found] == [()] * 7
 

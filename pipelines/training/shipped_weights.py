@@ -129,7 +129,7 @@ def _calibrate(network: nn.Module, *, seed: int, device: str) -> Calibration:
     One for all Dixon contrasts, one for each contrast alone, and one for any other set, from random subsets.
     """
     rng = np.random.default_rng([seed, 3])
-    spines = [draw_spine(rng).posed(rng, shift_mm=2, turn_deg=1) for _ in range(CALIBRATION_SUBJECTS)]
+    spines = [draw_spine(rng).posed(rng, shift_mm=2, rotation_deg=1) for _ in range(CALIBRATION_SUBJECTS)]
     paintings = [paint(s, demo_grid(), rng) for s in spines]
     scans = [{**render_dixon(p, rng, Artefacts()).contrasts, **render_t2(p, rng, Artefacts()).contrasts}
              for p in paintings]

@@ -80,7 +80,7 @@ def findings_of_error(error: BedrestError | Problem) -> tuple[Finding, ...]:
     problems = error.problems if isinstance(error, ManyProblems) else [error]
     return tuple(dict.fromkeys(
         Finding(FindingCode.UNUSABLE_INPUT,
-                {"where": p.where, "expected": p.expected, "found": p.found, "remedy": p.remedy}) for p in problems))
+                {"where": p.where, "expected": p.expected, "found": p.actual, "remedy": p.remedy}) for p in problems))
 
 
 class _Sentences(Formatter):

@@ -130,5 +130,5 @@ def _problems(asked: list[Callable[[], object]]) -> list[Problem]:
         try:
             ask()
         except BedrestError as error:
-            found.append(Problem(error.where, error.expected, error.found, error.remedy))
+            found.append(error.as_problem())
     return found
