@@ -16,9 +16,9 @@ from bedrest.io.results import StudyResults
 from bedrest.settings import load_study
 from bedrest.vocabulary import LEVEL_OF_LABEL
 from bedrest.workflow import job
+from bedrest.workflow.events import EVENTS, NewLines, start_events
 from bedrest.workflow.fingerprints import write_fingerprints
 from bedrest.workflow.order import record_of
-from bedrest.workflow.progress.events import EVENTS, NewLines, beginning
 from bedrest.workflow.records import outdated
 from bedrest.workflow.run import SNAKEFILE, ExecutionOptions, prepare, write_config
 
@@ -105,7 +105,7 @@ def finish_here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     to_be_done(folder)
     out = load_study(folder / "study.toml").output_dir
     monkeypatch.chdir(out)
-    beginning(out)
+    start_events(out)
     for words in jobs(folder):
         monkeypatch.setattr(sys, "argv", words[words.index("-m") + 1:])
         assert job.main() == 0

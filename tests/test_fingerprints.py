@@ -32,7 +32,7 @@ PAGES = {"subject_report", "cohort_report", "page"}
 STALE = {
     "anatomy/levels.py": set(),  # of `bedrest measure` and `evaluate` alone
     "anatomy/structures.py": {"segment", "joint_volumes", "measure", "index"},
-    "cli/parser.py": set(),
+    "cli/commands.py": set(),
     "figures/publication.py": {"figures", "page"},
     "figures/timeline.py": {"subject_report"},
     "findings/__init__.py": set(NAMES),

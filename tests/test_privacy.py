@@ -21,9 +21,9 @@ from bedrest.io.images.nifti import read_volume
 from bedrest.io.pseudonyms import HIDDEN_REASON, Pseudonyms, find_leaks, load_key
 from bedrest.pages import reports
 from bedrest.pages.index import write_index
+from bedrest.stages.provenance import write_provenance
 from bedrest.types import LabelMap
 from bedrest.workflow import share
-from bedrest.workflow.provenance import write_provenance
 from bs4 import BeautifulSoup
 from hostile_study import EVIL, LOST, PLANTED, SUBJECTS, planted_image, write_hostile_study
 

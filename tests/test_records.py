@@ -106,7 +106,7 @@ def test_a_result_that_was_deleted_or_edited_is_made_again(again, name, step, de
     path = again / "out" / name
     path.unlink() if deleted else path.write_bytes(path.read_bytes() + b"\n")
     found = to_be_done(again)
-    assert found[step] == f"{name} {'is missing' if deleted else 'was changed by hand'}"
+    assert found[step] == f"{name} {'is missing' if deleted else 'changed since it was written'}"
     assert ("segment/A" in found) == (step == "segment/A") and "tables" in found
 
 
@@ -152,7 +152,7 @@ def test_pages_made_again_by_a_command_are_up_to_date(tmp_path):
     renew(results, "page", "index")
     assert outdated(results) == {}
     page.write_text("three")
-    assert outdated(results) == {"work/_records/page/own/x.json": "page.html was changed by hand",
+    assert outdated(results) == {"work/_records/page/own/x.json": "page.html changed since it was written",
                                  "work/_records/index.json": "after page own/x"}
 
 

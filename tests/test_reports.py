@@ -18,8 +18,8 @@ from bedrest.pages import reports
 from bedrest.pages.index import write_index
 from bedrest.pages.notebooks import NOTEBOOKS, check_notebook
 from bedrest.settings import load_study
-from bedrest.workflow.provenance import write_program
-from bedrest.workflow.run import RunOutcome
+from bedrest.stages.provenance import write_program
+from bedrest.workflow.watch import RunOutcome
 
 HEAD = '# %% tags=["parameters"]\noutput_dir: str = ""\nstudy_toml: str = ""\n\n# %%\n'
 
@@ -86,7 +86,7 @@ def test_a_run_whose_page_failed_ends_with_3_and_work_is_noted(stored, monkeypat
     write_table(empty_table(schemas.FAILURES), results.table(schemas.FAILURES), schemas.FAILURES)
     found = SimpleNamespace(subjects=results.read_manifest(schemas.SUBJECTS))
     monkeypatch.setattr("bedrest.workflow.run.prepare", lambda *_: (found, []))
-    outcome = RunOutcome(redone, [], True, results.output_dir / "run.log")
+    outcome = RunOutcome(results.output_dir / "run.log", redone, finished=True)
     monkeypatch.setattr("bedrest.workflow.run.run_workflow", lambda *_, **__: outcome)
     for status, expected in (("failed", 3), ("ok", 0)):
         row = {"page": "own/bad.html", "status": status, "reason": "a cell" if status == "failed" else ""}

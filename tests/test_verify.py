@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import tomllib
-from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -16,10 +16,9 @@ from bedrest.io.checksums import FileCheck, FileState, check_files, compare_resu
 from bedrest.io.files import sha256_of
 from bedrest.io.machine import machine_state
 from bedrest.io.tables.typed_csv import read_table, write_table
-from bedrest.stages.provenance import PACKAGES
+from bedrest.stages.provenance import PACKAGES, note_run, write_program, write_provenance
 from bedrest.workflow import verify
-from bedrest.workflow.provenance import RunRecord, note_run, write_program, write_provenance
-from bedrest.workflow.run import RunOutcome
+from bedrest.workflow.watch import RunOutcome
 
 
 @pytest.fixture
@@ -102,7 +101,7 @@ def fake_run(change=None, *, finished: bool = True):
         run.asked = {"cores": cores, "device": device, "target": target, "folder": again.output_dir}
         log = again.output_dir / "run.log"
         log.write_text("the reason\n")
-        return RunOutcome(Counter(), [], finished, log)
+        return RunOutcome(log, finished=finished)
     return run
 
 
@@ -151,13 +150,15 @@ def test_a_second_run_that_breaks_down_is_no_proof(proven, capsys, monkeypatch):
 
 def test_a_second_run_is_asked_for_as_the_first_was(proven, capsys, monkeypatch):
     study, results = proven
-    note_run(results, RunRecord("2026-01-01T00:00:00+00:00", 12.5, 3, {"segment": 4}, 7, "cpu", {}))
+    began = datetime.now(UTC) - timedelta(seconds=12)
+    note_run(results, began=began, exit_status=3, redone={"segment": 4}, cores=7, device="cpu")
     run = fake_run()
     assert rerun(monkeypatch, capsys, study, run)[0] == 0
     assert (run.asked["cores"], run.asked["device"]) == (7, "cpu")
     record = json.loads(results.provenance_json.read_text())
     assert record["runs"] == json.loads(results.runs_json.read_text())
-    assert record["runs"][0]["exit_status"] == 3 and record["runs"][0]["seconds"] == 12.5
+    assert record["runs"][0]["exit_status"] == 3 and 12 <= record["runs"][0]["seconds"] < 60
+    assert record["runs"][0]["began"] == began.isoformat(timespec="seconds")
 
 
 def test_files_by_hand(tmp_path):

@@ -13,11 +13,10 @@ from bedrest import schemas
 from bedrest.errors import ManifestError, OutputError
 from bedrest.io.images.masks import read_label_map
 from bedrest.io.results import StudyResults
+from bedrest.io.tables.typed_csv import read_table
 from bedrest.settings import Study, load_study
-from bedrest.stages.visits import Visit, scan_of
+from bedrest.stages.visits import scan_of, visit_in
 from bedrest.types import LabelMap, Scan
-
-_INPUTS = ("subjects", "sessions", "scans", "levels", "input_problems", "edited_masks")  # in manifest/, not in tables/
 
 
 class StudyTables:
@@ -31,50 +30,24 @@ class StudyTables:
         The file does not hold what its schema says.
     """
 
-    subjects: pd.DataFrame
-    sessions: pd.DataFrame
-    scans: pd.DataFrame
-    levels: pd.DataFrame
-    input_problems: pd.DataFrame
-    edited_masks: pd.DataFrame
-    measures: pd.DataFrame
-    spine_measures: pd.DataFrame
-    change: pd.DataFrame
-    change_bands: pd.DataFrame
-    detections: pd.DataFrame
-    arvd: pd.DataFrame
-    accuracy: pd.DataFrame
-    edits: pd.DataFrame
-    contrasts: pd.DataFrame
-    sensitivity: pd.DataFrame
-    models: pd.DataFrame
-    variances: pd.DataFrame
-    terms: pd.DataFrame
-    marginal_means: pd.DataFrame
-    recovery: pd.DataFrame
-    flow: pd.DataFrame
-    baseline: pd.DataFrame
-    residuals: pd.DataFrame
-    qc: pd.DataFrame
-    agreement: pd.DataFrame
-    repeatability: pd.DataFrame
-    failures: pd.DataFrame
-    reports: pd.DataFrame
-
     def __init__(self, results: StudyResults, remedy: str) -> None:
         self._results, self._remedy = results, remedy
 
     def __dir__(self) -> list[str]:
-        return list(StudyTables.__annotations__)
+        """Names of the tables that are there."""
+        return [t.name for t in schemas.TABLES if any(p.is_file() for p in self._places(t))]
 
     def __getattr__(self, name: str) -> pd.DataFrame:
-        if name not in StudyTables.__annotations__:
+        table = next((t for t in schemas.TABLES if t.name == name), None)
+        if table is None:
             raise AttributeError(f"a study has no table {name!r}", name=name, obj=self)
-        table = next(t for t in schemas.TABLES if t.name == name)
-        path = self._results.manifest_table(table) if name in _INPUTS else self._results.table(table)
-        if not path.is_file():
-            raise OutputError(f"the table {name}", "no such file", str(path), self._remedy)
-        return self._results.read_manifest(table) if name in _INPUTS else self._results.read(table)
+        path = next((p for p in self._places(table) if p.is_file()), None)
+        if path is None:
+            raise OutputError(f"the table {name}", "no such file", str(self._results.table(table)), self._remedy)
+        return read_table(path, table)
+
+    def _places(self, table: schemas.Table) -> tuple[Path, Path]:
+        return self._results.table(table), self._results.manifest_table(table)
 
 
 @dataclass(frozen=True)
@@ -103,7 +76,7 @@ class OpenedStudy:
 
     @property
     def figures(self) -> dict[str, Path]:
-        """Publication figures that were drawn: name to PNG; PDF, SVG and CSV lie beside it."""
+        """Publication figures that were made: name to PNG; PDF, SVG and CSV lie beside it."""
         return {p.stem: p for p in sorted(self.results.figures.glob("*.png"))}
 
     def mask(self, subject: str, session: str) -> LabelMap:
@@ -134,10 +107,8 @@ class OpenedStudy:
             A file cannot be used, or the files do not fit each other.
         """
         self._check_visit(subject, session)
-        scans = self.tables.scans
-        rows = scans[(scans["subject"] == subject) & (scans["session"] == session)]
-        paths = {c: Path(p) for c, p in zip(rows["contrast"], rows["path"], strict=True)}
-        return scan_of(Visit(subject, session, paths), resample=self.settings.images.resample)
+        visit = visit_in(self.tables.scans, subject, session)
+        return scan_of(visit, resample=self.settings.images.resample)
 
     @property
     def _remedy(self) -> str:

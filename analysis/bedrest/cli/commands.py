@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from bedrest.cli.check import Check
-from bedrest.cli.demo import Demo
-from bedrest.cli.import_dicom import ImportDicom
+from bedrest.cli.inputs import Check, Demo, ImportDicom
 from bedrest.cli.learning import Benchmark, Train
 from bedrest.cli.masks import Evaluate, Measure, Segment
 from bedrest.cli.planning import Power, Simulate

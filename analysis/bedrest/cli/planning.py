@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from bedrest.cli.arguments import Flag, unset
+from bedrest.cli.arguments import Flag, Seed, unset
 
 _Percent = Annotated[float, tyro.conf.arg(metavar="%")]
 
@@ -21,8 +21,7 @@ class Simulate:
     """Cohorts of each scenario."""
     sizes: Flag = False
     """Time and memory by size of the study instead."""
-    seed: int = 1
-    """Seed of the random numbers."""
+    seed: Seed = 1
     cores: int = 2
     """Processes at a time."""
     output: Annotated[Path | None, unset("optional", metavar="MD", short=("-o",))] = None
@@ -62,8 +61,7 @@ class Power:
     """Power wanted of the smallest detectable change."""
     replicates: int = 1000
     """Cohorts of each number of subjects."""
-    seed: int = 1
-    """Seed of the random numbers."""
+    seed: Seed = 1
     cores: int = 2
     """Processes at a time."""
     output: Annotated[Path | None, unset("optional", metavar="CSV", short=("-o",))] = None

@@ -1,7 +1,6 @@
 """Which files a job of the workflow reads, and where a stage's record lies.
 
-The Snakefile, the jobs and the decision what is done again agree on these names. They follow from what the stages
-declare; must not know what stages compute.
+The Snakefile, the jobs and the records agree on these names, which follow from what the stages declare.
 """
 
 from __future__ import annotations
@@ -27,22 +26,11 @@ def fingerprint_of(declared: Stage, of: str = "") -> str:
 
 
 def reads_of(declared: Stage, *, of: str, subjects: Sequence[str], pages: Sequence[str]) -> list[str]:
-    """Names of all that a stage reads, relative to the output folder.
-
-    Parameters
-    ----------
-    declared : Stage
-    of : the subject or page of this run; empty for the whole study
-    subjects, pages : all of the study
-    """
+    """Names of all that a stage reads, relative to the output folder, for a subject or page of those of the study."""
     names = []
     for before in map(stage, declared.after):
-        if before.scope is Scope.STUDY:
-            names.append(record_of(before.name))
-        elif before.scope is declared.scope:
-            names.append(record_of(before.name, of))
-        else:
-            names += [record_of(before.name, each) for each in (subjects if before.scope is Scope.SUBJECT else pages)]
+        every = {Scope.STUDY: [""], Scope.SUBJECT: subjects, Scope.PAGE: pages}[before.scope]
+        names += [record_of(before.name, each) for each in ([of] if before.scope is declared.scope else every)]
     folder = f"work/{of}" if declared.scope is Scope.SUBJECT else "manifest"
     return [*names, *(f"{folder}/{table.name}.csv" for table in declared.inputs), fingerprint_of(declared, of)]
 

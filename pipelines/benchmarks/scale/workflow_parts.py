@@ -80,8 +80,8 @@ def workflow_command(output: Path) -> list[str]:
 
 def prepare(study_toml: Path) -> None:
     """What `bedrest run` does before the workflow starts."""
+    from bedrest.stages.provenance import write_program
     from bedrest.workflow.fingerprints import write_fingerprints
-    from bedrest.workflow.provenance import write_program
     from bedrest.workflow.run import ExecutionOptions, write_config
     from bedrest.workflow.run import prepare as resolve
 
