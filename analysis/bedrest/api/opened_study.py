@@ -54,11 +54,7 @@ class StudyTables:
 class OpenedStudy:
     """The stored results of one study, as `open_study` returns them.
 
-    Attributes
-    ----------
-    study_toml : Path
-    results : StudyResults
-        Where every file of the results lies.
+    `results` knows where every file of the results lies.
     """
 
     study_toml: Path
@@ -82,12 +78,7 @@ class OpenedStudy:
     def mask(self, subject: str, session: str) -> LabelMap:
         """The discs of a visit as they were measured, corrections included.
 
-        Raises
-        ------
-        ManifestError
-            There is no such subject or session.
-        OutputError
-            The visit has no mask.
+        ManifestError: there is no such subject or session. OutputError: the visit has no mask.
         """
         self._check_visit(subject, session)
         paths = self.results.measured_mask(subject, session), self.results.mask(subject, session)
@@ -99,12 +90,7 @@ class OpenedStudy:
     def scan(self, subject: str, session: str) -> Scan:
         """The images of a visit on one grid.
 
-        Raises
-        ------
-        ManifestError
-            There is no such subject or session.
-        ImageError, GeometryError
-            A file cannot be used, or the files do not fit each other.
+        ManifestError: there is no such subject or session. ImageError, GeometryError: as `bedrest.segment`.
         """
         self._check_visit(subject, session)
         visit = visit_in(self.tables.scans, subject, session)

@@ -1,7 +1,8 @@
-"""Every command by its name. A new one is a dataclass in a module of this folder and one line here."""
+"""Every command by its name. A new one is a dataclass in a module of this folder and its name here."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Protocol
 
@@ -20,21 +21,9 @@ class Command(Protocol):
         """Do it; the exit status."""
 
 
+_CLASSES: tuple[type[Command], ...] = (
+    Demo, ImportDicom, Check, Run, Segment, Measure, Evaluate, Train, Benchmark, Report, Figures, Verify, ExportBids,
+    Share, Simulate, Power)
+# ImportDicom is `import-dicom`.
 COMMANDS: dict[str, Callable[..., Command]] = {
-    "demo": Demo,
-    "import-dicom": ImportDicom,
-    "check": Check,
-    "run": Run,
-    "segment": Segment,
-    "measure": Measure,
-    "evaluate": Evaluate,
-    "train": Train,
-    "benchmark": Benchmark,
-    "report": Report,
-    "figures": Figures,
-    "verify": Verify,
-    "export-bids": ExportBids,
-    "share": Share,
-    "simulate": Simulate,
-    "power": Power,
-}
+    re.sub(r"(?<=[a-z])(?=[A-Z])", "-", command.__name__).lower(): command for command in _CLASSES}

@@ -76,22 +76,21 @@ def make_subject_report(study: Study, results: StudyResults, subject: str) -> bo
     """Thumbnails for the cohort's page, and the subject notebook; False when it failed."""
     with ThreadPoolExecutor(1) as beside:  # while the notebook's own process works
         thumbnails = beside.submit(write_thumbnails, results, subject)
-        made = _run(study, results, f"subjects/{subject}", SUBJECT_NOTEBOOK,
-                    {"subject": subject, **_common(study, results)}, title=f"{subject}, {study.name}")
+        made = _run(study, results, f"subjects/{subject}", SUBJECT_NOTEBOOK, title=f"{subject}, {study.name}",
+                    subject=subject)
         thumbnails.result()
     return made
 
 
 def make_cohort_report(study: Study, results: StudyResults) -> bool:
     """Run the cohort notebook; False when it failed."""
-    return _run(study, results, "cohort", COHORT_NOTEBOOK, _common(study, results),
-                title=f"{study.name}: cohort report")
+    return _run(study, results, "cohort", COHORT_NOTEBOOK, title=f"{study.name}: cohort report")
 
 
 def make_page(study: Study, results: StudyResults, page: str) -> bool:
     """Run the notebook of one of `study_pages`; False when it failed."""
     words = Path(page).name.replace("_", " ")
-    return _run(study, results, page, study_pages(study)[page], _common(study, results), title=f"{study.name}: {words}")
+    return _run(study, results, page, study_pages(study)[page], title=f"{study.name}: {words}")
 
 
 def write_thumbnails(results: StudyResults, subject: str) -> None:
@@ -148,20 +147,20 @@ def _footer(study: Study, results: StudyResults, page: str, subject: str) -> str
     from bedrest.figures.where_from import where_from
 
     subjects = [subject] if subject else results.read_manifest(schemas.SUBJECTS)["subject"]
-    there = [s for s in subjects if results.subject_table(s, schemas.SCAN_RECORDS).is_file()]
-    devices = sorted(set(results.read_subjects(there, schemas.SCAN_RECORDS)["device"]) - {""})
+    segmented = [s for s in subjects if results.subject_table(s, schemas.SCAN_RECORDS).is_file()]
+    devices = sorted(set(results.read_subjects(segmented, schemas.SCAN_RECORDS)["device"]) - {""})
     return where_from(results.read_json(results.program_json, default={}), study=study.model_dump(mode="json"),
                       n_inputs=len(results.read_manifest(schemas.SCANS)), devices=", ".join(devices),
                       link="../" * page.count("/") + "provenance.json")
 
 
-def _run(study: Study, results: StudyResults, page: str, source: Path, parameters: dict[str, object], *,
-         title: str) -> bool:
+def _run(study: Study, results: StudyResults, page: str, source: Path, *, title: str, subject: str = "") -> bool:
     html = results.page(page)
     notebook, reason = html.with_suffix(".ipynb"), ""
+    parameters = {**({"subject": subject} if subject else {}), **_common(study, results)}
     try:
         run_notebook(source, parameters=parameters, notebook=notebook, html=html, title=title,
-                     footer=_footer(study, results, page, str(parameters.get("subject", ""))))
+                     footer=_footer(study, results, page, subject))
     except BedrestError as error:
         reason = str(error)
         _write_failed_page(html, title, error)

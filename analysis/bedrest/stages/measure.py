@@ -113,12 +113,11 @@ def _tissues_of(job: Job, visit: Visit, chosen: MeasuredMask) -> LabelMap | None
     After names were changed a vertebra's number no longer says which disc it lies on.
     """
     path = job.results.tissue_mask(visit.subject, visit.session)
-    if job.study.tissues != "all" or chosen.origin == MaskOrigin.GIVEN or chosen.renamed or (
-            chosen.mask is None or not path.exists()):
+    if chosen.mask is None or chosen.origin == MaskOrigin.GIVEN or chosen.renamed or job.study.tissues != "all":
         return None
     try:
         tissues = read_label_map(path, where=visit.where)
-    except BedrestError:
+    except BedrestError:  # not there, or damaged
         return None
     return tissues if same_grid(tissues.grid, chosen.mask.grid) else None
 
@@ -128,13 +127,13 @@ def _probability_of(job: Job, visit: Visit, chosen: MeasuredMask, record: pd.Ser
 
     A mask that was given has none, nor has a manual one where segmentation failed.
     """
-    automatic = job.results.mask(visit.subject, visit.session)
     if chosen.mask is None or not is_ours(record):
         return None
     probability = read_volume(job.results.probability(visit.subject, visit.session), where=visit.where)
     if chosen.origin != MaskOrigin.EDITED:
         return probability
-    return after_edit(probability, read_label_map(automatic, where=visit.where), chosen.mask)
+    automatic = read_label_map(job.results.mask(visit.subject, visit.session), where=visit.where)
+    return after_edit(probability, automatic, chosen.mask)
 
 
 def _measure_reference(visit: Visit, key: VisitKey, ours: LabelMap | None, *, resample: bool

@@ -109,5 +109,5 @@ def _problems(checks: Sequence[Callable[[], object]]) -> list[Problem]:
         try:
             check()
         except BedrestError as error:
-            problems.append(Problem(error.where, error.expected, error.found, error.remedy))
+            problems.append(error.as_problem())
     return problems

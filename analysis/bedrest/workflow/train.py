@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bedrest import schemas
-from bedrest.errors import BedrestError, ManyProblems, Problem, StudyError
+from bedrest.errors import BedrestError, ManyProblems, StudyError
 from bedrest.findings import findings_of_error
 from bedrest.io.files import sha256_of, write_bytes, write_text
 from bedrest.io.images.masks import read_label_map, write_label_map
@@ -157,7 +157,7 @@ def _label(training: Training) -> list[LabelledScan]:
                                     subject=v.subject, session=v.session))
             rows.append((v.subject, v.session, list(v.contrasts()), pd.unique(mask.data.ravel()).tolist()))
         except BedrestError as error:
-            problems.append(Problem(error.where, error.expected, error.found, error.remedy))
+            problems.append(error.as_problem())
     if problems:
         raise ManyProblems(problems)
     write_table(training_scans_frame(rows, training.folds), training.results.table(schemas.TRAINING_SCANS),
