@@ -82,10 +82,10 @@ def start(folder: Path, *, whole: bool = False, **more) -> subprocess.Popen[str]
 def finish(folder: Path, *, status: int = 0, whole: bool = False, **more) -> str:
     """Run to the end; what was said."""
     process = start(folder, whole=whole, **more)
-    said = process.communicate(timeout=1800)[0]
-    assert process.returncode == status, said
-    assert "Traceback" not in said
-    return said
+    output = process.communicate(timeout=1800)[0]
+    assert process.returncode == status, output
+    assert "Traceback" not in output
+    return output
 
 
 def jobs(folder: Path) -> list[list[str]]:

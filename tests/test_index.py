@@ -42,7 +42,7 @@ def test_what_came_from_files_is_escaped(page):
     assert "a &lt;b&gt;bold" in page
 
 
-def test_everybody_has_a_row_and_a_status(page):
+def test_every_subject_has_a_row_and_a_status(page):
     assert 'href="subjects/s1.html"' in page and 'href="subjects/s2.html"' in page
     assert page.count('class="badge failed"') == 2  # the subject's row and the failure's
     assert "0 of 2" in page and "0 of 14" in page

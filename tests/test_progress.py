@@ -133,8 +133,8 @@ def test_where_nothing_ends_a_line_says_what_is_at_work_every_ten_seconds(monkey
     def after(seconds: float) -> str:
         now[0] += seconds
         lines.tick()
-        said, _, _ = out.getvalue(), out.seek(0), out.truncate()
-        return said
+        written, _, _ = out.getvalue(), out.seek(0), out.truncate()
+        return written
 
     assert after(9.9) == ""
     assert after(0.2) == "after 10 s: finding out what there is to do\n"

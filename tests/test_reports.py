@@ -84,8 +84,8 @@ def test_once_mended_the_page_is_no_longer_named(stored, no_kernels):
 def test_a_run_whose_page_failed_ends_with_3_and_work_is_noted(stored, monkeypatch, capsys, redone, runs):
     study, results = stored
     write_table(empty_table(schemas.FAILURES), results.table(schemas.FAILURES), schemas.FAILURES)
-    found = SimpleNamespace(subjects=results.read_manifest(schemas.SUBJECTS))
-    monkeypatch.setattr("bedrest.workflow.run.prepare", lambda *_: (found, []))
+    manifest = SimpleNamespace(subjects=results.read_manifest(schemas.SUBJECTS))
+    monkeypatch.setattr("bedrest.workflow.run.prepare", lambda *_: (manifest, []))
     outcome = RunOutcome(results.output_dir / "run.log", redone, finished=True)
     monkeypatch.setattr("bedrest.workflow.run.run_workflow", lambda *_, **__: outcome)
     for status, expected in (("failed", 3), ("ok", 0)):

@@ -22,12 +22,7 @@ from bedrest.types import LabelMap, Scan
 class StudyTables:
     """Every table of a study as an attribute, read from its file each time; data_manifest/columns.md explains them.
 
-    Raises
-    ------
-    OutputError
-        The table is not there.
-    ManyProblems
-        The file does not hold what its schema says.
+    OutputError: the table is not there. ManyProblems: the file does not hold what its schema says.
     """
 
     def __init__(self, results: StudyResults, remedy: str) -> None:
@@ -119,8 +114,7 @@ def open_study(study_toml: str | Path, output_dir: str | Path = "") -> OpenedStu
     study_toml : path
         Settings of the study, or the folder that holds study.toml.
     output_dir : path, optional
-        Where the results lie, if they are not where study.toml says. The default folder, reports/<name>, is looked for
-        in the working folder.
+        Where the results lie, if not where study.toml says; its default, reports/<name>, is one in the working folder.
 
     Raises
     ------

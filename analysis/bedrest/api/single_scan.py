@@ -42,10 +42,7 @@ def segment(water: PathLike | None = None, fat: PathLike | None = None, in_phase
     weights : trained network; default: the shipped one
     resample : bring contrasts on other grids onto that of the first instead of refusing them
 
-    Returns
-    -------
-    Segmentation
-        On the grid of the scan. A level without a disc is a finding with status ``failed``, not an error.
+    The result lies on the grid of the scan. A level without a disc is a finding with status ``failed``, not an error.
 
     Raises
     ------
@@ -90,11 +87,6 @@ def write_segmentation(segmentation: Segmentation, path: PathLike, *, probabilit
     path : mask, ending .nii or .nii.gz
     probabilities : image to write the probability of disc to
     like : image whose header codes the files take
-
-    Raises
-    ------
-    ImageError, OutputError
-        A file cannot be written.
     """
     mask, header = Path(path), None if like is None else Path(like)
     levels = TISSUE_OF_LABEL if segmentation.tissues else LEVEL_OF_LABEL

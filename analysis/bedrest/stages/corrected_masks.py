@@ -36,9 +36,8 @@ class Corrections:
     Attributes
     ----------
     edited : session to the manually edited mask
-    levels : DataFrame, as in `schemas.LEVEL_NAMES`
-    matches : DataFrame, as in `schemas.MATCHES`; a visit that was edited or named manually has none
-    disputed : whether such a visit had some
+    levels, matches : rows of `schemas.LEVEL_NAMES` and `schemas.MATCHES`, these only of visits without corrections
+    disputed : whether a corrected visit had some
     """
 
     edited: dict[str, Path]
@@ -49,15 +48,12 @@ class Corrections:
 
 @dataclass(frozen=True, eq=False)
 class MeasuredMask:
-    """The mask of a visit that is measured.
+    """The mask of a visit that is measured: None where the visit fails, with `findings` that say why.
 
     Attributes
     ----------
-    mask : LabelMap or None
-        None where the visit fails; `findings` say why.
     origin : see `vocabulary.MaskOrigin`
-    segmented : DataFrame, as in `schemas.FINDINGS`
-    edits : DataFrame, as in `schemas.EDITS`; no rows unless the mask was edited
+    segmented, edits : rows of `schemas.FINDINGS`, and where the mask was edited of `schemas.EDITS`
     absent : names set manually whose disc is not there; None where no name was set
     matched : whether names were taken from the other visits
     """

@@ -13,8 +13,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from bedrest import schemas
 from bedrest.errors import OutputError, StudyError
 from bedrest.findings import findings_of_error
@@ -27,7 +25,6 @@ from bedrest.io.shipped import shipped
 from bedrest.io.tables.frames import typed_frame
 from bedrest.io.tables.typed_csv import write_parts, write_table
 from bedrest.pages.reports import study_pages
-from bedrest.schemas import Table
 from bedrest.settings import Study
 from bedrest.stages.all_stages import JOBS, SUBJECT_STAGES, stage
 from bedrest.stages.stage import Scope
@@ -45,13 +42,8 @@ _WILDCARD = {Scope.SUBJECT: "{subject}", Scope.PAGE: "{page}", Scope.STUDY: ""}
 
 @dataclass(frozen=True)
 class ExecutionOptions:
-    """Where and how the jobs of a run are executed, and where its events go.
-
-    Attributes
-    ----------
-    profile : folder of a Snakemake profile, for a cluster; None: this machine
-    batch : subjects that share a job, and so the loading of the network
-    log_json : file that gets every event as a line of JSON
+    """How jobs are executed: with a Snakemake profile's folder on a cluster; so many subjects in a job, which loads the
+    network once; with a file that gets every event as a line of JSON.
     """
 
     profile: Path | None = None
@@ -78,25 +70,18 @@ def prepare(study: Study, results: StudyResults) -> tuple[Manifest, list[InputPr
     for frame, table in ((kept.subjects, schemas.SUBJECTS), (kept.sessions, schemas.SESSIONS),
                          (kept.scans, schemas.SCANS), (edited, schemas.EDITED_MASKS), (levels, schemas.LEVEL_NAMES),
                          (rows, schemas.INPUT_PROBLEMS)):
-        _write_whole_and_parts(results, kept, frame, table)
+        write_table(frame, results.manifest_table(table), table, only_if_changed=True)
+        write_parts(frame, {s: results.subject_table(s, table) for s in kept.subjects["subject"]}, table)
     return kept, problems
-
-
-def _write_whole_and_parts(results: StudyResults, manifest: Manifest, frame: pd.DataFrame, table: Table) -> None:
-    write_table(frame, results.manifest_table(table), table, only_if_changed=True)
-    write_parts(frame, {s: results.subject_table(s, table) for s in manifest.subjects["subject"]}, table)
 
 
 def run_workflow(study: Study, results: StudyResults, manifest: Manifest, *, cores: int, device: str,
                  target: str = "", execution: ExecutionOptions | None = None, lock: int | None = None) -> RunOutcome:
-    """Run everything that is not up to date, or what one record needs.
+    """Run everything that is not up to date, or what the record `target` needs.
 
     Parameters
     ----------
-    study, results, manifest : the study as `prepare` resolved it
     cores : in all; with a profile, of a job that runs the network
-    device : where the network runs
-    target : record to stop at; empty for everything
     execution : None: one subject a job on this machine
     lock : descriptor of the output folder's lock, which Snakemake then holds, too: should this process be killed
         alone, its stages would still be at work
@@ -154,13 +139,7 @@ def snakemake_command(folder: Path, *, cores: int, profile: Path | None = None) 
 
 
 def find_profile(name: str) -> Path:
-    """Folder of a Snakemake profile: one that is shipped, by its name, or any folder with a config.yaml.
-
-    Raises
-    ------
-    StudyError
-        There is none.
-    """
+    """Folder of a Snakemake profile: one that is shipped, by its name, or any with a config.yaml; else StudyError."""
     for folder in (PROFILES / name, Path(name)):
         if (folder / "config.yaml").is_file():
             return folder.resolve()

@@ -20,15 +20,9 @@ _LAST_LINES = 15
 
 @dataclass
 class RunOutcome:
-    """What a run did.
+    """What a run did: how often each stage ran, with a line for each time that says why, and whether all finished.
 
-    Attributes
-    ----------
-    log : Snakemake's
-    redone : stage -> how often it ran
-    reasons : one line each time: stage, subject, and why it was done again
-    errors : of the stages that broke down; where none reported one, the end of the log
-    finished : False when a stage broke down
+    `errors` are those of the stages that broke down; where none reported one, the end of Snakemake's log.
     """
 
     log: Path
