@@ -100,7 +100,8 @@ def store_study(folder: Path, *, subjects: int = 4, levels: Sequence[str] = LEVE
                 (schemas.AGREEMENT, agreement_frame(accuracy, arvd, confidence_level=0.95, seed=0)),
                 (schemas.REPEATABILITY, empty_table(schemas.REPEATABILITY)),
                 (schemas.CHANGE_BANDS, change_bands(change)),
-                (schemas.DETECTIONS, detections_frame(change, empty_table(schemas.REPEATABILITY), confidence_level=0.95)))
+                (schemas.DETECTIONS, detections_frame(change, empty_table(schemas.REPEATABILITY),
+                                                      confidence_level=0.95)))
     for table, frame in ((schemas.SUBJECTS, subject_rows), (schemas.SESSIONS, visits), (schemas.SCANS, scans),
                          *((t, empty_table(t)) for t in (schemas.INPUT_PROBLEMS, schemas.EDITED_MASKS,
                                                          schemas.LEVEL_NAMES))):
