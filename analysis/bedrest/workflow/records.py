@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
@@ -50,7 +50,7 @@ def content(folder: Path, name: str, read: Read = checksum) -> dict[str, str]:
     path, empty where it cannot be read.
     """
     path = folder / name
-    try:
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # missing or damaged: reported as changed
         if Path(name).is_relative_to(RECORDS):
             made = json.loads(path.read_text())["writes"]
             return {name_of(Path(name)): sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()}
@@ -60,8 +60,6 @@ def content(folder: Path, name: str, read: Read = checksum) -> dict[str, str]:
             with path.open(newline="") as file:
                 return {f"{row['subject']} {row['session']}: {_kind(row)}": read(Path(row["path"]))
                         for row in csv.DictReader(file)}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        pass  # missing or damaged: reported as changed
     return {_IN_WORDS.get(path.name, name): read(path)}
 
 
@@ -99,11 +97,8 @@ def _as_listed(folder: Path, name: str) -> Read:
     """Checksums as a list of files has them, or of the file itself."""
     listed: dict[str, str] = {}
     if name.endswith(".csv"):
-        try:
-            with (folder / name).open(newline="") as file:
-                listed = {row["path"]: row["sha256"] for row in csv.DictReader(file)}
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
+        with suppress(OSError, ValueError, KeyError, TypeError), (folder / name).open(newline="") as file:
+            listed = {row["path"]: row["sha256"] for row in csv.DictReader(file)}
     return lambda path: listed[str(path)] if str(path) in listed else checksum(path)
 
 
