@@ -14,11 +14,11 @@ from bedrest.io.checksums import FileCheck, FileState, compare_results
 from bedrest.io.files import Checksums
 from bedrest.io.results import StudyResults
 from bedrest.settings import load_study
+from bedrest.stages.all_stages import record_of
 from bedrest.vocabulary import LEVEL_OF_LABEL
 from bedrest.workflow import job
 from bedrest.workflow.events import EVENTS, NewLines, start_events
 from bedrest.workflow.fingerprints import write_fingerprints
-from bedrest.workflow.order import record_of
 from bedrest.workflow.records import outdated
 from bedrest.workflow.run import SNAKEFILE, ExecutionOptions, prepare, write_config
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from bedrest.settings import Images, Statistics, Study, load_study
-from bedrest.stages.all_stages import NAMES, stage
+from bedrest.stages.all_stages import NAMES, fingerprint_of, record_of, stage
 from bedrest.workflow import fingerprints
 from bedrest.workflow.fingerprints import (
     PACKAGE,
@@ -18,7 +18,6 @@ from bedrest.workflow.fingerprints import (
     library_version,
     write_fingerprints,
 )
-from bedrest.workflow.order import fingerprint_of, record_of
 from bedrest.workflow.records import outdated, recorded
 from stored_study import store_study
 

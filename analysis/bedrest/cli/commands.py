@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable
 from typing import Protocol
 
-from bedrest.cli.inputs import Check, Demo, ImportDicom
 from bedrest.cli.learning import Benchmark, Train
 from bedrest.cli.masks import Evaluate, Measure, Segment
 from bedrest.cli.planning import Power, Simulate
 from bedrest.cli.results import ExportBids, Figures, Report, Share, Verify
 from bedrest.cli.run import Run
+from bedrest.cli.study_data import Check, Demo, ImportDicom
 
 
 class Command(Protocol):

@@ -16,8 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from bedrest.stages.all_stages import JOBS
-from bedrest.workflow.order import record_of
+from bedrest.stages.all_stages import JOBS, record_of
 
 EVENTS = Path("work/events.jsonl")
 DIED = "its process ended without a word: killed, perhaps for want of memory"
@@ -140,4 +139,4 @@ def start_events(folder: Path) -> None:
     path = folder / EVENTS
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
+        path.unlink(missing_ok=True)

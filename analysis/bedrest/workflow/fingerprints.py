@@ -26,9 +26,8 @@ from bedrest.io.files import sha256_of, write_if_changed
 from bedrest.io.results import StudyResults
 from bedrest.pages.reports import study_pages
 from bedrest.settings import Study
-from bedrest.stages.all_stages import NAMES, stage
+from bedrest.stages.all_stages import NAMES, fingerprint_of, stage
 from bedrest.stages.stage import Scope, Stage
-from bedrest.workflow.order import fingerprint_of
 
 PACKAGE = Path(__file__).parents[1]
 _DIGITS = 12  # of a module's checksum: enough to see a change, short in thousands of records

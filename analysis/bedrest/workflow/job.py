@@ -19,11 +19,10 @@ from bedrest.errors import BedrestError, StudyError
 from bedrest.io.results import StudyResults
 from bedrest.pages.reports import study_pages
 from bedrest.settings import load_study
-from bedrest.stages.all_stages import JOBS, NAMES, stage
+from bedrest.stages.all_stages import JOBS, NAMES, reads_of, record_of, stage
 from bedrest.stages.stage import Job
 from bedrest.workflow.events import Event, append
 from bedrest.workflow.locks import at_work
-from bedrest.workflow.order import reads_of, record_of
 from bedrest.workflow.records import checksum, recorded
 
 

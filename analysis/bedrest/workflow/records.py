@@ -18,7 +18,7 @@ from typing import Any
 from bedrest import schemas
 from bedrest.io.files import files_written, sha256_of, write_text
 from bedrest.io.results import StudyResults
-from bedrest.workflow.order import FINGERPRINTS, RECORDS
+from bedrest.stages.all_stages import FINGERPRINTS, RECORDS
 
 _IN_WORDS = {f"{schemas.SESSIONS.name}.csv": "visits", f"{schemas.SUBJECTS.name}.csv": "what is known of the subjects",
              f"{schemas.LEVEL_NAMES.name}.csv": "names set manually",

@@ -26,12 +26,11 @@ from bedrest.io.tables.frames import typed_frame
 from bedrest.io.tables.typed_csv import write_parts, write_table
 from bedrest.pages.reports import study_pages
 from bedrest.settings import Study
-from bedrest.stages.all_stages import JOBS, SUBJECT_STAGES, stage
+from bedrest.stages.all_stages import JOBS, SUBJECT_STAGES, reads_of_job, record_of, stage
 from bedrest.stages.stage import Scope
 from bedrest.workflow.display import JsonLog, display_here
 from bedrest.workflow.events import EVENTS, NewLines, Translator, start_events
 from bedrest.workflow.fingerprints import write_fingerprints
-from bedrest.workflow.order import reads_of_job, record_of
 from bedrest.workflow.records import outdated
 from bedrest.workflow.watch import RunOutcome, watch
 

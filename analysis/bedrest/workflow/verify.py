@@ -18,8 +18,8 @@ from bedrest.io.manifest.corrections import find_corrections
 from bedrest.io.manifest.resolve import build_manifest
 from bedrest.io.results import StudyResults
 from bedrest.settings import Study, load_study
+from bedrest.stages.all_stages import RECORDS
 from bedrest.workflow.locks import locked
-from bedrest.workflow.order import RECORDS
 
 _LISTS = ("inputs_sha256", "corrections_sha256", "study_files_sha256")
 _SECOND_RUN = f"{RECORDS}/figures.json"  # everything but pages stands before it

@@ -16,8 +16,7 @@ from bedrest.errors import OutputError
 from bedrest.io.files import Checksums, write_text
 from bedrest.io.results import StudyResults
 from bedrest.settings import load_study
-from bedrest.stages.all_stages import NAMES, stage
-from bedrest.workflow.order import RECORDS, reads_of
+from bedrest.stages.all_stages import NAMES, RECORDS, reads_of, stage
 from bedrest.workflow.records import content
 
 from pipelines.benchmarks.scale.synthetic_study import EMPTY_SLICES, SLICES
