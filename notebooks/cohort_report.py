@@ -55,7 +55,7 @@ display(show.families(contrasts[contrasts["level"] == "all"], empty="No change o
 
 # %% [markdown]
 # ## Who was analysed, and what went wrong
-# Subjects at each step, by group and visit. Nobody is dropped in silence.
+# Subjects at each step, by group and visit; every exclusion is listed.
 
 # %%
 display(show.picture(flow_diagram(flow, groups=study.groups, sessions=study.session_ids), "Flow of subjects."))
@@ -64,7 +64,7 @@ display(show.table(failures, empty="Nothing failed: every disc of every visit wa
                    whole="tables/failures.csv"))
 
 # %% [markdown]
-# ## Who was studied, and may their scans be trusted
+# ## Subjects, and the quality of their scans
 # Volumes are those of the reference visit, by the method's own masks. Below, quality control: the mid-sagittal slice of
 # every visit with the outlines that were measured.
 
@@ -75,7 +75,7 @@ display(qc_grid(results.read(schemas.QC), results))
 
 # %% [markdown]
 # ## Volumes, and their change from the reference visit
-# Each level by its own mixed model of 100 ln(volume): REML, an own residual variance for each visit, Kenward-Roger
+# Each level by its own mixed model of 100 ln(volume): REML, a residual variance for each visit, Kenward-Roger
 # degrees of freedom; the subject is the unit. Every p is exact.
 
 # %%
@@ -93,8 +93,7 @@ display(show.families(contrasts[contrasts["level"] != "all"]))
 
 # %% [markdown]
 # ## Changes beyond measurement error
-# Single discs against how far two measurements of an unchanged disc lie apart; each is in tables/detections.csv. The
-# last column is what chance alone would bring.
+# Single discs against the limit of detection (all in tables/detections.csv), and how many chance alone would bring.
 
 # %%
 display(show.text(limit_words(detections)))

@@ -462,7 +462,7 @@ def test_check_tells_of_edited_masks_and_names_before_a_run(tmp_path, capsys):
     assert main(["check", str(study.path)]) == 1
     told = capsys.readouterr().out
     for words in ("'L5_S1'", "Did you mean 'L5-S1'?", "B ses-1, edited mask", "found 9", "B ses-2, edited mask",
-                  "corners up to 5.0 mm", "2 edited masks, 1 names set by hand"):
+                  "corners up to 5.0 mm", "2 edited masks, 1 names set manually"):
         assert words in told, words
 
 

@@ -14,8 +14,8 @@ from bedrest.pages import reports
 from bedrest.pages.index import write_index
 from bedrest.pages.notebooks import _without_scripts
 from bedrest.settings import Study, load_study
+from bedrest.stages.provenance import write_provenance
 from bedrest.statistics.study.paper_text import plain
-from bedrest.workflow.provenance import write_provenance
 from bs4 import BeautifulSoup
 from hostile_study import EVIL, GROUPS, SUBJECTS
 

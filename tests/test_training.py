@@ -375,7 +375,7 @@ def test_train_folds_report_and_again(start, tmp_path, capsys, monkeypatch):
     code = main(list(map(str, words)))
     said = capsys.readouterr()
     assert code in (0, 3), said.err
-    assert "everybody was tested in a fold" in said.out and "weights = " in said.out
+    assert "every subject was tested in a fold" in said.out and "weights = " in said.out
     results = StudyResults(out)
     folds = results.read(schemas.TRAINING_FOLDS).set_index("fold")
     assert sorted(folds.loc["fold-1":"fold-3", "held_out"]) == ["A", "B", "C"]

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from bedrest.cli.arguments import unset
+from bedrest.cli.arguments import Seed, unset
 from bedrest.errors import StudyError
 
 _Percent = Annotated[float, tyro.conf.arg(metavar="%")]
@@ -42,8 +42,7 @@ class Power:
     """Power wanted of the smallest detectable change."""
     replicates: int = 1000
     """Cohorts of each number of subjects."""
-    seed: int = 1
-    """Seed of the random numbers."""
+    seed: Seed = 1
     cores: int = 2
     """Processes at a time."""
     output: Annotated[Path | None, unset("optional", metavar="CSV", short=("-o",))] = None
