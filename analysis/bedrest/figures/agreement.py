@@ -28,10 +28,9 @@ def volume_agreement(accuracy: pd.DataFrame, agreement: pd.DataFrame) -> Figure:
 
     Parameters
     ----------
-    accuracy : DataFrame, as in `schemas.ACCURACY`
-    agreement : DataFrame
-        As in `schemas.AGREEMENT`: bias and limits of all discs, with their intervals, which respect that several
-        discs come from one subject.
+    accuracy : as in `schemas.ACCURACY`
+    agreement : as in `schemas.AGREEMENT`: bias and limits of all discs, with their intervals, which respect that
+        several discs come from one subject
     """
     rows = accuracy[accuracy["volume_predicted_mm3"].notna() & accuracy["volume_reference_mm3"].notna()]
     if rows.empty:
@@ -55,10 +54,7 @@ def volume_agreement(accuracy: pd.DataFrame, agreement: pd.DataFrame) -> Figure:
 def change_agreement(arvd: pd.DataFrame, agreement: pd.DataFrame) -> Figure:
     """Change since the reference visit: automatic over reference, and the difference over their mean.
 
-    Parameters
-    ----------
-    arvd : DataFrame, as in `schemas.ARVD`
-    agreement : DataFrame, as in `schemas.AGREEMENT`
+    `arvd`: as in `schemas.ARVD`. `agreement`: as in `schemas.AGREEMENT`.
     """
     rows = arvd[arvd["signed_change_error"].notna()]
     if rows.empty:

@@ -38,16 +38,13 @@ MIN_BARS = 7  # a panel has room for as many, so that a study of two has no wall
 def forest(contrasts: pd.DataFrame, *, source: str, between: bool = False) -> Figure:
     """Per-cent change with its interval by level, one panel per visit, one colour per group.
 
+    n stands at the right of each interval; a test that could not be done keeps its line and says so.
+
     Parameters
     ----------
-    contrasts : DataFrame, as in `schemas.CONTRASTS`
+    contrasts : as in `schemas.CONTRASTS`
     source : of the masks
-    between : bool
-        Draw the differences between groups instead of the change within them.
-
-    Notes
-    -----
-    n stands at the right of each interval; a test that could not be done keeps its line and says so.
+    between : draw the differences between groups instead of the change within them
     """
     rows = contrasts[(contrasts["source"] == source)
                      & ((contrasts["comparison"] == Family.BETWEEN) == between)]
@@ -97,16 +94,14 @@ def _draw_interval(panel: Axes, rows: pd.DataFrame, y: float, *, look: tuple[str
 def arvd_heat_map(arvd: pd.DataFrame, *, column: Literal["arvd", "signed_change_error"], session: str) -> Figure:
     """Subjects by discs at one visit, as in Table 6 of Li et al. 2018, or its signed twin.
 
-    Parameters
-    ----------
-    arvd : DataFrame, as in `schemas.ARVD`
-    column : which of the two
-    session : the visit
-
-    Notes
-    -----
     Values are shown in per cent of the reference volume at the reference visit. A cell without value is hatched. Last
     column and row are means over discs and over subjects; the corner is the mean of all cells.
+
+    Parameters
+    ----------
+    arvd : as in `schemas.ARVD`
+    column : which of the two
+    session : the visit
     """
     rows = arvd[arvd["session"] == session]
     if rows.empty or rows[column].notna().sum() == 0:
@@ -158,15 +153,13 @@ def absolute_change(means: pd.DataFrame) -> Figure:
 
     After Fig. 10 of Li et al. 2018, which has one pair of visits.
 
-    Parameters
-    ----------
-    means : DataFrame, from `stats.summary.absolute_change_means`
-
-    Notes
-    -----
     Thin bars reach one SD over the discs of the mean to either side, 0 at least. A level or subject without any known
     change keeps its place and is marked with a dash. More than `MAX_BARS` subjects are points in the order of their
     means, one SD a pale band; those without a mean are dashes at the end.
+
+    Parameters
+    ----------
+    means : DataFrame, from `statistics.study.summary.absolute_change_means`
     """
     known = means[means["n"] > 0]
     if known.empty:

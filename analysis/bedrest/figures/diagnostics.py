@@ -31,11 +31,10 @@ def residual_panels(residuals: pd.DataFrame, *, source: str, kind: Literal["quan
 
     Parameters
     ----------
-    residuals : DataFrame, as in `schemas.RESIDUALS`
+    residuals : as in `schemas.RESIDUALS`
     source : of the masks
-    kind : quantiles
-        Against standard normal quantiles, (i - 1/2) / n; on the line if the model is right. fitted: against the
-        volume by the fixed effects; no pattern if it is.
+    kind : quantiles: against standard normal quantiles, (i - 1/2) / n; on the line if the model is right. fitted:
+        against the volume by the fixed effects; no pattern if it is.
     """
     of_source = residuals[residuals["source"] == source]
     if of_source.empty:

@@ -159,9 +159,7 @@ def _not_done(rows: pd.DataFrame) -> HTML:
 def volumes(measures: pd.DataFrame, change: pd.DataFrame, detections: pd.DataFrame) -> HTML:
     """One subject's volumes and changes of one mask source, one row per disc and visit; top disc first.
 
-    Parameters
-    ----------
-    measures, change, detections : DataFrame, as in `schemas`
+    `measures`, `change`, `detections`: as in `schemas`.
     """
     ends = ["change_percent", "ci_low_percent", "ci_high_percent"]
     keys = ["level", "session"]

@@ -35,16 +35,13 @@ _LINE_MM, _HEAD_MM, _GAP_MM = 3.7, 10.0, 5.0
 def flow_diagram(flow: pd.DataFrame, *, groups: Sequence[str], sessions: Sequence[str]) -> Figure:
     """Enrolled subjects by group, then visit by visit those scanned, measured and analysed, after CONSORT.
 
-    Parameters
-    ----------
-    flow : DataFrame, as in `schemas.FLOW`
-        Groups that are not the study's hold those who were left out before the analysis.
-    groups, sessions : in the order of the study
-
-    Notes
-    -----
     Every box counts subjects of its own visit, out of those enrolled: a missed visit does not end a subject's part.
     Steps where subjects were lost are red.
+
+    Parameters
+    ----------
+    flow : as in `schemas.FLOW`; groups that are not the study's hold those who were left out before the analysis
+    groups, sessions : in the order of the study
     """
     if flow.empty:
         return empty_figure("nobody was enrolled")

@@ -31,31 +31,18 @@ SOURCE = "automatic"  # the series measured by the network
 
 @dataclass(frozen=True, eq=False)
 class PublicationFigure:
-    """One figure as printed in a paper.
+    """One figure as printed in a paper."""
 
-    Attributes
-    ----------
-    name : file name without ending
-    figure : Figure
-    data : DataFrame
-        The rows shown, with the columns of the table they come from.
-    caption : str
-        With n and units.
-    """
-
-    name: str
+    name: str  # file name without ending
     figure: Figure
-    data: pd.DataFrame
-    caption: str
+    data: pd.DataFrame  # the rows shown, with the columns of the table they come from.
+    caption: str  # with n and units.
 
 
 def publication_figures(study: Study, results: StudyResults) -> Iterator[PublicationFigure]:
     """The figures, one after the other; a figure without rows is left out.
 
-    Raises
-    ------
-    ManifestError, ManyProblems
-        A stored table is missing or departs from its schema.
+    Raises ManifestError, ManyProblems: a stored table is missing or departs from its schema.
     """
     ending = f" {study.description}" if study.description else ""
     for drawn in (*_of_subjects(study, results), *_of_change(study, results), *_of_models(results),
@@ -66,14 +53,7 @@ def publication_figures(study: Study, results: StudyResults) -> Iterator[Publica
 def save_publication_figures(study: Study, results: StudyResults, folder: Path) -> list[Path]:
     """Write each figure as PDF, SVG and PNG at print resolution, its rows as CSV, and all captions as captions.md.
 
-    Returns
-    -------
-    list of Path, of every file written
-
-    Raises
-    ------
-    OutputError
-        A file cannot be written.
+    Returns: of every file written. Raises OutputError: a file cannot be written.
     """
     written, captions = [], []
     for drawn in publication_figures(study, results):

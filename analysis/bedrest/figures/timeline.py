@@ -23,15 +23,13 @@ _LABEL_SHARE = 0.185  # of the days shown, that a label is wide
 def visit_timeline(planned: Sequence[Session], sessions: pd.DataFrame) -> Figure:
     """One subject's visits; a planned one that did not take place is an open red cross at its planned day.
 
+    Bed rest begins at day 1. When it ended is not stored: between the last visit in bed and the first one after, the
+    shade is striped.
+
     Parameters
     ----------
     planned : sessions of the study
     sessions : DataFrame, the subject's rows as in `schemas.SESSIONS`
-
-    Notes
-    -----
-    Bed rest begins at day 1. When it ended is not stored: between the last visit in bed and the first one after, the
-    shade is striped.
     """
     if not planned:
         return empty_figure("no visit is planned")

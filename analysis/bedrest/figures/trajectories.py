@@ -49,18 +49,15 @@ def subject_trajectories(measures: pd.DataFrame, change: pd.DataFrame, *, unit: 
                          bands: pd.DataFrame | None = None, limits: pd.DataFrame | None = None) -> Figure:
     """Each disc of one subject over the study, one panel per level, one line per mask source.
 
+    Flagged discs are hollow; a visit where the disc could not be measured is a cross on the axis. Bars are the
+    intervals of `change`, in per cent alone.
+
     Parameters
     ----------
     measures, change : DataFrame, one subject's rows as in `schemas.MEASURES` and `schemas.CHANGE`
-    unit : percent
-        Change since the reference visit, 0 at that visit; mm3: the volumes themselves.
-    bands : DataFrame, as in `schemas.CHANGE_BANDS`, of the subject's group and one source; in per cent alone
+    unit : percent: change since the reference visit, 0 at that visit; mm3: the volumes themselves
+    bands : as in `schemas.CHANGE_BANDS`, of the subject's group and one source; in per cent alone
     limits : DataFrame, one subject's rows as in `schemas.DETECTIONS`, of one source; in per cent alone
-
-    Notes
-    -----
-    Flagged discs are hollow; a visit where the disc could not be measured is a cross on the axis. Bars are the
-    intervals of `change`, in per cent alone.
     """
     rows = _with_reference_visit(measures, change) if unit == "percent" else measures.assign(
         y=measures[VOLUME.name], low=np.nan, high=np.nan)
@@ -184,8 +181,7 @@ def subject_measures(measures: pd.DataFrame) -> Figure:
 
     Parameters
     ----------
-    measures : DataFrame
-        One subject's rows of one mask source, as in `schemas.MEASURES`. Measures without any value get no panel.
+    measures : one subject's rows of one mask source, as in `schemas.MEASURES`. Measures without any value get no panel.
     """
     shown = shown_measures(measures)
     if not shown:
@@ -216,9 +212,8 @@ def cohort_trajectories(change: pd.DataFrame, contrasts: pd.DataFrame, *, source
 
     Parameters
     ----------
-    change : DataFrame, as in `schemas.CHANGE`
-    contrasts : DataFrame
-        As in `schemas.CONTRASTS`; means and intervals are taken from the tests within groups, never computed.
+    change : as in `schemas.CHANGE`
+    contrasts : as in `schemas.CONTRASTS`; means and intervals are taken from the tests within groups, never computed
     source : of the masks
     start : study day of the reference visit, where every change is 0
     """
@@ -284,7 +279,7 @@ def group_volumes(means: pd.DataFrame, *, source: str) -> Figure:
 
     Parameters
     ----------
-    means : DataFrame, from `stats.summary.group_means`
+    means : DataFrame, from `statistics.study.summary.group_means`
     source : of the masks
     """
     rows = means[(means["source"] == source) & means["mean_mm3"].notna()]

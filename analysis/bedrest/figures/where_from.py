@@ -18,15 +18,11 @@ def where_from(program: Mapping[str, Any], *, study: Mapping[str, Any], n_inputs
 
     Parameters
     ----------
-    program : mapping
-        What `bedrest run` recorded of itself; empty for results of a version that did not.
+    program : what `bedrest run` recorded of itself; empty for results of a version that did not
     study : mapping, the study's settings as they were resolved
-    n_inputs : int
-        Image and mask files of the study.
-    devices : str
-        Where the network ran.
-    link : str
-        To provenance.json, relative to the page.
+    n_inputs : image and mask files of the study
+    devices : where the network ran
+    link : to provenance.json, relative to the page
     """
     rows = [*_program_rows(program, devices), ("settings", _settings(study)),
             ("inputs", f"{n_inputs} image and mask files")]

@@ -24,22 +24,13 @@ _TOUCHING = np.ones((3, 3, 3), dtype=bool)
 
 @dataclass(frozen=True, eq=False)
 class Bone:
-    """A vertebral body or the sacrum.
+    """A vertebral body or the sacrum."""
 
-    Attributes
-    ----------
-    name : as in `vocabulary.TISSUE_OF_LABEL`
-    part : its piece of the map, None where there is none to trust
-    absent : why there is none, else None
-    largest_percent : share of its largest piece, where it is in pieces
-    cut_off : whether it reaches the edge of the image
-    """
-
-    name: str
-    part: Part | None
-    absent: FindingCode | None = None
-    largest_percent: float = 100.0
-    cut_off: bool = False
+    name: str  # as in `vocabulary.TISSUE_OF_LABEL`
+    part: Part | None  # its piece of the map, None where there is none to trust
+    absent: FindingCode | None = None  # why there is none, else None
+    largest_percent: float = 100.0  # share of its largest piece, where it is in pieces
+    cut_off: bool = False  # whether it reaches the edge of the image
 
 
 Bones = Mapping[int, Bone]
@@ -51,14 +42,11 @@ def find_bones(tissues: LabelMap) -> Bones:
     Bone above the topmost named body has no name of its own and may carry T11's: of T11's larger pieces, the one
     nearest to the disc below it counts.
 
+    Returns: one for each of the sacrum and T11 to L5, absent ones too.
+
     Parameters
     ----------
     tissues : LabelMap, shape (I, J, K), numbered as in `vocabulary.TISSUE_OF_LABEL`
-
-    Returns
-    -------
-    mapping, label to bone
-        One for each of the sacrum and T11 to L5, absent ones too.
     """
     from scipy.ndimage import find_objects
 

@@ -25,30 +25,17 @@ def rename_discs(
 ) -> tuple[LabelMap, list[SegmentedDisc]]:
     """Give discs other names, all at once: two names may change places.
 
+    Returns LabelMap: labels as the new names ask for; excluded discs are background. Returns list of SegmentedDisc: one
+    for each disc that is left, and a failed one for each level that no disc has any more. A new name says who gave it
+    and has no confidence. Raises ManifestError: two discs of the mask would have one level.
+
     Parameters
     ----------
     discs : LabelMap, shape (I, J, K), 0 = background
-    segmented : sequence of SegmentedDisc
-        Of every disc in the mask, and of levels that were not found.
-    names : mapping
-        Found name to level, or to `vocabulary.EXCLUDE`. Names of discs that are not in the mask change nothing.
-    where : str
-        Subject and session, for messages.
-    because : Finding
-        Who gave the names; it is kept with every disc that got one. It answers every earlier remark on the name.
-
-    Returns
-    -------
-    LabelMap
-        Labels as the new names ask for; excluded discs are background.
-    list of SegmentedDisc
-        One for each disc that is left, and a failed one for each level that no disc has any more. A new name says who
-        gave it and has no confidence.
-
-    Raises
-    ------
-    ManifestError
-        Two discs of the mask would have one level.
+    segmented : of every disc in the mask, and of levels that were not found
+    names : found name to level, or to `vocabulary.EXCLUDE`. Names of discs that are not in the mask change nothing.
+    where : subject and session, for messages
+    because : who gave the names; it is kept with every disc that got one. It answers every earlier remark on the name.
     """
     present = set(np.unique(discs.data).tolist())
     in_mask = [d for d in segmented if d.label in present]

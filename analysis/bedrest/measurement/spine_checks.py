@@ -57,13 +57,11 @@ def check_spine(measures: Sequence[DiscMeasure]) -> dict[str, list[Finding]]:
     that their spread is next to nothing, and one that is worn would lie any number of spreads away. A worn disc is
     thin and dark, and real.
 
+    Volume and darkness are judged with three other discs or more.
+
     Parameters
     ----------
     measures : sequence of DiscMeasure, all discs of one mask at one visit; failed and unnamed ones are left out
-
-    Notes
-    -----
-    Volume and darkness are judged with three other discs or more.
     """
     named = [m for m in measures if m.status != Status.FAILED and m.level in TYPICAL_VOLUME]
     by_level = {m.level: [*_volume_doubts(m, named), *_signal_doubts(m, named)] for m in named}

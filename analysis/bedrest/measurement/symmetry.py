@@ -27,14 +27,12 @@ FEWEST_DISCS = 5
 def check_symmetry(measures: Sequence[DiscMeasure], discs: LabelMap) -> dict[str, list[Finding]]:
     """Discs that lie unevenly about the column, by level; no entry where nothing speaks against a disc.
 
+    With fewer than five discs nothing is said.
+
     Parameters
     ----------
     measures : sequence of DiscMeasure, the discs of one mask; those without a position are left out
     discs : LabelMap, the mask, shape (I, J, K), world frame RAS+; any axis order and direction, may be oblique
-
-    Notes
-    -----
-    With fewer than five discs nothing is said.
     """
     centres = {m.label: m.position.centre_mm for m in measures if np.isfinite(m.position.centre_mm).all()}
     if len(centres) < FEWEST_DISCS:

@@ -25,10 +25,8 @@ def volumes_from_probability(probability: Volume, discs: LabelMap) -> dict[int, 
 
     Parameters
     ----------
-    probability : Volume
-        Calibrated probability of disc, 0 to 1, on the grid of `discs`.
-    discs : LabelMap
-        A voxel between two discs counts for the nearer one.
+    probability : calibrated probability of disc, 0 to 1, on the grid of `discs`
+    discs : a voxel between two discs counts for the nearer one
     """
     from skimage.segmentation import expand_labels
 
@@ -47,9 +45,7 @@ def volumes_from_probability(probability: Volume, discs: LabelMap) -> dict[int, 
 def after_edit(probability: Volume, before: LabelMap, edited: LabelMap) -> Volume:
     """Probability of disc where a person corrected the mask: 0 or 1 where the two masks differ, else as it was.
 
-    Parameters
-    ----------
-    probability, before, edited : on one grid
+    `probability`, `before`, `edited`: on one grid.
     """
     inside = edited.data > 0
     return Volume(np.where(inside == (before.data > 0), probability.data, inside).astype(np.float32), probability.grid)

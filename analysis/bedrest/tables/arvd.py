@@ -23,15 +23,12 @@ def arvd(vg1: float, vg2: float, vt2: float) -> float:
 
     Blind to the sign of change: a disc that truly grows from 100 to 110 but is measured to shrink to 90 has arvd 0.
 
+    Raises ValueError if `vg1` is not above 0. A NaN gives NaN.
+
     Parameters
     ----------
     vg1, vg2 : reference-mask volume at time 1 and 2, one unit for all three
     vt2 : automatic volume at time 2
-
-    Raises
-    ------
-    ValueError
-        If `vg1` is not above 0. A NaN gives NaN.
     """
     _require_positive(vg1)
     return abs(abs(vg1 - vt2) - abs(vg1 - vg2)) / vg1
@@ -40,15 +37,12 @@ def arvd(vg1: float, vg2: float, vt2: float) -> float:
 def signed_change_error(vg1: float, vg2: float, *, vt1: float, vt2: float) -> float:
     """``((Vt2 - Vt1) - (Vg2 - Vg1)) / Vg1``, a fraction; below 0 when the method sees too little growth.
 
+    Raises ValueError if `vg1` is not above 0. A NaN gives NaN.
+
     Parameters
     ----------
     vg1, vg2 : reference-mask volume at time 1 and 2, one unit for all four
     vt1, vt2 : automatic volume at time 1 and 2
-
-    Raises
-    ------
-    ValueError
-        If `vg1` is not above 0. A NaN gives NaN.
     """
     _require_positive(vg1)
     return ((vt2 - vt1) - (vg2 - vg1)) / vg1
@@ -62,15 +56,11 @@ def _require_positive(vg1: float) -> None:
 def arvd_frame(measures: pd.DataFrame, *, reference_session: str) -> pd.DataFrame:
     """arvd and signed change error, one row for each subject, level and visit with reference masks at both visits.
 
+    Returns: as in `schemas.ARVD`; no rows when no subject has reference masks at two visits.
+
     Parameters
     ----------
-    measures : DataFrame
-        As in `schemas.MEASURES`, with both sources; any number of subjects.
-    reference_session : str
-
-    Returns
-    -------
-    DataFrame, as in `schemas.ARVD`; no rows when no subject has reference masks at two visits
+    measures : as in `schemas.MEASURES`, with both sources; any number of subjects
     """
     volumes = Volumes(measures)
     rows = []

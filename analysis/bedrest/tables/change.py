@@ -28,16 +28,12 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str, confidence_l
     missing (a subject without a reference visit has only such rows), and flagged when either side is or when the
     change itself is beyond belief, see `change_checks`.
 
+    Returns: as in `schemas.CHANGE`, of the volume; NaN where failed.
+
     Parameters
     ----------
-    measures : DataFrame
-        As in `schemas.MEASURES`, any number of subjects.
-    reference_session : str
+    measures : as in `schemas.MEASURES`, any number of subjects
     confidence_level : of the intervals, 0 to 1
-
-    Returns
-    -------
-    DataFrame, as in `schemas.CHANGE`, of the volume; NaN where failed
     """
     volumes, positions = Volumes(measures), Positions(measures)
     rows = []

@@ -32,9 +32,7 @@ Position = tuple[str, str, str, str]
 class Positions:
     """Centres of discs of a measures table, by subject, session, level and source.
 
-    Parameters
-    ----------
-    measures : DataFrame, as in `schemas.MEASURES`
+    `measures`: as in `schemas.MEASURES`.
     """
 
     def __init__(self, measures: pd.DataFrame) -> None:
@@ -63,11 +61,7 @@ def moved_disc(positions: Positions, subject: str, *, level: str, sessions: tupl
     Distances between neighbours do not depend on where the subject lay. What they cannot show is every disc renamed by
     one level in the same direction, which leaves them nearly as they were.
 
-    Parameters
-    ----------
-    positions : Positions
-    subject, level, source : which disc
-    sessions : the reference visit and the other
+    `subject`, `level`, `source`: which disc. `sessions`: the reference visit and the other.
     """
     doubts = []
     for pair in pairwise(LEVELS):

@@ -37,15 +37,12 @@ def renames_frame(levels: pd.DataFrame, absent: Mapping[str, Iterable[str]]) -> 
     A name for one visit fails where its disc is not there. A name for every visit fails only where no visit has the
     disc: in one of them it may lie outside the image.
 
+    Returns: as in `schemas.RENAMES`.
+
     Parameters
     ----------
-    levels : DataFrame, as in `schemas.LEVEL_NAMES`, one subject
-    absent : mapping
-        Each visit whose discs were renamed, to the names that none of its discs has.
-
-    Returns
-    -------
-    DataFrame, as in `schemas.RENAMES`
+    levels : as in `schemas.LEVEL_NAMES`, one subject
+    absent : each visit whose discs were renamed, to the names that none of its discs has
     """
     rows = []
     missing = {session: set(names) for session, names in absent.items()}
@@ -67,9 +64,7 @@ def _no_disc(row: Mapping[str, str]) -> Finding:
 def mask_counts(measures: pd.DataFrame) -> dict[str, int]:
     """How many visits were measured on masks of which origin, reference masks apart; origins without any left out.
 
-    Parameters
-    ----------
-    measures : DataFrame, as in `schemas.MEASURES`
+    `measures`: as in `schemas.MEASURES`.
     """
     own = measures[(measures["source"] != Source.REFERENCE) & (measures["status"] != Status.FAILED)]
     visits = own.drop_duplicates(["subject", "session"])["mask_origin"]
@@ -81,8 +76,8 @@ def edit_words(edits: pd.DataFrame, change: pd.DataFrame) -> str:
 
     Parameters
     ----------
-    edits : DataFrame, as in `schemas.EDITS`
-    change : DataFrame, as in `schemas.CHANGE`, of the same subjects
+    edits : as in `schemas.EDITS`
+    change : as in `schemas.CHANGE`, of the same subjects
     """
     if edits.empty:
         return "No mask was corrected by hand."

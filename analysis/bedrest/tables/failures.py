@@ -98,13 +98,8 @@ def failures_frame(
     reason are one row without a level. A change that failed because of a visit listed already is left out. Discs of
     reference masks are told apart from the method's own.
 
-    Parameters
-    ----------
-    input_problems, scan_records, findings, renames, measures, accuracy, change : DataFrame or None, as in `schemas`
-
-    Returns
-    -------
-    DataFrame, as in `schemas.FAILURES`
+    `input_problems`, `scan_records`, `findings`, `renames`, `measures`, `accuracy`, `change`: as in
+    `schemas`. Returns: as in `schemas.FAILURES`.
     """
     ledger = _Ledger()
     # An input problem may concern one contrast of a visit that was measured all the same, so it hides nothing later
@@ -153,9 +148,7 @@ def without_corrected(scan_records: pd.DataFrame, findings: pd.DataFrame, *, mea
 
     What still holds of a corrected visit stands in its measures.
 
-    Parameters
-    ----------
-    scan_records, findings, measures, renames : DataFrame, as in `schemas`, one subject
+    `scan_records`, `findings`, `measures`, `renames`: as in `schemas`, one subject.
     """
     edited = set(measures.loc[measures["mask_origin"] == MaskOrigin.EDITED, "session"])
     return (scan_records[~scan_records["session"].isin(edited)],
@@ -194,8 +187,7 @@ def excluded_frame(problems: pd.DataFrame, *, analysed: Sequence[str]) -> pd.Dat
     Parameters
     ----------
     problems : DataFrame by `schemas.INPUT_PROBLEMS`
-    analysed : sequence of str
-        Subjects of the analysis, whose own problems their slices hold.
+    analysed : subjects of the analysis, whose own problems their slices hold
     """
     left_out = problems[~problems["subject"].isin(list(analysed))]
     rows = ({"stage": FindingStage.INPUT.value, "subject": subject, "session": session, "status": Status.FAILED.value,

@@ -31,7 +31,6 @@ def joint_frame(volumes: Iterable[JointVolume], *, subject: str, single_mm3: Map
 
     Parameters
     ----------
-    volumes : iterable of JointVolume
     subject : identifier
     single_mm3 : session to label to the volume from that visit's automatic mask alone
     """
@@ -48,10 +47,7 @@ def joint_frame(volumes: Iterable[JointVolume], *, subject: str, single_mm3: Map
 def matches_frame(matches: Iterable[Match], *, subject: str) -> pd.DataFrame:
     """One subject's rows of `schemas.MATCHES`.
 
-    Parameters
-    ----------
-    matches : iterable of Match
-    subject : identifier
+    `subject`: identifier.
     """
     return typed_frame(({"subject": subject, "session": m.session, "found": name, "level": level,
                          "findings": [m.finding]} for m in matches for name, level in m.names.items()), MATCHES)
@@ -66,8 +62,8 @@ def with_joint(measures: pd.DataFrame, joint: pd.DataFrame) -> pd.DataFrame:
 
     Parameters
     ----------
-    measures : DataFrame, as in `schemas.MEASURES`, one subject
-    joint : DataFrame, as in `schemas.JOINT`, the same subject; may be empty
+    measures : as in `schemas.MEASURES`, one subject
+    joint : as in `schemas.JOINT`, the same subject; may be empty
     """
     found = joint[joint[VOLUME.name] > 0].set_index(["session", "level"])
     out = measures.copy()
@@ -91,8 +87,7 @@ def with_errors(measures: pd.DataFrame, joint: pd.DataFrame, records: pd.DataFra
 
     Parameters
     ----------
-    measures, joint, records : DataFrame, as in `schemas.MEASURES`, `JOINT` and `SCAN_RECORDS`, the same subject
-    model : ErrorModel or None
+    measures, joint, records : as in `schemas.MEASURES`, `JOINT` and `SCAN_RECORDS`, the same subject
     """
     if model is None:
         return measures

@@ -28,15 +28,13 @@ class VisitKey:
     Attributes
     ----------
     subject, group, session : identifiers as in the manifest
-    study_day : day of the study, day 1 is the first in bed
-    phase : see `vocabulary.Phase`
     """
 
     subject: str
     group: str
     session: str
-    study_day: float
-    phase: str
+    study_day: float  # day of the study, day 1 is the first in bed
+    phase: str  # see `vocabulary.Phase`
 
 
 def measures_frame(measures: Iterable[DiscMeasure], *, visit: VisitKey, source: str,
@@ -45,8 +43,6 @@ def measures_frame(measures: Iterable[DiscMeasure], *, visit: VisitKey, source: 
 
     Parameters
     ----------
-    measures : iterable of DiscMeasure
-    visit : VisitKey
     source : automatic or reference
     mask_origin : see `vocabulary.MaskOrigin`; that of the source's own masks unless it is given
     """
@@ -62,11 +58,7 @@ def measures_frame(measures: Iterable[DiscMeasure], *, visit: VisitKey, source: 
 def mask_measures_frame(measures: Iterable[DiscMeasure], *, mask: str, contrast: Contrast) -> pd.DataFrame:
     """Rows of `schemas.MASK_MEASURES`, one a disc, in the order of `measures`.
 
-    Parameters
-    ----------
-    measures : iterable of DiscMeasure
-    mask : name of the mask file
-    contrast : the one whose mean is the signal
+    `mask`: name of the mask file. `contrast`: the one whose mean is the signal.
     """
     frame = measures_frame(measures, visit=VisitKey(mask, "", "", float("nan"), ""), source=Source.AUTOMATIC.value)
     names = {SIGNALS[contrast].name: "signal", "subject": "mask"}
@@ -79,7 +71,6 @@ def failed_frame(visit: VisitKey, *, source: str, levels: Iterable[str], finding
 
     Parameters
     ----------
-    visit : VisitKey
     source, mask_origin : as in `measures_frame`
     levels : the discs that should have been there
     findings : why there are no values
@@ -92,10 +83,7 @@ def failed_frame(visit: VisitKey, *, source: str, levels: Iterable[str], finding
 def without_signals(measures: pd.DataFrame, missing: Sequence[Finding]) -> pd.DataFrame:
     """Measures of a visit, each measured disc with the reasons why contrasts that the visit has gave no signals.
 
-    Parameters
-    ----------
-    measures : DataFrame, as in `schemas.MEASURES`
-    missing : sequence of Finding
+    `measures`: as in `schemas.MEASURES`.
     """
     new = [(*own, *missing) if status != Status.FAILED else own
            for own, status in zip(findings_of(measures), measures["status"], strict=True)]
@@ -107,10 +95,7 @@ def spine_frame(spine: SpineMeasure, discs: pd.DataFrame, *, visit: VisitKey, so
 
     Parameters
     ----------
-    spine : SpineMeasure
-    discs : DataFrame, as in `schemas.MEASURES`
-        The discs it was measured from. Where one of the six is flagged, so is the spine.
-    visit : VisitKey
+    discs : as in `schemas.MEASURES`; the discs it was measured from. Where one of the six is flagged, so is the spine.
     source : automatic, reference or given
     """
     flagged = set(discs.loc[discs["status"] == Status.FLAGGED, "level"])
@@ -131,8 +116,8 @@ def with_segmented(measures: pd.DataFrame, segmented: pd.DataFrame) -> pd.DataFr
 
     Parameters
     ----------
-    measures : DataFrame, as in `schemas.MEASURES`, one visit and source
-    segmented : DataFrame, as in `schemas.FINDINGS`, the same visit
+    measures : as in `schemas.MEASURES`, one visit and source
+    segmented : as in `schemas.FINDINGS`, the same visit
     """
     before = dict(zip(segmented["level"], zip(segmented["status"], findings_of(segmented), strict=True), strict=True))
     judged = [_with_earlier(status, findings, *before.get(level, (Status.OK, ())))
@@ -156,13 +141,7 @@ def _with_earlier(status: str, findings: tuple[Finding, ...], earlier_status: st
 
 
 def accuracy_frame(agreements: Iterable[DiscAgreement], *, visit: VisitKey) -> pd.DataFrame:
-    """One visit's rows of `schemas.ACCURACY`, one a disc, in the order of `agreements`.
-
-    Parameters
-    ----------
-    agreements : iterable of DiscAgreement
-    visit : VisitKey
-    """
+    """One visit's rows of `schemas.ACCURACY`, one a disc, in the order of `agreements`."""
     key = {"subject": visit.subject, "session": visit.session}
     names = [f.name for f in fields(DiscAgreement)]
     return typed_frame(({**key, **{n: getattr(a, n) for n in names}, "status": str(a.status)} for a in agreements),
@@ -174,7 +153,6 @@ def failed_accuracy(visit: VisitKey, *, findings: Iterable[Finding], levels: Ite
 
     Parameters
     ----------
-    visit : VisitKey
     findings : why there are no values
     levels : the discs that should have been compared
     """
@@ -187,7 +165,7 @@ def method_counts(measures: pd.DataFrame) -> dict[str, int]:
 
     Parameters
     ----------
-    measures : DataFrame, as in `schemas.MEASURES`; failed discs and those without a level do not count
+    measures : as in `schemas.MEASURES`; failed discs and those without a level do not count
     """
     own = measures[(measures["source"] != Source.REFERENCE) & (measures["status"] != Status.FAILED)
                    & measures["level"].isin(LEVELS)]

@@ -21,14 +21,12 @@ def qc_frame(*, subjects: pd.DataFrame, sessions: pd.DataFrame, measures: pd.Dat
              planned: Mapping[str, float]) -> pd.DataFrame:
     """Pass, review, fail or missing, for every subject and planned visit.
 
+    Returns: as in `schemas.QC`.
+
     Parameters
     ----------
-    subjects, sessions, measures, failures : DataFrame, as in `schemas`
+    subjects, sessions, measures, failures : as in `schemas`
     planned : session -> study day, in the order of the study
-
-    Returns
-    -------
-    DataFrame, as in `schemas.QC`
     """
     own = measures[(measures["source"] != Source.REFERENCE) & measures["level"].isin(LEVELS)]
     discs = own.groupby(["subject", "session", "status"]).size()

@@ -26,8 +26,7 @@ def training_scans_frame(visits: Iterable[tuple[str, str, Iterable[str], Iterabl
     Parameters
     ----------
     visits : of (subject, session, contrasts, labels in the mask)
-    folds : sequence of Fold
-        The final one last.
+    folds : the final one last
     """
     tester = {subject: fold.name for fold in folds for subject in fold.tested}
     return typed_frame(({
@@ -77,10 +76,7 @@ def accuracy_by_level(accuracy: pd.DataFrame) -> pd.DataFrame:
 
     A disc that a network missed has no values: its count stands in `missed`.
 
-    Parameters
-    ----------
-    accuracy : DataFrame
-        Rows of `schemas.TRAINING_ACCURACY`.
+    `accuracy`: rows of `schemas.TRAINING_ACCURACY`.
     """
     order = [*dict.fromkeys(accuracy["level"]), "all"]
     out: dict[str, dict[str, object]] = {}
@@ -98,10 +94,7 @@ def accuracy_by_level(accuracy: pd.DataFrame) -> pd.DataFrame:
 def disc_by_disc(accuracy: pd.DataFrame) -> pd.DataFrame:
     """One row per tested disc, both networks side by side; the reason is the trained network's.
 
-    Parameters
-    ----------
-    accuracy : DataFrame
-        Rows of `schemas.TRAINING_ACCURACY`.
+    `accuracy`: rows of `schemas.TRAINING_ACCURACY`.
     """
     key = ["subject", "session", "level"]
     names = {"dice": "Dice", "volume_error_percent": "volume error (%)"}

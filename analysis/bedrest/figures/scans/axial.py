@@ -19,8 +19,7 @@ def axial_views(views: Sequence[VisitView], levels: Mapping[str, str]) -> Figure
 
     Parameters
     ----------
-    views : sequence of VisitView
-        In the order of the visits.
+    views : in the order of the visits
     levels : level to the reason why it is shown, may be empty
     """
     if not views or not levels:

@@ -73,10 +73,7 @@ def shown_levels(change: pd.DataFrame, measures: pd.DataFrame) -> dict[str, str]
 def held_out_views(results: StudyResults, tested: pd.DataFrame) -> list[VisitView]:
     """One view per tested scan of a training, with the mask of the trained network.
 
-    Parameters
-    ----------
-    tested : DataFrame
-        Rows of `schemas.TRAINING_SCANS`.
+    `tested`: rows of `schemas.TRAINING_SCANS`.
     """
     scans, views = results.read_manifest(schemas.SCANS), []
     for row in tested.itertuples():

@@ -26,21 +26,14 @@ MARGIN_MM = 22.0
 
 @dataclass(frozen=True, eq=False)
 class VisitView:
-    """The content of one panel: a title, one contrast, the measured mask, and other masks where there are any.
-
-    Attributes
-    ----------
-    reference : manual mask to judge by
-    before : the automatic mask, where it was corrected
-    session : identifier of the visit
-    """
+    """The content of one panel: a title, one contrast, the measured mask, and other masks where there are any."""
 
     title: str
     image: Volume
     mask: LabelMap
-    reference: LabelMap | None = None
-    before: LabelMap | None = None
-    session: str = ""
+    reference: LabelMap | None = None  # manual mask to judge by
+    before: LabelMap | None = None  # the automatic mask, where it was corrected
+    session: str = ""  # identifier of the visit
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +53,7 @@ def sagittal_views(views: Sequence[VisitView]) -> Figure:
 
     Parameters
     ----------
-    views : sequence of VisitView
-        In the order of the visits; image and masks of one visit on one grid.
+    views : in the order of the visits; image and masks of one visit on one grid
     """
     if not views:
         return empty_figure("No visit could be segmented: nothing to show.")

@@ -33,17 +33,14 @@ class Plane:
 
     Attributes
     ----------
-    centre_mm : (3,), world
     right, up : (3,) unit vectors, world: to the right and to the top of the picture
-    bounds_mm : left, right, bottom and top end of the window, from the centre
-    pixel_mm : side of a pixel
     """
 
-    centre_mm: NDArray[np.float64]
+    centre_mm: NDArray[np.float64]  # (3,), world
     right: NDArray[np.float64]
     up: NDArray[np.float64]
-    bounds_mm: tuple[float, float, float, float]
-    pixel_mm: float = 0.8
+    bounds_mm: tuple[float, float, float, float]  # left, right, bottom and top end of the window, from the centre
+    pixel_mm: float = 0.8  # side of a pixel
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -76,11 +73,10 @@ class Regions:
 
     Attributes
     ----------
-    affine_ras_mm : (4, 4) of the whole mask
     parts : label -> where it begins in the whole mask, and its indicator with a rim of zeros
     """
 
-    affine_ras_mm: NDArray[np.float64]
+    affine_ras_mm: NDArray[np.float64]  # (4, 4) of the whole mask
     parts: dict[int, tuple[tuple[int, int, int], NDArray[np.float32]]]
 
 

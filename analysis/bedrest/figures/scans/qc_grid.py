@@ -35,9 +35,8 @@ def qc_grid(qc: pd.DataFrame, results: StudyResults) -> HTML:
 
     Parameters
     ----------
-    qc : DataFrame, as in `schemas.QC`
-    results : StudyResults
-        Says where thumbnails and reports lie; links are relative to the output folder, where the page must lie.
+    qc : as in `schemas.QC`
+    results : says where thumbnails and reports lie; links are relative to the output folder, where the page must lie
     """
     if qc.empty:
         return HTML("<p>No subject.</p>")

@@ -53,10 +53,7 @@ class _Frame:
 def slice_viewer(views: Sequence[VisitView]) -> HTML:
     """Sagittal slices of all visits, at the same distance from the middle of the discs.
 
-    Parameters
-    ----------
-    views : sequence of VisitView
-        In the order of the visits.
+    `views`: in the order of the visits.
     """
     if not views:
         return HTML("<p>No visit could be segmented: nothing to show.</p>")
@@ -78,10 +75,7 @@ def slice_viewer(views: Sequence[VisitView]) -> HTML:
 def disc_viewer(views: Sequence[VisitView]) -> HTML:
     """Every named disc in the plane of the disc, at all visits.
 
-    Parameters
-    ----------
-    views : sequence of VisitView
-        In the order of the visits.
+    `views`: in the order of the visits.
     """
     frames, drawn = [], [_masks(v) for v in views]
     for level in LEVELS:

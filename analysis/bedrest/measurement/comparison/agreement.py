@@ -29,17 +29,13 @@ class DiscAgreement:
 
     Attributes
     ----------
-    level : disc level
-    dice : 2|A and B|/(|A|+|B|), 0 to 1
     centre_distance_mm : distance of the centres of mass; its mean over discs is MLD, Li et al. 2018 eq. 2
     assd_mm, maad_mm, hausdorff_mm, hausdorff95_mm : see `surfaces.SurfaceDistances`
     volume_predicted_mm3, volume_reference_mm3 : voxel count times voxel volume
-    volume_error_percent : (predicted - reference) / reference * 100
-    findings : why it failed, and how the masks came to be compared
     """
 
-    level: str
-    dice: float = math.nan
+    level: str  # disc level
+    dice: float = math.nan  # 2|A and B|/(|A|+|B|), 0 to 1
     centre_distance_mm: float = math.nan
     assd_mm: float = math.nan
     maad_mm: float = math.nan
@@ -47,8 +43,8 @@ class DiscAgreement:
     hausdorff95_mm: float = math.nan
     volume_predicted_mm3: float = math.nan
     volume_reference_mm3: float = math.nan
-    volume_error_percent: float = math.nan
-    findings: tuple[Finding, ...] = ()
+    volume_error_percent: float = math.nan  # (predicted - reference) / reference * 100
+    findings: tuple[Finding, ...] = ()  # why it failed, and how the masks came to be compared
 
     @property
     def status(self) -> Status:
@@ -80,21 +76,10 @@ def compare_masks(
 ) -> list[DiscAgreement]:
     """Compare two masks level by level.
 
-    Parameters
-    ----------
-    predicted, reference : LabelMap, shape (I, J, K), on one grid
-    levels, reference_levels : label to level in each of the two
-
-    Returns
-    -------
-    list of DiscAgreement
-        One for each level named in either mapping, those of `levels` first. A level that is missing in either mask
-        is failed and says in which.
-
-    Raises
-    ------
-    GeometryError
-        If shapes differ or corners lie more than 0.1 mm apart.
+    `predicted`, `reference`: LabelMap, shape (I, J, K), on one grid. `levels`, `reference_levels`: label to level in
+    each of the two. Returns: one for each level named in either mapping, those of `levels` first. A level that is
+    missing in either mask is failed and says in which. Raises GeometryError if shapes differ or corners lie more than
+    0.1 mm apart.
     """
     require_same_grid(predicted.grid, reference.grid, names=("predicted mask", "reference mask"))
     label_predicted = {level: label for label, level in levels.items()}
@@ -147,20 +132,12 @@ def name_binary_reference(reference: LabelMap) -> LabelMap:
     Parts are told apart by connection (corners count) and numbered by the height of their centres in the world: the
     lowest is 1 = L5-S1. That is only safe when the seven discs of the field of view are all there.
 
+    Returns: labels as in `vocabulary.LEVEL_OF_LABEL`. Specks of at most 100 voxels get 101, 102, ... so that they are
+    neither measured nor lost. Raises GeometryError if there are not exactly seven parts of more than 100 voxels.
+
     Parameters
     ----------
     reference : LabelMap, shape (I, J, K), one label and background
-
-    Returns
-    -------
-    LabelMap
-        Labels as in `vocabulary.LEVEL_OF_LABEL`. Specks of at most 100 voxels get 101, 102, ... so that they are
-        neither measured nor lost.
-
-    Raises
-    ------
-    GeometryError
-        If there are not exactly seven parts of more than 100 voxels.
     """
     pieces, _ = connected(reference.data != 0, structure=np.ones((3, 3, 3), dtype=bool))
     sizes = np.bincount(pieces.ravel())

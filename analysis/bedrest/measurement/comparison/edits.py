@@ -23,24 +23,19 @@ class DiscEdit:
 
     Attributes
     ----------
-    level : its name by its number in the masks
-    label : that number
     volume_automatic_mm3, volume_edited_mm3 : voxel count times voxel volume
-    difference_percent : (edited - automatic) / automatic * 100
-    dice : 2|A and B|/(|A|+|B|), 0 to 1
     voxels_added, voxels_removed : voxels in the edited, in the automatic mask alone
-    findings : what is doubtful about it, or that one of the masks does not hold it
     """
 
-    level: str
-    label: int
+    level: str  # its name by its number in the masks
+    label: int  # that number
     volume_automatic_mm3: float = math.nan
     volume_edited_mm3: float = math.nan
-    difference_percent: float = math.nan
-    dice: float = math.nan
+    difference_percent: float = math.nan  # (edited - automatic) / automatic * 100
+    dice: float = math.nan  # 2|A and B|/(|A|+|B|), 0 to 1
     voxels_added: int | None = None
     voxels_removed: int | None = None
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Finding, ...] = ()  # what is doubtful about it, or that one of the masks does not hold it
 
     @property
     def status(self) -> Status:
@@ -56,17 +51,13 @@ def name_of(label: int) -> str:
 def compare_edit(before: LabelMap | None, edited: LabelMap) -> list[DiscEdit]:
     """Every disc in either mask, from the lowest label up.
 
+    Returns: a disc that lies for the most part on another one of `before` is flagged: programs may renumber labels when
+    they save.
+
     Parameters
     ----------
-    before : LabelMap or None
-        None where there was no mask to correct: every disc is new.
+    before : none where there was no mask to correct: every disc is new
     edited : LabelMap, shape (I, J, K), on the grid of `before`
-
-    Returns
-    -------
-    list of DiscEdit
-        A disc that lies for the most part on another one of `before` is flagged: programs may renumber labels when
-        they save.
     """
     data = before.data if before is not None else np.zeros_like(edited.data)
     labels = sorted({*np.unique(data).tolist(), *np.unique(edited.data).tolist()} - {0})
@@ -102,9 +93,7 @@ def edited_discs(edits: Sequence[DiscEdit], automatic: Sequence[SegmentedDisc]) 
 
     Parameters
     ----------
-    edits : sequence of DiscEdit
-    automatic : sequence of SegmentedDisc
-        Of the mask before; a level that is in neither mask keeps its reason.
+    automatic : of the mask before; a level that is in neither mask keeps its reason
     """
     present = {e.label: e for e in edits if not math.isnan(e.volume_edited_mm3)}
     lost_before = {d.name: d for d in automatic if d.status == Status.FAILED}
