@@ -19,9 +19,9 @@ from bedrest.io.results import StudyResults
 from bedrest.io.tables.frames import validated
 from bedrest.measurement.definition import DiscMeasure, Undefined
 from bedrest.measurement.discs import measure_discs
+from bedrest.measurement.quality import checked
 from bedrest.measurement.reference_tissue import REACH_MM
 from bedrest.measurement.signals import NORMALISED, SIGNALS, fat_fraction
-from bedrest.measurement.spine_checks import checked
 from bedrest.phantom.paint import paint, paint_levels
 from bedrest.phantom.random_spine import draw_spine
 from bedrest.phantom.render import block_mean

@@ -5,19 +5,12 @@ Knows nothing of levels, contrasts or plausibility.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bedrest.measurement.definition import Measure, Scale
 from bedrest.types import Affine
-
-if TYPE_CHECKING:
-    from bedrest.measurement.context import DiscInScan
 
 Box = tuple[slice, slice, slice]
 
@@ -130,17 +123,3 @@ def _surface_voxels(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
         soft = padded
     vertices = marching_cubes(soft, 0.5)[0]
     return np.asarray(vertices, dtype=np.float64) - _PAD_VOXELS
-
-
-def _of_shape(value: Callable[[DiscGeometry], float]) -> Callable[[DiscInScan], float]:
-    return lambda disc: math.nan if disc.geometry is None else value(disc.geometry)
-
-
-MEASURES: tuple[Measure[DiscInScan], ...] = (
-    Measure("height_mean_mm", "mm", Scale.RATIO, "volume over the area projected along the disc normal",
-            _of_shape(lambda shape: shape.height_mean_mm), minimum=0, title="height mean"),
-    Measure("diameter_ap_mm", "mm", Scale.RATIO, "largest antero-posterior extent in the disc plane",
-            _of_shape(lambda shape: shape.diameter_ap_mm), minimum=0, title="diameter AP"),
-    Measure("diameter_transverse_mm", "mm", Scale.RATIO, "largest left-right extent in the disc plane",
-            _of_shape(lambda shape: shape.diameter_transverse_mm), minimum=0, title="diameter transverse"),
-)

@@ -11,17 +11,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bedrest.measurement.definition import Measure, Scale
 from bedrest.measurement.geometry import Box, DiscGeometry
 from bedrest.types import Affine
-
-if TYPE_CHECKING:
-    from bedrest.measurement.context import DiscInScan
 
 Float = NDArray[np.floating]
 
@@ -178,19 +173,3 @@ def sagittal_profile(disc: Part, band: Band) -> SagittalProfile:
 def _line(y_mm: Float, z_mm: Float) -> tuple[float, float]:
     slope, height = np.polyfit(y_mm, z_mm, 1)
     return float(height), float(slope)
-
-
-_SHALLOW = f"where the mid-sagittal section is less than {_SMALLEST_DEPTH_MM:.0f} mm deep"
-MEASURES: tuple[Measure[DiscInScan], ...] = (
-    Measure("height_anterior_mm", "mm", Scale.RATIO,
-            "thickness from 10 to 25 % of the depth behind the front end, mid-sagittal",
-            lambda disc: disc.profile.height_anterior_mm, _SHALLOW, minimum=0, title="height anterior"),
-    Measure("height_posterior_mm", "mm", Scale.RATIO,
-            "thickness from 10 to 25 % of the depth before the back end, mid-sagittal",
-            lambda disc: disc.profile.height_posterior_mm, _SHALLOW, minimum=0, title="height posterior"),
-    Measure("wedge_deg", "degree", Scale.DIFFERENCE,
-            "angle between the end plates, mid-sagittal; positive = open to the front",
-            lambda disc: disc.profile.wedge_deg, _SHALLOW, title="wedge"),
-    Measure("area_midsagittal_mm2", "mm2", Scale.RATIO, "area of the mid-sagittal section",
-            lambda disc: disc.profile.area_midsagittal_mm2, _SHALLOW, minimum=0, title="area mid-sagittal"),
-)
