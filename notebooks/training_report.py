@@ -39,7 +39,7 @@ display(show.header("Training report", note="Research use only.", facts={
 display(show.table(scans, schemas.TRAINING_SCANS))
 if not subjects["validation"]:
     display(show.text("The final network had no validation scans. It trained for the whole time budget, and its "
-                      "accuracy on new subjects is not known" + (", except from the folds below." if plan["folds"] else ".")))
+                      "accuracy on new subjects is not known" + (", except from the folds." if plan["folds"] else ".")))
 
 # %% [markdown]
 # ## Training runs

@@ -32,8 +32,7 @@ from bedrest.tables.arvd import arvd_frame
 from bedrest.tables.change import change_frame
 from bedrest.tables.edits import edit_words, edits_frame, mask_counts, renames_frame
 from bedrest.tables.failures import failures_frame, without_corrected
-from bedrest.tables.measures import VisitKey, failed_frame, measures_frame, with_segmented
-from bedrest.tables.segmented import segmented_frame
+from bedrest.tables.measures import VisitKey, failed_frame, measures_frame, segmented_frame, with_segmented
 from bedrest.types import Grid, LabelMap, SegmentedDisc
 from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LABEL_OF_LEVEL, LEVEL_OF_LABEL
 from bedrest.workflow.run import prepare
@@ -181,7 +180,7 @@ def test_edits_are_counted_by_hand():
     frame = edits_frame((first, second, third, fourth), visit=KEY)
     validated(frame, EDITS)
     assert edit_words(frame, change_frame(measures_frame([], visit=KEY, source="automatic"), reference_session="ses-1")
-                      ) == ("Masks of 1 visit(s) of 1 subject(s) were corrected by hand. 4 of 4 discs were altered, "
+                      ) == ("Masks of 1 visit(s) of 1 subject(s) were corrected manually. 4 of 4 discs were changed, "
                             "volumes by -20.0 to +50.0 %.")
 
 
@@ -516,7 +515,7 @@ def test_an_edit_and_a_name_come_and_go(folder, monkeypatch):
     assert change.loc[("A", "L5-S1"), "change_percent"] == pytest.approx(100 * (voxels - before) / before)
     assert set(table(out, "contrasts")["source"]) == {"automatic"}
     report = (out / "subjects/A.html").read_text()
-    assert "Masks of 1 visit(s) of 1 subject(s) were corrected by hand. 1 of 7 discs were altered" in report
+    assert "Masks of 1 visit(s) of 1 subject(s) were corrected manually. 1 of 7 discs were changed" in report
     assert "Traceback" not in report and "could not be made" not in report
     assert "Masks of 1 visit(s)" in (out / "cohort.html").read_text()
     assert "1 edited" in (out / "index.html").read_text()

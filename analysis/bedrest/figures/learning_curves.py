@@ -1,4 +1,4 @@
-"""How training went: loss and validation Dice of every run over time."""
+"""Learning curves: loss and validation Dice of every run over time."""
 
 from __future__ import annotations
 

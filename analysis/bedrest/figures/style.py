@@ -1,6 +1,6 @@
-"""One look for every figure: sizes, fonts, colours, and how a figure is saved.
+"""One style for every figure: sizes, fonts, colours, and how a figure is saved.
 
-Knows nothing of what is drawn. Figures are made by matplotlib's object interface, so no state outlives a call.
+Knows no figure. Figures are made by matplotlib's object interface, so no state outlives a call.
 """
 
 from __future__ import annotations

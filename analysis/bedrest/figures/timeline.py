@@ -1,4 +1,4 @@
-"""When a subject was scanned: planned and actual visits over the study days, phases shaded. Draws stored rows."""
+"""Dates of a subject's scans: planned and actual visits over the study days, phases shaded. Draws stored rows."""
 
 from __future__ import annotations
 

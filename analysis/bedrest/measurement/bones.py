@@ -95,8 +95,8 @@ def largest_piece(mask: NDArray[np.bool_], box: Box) -> tuple[Part, float]:
     pieces, _ = connected(mask, structure=_TOUCHING)
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
-    own = pieces == sizes.argmax()
-    inner = bounding_box(own)
+    largest = pieces == sizes.argmax()
+    inner = bounding_box(largest)
     assert inner is not None  # the mask is not empty
     first, second, third = (slice(b.start + i.start, b.start + i.stop) for b, i in zip(box, inner, strict=True))
-    return Part(own[inner], (first, second, third)), float(sizes.max() / sizes.sum())
+    return Part(largest[inner], (first, second, third)), float(sizes.max() / sizes.sum())

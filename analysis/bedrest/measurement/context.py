@@ -1,4 +1,4 @@
-"""One disc with everything it can be measured from; what several measures share is computed once, when asked for.
+"""One disc with everything it can be measured from; what several measures share is computed once, on first use.
 
 Knows no measure.
 """
@@ -28,7 +28,7 @@ NOWHERE = (math.nan, math.nan, math.nan)
 class MeasuredScan:
     """What every disc of one mask is measured with."""
 
-    discs: LabelMap  # LabelMap, the mask
+    discs: LabelMap  # the mask
     images: Mapping[Contrast, Volume]  # contrasts on its grid; may be empty
     volumes_mm3: Mapping[int, float]  # from probabilities, by label; empty where there are none
     tissues: LabelMap | None  # the discs with their neighbours on its grid, or None
@@ -47,7 +47,7 @@ class DiscInScan:
 
     level: str
     label: int
-    mask: NDArray[np.bool_]  # bool, the disc cropped to `box`, at least one voxel
+    mask: NDArray[np.bool_]  # the disc cropped to `box`, at least one voxel
     box: Box  # where the crop lies in the scan's grid
     scan: MeasuredScan
 

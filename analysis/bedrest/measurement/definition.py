@@ -1,6 +1,6 @@
 """What a measure is: one number of a disc (or spine) with its name, unit, scale and the function that computes it.
 
-Knows no measure: each module of this folder defines its own, and `registry` lists them.
+Knows no measure: modules of this folder define them, and `registry` lists them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Undefined(Exception):
 
     Parameters
     ----------
-    findings : why; without any it is said where the measure has no value, in general
+    findings : why; without any, the general `Measure.undefined` is given
     """
 
     def __init__(self, *findings: Finding) -> None:
@@ -54,7 +54,7 @@ class Measure(Generic[Source]):
     Attributes
     ----------
     compute : the value, from what is measured; NaN where what it needs was not given Raises Undefined where it was
-        given, and the value cannot be told all the same
+        given and there is still no value
     """
 
     name: str  # column that holds it, with its unit: ``height_mean_mm``
@@ -65,7 +65,7 @@ class Measure(Generic[Source]):
     undefined: str = ""  # where a disc has no value though what it needs is there, for readers
     needs: Needs = Needs.MASK
     minimum: float | None = None  # no value lies below
-    title: str = ""  # name in figures of all measures; a measure without is not drawn there
+    title: str = ""  # name in figures of all measures; measures without one are left out there
     whole: bool = False  # is it a count
 
 

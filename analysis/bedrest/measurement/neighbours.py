@@ -18,10 +18,10 @@ intervertebral_length_mm
 
 On solids with straight walls, at 2 x 1.25 x 1.25 mm: bulge off by 0.1 mm on average (SD 0.3), canal 0.1 (0.3), length
 less than 0.1 (0.1). A wall that is hollow puts the corner too far to the front: synthetic bodies waisted by a tenth of
-their depth make the bulge 0.8 mm too large. Within one person that is constant.
+their depth make the bulge 0.8 mm too large. Within one subject that is constant.
 
 Needs a map of the tissues, which is a network's output and may be partly wrong: every value is missing, with a reason,
-where what was found beside the disc cannot be its neighbour. Knows nothing of contrasts.
+where the structure beside the disc cannot be its neighbour. Knows nothing of contrasts.
 """
 
 from __future__ import annotations

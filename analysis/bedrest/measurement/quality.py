@@ -154,7 +154,7 @@ def check_spine(measures: Sequence[DiscMeasure]) -> dict[str, list[Finding]]:
     """Discs out of line with their own spine, by level; no entry where nothing speaks against a disc.
 
     A disc is compared with the median of the others and not by a robust z: six discs of a healthy spine are so alike
-    that their spread is next to nothing, and one that is worn would lie any number of spreads away. A worn disc is
+    that their SD is next to nothing, and one that is worn would lie any number of SDs away. A worn disc is
     thin and dark, and real.
 
     Volume and darkness are judged with three other discs or more.
@@ -190,8 +190,7 @@ def _signal_doubts(disc: DiscMeasure, discs: Sequence[DiscMeasure]) -> list[Find
         doubts.append(Finding(FindingCode.BRIGHTER_THAN_FLUID, {"ratio": t2, "high": BRIGHTEST_T2}))
     fat_fraction = disc[FAT_FRACTION.name]
     if fat_fraction > HIGHEST_FAT_FRACTION:
-        doubts.append(Finding(FindingCode.FAT_FRACTION_HIGH, {
-            "fraction": fat_fraction, "high": HIGHEST_FAT_FRACTION}))
+        doubts.append(Finding(FindingCode.FAT_FRACTION_HIGH, {"fraction": fat_fraction, "high": HIGHEST_FAT_FRACTION}))
     return doubts
 
 
@@ -206,7 +205,7 @@ def _over_others(level: str, values: Mapping[str, float]) -> float:
 def check_symmetry(measures: Sequence[DiscMeasure], discs: LabelMap) -> dict[str, list[Finding]]:
     """Discs that lie unevenly about the column, by level; no entry where nothing speaks against a disc.
 
-    With fewer than five discs nothing is said.
+    With fewer than five discs none is judged.
 
     Parameters
     ----------
@@ -245,7 +244,7 @@ def column_curve(centres_mm: NDArray[np.float64]) -> NDArray[np.float64]:
         return float(np.square(x - powers @ curve).sum()), curve
 
     every = np.arange(len(centres_mm))
-    return min((fit(np.delete(every, i)) for i in every), key=lambda found: found[0])[1]
+    return min((fit(np.delete(every, i)) for i in every), key=lambda errors_and_curve: errors_and_curve[0])[1]
 
 
 def right_share(discs: LabelMap, label: int, column: NDArray[np.float64]) -> float:

@@ -60,7 +60,7 @@ def absent_discs(discs: LabelMap, segmented: Sequence[SegmentedDisc], names: Map
 
 def _require_one_disc_a_level(to: Mapping[str, str], where: str) -> None:
     for level in dict.fromkeys(v for v in to.values() if v != EXCLUDE):
-        discs = [found for found, wanted in to.items() if wanted == level]
+        discs = [name for name, new in to.items() if new == level]
         if len(discs) > 1:
             raise ManifestError(f"one disc for {level}", f"{' and '.join(discs)}", where,
                                 "Name the other disc, too, or exclude it.")
@@ -72,7 +72,7 @@ def _renamed(disc: SegmentedDisc, level: str, label: int, because: Finding) -> S
 
 
 def _without_disc(segmented: Sequence[SegmentedDisc], to: Mapping[str, str], by: NameSource) -> list[SegmentedDisc]:
-    """What is left to say of names that no disc has now: never found, excluded, or moved away."""
+    """Names that no disc has now: never detected, excluded, or given to another disc."""
     left = []
     for d in (d for d in segmented if d.name not in to.values()):
         if d.name not in to:

@@ -49,14 +49,14 @@ class Band:
     """The mid-sagittal band of one disc, 5 mm wide."""
 
     centre_mm: Float  # (3,) centre of the disc's section, world RAS+
-    axes: Float  # (3, 3) columns are right, front and head as seen from the section, in the world; a rotation
+    axes: Float  # (3, 3) columns are right, front and head of the section, in the world; a rotation
     affine_ras_mm: Affine  # (4, 4) of the label maps that are read
 
     @classmethod
     def of(cls, disc: Part, geometry: DiscGeometry, affine_ras_mm: Affine) -> Band:
-        """The band of a disc, turned in its plane so that the section's long axis is its front direction.
+        """The band of a disc, rotated in its plane so that the section's long axis is its front direction.
 
-        The normal of the whole disc is not always that of its section: where a thin drawing runs askew from side to
+        The normal of the whole disc is not always that of its section: where a thin mask runs askew from side to
         side, the row along the disc's plane may leave the section before it ends.
         """
         band = cls(np.array(geometry.centre_mm), geometry.axes, affine_ras_mm)
@@ -66,10 +66,10 @@ class Band:
             return band
         y0, z0 = (float((weight * v).sum() / weight.sum()) for v in (y, z))
         yy, yz, zz = ((weight * a * b).sum() for a, b in ((y - y0, y - y0), (y - y0, z - z0), (z - z0, z - z0)))
-        turn = float(np.arctan2(2 * yz, yy - zz) / 2)
+        angle = float(np.arctan2(2 * yz, yy - zz) / 2)
         right, front, head = geometry.axes.T
-        axes = np.column_stack([right, math.cos(turn) * front + math.sin(turn) * head,
-                                math.cos(turn) * head - math.sin(turn) * front])
+        axes = np.column_stack([right, math.cos(angle) * front + math.sin(angle) * head,
+                                math.cos(angle) * head - math.sin(angle) * front])
         return cls(band.world_mm(y0, z0), axes, affine_ras_mm)
 
     def occupancy(self, part: Part, y_mm: Float, z_mm: Float) -> Float:
@@ -92,7 +92,7 @@ class Band:
         return np.asarray(read.mean(axis=0), dtype=np.float64)
 
     def offset_mm(self, point_mm: Float) -> Float:
-        """(3,) a world point as seen from the section: to its right, front and head."""
+        """(3,) a world point relative to the section: to its right, front and head."""
         return (point_mm - self.centre_mm) @ self.axes
 
     def world_mm(self, y_mm: float, z_mm: float) -> Float:

@@ -43,7 +43,7 @@ def volumes_from_probability(probability: Volume, discs: LabelMap) -> dict[int, 
 
 
 def after_edit(probability: Volume, before: LabelMap, edited: LabelMap) -> Volume:
-    """Probability of disc where a person corrected the mask: 0 or 1 where the two masks differ, else as it was.
+    """Probability of disc where a mask was corrected manually: 0 or 1 where the two masks differ, else as it was.
 
     `probability`, `before`, `edited`: on one grid.
     """

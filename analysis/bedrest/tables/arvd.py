@@ -35,7 +35,7 @@ def arvd(vg1: float, vg2: float, vt2: float) -> float:
 
 
 def signed_change_error(vg1: float, vg2: float, *, vt1: float, vt2: float) -> float:
-    """``((Vt2 - Vt1) - (Vg2 - Vg1)) / Vg1``, a fraction; below 0 when the method sees too little growth.
+    """``((Vt2 - Vt1) - (Vg2 - Vg1)) / Vg1``, a fraction; below 0 when growth is underestimated.
 
     Raises ValueError if `vg1` is not above 0. A NaN gives NaN.
 
@@ -64,12 +64,12 @@ def arvd_frame(measures: pd.DataFrame, *, reference_session: str) -> pd.DataFram
     """
     volumes = Volumes(measures)
     rows = []
-    by_hand = measures[measures["source"] == Source.REFERENCE]
-    for subject, own in by_hand.groupby("subject", sort=False):
+    reference = measures[measures["source"] == Source.REFERENCE]
+    for subject, masks in reference.groupby("subject", sort=False):
         if not volumes.has_visit(subject, reference_session, source=Source.REFERENCE):
             continue
-        levels = list(dict.fromkeys(own["level"]))
-        for visit in own[["subject", "group", "session", "study_day"]].drop_duplicates().to_dict("records"):
+        levels = list(dict.fromkeys(masks["level"]))
+        for visit in masks[["subject", "group", "session", "study_day"]].drop_duplicates().to_dict("records"):
             if visit["session"] == reference_session:
                 continue
             for level in levels:

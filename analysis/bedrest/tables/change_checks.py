@@ -20,7 +20,7 @@ from bedrest.vocabulary import LEVELS
 # Front Physiol 2016;7:605), -16 % over a standing day (Botsford et al., Spine 1994;19:935), volume still raised months
 # after bed rest (Belavy et al., J Appl Physiol 2011;111:1304; Spine 2012;37:1245), no height gained in six months of
 # flight (Chang et al., Spine 2016;41:1917). The one larger figure, +22 % (10 to 40), is the area of the discs against
-# an upright baseline (LeBlanc et al., Spine 1994;19:812): such a disc is worth a look, and stays in the table.
+# an upright baseline (LeBlanc et al., Spine 1994;19:812): such a disc should be checked, and stays in the table.
 LARGEST_CHANGE_PERCENT = 25.0
 # Centres of neighbouring discs move apart by half of what both gain in height, a millimetre or so (LeBlanc 1994).
 # Naming a disc wrongly moves one by a vertebra, some 35 mm; a disc taken in two or cut in half by 5 to 10.

@@ -1,4 +1,4 @@
-"""What a person corrected -> the tables `edits` and `renames`, and how many visits were measured on which masks.
+"""Manual corrections -> the tables `edits` and `renames`, and how many visits were measured on which masks.
 
 Knows nothing of images.
 """
@@ -32,7 +32,7 @@ def failed_edits(visit: VisitKey, *, findings: Iterable[Finding]) -> pd.DataFram
 
 
 def renames_frame(levels: pd.DataFrame, absent: Mapping[str, Iterable[str]]) -> pd.DataFrame:
-    """What came of names set by hand, one row per name and visit.
+    """What came of names set manually, one row per name and visit.
 
     A name for one visit fails where its disc is not there. A name for every visit fails only where no visit has the
     disc: in one of them it may lie outside the image.
@@ -47,8 +47,8 @@ def renames_frame(levels: pd.DataFrame, absent: Mapping[str, Iterable[str]]) -> 
     rows = []
     missing = {session: set(names) for session, names in absent.items()}
     for row in levels.to_dict("records"):
-        own = set(levels.loc[levels["found"] == row["found"], "session"])
-        visits = [row["session"]] if row["session"] else [v for v in missing if v not in own]
+        named_apart = set(levels.loc[levels["found"] == row["found"], "session"])
+        visits = [row["session"]] if row["session"] else [v for v in missing if v not in named_apart]
         has = [v for v in visits if v in missing and row["found"] not in missing[v]]
         rows += [{**row, "session": v, "status": str(Status.OK)} for v in has]
         if not has and any(v in missing for v in visits):
@@ -66,8 +66,8 @@ def mask_counts(measures: pd.DataFrame) -> dict[str, int]:
 
     `measures`: as in `schemas.MEASURES`.
     """
-    own = measures[(measures["source"] != Source.REFERENCE) & (measures["status"] != Status.FAILED)]
-    visits = own.drop_duplicates(["subject", "session"])["mask_origin"]
+    measured = measures[(measures["source"] != Source.REFERENCE) & (measures["status"] != Status.FAILED)]
+    visits = measured.drop_duplicates(["subject", "session"])["mask_origin"]
     return {o.value: n for o in MaskOrigin if (n := int((visits == o).sum()))}
 
 
@@ -80,12 +80,12 @@ def edit_words(edits: pd.DataFrame, change: pd.DataFrame) -> str:
     change : as in `schemas.CHANGE`, of the same subjects
     """
     if edits.empty:
-        return "No mask was corrected by hand."
+        return "No mask was corrected manually."
     visits = edits.drop_duplicates(["subject", "session"])
     altered = (edits["voxels_added"].fillna(0) + edits["voxels_removed"].fillna(0)) > 0
     both = edits["difference_percent"].dropna()
-    words = (f"Masks of {len(visits)} visit(s) of {visits['subject'].nunique()} subject(s) were corrected by hand. "
-             f"{int(altered.sum())} of {len(edits)} discs were altered")
+    words = (f"Masks of {len(visits)} visit(s) of {visits['subject'].nunique()} subject(s) were corrected manually. "
+             f"{int(altered.sum())} of {len(edits)} discs changed")
     words += f", volumes by {both.min():+.1f} to {both.max():+.1f} %." if len(both) else "."
     usable = change[(change["source"] != "reference") & (change["status"] != Status.FAILED)]
     edited = usable[["mask_origin", "mask_origin_reference"]] == MaskOrigin.EDITED

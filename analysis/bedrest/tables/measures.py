@@ -1,4 +1,4 @@
-"""Measures and agreements -> the tables `measures`, `spine_measures` and `accuracy`.
+"""Measures and agreements -> the tables `findings`, `measures`, `spine_measures` and `accuracy`.
 
 Knows nothing of images.
 """
@@ -17,13 +17,14 @@ from bedrest.measurement.comparison.agreement import DiscAgreement
 from bedrest.measurement.definition import DiscMeasure
 from bedrest.measurement.signals import SIGNALS
 from bedrest.measurement.spine import LUMBAR_DISCS, SpineMeasure
-from bedrest.schemas import ACCURACY, MASK_MEASURES, MEASURES, SPINE_MEASURES
+from bedrest.schemas import ACCURACY, FINDINGS, MASK_MEASURES, MEASURES, SPINE_MEASURES
+from bedrest.types import SegmentedDisc
 from bedrest.vocabulary import LEVELS, Contrast, Source, Status, VolumeMethod
 
 
 @dataclass(frozen=True)
 class VisitKey:
-    """Which subject was seen when.
+    """One visit of one subject.
 
     Attributes
     ----------
@@ -85,8 +86,8 @@ def without_signals(measures: pd.DataFrame, missing: Sequence[Finding]) -> pd.Da
 
     `measures`: as in `schemas.MEASURES`.
     """
-    new = [(*own, *missing) if status != Status.FAILED else own
-           for own, status in zip(findings_of(measures), measures["status"], strict=True)]
+    new = [(*findings, *missing) if status != Status.FAILED else findings
+           for findings, status in zip(findings_of(measures), measures["status"], strict=True)]
     return with_row_findings(measures, new, MEASURES)
 
 
@@ -107,8 +108,16 @@ def spine_frame(spine: SpineMeasure, discs: pd.DataFrame, *, visit: VisitKey, so
     return typed_frame([row], SPINE_MEASURES)
 
 
+def segmented_frame(discs: Iterable[SegmentedDisc], *, subject: str, session: str) -> pd.DataFrame:
+    """One visit's rows of `schemas.FINDINGS`, one a disc."""
+    return typed_frame(({
+        "subject": subject, "session": session, "level": d.name, "label": d.label,
+        "mean_probability": d.mean_probability, "level_confidence": d.level_confidence, "status": d.status.value,
+        "findings": d.findings} for d in discs), FINDINGS)
+
+
 def with_segmented(measures: pd.DataFrame, segmented: pd.DataFrame) -> pd.DataFrame:
-    """One visit's measures with what segmentation had already found of its discs.
+    """One visit's measures with what segmentation already reported of its discs.
 
     A measured disc gets the network's probability and the confidence of its name; one that segmentation doubted is
     flagged, the findings of both kept; a disc that failed in both keeps those of segmentation, which knows more than
@@ -167,6 +176,6 @@ def method_counts(measures: pd.DataFrame) -> dict[str, int]:
     ----------
     measures : as in `schemas.MEASURES`; failed discs and those without a level do not count
     """
-    own = measures[(measures["source"] != Source.REFERENCE) & (measures["status"] != Status.FAILED)
+    measured = measures[(measures["source"] != Source.REFERENCE) & (measures["status"] != Status.FAILED)
                    & measures["level"].isin(LEVELS)]
-    return {m.value: n for m in VolumeMethod if (n := int((own["volume_method"] == m).sum()))}
+    return {m.value: n for m in VolumeMethod if (n := int((measured["volume_method"] == m).sum()))}

@@ -1,4 +1,4 @@
-"""One disc at two visits: may the two volumes be compared, and if not, why.
+"""One disc at two visits: whether the two volumes can be compared, and if not, why.
 
 Knows nothing of what is computed from them.
 """
@@ -30,7 +30,7 @@ class Side:
 
     volume_mm3: float  # NaN when it cannot be used
     status: str  # see `vocabulary.Status`
-    findings: tuple[Finding, ...]  # what is to be said of it, each with its visit and source
+    findings: tuple[Finding, ...]  # each with its visit and source
     volume_single_mm3: float = math.nan
     repeat_sd_mm3: float = math.nan
 

@@ -36,9 +36,9 @@ def training_scans_frame(visits: Iterable[tuple[str, str, Iterable[str], Iterabl
 
 
 def disc_names(labels: Iterable[int]) -> str:
-    """Names of the labelled discs from the top down; a mask of one label says no names."""
-    found = sorted(set(labels) - {0}, reverse=True)
-    return "not named" if found == [1] else ", ".join(LEVEL_OF_LABEL.get(k, f"unnamed-{k - 100}") for k in found)
+    """Names of the labelled discs from the top down; a mask of one label has no names."""
+    numbers = sorted(set(labels) - {0}, reverse=True)
+    return "not named" if numbers == [1] else ", ".join(LEVEL_OF_LABEL.get(k, f"unnamed-{k - 100}") for k in numbers)
 
 
 def folds_frame(results: Iterable[FoldResult]) -> pd.DataFrame:
@@ -81,9 +81,9 @@ def accuracy_by_level(accuracy: pd.DataFrame) -> pd.DataFrame:
     order = [*dict.fromkeys(accuracy["level"]), "all"]
     out: dict[str, dict[str, object]] = {}
     for network in ("start", "trained"):
-        own = accuracy[accuracy["network"] == network]
+        of_network = accuracy[accuracy["network"] == network]
         for level in order:
-            rows = own if level == "all" else own[own["level"] == level]
+            rows = of_network if level == "all" else of_network[of_network["level"] == level]
             dice, error = rows["dice"], rows["volume_error_percent"]
             out[level] = {**out.get(level, {"level": level, "discs": len(rows)}),
                           f"missed, {network}": int(dice.isna().sum()), f"Dice, {network}": _mean(dice),

@@ -1,4 +1,4 @@
-"""A few discs, each in its own plane, at every visit: one window and one scale. Draws stored masks."""
+"""Some discs, each in its plane, at every visit, at one window and scale. Draws stored masks."""
 
 from __future__ import annotations
 

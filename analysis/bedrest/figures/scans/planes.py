@@ -1,7 +1,7 @@
 """Cuts through a visit's image and masks along any plane, so that every visit is shown at the same place.
 
-A plane is laid in the world frame (RAS+, mm) and sampled; nothing is drawn here. Visits are brought together by the
-middles of their discs, not turned.
+A plane is laid in the world frame (RAS+, mm) and sampled; knows nothing of drawing. Visits are aligned by
+the centres of their discs, without rotation.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bedrest.measurement.geometry import bounding_box, disc_geometry
 from bedrest.types import LabelMap, Volume
 from bedrest.vocabulary import LABEL_OF_LEVEL, LEVEL_OF_LABEL
 
-# Head to the top. A sagittal view has the front on the left, an axial one the patient's right, as radiologists look.
+# Head to the top. A sagittal view has the front on the left, an axial one the patient's right (radiological).
 BACK, RIGHT_OF_PATIENT, HEAD = np.array([0.0, -1.0, 0.0]), np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
 _AXIAL_HALF_MM = (38.0, 32.0)
 
@@ -123,7 +123,7 @@ def sagittal_planes(views: Sequence[VisitView]) -> list[Plane]:
 
 
 def disc_plane(view: VisitView, level: str) -> Plane | None:
-    """The plane of one disc of a visit, through its centre and across its own normal; None where it is not there."""
+    """The plane of one disc of a visit, through its centre and across its normal; None where it is not there."""
     inside = view.mask.data == LABEL_OF_LEVEL[level]
     box = bounding_box(inside)
     if box is None or inside.sum() < 8:  # a few voxels have no plane

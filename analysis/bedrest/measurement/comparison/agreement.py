@@ -129,7 +129,7 @@ def dice_of(count_a: int, count_b: int, both: int) -> float:
 def name_binary_reference(reference: LabelMap) -> LabelMap:
     """Name the discs of a mask that holds them all under one label, as in IVDM3Seg.
 
-    Parts are told apart by connection (corners count) and numbered by the height of their centres in the world: the
+    Parts are connected components (corners count) and numbered by the height of their centres in the world: the
     lowest is 1 = L5-S1. That is only safe when the seven discs of the field of view are all there.
 
     Returns: labels as in `vocabulary.LEVEL_OF_LABEL`. Specks of at most 100 voxels get 101, 102, ... so that they are
@@ -161,9 +161,9 @@ def name_binary_reference(reference: LabelMap) -> LabelMap:
 
 
 def summarise_agreement(agreements: Iterable[DiscAgreement]) -> AgreementSummary:
-    """Mean and spread over discs: MLD and SD (eq. 2), MDOC and SDDOC (eq. 3) of Li et al. 2018.
+    """Mean and SD over discs: MLD and SD (eq. 2), MDOC and SDDOC (eq. 3) of Li et al. 2018.
 
-    Failed discs are counted in `n_failed` and enter no mean; a spread of fewer than two discs is NaN.
+    Failed discs are counted in `n_failed` and enter no mean; an SD of fewer than two discs is NaN.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A mask before and after a person corrected it -> what changed, disc by disc.
+"""A mask before and after manual correction -> what changed, disc by disc.
 
 Knows nothing of files.
 """
@@ -89,7 +89,7 @@ def _lies_on_another(under: np.ndarray, label: int) -> tuple[Finding, ...]:
 
 
 def edited_discs(edits: Sequence[DiscEdit], automatic: Sequence[SegmentedDisc]) -> list[SegmentedDisc]:
-    """What is known of an edited mask's discs: a person drew and numbered them, so nothing of the network's doubts.
+    """What is known of an edited mask's discs: labelled manually, so none of the network's doubts apply.
 
     Parameters
     ----------

@@ -53,15 +53,15 @@ def surface_distances(
     with warnings.catch_warnings():
         # The library still calls scipy.ndimage.filters and .morphology, which scipy has renamed.
         warnings.simplefilter("ignore", DeprecationWarning)
-        found = library.compute_surface_distances(reference, predicted, tuple(float(s) for s in spacing_mm))
-    to_predicted, to_reference = library.compute_average_surface_distance(found)
-    area_reference, area_predicted = found["surfel_areas_gt"].sum(), found["surfel_areas_pred"].sum()
+        surfels = library.compute_surface_distances(reference, predicted, tuple(float(s) for s in spacing_mm))
+    to_predicted, to_reference = library.compute_average_surface_distance(surfels)
+    area_reference, area_predicted = surfels["surfel_areas_gt"].sum(), surfels["surfel_areas_pred"].sum()
     total = to_predicted * area_reference + to_reference * area_predicted
     return SurfaceDistances(
         assd_mm=float(total / (area_reference + area_predicted)),
         maad_mm=float((to_predicted + to_reference) / 2),
-        hausdorff_mm=float(library.compute_robust_hausdorff(found, 100)),
-        hausdorff95_mm=float(library.compute_robust_hausdorff(found, 95)),
+        hausdorff_mm=float(library.compute_robust_hausdorff(surfels, 100)),
+        hausdorff95_mm=float(library.compute_robust_hausdorff(surfels, 95)),
     )
 
 
