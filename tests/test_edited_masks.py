@@ -118,7 +118,7 @@ def test_the_folder_may_be_named_and_must_be_there_and_another(tmp_path):
     image(tmp_path / "mine/A_ses-1_discs.nii.gz", mask=True)
     image(tmp_path / "out/masks/edited/B_ses-1_discs.nii.gz", mask=True)
     assert corrections(named).edited["subject"].tolist() == ["A"]
-    with pytest.raises(ManifestError, match="folder of its own"):
+    with pytest.raises(ManifestError, match="separate folder"):
         corrections(study.model_copy(update={"edited": tmp_path / "out/masks"}))
 
 

@@ -201,4 +201,4 @@ def _draw_bars(panel: Axes, rows: pd.DataFrame, names: list[str], sources: list[
             if not pd.isna(row["sd_percent"]):
                 sd = float(row["sd_percent"])
                 panel.errorbar(x, height, yerr=[[min(sd, height)], [sd]], fmt="none", ecolor=style.BLACK,
-                               capsize=cap, capthick=0.6, zorder=3)
+                               elinewidth=0.6, capsize=cap, capthick=0.6, zorder=3)
