@@ -15,9 +15,8 @@ from pathlib import Path
 
 from bedrest import __version__, schemas
 from bedrest.figures import display as show
-from bedrest.figures.scans.axial import axial_views
 from bedrest.figures.scans.load import shown_levels, visit_views
-from bedrest.figures.scans.overlays import sagittal_views
+from bedrest.figures.scans.overlays import axial_views, sagittal_views
 from bedrest.figures.scans.viewer import disc_viewer, slice_viewer
 from bedrest.figures.timeline import visit_timeline
 from bedrest.figures.trajectories import shown_measures, subject_measures, subject_trajectories
@@ -113,7 +112,7 @@ display(show.volumes(automatic, automatic_change, limits))
 if automatic_change.empty:
     display(show.text("Only one visit was measured, so there is no change to report."))
 else:
-    figure = subject_trajectories(measures, change, unit="percent", bands=bands, limits=limits)
+    figure = subject_trajectories(measures, change, bands=bands, limits=limits)
     display(show.picture(figure, "Change of every disc over the study, with mean and SD of the group."))
 
 # %% [markdown]

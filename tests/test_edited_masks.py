@@ -22,7 +22,7 @@ from bedrest.io.results import StudyResults
 from bedrest.io.tables.frames import typed_frame, validated
 from bedrest.measurement.comparison.edits import compare_edit, edited_discs
 from bedrest.measurement.definition import DiscMeasure
-from bedrest.measurement.rename import SET_BY_HAND, absent_discs, rename_discs
+from bedrest.measurement.rename import SET_MANUALLY, absent_discs, rename_discs
 from bedrest.schemas import EDITS, LEVEL_NAMES, MEASURES, SCAN_RECORDS
 from bedrest.settings import Study
 from bedrest.stages.corrected_masks import Corrections, keep, measured_mask
@@ -227,8 +227,8 @@ def test_two_names_change_places_at_once():
     mask, named = rename_discs(discs, findings, {"L5-S1": "L4-L5", "L4-L5": "L5-S1"}, where="A ses-1")
     assert [int((mask.data == k).sum()) for k in (1, 2, 3)] == [6, 4, 1]
     by_level = {f.name: f for f in named}
-    assert (by_level["L4-L5"].label, by_level["L4-L5"].status, by_level["L4-L5"].findings) == (2, "ok", (SET_BY_HAND,))
-    assert (by_level["L5-S1"].status, by_level["L5-S1"].findings) == ("flagged", (LOW, SET_BY_HAND))
+    assert (by_level["L4-L5"].label, by_level["L4-L5"].status, by_level["L4-L5"].findings) == (2, "ok", (SET_MANUALLY,))
+    assert (by_level["L5-S1"].status, by_level["L5-S1"].findings) == ("flagged", (LOW, SET_MANUALLY))
     assert by_level["L5-S1"].mean_probability == 0.95 and math.isnan(by_level["L5-S1"].level_confidence)
     assert by_level["L3-L4"] == findings[2]
     np.testing.assert_array_equal(discs.data, mask_of((1, 4), (2, 6), (3, 1)).data)
@@ -242,7 +242,7 @@ def test_a_column_moves_up_by_one_and_its_end_is_excluded():
     assert [int((mask.data == k).sum()) for k in (1, 2, 3)] == [0, 4, 5]
     by_hand = {"by": "levels.csv"}
     assert {d.name: d.findings for d in named} == {
-        "L4-L5": (SET_BY_HAND,), "L3-L4": (SET_BY_HAND,), "L2-L3": (OUT_OF_VIEW,),
+        "L4-L5": (SET_MANUALLY,), "L3-L4": (SET_MANUALLY,), "L2-L3": (OUT_OF_VIEW,),
         "L5-S1": (Finding(FindingCode.LEVEL_GIVEN_AWAY, by_hand),)}
 
 
@@ -253,7 +253,7 @@ def test_unnamed_discs_take_names_and_an_excluded_one_keeps_its_row():
     assert {int(k): int(n) for k, n in zip(*np.unique(mask.data[mask.data > 0], return_counts=True), strict=True)} == {
         1: 2, FIRST_UNNAMED_LABEL + 1: 3}
     assert {d.name: d.findings for d in named} == {
-        "L5-S1": (SET_BY_HAND,), "unnamed-2": (UNKNOWN,),
+        "L5-S1": (SET_MANUALLY,), "unnamed-2": (UNKNOWN,),
         "unnamed-3": (Finding(FindingCode.DISC_EXCLUDED, {"by": "levels.csv"}),)}
 
 
@@ -392,7 +392,7 @@ def test_counts_and_words_of_edited_visits():
 
 def test_a_word_on_a_disc_that_is_ok_is_kept_and_flags_nothing():
     frame = measures_frame([disc("L5-S1", 900), disc("L4-L5", 800)], visit=KEY, source="automatic")
-    discs = [segmented(1, SET_BY_HAND), segmented(2)]
+    discs = [segmented(1, SET_MANUALLY), segmented(2)]
     found = with_segmented(frame, segmented_frame(discs, subject="A", session="ses-1"))
     assert found[["status", "reason"]].to_numpy().tolist() == [["ok", "level set by levels.csv"], ["ok", ""]]
 

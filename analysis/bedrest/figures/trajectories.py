@@ -5,7 +5,7 @@ Draws stored rows; means come with the tables. Knows nothing of images.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,6 @@ from bedrest.measurement.definition import Measure
 from bedrest.measurement.registry import DISC_MEASURES, VOLUME
 from bedrest.vocabulary import MaskOrigin, Status
 
-Unit = Literal["percent", "mm3"]
 DAY_LABEL = "study day"
 _COLUMNS = 4
 _ROW_MM = 40.0
@@ -29,22 +28,20 @@ MAX_SUBJECTS_WITH_POINTS = 100  # in a group; beyond this, lines hide each other
 
 
 @style.styled
-def subject_trajectories(measures: pd.DataFrame, change: pd.DataFrame, *, unit: Unit,
-                         bands: pd.DataFrame | None = None, limits: pd.DataFrame | None = None) -> Figure:
-    """Each disc of one subject over the study, one panel per level, one line per mask source.
+def subject_trajectories(measures: pd.DataFrame, change: pd.DataFrame, *, bands: pd.DataFrame | None = None,
+                         limits: pd.DataFrame | None = None) -> Figure:
+    """Change of each disc of one subject (%), 0 at the reference visit, one panel per level, one line per mask source.
 
     Flagged discs are hollow; a visit where the disc could not be measured is a cross on the axis. Bars are the
-    intervals of `change`, in per cent alone.
+    intervals of `change`.
 
     Parameters
     ----------
-    measures, change : DataFrame, one subject's rows as in `schemas.MEASURES` and `schemas.CHANGE`
-    unit : percent: change since the reference visit, 0 at that visit; mm3: the volumes themselves
-    bands : as in `schemas.CHANGE_BANDS`, of the subject's group and one source; in per cent alone
-    limits : DataFrame, one subject's rows as in `schemas.DETECTIONS`, of one source; in per cent alone
+    measures, change : one subject's rows as in `schemas.MEASURES` and `schemas.CHANGE`
+    bands : as in `schemas.CHANGE_BANDS`, of the subject's group and one source
+    limits : one subject's rows as in `schemas.DETECTIONS`, of one source
     """
-    rows = _with_reference_visit(measures, change) if unit == "percent" else measures.assign(
-        y=measures[VOLUME.name], low=np.nan, high=np.nan)
+    rows = _with_reference_visit(measures, change)
     if rows["y"].notna().sum() == 0:
         return style.empty_figure("no measured disc to draw")
     levels = style.ordered_levels(rows["level"])
@@ -54,15 +51,13 @@ def subject_trajectories(measures: pd.DataFrame, change: pd.DataFrame, *, unit: 
     panels = style.panel_grid(figure, len(levels), columns=_COLUMNS)
     for panel, level in zip(panels, levels, strict=True):
         panel.set_title(level)
-        if unit == "percent":
-            panel.axhline(0, color=style.GREY, linewidth=0.6, zorder=0)
-            _draw_limits(panel, limits, level, start=start)
-            _draw_band(panel, bands, level, start=start)
+        panel.axhline(0, color=style.GREY, linewidth=0.6, zorder=0)
+        _draw_limits(panel, limits, level, start=start)
+        _draw_band(panel, bands, level, start=start)
         for source in sources:
             _draw_line(panel, rows[(rows["level"] == level) & (rows["source"] == source)], source)
         style.day_ticks(panel, list(rows["study_day"]))
-    words = "volume change since reference visit (%)" if unit == "percent" else "disc volume (mm³)"
-    figure.supylabel(words, fontsize=7)
+    figure.supylabel("volume change since reference visit (%)", fontsize=7)
     figure.supxlabel(DAY_LABEL, fontsize=7)
     handles: list[Artist] = [
         Line2D([], [], color=style.SOURCE_COLOURS[s], linestyle=style.SOURCE_LINES[s], marker=style.SOURCE_MARKERS[s],  # type: ignore[arg-type]
@@ -71,8 +66,7 @@ def subject_trajectories(measures: pd.DataFrame, change: pd.DataFrame, *, unit: 
     if rows["low"].notna().any():
         bar = f"{100 * change['confidence_level'].iloc[0]:g} % interval (error model, synthetic)"
         handles.append(Line2D([], [], color=style.GREY, marker="|", markersize=7, linestyle="", label=bar))
-    if unit == "percent":
-        handles += _shade_handles(bands, limits)
+    handles += _shade_handles(bands, limits)
     figure.legend(handles=handles, loc="outside upper right", ncols=min(len(handles), 3))
     return figure
 

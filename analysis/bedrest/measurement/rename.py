@@ -16,12 +16,12 @@ from bedrest.findings import ABOUT_NAME, Finding, FindingCode
 from bedrest.types import LabelMap, SegmentedDisc
 from bedrest.vocabulary import EXCLUDE, LABEL_OF_LEVEL, LEVELS, NameSource
 
-SET_BY_HAND = Finding(FindingCode.LEVEL_SET_BY_HAND)
+SET_MANUALLY = Finding(FindingCode.LEVEL_SET_MANUALLY)
 
 
 def rename_discs(
     discs: LabelMap, segmented: Sequence[SegmentedDisc], names: Mapping[str, str], *, where: str,
-    because: Finding = SET_BY_HAND,
+    because: Finding = SET_MANUALLY,
 ) -> tuple[LabelMap, list[SegmentedDisc]]:
     """Give discs other names, all at once: two names may change places.
 
@@ -40,7 +40,7 @@ def rename_discs(
     present = set(np.unique(discs.data).tolist())
     in_mask = [d for d in segmented if d.label in present]
     to = {d.name: names.get(d.name, d.name) for d in in_mask}
-    by = NameSource.LEVELS_CSV if because.code == FindingCode.LEVEL_SET_BY_HAND else NameSource.OTHER_VISITS
+    by = NameSource.LEVELS_CSV if because.code == FindingCode.LEVEL_SET_MANUALLY else NameSource.OTHER_VISITS
     _require_one_disc_a_level(to, f"{where}, {by}")
     data, renamed = discs.data.copy(), []
     for d in in_mask:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from bedrest import schemas
 from bedrest.errors import BedrestError
-from bedrest.figures.scans.overlays import VisitView
+from bedrest.figures.scans.planes import VisitView
 from bedrest.imaging.common_grid import labels_on
 from bedrest.imaging.resample import resample
 from bedrest.io.images.masks import read_label_map

@@ -15,16 +15,28 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects, map_coordinates
 from skimage.measure import find_contours
 
-from bedrest.figures.scans.overlays import MARGIN_MM, VisitView
 from bedrest.measurement.geometry import bounding_box, disc_geometry
 from bedrest.types import LabelMap, Volume
 from bedrest.vocabulary import LABEL_OF_LEVEL, LEVEL_OF_LABEL
 
 # Head to the top. A sagittal view has the front on the left, an axial one the patient's right (radiological).
 BACK, RIGHT_OF_PATIENT, HEAD = np.array([0.0, -1.0, 0.0]), np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
+MARGIN_MM = 22.0
 _AXIAL_HALF_MM = (38.0, 32.0)
 
 Outlines = dict[int, list[NDArray[np.float64]]]
+
+
+@dataclass(frozen=True, eq=False)
+class VisitView:
+    """One visit to show: a title, one contrast, the measured mask, and other masks where there are any, on one grid."""
+
+    title: str
+    image: Volume
+    mask: LabelMap
+    reference: LabelMap | None = None  # manual mask to judge by
+    before: LabelMap | None = None  # the automatic mask, where it was corrected
+    session: str = ""  # identifier of the visit
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,12 +18,13 @@ from IPython.display import HTML
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from bedrest.figures.scans.overlays import AUTOMATIC, BEFORE, REFERENCE, VisitView
+from bedrest.figures.scans.overlays import AUTOMATIC, BEFORE, REFERENCE
 from bedrest.figures.scans.planes import (
     RIGHT_OF_PATIENT,
     Outlines,
     Plane,
     Regions,
+    VisitView,
     cut_image,
     cut_outlines,
     disc_plane,
