@@ -29,11 +29,8 @@ def forest(contrasts: pd.DataFrame, *, source: str, between: bool = False) -> Fi
 
     n stands at the right of each interval; a test that could not be done keeps its line and says so.
 
-    Parameters
-    ----------
-    contrasts : as in `schemas.CONTRASTS`
-    source : of the masks
-    between : draw the differences between groups instead of the change within them
+    `contrasts`: as in `schemas.CONTRASTS`. `source`: of the masks. `between`: draw the differences between groups
+    instead of the change within them.
     """
     rows = contrasts[(contrasts["source"] == source) & ((contrasts["comparison"] == Family.BETWEEN) == between)]
     if rows.empty:
@@ -85,11 +82,7 @@ def arvd_heat_map(arvd: pd.DataFrame, *, column: Literal["arvd", "signed_change_
     Values are shown in per cent of the reference volume at the reference visit. A cell without value is hatched. Last
     column and row are means over discs and over subjects; the corner is the mean of all cells.
 
-    Parameters
-    ----------
-    arvd : as in `schemas.ARVD`
-    column : which of the two
-    session : the visit
+    `arvd`: as in `schemas.ARVD`. `column`: which of the two. `session`: the visit.
     """
     rows = arvd[arvd["session"] == session]
     if rows.empty or rows[column].notna().sum() == 0:
@@ -145,9 +138,7 @@ def absolute_change(means: pd.DataFrame) -> Figure:
     change keeps its place and is marked with a dash. More than `MAX_BARS` subjects are points in the order of their
     means, one SD a pale band; those without a mean are dashes at the end.
 
-    Parameters
-    ----------
-    means : DataFrame, from `statistics.study.summary.absolute_change_means`
+    `means`: DataFrame, from `statistics.study.summary.absolute_change_means`.
     """
     known = means[means["n"] > 0]
     if known.empty:

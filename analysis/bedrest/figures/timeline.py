@@ -26,10 +26,7 @@ def visit_timeline(planned: Sequence[Session], sessions: pd.DataFrame) -> Figure
     Bed rest begins at day 1. When it ended is not stored: between the last visit in bed and the first one after, the
     shade is striped.
 
-    Parameters
-    ----------
-    planned : sessions of the study
-    sessions : DataFrame, the subject's rows as in `schemas.SESSIONS`
+    `planned`: sessions of the study. `sessions`: DataFrame, the subject's rows as in `schemas.SESSIONS`.
     """
     if not planned:
         return empty_figure("no visit is planned")

@@ -255,10 +255,7 @@ def _offsets(n: int, span: float) -> list[float]:
 def group_volumes(means: pd.DataFrame, *, source: str) -> Figure:
     """Mean disc volume of each group over the study with its interval, one panel per level.
 
-    Parameters
-    ----------
-    means : DataFrame, from `statistics.study.summary.group_means`
-    source : of the masks
+    `means`: DataFrame, from `statistics.study.summary.group_means`. `source`: of the masks.
     """
     rows = means[(means["source"] == source) & means["mean_mm3"].notna()]
     if rows.empty:

@@ -86,9 +86,7 @@ def _nearest_to_disc(tissues: LabelMap, label: int, box: Box) -> Part:
 def largest_piece(mask: NDArray[np.bool_], box: Box) -> tuple[Part, float]:
     """The largest piece of a mask, and its share of all voxels, 0 to 1; voxels that touch by a corner are connected.
 
-    Parameters
-    ----------
-    mask : bool, cropped to `box` of the whole array, at least one voxel
+    `mask`: bool, cropped to `box` of the whole array, at least one voxel.
     """
     from scipy.ndimage import label as connected
 

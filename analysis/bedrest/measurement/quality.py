@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import label as connected
 
 from bedrest.findings import Finding, FindingCode
+from bedrest.measurement.bones import largest_piece
 from bedrest.measurement.definition import DiscMeasure
 from bedrest.measurement.geometry import Box, DiscGeometry, bounding_box
 from bedrest.measurement.registry import VOLUME
@@ -26,7 +26,6 @@ _HEIGHT_MM = (1.5, 25.0)
 _LARGEST_EXTENT_MM = 90.0
 _SMALLEST_DIAMETER_MM = 10.0
 _STRAY_FRACTION = 0.01
-_TOUCHING = np.ones((3, 3, 3), dtype=bool)
 
 # Volume of each level over that of L3-L4: half width x half depth x height after Zhou et al., Eur Spine J 2000;9:242,
 # as in `phantom.anatomy`. 41 healthy volunteers (Menezes-Reis et al., Quant Imaging Med Surg 2016;6:402) have 0.85,
@@ -67,7 +66,7 @@ def check_disc(mask: NDArray[np.bool_], box: Box, grid: Grid, geometry: DiscGeom
     doubts = []
     if any(s.start == 0 or s.stop == n for s, n in zip(box, grid.shape, strict=True)):
         doubts.append(Finding(FindingCode.AT_IMAGE_EDGE))
-    stray = stray_fraction(mask)
+    stray = 1 - largest_piece(mask, box)[1]
     if stray > _STRAY_FRACTION:
         doubts.append(Finding(FindingCode.IN_PIECES, {"stray_percent": 100 * stray}))
     volume_mm3 = float(mask.sum()) * grid.voxel_volume_mm3
@@ -95,15 +94,6 @@ def _shape_doubts(geometry: DiscGeometry) -> list[Finding]:
             doubts.append(Finding(FindingCode.DIAMETER_IMPLAUSIBLE, {
                 "direction": direction, "diameter_mm": diameter_mm, "low_mm": _SMALLEST_DIAMETER_MM}))
     return doubts
-
-
-def stray_fraction(mask: NDArray[np.bool_]) -> float:
-    """Share of the voxels outside the largest component, 0 to 1; voxels that touch by a corner belong together."""
-    pieces, count = connected(mask, structure=_TOUCHING)
-    if count <= 1:
-        return 0.0
-    sizes = np.bincount(pieces.ravel())[1:]
-    return float(1 - sizes.max() / sizes.sum())
 
 
 def spacing_looks_permuted(grid: Grid) -> bool:
@@ -250,11 +240,8 @@ def column_curve(centres_mm: NDArray[np.float64]) -> NDArray[np.float64]:
 def right_share(discs: LabelMap, label: int, column: NDArray[np.float64]) -> float:
     """Share of a disc's volume to the right of the midline, 0 to 1; voxels on the midline count in part.
 
-    Parameters
-    ----------
-    discs : LabelMap, world frame RAS+
-    label : the disc, present in the mask
-    column : coefficients of x in mm as a polynomial of z in mm, highest power first
+    `discs`: LabelMap, world frame RAS+. `label`: the disc, present in the mask. `column`: coefficients of x in mm as a
+    polynomial of z in mm, highest power first.
     """
     mask = discs.data == label
     box = bounding_box(mask)

@@ -75,9 +75,7 @@ class Band:
     def occupancy(self, part: Part, y_mm: Float, z_mm: Float) -> Float:
         """Share of the band's width that lies inside a region, 0 to 1.
 
-        Parameters
-        ----------
-        y_mm, z_mm : arrays that broadcast to one shape, points of the band: to the front and head of its centre
+        `y_mm`, `z_mm`: arrays that broadcast to one shape, points of the band: to the front and head of its centre.
         """
         from scipy.ndimage import map_coordinates
 

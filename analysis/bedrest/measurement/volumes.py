@@ -23,10 +23,8 @@ REACH_MM = 4.0  # how far beyond a disc's mask probabilities count; they are cal
 def volumes_from_probability(probability: Volume, discs: LabelMap) -> dict[int, float]:
     """Volume of every disc in the mask, mm3, by label: probabilities summed over the disc and REACH_MM around it.
 
-    Parameters
-    ----------
-    probability : calibrated probability of disc, 0 to 1, on the grid of `discs`
-    discs : a voxel between two discs counts for the nearer one
+    `probability`: calibrated probability of disc, 0 to 1, on the grid of `discs`. `discs`: a voxel between two discs
+    counts for the nearer one.
     """
     from skimage.segmentation import expand_labels
 

@@ -8,8 +8,6 @@ Knows nothing of masks.
 
 from __future__ import annotations
 
-import math
-
 import pandas as pd
 
 from bedrest.io.tables.frames import typed_frame
@@ -25,10 +23,7 @@ def arvd(vg1: float, vg2: float, vt2: float) -> float:
 
     Raises ValueError if `vg1` is not above 0. A NaN gives NaN.
 
-    Parameters
-    ----------
-    vg1, vg2 : reference-mask volume at time 1 and 2, one unit for all three
-    vt2 : automatic volume at time 2
+    `vg1`, `vg2`: reference-mask volume at time 1 and 2, one unit for all three. `vt2`: automatic volume at time 2.
     """
     _require_positive(vg1)
     return abs(abs(vg1 - vt2) - abs(vg1 - vg2)) / vg1
@@ -39,10 +34,8 @@ def signed_change_error(vg1: float, vg2: float, *, vt1: float, vt2: float) -> fl
 
     Raises ValueError if `vg1` is not above 0. A NaN gives NaN.
 
-    Parameters
-    ----------
-    vg1, vg2 : reference-mask volume at time 1 and 2, one unit for all four
-    vt1, vt2 : automatic volume at time 1 and 2
+    `vg1`, `vg2`: reference-mask volume at time 1 and 2, one unit for all four. `vt1`, `vt2`: automatic volume at time 1
+    and 2.
     """
     _require_positive(vg1)
     return ((vt2 - vt1) - (vg2 - vg1)) / vg1
@@ -79,23 +72,12 @@ def arvd_frame(measures: pd.DataFrame, *, reference_session: str) -> pd.DataFram
 
 
 def _values(volumes: Volumes, subject: str, level: str, *, sessions: tuple[str, str]) -> dict[str, object]:
-    sides = [
-        volumes.side(subject, session, level=level, source=source)
-        for source in (Source.REFERENCE, Source.AUTOMATIC)
-        for session in sessions
-    ]
+    sides = [volumes.side(subject, session, level=level, source=source)
+             for source in (Source.REFERENCE, Source.AUTOMATIC) for session in sessions]
     status, findings = judge(level, sides)
+    judged: dict[str, object] = {"status": str(status), "findings": findings}
     if status == Status.FAILED:
-        names = ("vg1_mm3", "vg2_mm3", "vt1_mm3", "vt2_mm3", "arvd", "signed_change_error")
-        return {**dict.fromkeys(names, math.nan), "status": str(status), "findings": findings}
+        return judged
     vg1, vg2, vt1, vt2 = (s.volume_mm3 for s in sides)
-    return {
-        "vg1_mm3": vg1,
-        "vg2_mm3": vg2,
-        "vt1_mm3": vt1,
-        "vt2_mm3": vt2,
-        "arvd": arvd(vg1, vg2, vt2),
-        "signed_change_error": signed_change_error(vg1, vg2, vt1=vt1, vt2=vt2),
-        "status": str(status),
-        "findings": findings,
-    }
+    return {**judged, "vg1_mm3": vg1, "vg2_mm3": vg2, "vt1_mm3": vt1, "vt2_mm3": vt2, "arvd": arvd(vg1, vg2, vt2),
+            "signed_change_error": signed_change_error(vg1, vg2, vt1=vt1, vt2=vt2)}

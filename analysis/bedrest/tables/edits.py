@@ -39,10 +39,8 @@ def renames_frame(levels: pd.DataFrame, absent: Mapping[str, Iterable[str]]) -> 
 
     Returns: as in `schemas.RENAMES`.
 
-    Parameters
-    ----------
-    levels : as in `schemas.LEVEL_NAMES`, one subject
-    absent : each visit whose discs were renamed, to the names that none of its discs has
+    `levels`: as in `schemas.LEVEL_NAMES`, one subject. `absent`: each visit whose discs were renamed, to the names that
+    none of its discs has.
     """
     rows = []
     missing = {session: set(names) for session, names in absent.items()}
@@ -74,10 +72,7 @@ def mask_counts(measures: pd.DataFrame) -> dict[str, int]:
 def edit_words(edits: pd.DataFrame, change: pd.DataFrame) -> str:
     """What was corrected, in one or two sentences.
 
-    Parameters
-    ----------
-    edits : as in `schemas.EDITS`
-    change : as in `schemas.CHANGE`, of the same subjects
+    `edits`: as in `schemas.EDITS`. `change`: as in `schemas.CHANGE`, of the same subjects.
     """
     if edits.empty:
         return "No mask was corrected manually."

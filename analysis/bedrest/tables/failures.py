@@ -184,10 +184,8 @@ def _rows(frame: pd.DataFrame | None) -> list[_Row]:
 def excluded_frame(problems: pd.DataFrame, *, analysed: Sequence[str]) -> pd.DataFrame:
     """Rows of `schemas.FAILURES` for problems of the whole study or of subjects that are not analysed at all.
 
-    Parameters
-    ----------
-    problems : DataFrame by `schemas.INPUT_PROBLEMS`
-    analysed : subjects of the analysis, whose problems are in their slices
+    `problems`: DataFrame by `schemas.INPUT_PROBLEMS`. `analysed`: subjects of the analysis, whose problems are in their
+    slices.
     """
     left_out = problems[~problems["subject"].isin(list(analysed))]
     rows = ({"stage": FindingStage.INPUT.value, "subject": subject, "session": session, "status": Status.FAILED.value,

@@ -29,10 +29,7 @@ def joint_frame(volumes: Iterable[JointVolume], *, subject: str, single_mm3: Map
                 ) -> pd.DataFrame:
     """One subject's rows of `schemas.JOINT`.
 
-    Parameters
-    ----------
-    subject : identifier
-    single_mm3 : session to label to the volume from that visit's automatic mask alone
+    `subject`: identifier. `single_mm3`: session to label to the volume from that visit's automatic mask alone.
     """
     rows = [{
         "subject": subject, "session": v.session, "level": LEVEL_OF_LABEL[v.label],
@@ -85,9 +82,7 @@ def with_errors(measures: pd.DataFrame, joint: pd.DataFrame, records: pd.DataFra
                 ) -> pd.DataFrame:
     """One subject's measures with standard errors, where automatic masks were measured and errors are known.
 
-    Parameters
-    ----------
-    measures, joint, records : as in `schemas.MEASURES`, `JOINT` and `SCAN_RECORDS`, the same subject
+    `measures`, `joint`, `records`: as in `schemas.MEASURES`, `JOINT` and `SCAN_RECORDS`, the same subject.
     """
     if model is None:
         return measures

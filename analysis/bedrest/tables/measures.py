@@ -70,11 +70,8 @@ def failed_frame(visit: VisitKey, *, source: str, levels: Iterable[str], finding
                  mask_origin: str = "") -> pd.DataFrame:
     """Rows of `schemas.MEASURES` for a visit that could not be measured at all: one a level, all failed.
 
-    Parameters
-    ----------
-    source, mask_origin : as in `measures_frame`
-    levels : the discs that should have been there
-    findings : why there are no values
+    `source`, `mask_origin`: as in `measures_frame`. `levels`: the discs that should have been there. `findings`: why
+    there are no values.
     """
     reasons = tuple(findings)
     lost = [DiscMeasure(level, 0, findings=reasons) for level in levels]
@@ -123,10 +120,7 @@ def with_segmented(measures: pd.DataFrame, segmented: pd.DataFrame) -> pd.DataFr
     flagged, the findings of both kept; a disc that failed in both keeps those of segmentation, which knows more than
     that it is not in the mask.
 
-    Parameters
-    ----------
-    measures : as in `schemas.MEASURES`, one visit and source
-    segmented : as in `schemas.FINDINGS`, the same visit
+    `measures`: as in `schemas.MEASURES`, one visit and source. `segmented`: as in `schemas.FINDINGS`, the same visit.
     """
     before = dict(zip(segmented["level"], zip(segmented["status"], findings_of(segmented), strict=True), strict=True))
     judged = [_with_earlier(status, findings, *before.get(level, (Status.OK, ())))
@@ -160,10 +154,7 @@ def accuracy_frame(agreements: Iterable[DiscAgreement], *, visit: VisitKey) -> p
 def failed_accuracy(visit: VisitKey, *, findings: Iterable[Finding], levels: Iterable[str] = LEVELS) -> pd.DataFrame:
     """Rows of `schemas.ACCURACY` for a visit whose masks could not be compared: one a level, all failed.
 
-    Parameters
-    ----------
-    findings : why there are no values
-    levels : the discs that should have been compared
+    `findings`: why there are no values. `levels`: the discs that should have been compared.
     """
     reasons = tuple(findings)
     return accuracy_frame([DiscAgreement(lv, findings=reasons) for lv in levels], visit=visit)

@@ -23,10 +23,8 @@ def qc_frame(*, subjects: pd.DataFrame, sessions: pd.DataFrame, measures: pd.Dat
 
     Returns: as in `schemas.QC`.
 
-    Parameters
-    ----------
-    subjects, sessions, measures, failures : as in `schemas`
-    planned : session -> study day, in the order of the study
+    `subjects`, `sessions`, `measures`, `failures`: as in `schemas`. `planned`: session -> study day, in the order of
+    the study.
     """
     automatic = measures[(measures["source"] != Source.REFERENCE) & measures["level"].isin(LEVELS)]
     discs = automatic.groupby(["subject", "session", "status"]).size()

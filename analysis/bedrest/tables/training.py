@@ -13,7 +13,7 @@ import pandas as pd
 
 from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import TRAINING_ACCURACY, TRAINING_CURVES, TRAINING_FOLDS, TRAINING_SCANS
-from bedrest.vocabulary import LEVEL_OF_LABEL, LEVELS
+from bedrest.vocabulary import LEVELS, level_name
 
 if TYPE_CHECKING:
     from bedrest.segmentation.training.finetune import Fold, FoldResult
@@ -38,7 +38,7 @@ def training_scans_frame(visits: Iterable[tuple[str, str, Iterable[str], Iterabl
 def disc_names(labels: Iterable[int]) -> str:
     """Names of the labelled discs from the top down; a mask of one label has no names."""
     numbers = sorted(set(labels) - {0}, reverse=True)
-    return "not named" if numbers == [1] else ", ".join(LEVEL_OF_LABEL.get(k, f"unnamed-{k - 100}") for k in numbers)
+    return "not named" if numbers == [1] else ", ".join(level_name(k) for k in numbers)
 
 
 def folds_frame(results: Iterable[FoldResult]) -> pd.DataFrame:

@@ -17,12 +17,12 @@ from bedrest.figures.scans.planes import (
     cut_image,
     cut_outlines,
     disc_plane,
-    level_name,
     regions_of,
     sagittal_planes,
     window_of,
 )
 from bedrest.figures.style import DOUBLE_MM, GREY, SINGLE_MM, empty_figure, new_figure, styled
+from bedrest.vocabulary import level_name
 
 AUTOMATIC, REFERENCE, BEFORE = "#00c853", "#ff3b30", "#ffb300"
 _MASKS = (("before", BEFORE, "--", "before manual correction"), ("mask", AUTOMATIC, "-", "measured mask"),

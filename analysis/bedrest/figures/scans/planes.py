@@ -152,11 +152,6 @@ def window_of(images: Sequence[NDArray[Any]]) -> tuple[float, float]:
     return float(low), float(max(high, low + 1e-6))
 
 
-def level_name(label: int) -> str:
-    """The name under which a mask's label is measured."""
-    return LEVEL_OF_LABEL.get(label, f"unnamed-{label - 100}")
-
-
 def _indices(affine_ras_mm: NDArray[np.float64], plane: Plane) -> NDArray[np.float64]:
     inverse = np.linalg.inv(affine_ras_mm)
     points = plane.points_mm()

@@ -28,12 +28,11 @@ from bedrest.figures.scans.planes import (
     cut_image,
     cut_outlines,
     disc_plane,
-    level_name,
     regions_of,
     sagittal_planes,
     window_of,
 )
-from bedrest.vocabulary import LEVELS
+from bedrest.vocabulary import LEVELS, level_name
 
 MOST_PICTURES = 130  # of all visits together: a page stays under 3 MB
 MOST_SLICES = 21

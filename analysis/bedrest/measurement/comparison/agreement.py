@@ -165,9 +165,7 @@ def summarise_agreement(agreements: Iterable[DiscAgreement]) -> AgreementSummary
 
     Failed discs are counted in `n_failed` and enter no mean; an SD of fewer than two discs is NaN.
 
-    Parameters
-    ----------
-    agreements : iterable of DiscAgreement, of one scan or of many
+    `agreements`: iterable of DiscAgreement, of one scan or of many.
     """
     every = list(agreements)
     good = [a for a in every if a.status != Status.FAILED]

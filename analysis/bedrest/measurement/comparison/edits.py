@@ -14,7 +14,7 @@ import numpy as np
 from bedrest.findings import Finding, FindingCode, worst_status
 from bedrest.measurement.comparison.agreement import dice_of
 from bedrest.types import LabelMap, SegmentedDisc
-from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL, Status
+from bedrest.vocabulary import LEVEL_OF_LABEL, Status, level_name
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,6 @@ class DiscEdit:
         return worst_status(self.findings)
 
 
-def name_of(label: int) -> str:
-    """Level of a label, or unnamed-N."""
-    return LEVEL_OF_LABEL.get(label, f"unnamed-{label - FIRST_UNNAMED_LABEL + 1}")
-
-
 def compare_edit(before: LabelMap | None, edited: LabelMap) -> list[DiscEdit]:
     """Every disc in either mask, from the lowest label up.
 
@@ -68,7 +63,7 @@ def _compare(before: np.ndarray, edited: LabelMap, label: int) -> DiscEdit:
     a, b = before == label, edited.data == label
     count_a, count_b, both = (int(np.count_nonzero(m)) for m in (a, b, a & b))
     voxel_mm3 = edited.grid.voxel_volume_mm3
-    edit = DiscEdit(name_of(label), label, voxels_added=count_b - both, voxels_removed=count_a - both)
+    edit = DiscEdit(level_name(label), label, voxels_added=count_b - both, voxels_removed=count_a - both)
     if not count_b:
         return replace(edit, volume_automatic_mm3=count_a * voxel_mm3, findings=(Finding(FindingCode.DISC_REMOVED),))
     doubts = _lies_on_another(before[b], label)
@@ -85,7 +80,7 @@ def _lies_on_another(under: np.ndarray, label: int) -> tuple[Finding, ...]:
     most = int(labels[np.argmax(counts)])
     if most in (0, label) or 2 * counts.max() <= under.size:
         return ()
-    return (Finding(FindingCode.LABELS_RENUMBERED, {"name": name_of(most)}),)
+    return (Finding(FindingCode.LABELS_RENUMBERED, {"name": level_name(most)}),)
 
 
 def edited_discs(edits: Sequence[DiscEdit], automatic: Sequence[SegmentedDisc]) -> list[SegmentedDisc]:
@@ -99,7 +94,7 @@ def edited_discs(edits: Sequence[DiscEdit], automatic: Sequence[SegmentedDisc]) 
     lost_before = {d.name: d for d in automatic if d.status == Status.FAILED}
     discs = []
     for label in sorted({*LEVEL_OF_LABEL, *(e.label for e in edits)}):
-        name = name_of(label)
+        name = level_name(label)
         if (edit := present.get(label)) is None:
             absent = SegmentedDisc(label, name, (Finding(FindingCode.NOT_IN_EDITED_MASK),))
             discs.append(lost_before.get(name, absent))
