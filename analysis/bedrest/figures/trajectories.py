@@ -5,6 +5,7 @@ Draws stored rows; means come with the tables. Knows nothing of images.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,17 @@ _ROW_MM = 40.0
 MAX_SUBJECTS_WITH_POINTS = 100  # in a group; beyond this, lines hide each other
 
 
+def _level_panels(levels: Sequence[str], quantity: str, *, head_mm: float = 16) -> tuple[Figure, list[Axes]]:
+    """One titled panel per level, study day across, and the figure that holds them."""
+    figure = style.new_figure(width_mm=style.DOUBLE_MM, height_mm=head_mm + _ROW_MM * -(-len(levels) // _COLUMNS))
+    panels = style.panel_grid(figure, len(levels), columns=_COLUMNS)
+    for panel, level in zip(panels, levels, strict=True):
+        panel.set_title(level)
+    figure.supylabel(quantity, fontsize=7)
+    figure.supxlabel(DAY_LABEL, fontsize=7)
+    return figure, panels
+
+
 @style.styled
 def subject_trajectories(measures: pd.DataFrame, change: pd.DataFrame, *, bands: pd.DataFrame | None = None,
                          limits: pd.DataFrame | None = None) -> Figure:
@@ -47,18 +59,14 @@ def subject_trajectories(measures: pd.DataFrame, change: pd.DataFrame, *, bands:
     levels = style.ordered_levels(rows["level"])
     sources = [s for s in style.SOURCE_COLOURS if s in set(rows["source"])]
     start = float(measures.loc[measures["session"].isin(change["reference_session"]), "study_day"].min())
-    figure = style.new_figure(width_mm=style.DOUBLE_MM, height_mm=20 + _ROW_MM * -(-len(levels) // _COLUMNS))
-    panels = style.panel_grid(figure, len(levels), columns=_COLUMNS)
+    figure, panels = _level_panels(levels, "volume change since reference visit (%)", head_mm=20)
     for panel, level in zip(panels, levels, strict=True):
-        panel.set_title(level)
         panel.axhline(0, color=style.GREY, linewidth=0.6, zorder=0)
         _draw_limits(panel, limits, level, start=start)
         _draw_band(panel, bands, level, start=start)
         for source in sources:
             _draw_line(panel, rows[(rows["level"] == level) & (rows["source"] == source)], source)
         style.day_ticks(panel, list(rows["study_day"]))
-    figure.supylabel("volume change since reference visit (%)", fontsize=7)
-    figure.supxlabel(DAY_LABEL, fontsize=7)
     handles: list[Artist] = [
         Line2D([], [], color=style.SOURCE_COLOURS[s], linestyle=style.SOURCE_LINES[s], marker=style.SOURCE_MARKERS[s],  # type: ignore[arg-type]
                label=f"{_origins(measures, s)} mask") for s in sources]
@@ -199,12 +207,10 @@ def cohort_trajectories(change: pd.DataFrame, contrasts: pd.DataFrame, *, source
     if rows.empty:
         return style.empty_figure("no change to draw")
     levels, styles = style.ordered_levels(rows["level"]), style.group_styles(change["group"])
-    figure = style.new_figure(width_mm=style.DOUBLE_MM, height_mm=16 + _ROW_MM * -(-len(levels) // _COLUMNS))
-    panels = style.panel_grid(figure, len(levels), columns=_COLUMNS)
+    figure, panels = _level_panels(levels, "volume change since reference visit (%)")
     days = rows.groupby("session")["study_day"].median()
     offsets = _offsets(len(styles), float(days.max() - min(start, days.min())))
     for panel, level in zip(panels, levels, strict=True):
-        panel.set_title(level)
         panel.axhline(0, color=style.GREY, linewidth=0.6, zorder=0)
         for (group, (colour, marker)), offset in zip(styles.items(), offsets, strict=True):
             of_group = rows[(rows["level"] == level) & (rows["group"] == group)]
@@ -218,8 +224,6 @@ def cohort_trajectories(change: pd.DataFrame, contrasts: pd.DataFrame, *, source
                 panel.plot([start, first[0]], [0, first[1]], color=colour, linewidth=1.4, zorder=3)
         style.day_ticks(panel, [start, *days])
         panel.margins(x=0.12)
-    figure.supylabel("volume change since reference visit (%)", fontsize=7)
-    figure.supxlabel(DAY_LABEL, fontsize=7)
     n = rows.groupby("group")["subject"].nunique()
     handles = [Line2D([], [], color=c, marker=m, label=f"{g} (n = {n.get(g, 0)})") for g, (c, m) in styles.items()]
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
@@ -261,11 +265,9 @@ def group_volumes(means: pd.DataFrame, *, source: str) -> Figure:
     if rows.empty:
         return style.empty_figure("no measured disc to draw")
     levels, styles = style.ordered_levels(rows["level"]), style.group_styles(means["group"])
-    figure = style.new_figure(width_mm=style.DOUBLE_MM, height_mm=16 + _ROW_MM * -(-len(levels) // _COLUMNS))
-    panels = style.panel_grid(figure, len(levels), columns=_COLUMNS)
+    figure, panels = _level_panels(levels, "mean disc volume (mm³)")
     offsets = _offsets(len(styles), float(rows["study_day"].max() - rows["study_day"].min()))
     for panel, level in zip(panels, levels, strict=True):
-        panel.set_title(level)
         for (group, (colour, marker)), offset in zip(styles.items(), offsets, strict=True):
             of_group = rows[(rows["level"] == level) & (rows["group"] == group)].sort_values("study_day")
             mean = of_group["mean_mm3"]
@@ -274,8 +276,6 @@ def group_volumes(means: pd.DataFrame, *, source: str) -> Figure:
                            marker=marker, capsize=2, elinewidth=1)
         style.day_ticks(panel, list(rows["study_day"]))
         panel.margins(x=0.12)
-    figure.supylabel("mean disc volume (mm³)", fontsize=7)
-    figure.supxlabel(DAY_LABEL, fontsize=7)
     most = rows.groupby("group")["n"].agg(["min", "max"])
     handles = [Line2D([], [], color=c, marker=m, label=f"{g} (n = {_range(most, g)})")
                for g, (c, m) in styles.items() if g in most.index]

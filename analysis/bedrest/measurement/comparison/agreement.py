@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from scipy.ndimage import find_objects
@@ -85,19 +85,15 @@ def compare_masks(
     label_predicted = {level: label for label, level in levels.items()}
     label_reference = {level: label for label, level in reference_levels.items()}
     names = dict.fromkeys([*label_predicted, *label_reference])
-    return [
-        _compare(predicted, reference, name, labels=(label_predicted.get(name), label_reference.get(name)))
-        for name in names
-    ]
+    return [_compare(predicted, reference, name, labels=(label_predicted.get(name), label_reference.get(name)))
+            for name in names]
 
 
 def _compare(
     predicted: LabelMap, reference: LabelMap, level: str, *, labels: tuple[int | None, int | None]
 ) -> DiscAgreement:
-    masks = [
-        np.zeros(m.data.shape, dtype=bool) if label is None else m.data == label
-        for m, label in zip((predicted, reference), labels, strict=True)
-    ]
+    masks = [np.zeros(m.data.shape, dtype=bool) if label is None else m.data == label
+             for m, label in zip((predicted, reference), labels, strict=True)]
     missing = [who for who, m in zip(("predicted", "reference"), masks, strict=True) if not m.any()]
     if missing:
         lost = (Finding(FindingCode.MISSING_IN_MASK, {"name": level, "mask": missing[0]}) if len(missing) == 1
@@ -111,14 +107,9 @@ def _compare(
     centre_a, centre_b = (centre_of_mass_mm(m, box, grid.affine_ras_mm) for m in (a, b))
     surface = surface_distances(a, b, spacing_mm=grid.spacing_mm)
     return DiscAgreement(
-        level=level,
-        dice=dice_of(count_a, count_b, both),
-        centre_distance_mm=float(np.linalg.norm(centre_a - centre_b)),
-        **{f.name: getattr(surface, f.name) for f in fields(surface)},
-        volume_predicted_mm3=count_a * grid.voxel_volume_mm3,
-        volume_reference_mm3=count_b * grid.voxel_volume_mm3,
-        volume_error_percent=100 * (count_a - count_b) / count_b,
-    )
+        level, dice_of(count_a, count_b, both), float(np.linalg.norm(centre_a - centre_b)), **asdict(surface),
+        volume_predicted_mm3=count_a * grid.voxel_volume_mm3, volume_reference_mm3=count_b * grid.voxel_volume_mm3,
+        volume_error_percent=100 * (count_a - count_b) / count_b)
 
 
 def dice_of(count_a: int, count_b: int, both: int) -> float:
@@ -145,9 +136,7 @@ def name_binary_reference(reference: LabelMap) -> LabelMap:
     if len(discs) != len(LEVEL_OF_LABEL):
         raise GeometryError(
             f"{len(LEVEL_OF_LABEL)} separate discs of more than {_SMALLEST_DISC_VOXELS} voxels under one label",
-            f"{len(discs)}", "reference mask",
-            "Give every disc its own label and name them with --reference-levels.",
-        )
+            f"{len(discs)}", "reference mask", "Give every disc a label and name them with --reference-levels.")
     boxes = find_objects(pieces)
     affine = reference.grid.affine_ras_mm
     height = {p: centre_of_mass_mm(pieces[boxes[p - 1]] == p, boxes[p - 1], affine)[2] for p in discs}
