@@ -166,7 +166,7 @@ def absolute_change(means: pd.DataFrame) -> Figure:
 
 
 def _draw_crowd(panel: Axes, rows: pd.DataFrame, names: list[str], sources: list[str]) -> None:
-    """Means as points in the order of the first source's, one SD as a pale band; who has none stands at the end."""
+    """Means as points in the order of the first source's, one SD as a pale band; subjects without a mean at the end."""
     order = rows.loc[sources[0], "mean_absolute_percent"].reindex(names).sort_values().index
     for source in sources:
         selected = rows.loc[source].reindex(order)

@@ -42,7 +42,7 @@ def header(title: str, *, note: str = "", status: str = "", facts: Mapping[str, 
 
 @styled
 def picture(figure: Figure, alt: str = "Figure of stored results.") -> Image:
-    """A figure as embedded in a page; `alt` describes it for those who cannot see it.
+    """A figure as embedded in a page; `alt` describes it for readers who cannot see it.
 
     PNG, or JPEG without loss of colour resolution where scans make it large: a page must stay under 5 MB.
     """

@@ -1,6 +1,6 @@
 """Every remark this toolkit makes on a visit or a disc: a code for programs, one sentence for readers.
 
-A new remark is one line here and one `Finding` where it is raised. Knows nothing of who raises a code, nor of tables.
+A new remark is one line here and one `Finding` where it is raised. Knows neither the callers nor tables.
 """
 
 from __future__ import annotations
@@ -95,12 +95,12 @@ class FindingCode(StrEnum):
                           "levels cannot be counted")
     LEVEL_WITHOUT_DISC = ("level_without_disc", _SEGMENT, _FAILED, "level not known: the sacrum is not in view, so "
                           "levels cannot be counted")
-    NAMED_AS_AT_OTHER_VISIT = ("named_as_at_other_visit", _MEASURE, _FLAGGED, "level set by the other visits: discs "
-        "lie as at {like}")
-    RENAMED_AS_AT_OTHER_VISIT = ("renamed_as_at_other_visit", _MEASURE, _FLAGGED, "level set by the other visits: "
-        "discs lie as at {like}, {levels:n level} {direction} than named here")
-    NAMES_DIFFER_FROM_OTHER_VISIT = ("names_differ_from_other_visit", _MEASURE, _FLAGGED, "level uncertain: discs lie "
-        "as at {like}, {levels:n level} {direction} than named here")
+    NAMED_AS_AT_OTHER_VISIT = ("named_as_at_other_visit", _MEASURE, _FLAGGED, "level set by the other visits: disc "
+        "positions match {like}")
+    RENAMED_AS_AT_OTHER_VISIT = ("renamed_as_at_other_visit", _MEASURE, _FLAGGED, "level set by the other visits: disc "
+        "positions match {like}, {levels:n level} {direction} than named here")
+    NAMES_DIFFER_FROM_OTHER_VISIT = ("names_differ_from_other_visit", _MEASURE, _FLAGGED, "level uncertain: disc "
+        "positions match {like}, {levels:n level} {direction} than named here")
     LEVEL_SET_MANUALLY = "level_set_manually", _MEASURE, _OK, "level set by levels.csv"
     DISC_EXCLUDED = "disc_excluded", _MEASURE, _FAILED, "excluded by {by}"
     LEVEL_GIVEN_AWAY = "level_given_away", _MEASURE, _FAILED, "no disc has this level since {by} gave it another"

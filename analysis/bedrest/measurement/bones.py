@@ -39,7 +39,7 @@ Bones = Mapping[int, Bone]
 def find_bones(tissues: LabelMap) -> Bones:
     """Vertebral bodies and sacrum of a tissue map, each the largest of its pieces.
 
-    Bone above the topmost named body has no name of its own and may carry T11's: of T11's larger pieces, the one
+    Bone above the topmost named body has no separate name and may carry T11's: of T11's larger pieces, the one
     nearest to the disc below it counts.
 
     Returns: one for each of the sacrum and T11 to L5, absent ones too.

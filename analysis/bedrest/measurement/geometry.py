@@ -42,7 +42,7 @@ def bounding_box(mask: NDArray[np.bool_]) -> Box | None:
     if slab.size == 0:
         return None
     first = slice(int(slab[0]), int(slab[-1]) + 1)
-    face = np.any(mask[first], axis=0)  # the slab only: a whole image is looked through once, not three times
+    face = np.any(mask[first], axis=0)  # the slab only: a whole image is scanned once, not three times
     rows, columns = np.flatnonzero(face.any(axis=1)), np.flatnonzero(face.any(axis=0))
     return first, slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 

@@ -11,7 +11,7 @@ canal_width_mm
     Antero-posterior width of the spinal canal in the disc's plane, as on an axial slice laid through the disc: median
     over 5 mm along the disc's normal.
 intervertebral_length_mm
-    Distance of the centres of mass of the two bodies. S1 has no border of its own within the sacrum: below L5-S1
+    Distance of the centres of mass of the two bodies. S1 has no separate border within the sacrum: below L5-S1
     stands the centre of its upper end plate in the mid-sagittal plane, so this length is shorter there and must not be
     compared with those of other levels. (Belavy et al., J Appl Physiol 2011;111:1304 report an intervertebral length
     in bed rest; their landmarks were not at hand.)

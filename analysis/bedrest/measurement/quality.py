@@ -54,7 +54,7 @@ FEWEST_DISCS = 5
 
 
 def check_disc(mask: NDArray[np.bool_], box: Box, grid: Grid, geometry: DiscGeometry | None) -> list[Finding]:
-    """Everything that speaks against one disc; empty when nothing does.
+    """Every doubt about one disc; empty if it passes every check.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def spacing_looks_permuted(grid: Grid) -> bool:
     """Whether the header gives the slice thickness to an in-plane axis.
 
     A spine scan has few thick slices. A header that gives the axis with by far the fewest voxels the finest spacing,
-    and one of the long axes a spacing of its own that is much coarser, has its spacings in the wrong order, as in the
+    and one of the long axes a spacing that is much coarser, has its spacings in the wrong order, as in the
     masks of fastcleverseg (127 x 342 x 9 voxels, 4.4 x 0.43 x 0.43 mm). The product of the spacings, and so every
     volume, does not depend on their order.
     """
@@ -141,7 +141,7 @@ def checked(measures: Sequence[DiscMeasure], discs: LabelMap) -> list[DiscMeasur
 
 
 def check_spine(measures: Sequence[DiscMeasure]) -> dict[str, list[Finding]]:
-    """Discs out of line with their own spine, by level; no entry where nothing speaks against a disc.
+    """Discs out of line with their own spine, by level; no entry for a disc without doubts.
 
     A disc is compared with the median of the others and not by a robust z: six discs of a healthy spine are so alike
     that their SD is next to nothing, and one that is worn would lie any number of SDs away. A worn disc is
@@ -193,7 +193,7 @@ def _over_others(level: str, values: Mapping[str, float]) -> float:
 
 
 def check_symmetry(measures: Sequence[DiscMeasure], discs: LabelMap) -> dict[str, list[Finding]]:
-    """Discs that lie unevenly about the column, by level; no entry where nothing speaks against a disc.
+    """Discs that lie unevenly about the column, by level; no entry for a disc without doubts.
 
     With fewer than five discs none is judged.
 

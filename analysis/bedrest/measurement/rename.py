@@ -26,8 +26,8 @@ def rename_discs(
     """Give discs other names, all at once: two names may change places.
 
     Returns LabelMap: labels as the new names ask for; excluded discs are background. Returns list of SegmentedDisc: one
-    for each disc that is left, and a failed one for each level that no disc has any more. A new name says who gave it
-    and has no confidence. Raises ManifestError: two discs of the mask would have one level.
+    for each disc that is left, and a failed one for each level that no disc has any more. A new name has its origin
+    and no confidence. Raises ManifestError: two discs of the mask would have one level.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def rename_discs(
     segmented : of every disc in the mask, and of levels that were not found
     names : found name to level, or to `vocabulary.EXCLUDE`. Names of discs that are not in the mask change nothing.
     where : subject and session, for messages
-    because : who gave the names; it is kept with every disc that got one. It answers every earlier remark on the name.
+    because : origin of the names, kept with every renamed disc. It settles every earlier remark on the name.
     """
     present = set(np.unique(discs.data).tolist())
     in_mask = [d for d in segmented if d.label in present]

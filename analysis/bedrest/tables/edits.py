@@ -19,14 +19,14 @@ from bedrest.vocabulary import LEVELS, MaskOrigin, Source, Status
 
 
 def edits_frame(edits: Iterable[DiscEdit], *, visit: VisitKey) -> pd.DataFrame:
-    """One visit's rows of `schemas.EDITS`, one a disc."""
+    """One visit's rows of `schemas.EDITS`, one per disc."""
     key = {"subject": visit.subject, "session": visit.session}
     names = [f.name for f in fields(DiscEdit) if f.name != "label"]
     return typed_frame(({**key, **{n: getattr(e, n) for n in names}, "status": str(e.status)} for e in edits), EDITS)
 
 
 def failed_edits(visit: VisitKey, *, findings: Iterable[Finding]) -> pd.DataFrame:
-    """Rows of `schemas.EDITS` for an edited mask that could not be used: one a level, all failed."""
+    """Rows of `schemas.EDITS` for an edited mask that could not be used: one per level, all failed."""
     listed = tuple(findings)
     return edits_frame([DiscEdit(lv, 0, findings=listed) for lv in LEVELS], visit=visit)
 

@@ -40,7 +40,7 @@ class VisitKey:
 
 def measures_frame(measures: Iterable[DiscMeasure], *, visit: VisitKey, source: str,
                    mask_origin: str = "") -> pd.DataFrame:
-    """One visit's rows of `schemas.MEASURES`, one a disc, in the order of `measures`.
+    """One visit's rows of `schemas.MEASURES`, one per disc, in the order of `measures`.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def measures_frame(measures: Iterable[DiscMeasure], *, visit: VisitKey, source: 
 
 
 def mask_measures_frame(measures: Iterable[DiscMeasure], *, mask: str, contrast: Contrast) -> pd.DataFrame:
-    """Rows of `schemas.MASK_MEASURES`, one a disc, in the order of `measures`.
+    """Rows of `schemas.MASK_MEASURES`, one per disc, in the order of `measures`.
 
     `mask`: name of the mask file. `contrast`: the one whose mean is the signal.
     """
@@ -68,7 +68,7 @@ def mask_measures_frame(measures: Iterable[DiscMeasure], *, mask: str, contrast:
 
 def failed_frame(visit: VisitKey, *, source: str, levels: Iterable[str], findings: Iterable[Finding],
                  mask_origin: str = "") -> pd.DataFrame:
-    """Rows of `schemas.MEASURES` for a visit that could not be measured at all: one a level, all failed.
+    """Rows of `schemas.MEASURES` for a visit that could not be measured at all: one per level, all failed.
 
     `source`, `mask_origin`: as in `measures_frame`. `levels`: the discs that should have been there. `findings`: why
     there are no values.
@@ -106,7 +106,7 @@ def spine_frame(spine: SpineMeasure, discs: pd.DataFrame, *, visit: VisitKey, so
 
 
 def segmented_frame(discs: Iterable[SegmentedDisc], *, subject: str, session: str) -> pd.DataFrame:
-    """One visit's rows of `schemas.FINDINGS`, one a disc."""
+    """One visit's rows of `schemas.FINDINGS`, one per disc."""
     return typed_frame(({
         "subject": subject, "session": session, "level": d.name, "label": d.label,
         "mean_probability": d.mean_probability, "level_confidence": d.level_confidence, "status": d.status.value,
@@ -144,7 +144,7 @@ def _with_earlier(status: str, findings: tuple[Finding, ...], earlier_status: st
 
 
 def accuracy_frame(agreements: Iterable[DiscAgreement], *, visit: VisitKey) -> pd.DataFrame:
-    """One visit's rows of `schemas.ACCURACY`, one a disc, in the order of `agreements`."""
+    """One visit's rows of `schemas.ACCURACY`, one per disc, in the order of `agreements`."""
     key = {"subject": visit.subject, "session": visit.session}
     names = [f.name for f in fields(DiscAgreement)]
     return typed_frame(({**key, **{n: getattr(a, n) for n in names}, "status": str(a.status)} for a in agreements),
@@ -152,7 +152,7 @@ def accuracy_frame(agreements: Iterable[DiscAgreement], *, visit: VisitKey) -> p
 
 
 def failed_accuracy(visit: VisitKey, *, findings: Iterable[Finding], levels: Iterable[str] = LEVELS) -> pd.DataFrame:
-    """Rows of `schemas.ACCURACY` for a visit whose masks could not be compared: one a level, all failed.
+    """Rows of `schemas.ACCURACY` for a visit whose masks could not be compared: one per level, all failed.
 
     `findings`: why there are no values. `levels`: the discs that should have been compared.
     """

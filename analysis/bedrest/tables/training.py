@@ -42,7 +42,7 @@ def disc_names(labels: Iterable[int]) -> str:
 
 
 def folds_frame(results: Iterable[FoldResult]) -> pd.DataFrame:
-    """Rows of `schemas.TRAINING_FOLDS`, one a run."""
+    """Rows of `schemas.TRAINING_FOLDS`, one per run."""
     return typed_frame(({
         "fold": r.fold.name, "training": ", ".join(r.fold.training), "validation": ", ".join(r.fold.validation),
         "held_out": ", ".join(r.fold.held_out), "steps": r.steps, "minutes": r.minutes, "stopped": r.stopped,

@@ -1,6 +1,6 @@
 """Two masks of one scan -> how well they agree, disc by disc.
 
-Knows nothing of who made which.
+Does not know which was made how.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _compare(
 ) -> DiscAgreement:
     masks = [np.zeros(m.data.shape, dtype=bool) if label is None else m.data == label
              for m, label in zip((predicted, reference), labels, strict=True)]
-    missing = [who for who, m in zip(("predicted", "reference"), masks, strict=True) if not m.any()]
+    missing = [name for name, m in zip(("predicted", "reference"), masks, strict=True) if not m.any()]
     if missing:
         lost = (Finding(FindingCode.MISSING_IN_MASK, {"name": level, "mask": missing[0]}) if len(missing) == 1
                 else Finding(FindingCode.MISSING_IN_BOTH_MASKS, {"name": level}))
