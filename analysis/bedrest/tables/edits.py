@@ -80,7 +80,7 @@ def edit_words(edits: pd.DataFrame, change: pd.DataFrame) -> str:
     altered = (edits["voxels_added"].fillna(0) + edits["voxels_removed"].fillna(0)) > 0
     both = edits["difference_percent"].dropna()
     words = (f"Masks of {len(visits)} visit(s) of {visits['subject'].nunique()} subject(s) were corrected manually. "
-             f"{int(altered.sum())} of {len(edits)} discs changed")
+             f"{int(altered.sum())} of {len(edits)} discs were changed")
     words += f", volumes by {both.min():+.1f} to {both.max():+.1f} %." if len(both) else "."
     usable = change[(change["source"] != "reference") & (change["status"] != Status.FAILED)]
     edited = usable[["mask_origin", "mask_origin_reference"]] == MaskOrigin.EDITED
