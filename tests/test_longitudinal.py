@@ -326,7 +326,7 @@ def test_a_disc_is_never_renamed_between_visits(results) -> None:
     first, second = (measures.loc[s, "volume_mm3"].drop("T11-T12") for s in ("ses-1", "ses-2"))
     assert second[first.index].to_numpy() == pytest.approx(first.to_numpy(), rel=0.05)
     assert measures.loc[("ses-2", "L5-S1"), "status"] == "flagged"
-    assert "level set by the other visits: discs lie as at ses-1" in measures.loc[("ses-2", "L5-S1"), "reason"]
+    assert "level set by the other visits: disc positions match ses-1" in measures.loc[("ses-2", "L5-S1"), "reason"]
     assert out.measured_mask("01", "ses-2").exists() and not out.measured_mask("01", "ses-1").exists()
 
 

@@ -14,8 +14,14 @@ from bedrest.findings import Finding, FindingCode, render
 from bedrest.io.tables.frames import validated
 from bedrest.measurement.definition import DiscMeasure, DiscPosition
 from bedrest.measurement.discs import measure_discs
-from bedrest.measurement.spine_checks import TYPICAL_VOLUME, check_spine, checked
-from bedrest.measurement.symmetry import check_symmetry, column_curve, right_share
+from bedrest.measurement.quality import (
+    TYPICAL_VOLUME,
+    check_spine,
+    check_symmetry,
+    checked,
+    column_curve,
+    right_share,
+)
 from bedrest.phantom.paint import paint_levels
 from bedrest.phantom.random_spine import draw_spine
 from bedrest.phantom.variation import draw_varied_spine

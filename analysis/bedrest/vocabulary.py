@@ -143,6 +143,13 @@ ALL_LEVELS: Final = "all"  # all discs pooled, in tables of statistics
 # Discs that could not be named get 101, 102, ... from the bottom up.
 FIRST_UNNAMED_LABEL: Final = 101
 
+
+def level_name(label: int) -> str:
+    """Level of a label in a mask of discs, or unnamed-N."""
+    return LEVEL_OF_LABEL.get(label, f"unnamed-{label - FIRST_UNNAMED_LABEL + 1}")
+
+
+
 EXCLUDE: Final = "exclude"  # in levels.csv: a disc that must not be measured
 
 # The discs' neighbours, in masks of all tissues. Vertebra 10 + k lies on disc k; 30 where levels are not known.

@@ -16,8 +16,7 @@ from bedrest.io.images.masks import label_table_path, read_label_map, write_labe
 from bedrest.io.images.nifti import read_volume
 from bedrest.measurement.comparison.agreement import compare_masks
 from bedrest.measurement.discs import measure_discs
-from bedrest.measurement.quality import unknown_labels
-from bedrest.measurement.spine_checks import checked
+from bedrest.measurement.quality import checked, unknown_labels
 from bedrest.schemas import MASK_ACCURACY
 from bedrest.stages.visits import Visit, scan_of
 from bedrest.tables.measures import VisitKey, accuracy_frame, mask_measures_frame

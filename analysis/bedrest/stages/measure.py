@@ -19,8 +19,8 @@ from bedrest.io.tables.frames import concat_tables, empty_table
 from bedrest.longitudinal.error_model import errors_path, load_errors
 from bedrest.measurement.comparison.agreement import DiscAgreement, compare_masks, name_binary_reference
 from bedrest.measurement.discs import measure_discs
+from bedrest.measurement.quality import checked
 from bedrest.measurement.spine import measure_spine
-from bedrest.measurement.spine_checks import checked
 from bedrest.measurement.volumes import after_edit
 from bedrest.segmentation.weights import chosen_weights
 from bedrest.settings import Study
