@@ -15,7 +15,6 @@ from bedrest.io.images.masks import read_label_map
 from bedrest.io.images.nifti import read_volume
 from bedrest.io.tables.frames import empty_table
 from bedrest.longitudinal.error_model import errors_path, load_errors
-from bedrest.longitudinal.joint_volumes import joint_volumes, poses_of, prepare_visit
 from bedrest.longitudinal.level_matching import PlacedDisc, match_levels
 from bedrest.longitudinal.poses import Pose
 from bedrest.measurement.volumes import volumes_from_probability
@@ -63,6 +62,8 @@ def _read(job: Job, visit: Visit, record: pd.Series) -> _Segmented | None:
     """None without a mask that was segmented here; a file that cannot be read is reported by measuring."""
     if not is_ours(record):
         return None
+    from bedrest.longitudinal.joint_volumes import poses_of
+
     try:
         discs = read_label_map(job.results.output_dir / record["mask_path"], where=visit.where)
         probability = read_volume(job.results.probability(visit.subject, visit.session), where=visit.where)
@@ -78,6 +79,8 @@ def _discs(visit: _Segmented, findings: pd.DataFrame) -> list[PlacedDisc]:
 
 
 def _joint(job: Job, segmented: dict[str, _Segmented]) -> pd.DataFrame:
+    from bedrest.longitudinal.joint_volumes import joint_volumes, prepare_visit
+
     device = resolve_device(job.device)
     use_threads(device, job.threads)
     weights = chosen_weights(job.study.weights)

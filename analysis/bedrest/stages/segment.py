@@ -31,17 +31,13 @@ if TYPE_CHECKING:
 
 
 def run(job: Job) -> None:
-    """Segment every visit; the weights are loaded once a process."""
-    from bedrest.segmentation.device import resolve_device
-    from bedrest.segmentation.weights import chosen_weights
-
-    device = resolve_device(job.device)
-    use_threads(device, job.threads)
-    trained = loaded_weights(chosen_weights(job.study.weights))
+    """Segment every visit; the network is loaded once a process, and only where a mask is not given."""
+    visits = visits_of(job)
+    network = None if all(MaskRole.MASK in v.paths for v in visits) else _network(job)
     records, segmented = [], []
     read = partial(_read_visit, resample=job.study.images.resample)
-    for visit, contents in read_ahead(visits_of(job), read):
-        record, discs = _segment_visit(job, visit, contents, trained, device)
+    for visit, contents in read_ahead(visits, read):
+        record, discs = _segment_visit(job, visit, contents, network)
         records.append(record)
         segmented.append(segmented_frame(discs, subject=visit.subject, session=visit.session))
     rows = ({**r, "status": worst_status(r["findings"]).value} for r in records)
@@ -56,10 +52,18 @@ def _read_visit(visit: Visit, *, resample: bool) -> LabelMap | Scan:
     return scan_of(visit, resample=resample)
 
 
-def _segment_visit(job: Job, visit: Visit, contents: Callable[[], LabelMap | Scan], trained: TrainedNetwork,
-                   device: str) -> tuple[dict[str, Any], list[SegmentedDisc]]:
-    from bedrest.segmentation.engine import segment as segment_scan
+def _network(job: Job) -> tuple[TrainedNetwork, str]:
+    """The network, and the device it runs on."""
+    from bedrest.segmentation.device import resolve_device
+    from bedrest.segmentation.weights import chosen_weights
 
+    device = resolve_device(job.device)
+    use_threads(device, job.threads)
+    return loaded_weights(chosen_weights(job.study.weights)), device
+
+
+def _segment_visit(job: Job, visit: Visit, contents: Callable[[], LabelMap | Scan],
+                   network: tuple[TrainedNetwork, str] | None) -> tuple[dict[str, Any], list[SegmentedDisc]]:
     key = {"subject": visit.subject, "session": visit.session}
     target = job.results.mask(visit.subject, visit.session)
     header = like(visit)
@@ -74,6 +78,10 @@ def _segment_visit(job: Job, visit: Visit, contents: Callable[[], LabelMap | Sca
             segmented = [SegmentedDisc(label, level) for label, level in LEVEL_OF_LABEL.items()
                          if (discs.data == label).any()]
         else:
+            from bedrest.segmentation.engine import segment as segment_scan
+
+            assert network is not None  # a visit without a given mask has it
+            trained, device = network
             result = segment_scan(trained, content, device=device, tissues=job.study.tissues == "all")
             discs, segmented = result.discs, list(result.segmented)
             record |= {"contrasts": "+".join(visit.contrasts()), "device": device,
