@@ -44,7 +44,7 @@ class AnalysisPlan:
 class Observations:
     """The observations of one mask source.
 
-    The frame has columns subject, group, session, level, y, flagged, and the covariates; one row a measured disc and
+    The frame has columns subject, group, session, level, y, flagged, and the covariates; one row per measured disc and
     visit. Beside it, counted: discs that were not measured, and discs left out because a covariate is missing.
     """
 

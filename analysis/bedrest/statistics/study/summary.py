@@ -16,7 +16,7 @@ from bedrest.schemas import CHANGE_BANDS, MEASURES, Col, Table
 from bedrest.vocabulary import LEVELS, Status
 
 _COLUMN = {c.name: c for c in MEASURES.columns}
-GROUP_MEANS = Table("group_means", "mean disc volume of a group at a visit, one row a level and mask source", (
+GROUP_MEANS = Table("group_means", "mean disc volume of a group at a visit, one row per level and mask source", (
     _COLUMN["source"], _COLUMN["group"], _COLUMN["session"], _COLUMN["study_day"], _COLUMN["phase"], _COLUMN["level"],
     Col("n", "int", "subjects in the mean", "1", minimum=0),
     Col("mean_mm3", "float", "mean volume", "mm3", required=False, minimum=0),
@@ -49,7 +49,7 @@ def group_means(measures: pd.DataFrame, *, confidence_level: float = 0.95) -> pd
     return typed_frame(rows, GROUP_MEANS)
 
 
-ABSOLUTE_CHANGE = Table("absolute_change", "mean absolute change of volume, one row a disc level or subject, visit and "
+ABSOLUTE_CHANGE = Table("absolute_change", "mean absolute change of volume, one row per disc level or subject, visit and "
                         "mask source", (
     Col("by", "str", "what one row is about", values=("level", "subject")),
     Col("name", "str", "the level or the subject"),
@@ -113,7 +113,7 @@ def with_marginal_means(grid: pd.DataFrame) -> pd.DataFrame:
 
 
 def accuracy_means(accuracy: pd.DataFrame) -> pd.DataFrame:
-    """Mean agreement with reference masks, one row a level; failed rows count for nothing; for reading."""
+    """Mean agreement with reference masks, one row per level; failed rows count for nothing; for reading."""
     return accuracy.groupby("level", sort=False).agg(**{
         "n": ("dice", "count"), "mean Dice": ("dice", "mean"), "lowest Dice": ("dice", "min"),
         "MLD (mm)": ("centre_distance_mm", "mean"), "mean ASSD (mm)": ("assd_mm", "mean"),
@@ -136,7 +136,7 @@ def arvd_words(arvd: pd.DataFrame) -> str:
 
 
 def volume_methods(measures: pd.DataFrame) -> pd.DataFrame:
-    """How volumes counted and of single visits lie to `volume_mm3`, one row a level and method; for reading.
+    """How volumes counted and of single visits lie to `volume_mm3`, one row per level and method; for reading.
 
     From measures of one source; discs without a volume count for nothing. Mean and SD of (other - volume_mm3) over
     volume_mm3 in per cent: of voxels counted, and of this visit's probabilities summed.
