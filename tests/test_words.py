@@ -6,7 +6,8 @@ import re
 from source_tree import MODULES, ROOT, parsed
 
 BANNED = {"found", "own", "told", "seen", "said", "asked", "looks", "softness", "spread"}
-SENTENCES = re.compile(r"\bpeople\b|\bpersons?\b(?! was scanned)|drawn by hand|\bone row a\b|\bLeafing\b|dropped in silence")
+SENTENCES = re.compile(r"\bpeople\b|\bpersons?\b(?! was scanned)|drawn by hand|\bone row a\b|\bLeafing\b|"
+                       "dropped in silence")
 
 
 def _names(tree: ast.AST) -> set[str]:

@@ -109,7 +109,8 @@ def _verdict(change_percent: float, limit: Limit) -> Verdict:
 
 
 _COLUMN = {c.name: c for c in DETECTIONS.columns}
-DETECTION_COUNTS = Table("detection_counts", "how many discs changed beyond error, one row per source, group and visit", (
+DETECTION_COUNTS = Table("detection_counts", "how many discs changed beyond error, one row per source, group and "
+                         "visit", (
     _COLUMN["source"], _COLUMN["group"], _COLUMN["session"], _COLUMN["study_day"],
     Col("rose", "int", "discs above their limit", "1", minimum=0),
     Col("fell", "int", "discs below it", "1", minimum=0),

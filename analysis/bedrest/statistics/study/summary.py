@@ -49,8 +49,8 @@ def group_means(measures: pd.DataFrame, *, confidence_level: float = 0.95) -> pd
     return typed_frame(rows, GROUP_MEANS)
 
 
-ABSOLUTE_CHANGE = Table("absolute_change", "mean absolute change of volume, one row per disc level or subject, visit and "
-                        "mask source", (
+ABSOLUTE_CHANGE = Table("absolute_change", "mean absolute change of volume, one row per disc level or subject, visit "
+                        "and mask source", (
     Col("by", "str", "what one row is about", values=("level", "subject")),
     Col("name", "str", "the level or the subject"),
     _COLUMN["session"], _COLUMN["source"],
