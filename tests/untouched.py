@@ -7,7 +7,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 TOOLS = ("build", ".venv", ".git", ".hypothesis", ".pytest_cache", ".mypy_cache", ".ruff_cache")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_CHANGES = {"os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.truncate", "shutil.rmtree"}
+_BY_FOLDER = {"os.remove", "os.rename", "os.rmdir", "os.mkdir"}
+_CHANGES = {*_BY_FOLDER, "os.truncate", "shutil.rmtree"}
 
 
 def _is_ours(path: object) -> bool:
@@ -22,6 +23,8 @@ def _is_ours(path: object) -> bool:
 def _watch(event: str, args: tuple[object, ...]) -> None:
     if event == "open":
         paths = args[:1] if isinstance(args[2], int) and args[2] & _WRITES else ()
+    elif event in _BY_FOLDER and args[-1] != -1:
+        paths = ()  # relative to an open folder, as in shutil.rmtree, which is itself an event
     else:
         paths = args[:2] if event in _CHANGES else ()
     if any(map(_is_ours, paths)):
