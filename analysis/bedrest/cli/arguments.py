@@ -19,7 +19,7 @@ def unset(default: str, *, metavar: str | None = None, short: tuple[str, ...] = 
 Flag = Annotated[bool, tyro.conf.arg(help_behavior_hint="")]
 Count = Annotated[int, tyro.conf.arg(metavar="N")]
 Seed = Annotated[int, tyro.conf.arg(help="Seed of the random numbers.")]
-PageCores = Annotated[int, tyro.conf.arg(help="Pages at a time.")]
+PageCores = Annotated[int, tyro.conf.arg(help="Number of pages to make in parallel.")]
 StudyDevice = Annotated[Device | None, unset("default: as study.toml says", help_="Where the network runs.")]
 ImageFile = Annotated[Path | None, unset("optional", metavar="FILE")]
 WeightsFile = Annotated[Path | None, unset("default: the shipped network", metavar="WEIGHTS")]

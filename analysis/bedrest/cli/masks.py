@@ -72,10 +72,10 @@ class Segment:
 
 @dataclass(frozen=True)
 class Measure:
-    """Measure the discs of a mask, whoever made it."""
+    """Measure the discs in any label mask."""
 
     mask: Annotated[_MaskFile, tyro.conf.arg(metavar="MASK")]
-    """Mask of whole numbers, 0 = background."""
+    """Integer label mask, 0 = background."""
     output: OutputTable
     """Table to write, one row per disc."""
     levels: _Levels = None

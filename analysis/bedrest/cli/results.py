@@ -41,7 +41,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Verify:
-    """Prove that results are what they claim to be: checksums of every file."""
+    """Check every input and result against its recorded checksum."""
 
     study: StudyFile
     rerun: Flag = False

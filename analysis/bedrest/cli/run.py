@@ -33,9 +33,9 @@ class Run:
     profile: Annotated[str | None, unset("default: this machine", metavar="NAME_OR_DIR")] = None
     """Run on a cluster: slurm, or a folder that holds a Snakemake profile."""
     batch: Count = 1
-    """Subjects that share a job, and so the loading of the network."""
+    """Subjects that share a job, so that the network is loaded once for all of them."""
     log_json: Annotated[Path | None, unset("optional", metavar="FILE")] = None
-    """Also write every event to this file, one a line."""
+    """Also write every event to this file, one per line."""
 
     def run(self) -> int:
         from bedrest.settings import load_study
