@@ -44,11 +44,23 @@ def stored_once(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def given(tmp_path_factory):
-    """A synthetic study with hostile words and planted headers, run but for the pages; read it, or copy it."""
+    """A synthetic study with hostile words and planted headers, run but for the pages; read it, or copy it.
+
+    One for all workers, whose folders lie side by side.
+    """
+    from bedrest.io.results import StudyResults
+    from bedrest.settings import load_study
+    from filelock import FileLock
     from hostile_study import run_stages, write_hostile_study
 
-    study = write_hostile_study(tmp_path_factory.mktemp("given") / "study of jane")
-    return study, run_stages(study)
+    workers = "PYTEST_XDIST_WORKER" in os.environ
+    folder = (tmp_path_factory.getbasetemp().parent if workers else tmp_path_factory.getbasetemp()) / "given"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "finished").exists():
+            run_stages(write_hostile_study(folder / "study of jane"))
+            (folder / "finished").touch()
+    study = load_study(folder / "study of jane" / "study.toml")
+    return study, StudyResults(study.output_dir)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ HEADER = nib.Nifti1Header.template_dtype
 EXTREMES = {"i": (0, -1, 1, 2, 3, 7, 8, 255, -128, 127, 4096, 32767, -32768, 2**31 - 1, -(2**31), 2**63 - 1),
             "f": (0.0, -0.0, -1.0, 1e-30, 1e30, 3.4e38, 351.5, 1e12, float("nan"), float("inf"), float("-inf"))}
 # Limits of `bedrest.io.images.limits` in a worker: files beyond them can be small.
-LOWERED = {"MOST_VOXELS": 20_000, "MOST_BYTES": 80_000, "MOST_BEFORE": 2_000}
+LOWERED = {"MAX_VOXELS": 20_000, "MAX_BYTES": 80_000, "MAX_VOXEL_OFFSET": 2_000}
 DTYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8", "c8", "c16")
 
 
@@ -179,7 +179,7 @@ def over_limits(folder: Path, rng: Rng) -> Path:
     struct.pack_into("<8h", raw, 40, 3, *shape, 1, 1, 1, 1)
     struct.pack_into("<2h", raw, 70, *((64, 64) if how == 1 else (4, 16)))  # double, or int16
     if how >= 2:
-        before = LOWERED["MOST_BEFORE"] + 16 * int(rng.integers(1, 40))
+        before = LOWERED["MAX_VOXEL_OFFSET"] + 16 * int(rng.integers(1, 40))
         struct.pack_into("<f", raw, 108, before)
     if how == 3:
         raw[348] = 1

@@ -155,6 +155,7 @@ def worker(seed: int, first: int, last: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGALRM, _late)
     signal.signal(signal.SIGPROF, _late)
+    print("READY", flush=True)
     try:
         for number in range(first, last):
             case = _one(number, seed, base)
@@ -170,8 +171,9 @@ def cases(seed: int, first: int, last: int) -> Iterator[Case]:
     at = first
     while at < last:
         command = [sys.executable, "-P", __file__, "--worker", str(seed), str(at), str(last)]
-        root = str(Path(__file__).parents[1])
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join((root, str(Path(__file__).parent))), "OMP_NUM_THREADS": "1",
+        root = Path(__file__).parents[1]
+        places = (root / "analysis", root, root / "tests")
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, places)), "OMP_NUM_THREADS": "1",
                "PYTHONWARNINGS": "ignore"}
         with tempfile.TemporaryFile("w+") as told:
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=told, env=env)
@@ -186,6 +188,9 @@ def cases(seed: int, first: int, last: int) -> Iterator[Case]:
                     process.kill()
                     process.wait()
                     told.seek(0)
+                    if not started:
+                        process.stdout.close()
+                        raise RuntimeError(f"no worker starts: {told.read()}")
                     detail = f"{process.returncode}: {told.read()[-1500:]}"
                     yield Case(at, KINDS[at % len(KINDS)], "", outcome, detail, 0)
                     at += 1

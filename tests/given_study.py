@@ -88,25 +88,28 @@ def finish(folder: Path, *, status: int = 0, whole: bool = False, **more) -> str
     return output
 
 
-def jobs(folder: Path) -> list[list[str]]:
-    """The words of every command that Snakemake would run now as far as the cohort tables, in their order."""
+def jobs(folder: Path, *records: str) -> list[list[str]]:
+    """The words of every command that Snakemake would run now for these records, or the cohort tables; in order."""
     out = StudyResults(load_study(folder / "study.toml").output_dir).output_dir
     printed = subprocess.run([sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(out),
                               "--configfile", str(out / "work/config.json"), "--cores", "2", "--nolock", "--dry-run",
-                              "--printshellcmds", record_of("tables")], stdout=subprocess.PIPE,
+                              "--printshellcmds", *(records or [record_of("tables")])], stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT, text=True, timeout=300)
     assert printed.returncode == 0, printed.stdout
     return [shlex.split(line.partition(": ")[2]) for line in printed.stdout.splitlines()
             if line.startswith("Shell command: ")]
 
 
-def finish_here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What `finish` does, in this process, which is quicker: the jobs that Snakemake would run now; stages that ran."""
+def finish_here(folder: Path, monkeypatch: pytest.MonkeyPatch, *records: str) -> list[str]:
+    """What `finish` does, in this process, which is quicker: the jobs that Snakemake would run now; stages that ran.
+
+    Without the names of other records it goes as far as that of the cohort tables.
+    """
     to_be_done(folder)
     out = load_study(folder / "study.toml").output_dir
     monkeypatch.chdir(out)
     start_events(out)
-    for words in jobs(folder):
+    for words in jobs(folder, *records):
         monkeypatch.setattr(sys, "argv", words[words.index("-m") + 1:])
         assert job.main() == 0
     return [f"{e['stage']}/{e['subject']}".rstrip("/") for e in NewLines(out / EVENTS) if e["event"] == "finished"]

@@ -79,7 +79,7 @@ def write_hostile_study(folder: Path, *, masks: bool = True) -> Study:
 
 
 def run_stages(study: Study) -> StudyResults:
-    """Every stage but those that make pages and figures."""
+    """Every stage but those that make the pages of notebooks, and figures."""
     results = StudyResults(study.output_dir)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights, "load_weights", lambda *_: None)  # masks are given: a second for each subject saved
@@ -92,6 +92,6 @@ def _run_stages(study: Study, results: StudyResults) -> StudyResults:
     for subject in manifest.subjects["subject"]:
         for name in SUBJECT_STAGES:
             stage(name).run(Job(study, results, subject, "cpu", 1))
-    for name in ("tables", "statistics"):
+    for name in ("tables", "statistics", "index"):
         stage(name).run(Job(study, results, "", "cpu", 1))
     return results

@@ -24,8 +24,10 @@ from bedrest.measurement.comparison.edits import compare_edit, edited_discs
 from bedrest.measurement.definition import DiscMeasure
 from bedrest.measurement.rename import SET_MANUALLY, absent_discs, rename_discs
 from bedrest.schemas import EDITS, LEVEL_NAMES, MEASURES, SCAN_RECORDS
-from bedrest.settings import Study
+from bedrest.settings import Study, load_study
+from bedrest.stages.all_stages import stage
 from bedrest.stages.corrected_masks import Corrections, keep, measured_mask
+from bedrest.stages.stage import Job
 from bedrest.statistics.study.paper_text import edited_words
 from bedrest.statistics.study.responses import AnalysisPlan, observations
 from bedrest.tables.arvd import arvd_frame
@@ -36,7 +38,7 @@ from bedrest.tables.measures import VisitKey, failed_frame, measures_frame, segm
 from bedrest.types import Grid, LabelMap, SegmentedDisc
 from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LABEL_OF_LEVEL, LEVEL_OF_LABEL
 from bedrest.workflow.run import prepare
-from command_line import bedrest, table
+from command_line import table
 from given_study import SPINE, finish_here, saved, spine, write_study
 from sentences import codes, reason
 from study_folders import AFFINE, BOTH, csv_study, image
@@ -473,12 +475,6 @@ def folder(tmp_path) -> Path:
     return write_study(tmp_path)
 
 
-def run(folder: Path) -> str:
-    done = bedrest("run", "study.toml", "--cores", 2, cwd=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -491,8 +487,9 @@ def state(out: Path) -> dict[str, str]:
 
 
 def test_an_edit_and_a_name_come_and_go(folder, monkeypatch):
-    """Pages are made once, with the edit; before and after it the run goes as far as the cohort tables."""
+    """The pages that tell of corrections are made once; before and after it the run ends with the cohort tables."""
     out = folder / "out"
+    pages = "work/_records/cohort_report.json"  # for which those of the subjects are made
     finish_here(folder, monkeypatch)
     first = state(out)
     edited = spine(1.1)
@@ -501,8 +498,11 @@ def test_an_edit_and_a_name_come_and_go(folder, monkeypatch):
     kept = (path.read_bytes(), path.stat().st_mtime_ns)
     (folder / "levels.csv").write_text("subject,session,found,level\nA,,L1-L2,L2-L3\nA,,L2-L3,L1-L2\n")
 
-    said = run(folder)
-    assert "measure x1" in said and "change x1" in said and "segment" not in said
+    redone = finish_here(folder, monkeypatch, pages)
+    assert redone[:4] == ["measure/A", "change/A", "tables", "statistics"]
+    assert set(redone[4:]) == {"subject_report/A", "subject_report/B", "cohort_report"}
+    study = load_study(folder / "study.toml")
+    stage("index").run(Job(study, StudyResults(out), "", "cpu", 1))
     measures = table(out, "measures").set_index(["subject", "session", "level"])
     voxels = int((edited == 1).sum())
     assert measures.loc[("A", "ses-2", "L5-S1"), ["mask_origin", "n_voxels"]].tolist() == ["edited", voxels]
@@ -525,7 +525,7 @@ def test_an_edit_and_a_name_come_and_go(folder, monkeypatch):
     assert z["A", "ses-1", "L2-L3"] == z["B", "ses-1", "L1-L2"] and z["A", "ses-1", "L1-L2"] == z["B", "ses-1", "L2-L3"]
     assert measures.loc[("A", "ses-2", "L1-L2"), ["status", "reason"]].tolist() == ["ok", "level set by levels.csv"]
     assert sha256(folder / "levels.csv") in (out / "provenance.json").read_text()
-    assert "Nothing to do" in run(folder)
+    assert finish_here(folder, monkeypatch, pages) == []
 
     assert kept == (path.read_bytes(), path.stat().st_mtime_ns)
     path.unlink()

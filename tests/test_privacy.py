@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -19,9 +20,9 @@ from bedrest.errors import ManyProblems, OutputError
 from bedrest.io.images.masks import write_label_map, write_volume
 from bedrest.io.images.nifti import read_volume
 from bedrest.io.pseudonyms import HIDDEN_REASON, Pseudonyms, find_leaks, load_key
+from bedrest.io.results import StudyResults
 from bedrest.pages import reports
-from bedrest.pages.index import write_index
-from bedrest.stages.provenance import write_provenance
+from bedrest.settings import load_study
 from bedrest.types import LabelMap
 from bedrest.workflow import share
 from bs4 import BeautifulSoup
@@ -50,12 +51,11 @@ def files(folder: Path) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def done(given, tmp_path_factory):
-    """A study of planted headers, run but for the pages."""
-    study, results = given
-    reports.write_reports_table(study, results)
-    write_index(results, study)
-    write_provenance(results, study)
-    return study, results
+    """A copy of a study of planted headers, run but for the pages of notebooks."""
+    folder = tmp_path_factory.mktemp("private") / "study of jane"
+    shutil.copytree(given[0].path.parent, folder)
+    study = load_study(folder / "study.toml")
+    return study, StudyResults(study.output_dir)
 
 
 def test_the_marks_are_planted_where_they_are_looked_for(done):
@@ -169,7 +169,7 @@ def _fast(real):
     return run
 
 
-def test_the_copy_holds_pages_tables_and_figures_and_no_name_in_any_byte(done, shared):
+def test_the_copy_holds_pages_tables_and_figures_and_no_name_in_any_byte(given, done, shared):
     study, _ = done
     folder, key = shared
     names = {p.relative_to(folder).as_posix() for p in files(folder)}
@@ -178,7 +178,7 @@ def test_the_copy_holds_pages_tables_and_figures_and_no_name_in_any_byte(done, s
     assert any(n.endswith(".pdf") for n in names) and any(n.startswith("thumbnails/P") for n in names)
     assert not [n for n in names if n.endswith((".ipynb", ".nii.gz")) or "manifest" in n or share.KEY_NAME in n]
     secrets = [*SUBJECTS, *(s.split("-")[0] for s in SUBJECTS), "DOE^", "^JANE", f"{Path.home()}/",
-               str(study.path.parent)]
+               str(study.path.parent), str(given[0].path.parent)]
     for path in files(folder):
         for content in (*readings(path), path.name.encode()):
             assert not [t for t in secrets if t.lower().encode() in content.lower()], path
