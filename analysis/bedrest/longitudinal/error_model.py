@@ -1,9 +1,9 @@
 """How far a measured volume may be from the truth, and from itself when the disc is scanned again.
 
-Both are fitted on synthetic scans (`pipelines.benchmarks.change.fit_errors`), for one network, each set of contrasts and
-each way of measuring. The variance of the relative error has two parts: one that every disc has (`floor`), and one that
-grows with the uncertainty of the network about the disc's boundary (`slope`). Real scans have faults that synthetic
-ones lack: where a study has repeated scans of its own, those take precedence. Knows nothing of tables.
+Both are fitted on synthetic scans (`pipelines.benchmarks.change.fit_errors`), for one network, each set of contrasts
+and each way of measuring. The variance of the relative error has two parts: one that every disc has (`floor`), and one
+that grows with the uncertainty of the network about the disc's boundary (`slope`). Real scans have faults that
+synthetic ones lack: where a study has repeated scans of its own, those take precedence. Knows nothing of tables.
 """
 
 from __future__ import annotations
