@@ -34,7 +34,8 @@ def demo(request, tmp_path_factory) -> Path:
     made = bedrest("demo", "demo", "--subjects", SUBJECTS, "--sessions", 2, "--seed", SEED, cwd=folder)
     assert made.returncode == 0, made.stderr
     study, bids = folder / "demo/study.toml", folder / "demo/bids"
-    study.write_text(f'visits = "{request.param}"\n' + study.read_text())
+    study.write_text(f'visits = "{request.param}"\n' + study.read_text().replace(
+        "[statistics]\n", "[statistics]\nresamples = 200\n"))
     image = bids / BROKEN / f"ses-2/anat/{BROKEN}_ses-2_rec-water_T1w.nii.gz"
     image.write_bytes(image.read_bytes()[:5000])
     for path in (bids / "sub-01").rglob("*.nii.gz"):
@@ -47,7 +48,7 @@ def demo(request, tmp_path_factory) -> Path:
     checked = bedrest("check", "demo/study.toml", cwd=folder)
     assert checked.returncode == 1 and "Traceback" not in checked.stdout + checked.stderr
     assert all(words in checked.stdout for words in INPUT_PROBLEMS), checked.stdout
-    ran = bedrest("run", "demo/study.toml", "--cores", 2, cwd=folder)
+    ran = bedrest("run", "demo/study.toml", "--cores", 2, "--batch", 4, cwd=folder)  # the network is loaded twice
     assert ran.returncode == 3 and "Traceback" not in ran.stdout + ran.stderr, ran.stdout + ran.stderr
     assert all(words in ran.stderr for words in INPUT_PROBLEMS), ran.stderr
     return folder
