@@ -34,7 +34,8 @@ from bedrest.tables.arvd import arvd_frame
 from bedrest.tables.change import change_frame
 from bedrest.tables.edits import edit_words, edits_frame, mask_counts, renames_frame
 from bedrest.tables.failures import failures_frame, without_corrected
-from bedrest.tables.measures import VisitKey, failed_frame, measures_frame, segmented_frame, with_segmented
+from bedrest.tables.measures import VisitKey, failed_frame, measures_frame, with_segmented
+from bedrest.tables.segmented import segmented_frame
 from bedrest.types import Grid, LabelMap, SegmentedDisc
 from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LABEL_OF_LEVEL, LEVEL_OF_LABEL
 from bedrest.workflow.run import prepare

@@ -22,9 +22,9 @@ from bedrest.tables.measures import (
     failed_accuracy,
     failed_frame,
     measures_frame,
-    segmented_frame,
     with_segmented,
 )
+from bedrest.tables.segmented import segmented_frame
 from bedrest.types import SegmentedDisc
 
 BASE, LATER = "ses-1", "ses-2"

@@ -23,7 +23,8 @@ from bedrest.io.tables.frames import empty_table
 from bedrest.measurement.comparison.edits import compare_edit, edited_discs
 from bedrest.measurement.rename import absent_discs, rename_discs
 from bedrest.tables.edits import edits_frame, failed_edits
-from bedrest.tables.measures import VisitKey, segmented_frame
+from bedrest.tables.measures import VisitKey
+from bedrest.tables.segmented import segmented_frame
 from bedrest.types import Grid, LabelMap, SegmentedDisc
 from bedrest.vocabulary import MaskOrigin, Status
 

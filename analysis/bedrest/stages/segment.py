@@ -22,7 +22,7 @@ from bedrest.io.tables.frames import concat_tables, typed_frame
 from bedrest.settings import Study
 from bedrest.stages.stage import Job, Scope, Stage, write_slice
 from bedrest.stages.visits import Visit, like, scan_of, visits_of
-from bedrest.tables.measures import segmented_frame
+from bedrest.tables.segmented import segmented_frame
 from bedrest.types import LabelMap, Scan, SegmentedDisc
 from bedrest.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, MaskOrigin, MaskRole, Status
 

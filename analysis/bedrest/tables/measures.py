@@ -1,4 +1,4 @@
-"""Measures and agreements -> the tables `findings`, `measures`, `spine_measures` and `accuracy`.
+"""Measures and agreements -> the tables `measures`, `spine_measures` and `accuracy`.
 
 Knows nothing of images.
 """
@@ -17,8 +17,7 @@ from bedrest.measurement.comparison.agreement import DiscAgreement
 from bedrest.measurement.definition import DiscMeasure
 from bedrest.measurement.signals import SIGNALS
 from bedrest.measurement.spine import LUMBAR_DISCS, SpineMeasure
-from bedrest.schemas import ACCURACY, FINDINGS, MASK_MEASURES, MEASURES, SPINE_MEASURES
-from bedrest.types import SegmentedDisc
+from bedrest.schemas import ACCURACY, MASK_MEASURES, MEASURES, SPINE_MEASURES
 from bedrest.vocabulary import LEVELS, Contrast, Source, Status, VolumeMethod
 
 
@@ -103,14 +102,6 @@ def spine_frame(spine: SpineMeasure, discs: pd.DataFrame, *, visit: VisitKey, so
     row = {**asdict(visit), "source": source, **spine.values, "n_discs": spine.n_discs, "status": str(status),
            "findings": (*spine.findings, *flagged_discs)}
     return typed_frame([row], SPINE_MEASURES)
-
-
-def segmented_frame(discs: Iterable[SegmentedDisc], *, subject: str, session: str) -> pd.DataFrame:
-    """One visit's rows of `schemas.FINDINGS`, one per disc."""
-    return typed_frame(({
-        "subject": subject, "session": session, "level": d.name, "label": d.label,
-        "mean_probability": d.mean_probability, "level_confidence": d.level_confidence, "status": d.status.value,
-        "findings": d.findings} for d in discs), FINDINGS)
 
 
 def with_segmented(measures: pd.DataFrame, segmented: pd.DataFrame) -> pd.DataFrame:
