@@ -6,6 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from html import escape
+from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
@@ -65,6 +66,7 @@ def make_reports(study: Study, results: StudyResults, *, subject: str | None, co
     whole = [partial(make_cohort_report, study, results),
              *(partial(make_page, study, results, page) for page in study_pages(study))]
     jobs = each if subject else [*each, *whole]
+    import_module("IPython.display")  # threads that import it at once, by different ways, may break it for each other
     with ThreadPoolExecutor(cores) as pool:  # a notebook has a process of its own
         waiting = as_completed([pool.submit(job) for job in jobs])
         for made in tqdm(waiting, total=len(jobs), desc="reports", unit="page", disable=quiet()):
@@ -74,12 +76,9 @@ def make_reports(study: Study, results: StudyResults, *, subject: str | None, co
 
 def make_subject_report(study: Study, results: StudyResults, subject: str) -> bool:
     """Thumbnails for the cohort's page, and the subject notebook; False when it failed."""
-    with ThreadPoolExecutor(1) as beside:  # while the notebook's own process works
-        thumbnails = beside.submit(write_thumbnails, results, subject)
-        made = _run(study, results, f"subjects/{subject}", SUBJECT_NOTEBOOK, title=f"{subject}, {study.name}",
-                    subject=subject)
-        thumbnails.result()
-    return made
+    write_thumbnails(results, subject)
+    return _run(study, results, f"subjects/{subject}", SUBJECT_NOTEBOOK, title=f"{subject}, {study.name}",
+                subject=subject)
 
 
 def make_cohort_report(study: Study, results: StudyResults) -> bool:
