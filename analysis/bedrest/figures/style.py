@@ -167,7 +167,6 @@ def save_figure(figure: Figure, stem: Path, *, data: pd.DataFrame | None = None,
         path = stem.with_name(f"{stem.name}.{ending}")
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format=ending, dpi=dpi, metadata=metadata[ending], facecolor="white")
-        figure.set_layout_engine(None)  # all formats show one layout, and it is found once
         written.append(path)
     if data is not None:
         path = stem.with_name(f"{stem.name}.csv")
