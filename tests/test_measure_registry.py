@@ -87,7 +87,8 @@ def _strings(path: Path) -> list[str]:
 
 
 def _named(path: Path) -> set[str]:
-    return {m.name for m in ALL for text in _strings(path) if re.search(rf"\b{m.name}\b", text)}
+    texts = "\n".join(_strings(path))
+    return {m.name for m in ALL if re.search(rf"\b{m.name}\b", texts)}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
