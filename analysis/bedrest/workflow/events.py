@@ -19,7 +19,7 @@ from typing import Any, Literal
 from bedrest.stages.all_stages import JOBS, record_of
 
 EVENTS = Path("work/events.jsonl")
-DIED = "its process ended without a word: killed, perhaps for want of memory"
+DIED = "its process ended before it could report why: killed, out of memory, or not started (see the log)"
 
 
 @dataclass(frozen=True)
