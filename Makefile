@@ -4,7 +4,7 @@ VENV := .venv
 DEMO ?= demo
 CORES ?= 2
 
-.PHONY: install demo test test-all train lint docs clean benchmark-engine benchmark-change benchmark-scale fit-errors
+.PHONY: install demo test test-all train lint docs clean benchmark-engine benchmark-change benchmark-scale fit-errors error-rates
 install: $(VENV)/.installed
 
 # The lock decides every version; torch first and alone, so that pip never meets an unpinned one.
@@ -34,6 +34,9 @@ benchmark-engine benchmark-change benchmark-scale: install
 
 fit-errors: install
 	$(VENV)/bin/python -m pipelines.benchmarks.change.fit_errors $(ARGS)
+
+error-rates: install
+	$(VENV)/bin/python -m pipelines.benchmarks.error_rates $(ARGS)
 
 lint: install
 	$(VENV)/bin/ruff check .

@@ -36,7 +36,7 @@ What is remarked of a scan, a disc or a change stands in the column `findings` o
 the `code`, the `values` of its sentence, and, where the row does not say it itself, the `subject`, `session`, `level`
 and `source` that it concerns. `reason` (in some tables also `signals_reason` and `warnings`) holds the same as
 sentences for readers; programs read `findings`. The status is the one that a finding alone gives its row; ok is a note
-that speaks against nothing.
+that raises no doubt.
 """
 
 _MOST_VALUES = 12  # more than these are described, not listed
@@ -51,9 +51,9 @@ schema, for editors that complete and check TOML: `data_manifest/study.schema.js
 
 def columns_page() -> str:
     """The column dictionary as Markdown."""
-    written_by_hand = (SUBJECTS, SESSIONS, SCANS, LEVEL_NAMES)
-    parts = [_HEAD, "\n## Tables that describe a study\n", *map(_section, written_by_hand),
-             "\n## Tables that the toolkit writes\n", *(_section(t) for t in TABLES if t not in written_by_hand)]
+    written_by_owner = (SUBJECTS, SESSIONS, SCANS, LEVEL_NAMES)
+    parts = [_HEAD, "\n## Tables that describe a study\n", *map(_section, written_by_owner),
+             "\n## Tables that the toolkit writes\n", *(_section(t) for t in TABLES if t not in written_by_owner)]
     return "".join(parts)
 
 
@@ -101,7 +101,7 @@ def _kind(what: dict[str, Any]) -> str:
         return " or ".join(_kind(w) for w in what["anyOf"] if w.get("type") != "null")
     if "$ref" in what:
         name = what["$ref"].rsplit("/", 1)[-1]
-        return "a section of its own, see below" if name in ("Images", "Statistics", "Session") else f"a {name.lower()}"
+        return "a separate section, see below" if name in ("Images", "Statistics", "Session") else f"a {name.lower()}"
     if what.get("type") == "array":
         return "a list: " + _kind(what.get("items", {}))
     if what.get("format") == "path":

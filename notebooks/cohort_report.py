@@ -35,9 +35,8 @@ study, source = load_study(Path(study_toml)), "automatic"
 results = StudyResults(Path(output_dir))
 subjects = results.read_manifest(schemas.SUBJECTS)
 read = partial(results.read, measure=VOLUME.name)
-flow, measures, change, accuracy, arvd, agreement, failures, edits = map(read, (
-    schemas.FLOW, schemas.MEASURES, schemas.CHANGE, schemas.ACCURACY, schemas.ARVD, schemas.AGREEMENT, schemas.FAILURES,
-    schemas.EDITS))
+flow, measures, change, accuracy, arvd, agreement, failures, edits = map(read, (schemas.FLOW, schemas.MEASURES,
+    schemas.CHANGE, schemas.ACCURACY, schemas.ARVD, schemas.AGREEMENT, schemas.FAILURES, schemas.EDITS))
 contrasts, models, terms, recovery, detections, residuals, sensitivity = (
     rows[rows["source"] == source] for rows in map(read, (
         schemas.CONTRASTS, schemas.MODELS, schemas.TERMS, schemas.RECOVERY, schemas.DETECTIONS, schemas.RESIDUALS,
@@ -47,26 +46,26 @@ display(show.header(f"{study.name}: cohort report", note=study.description, fact
     "bedrest": __version__}))
 
 # %% [markdown]
-# ## In short
-# Change of all discs together since the reference visit, from the joint mixed model; single levels are below.
+# ## Summary
+# Change of all discs together since the reference visit, from the joint mixed model. Single levels follow below.
 
 # %%
 display(show.families(contrasts[contrasts["level"] == "all"], empty="No change of all discs together could be tested."))
 
 # %% [markdown]
-# ## Who was analysed, and what went wrong
-# Subjects at each step, by group and visit. Nobody is dropped in silence.
+# ## Flow of subjects and failures
+# Number of subjects at each step, by group and visit. Every failure is listed with its reason.
 
 # %%
 display(show.picture(flow_diagram(flow, groups=study.groups, sessions=study.session_ids), "Flow of subjects."))
 display(show.folded("The same as a table", show.table(flow, schemas.FLOW)), show.text(edit_words(edits, change)))
-display(show.table(failures, empty="Nothing failed: every disc of every visit was measured.",
+display(show.table(failures, empty="No failures: every disc was measured at every visit.",
                    whole="tables/failures.csv"))
 
 # %% [markdown]
-# ## Who was studied, and may their scans be trusted
-# Volumes are those of the reference visit, by the method's own masks. Below, quality control: the mid-sagittal slice of
-# every visit with the outlines that were measured.
+# ## Baseline characteristics and quality control
+# Volumes are those of the reference visit, from the automatic masks. Quality control shows the mid-sagittal slice of
+# every visit with the outlines of the measured masks.
 
 # %%
 display(show.table(baseline_words(results.read(schemas.BASELINE), groups=study.groups)))
@@ -74,27 +73,27 @@ display(show.folded("Every subject", show.table(subjects, schemas.SUBJECTS, whol
 display(qc_grid(results.read(schemas.QC), results))
 
 # %% [markdown]
-# ## Volumes, and their change from the reference visit
-# Each level by its own mixed model of 100 ln(volume): REML, an own residual variance for each visit, Kenward-Roger
-# degrees of freedom; the subject is the unit. Every p is exact.
+# ## Volumes and their change since the reference visit
+# One linear mixed model of 100 ln(volume) per level: REML, a separate residual variance for each visit, Kenward-Roger
+# degrees of freedom. The subject is the unit of analysis; p values are given in full.
 
 # %%
 means = group_means(measures[measures["source"] == source])
 display(show.picture(group_volumes(means, source=source), "Mean volumes over the study, by disc and group."))
 if change.empty:
-    display(show.text("One visit: no change to report."))
+    display(show.text("Only one visit was measured, so there is no change to report."))
 else:
     figure = cohort_trajectories(change, contrasts, source=source, start=study.reference_day)
-    display(show.picture(figure, "Every subject's changes, by disc."))
+    display(show.picture(figure, "Changes of every subject, by disc."))
     for between in (False, True)[: len(study.groups)]:
-        display(show.picture(forest(contrasts, source=source, between=between), "Changes with their intervals."))
-    display(show.picture(absolute_change(absolute_change_means(change)), "Changes without sign, by disc and subject."))
+        display(show.picture(forest(contrasts, source=source, between=between), "Changes with confidence intervals."))
+    display(show.picture(absolute_change(absolute_change_means(change)), "Absolute changes, by disc and by subject."))
 display(show.families(contrasts[contrasts["level"] != "all"]))
 
 # %% [markdown]
 # ## Changes beyond measurement error
-# Single discs against how far two measurements of an unchanged disc lie apart; each is in tables/detections.csv. The
-# last column is what chance alone would bring.
+# The change of each disc is compared with the difference expected between two measurements of an unchanged disc; all
+# rows are in tables/detections.csv. The last column is the number expected by chance alone.
 
 # %%
 display(show.text(limit_words(detections)))
@@ -102,50 +101,50 @@ display(show.table(detection_counts(detections).drop(columns="source"), DETECTIO
                    empty="No change to judge.", decimals={"false_alarms_expected": 1}))
 
 # %% [markdown]
-# ## Do the answers hang on the model?
-# The same questions asked of other methods, for all discs together: never the primary answer. Then the models, the
-# joint tests of their terms, and recovery. Back: from this visit on, every interval of the group's mean change lies
-# inside the band; not differing from 0 would not show it.
+# ## Sensitivity analyses, models and recovery
+# Other methods applied to the same questions, for all discs together; they do not replace the primary analysis. Then
+# the fitted models, joint tests of their terms, and recovery. A group is back at the first recovery visit from which on
+# every interval of its mean change lies inside the band; a change that does not differ from 0 is not enough.
 
 # %%
 display(show.families(sensitivity[sensitivity["level"] == "all"], by="analysis"))
 display(show.models(models))
 display(show.table(terms.drop(columns=["source", "formula", "df_method"]), schemas.TERMS, empty="No term was tested.",
                    decimals={"f": 2, "df_denominator": 1}))
-for band, own in recovery.groupby("band_method"):
-    display(show.text(f"Recovery, plus or minus band_percent ({band}):"), show.recovery(own))
+for method, rows in recovery.groupby("band_method"):
+    display(show.text(f"Recovery within plus or minus band_percent ({method}):"), show.recovery(rows))
 
 # %% [markdown]
 # ## Do the models fit?
-# Residuals of the primary and joint models, scaled by their covariance: standard normal and without pattern if the
-# models are right. Ends that bend away are heavy tails; a trend or a funnel speaks against the model.
+# Residuals of the primary and joint models, scaled by their covariance. If a model is right they are standard normal
+# and show no pattern: ends that bend away indicate heavy tails, a trend or a funnel indicates misfit.
 
 # %%
 for kind in ("quantiles", "fitted"):
     display(show.picture(residual_panels(residuals, source=source, kind=kind), f"Residuals against {kind}, by model."))
 
 # %% [markdown]
-# ## Against the reference masks
-# arvd (Li et al. 2018, eq. 4) is blind to the sign of change: Vg1 = 100, Vg2 = 110, Vt2 = 90 gives 0. Its signed twin
-# shows what it hides. Intervals know which discs share a subject. Agreement level by level, repeatability and reasons
-# for failure: [checks of the method](method_checks.html).
+# ## Comparison with the reference masks
+# arvd (Li et al. 2018, eq. 4) ignores the sign of change: Vg1 = 100, Vg2 = 110, Vt2 = 90 gives 0. The signed change
+# error shows what arvd hides. Intervals account for discs of the same subject. Agreement by level, repeatability and
+# reasons for failure are in [checks of the method](method_checks.html).
 
 # %%
 if accuracy.empty:
-    display(show.text("The study has no reference masks: accuracy is not known for these scans."))
+    display(show.text("The study has no reference masks, so accuracy is not known for these scans."))
 else:
     display(show.text(accuracy_words(accuracy)))
     display(show.picture(volume_agreement(accuracy, agreement), "Bland-Altman plot of volumes."))
 for session, column in product(dict.fromkeys(arvd["session"]), ("arvd", "signed_change_error")):
-    display(show.picture(arvd_heat_map(arvd, column=column, session=session), f"{column}, subject by disc."))
+    display(show.picture(arvd_heat_map(arvd, column=column, session=session), f"{column} by subject and disc."))
 if len(arvd):
     display(show.text(arvd_words(arvd)))
     display(show.picture(change_agreement(arvd, agreement), "Bland-Altman plot of changes."))
 
 # %% [markdown]
-# ## Sentences for a paper
-# Written from the tables; to copy from methods_and_results.md. Discs are segmented by a three-dimensional U-Net, the
-# shipped one trained on synthetic images alone (named below), and named by counting upwards from the sacrum.
+# ## Text for a paper
+# Generated from the tables; copy it from methods_and_results.md. Discs are segmented by a three-dimensional U-Net (the
+# weights included with bedrest were trained on synthetic images alone) and named by counting upwards from the sacrum.
 
 # %%
 display(show.sentences(results.paper_text.read_text(encoding="utf-8")))

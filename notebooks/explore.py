@@ -8,16 +8,16 @@
 # %% [markdown]
 # # Explore a study of your own
 # For JupyterLab: open this file as a notebook (right click, Open With, Notebook), set the two parameters, run.
-# It reads stored results and changes nothing. A copy of it, named in study.toml as `notebooks = ["mine.py"]`, becomes a
-# page of the reports, own/mine.html; it must keep these two parameters.
+# It reads stored results and changes nothing. A copy of it, listed in study.toml as `notebooks = ["mine.py"]`, becomes
+# the page own/mine.html of the reports; it must keep these two parameters.
 
 # %% tags=["parameters"]
 output_dir: str = ""  # empty: where study.toml says
 study_toml: str = "demo/study.toml"
 
 # %% [markdown]
-# Three lines load it. `study.tables.change`, and so on, gives any other table; data_manifest/columns.md explains every
-# column. `study.figures`, `study.mask(subject, session)` and `study.scan(subject, session)` give the rest.
+# Three lines load the measures. Other tables are `study.tables.change` and so on; data_manifest/columns.md explains
+# every column. `study.figures`, `study.mask(subject, session)` and `study.scan(subject, session)` give the rest.
 
 # %%
 import bedrest
@@ -29,7 +29,7 @@ measures = study.tables.measures
 measures.query("source == 'automatic'").head(10)
 
 # %% [markdown]
-# A plot: how high is each disc, visit by visit?
+# A plot: the volume of each disc at every visit.
 
 # %%
 import seaborn as sns
@@ -37,9 +37,9 @@ from bedrest.figures.style import ordered_levels
 from bedrest.measurement.registry import VOLUME
 from IPython.display import display
 
-ours = measures.query("source == 'automatic'")
-n = ours["subject"].nunique()
-grid = sns.catplot(ours, x="level", y=VOLUME.name, hue="session", order=ordered_levels(ours["level"]), kind="strip",
-                   dodge=True, height=3, aspect=2.2)
-grid.set_axis_labels("", "disc volume (mm³)").set(title=f"Every disc, n = {n} subjects")
+automatic = measures.query("source == 'automatic'")
+n = automatic["subject"].nunique()
+grid = sns.catplot(automatic, x="level", y=VOLUME.name, hue="session", order=ordered_levels(automatic["level"]),
+                   kind="strip", dodge=True, height=3, aspect=2.2)
+grid.set_axis_labels("", "disc volume (mm³)").set(title=f"Disc volumes, n = {n} subjects")
 display(grid.figure)

@@ -40,22 +40,22 @@ display(show.header(f"{study.name}: checks of the method", note=study.descriptio
 
 # %% [markdown]
 # ## Repeatability
-# From subjects whose baseline was scanned more than once: how far apart two measurements of a disc lie that should not
-# have changed. What truly changed from day to day counts as error here.
+# From subjects with more than one baseline scan: the difference between two measurements of a disc that should not have
+# changed. True day-to-day change counts as error here.
 
 # %%
 repeats = results.read(schemas.REPEATABILITY, measure=VOLUME.name)
 shown = show.with_limits(repeats, ["source", "level", "n_subjects", "cv_percent", "sem_mm3", "sdc_percent"])
-display(show.table(shown, schemas.REPEATABILITY, empty="Baseline was scanned once: repeatability in these subjects is "
-                   "not known, and single changes are judged by an error model found on synthetic scans."))
+display(show.table(shown, schemas.REPEATABILITY, empty="Each subject has one baseline scan, so repeatability is "
+                   "not known; single changes are judged by an error model estimated on synthetic scans."))
 
 # %% [markdown]
 # ## Agreement with reference masks
-# Masks drawn by a person (of synthetic studies: the known truth) against the automatic ones.
+# Automatic masks compared with manual ones, or with the known truth where the study is synthetic.
 
 # %%
 if accuracy.empty:
-    display(show.text("The study has no reference masks: accuracy is not known for these scans."))
+    display(show.text("The study has no reference masks, so accuracy is not known for these scans."))
 else:
     display(show.text(accuracy_words(accuracy)))
     display(show.table(accuracy_means(accuracy)))
@@ -66,19 +66,19 @@ shown = show.with_limits(agreement, ["quantity", "level", "n_subjects", "n_value
 display(show.table(shown, schemas.AGREEMENT, empty="No reference masks."))
 
 # %% [markdown]
-# ## Volumes counted, summed and joint
-# One disc has up to three volumes: its voxels counted, its probabilities summed in this visit alone, and summed with
-# all visits looked at alike (`volume_mm3` where it says joint). They differ where edges run through voxels; differences
-# that hang on the level or visit deserve a look. Per cent of `volume_mm3`.
+# ## Volumes by voxel count, single visit and joint
+# A disc has up to three volumes: its voxel count, its summed probabilities from this visit alone, and those from all
+# visits segmented jointly (`volume_mm3` where `volume_method` is joint). They differ where edges run through voxels.
+# Differences that depend on the level or visit should be checked. Differences are in per cent of `volume_mm3`.
 
 # %%
-own = measures[measures["source"] == "automatic"]
-display(show.text(volume_methods_words(own)))
-display(show.table(volume_methods(own), decimals={"n": 0}, empty="No disc was measured."))
+automatic = measures[measures["source"] == "automatic"]
+display(show.text(volume_methods_words(automatic)))
+display(show.table(volume_methods(automatic), decimals={"n": 0}, empty="No disc was measured."))
 
 # %% [markdown]
 # ## Detections
-# How many discs changed beyond what measurement error explains, and how many would by chance alone.
+# Number of discs that changed by more than measurement error explains, and the number expected by chance alone.
 
 # %%
 detections = results.read(schemas.DETECTIONS, measure=VOLUME.name).query("source == 'automatic'")
@@ -87,9 +87,9 @@ display(show.table(detection_counts(detections).drop(columns="source"), DETECTIO
                    decimals={"false_alarms_expected": 1}))
 
 # %% [markdown]
-# ## Why discs failed or are doubtful
-# How often each finding was made, with the sentence of one case. Every single case is in tables/failures.csv.
+# ## Reasons for failed and flagged discs
+# How often each finding was raised, with one example. All cases are in tables/failures.csv.
 
 # %%
 display(show.table(failure_counts(results.read(schemas.FAILURES)), decimals={"cases": 0},
-                   empty="Nothing: every disc of every visit was measured."))
+                   empty="None: every disc was measured at every visit."))

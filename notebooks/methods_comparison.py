@@ -48,11 +48,11 @@ for record in done.values():
 
 # %%
 for where, record in done.items():
-    for told in record["tables"]:
-        display(Markdown(f"### {told['title']}{'; synthetic scans' if record['synthetic'] else ''}"))
-        shown = read_text(where / f"{told['name']}.csv", told["name"]).frame
+    for table in record["tables"]:
+        display(Markdown(f"### {table['title']}{'; synthetic scans' if record['synthetic'] else ''}"))
+        shown = read_text(where / f"{table['name']}.csv", table["name"]).frame
         display(show.table(shown.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}", regex=True)))
-        display(show.text(told["note"]))
+        display(show.text(table["note"]))
 
 # %% [markdown]
 # ## Disc by disc
@@ -67,8 +67,8 @@ for where, record in done.items():
 
 # %% [markdown]
 # ## Change between visits
-# Automatic less drawn change over their mean, per cent of the drawn volume at the reference visit: what a study of
-# change would get wrong. Both visits are automatic. Lines: mean, and 1.96 SD to either side.
+# Automatic less reference change over their mean, per cent of the reference volume at the reference visit: what a study
+# of change would get wrong. Both visits are automatic. Lines: mean, and 1.96 SD to either side.
 
 # %%
 moved = {where: record for where, record in done.items() if len(tables[where]["changes"])}
@@ -77,7 +77,7 @@ for where, record in moved.items():
     display(show.picture(change_errors(tables[where]["changes"], record["rows"]),
                          alt=f"{record['title']}: error of change over change, by method."))
 if not moved:
-    display(show.text("No tested subject has drawn discs at two visits."))
+    display(show.text("No tested subject has reference masks at two visits."))
 
 # %% [markdown]
 # ## All measures

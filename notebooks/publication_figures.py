@@ -25,9 +25,9 @@ display(show.header(f"{study.name}: publication figures", note=study.description
     "groups": ", ".join(study.groups), "reference visit": study.reference_session, "bedrest": __version__}))
 
 # %% [markdown]
-# Every figure as it goes into a paper, with its caption. `bedrest figures` writes them as PDF, SVG and PNG at 600 dpi,
-# one or two journal columns wide, and the rows that each one shows as CSV; figures/ in the output folder has them.
+# Figures for a paper with their captions. `bedrest figures` writes them to figures/ in the output folder as PDF, SVG
+# and PNG at 600 dpi, one or two journal columns wide, with the data of each figure as CSV.
 
 # %%
-for drawn in publication_figures(study, results):
-    display(show.captioned(drawn.figure, drawn.name, drawn.caption))
+for item in publication_figures(study, results):
+    display(show.captioned(item.figure, item.name, item.caption))

@@ -102,7 +102,7 @@ def _one(number: int, seed: int, base: Path) -> Case:
         try:
             act()
         except BedrestError as error:
-            parts = (error.expected, error.found, error.where, error.remedy)
+            parts = (error.expected, error.actual, error.where, error.remedy)
             outcome, detail = "refused", f"{type(error).__name__}: {error}"
             if not all(str(p).strip() for p in parts):
                 outcome = "a refusal without words"

@@ -14,11 +14,11 @@ from bedrest.io.checksums import FileCheck, FileState, compare_results
 from bedrest.io.files import Checksums
 from bedrest.io.results import StudyResults
 from bedrest.settings import load_study
+from bedrest.stages.all_stages import record_of
 from bedrest.vocabulary import LEVEL_OF_LABEL
 from bedrest.workflow import job
+from bedrest.workflow.events import EVENTS, NewLines, start_events
 from bedrest.workflow.fingerprints import write_fingerprints
-from bedrest.workflow.order import record_of
-from bedrest.workflow.progress.events import EVENTS, NewLines, beginning
 from bedrest.workflow.records import outdated
 from bedrest.workflow.run import SNAKEFILE, ExecutionOptions, prepare, write_config
 
@@ -82,10 +82,10 @@ def start(folder: Path, *, whole: bool = False, **more) -> subprocess.Popen[str]
 def finish(folder: Path, *, status: int = 0, whole: bool = False, **more) -> str:
     """Run to the end; what was said."""
     process = start(folder, whole=whole, **more)
-    said = process.communicate(timeout=1800)[0]
-    assert process.returncode == status, said
-    assert "Traceback" not in said
-    return said
+    output = process.communicate(timeout=1800)[0]
+    assert process.returncode == status, output
+    assert "Traceback" not in output
+    return output
 
 
 def jobs(folder: Path, *records: str) -> list[list[str]]:
@@ -108,7 +108,7 @@ def finish_here(folder: Path, monkeypatch: pytest.MonkeyPatch, *records: str) ->
     to_be_done(folder)
     out = load_study(folder / "study.toml").output_dir
     monkeypatch.chdir(out)
-    beginning(out)
+    start_events(out)
     for words in jobs(folder, *records):
         monkeypatch.setattr(sys, "argv", words[words.index("-m") + 1:])
         assert job.main() == 0

@@ -14,9 +14,9 @@ from bedrest.io.results import StudyResults
 from bedrest.segmentation import weights
 from bedrest.settings import Study, load_study
 from bedrest.stages.all_stages import SUBJECT_STAGES, stage
+from bedrest.stages.provenance import write_program
 from bedrest.stages.stage import Job
 from bedrest.vocabulary import LEVEL_OF_LABEL
-from bedrest.workflow.provenance import write_program
 from bedrest.workflow.run import prepare
 
 PLANTED = "DOE^JANE 19700101"  # what a header may hold of a person

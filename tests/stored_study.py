@@ -14,9 +14,8 @@ from bedrest.io.tables.typed_csv import write_table
 from bedrest.settings import Study, load_study
 from bedrest.statistics.study.cohort_models import level_models
 from bedrest.statistics.study.detection import detections_frame
-from bedrest.statistics.study.estimates import contrasts_frame
+from bedrest.statistics.study.estimates import contrasts_frame, residuals_frame
 from bedrest.statistics.study.flow import StudyTables, flow_frame
-from bedrest.statistics.study.residuals import residuals_frame
 from bedrest.statistics.study.responses import AnalysisPlan, observations
 from bedrest.statistics.study.summary import change_bands
 from bedrest.statistics.study.validation import agreement_frame
@@ -28,7 +27,7 @@ GROUPS = ("bed rest", "bed rest + exercise")
 VISITS = (("ses-1", -3.0, "baseline", 0.0), ("ses-2", 60.0, "bed_rest", 0.06))
 TOML = """
 name = "stored"
-description = "Synthetic study: no person was scanned."
+description = "Synthetic study: nobody was scanned."
 groups = ["bed rest", "bed rest + exercise"]
 reference_session = "ses-1"
 output = "out"
@@ -82,7 +81,7 @@ def store_study(folder: Path, *, subjects: int = 4, levels: Sequence[str] = LEVE
     measures = measures_of(subjects, levels)
     change = change_frame(measures, reference_session="ses-1")
     arvd, accuracy = arvd_frame(measures, reference_session="ses-1"), accuracy_of(measures)
-    people = measures[["subject", "group"]].drop_duplicates()
+    subject_rows = measures[["subject", "group"]].drop_duplicates()
     visits = measures[["subject", "session", "study_day", "phase"]].drop_duplicates()
     records = typed_frame([{"subject": v["subject"], "session": v["session"], "source": "automatic", "device": "cpu",
                             "seconds": 1.5, "status": "ok"} for v in visits.to_dict("records")], schemas.SCAN_RECORDS)
@@ -92,25 +91,26 @@ def store_study(folder: Path, *, subjects: int = 4, levels: Sequence[str] = LEVE
                           "sha256": "c8cc0d3a"} for v in visits.to_dict("records")], schemas.SCANS)
     failed = measures[measures["status"] == "failed"].assign(stage="segment")
     plan = AnalysisPlan(GROUPS, study.session_ids, "ses-1", (), "compound_symmetry", 0.95)
-    data = observations(measures, source="automatic", subjects=people, sessions=visits, plan=plan)
+    data = observations(measures, source="automatic", subjects=subject_rows, sessions=visits, plan=plan)
     models = level_models(data, plan)
-    tables = StudyTables(people, visits, records, measures, change)
-    found = ((schemas.CONTRASTS, contrasts_frame(models, people)), (schemas.RESIDUALS, residuals_frame(models)),
-             (schemas.FLOW, flow_frame(tables)),
-             (schemas.AGREEMENT, agreement_frame(accuracy, arvd, confidence_level=0.95, seed=0)),
-             (schemas.REPEATABILITY, empty_table(schemas.REPEATABILITY)),
-             (schemas.CHANGE_BANDS, change_bands(change)),
-             (schemas.DETECTIONS, detections_frame(change, empty_table(schemas.REPEATABILITY), confidence_level=0.95)))
-    for table, frame in ((schemas.SUBJECTS, people), (schemas.SESSIONS, visits), (schemas.SCANS, scans),
+    tables = StudyTables(subject_rows, visits, records, measures, change)
+    modelled = ((schemas.CONTRASTS, contrasts_frame(models, subject_rows)),
+                (schemas.RESIDUALS, residuals_frame(models)), (schemas.FLOW, flow_frame(tables)),
+                (schemas.AGREEMENT, agreement_frame(accuracy, arvd, confidence_level=0.95, seed=0)),
+                (schemas.REPEATABILITY, empty_table(schemas.REPEATABILITY)),
+                (schemas.CHANGE_BANDS, change_bands(change)),
+                (schemas.DETECTIONS, detections_frame(change, empty_table(schemas.REPEATABILITY),
+                                                      confidence_level=0.95)))
+    for table, frame in ((schemas.SUBJECTS, subject_rows), (schemas.SESSIONS, visits), (schemas.SCANS, scans),
                          *((t, empty_table(t)) for t in (schemas.INPUT_PROBLEMS, schemas.EDITED_MASKS,
                                                          schemas.LEVEL_NAMES))):
         write_table(frame, results.manifest_table(table), table)
     for table, frame in ((schemas.MEASURES, measures), (schemas.CHANGE, change), (schemas.ARVD, arvd),
                          (schemas.ACCURACY, accuracy), (schemas.FAILURES, failed[schemas.FAILURES.column_names]),
                          (schemas.EDITS, empty_table(schemas.EDITS)),
-                         (schemas.SPINE_MEASURES, empty_table(schemas.SPINE_MEASURES)), *found):
+                         (schemas.SPINE_MEASURES, empty_table(schemas.SPINE_MEASURES)), *modelled):
         write_table(frame, results.table(table), table)
-    for subject in people["subject"]:
+    for subject in subject_rows["subject"]:
         for table, frame in ((schemas.SCAN_RECORDS, records), (schemas.MEASURES, measures), (schemas.CHANGE, change)):
             write_table(frame[frame["subject"] == subject], results.subject_table(subject, table), table)
     mask = results.mask("sub-01", "ses-1")

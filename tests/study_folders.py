@@ -86,7 +86,7 @@ def check(study: Study) -> list[InputProblem]:
         write_table(frame[~frame["subject"].isin(excluded)], study.path.parent / "kept.csv", table)
     found = check_manifest(study, manifest)
     for p in found:
-        assert all((p.problem.where, p.problem.expected, p.problem.found, p.problem.remedy)), p
+        assert all((p.problem.where, p.problem.expected, p.problem.actual, p.problem.remedy)), p
     return found
 
 

@@ -17,7 +17,7 @@ from bedrest.anatomy.structures import Structure
 from bedrest.errors import GeometryError
 from bedrest.measurement.definition import DiscMeasure
 from bedrest.phantom.demo_cohort import DemoPlan
-from bedrest.protocols.mask_scores import level_is_right, score_discs, summarise
+from bedrest.protocols.scores import level_is_right, score_discs
 from bedrest.segmentation.network import LOCATOR, SEGMENTER
 from bedrest.segmentation.predict import predict
 from bedrest.segmentation.weights import Calibration, TrainedNetwork
@@ -32,6 +32,7 @@ from pipelines.benchmarks.engine.placement import place_discs
 from pipelines.benchmarks.engine.real import between_vertebrae, manual_discs, summarise_placements
 from pipelines.benchmarks.engine.speed import nnunet
 from pipelines.benchmarks.engine.synthetic_visits import ALL_DIXON, CohortScores, disc_row, summarise_volumes
+from pipelines.benchmarks.mask_scores import summarise
 from pipelines.benchmarks.memory import peak_memory_bytes
 from pipelines.benchmarks.result_tables import ENGINE_DISCS
 from pipelines.benchmarks.targets import BY_NAME, ENGINE, Missing, Target, TargetResult, judge, not_measured

@@ -36,7 +36,6 @@ OPTIONS = {  # as they were before commands became dataclasses; scripts of users
     "verify s.toml --rerun --cores 2 --device cpu": {"rerun": True, "cores": 2},
     "export-bids s.toml -o d": {"output": Path("d")},
     "share s.toml -o None --cores 1": {"output": Path("None"), "cores": 1},
-    "simulate --replicates 5 --sizes --seed 2 --cores 1 -o m": {"replicates": 5, "sizes": True, "output": Path("m")},
     "power --subjects 8 12 24 --groups 1 --visits 4 --levels 7 --cv 1.2 --growth 2 --response-sd 0.5 --missing 0 "
     "--change -3 --power 0.9 --replicates 10 --seed 3 --cores 1 -o c": {
         "subjects": (8, 12, 24), "groups": 1, "change": -3.0, "response_sd": 0.5},
@@ -94,7 +93,7 @@ def test_errors_come_without_traceback(tmp_path, capsys, monkeypatch):
                   ["evaluate", "a.nii.gz", "b.nii.gz", "-o", "c.csv"], ["segment", "-o", "m.nii.gz"],
                   ["segment", "--water", "w.nii.gz", "-o", "m.nii.gz"], ["verify", "no.toml"], ["report", "no.toml"],
                   ["demo", "d", "--subjects", "0"], ["run", "no.toml", "--cores", "0"], ["power", "--cv", "0"],
-                  ["power", "--subjects"], ["simulate", "--replicates", "0"], ["train", "no.toml", "-o", "f"],
+                  ["power", "--subjects"], ["train", "no.toml", "-o", "f"],
                   ["benchmark", "no.toml", "--budget", "1", "-o", "d"], ["export-bids", "no.toml", "-o", "d"],
                   ["share", "no.toml", "-o", "d"], ["figures", "no.toml"],
                   ["import-dicom", "no", "-o", "b", "--subject", "sub-01", "--session", "ses-1"]):

@@ -54,11 +54,11 @@ def test_every_job_asks_the_cluster_for_memory_time_and_gpu(handed_over):
     assert {job["rule"] for job in jobs} == set(JOBS)
     assert len(jobs) == 2 * 3 + 2 + 5  # two jobs a subject, two pages, five of the cohort
     for job in jobs:
-        asked = job["resources"]
-        assert asked["mem_mb"] >= 1000 and asked["runtime"] >= 30, job
-        assert (asked.get("gpu"), job["threads"]) == ((1, 4) if job["rule"] == "subject" else (None, 1)), job
+        resources = job["resources"]
+        assert resources["mem_mb"] >= 1000 and resources["runtime"] >= 30, job
+        assert (resources.get("gpu"), job["threads"]) == ((1, 4) if job["rule"] == "subject" else (None, 1)), job
         assert re.search(rf"--target-jobs '?{job['rule']}:", job["script"])
-        assert "bedrest.workflow.progress.snakemake_events" not in job["script"]  # a node runs plain Snakemake
+        assert "bedrest.workflow.snakemake_events" not in job["script"]  # a node runs plain Snakemake
 
 
 def test_a_batch_is_one_job_for_all_its_subjects(handed_over):

@@ -22,7 +22,7 @@ from bedrest.io.results import StudyResults
 from bedrest.io.tables.frames import typed_frame, validated
 from bedrest.measurement.comparison.edits import compare_edit, edited_discs
 from bedrest.measurement.definition import DiscMeasure
-from bedrest.measurement.rename import SET_BY_HAND, absent_discs, rename_discs
+from bedrest.measurement.rename import SET_MANUALLY, absent_discs, rename_discs
 from bedrest.schemas import EDITS, LEVEL_NAMES, MEASURES, SCAN_RECORDS
 from bedrest.settings import Study, load_study
 from bedrest.stages.all_stages import stage
@@ -121,7 +121,7 @@ def test_the_folder_may_be_named_and_must_be_there_and_another(tmp_path):
     image(tmp_path / "mine/A_ses-1_discs.nii.gz", mask=True)
     image(tmp_path / "out/masks/edited/B_ses-1_discs.nii.gz", mask=True)
     assert corrections(named).edited["subject"].tolist() == ["A"]
-    with pytest.raises(ManifestError, match="folder of its own"):
+    with pytest.raises(ManifestError, match="separate folder"):
         corrections(study.model_copy(update={"edited": tmp_path / "out/masks"}))
 
 
@@ -183,7 +183,7 @@ def test_edits_are_counted_by_hand():
     frame = edits_frame((first, second, third, fourth), visit=KEY)
     validated(frame, EDITS)
     assert edit_words(frame, change_frame(measures_frame([], visit=KEY, source="automatic"), reference_session="ses-1")
-                      ) == ("Masks of 1 visit(s) of 1 subject(s) were corrected by hand. 4 of 4 discs were altered, "
+                      ) == ("Masks of 1 visit(s) of 1 subject(s) were corrected manually. 4 of 4 discs were changed, "
                             "volumes by -20.0 to +50.0 %.")
 
 
@@ -230,8 +230,8 @@ def test_two_names_change_places_at_once():
     mask, named = rename_discs(discs, findings, {"L5-S1": "L4-L5", "L4-L5": "L5-S1"}, where="A ses-1")
     assert [int((mask.data == k).sum()) for k in (1, 2, 3)] == [6, 4, 1]
     by_level = {f.name: f for f in named}
-    assert (by_level["L4-L5"].label, by_level["L4-L5"].status, by_level["L4-L5"].findings) == (2, "ok", (SET_BY_HAND,))
-    assert (by_level["L5-S1"].status, by_level["L5-S1"].findings) == ("flagged", (LOW, SET_BY_HAND))
+    assert (by_level["L4-L5"].label, by_level["L4-L5"].status, by_level["L4-L5"].findings) == (2, "ok", (SET_MANUALLY,))
+    assert (by_level["L5-S1"].status, by_level["L5-S1"].findings) == ("flagged", (LOW, SET_MANUALLY))
     assert by_level["L5-S1"].mean_probability == 0.95 and math.isnan(by_level["L5-S1"].level_confidence)
     assert by_level["L3-L4"] == findings[2]
     np.testing.assert_array_equal(discs.data, mask_of((1, 4), (2, 6), (3, 1)).data)
@@ -245,7 +245,7 @@ def test_a_column_moves_up_by_one_and_its_end_is_excluded():
     assert [int((mask.data == k).sum()) for k in (1, 2, 3)] == [0, 4, 5]
     by_hand = {"by": "levels.csv"}
     assert {d.name: d.findings for d in named} == {
-        "L4-L5": (SET_BY_HAND,), "L3-L4": (SET_BY_HAND,), "L2-L3": (OUT_OF_VIEW,),
+        "L4-L5": (SET_MANUALLY,), "L3-L4": (SET_MANUALLY,), "L2-L3": (OUT_OF_VIEW,),
         "L5-S1": (Finding(FindingCode.LEVEL_GIVEN_AWAY, by_hand),)}
 
 
@@ -256,7 +256,7 @@ def test_unnamed_discs_take_names_and_an_excluded_one_keeps_its_row():
     assert {int(k): int(n) for k, n in zip(*np.unique(mask.data[mask.data > 0], return_counts=True), strict=True)} == {
         1: 2, FIRST_UNNAMED_LABEL + 1: 3}
     assert {d.name: d.findings for d in named} == {
-        "L5-S1": (SET_BY_HAND,), "unnamed-2": (UNKNOWN,),
+        "L5-S1": (SET_MANUALLY,), "unnamed-2": (UNKNOWN,),
         "unnamed-3": (Finding(FindingCode.DISC_EXCLUDED, {"by": "levels.csv"}),)}
 
 
@@ -395,7 +395,7 @@ def test_counts_and_words_of_edited_visits():
 
 def test_a_word_on_a_disc_that_is_ok_is_kept_and_flags_nothing():
     frame = measures_frame([disc("L5-S1", 900), disc("L4-L5", 800)], visit=KEY, source="automatic")
-    discs = [segmented(1, SET_BY_HAND), segmented(2)]
+    discs = [segmented(1, SET_MANUALLY), segmented(2)]
     found = with_segmented(frame, segmented_frame(discs, subject="A", session="ses-1"))
     assert found[["status", "reason"]].to_numpy().tolist() == [["ok", "level set by levels.csv"], ["ok", ""]]
 
@@ -464,7 +464,7 @@ def test_check_tells_of_edited_masks_and_names_before_a_run(tmp_path, capsys):
     assert main(["check", str(study.path)]) == 1
     told = capsys.readouterr().out
     for words in ("'L5_S1'", "Did you mean 'L5-S1'?", "B ses-1, edited mask", "found 9", "B ses-2, edited mask",
-                  "corners up to 5.0 mm", "2 edited masks, 1 names set by hand"):
+                  "corners up to 5.0 mm", "2 edited masks, 1 names set manually"):
         assert words in told, words
 
 
@@ -516,7 +516,7 @@ def test_an_edit_and_a_name_come_and_go(folder, monkeypatch):
     assert change.loc[("A", "L5-S1"), "change_percent"] == pytest.approx(100 * (voxels - before) / before)
     assert set(table(out, "contrasts")["source"]) == {"automatic"}
     report = (out / "subjects/A.html").read_text()
-    assert "Masks of 1 visit(s) of 1 subject(s) were corrected by hand. 1 of 7 discs were altered" in report
+    assert "Masks of 1 visit(s) of 1 subject(s) were corrected manually. 1 of 7 discs were changed" in report
     assert "Traceback" not in report and "could not be made" not in report
     assert "Masks of 1 visit(s)" in (out / "cohort.html").read_text()
     assert "1 edited" in (out / "index.html").read_text()

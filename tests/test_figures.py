@@ -7,9 +7,8 @@ from bedrest.figures.change_intervals import arvd_heat_map, forest
 from bedrest.figures.diagnostics import residual_panels
 from bedrest.figures.display import families, models, sentences, table
 from bedrest.figures.flow import flow_diagram
-from bedrest.figures.scans.axial import axial_views
-from bedrest.figures.scans.overlays import VisitView, sagittal_views
-from bedrest.figures.scans.planes import cut_image, cut_outlines, disc_plane, regions_of, sagittal_planes
+from bedrest.figures.scans.overlays import axial_views, sagittal_views
+from bedrest.figures.scans.planes import VisitView, cut_image, cut_outlines, disc_plane, regions_of, sagittal_planes
 from bedrest.figures.style import save_figure
 from bedrest.figures.timeline import visit_timeline
 from bedrest.figures.trajectories import cohort_trajectories, subject_trajectories
@@ -64,7 +63,7 @@ def texts(figure) -> str:
 
 def test_a_subjects_lines_are_its_changes(measures, change):
     mine = measures[measures["subject"] == "s0"], change[change["subject"] == "s0"]
-    figure = subject_trajectories(*mine, unit="percent")
+    figure = subject_trajectories(*mine)
     assert "(%)" in texts(figure) and all(level in texts(figure) for level in LEVELS)
     automatic = mine[1][(mine[1]["level"] == "L4-L5") & (mine[1]["source"] == "automatic")]
     panel = next(a for a in figure.axes if a.get_title() == "L4-L5" or a.get_title(loc="left") == "L4-L5")
@@ -77,7 +76,7 @@ def test_a_visit_that_failed_is_marked(measures):
     lost = (mine["session"] == "ses-2") & (mine["level"] == "L4-L5")
     mine.loc[lost, ["volume_mm3", "status", "reason"]] = [np.nan, "failed", "no disc"]
     changes = change_frame(mine, reference_session="ses-1")
-    assert "not measured" in texts(subject_trajectories(mine, changes, unit="percent"))
+    assert "not measured" in texts(subject_trajectories(mine, changes))
 
 
 def test_forest_states_n_and_unit(contrasts):
@@ -187,7 +186,7 @@ def test_the_groups_spread_and_the_limits_lie_behind_a_subjects_line(measures, c
     assert row["high_percent"] - row["low_percent"] == pytest.approx(2 * own.std(ddof=1))
     limits = mine[1][mine[1]["source"] == "automatic"].assign(
         limit_low_percent=-3.0, limit_high_percent=3.1, limit_from="repeated scans of this study")
-    figure = subject_trajectories(*mine, unit="percent", bands=bands, limits=limits)
+    figure = subject_trajectories(*mine, bands=bands, limits=limits)
     assert "mean and ± 1 SD (n ≤ 4)" in texts(figure) and "within error (repeated scans" in texts(figure)
     panel = next(a for a in figure.axes if a.get_title(loc="left") == "L4-L5")
     grey, blue = (c.get_paths()[0].get_extents() for c in panel.collections[:2])
@@ -270,12 +269,11 @@ def test_intervals_are_drawn_where_there_are_any(measures):
     known = (mine["source"] == "automatic") & (mine["level"] != "L5-S1")
     mine.loc[known, "volume_repeat_sd_mm3"] = 100.0
     change = change_frame(mine, reference_session="ses-1")
-    figure = subject_trajectories(mine, change, unit="percent")
+    figure = subject_trajectories(mine, change)
     rows = change[(change["level"] == "L4-L5") & (change["source"] == "automatic")]
     drawn = bars(figure, "L4-L5")
     assert np.allclose([b[:, 0] for b in drawn], [[60, 60], [74, 74]])  # none at the reference visit, none of reference
     assert np.allclose([b[:, 1] for b in drawn], rows[["ci_low_percent", "ci_high_percent"]])
     assert bars(figure, "L5-S1") == [] and "95 % interval" in texts(figure)
-    assert "interval" not in texts(subject_trajectories(mine, change, unit="mm3"))
     without = change.assign(ci_low_percent=np.nan, ci_high_percent=np.nan)
-    assert "interval" not in texts(subject_trajectories(mine, without, unit="percent"))
+    assert "interval" not in texts(subject_trajectories(mine, without))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from bedrest.settings import Images, Statistics, Study, load_study
-from bedrest.stages.all_stages import NAMES, stage
+from bedrest.stages.all_stages import NAMES, fingerprint_of, record_of, stage
 from bedrest.workflow import fingerprints
 from bedrest.workflow.fingerprints import (
     PACKAGE,
@@ -18,7 +18,6 @@ from bedrest.workflow.fingerprints import (
     library_version,
     write_fingerprints,
 )
-from bedrest.workflow.order import fingerprint_of, record_of
 from bedrest.workflow.records import outdated, recorded
 from stored_study import store_study
 
@@ -31,8 +30,9 @@ WHERE_IT_RUNS = {"output", "device", "path"}
 PAGES = {"subject_report", "cohort_report", "page"}
 STALE = {
     "anatomy/levels.py": set(),  # of `bedrest measure` and `evaluate` alone
+    "api/single_scan.py": set(),
     "anatomy/structures.py": {"segment", "joint_volumes", "measure", "index"},
-    "cli/parser.py": set(),
+    "cli/commands.py": set(),
     "figures/publication.py": {"figures", "page"},
     "figures/timeline.py": {"subject_report"},
     "findings/__init__.py": set(NAMES),
@@ -104,9 +104,9 @@ def test_the_closure_holds_every_module_that_importing_the_stage_loads(name):
     code = (f"import sys, bedrest.stages.{name}\n"
             "print(*(m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'bedrest'), sep='\\n')")
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split("\n")
-    found = closure([PACKAGE / "stages" / f"{name}.py"]).modules
-    assert {Path(p) for p in loaded if p} <= found
-    assert not any(p.relative_to(PACKAGE).parts[0] in ("cli", "workflow", "protocols", "methods") for p in found)
+    imported = closure([PACKAGE / "stages" / f"{name}.py"]).modules
+    assert {Path(p) for p in loaded if p} <= imported
+    assert not any(p.relative_to(PACKAGE).parts[0] in ("cli", "workflow", "protocols", "methods") for p in imported)
 
 
 def runtime_imports(node: ast.AST, *, inside: bool = True) -> set[str]:
@@ -140,9 +140,9 @@ def test_a_sentence_is_no_import_and_a_notebook_counts_by_its_cells(tmp_path):
     notebook = tmp_path / "b.ipynb"
     notebook.write_text('{"cells": [{"cell_type": "markdown", "source": "import torch"},'
                         ' {"cell_type": "code", "source": ["import scipy\\n", "import bedrest.errors"]}]}')
-    found = closure([notebook])
-    assert found.libraries == {"scipy"}
-    assert found.modules == {PACKAGE / "__init__.py", PACKAGE / "errors.py"}
+    imported = closure([notebook])
+    assert imported.libraries == {"scipy"}
+    assert imported.modules == {PACKAGE / "__init__.py", PACKAGE / "errors.py"}
     notebook.write_text("{")
     imported_names.cache_clear()
     assert closure([notebook]).modules == frozenset()
@@ -193,7 +193,7 @@ def test_the_reason_names_module_or_version(function, argument, reason, stages, 
             pass
     assert outdated(results) == {}
     before = getattr(fingerprints, function)
-    monkeypatch.setattr(fingerprints, function, lambda asked: "9.9" if asked == argument else before(asked))
+    monkeypatch.setattr(fingerprints, function, lambda wanted: "9.9" if wanted == argument else before(wanted))
     write_fingerprints(study, results)
     assert {name: why.replace("+cpu", "") for name, why in outdated(results).items()} == {
         record_of(name): reason.replace("+cpu", "") for name in stages}

@@ -14,8 +14,8 @@ from bedrest.pages import reports
 from bedrest.pages.index import write_index
 from bedrest.pages.notebooks import _without_scripts
 from bedrest.settings import Study, load_study
+from bedrest.stages.provenance import write_provenance
 from bedrest.statistics.study.paper_text import plain
-from bedrest.workflow.provenance import write_provenance
 from bs4 import BeautifulSoup
 from hostile_study import EVIL, GROUPS, SUBJECTS
 
@@ -43,7 +43,7 @@ def hostile(given, tmp_path_factory) -> tuple[Study, StudyResults]:
         _poison(results.subject_table(subject, schemas.FAILURES), schemas.FAILURES)
     _poison(results.table(schemas.FAILURES), schemas.FAILURES)
     assert reports.make_subject_report(study, results, SUBJECTS[0]), results.subject_html(SUBJECTS[0]).read_text()
-    assert reports.make_cohort_report(study, results), results.cohort_html.read_text()
+    assert reports.make_cohort_report(study, results), results.page("cohort").read_text()
     assert not reports.make_page(study, results, "own/bad")
     reports.write_reports_table(study, results)
     write_index(results, study)
@@ -95,7 +95,7 @@ def test_no_page_is_torn(hostile, name):
 def test_sentences_hold_no_markup_and_no_link(hostile):
     text = hostile[1].paper_text.read_text()
     assert "<" not in text and "](" not in text and "://" not in text
-    page = BeautifulSoup(hostile[1].cohort_html.read_text(), "html.parser")
+    page = BeautifulSoup(hostile[1].page("cohort").read_text(), "html.parser")
     assert all(g[:1].upper() + g[1:] in page.get_text() for g in GROUPS)
 
 

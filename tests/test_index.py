@@ -5,8 +5,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from bedrest import schemas
+from bedrest.errors import Problem
+from bedrest.findings import findings_of_error
 from bedrest.io.results import StudyResults
-from bedrest.io.tables.frames import empty_table
+from bedrest.io.tables.frames import empty_table, typed_frame
 from bedrest.io.tables.typed_csv import write_table
 from bedrest.pages.index import write_index
 from bedrest.settings import load_study
@@ -24,9 +26,11 @@ def page(tmp_path: Path) -> str:
     results = StudyResults(tmp_path / "out")
     subjects = pd.DataFrame({"subject": ["s1", "s2"], "group": ["g", "g"]})
     sessions = pd.DataFrame({"subject": ["s1", "s2"], "session": "ses-1", "study_day": -1.0, "phase": "baseline"})
-    problems = pd.DataFrame({"subject": ["s3"], "session": [""], "reason": ["s3: unknown group"]})
-    failures = pd.DataFrame({"stage": ["segment"], "subject": ["s2"], "session": ["ses-1"], "level": [""],
-                             "status": ["failed"], "reason": [EVIL]})
+    unknown = findings_of_error(Problem("s3", "a group", "unknown group", "Correct it."))
+    problems = typed_frame([{"subject": "s3", "session": "", "findings": unknown}], schemas.INPUT_PROBLEMS)
+    failures = typed_frame([{"stage": "segment", "subject": "s2", "session": "ses-1", "level": "", "status": "failed",
+                             "findings": findings_of_error(Problem("s2", "a scan", EVIL, "Correct it."))}],
+                           schemas.FAILURES)
     for frame, table in ((subjects, schemas.SUBJECTS), (sessions, schemas.SESSIONS),
                          (problems, schemas.INPUT_PROBLEMS)):
         write_table(frame, results.manifest_table(table), table)
@@ -42,7 +46,7 @@ def test_what_came_from_files_is_escaped(page):
     assert "a &lt;b&gt;bold" in page
 
 
-def test_everybody_has_a_row_and_a_status(page):
+def test_every_subject_has_a_row_and_a_status(page):
     assert 'href="subjects/s1.html"' in page and 'href="subjects/s2.html"' in page
     assert page.count('class="badge failed"') == 2  # the subject's row and the failure's
     assert "0 of 2" in page and "0 of 14" in page
@@ -54,4 +58,4 @@ def test_the_status_filter_counts_as_the_rows_do(page):
 
 
 def test_who_was_left_out_is_named(page):
-    assert "Left out before the analysis" in page and "s3: unknown group" in page
+    assert "Left out before the analysis" in page and "unknown group" in page

@@ -146,7 +146,7 @@ def test_bad_images_say_what_where_and_the_remedy(tmp_path, rng, capfd, make, ki
         read_volume(path, where="sub-01 ses-1 water")
     error = caught.value
     assert type(error) is kind
-    assert found in error.found or found in error.expected
+    assert found in error.actual or found in error.expected
     assert remedy in error.remedy
     assert error.where == f"sub-01 ses-1 water ({path})"
     assert capfd.readouterr().err == ""  # nibabel's own words about headers stay away

@@ -115,8 +115,8 @@ def test_a_second_run_is_refused_while_the_first_goes_on_unharmed(study, tmp_pat
     while not (folder / "out/.lock").exists():
         assert first.poll() is None
         time.sleep(0.05)
-    said = finish(folder, status=1)
-    assert "found another command at work" in said and "Wait for it to end" in said
+    output = finish(folder, status=1)
+    assert "found another command at work" in output and "Wait for it to end" in output
     assert first.poll() is None, "the second run came too late to tell"
     assert "tables" in first.communicate()[0] and first.returncode == 0
 

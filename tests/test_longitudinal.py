@@ -121,7 +121,7 @@ def person(seed: int) -> tuple[Spine, Spine, np.random.Generator]:
     """A spine, the same one swollen unevenly and lying otherwise, and a generator."""
     rng = np.random.default_rng([5, seed])
     spine = draw_spine(rng)
-    later = spine.swollen({level: rng.normal(0.08, 0.03) for level in LEVELS}).posed(rng, shift_mm=4, turn_deg=3)
+    later = spine.swollen({level: rng.normal(0.08, 0.03) for level in LEVELS}).posed(rng, shift_mm=4, rotation_deg=3)
     return spine, later, rng
 
 
@@ -297,7 +297,7 @@ def results(tmp_path: Path) -> tuple[Study, StudyResults]:
     grid.affine_ras_mm[:3, 3] += np.mean([f.centre_mm for f in spine.frames()], axis=0)
     rows: dict[Table, list] = {t: [] for t in (SCANS, LEVEL_NAMES, EDITED_MASKS, SCAN_RECORDS, FINDINGS, SESSIONS)}
     for session, shift, sure in (("ses-1", 0, 0.95), ("ses-2", 1, 0.55)):
-        labels = paint_levels(spine.posed(rng, shift_mm=2, turn_deg=1), grid).data
+        labels = paint_levels(spine.posed(rng, shift_mm=2, rotation_deg=1), grid).data
         labels = np.where((labels > 0) & (labels + shift <= 7), labels + shift, 0).astype(np.int32)
         discs = LabelMap(labels, grid)
         write_label_map(discs, results.mask("01", session), names=LEVEL_OF_LABEL)
@@ -326,7 +326,7 @@ def test_a_disc_is_never_renamed_between_visits(results) -> None:
     first, second = (measures.loc[s, "volume_mm3"].drop("T11-T12") for s in ("ses-1", "ses-2"))
     assert second[first.index].to_numpy() == pytest.approx(first.to_numpy(), rel=0.05)
     assert measures.loc[("ses-2", "L5-S1"), "status"] == "flagged"
-    assert "level set by the other visits: discs lie as at ses-1" in measures.loc[("ses-2", "L5-S1"), "reason"]
+    assert "level set by the other visits: disc positions match ses-1" in measures.loc[("ses-2", "L5-S1"), "reason"]
     assert out.measured_mask("01", "ses-2").exists() and not out.measured_mask("01", "ses-1").exists()
 
 

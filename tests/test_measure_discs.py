@@ -212,7 +212,7 @@ def test_parse_levels() -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("51=L5S1", "Did you mean L5-S1"), ("51=l4-l5", "Did you mean L4-L5"), ("x=L5-S1", "whole number"),
+    [("51=L5S1", "Did you mean 'L5-S1'"), ("51=l4-l5", "Did you mean 'L4-L5'"), ("x=L5-S1", "whole number"),
      ("0=L5-S1", "above 0"), ("1=L5-S1,1=L4-L5", "every label once"), ("1=L5-S1,2=L5-S1", "every level once"),
      ("L5-S1", "label=level"), ("", "label=level"), ("1=L5-S1,", "label=level")],
 )

@@ -22,7 +22,8 @@ from bedrest.io.images.masks import write_label_map, write_volume
 from bedrest.io.results import StudyResults
 from bedrest.io.tables.frames import typed_frame, validated
 from bedrest.io.tables.typed_csv import write_table
-from bedrest.measurement import neighbours, sagittal
+from bedrest.measurement import neighbours
+from bedrest.measurement import shape as disc_shape
 from bedrest.measurement.context import DiscInScan, MeasuredScan
 from bedrest.measurement.definition import DiscMeasure, DiscPosition
 from bedrest.measurement.discs import measure_discs
@@ -332,8 +333,8 @@ def test_a_wrong_neighbour_gives_a_reason_and_no_number(spoil, label: int, missi
     assert reason(found.findings).count(";") == len(missing) - 1
     # The disc itself is as it was: no doubt about it.
     assert found.status == Status.OK
-    own = ["volume_mm3", *(m.name for m in sagittal.MEASURES)]
-    assert [found[n] for n in own] == [whole[n] for n in own]
+    unaffected = ["volume_mm3", *(m.name for m in disc_shape.MEASURES)]
+    assert [found[n] for n in unaffected] == [whole[n] for n in unaffected]
 
 
 def test_a_body_that_is_cut_off_has_no_centre_but_a_corner() -> None:
@@ -391,7 +392,7 @@ def test_axis_order_and_direction_change_nothing(order: list[int], flips: tuple[
         data = np.ascontiguousarray(np.flip(m.data, axes).transpose(order))
         turned.append(LabelMap(data, Grid(data.shape, affine)))
     before, after = measure_one(*maps), measure_one(*turned)
-    for measure in (*sagittal.MEASURES, *neighbours.MEASURES):
+    for measure in (*disc_shape.MEASURES, *neighbours.MEASURES):
         assert after[measure.name] == pytest.approx(before[measure.name], rel=1e-6, abs=1e-6), measure.name
     assert after.position.lower_plate_deg == pytest.approx(before.position.lower_plate_deg, abs=1e-6)
 

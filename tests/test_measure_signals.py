@@ -19,9 +19,9 @@ from bedrest.io.results import StudyResults
 from bedrest.io.tables.frames import validated
 from bedrest.measurement.definition import DiscMeasure, Undefined
 from bedrest.measurement.discs import measure_discs
+from bedrest.measurement.quality import checked
 from bedrest.measurement.reference_tissue import REACH_MM
 from bedrest.measurement.signals import NORMALISED, SIGNALS, fat_fraction
-from bedrest.measurement.spine_checks import checked
 from bedrest.phantom.paint import paint, paint_levels
 from bedrest.phantom.random_spine import draw_spine
 from bedrest.phantom.render import block_mean
@@ -208,7 +208,7 @@ def test_what_is_missing_is_said_and_nothing_else_is_lost() -> None:
     assert signals_reason(high.findings) == "L4, the reference tissue, has 0 voxels beside the disc, fewer than 20"
 
     spine.data[np.isin(spine.data, [10, 11])] = 0
-    assert signals_reason(measured(spine, images_of(spine))[1].findings).endswith("to tell the slope of the field by")
+    assert signals_reason(measured(spine, images_of(spine))[1].findings).endswith("the slope of the field from")
 
     spine = block_spine()
     spine.data[spine.data == 20] = 0

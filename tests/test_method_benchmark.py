@@ -54,7 +54,7 @@ def write_toy_study(folder: Path, subjects: str, *, contrasts=DIXON, head: str =
 
 
 def write_ivdm3seg(folder: Path, *, pairs: bool) -> Path:
-    """Four scans of two people exactly as the challenge lays them: folders 01 to 04, one label for all discs."""
+    """Four scans of two subjects exactly as the challenge lays them: folders 01 to 04, one label for all discs."""
     rng = np.random.default_rng(1)
     for n in range(1, 5):
         case, at = toy_case(rng, shape=SHAPE), folder / "IVDM3Seg" / f"{n:02d}"
@@ -104,8 +104,8 @@ def table(out: Path, which, protocol: str = "comparison") -> pd.DataFrame:
 def test_methods_are_compared_and_reported_and_not_trained_again(study, tmp_path, capsys, monkeypatch):
     out = tmp_path / "out"
     assert bench(study, out, "--methods", "fcn-baseline", "--folds", "3") == 0, capsys.readouterr().err
-    said = capsys.readouterr().out
-    assert "6 labelled scans of 3 subjects; 3 training(s) of at most 60 min on cpu" in said
+    printed = capsys.readouterr().out
+    assert "6 labelled scans of 3 subjects; 3 training(s) of at most 60 min on cpu" in printed
     discs, trainings = table(out, records.METHOD_DISCS), table(out, records.METHOD_TRAININGS)
     assert len(discs) == 3 * 2 * 7 and sorted(discs["fold"].unique()) == ["fold-1", "fold-2", "fold-3"]
     assert discs["volume_reference_mm3"].notna().all()
@@ -165,7 +165,7 @@ def test_a_row_that_lacks_a_contrast_fails_alone(tmp_path, capsys, no_report):
     assert shown.loc["four modalities", "training, ours"].startswith("failed: ")
     assert shown.loc["single: fat", "MDOC ± SDDOC (%), ours"] != ""
     assert (out / "li2018-modalities" / "four" / "holdout" / "error.txt").is_file()
-    assert not (out / "li2018-modalities" / "four" / "holdout" / "asked.json").exists()  # nothing was trained
+    assert not (out / "li2018-modalities" / "four" / "holdout" / "begun_with.json").exists()  # nothing was trained
 
 
 def test_a_study_without_t2_takes_water_for_chen(study, tmp_path, no_report):

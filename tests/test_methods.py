@@ -136,7 +136,7 @@ def test_choices_follow_a_methods_name():
 @pytest.mark.parametrize(("text", "told"), [
     ("msfnc", "found 'msfnc'"), ("msfnc:contrasts=fat", "found 'msfnc'"), ("fcn3d:voxel_dropout=0.1", "voxel_dropout"),
     ("msfcn:width=8", "found width"), ("msfcn:voxel_dropout=2", "voxel_dropout=2"), ("msfcn:voxel_dropout", "found v"),
-    ("msfcn:contrasts=wasser", "wasser"), ("msfcn:gaussian_start=yes", "gaussian_start=yes"),
+    ("msfcn:contrasts=wasser", "wasser"), ("msfcn:gaussian_start=maybe", "gaussian_start=maybe"),
     ("triplanar-resnet:encoder_weights=a.pt", "found encoder_weights")])
 def test_choices_that_cannot_be_read_are_refused(text, told):
     with pytest.raises(StudyError, match=told):

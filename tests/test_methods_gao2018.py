@@ -7,7 +7,7 @@ import pytest
 import torch
 from bedrest.methods.disc_numbering import components
 from bedrest.methods.losses import cross_entropy, focal
-from bedrest.methods.method import IGNORED, SPACING_MM, MethodOptions, Trained, case_key, prepared
+from bedrest.methods.method import IGNORED, SPACING_MM, MethodOptions, Trained, prepared
 from bedrest.methods.papers import gao2018
 from bedrest.methods.papers.centre_line import centre_line, parts_on, positions, register
 from bedrest.methods.papers.dense_aspp import RATES, AnyWidthVNet, DenseASPP, DenseASPP2D
@@ -87,7 +87,7 @@ def test_there_is_no_loss_outside_the_predicted_region(rng, monkeypatch):
     region = np.zeros(SHAPE, dtype=bool)
     region[:, 5:30, 20:70] = True
     learnt = {"mean": np.zeros(4, np.float32), "sd": np.ones(4, np.float32)}
-    trained = Trained({}, {**learnt, case_key("region", case): region})
+    trained = Trained({}, {**learnt, case.key("region"): region})
     segment = build_method("dense-aspp2d").stages[1]
     image, target = segment.draw([case], trained, rng)
     assert image.shape == (4, *SHAPE[1:])
@@ -100,7 +100,7 @@ def test_a_region_that_was_not_found_takes_no_loss_away(rng):
     segment = build_method("dense-aspp2d").stages[1]
     learnt = {"mean": np.zeros(4, np.float32), "sd": np.ones(4, np.float32)}
     ready = prepared(segment, [case], Trained({"region": Constant(-5.0)}, learnt), "cpu")
-    assert ready.learnt[case_key("region", case)].all()
+    assert ready.learnt[case.key("region")].all()
 
 
 def test_cross_entropy_comes_first_and_focal_loss_after_it(rng):

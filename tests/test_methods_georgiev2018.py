@@ -7,7 +7,7 @@ import pytest
 import torch
 from bedrest.errors import StudyError
 from bedrest.methods.method import MethodOptions, Trained
-from bedrest.methods.papers.georgiev2018 import Fusion, relative_positions, seen_height
+from bedrest.methods.papers.georgiev2018 import Fusion, learnt_height, relative_positions
 from bedrest.methods.papers.georgiev_augment import Amounts, augmented, pushed, tissue_deformation, with_intensities
 from bedrest.methods.papers.resnet import ResNet50Encoder, ResNetUNet
 from bedrest.methods.registry import build_method
@@ -119,9 +119,9 @@ def test_nothing_above_the_highest_disc_is_learnt_from(rng):
     case = toy_case(rng, shape=SHAPE)
     case = replace(case, labels=np.where(case.labels > 4, 0, case.labels).astype(np.int16))
     top = int(np.flatnonzero((case.labels == 4).any(axis=(0, 1)))[-1])
-    assert seen_height(case) == top + 9 < SHAPE[2]
-    assert seen_height(replace(case, labels=0 * case.labels)) == SHAPE[2]
-    case.image[..., seen_height(case) :] = 1e6  # would show in any pair
+    assert learnt_height(case) == top + 9 < SHAPE[2]
+    assert learnt_height(replace(case, labels=0 * case.labels)) == SHAPE[2]
+    case.image[..., learnt_height(case) :] = 1e6  # would show in any pair
     trained = Trained({}, {"mean": np.zeros(4, np.float32), "sd": np.ones(4, np.float32),
                            "planes a ses-1": np.concatenate([case.image, case.image[:2]])})
     axial, sagittal, coronal, fuse = build_method("triplanar-resnet", MethodOptions(contrasts=DIXON)).stages

@@ -7,7 +7,8 @@ import pytest
 import torch
 from bedrest.errors import StudyError
 from bedrest.methods.elastic import Deformations, draw_warp, elastic_field, sampled
-from bedrest.methods.method import SPACING_MM, MethodOptions, Trained, constant, prepared
+from bedrest.methods.losses import constant
+from bedrest.methods.method import SPACING_MM, MethodOptions, Trained, prepared
 from bedrest.methods.papers import wang2020
 from bedrest.methods.papers.unets import PatchUNet, SliceUNet, UNet3D
 from bedrest.methods.papers.wang2020 import (
@@ -110,7 +111,7 @@ def test_the_patch_network_counts_as_many_weights_as_by_hand():
 def test_the_slice_network_has_four_blocks_from_256_to_32():
     def blocks(width, side):
         network, seen = SliceUNet(3, width).eval(), []
-        for block in network.body.down:
+        for block in network[0].down:
             block.register_forward_hook(lambda layer, inputs, output: seen.append(tuple(output.shape[1:3])))
         with torch.inference_mode():
             assert network(torch.zeros(1, 3, side, side)).shape == (1, 1, side, side)
@@ -136,7 +137,7 @@ def test_published_settings():
 def test_kernels_start_as_he_et_al_have_it():
     torch.manual_seed(0)
     network = build_method("two-stage-unet3d").stages[1].build()
-    kernel = network.body.down[1][3]  # 64 to 64 feature maps
+    kernel = network[0].down[1][3]  # 64 to 64 feature maps
     assert float(kernel.weight.detach().std()) == pytest.approx((2 / (27 * 64)) ** 0.5, rel=0.02)
     assert not kernel.bias.detach().any()
 

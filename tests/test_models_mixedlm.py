@@ -101,7 +101,7 @@ def test_no_converged_optimiser_is_refused_with_every_value(
     with pytest.raises(ModelError, match=r"converges within 0\.001 of the restricted log-likelihood") as refused:
         fit_mixedlm(y, x, subjects=subjects)
     for optimiser in OPTIMISERS:
-        assert f"{optimiser} -" in refused.value.found and "(not converged)" in refused.value.found
+        assert f"{optimiser} -" in refused.value.actual and "(not converged)" in refused.value.actual
 
 
 def test_fixed_effects_of_zero_are_refused(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:

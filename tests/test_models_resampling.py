@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bedrest.errors import ModelError
-from bedrest.statistics.estimators.bootstrap import cluster_bootstrap
-from bedrest.statistics.estimators.resampling import permutation_test, sign_flip_test
+from bedrest.statistics.estimators.resampling import cluster_bootstrap, permutation_test, sign_flip_test
 from scipy import stats
 
 REFERENCE = Path(__file__).parent / "reference"

@@ -43,9 +43,9 @@ def test_parameters_that_do_not_fit_are_refused_before_running(run, tmp_path, pa
 
 
 def test_a_failed_notebook_is_kept_and_named(run, tmp_path):
-    with pytest.raises(NotebookError, match="ZeroDivisionError") as told:
+    with pytest.raises(NotebookError, match="ZeroDivisionError") as raised:
         run("# %%\n1 / 0\n", subject="a", n=1)
-    assert "out.failed.ipynb" in str(told.value)
+    assert "out.failed.ipynb" in str(raised.value)
     assert (tmp_path / "out.failed.ipynb").exists()
     assert not (tmp_path / "out.ipynb").exists() and not (tmp_path / "out.html").exists()
     assert not list(tmp_path.glob(".*"))
@@ -59,7 +59,7 @@ def test_notebooks_are_thin(source):
 
 
 def test_a_notebook_whose_process_dies_is_kept_and_named(run, tmp_path):
-    with pytest.raises(NotebookError, match="runs to its end") as told:
+    with pytest.raises(NotebookError, match="runs to its end") as raised:
         run("# %%\nimport os\n\nos._exit(3)\n", subject="a", n=1)
-    assert "DeadKernel" in str(told.value) and (tmp_path / "out.failed.ipynb").exists()
+    assert "DeadKernel" in str(raised.value) and (tmp_path / "out.failed.ipynb").exists()
     assert not (tmp_path / "out.html").exists() and not list(tmp_path.glob(".*"))

@@ -73,7 +73,7 @@ class Page:
     source: str
     rows: list[list[str]]
     links: list[str]
-    seen: dict
+    probe: dict
 
 
 def opened(path: Path, profile: Path) -> Page:
@@ -90,10 +90,11 @@ def opened(path: Path, profile: Path) -> Page:
         capture_output=True, text=True, timeout=120, check=True)
     probed.unlink()
     frame.unlink()
-    told = re.search(r'<pre id="probe">(.*?)</pre>', done.stdout, re.DOTALL)
-    assert told is not None and told[1], "the page did not finish loading"
-    seen = json.loads(html.unescape(told[1]))
-    return Page(source, seen.pop("rows"), [s for s in seen.pop("links") if not s.startswith(("data:", "#"))], seen)
+    answer = re.search(r'<pre id="probe">(.*?)</pre>', done.stdout, re.DOTALL)
+    assert answer is not None and answer[1], "the page did not finish loading"
+    probe = json.loads(html.unescape(answer[1]))
+    links = [s for s in probe.pop("links") if not s.startswith(("data:", "#"))]
+    return Page(source, probe.pop("rows"), links, probe)
 
 
 def image_and_mask(folder: Path, results: StudyResults, subject: str, session: str, rng) -> Path:
@@ -187,8 +188,8 @@ def test_a_subjects_page_shows_every_disc_of_every_visit_with_the_tables_value(s
     shown = {(r[0], r[1]): r for r in subject_page.rows if len(r) == 10 and r[0] in LABEL_OF_LEVEL}
     assert len(measures) == 21 and set(shown) == set(zip(measures["level"], measures["session"], strict=True))
     for row in measures.itertuples():
-        said = shown[row.level, row.session][3]
-        assert said == ("–" if np.isnan(row.volume_mm3) else f"{row.volume_mm3:.0f}")
+        cell = shown[row.level, row.session][3]
+        assert cell == ("–" if np.isnan(row.volume_mm3) else f"{row.volume_mm3:.0f}")
     for row in change[change["change_percent"].notna()].itertuples():
         assert f"{row.change_percent:.2f} ({row.ci_low_percent:.2f} to" in shown[row.level, row.session][6]
     assert "excluded by &lt;at&gt; the edge" in subject_page.source
@@ -196,9 +197,9 @@ def test_a_subjects_page_shows_every_disc_of_every_visit_with_the_tables_value(s
 
 @needs_browser
 def test_a_subjects_page_stands_alone_and_fits_a_phone(study, subject_page):
-    seen, source = subject_page.seen, subject_page.source
-    assert seen["broken"] == 0 and seen["pictures"] > 3 * 21  # three visits in every slice, and the figures
-    assert seen["width"] <= 400
+    probe, source = subject_page.probe, subject_page.source
+    assert probe["broken"] == 0 and probe["pictures"] > 3 * 21  # three visits in every slice, and the figures
+    assert probe["width"] <= 400
     assert subject_page.links == ["../provenance.json"] and not re.search(r"<script|url\(\s*['\"]?https?:", source)
     assert not re.search("Traceback|could not be made|Error:", source)
     assert len(source.encode()) < 5e6
@@ -207,7 +208,7 @@ def test_a_subjects_page_stands_alone_and_fits_a_phone(study, subject_page):
 
 @needs_browser
 def test_slices_are_leafed_through_without_script(subject_page):
-    shown = subject_page.seen["shown"]
+    shown = subject_page.probe["shown"]
     assert shown["before"] == [10] and shown["after"] == [0]  # the middle one of 21, then the first
     assert shown["lines"] == "none"  # outlines can be hidden
 
@@ -219,7 +220,7 @@ def test_the_index_finds_subjects_and_its_links_lead_somewhere(study, subject_pa
         (results.output_dir / name).touch()
     write_index(results, study[0])
     page = opened(results.index_html, tmp_path)
-    assert page.seen["shown"] == {"search": [1], "flagged": []} and page.seen["width"] <= 400
+    assert page.probe["shown"] == {"search": [1], "flagged": []} and page.probe["width"] <= 400
     assert {"subjects/s1.html", "tables/qc.csv", "cohort.html"} <= set(page.links)
     assert [link for link in page.links if not (results.output_dir / link).is_file()] == []
 
@@ -230,7 +231,7 @@ def test_the_grid_of_thumbnails_links_every_visit_to_its_report(study, subject_p
     path = results.output_dir / "grid.html"
     path.write_text(f"<!doctype html><meta charset=utf-8><body>{qc_grid(qc, results).data}</body>")
     page = opened(path, tmp_path)
-    assert page.seen["broken"] == 0 and page.seen["pictures"] == 3  # only s1 has images
+    assert page.probe["broken"] == 0 and page.probe["pictures"] == 3  # only s1 has images
     assert page.links.count("subjects/s1.html") == 4 and page.links.count("subjects/s2.html") == 4
     rows = {r[0][:2]: r[1:] for r in page.rows if r and r[0][:2] in SUBJECTS}
     assert rows["s1"] == ["pass", "review", "pass"] and rows["s2"][2] == "no scanmissing"

@@ -15,7 +15,7 @@ from bedrest.vocabulary import LABEL_OF_LEVEL, LEVELS, Contrast, Phase
 @pytest.fixture(scope="module")
 def spine():
     rng = np.random.default_rng(5)
-    return draw_spine(rng).posed(rng, shift_mm=2, turn_deg=1.5)
+    return draw_spine(rng).posed(rng, shift_mm=2, rotation_deg=1.5)
 
 
 @pytest.fixture(scope="module")

@@ -34,15 +34,15 @@ MARKS = (b"DOE", b"JANE", b"19700101")
 def readings(path: Path) -> list[bytes]:
     """A file's bytes, and what is packed in them."""
     raw = path.read_bytes()
-    found = [raw]
+    contents = [raw]
     if path.name.endswith(".gz"):
-        found.append(gzip.decompress(raw))
+        contents.append(gzip.decompress(raw))
     for stream in re.findall(rb"stream\r?\n(.*?)\r?\nendstream", raw, re.DOTALL):
         try:
-            found.append(zlib.decompress(stream))
+            contents.append(zlib.decompress(stream))
         except zlib.error:
             continue
-    return found
+    return contents
 
 
 def files(folder: Path) -> list[Path]:
@@ -67,9 +67,9 @@ def test_the_marks_are_planted_where_they_are_looked_for(done):
 
 def test_no_header_text_is_copied_into_any_output(done):
     _, results = done
-    found = files(results.output_dir)
-    assert len([p for p in found if p.name.endswith(".nii.gz")]) == 7 and results.provenance_json in found
-    for path in found:
+    contents = files(results.output_dir)
+    assert len([p for p in contents if p.name.endswith(".nii.gz")]) == 7 and results.provenance_json in contents
+    for path in contents:
         for content in readings(path):
             assert not any(mark in content for mark in MARKS), path
 
@@ -140,8 +140,8 @@ def test_leaks_are_found_wherever_they_hide(hidden, tmp_path, file, content, lea
     path = tmp_path / "share" / file
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
-    found = find_leaks(tmp_path / "share", hidden)
-    assert [p.where for p in found] == ([file] if leaks else [])
+    contents = find_leaks(tmp_path / "share", hidden)
+    assert [p.where for p in contents] == ([file] if leaks else [])
 
 
 # The copy for others.
@@ -177,11 +177,11 @@ def test_the_copy_holds_pages_tables_and_figures_and_no_name_in_any_byte(given, 
     assert {"index.html", "cohort.html", "tables/measures.csv", "methods_and_results.md", "provenance.json"} <= names
     assert any(n.endswith(".pdf") for n in names) and any(n.startswith("thumbnails/P") for n in names)
     assert not [n for n in names if n.endswith((".ipynb", ".nii.gz")) or "manifest" in n or share.KEY_NAME in n]
-    told = [*SUBJECTS, *(s.split("-")[0] for s in SUBJECTS), "DOE^", "^JANE", f"{Path.home()}/", str(study.path.parent),
-            str(given[0].path.parent)]
+    secrets = [*SUBJECTS, *(s.split("-")[0] for s in SUBJECTS), "DOE^", "^JANE", f"{Path.home()}/",
+               str(study.path.parent), str(given[0].path.parent)]
     for path in files(folder):
         for content in (*readings(path), path.name.encode()):
-            assert not [t for t in told if t.lower().encode() in content.lower()], path
+            assert not [t for t in secrets if t.lower().encode() in content.lower()], path
     heads = ",".join(p.read_text().splitlines()[0] for p in folder.glob("tables/*.csv")).split(",")
     assert not {"age", "scan_time", "note <b>"} & set(heads)
 
@@ -192,10 +192,10 @@ def test_the_copys_numbers_are_those_of_the_study(done, shared):
     theirs = pd.read_csv(folder / "tables/measures.csv", dtype={"subject": str})
     assert len(ours) == len(theirs) == 56
     columns = ["session", "level", "volume_mm3", "status"]
-    for subject, own in ours.groupby("subject"):
+    for subject, group in ours.groupby("subject"):
         other = theirs[theirs["subject"] == key[subject]]
-        assert np.allclose(own["volume_mm3"], other["volume_mm3"], equal_nan=True)
-        assert own[columns[:2]].to_numpy().tolist() == other[columns[:2]].to_numpy().tolist()
+        assert np.allclose(group["volume_mm3"], other["volume_mm3"], equal_nan=True)
+        assert group[columns[:2]].to_numpy().tolist() == other[columns[:2]].to_numpy().tolist()
     assert list(dict.fromkeys(theirs["subject"])) == sorted(key.values())
     page = BeautifulSoup((folder / "subjects/P01.html").read_text(), "html.parser")
     assert page.h1.get_text().split()[0] == "P01" and len(page.find_all("svg")) > 20  # the pictures are there
@@ -246,14 +246,14 @@ for _name in ("connect", "connect_ex", "sendto"):
     setattr(socket.socket, _name, _refuse(_name, getattr(socket.socket, _name), -1 if _name == "sendto" else 1))
 for _name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "create_connection"):
     setattr(socket, _name, _refuse(_name, getattr(socket, _name), 0))
-open({seen!r}, "a").write(str(sys.argv) + "\\n")
+open({commands!r}, "a").write(str(sys.argv) + "\\n")
 '''
 
 
 def guarded(folder: Path, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """A bedrest command in which nothing but this machine can be reached, its children included; without DNS."""
     (folder / "guard").mkdir(exist_ok=True)
-    code = GUARD.format(log=str(folder / "calls.txt"), seen=str(folder / "seen.txt"))
+    code = GUARD.format(log=str(folder / "calls.txt"), commands=str(folder / "seen.txt"))
     (folder / "guard" / "sitecustomize.py").write_text(code)
     source = str(Path(__file__).parents[1] / "analysis")
     env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(folder / "guard"), source)), "HOME": str(folder)}
@@ -272,8 +272,8 @@ def test_the_guard_refuses_and_notes(tmp_path):
 
 def test_checking_a_hostile_study_reaches_nothing_beyond_this_machine(tmp_path):
     study = write_hostile_study(tmp_path / "study")
-    told = guarded(tmp_path, "check", str(study.path), cwd=tmp_path)
-    assert told.returncode == 1 and "Traceback" not in told.stderr and LOST in told.stdout
+    printed = guarded(tmp_path, "check", str(study.path), cwd=tmp_path)
+    assert printed.returncode == 1 and "Traceback" not in printed.stderr and LOST in printed.stdout
     assert (tmp_path / "seen.txt").is_file() and not (tmp_path / "calls.txt").exists()
 
 
@@ -285,10 +285,10 @@ def test_a_whole_run_reaches_nothing_beyond_this_machine_and_copies_no_header(tm
     assert ran.returncode == 3 and "Traceback" not in ran.stdout + ran.stderr, ran.stdout + ran.stderr
     others = ["share", "-o", str(tmp_path / "others")]
     for words in (["report", "--subject", SUBJECTS[0]], ["figures"], ["verify"], others):
-        told = guarded(tmp_path, words[0], str(study.path), *words[1:], cwd=tmp_path)
-        assert told.returncode in (0, 3) and "Traceback" not in told.stderr, told.stderr
-    seen = (tmp_path / "seen.txt").read_text()
-    assert "snakemake" in seen and "ipykernel" in seen
+        printed = guarded(tmp_path, words[0], str(study.path), *words[1:], cwd=tmp_path)
+        assert printed.returncode in (0, 3) and "Traceback" not in printed.stderr, printed.stderr
+    commands = (tmp_path / "seen.txt").read_text()
+    assert "snakemake" in commands and "ipykernel" in commands
     assert not (tmp_path / "calls.txt").exists(), (tmp_path / "calls.txt").read_text()
     for path in files(study.output_dir):
         for content in readings(path):

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from bedrest.io.terminal import quiet
-from bedrest.workflow.progress import display
-from bedrest.workflow.progress.display import Bars, JsonLog, Lines
-from bedrest.workflow.progress.events import DIED, EVENTS, Event, NewLines, Translator, append, beginning
-from bedrest.workflow.progress.watch import Watched, watch
+from bedrest.workflow import display
+from bedrest.workflow.display import Bars, JsonLog, Lines
+from bedrest.workflow.events import DIED, EVENTS, Event, NewLines, Translator, append, start_events
+from bedrest.workflow.watch import RunOutcome, watch
 
-SNAKEMAKE = [sys.executable, "-m", "bedrest.workflow.progress.snakemake_events", "--cores", "1"]
+SNAKEMAKE = [sys.executable, "-m", "bedrest.workflow.snakemake_events", "--cores", "1"]
 # What two subjects' stages and Snakemake append, s2's change breaks down; of the page nothing was heard any more.
 APPENDED = [
     {"event": "run_info", "rules": {"subject": 2, "tables": 1, "page": 1, "all": 1, "total": 5}},
@@ -60,7 +60,7 @@ def test_a_stage_says_why_its_record_had_gone():
 
 
 def test_events_are_read_once_each_and_half_a_line_waits(tmp_path):
-    beginning(tmp_path)
+    start_events(tmp_path)
     append(tmp_path, Event("started", "tables"))
     lines = NewLines(tmp_path / EVENTS)
     assert [e["stage"] for e in lines] == ["tables"] and list(lines) == []
@@ -75,28 +75,32 @@ def test_events_are_read_once_each_and_half_a_line_waits(tmp_path):
     append(tmp_path / "absent", Event("started", "tables"))  # the folder was removed: whatever writes there says so
 
 
-def run_python(code: str, folder: Path, *displays, log=None) -> Watched:
+def run_python(code: str, folder: Path, log: io.StringIO) -> RunOutcome:
+    outcome = RunOutcome(folder / "run.log")
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
-        return watch(process, NewLines(folder / EVENTS), Translator(), log=log or io.StringIO(), displays=displays)
+        watch(process, Translator(), outcome, lines=NewLines(folder / EVENTS), log=log, displays=[])
+    assert outcome.finished
+    return outcome
 
 
 def test_the_log_is_a_copy_and_reasons_name_stage_and_subject(tmp_path):
-    beginning(tmp_path)
+    start_events(tmp_path)
     for content in APPENDED:
         append(tmp_path, content)
     log = io.StringIO()
-    watched = run_python("print('one\\ntwo')", tmp_path, log=log)
-    assert log.getvalue() == "one\ntwo\n" and list(watched.last_lines) == ["one", "two"]
-    assert watched.redone == {"segment": 2, "change": 1, "page": 1}
-    assert watched.reasons[0] == "segment s 1: not made yet" and len(watched.reasons) == 4
-    assert watched.errors == ["change s2: a readable table, found none", f"page own/mine: {DIED}"]
+    outcome = run_python("print('one\\ntwo')", tmp_path, log)
+    assert log.getvalue() == "one\ntwo\n"
+    assert outcome.redone == {"segment": 2, "change": 1, "page": 1}
+    assert outcome.reasons[0] == "segment s 1: not made yet" and len(outcome.reasons) == 4
+    assert outcome.errors == ["change s2: a readable table, found none", f"page own/mine: {DIED}"]
 
 
 def test_what_is_appended_last_is_shown_although_the_process_has_ended(tmp_path):
-    beginning(tmp_path)
-    code = ("from pathlib import Path\nfrom bedrest.workflow.progress.events import Event, append\n"
+    start_events(tmp_path)
+    code = ("from pathlib import Path\nfrom bedrest.workflow.events import Event, append\n"
             f"append(Path({str(tmp_path)!r}), Event('started', 'tables'))")
-    assert run_python(code, tmp_path).redone == {"tables": 1}
+    outcome = run_python(code + "\nprint('the end')", tmp_path, io.StringIO())
+    assert outcome.redone == {"tables": 1} and outcome.errors == ["the end"]  # of the log, where no stage said why
 
 
 def test_the_json_log_has_one_object_a_line_with_the_stages_own_words_for_a_failure():
@@ -129,8 +133,8 @@ def test_where_nothing_ends_a_line_says_what_is_at_work_every_ten_seconds(monkey
     def after(seconds: float) -> str:
         now[0] += seconds
         lines.tick()
-        said, _, _ = out.getvalue(), out.seek(0), out.truncate()
-        return said
+        written, _, _ = out.getvalue(), out.seek(0), out.truncate()
+        return written
 
     assert after(9.9) == ""
     assert after(0.2) == "after 10 s: finding out what there is to do\n"
@@ -144,7 +148,7 @@ def test_where_nothing_ends_a_line_says_what_is_at_work_every_ten_seconds(monkey
                         "segment s4 (10 s) and 1 more\n")
 
 
-def test_a_person_gets_a_bar_for_each_stage_with_what_is_left(capsys):
+def test_a_terminal_shows_a_bar_for_each_stage_with_what_is_left(capsys):
     bars = Bars()
     for event in translated():
         bars.show(event)

@@ -56,13 +56,13 @@ def li() -> pd.DataFrame:
 
 
 def test_the_tables_of_gao_give_the_published_means(gao):
-    found = summarise_discs(gao, NO_CHANGE)
-    assert (found.n, found.n_missing) == (56, 0)
-    assert found.mdoc_percent / 100 == pytest.approx(0.9058, abs=5e-5)
-    assert found.maad_mm == pytest.approx(0.607, abs=5e-4)
-    assert found.mld_mm == pytest.approx(0.776, abs=5e-4)
-    assert found.p2_percent == pytest.approx(100 * 55 / 56)  # one centre of Test_03 is 2.11 mm off
-    assert np.isnan(found.volume_error_percent) and np.isnan(found.hausdorff_mm)
+    score = summarise_discs(gao, NO_CHANGE)
+    assert (score.n, score.n_missing) == (56, 0)
+    assert score.mdoc_percent / 100 == pytest.approx(0.9058, abs=5e-5)
+    assert score.maad_mm == pytest.approx(0.607, abs=5e-4)
+    assert score.mld_mm == pytest.approx(0.776, abs=5e-4)
+    assert score.p2_percent == pytest.approx(100 * 55 / 56)  # one centre of Test_03 is 2.11 mm off
+    assert np.isnan(score.volume_error_percent) and np.isnan(score.hausdorff_mm)
 
 
 def test_table_6_of_li_gives_the_published_arvd(li):
@@ -105,37 +105,37 @@ def test_a_lost_disc_counts_as_none_and_enters_no_distance():
     reference = box_mask((1, LOW), (2, HIGH))
     frame = typed_frame(({"row": "m", "fold": "f", "subject": "a", "session": "s", **r}
                          for r in disc_rows(box_mask((1, LARGER)), reference)), METHOD_DISCS)
-    found = summarise_discs(frame, NO_CHANGE)
+    score = summarise_discs(frame, NO_CHANGE)
     dice = 2 * 6 / (6 + 8)
-    assert (found.n, found.n_missing) == (2, 1)
-    assert found.mdoc_percent == pytest.approx(100 * dice / 2)
-    assert found.sddoc_percent == pytest.approx(100 * np.std([dice, 0], ddof=1))
-    assert found.mld_mm == pytest.approx(1.25)  # one voxel, of the disc that was found
-    assert found.p2_percent == 50 and found.levels_right_percent == 50
-    assert found.volume_error_percent == pytest.approx(100 * 2 / 6)
+    assert (score.n, score.n_missing) == (2, 1)
+    assert score.mdoc_percent == pytest.approx(100 * dice / 2)
+    assert score.sddoc_percent == pytest.approx(100 * np.std([dice, 0], ddof=1))
+    assert score.mld_mm == pytest.approx(1.25)  # one voxel, of the disc that was found
+    assert score.p2_percent == 50 and score.levels_right_percent == 50
+    assert score.volume_error_percent == pytest.approx(100 * 2 / 6)
     assert frame.set_index("level").loc["L4-L5", "volume_reference_mm3"] == pytest.approx(6 * 10 * 6 * 3.125)
 
 
 def test_a_centre_more_than_two_millimetres_off_is_no_detection():
     reference = box_mask((1, LOW), (2, HIGH))
-    found = summarise_discs(pd.DataFrame(disc_rows(box_mask((1, LOW), (2, MOVED)), reference)), NO_CHANGE)
-    assert found.p2_percent == 50 and found.mld_mm == pytest.approx(1.25)
+    score = summarise_discs(pd.DataFrame(disc_rows(box_mask((1, LOW), (2, MOVED)), reference)), NO_CHANGE)
+    assert score.p2_percent == 50 and score.mld_mm == pytest.approx(1.25)
 
 
 def test_nothing_found_is_a_dice_of_0_and_a_failed_scan_keeps_its_discs():
     reference = box_mask((1, LOW), (2, HIGH))
     for rows in (disc_rows(box_mask(), reference), failed_rows(reference, reason="broke")):
-        found = summarise_discs(typed_frame(({"row": "m", "fold": "f", "subject": "a", "session": "s", **r}
+        score = summarise_discs(typed_frame(({"row": "m", "fold": "f", "subject": "a", "session": "s", **r}
                                              for r in rows), METHOD_DISCS), NO_CHANGE)
-        assert (found.n, found.n_missing, found.mdoc_percent, found.p2_percent) == (2, 2, 0, 0)
-        assert np.isnan(found.mld_mm) and np.isnan(found.volume_error_percent)
+        assert (score.n, score.n_missing, score.mdoc_percent, score.p2_percent) == (2, 2, 0, 0)
+        assert np.isnan(score.mld_mm) and np.isnan(score.volume_error_percent)
 
 
 def test_dice_under_any_name_tells_a_wrong_name_from_a_wrong_outline():
     reference = box_mask((1, LOW), (2, HIGH))
-    found = summarise_discs(pd.DataFrame(disc_rows(box_mask((2, LARGER), (3, HIGH)), reference)), NO_CHANGE)
-    assert found.mdoc_percent == 0 and found.levels_right_percent == 0
-    assert found.any_name_percent == pytest.approx(100 * (2 * 6 / (6 + 8) + 1) / 2)
+    score = summarise_discs(pd.DataFrame(disc_rows(box_mask((2, LARGER), (3, HIGH)), reference)), NO_CHANGE)
+    assert score.mdoc_percent == 0 and score.levels_right_percent == 0
+    assert score.any_name_percent == pytest.approx(100 * (2 * 6 / (6 + 8) + 1) / 2)
     assert summarise_discs(pd.DataFrame(disc_rows(box_mask(), reference)), NO_CHANGE).any_name_percent == 0
 
 
@@ -190,7 +190,7 @@ def test_no_subject_stands_on_both_sides(folds):
         assert not {s for s, _ in split.training} & {s for s, _ in split.testing}
         assert sorted([*split.training, *split.testing]) == VISITS
     tested = [v for split in splits for v in split.testing]
-    assert sorted(tested) == VISITS if folds else len(tested) == 4  # a quarter of 8 people, two visits each
+    assert sorted(tested) == VISITS if folds else len(tested) == 4  # a quarter of 8 subjects, two visits each
     assert splits == by_subject(reversed(VISITS), folds=folds, seed=1) != by_subject(VISITS, folds=folds, seed=2)
 
 
@@ -356,7 +356,7 @@ def test_figures_show_every_disc_once_and_say_when_there_is_none():
     # One collection a method and level; 28 discs a row, one of them lost: at Dice 0, and without a volume error.
     assert [sum(len(c.get_offsets()) for c in panel.collections) for panel in (left, right)] == [5 * 28, 5 * 27]
     panels = change_errors(outcome.changes, titles).axes[:5]
-    assert [len(p.collections[0].get_offsets()) for p in panels] == [13] * 5  # two people, seven discs, one lost
+    assert [len(p.collections[0].get_offsets()) for p in panels] == [13] * 5  # two subjects, seven discs, one lost
     middle, error = panels[0].collections[0].get_offsets()[0]
     assert (middle, error) == (pytest.approx(10.15), pytest.approx(0.3))  # drawn 10 %, automatic 10.3 %
     curves = typed_frame([{"row": "msfcn", "fold": "holdout", "stage": "segment", "step": 50 * i, "minutes": i,

@@ -222,6 +222,6 @@ def test_by_default_they_lie_beside_the_results(stored, monkeypatch):
     monkeypatch.setattr("bedrest.figures.publication.save_publication_figures",
                         lambda _study, of, folder: called.append((of, folder)))
     monkeypatch.setattr("bedrest.pages.index.write_index", lambda *_: called.append("index"))
-    monkeypatch.setattr("bedrest.workflow.provenance.write_provenance", lambda *_: called.append("provenance"))
+    monkeypatch.setattr("bedrest.stages.provenance.write_provenance", lambda *_: called.append("provenance"))
     assert main(["figures", str(study.path)]) == 0
     assert called == [(StudyResults(study.output_dir), results.figures), "index", "provenance"]

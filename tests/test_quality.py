@@ -14,8 +14,14 @@ from bedrest.findings import Finding, FindingCode, render
 from bedrest.io.tables.frames import validated
 from bedrest.measurement.definition import DiscMeasure, DiscPosition
 from bedrest.measurement.discs import measure_discs
-from bedrest.measurement.spine_checks import TYPICAL_VOLUME, check_spine, checked
-from bedrest.measurement.symmetry import check_symmetry, column_curve, right_share
+from bedrest.measurement.quality import (
+    TYPICAL_VOLUME,
+    check_spine,
+    check_symmetry,
+    checked,
+    column_curve,
+    right_share,
+)
 from bedrest.phantom.paint import paint_levels
 from bedrest.phantom.random_spine import draw_spine
 from bedrest.phantom.variation import draw_varied_spine
@@ -175,7 +181,7 @@ def test_healthy_phantoms_raise_nothing(spacing_mm: tuple[float, float, float]) 
     grid = grid_of(spacing_mm, (100, 150, 340))
     for seed in range(6):
         rng = np.random.default_rng([3, seed])
-        discs = paint_levels(draw_spine(rng).posed(rng, shift_mm=2, turn_deg=1), grid)
+        discs = paint_levels(draw_spine(rng).posed(rng, shift_mm=2, rotation_deg=1), grid)
         found = checked(measure_discs(discs, LEVEL_OF_LABEL, {}), discs)
         assert [m.findings for m in found] == [()] * 7
 

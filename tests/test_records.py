@@ -56,20 +56,20 @@ def test_another_scan_with_an_older_time_and_the_same_size_is_seen(again):
     raw[9] ^= 1  # the byte of a gzip header that names the system: same size, same voxels, another file
     scan.write_bytes(raw)
     os.utime(scan, ns=(before.st_atime_ns, before.st_mtime_ns - 10**15))
-    found = to_be_done(again)
-    assert set(found) == A_ALL
-    assert found["segment/A"] == "A ses-1: water image changed"
-    assert found["joint_volumes/A"] == "A ses-1: water image changed"
-    assert found["tables"] == "after change A"
+    reasons = to_be_done(again)
+    assert set(reasons) == A_ALL
+    assert reasons["segment/A"] == "A ses-1: water image changed"
+    assert reasons["joint_volumes/A"] == "A ses-1: water image changed"
+    assert reasons["tables"] == "after change A"
 
 
 def test_a_new_visit_and_a_lost_file_are_told_by_their_name(again):
     scans = again / "scans.csv"
     scans.write_text("\n".join(r for r in scans.read_text().splitlines() if r != "B,ses-2,water,B_ses-2_water.nii.gz"))
     (again / "A_ses-2_water.nii.gz").unlink()
-    found = to_be_done(again)
-    assert found["segment/A"] == "A ses-2: water image is gone"
-    assert found["segment/B"] == "B ses-2: water image is gone"
+    reasons = to_be_done(again)
+    assert reasons["segment/A"] == "A ses-2: water image is gone"
+    assert reasons["segment/B"] == "B ses-2: water image is gone"
 
 
 @pytest.mark.parametrize(("old", "new", "steps", "reason"), [
@@ -83,9 +83,9 @@ def test_a_new_visit_and_a_lost_file_are_told_by_their_name(again):
 def test_a_changed_setting_redoes_what_depends_on_it(again, old, new, steps, reason):
     toml = again / "study.toml"
     toml.write_text(toml.read_text().replace(old, new))
-    found = to_be_done(again)
-    assert set(found) == steps
-    assert not reason or reason in found.values()
+    reasons = to_be_done(again)
+    assert set(reasons) == steps
+    assert not reason or reason in reasons.values()
 
 
 def test_other_weights_redo_everything(again):
@@ -94,8 +94,8 @@ def test_other_weights_redo_everything(again):
     weights.write_bytes(SHIPPED.read_bytes() + b"\n")
     toml = again / "study.toml"
     toml.write_text(f'weights = "{weights.name}"\n' + toml.read_text())
-    found = to_be_done(again)
-    assert found["segment/A"] == "weights changed" and set(found) == EVERYTHING
+    reasons = to_be_done(again)
+    assert reasons["segment/A"] == "weights changed" and set(reasons) == EVERYTHING
 
 
 @pytest.mark.parametrize(("name", "step"), [
@@ -105,9 +105,9 @@ def test_other_weights_redo_everything(again):
 def test_a_result_that_was_deleted_or_edited_is_made_again(again, name, step, deleted):
     path = again / "out" / name
     path.unlink() if deleted else path.write_bytes(path.read_bytes() + b"\n")
-    found = to_be_done(again)
-    assert found[step] == f"{name} {'is missing' if deleted else 'was changed by hand'}"
-    assert ("segment/A" in found) == (step == "segment/A") and "tables" in found
+    reasons = to_be_done(again)
+    assert reasons[step] == f"{name} {'is missing' if deleted else 'changed since it was written'}"
+    assert ("segment/A" in reasons) == (step == "segment/A") and "tables" in reasons
 
 
 def test_results_made_again_are_the_same_bytes(finished, again, monkeypatch):
@@ -152,7 +152,7 @@ def test_pages_made_again_by_a_command_are_up_to_date(tmp_path):
     renew(results, "page", "index")
     assert outdated(results) == {}
     page.write_text("three")
-    assert outdated(results) == {"work/_records/page/own/x.json": "page.html was changed by hand",
+    assert outdated(results) == {"work/_records/page/own/x.json": "page.html changed since it was written",
                                  "work/_records/index.json": "after page own/x"}
 
 
@@ -162,22 +162,22 @@ def test_checksums_are_remembered_only_where_that_is_sound(tmp_path, monkeypatch
     path, memory = tmp_path / "a", tmp_path / "memory.json"
     path.write_text("one")
 
-    def asked() -> int:
+    def times_read() -> int:
         read.clear()
         known = Checksums(memory)
         assert known(path) == sha256_of(path)
         known.save()
         return len(read)
 
-    assert (asked(), asked()) == (1, 1)  # too young to be remembered
+    assert (times_read(), times_read()) == (1, 1)  # too young to be remembered
     time.sleep(2.1)
-    assert (asked(), asked()) == (1, 0)
+    assert (times_read(), times_read()) == (1, 0)
     then = path.stat().st_mtime_ns
     path.write_text("two")
     os.utime(path, ns=(then, then))  # same size, same time, same inode
-    assert asked() == 1
+    assert times_read() == 1
     memory.write_text('{"x": 3')
-    assert asked() == 1
+    assert times_read() == 1
     assert Checksums(memory)(tmp_path / "absent") == ""
 
 

@@ -18,8 +18,8 @@ from bedrest.pages import reports
 from bedrest.pages.index import write_index
 from bedrest.pages.notebooks import NOTEBOOKS, check_notebook
 from bedrest.settings import load_study
-from bedrest.workflow.provenance import write_program
-from bedrest.workflow.run import RunOutcome
+from bedrest.stages.provenance import write_program
+from bedrest.workflow.watch import RunOutcome
 
 HEAD = '# %% tags=["parameters"]\noutput_dir: str = ""\nstudy_toml: str = ""\n\n# %%\n'
 
@@ -84,9 +84,9 @@ def test_once_mended_the_page_is_no_longer_named(stored, no_kernels):
 def test_a_run_whose_page_failed_ends_with_3_and_work_is_noted(stored, monkeypatch, capsys, redone, runs):
     study, results = stored
     write_table(empty_table(schemas.FAILURES), results.table(schemas.FAILURES), schemas.FAILURES)
-    found = SimpleNamespace(subjects=results.read_manifest(schemas.SUBJECTS))
-    monkeypatch.setattr("bedrest.workflow.run.prepare", lambda *_: (found, []))
-    outcome = RunOutcome(redone, [], True, results.output_dir / "run.log")
+    manifest = SimpleNamespace(subjects=results.read_manifest(schemas.SUBJECTS))
+    monkeypatch.setattr("bedrest.workflow.run.prepare", lambda *_: (manifest, []))
+    outcome = RunOutcome(results.output_dir / "run.log", redone, finished=True)
     monkeypatch.setattr("bedrest.workflow.run.run_workflow", lambda *_, **__: outcome)
     for status, expected in (("failed", 3), ("ok", 0)):
         row = {"page": "own/bad.html", "status": status, "reason": "a cell" if status == "failed" else ""}
@@ -140,7 +140,8 @@ def test_the_method_checks_run_and_end_with_where_they_come_from(stored):
     write_program(results, study)
     assert reports.make_page(study, results, "method_checks"), results.page("method_checks").read_text()
     shown = results.page("method_checks").read_text()
-    for words in ("Repeatability", "Agreement with reference", "Discs by volume_method", "no disc was found", "<img"):
+    for words in ("Repeatability", "Agreement with reference", "Discs by volume_method", "a gap between its neighbours",
+                  "<img"):
         assert words in shown
     program = json.loads(results.program_json.read_text())
     assert 'href="provenance.json"' in shown and program["weights"]["sha256"][:16] in shown

@@ -84,7 +84,7 @@ def test_weights_are_small_and_carry_their_record(tmp_path):
 def held_out():
     """A phantom of a seed that training never uses."""
     rng = np.random.default_rng(424242)
-    spine = draw_spine(rng).posed(rng, shift_mm=2, turn_deg=1)
+    spine = draw_spine(rng).posed(rng, shift_mm=2, rotation_deg=1)
     painting = paint(spine, demo_grid(), rng)
     return render_dixon(painting, rng, Artefacts()), paint_levels(spine, demo_grid()).data
 

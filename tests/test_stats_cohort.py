@@ -13,7 +13,7 @@ from bedrest.io.tables.frames import validated
 from bedrest.schemas import CONTRASTS, DETECTIONS, FLOW, MARGINAL_MEANS, MODELS, SENSITIVITY, TERMS, Table
 from bedrest.statistics.estimators.covariance import LinearCovariance, random_term, residual_terms
 from bedrest.statistics.estimators.reml import fit_reml
-from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_cohort, draw_study
+from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_cohort
 from bedrest.statistics.study.analysis import Analysis, AnalysisOptions
 from bedrest.statistics.study.cohort_models import joint_model, level_model, level_models
 from bedrest.statistics.study.estimates import contrasts_frame, marginal_means_frame
@@ -24,6 +24,8 @@ from bedrest.statistics.study.responses import AnalysisPlan, Observations, obser
 from bedrest.statistics.study.sensitivity import Resampling
 from bedrest.vocabulary import LEVELS, Family, ModelKind
 from scipy import stats
+
+from pipelines.benchmarks.simulated_study import draw_study
 
 SCENARIO = Scenario(12, changes_percent=(2.0, 5.0, 0.0), levels=3, response_sd_percent=0.5)
 
@@ -275,12 +277,13 @@ def test_every_number_of_the_text_comes_from_the_records(analysis):
         assert f"{row['estimate_percent']:+.1f} % (95 % CI {row['ci_low_percent']:+.1f}" in text
         assert f"t({row['df']:.1f}) = {row['t']:.2f}" in text
     assert "12 subjects, 48 observations a level" in text and "144 observations" in text
-    moved = replace(records, contrasts=analysis.table(CONTRASTS).assign(estimate_percent=77.7))
+    contrasts = analysis.table(CONTRASTS).assign(estimate_percent=77.7)
+    moved = replace(records, tables={**records.tables, "contrasts": contrasts})
     assert "+77.7 %" in paper_text(moved, source="automatic") and "+77.7 %" not in text
     assert "No model could be fitted" in paper_text(records, source="given")
 
 
-def test_people_of_one_size_are_no_obstacle() -> None:
+def test_subjects_of_one_size_are_no_obstacle() -> None:
     # Variances at 0 in few subjects bring Kenward and Roger's formulas to a division by 0.
     scenario = Scenario(subjects=8, between_sd_percent=0.0, variance_growth=1.0, missing=0.2, levels=2)
     observations = draw_cohort(scenario, np.random.default_rng(5))

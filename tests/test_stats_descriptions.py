@@ -1,4 +1,4 @@
-"""Table 1 and the models' residuals, against numbers worked out by hand. Synthetic cohorts."""
+"""Table 1 and the models' residuals, against numbers worked out separately. Synthetic cohorts."""
 
 import numpy as np
 import pandas as pd
@@ -8,8 +8,7 @@ from bedrest.schemas import BASELINE, MEASURES, RESIDUALS, SUBJECTS
 from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_cohort
 from bedrest.statistics.study.baseline import ALL_SUBJECTS, baseline_frame, baseline_words
 from bedrest.statistics.study.cohort_models import joint_model, level_models
-from bedrest.statistics.study.estimates import variances_frame
-from bedrest.statistics.study.residuals import residuals_frame
+from bedrest.statistics.study.estimates import residuals_frame, variances_frame
 from bedrest.statistics.study.responses import AnalysisPlan
 
 CHOICES = AnalysisPlan(("rest", "exercise"), ("ses-1", "ses-2"), "ses-1")
@@ -17,7 +16,7 @@ CHOICES = AnalysisPlan(("rest", "exercise"), ("ses-1", "ses-2"), "ses-1")
 
 @pytest.fixture
 def baseline() -> pd.DataFrame:
-    people = typed_frame([
+    subjects = typed_frame([
         {"subject": "a", "group": "exercise", "age": 20, "sex": "F"},
         {"subject": "b", "group": "rest", "age": 30, "sex": "M"},
         {"subject": "c", "group": "rest", "age": 40, "sex": "F"},
@@ -30,7 +29,7 @@ def baseline() -> pd.DataFrame:
         {**key, "subject": "b", "session": "ses-1", "volume_mm3": 99_999.0, "source": "reference"},
         {**key, "subject": "c", "session": "ses-1", "volume_mm3": 12_000.0},
         {**key, "subject": "d", "session": "ses-1", "volume_mm3": None, "status": "failed"}], MEASURES)
-    return baseline_frame(people, measures, CHOICES)
+    return baseline_frame(subjects, measures, CHOICES)
 
 
 def test_table_1_counts_who_is_missing(baseline):
@@ -76,4 +75,4 @@ def test_volume_is_the_fitted_one_and_its_residual(rng):
     residuals = residuals_frame(level_models(data, scenario.plan))
     volume = residuals["fitted_mm3"] * np.exp(residuals["residual_percent"] / 100)
     assert volume.to_numpy() == pytest.approx(np.exp(data.frame["y"].to_numpy() / 100))
-    assert residuals["residual_percent"].std() > 5  # the lasting difference between people is in it
+    assert residuals["residual_percent"].std() > 5  # the lasting difference between subjects is in it

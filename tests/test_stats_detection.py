@@ -1,4 +1,4 @@
-"""Changes beyond measurement error: limits by hand, what speaks first, what is not judged, how often it is wrong."""
+"""Changes beyond measurement error: limits worked out, which limit counts, what is not judged, how often wrong."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest.findings import Finding, FindingCode, render
 from bedrest.io.tables.frames import check_rows, typed_frame, validated
 from bedrest.io.tables.typed_csv import read_table, write_table
 from bedrest.schemas import CHANGE, DETECTIONS, MEASURES, REPEATABILITY
@@ -27,6 +28,8 @@ from bedrest.tables.change import change_frame
 from bedrest.tables.measures import method_counts
 from bedrest.vocabulary import LEVELS
 
+EDGE = Finding(FindingCode.AT_IMAGE_EDGE, session="ses-2")
+LOST = Finding(FindingCode.DISC_IN_GAP, session="ses-2")
 REPEATS, MODEL = "repeated scans of this study", "error model"
 
 
@@ -34,8 +37,7 @@ def change_row(percent: float, *, se: float = math.nan, subject: str = "s1", ses
     row = {"subject": subject, "group": "rest", "level": "L4-L5", "source": "automatic", "measure": "volume_mm3",
            "unit": "mm3", "reference_session": "ses-1", "session": session, "study_day": 60.0, "phase": "bed_rest",
            "mask_origin": "automatic", "mask_origin_reference": "automatic", "change_percent": percent,
-           "se_percent": se,
-           "confidence_level": 0.95, "status": "ok", "reason": ""}
+           "se_percent": se, "confidence_level": 0.95, "status": "ok"}
     return {**row, **values}
 
 
@@ -116,23 +118,25 @@ def test_sources_have_their_own_repeats() -> None:
 
 @pytest.mark.parametrize("repeats", [[], [repeat_row("all", 2.0)]])
 def test_failed_changes_keep_their_row_and_reason(repeats) -> None:
-    lost = change_row(math.nan, status="failed", reason="ses-2: not found")
+    lost = change_row(math.nan, status="failed", findings=[Finding(FindingCode.NO_SUCH_VISIT, session="ses-2")])
     found = detections([lost, change_row(9.0, se=1.0, subject="s2")], repeats)
     row = found.iloc[0]
-    assert (row["verdict"], row["status"], row["reason"]) == ("not judged", "failed", "ses-2: not found")
+    assert (row["verdict"], row["status"]) == ("not judged", "failed")
+    assert row["reason"] == "ses-2: no such visit among the measures"
     assert row[["limit_low_percent", "limit_high_percent"]].isna().all() and row["limit_from"] == ""
     assert found["verdict"].tolist()[1] == "rose"
 
 
 def test_flagged_stays_flagged_and_no_limit_says_why() -> None:
-    found = detections([change_row(9.0, se=1.0, status="flagged", reason="ses-2: touches the edge"),
+    gap = [Finding(FindingCode.DISC_IN_GAP)]
+    found = detections([change_row(9.0, se=1.0, status="flagged", findings=gap),
                         change_row(9.0, mask_origin="edited", subject="s2"),
-                        change_row(9.0, status="flagged", reason="doubt", subject="s3")]).to_dict("records")
+                        change_row(9.0, status="flagged", findings=gap, subject="s3")]).to_dict("records")
     assert (found[0]["verdict"], found[0]["status"]) == ("rose", "flagged")
-    assert found[0]["reason"] == "ses-2: touches the edge"
+    assert found[0]["reason"] == render(gap[0])
     assert (found[1]["verdict"], found[1]["status"]) == ("not judged", "ok")
     assert "no repeated baseline scans" in found[1]["reason"] and "automatic and edited masks" in found[1]["reason"]
-    assert found[2]["reason"].startswith("doubt; no limit:")
+    assert found[2]["reason"].startswith(render(gap[0]) + "; no limit:")
 
 
 def test_no_change_no_rows_and_the_file_comes_back(tmp_path) -> None:
@@ -184,7 +188,7 @@ def test_a_change_well_beyond_error_is_found(baselines) -> None:
 
 def test_counts_by_group_and_visit_lose_nobody() -> None:
     rows = [change_row(9.0, se=1.0), change_row(-9.0, se=1.0, level="L5-S1"), change_row(0.5, se=1.0, level="L3-L4"),
-            change_row(math.nan, status="failed", reason="why", level="L2-L3"),
+            change_row(math.nan, status="failed", findings=[LOST], level="L2-L3"),
             change_row(9.0, se=1.0, session="ses-0", study_day=-5.0),
             change_row(9.0, se=1.0, group="exercise", subject="s2")]
     counts = detection_counts(detections(rows))
@@ -197,7 +201,7 @@ def test_counts_by_group_and_visit_lose_nobody() -> None:
 
 def test_one_subjects_visits_in_a_row_each() -> None:
     rows = [change_row(9.0, se=1.0), change_row(-3.0, se=1.0, level="L5-S1"), change_row(0.5, se=1.0, level="L3-L4"),
-            change_row(math.nan, status="failed", reason="why", level="L2-L3"),
+            change_row(math.nan, status="failed", findings=[LOST], level="L2-L3"),
             change_row(1.0, se=1.0, session="ses-0", study_day=-5.0)]
     found = visit_changes(detections(rows)).set_index("session")
     assert list(found.index) == ["ses-0", "ses-2"]
@@ -223,7 +227,7 @@ def test_recovery_band_and_detections_are_one_limit() -> None:
     for level, limit in (("L4-L5", 5.0), ("L5-S1", 3.0), ("all", 3.0)):
         smallest = smallest_detectable(repeats, source="automatic", level=level)
         assert band_of(wanted_percent=None, smallest_detectable_percent=smallest.high_percent).percent == limit
-    assert not smallest_detectable(repeats, source="reference", level="all").known
+    assert not smallest_detectable(repeats, source="reference", level="all").limit_from
 
 
 def test_methods_are_counted_and_told() -> None:
@@ -243,12 +247,13 @@ def test_the_paper_says_how_many_lay_beyond_error() -> None:
                         change_row(-8.0, se=1.0, session="ses-3"),
                         change_row(9.0, se=1.0, source="reference", subject="s3")])
     columns = ["source", "model", "status", "family", "group", "session", "level", "term", "f", "family_size"]
-    empty = {name: pd.DataFrame(columns=columns)
-             for name in ("flow", "models", "terms", "contrasts", "sensitivity", "recovery")}
-    records = Records(AnalysisPlan(("rest",), ("ses-1", "ses-2", "ses-3"), "ses-1"), **empty, version="0",
-                      description="", methods={"joint": 5}, detections=found)
+    tables = {name: pd.DataFrame(columns=columns)
+              for name in ("flow", "models", "terms", "contrasts", "sensitivity", "recovery")} | {"detections": found}
+    records = Records(AnalysisPlan(("rest",), ("ses-1", "ses-2", "ses-3"), "ses-1"), tables, version="0",
+                      description="", methods={"joint": 5})
     text = paper_text(records, source="automatic")
     assert "ses-2: 1 rose, 0 fell, 1 within error, 0 not judged; ses-3: 0 rose, 1 fell, 0 within error" in text
     assert "All 5 disc volumes were measured jointly from all visits" in text
     assert "error model found on synthetic" in text
-    assert "against measurement error" not in paper_text(replace(records, detections=found[:0]), source="automatic")
+    unchanged = replace(records, tables={**tables, "detections": found[:0]})
+    assert "against measurement error" not in paper_text(unchanged, source="automatic")

@@ -1,4 +1,4 @@
-"""Error rates, power and recovery against what can be worked out by hand."""
+"""Error rates, power and recovery against what can be worked out exactly."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest.errors import StudyError
 from bedrest.io.tables.frames import validated
 from bedrest.schemas import POWER
-from bedrest.statistics.planning.error_rates import ANALYSES, QUESTIONS, error_rates
 from bedrest.statistics.planning.power import QUESTIONS as POWER_QUESTIONS
 from bedrest.statistics.planning.power import PlannedStudy, power_frame, power_of
-from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_cohort, draw_study
+from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_cohort
 from bedrest.statistics.study.recovery import Band, Course, band_of, half_time, recovery_frame
 from scipy import stats
 
+from pipelines.benchmarks.error_rates.rates import ANALYSES, PRIMARY, QUESTIONS, error_rates
+from pipelines.benchmarks.simulated_study import draw_study
+
 Z = next(a for a in ANALYSES if a.name.startswith("z test"))
-PRIMARY = next(a for a in ANALYSES if a.name.startswith("primary"))
 
 
 def test_the_simulation_finds_the_known_error_of_a_z_test():
@@ -92,7 +94,7 @@ def test_drawn_cohorts_have_the_spread_they_were_asked_for(rng):
 
 
 def course(changes: np.ndarray, se: float, days=(60.0, 63.0, 67.0, 75.0, 90.0)) -> Course:
-    return Course(tuple(f"ses-{n}" for n in range(len(days))), np.array(days), changes, np.eye(len(days)) * se**2, 20)
+    return Course(np.array(days), changes, np.eye(len(days)) * se**2, 20)
 
 
 def test_half_time_and_its_interval():
@@ -157,17 +159,19 @@ def test_bedrest_power_prints_and_writes_its_table(tmp_path, capsys):
     assert len(frame) == 2 and f"{frame['power'].iloc[0]:.2f}" in capsys.readouterr().out
     assert main(["power", "--subjects", "8", "0"]) == 1
     assert "--subjects" in capsys.readouterr().err
-    assert main(["power", "--missing", "1"]) == 1 and main(["simulate", "--replicates", "0"]) == 1
+    assert main(["power", "--missing", "1"]) == 1
 
 
-def test_bedrest_simulate_writes_a_row_for_every_analysis_and_scenario(tmp_path, monkeypatch, capsys):
-    from bedrest.cli import main
-    from bedrest.statistics.planning import error_rates as module
+def test_the_page_of_error_rates_has_a_row_for_every_analysis_and_scenario(tmp_path, monkeypatch, capsys):
+    from pipelines.benchmarks.error_rates import rates
+    from pipelines.benchmarks.error_rates.__main__ import ErrorRates, run
 
-    monkeypatch.setattr(module, "SCENARIOS", (Scenario(8), Scenario(12)))
-    monkeypatch.setattr(module, "ANALYSES", (PRIMARY, Z))
-    assert main(["simulate", "--replicates", "16", "--seed", "7", "-o", str(tmp_path / "rates.md")]) == 0
+    monkeypatch.setattr(rates, "SCENARIOS", (Scenario(8), Scenario(12)))
+    monkeypatch.setattr(rates, "ANALYSES", (Z, PRIMARY))
+    assert run(ErrorRates(replicates=16, seed=7, output=tmp_path / "rates.md")) == 0
     text = (tmp_path / "rates.md").read_text()
     rows = [line for line in text.splitlines() if line.startswith(("| primary", "| z test"))]
     assert len(rows) == 4 and rows[0].startswith("| primary (one level) | 8 |")
-    assert "`bedrest simulate --replicates 16 --seed 7`" in text and text in capsys.readouterr().out
+    assert "error_rates --replicates 16 --seed 7`" in text and text in capsys.readouterr().out
+    with pytest.raises(StudyError, match="--replicates"):
+        run(ErrorRates(replicates=0))

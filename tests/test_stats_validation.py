@@ -1,4 +1,4 @@
-"""Agreement and repeatability tables: known errors recovered, nothing lost in silence, numbers worked out by hand."""
+"""Agreement and repeatability tables: known errors recovered, nothing lost in silence, numbers worked out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Summaries for reading, by hand."""
+"""Summaries for reading, against worked-out numbers."""
 
 import pandas as pd
 import pytest

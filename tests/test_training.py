@@ -104,7 +104,7 @@ def test_discs_come_from_the_person_and_the_rest_from_the_network():
     prediction[:, 0, 0, 30] = [0, 1, 0, 0, 0]
     target = training_target(discs, prediction, spacing)[:, 0, 0]
     np.testing.assert_allclose(target.sum(axis=0), 1, atol=1e-6)
-    np.testing.assert_allclose(target[:, 21], [0, 1, 0, 0, 0], atol=1e-6)  # the person's disc
+    np.testing.assert_allclose(target[:, 21], [0, 1, 0, 0, 0], atol=1e-6)  # the subject's disc
     np.testing.assert_allclose(target[:, 24], [0.05, 0.5, 0.3, 0.15, 0], atol=1e-6)  # half a voxel of it
     np.testing.assert_allclose(target[:, 45], [0.1, 0, 0.6, 0.3, 0], atol=1e-6)  # nobody says disc
     # The network's disc between the labelled ones, or up to 8 mm (6.4 voxels) beyond: to the neighbours 1 : 3.
@@ -375,7 +375,7 @@ def test_train_folds_report_and_again(start, tmp_path, capsys, monkeypatch):
     code = main(list(map(str, words)))
     said = capsys.readouterr()
     assert code in (0, 3), said.err
-    assert "everybody was tested in a fold" in said.out and "weights = " in said.out
+    assert "every subject was tested in a fold" in said.out and "weights = " in said.out
     results = StudyResults(out)
     folds = results.read(schemas.TRAINING_FOLDS).set_index("fold")
     assert sorted(folds.loc["fold-1":"fold-3", "held_out"]) == ["A", "B", "C"]
@@ -448,6 +448,12 @@ def test_weights_of_a_study_are_found_recorded_and_redone(start, tmp_path, monke
             commands.append(command)
             self.stdout, self.returncode = iter(()), 0
 
+        def wait(self, timeout=None):
+            return self.returncode
+
+        def poll(self):
+            return self.returncode
+
         def __enter__(self):
             return self
 
@@ -457,8 +463,8 @@ def test_weights_of_a_study_are_found_recorded_and_redone(start, tmp_path, monke
     monkeypatch.setattr("subprocess.Popen", Done)
     work = results.output_dir / "work"
     workflow(study, results, manifest, cores=1, device="cpu")
-    first = (work / "settings/segmentation.json").read_text()
+    first = (work / "settings/segment.json").read_text()
     assert sha256_of(start.path) in first and commands
     save_weights(tmp_path / "own.safetensors", replace(start, record={"data": "other"}))
     workflow(study, results, manifest, cores=1, device="cpu")
-    assert (work / "settings/segmentation.json").read_text() != first
+    assert (work / "settings/segment.json").read_text() != first

@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import tomllib
-from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -16,10 +16,9 @@ from bedrest.io.checksums import FileCheck, FileState, check_files, compare_resu
 from bedrest.io.files import sha256_of
 from bedrest.io.machine import machine_state
 from bedrest.io.tables.typed_csv import read_table, write_table
-from bedrest.stages.provenance import PACKAGES
+from bedrest.stages.provenance import PACKAGES, note_run, write_program, write_provenance
 from bedrest.workflow import verify
-from bedrest.workflow.provenance import RunRecord, note_run, write_program, write_provenance
-from bedrest.workflow.run import RunOutcome
+from bedrest.workflow.watch import RunOutcome
 
 
 @pytest.fixture
@@ -30,14 +29,14 @@ def proven(stored, monkeypatch):
     scans = read_table(results.manifest_table(schemas.SCANS), schemas.SCANS)
     scans = scans.assign(path=str(image), sha256=sha256_of(image))
     write_table(scans, results.manifest_table(schemas.SCANS), schemas.SCANS)
-    found = type("Found", (), {"scans": scans, "sessions": results.read_manifest(schemas.SESSIONS)})
-    monkeypatch.setattr(verify, "build_manifest", lambda _study: found)
+    states = type("Found", (), {"scans": scans, "sessions": results.read_manifest(schemas.SESSIONS)})
+    monkeypatch.setattr(verify, "build_manifest", lambda _study: states)
     write_program(results, study)
     write_provenance(results, study)
     return study, results
 
 
-def told(capsys, study, *words: str) -> tuple[int, dict[str, str]]:
+def verified(capsys, study, *words: str) -> tuple[int, dict[str, str]]:
     """Exit status, and verdict by path."""
     capsys.readouterr()
     status = main(["verify", str(study.path), *words])
@@ -48,11 +47,11 @@ def told(capsys, study, *words: str) -> tuple[int, dict[str, str]]:
 
 def test_untouched_results_are_the_same(proven, capsys):
     study, _ = proven
-    status, found = told(capsys, study)
-    assert status == 0 and set(found.values()) == {"same"}
+    status, states = verified(capsys, study)
+    assert status == 0 and set(states.values()) == {"same"}
     assert {str(study.path), str(study.path.parent / "image.nii"), "tables/measures.csv", "tables/contrasts.csv",
-            "masks/sub-01_ses-1_discs.nii.gz", "manifest/scans.csv", "work/sub-01/measures.csv"} <= set(found)
-    assert any(p.endswith("synthetic.safetensors") for p in found)
+            "masks/sub-01_ses-1_discs.nii.gz", "manifest/scans.csv", "work/sub-01/measures.csv"} <= set(states)
+    assert any(p.endswith("synthetic.safetensors") for p in states)
 
 
 @pytest.mark.parametrize(("harm", "path", "verdict"), [
@@ -67,9 +66,9 @@ def test_untouched_results_are_the_same(proven, capsys):
 def test_every_harm_is_told_of_its_file_alone(proven, capsys, harm, path, verdict):
     study, results = proven
     harm(study, results)
-    status, found = told(capsys, study)
+    status, states = verified(capsys, study)
     assert status == 3
-    assert {Path(p).name: v for p, v in found.items() if v != "same"} == {Path(path).name: verdict}
+    assert {Path(p).name: v for p, v in states.items() if v != "same"} == {Path(path).name: verdict}
 
 
 def test_images_that_are_gone_are_missing_and_the_rest_is_told(proven, capsys, monkeypatch):
@@ -79,9 +78,9 @@ def test_images_that_are_gone_are_missing_and_the_rest_is_told(proven, capsys, m
         raise ManifestError("the folder of images", "no such folder", "bids", "Correct images.root.")
     monkeypatch.setattr(verify, "build_manifest", gone)
     (study.path.parent / "image.nii").unlink()
-    status, found = told(capsys, study)
+    status, states = verified(capsys, study)
     assert status == 3
-    assert {Path(p).name: v for p, v in found.items() if v != "same"} == {"image.nii": "missing"}
+    assert {Path(p).name: v for p, v in states.items() if v != "same"} == {"image.nii": "missing"}
 
 
 def test_without_provenance_the_remedy_is_named(stored, capsys):
@@ -99,17 +98,17 @@ def fake_run(change=None, *, finished: bool = True):
                 shutil.copytree(first / name, again.output_dir / name, dirs_exist_ok=True)
         if change:
             change(again)
-        run.asked = {"cores": cores, "device": device, "target": target, "folder": again.output_dir}
+        run.options = {"cores": cores, "device": device, "target": target, "folder": again.output_dir}
         log = again.output_dir / "run.log"
         log.write_text("the reason\n")
-        return RunOutcome(Counter(), [], finished, log)
+        return RunOutcome(log, finished=finished)
     return run
 
 
 def rerun(monkeypatch, capsys, study, run) -> tuple[int, dict[str, str]]:
     monkeypatch.setattr("bedrest.workflow.run.prepare", lambda *_: (None, []))
     monkeypatch.setattr("bedrest.workflow.run.run_workflow", run)
-    return told(capsys, study, "--rerun")
+    return verified(capsys, study, "--rerun")
 
 
 def other_seconds(again):
@@ -123,8 +122,8 @@ def test_a_second_run_may_differ_in_wall_times_only(proven, capsys, monkeypatch)
     run = fake_run(other_seconds)
     assert rerun(monkeypatch, capsys, study, run)[0] == 0
     assert {p: p.stat().st_mtime_ns for p in results.output_dir.rglob("*")} == before
-    assert not run.asked["folder"].exists() and run.asked["folder"].parent == results.output_dir.parent
-    assert run.asked["target"] == "work/_records/figures.json"
+    assert not run.options["folder"].exists() and run.options["folder"].parent == results.output_dir.parent
+    assert run.options["target"] == "work/_records/figures.json"
 
 
 def one_digit(again):
@@ -137,27 +136,29 @@ def one_digit(again):
 
 def test_one_digit_of_one_table_is_told(proven, capsys, monkeypatch):
     study, _ = proven
-    status, found = rerun(monkeypatch, capsys, study, fake_run(one_digit))
+    status, states = rerun(monkeypatch, capsys, study, fake_run(one_digit))
     assert status == 3
-    assert {p: v for p, v in found.items() if v != "same"} == {"again tables/change.csv": "changed"}
+    assert {p: v for p, v in states.items() if v != "same"} == {"again tables/change.csv": "changed"}
 
 
 def test_a_second_run_that_breaks_down_is_no_proof(proven, capsys, monkeypatch):
     study, _ = proven
     run = fake_run(finished=False)
     assert rerun(monkeypatch, capsys, study, run)[0] == 3
-    assert not run.asked["folder"].exists()
+    assert not run.options["folder"].exists()
 
 
 def test_a_second_run_is_asked_for_as_the_first_was(proven, capsys, monkeypatch):
     study, results = proven
-    note_run(results, RunRecord("2026-01-01T00:00:00+00:00", 12.5, 3, {"segment": 4}, 7, "cpu", {}))
+    began = datetime.now(UTC) - timedelta(seconds=12)
+    note_run(results, began=began, exit_status=3, redone={"segment": 4}, cores=7, device="cpu")
     run = fake_run()
     assert rerun(monkeypatch, capsys, study, run)[0] == 0
-    assert (run.asked["cores"], run.asked["device"]) == (7, "cpu")
+    assert (run.options["cores"], run.options["device"]) == (7, "cpu")
     record = json.loads(results.provenance_json.read_text())
     assert record["runs"] == json.loads(results.runs_json.read_text())
-    assert record["runs"][0]["exit_status"] == 3 and record["runs"][0]["seconds"] == 12.5
+    assert record["runs"][0]["exit_status"] == 3 and 12 <= record["runs"][0]["seconds"] < 60
+    assert record["runs"][0]["began"] == began.isoformat(timespec="seconds")
 
 
 def test_files_by_hand(tmp_path):

@@ -31,5 +31,5 @@ def toy_cases(rng: np.random.Generator, **how) -> list[Case]:
     return [toy_case(rng, subject=s, **how) for s in ("a", "b")]
 
 
-def dice(found: np.ndarray, truth: np.ndarray) -> float:
-    return 2 * float(((found > 0) & (truth > 0)).sum()) / float((found > 0).sum() + (truth > 0).sum())
+def dice(predicted: np.ndarray, truth: np.ndarray) -> float:
+    return 2 * float(((predicted > 0) & (truth > 0)).sum()) / float((predicted > 0).sum() + (truth > 0).sum())

@@ -7,16 +7,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 TOOLS = ("build", ".venv", ".git", ".hypothesis", ".pytest_cache", ".mypy_cache", ".ruff_cache")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-# Where an event has its paths, and for each the open folder that it is relative to.
-_CHANGES = {"os.remove": ((0, 1),), "os.rename": ((0, 2), (1, 3)), "os.rmdir": ((0, 1),), "os.mkdir": ((0, 2),),
-            "os.truncate": ((0, 0),), "shutil.rmtree": ((0, 1),)}
-
-
-def _placed(path: object, folder: object) -> object:
-    """The path with the folder that is open as a file descriptor, where it is relative to one."""
-    if isinstance(folder, int) and folder >= 0 and isinstance(path, str | bytes | os.PathLike):
-        return os.path.join(os.readlink(f"/proc/self/fd/{folder}"), os.fsdecode(path))  # noqa: PTH115, PTH118
-    return path
+_BY_FOLDER = {"os.remove", "os.rename", "os.rmdir", "os.mkdir"}
+_CHANGES = {*_BY_FOLDER, "os.truncate", "shutil.rmtree"}
 
 
 def _is_ours(path: object) -> bool:
@@ -31,8 +23,10 @@ def _is_ours(path: object) -> bool:
 def _watch(event: str, args: tuple[object, ...]) -> None:
     if event == "open":
         paths = args[:1] if isinstance(args[2], int) and args[2] & _WRITES else ()
+    elif event in _BY_FOLDER and args[-1] != -1:
+        paths = ()  # relative to an open folder, as in shutil.rmtree, which is itself an event
     else:
-        paths = tuple(_placed(args[path], args[folder]) for path, folder in _CHANGES.get(event, ()))
+        paths = args[:2] if event in _CHANGES else ()
     if any(map(_is_ours, paths)):
         raise PermissionError(f"a test writes into the repository: {event} {paths}; tests write into tmp_path")
 

@@ -5,7 +5,9 @@ Knows nothing of what raised them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 MAX_CHARACTERS = 3000  # characters of each part of a message
 MAX_PROBLEMS = 200
@@ -27,26 +29,34 @@ def shown(words: str) -> str:
     return cut if cut.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
 
 
+def did_you_mean(word: object, known: Iterable[str], otherwise: str, *, cutoff: float = 0.6) -> str:
+    """The remedy for a word out of a list: the nearest known one, or what to do where none is near."""
+    near = get_close_matches(str(word), list(known), n=1, cutoff=cutoff)
+    return f"Did you mean {str(near[0])!r}?" if near else otherwise
+
+
+def brief(error: BaseException) -> str:
+    """The first line of another library's error, or its type where it says nothing."""
+    return (str(error).splitlines() or [""])[0][:160] or type(error).__name__
+
+
 class BedrestError(Exception):
     """Base of every error a user can cause or meet. The command line prints it without a traceback.
 
     Parameters
     ----------
-    expected, found : str
-        What should have been there, and what was.
-    where : str
-        File, subject, session or table row.
-    remedy : str
-        What the user can do about it.
+    expected, actual : what should have been there, and what was
+    where : file, subject, session or table row
+    remedy : what the user can do about it
     """
 
-    def __init__(self, expected: str, found: str, where: str, remedy: str) -> None:
-        self.expected, self.found, self.where, self.remedy = expected, found, where, remedy
-        super().__init__(_sentence(where, expected, found, remedy))
+    def __init__(self, expected: str, actual: str, where: str, remedy: str) -> None:
+        self.expected, self.actual, self.where, self.remedy = expected, actual, where, remedy
+        super().__init__(_sentence(where, expected, actual, remedy))
 
     def as_problem(self) -> Problem:
         """The same four parts, to be collected with others."""
-        return Problem(self.where, self.expected, self.found, self.remedy)
+        return Problem(self.where, self.expected, self.actual, self.remedy)
 
 
 class StudyError(BedrestError):
@@ -79,40 +89,28 @@ class OutputError(BedrestError):
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem that a check found; many are collected before anything is raised.
-
-    Attributes
-    ----------
-    where, expected, found, remedy : str
-        As in :class:`BedrestError`.
-    """
+    """One problem that a check found, in the parts of a `BedrestError`; many are collected before one is raised."""
 
     where: str
     expected: str
-    found: str
+    actual: str
     remedy: str
 
     def __str__(self) -> str:
-        return _sentence(self.where, self.expected, self.found, self.remedy)
+        return _sentence(self.where, self.expected, self.actual, self.remedy)
 
 
-def _sentence(where: str, expected: str, found: str, remedy: str) -> str:
-    return f"{shown(where)}: expected {shown(expected)}, found {shown(found)}. {shown(remedy)}"
+def _sentence(where: str, expected: str, actual: str, remedy: str) -> str:
+    return f"{shown(where)}: expected {shown(expected)}, found {shown(actual)}. {shown(remedy)}"
 
 
 class ManyProblems(BedrestError):
-    """All problems of one check at once.
-
-    Parameters
-    ----------
-    problems : list of Problem
-        At least one.
-    """
+    """All problems of one check at once, at least one."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
         first = problems[0]
-        super().__init__(first.expected, first.found, first.where, first.remedy)
+        super().__init__(first.expected, first.actual, first.where, first.remedy)
 
     def __str__(self) -> str:
         lines: list[str] = []

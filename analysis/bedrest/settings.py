@@ -8,19 +8,21 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from difflib import get_close_matches
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bedrest.errors import ManyProblems, Problem, StudyError
+from bedrest.errors import ManyProblems, Problem, StudyError, did_you_mean
 from bedrest.vocabulary import FORMULA_STARTS, MISSING_WORDS, Contrast, Phase
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]*")
 _LONGEST_NAME = 100  # two of them and an ending make a file name, which may have 255 bytes
 _LONGEST_PATH = 4000
 _HELP = "data_manifest/README.md has an example."
+_IMAGE_PATHS = ("root", "derivatives", "subjects_csv", "sessions_csv", "scans_csv")  # keys of [images]
+_PATHS = ("output", "weights", "edited", "levels")
 
 
 def is_safe_name(text: str) -> bool:
@@ -108,9 +110,7 @@ class Study(_Frozen):
     @property
     def output_dir(self) -> Path:
         """Absolute output folder."""
-        if self.output is None:
-            return Path.cwd() / "reports" / self.name
-        return self.output
+        return self.output or Path.cwd() / "reports" / self.name
 
     @property
     def edited_dir(self) -> Path:
@@ -136,12 +136,8 @@ class Study(_Frozen):
 def load_study(path: Path) -> Study:
     """Read a study.toml.
 
-    Raises
-    ------
-    StudyError
-        The file is missing or not TOML.
-    ManyProblems
-        Keys are unknown or missing, or values do not fit; all at once.
+    Raises StudyError: the file is missing or not TOML; ManyProblems: keys are unknown or missing, or values do not fit;
+    all at once.
     """
     where = str(path)
     try:
@@ -158,20 +154,18 @@ def load_study(path: Path) -> Study:
         study = Study.model_validate({**raw, "path": path})
     except ValidationError as error:
         raise ManyProblems([_problem(e, where) for e in _root_errors(error)]) from error
-    if problems := [*_path_problems(study, where), *_name_problems(study, where), *_fit_problems(study, where),
-                    *_layout_problems(study, where), *_notebook_problems(study, where)]:
+    if problems := [*_path_problems(study, where), *_name_problems(study, where), *_fit_problems(study, where)]:
         raise ManyProblems(problems)
     return _absolute(study, path.resolve().parent)
 
 
 def _absolute(study: Study, base: Path) -> Study:
-    names = ("root", "derivatives", "subjects_csv", "sessions_csv", "scans_csv")
-    given = {n: getattr(study.images, n) for n in names}
-    paths = {n: base / p.expanduser() for n, p in given.items() if p is not None}
+    def under_base(model: BaseModel, names: tuple[str, ...]) -> dict[str, Path]:
+        return {n: base / p.expanduser() for n in names if (p := getattr(model, n)) is not None}
+
     return study.model_copy(update={
-        "images": study.images.model_copy(update=paths),
-        "output": base / study.output.expanduser() if study.output is not None else None,
-        **{n: base / p.expanduser() for n in ("weights", "edited", "levels") if (p := getattr(study, n)) is not None},
+        "images": study.images.model_copy(update=under_base(study.images, _IMAGE_PATHS)),
+        **under_base(study, _PATHS),
         "notebooks": tuple(base / p.expanduser() for p in study.notebooks),
         "path": study.path.resolve(),
     })
@@ -179,10 +173,8 @@ def _absolute(study: Study, base: Path) -> Study:
 
 def _path_problems(study: Study, where: str) -> list[Problem]:
     """Paths that no file can have."""
-    images = {f"images.{n}": getattr(study.images, n)
-              for n in ("root", "derivatives", "subjects_csv", "sessions_csv", "scans_csv")}
-    others = {n: getattr(study, n) for n in ("output", "weights", "edited", "levels")}
-    given = {**images, **others, **{f"notebooks.{i}": p for i, p in enumerate(study.notebooks)}}
+    given = {**{f"images.{n}": getattr(study.images, n) for n in _IMAGE_PATHS},
+             **{n: getattr(study, n) for n in _PATHS}, **{f"notebooks.{i}": p for i, p in enumerate(study.notebooks)}}
     return [Problem(where, f"{key} that is a path", repr(str(path))[:200], "Correct the path.")
             for key, path in given.items() if path is not None and not _is_path(path)]
 
@@ -195,68 +187,45 @@ def _is_path(path: Path) -> bool:
     return b"\0" not in whole and len(whole) <= _LONGEST_PATH and all(len(n) < 256 for n in whole.split(b"/"))
 
 
-def _name_problems(study: Study, where: str) -> list[Problem]:
-    """Names that become file or folder names, and those of groups, which stand in tables."""
-    names = {"name": study.name, **{f"sessions.{i}.id": s.id for i, s in enumerate(study.sessions)}}
-    problems = [
-        Problem(where, f"{key} of at most {_LONGEST_NAME} letters, digits, spaces and . _ + - that starts with a "
-                "letter or digit", repr(name), "Choose another name: it becomes part of a path.")
-        for key, name in names.items() if not is_safe_name(name)
-    ]
-    return problems + [
-        Problem(where, f"groups.{i} that a table can hold: 1 to {_LONGEST_NAME} characters on one line, no "
-                "= + - @ in front, no space at an end", repr(name), "Choose another name for the group.")
-        for i, name in enumerate(study.groups)
-        if name in MISSING_WORDS or name != name.strip() or name.startswith((*FORMULA_STARTS, "'"))
-        or not name.isprintable() or len(name) > _LONGEST_NAME
-    ]
-
-
-def _fit_problems(study: Study, where: str) -> list[Problem]:
-    """Values that do not fit each other."""
-    ids, problems = list(study.session_ids), []
-    for what, listed in (("session", ids), ("group", list(study.groups))):
-        problems += [Problem(where, f"every {what} once", f"{name!r} more than once", "Remove one of them.")
-                     for name in dict.fromkeys(listed) if listed.count(name) > 1]
-    if study.reference_session not in ids:
-        near = get_close_matches(study.reference_session, ids, n=1)
-        problems.append(Problem(where, f"reference_session out of {', '.join(ids)}", repr(study.reference_session),
-                                f"Did you mean {near[0]!r}?" if near else "Name one of the sessions."))
-    for folder, (_, session) in study.images.pairs.items():
-        if session not in ids:
-            near = get_close_matches(session, ids, n=1)
-            problems.append(Problem(where, f"images.pairs.{folder} with a session out of {', '.join(ids)}",
-                                    repr(session), f"Did you mean {near[0]!r}?" if near else "Name a session."))
-    return problems
-
-
-def _layout_problems(study: Study, where: str) -> list[Problem]:
-    """Keys that a layout needs, or that mean nothing to it."""
-    images, problems = study.images, []
-    if images.layout == "csv":
-        if images.scans_csv is None:
-            problems.append(Problem(where, "a key images.scans_csv, as layout is 'csv'", "none",
-                                    f"Name the table of scans; {_HELP}"))
-        if images.subjects_csv is None and len(study.groups) > 1:
-            problems.append(Problem(where, "a key images.subjects_csv, as there are several groups", "none",
-                                    f"Name the table that gives each subject's group; {_HELP}"))
-    for key, layout in (("derivatives", "bids"), ("pairs", "ivdm3seg")):
-        if getattr(images, key) and images.layout != layout:
-            problems.append(Problem(where, f"images.{key} only with layout {layout!r}", f"layout {images.layout!r}",
-                                    "Remove the key or change the layout."))
-    return problems
-
-
-def _notebook_problems(study: Study, where: str) -> list[Problem]:
-    """Notebooks whose names cannot become pages."""
-    problems, stems = [], [p.stem for p in study.notebooks]
+def _name_problems(study: Study, where: str) -> Iterator[Problem]:
+    """Names that become those of files, folders and pages, and those of groups, which stand in tables."""
+    for key, name in (("name", study.name), *((f"sessions.{i}.id", s.id) for i, s in enumerate(study.sessions))):
+        if not is_safe_name(name):
+            yield Problem(where, f"{key} of at most {_LONGEST_NAME} letters, digits, spaces and . _ + - that starts "
+                          "with a letter or digit", repr(name), "Choose another name: it becomes part of a path.")
+    for i, name in enumerate(study.groups):
+        if (name in MISSING_WORDS or name != name.strip() or name.startswith((*FORMULA_STARTS, "'"))
+                or not name.isprintable() or len(name) > _LONGEST_NAME):
+            yield Problem(where, f"groups.{i} that a table can hold: 1 to {_LONGEST_NAME} characters on one line, no "
+                          "= + - @ in front, no space at an end", repr(name), "Choose another name for the group.")
     for path in study.notebooks:
         if path.suffix not in (".py", ".ipynb") or not is_safe_name(path.stem):
-            problems.append(Problem(where, "notebooks that end in .py or .ipynb, named by letters, digits, spaces and "
-                                    ". _ + -", repr(str(path)), "Rename it: its name becomes that of a page."))
-    problems += [Problem(where, "notebooks with names of their own", f"{stem!r} more than once", "Rename one of them.")
-                 for stem in dict.fromkeys(stems) if stems.count(stem) > 1]
-    return problems
+            yield Problem(where, "notebooks that end in .py or .ipynb, named by letters, digits, spaces and . _ + -",
+                          repr(str(path)), "Rename it: its name becomes that of a page.")
+
+
+def _fit_problems(study: Study, where: str) -> Iterator[Problem]:
+    """Values that do not fit each other."""
+    ids, images = study.session_ids, study.images
+    for what, listed in (("session", ids), ("group", study.groups), ("name of notebooks",
+                                                                     tuple(p.stem for p in study.notebooks))):
+        for name in dict.fromkeys(listed):
+            if listed.count(name) > 1:
+                yield Problem(where, f"every {what} once", f"{name!r} more than once", "Remove or rename one of them.")
+    for key, session in (("reference_session", study.reference_session),
+                         *((f"images.pairs.{folder}", session) for folder, (_, session) in images.pairs.items())):
+        if session not in ids:
+            yield Problem(where, f"{key} with a session out of {', '.join(ids)}", repr(session),
+                          did_you_mean(session, ids, "Name one of the sessions."))
+    if images.layout == "csv" and images.scans_csv is None:
+        yield Problem(where, "a key images.scans_csv, as layout is 'csv'", "none", f"Name the table of scans; {_HELP}")
+    if images.layout == "csv" and images.subjects_csv is None and len(study.groups) > 1:
+        yield Problem(where, "a key images.subjects_csv, as there are several groups", "none",
+                      f"Name the table that gives each subject's group; {_HELP}")
+    for key, layout in (("derivatives", "bids"), ("pairs", "ivdm3seg")):
+        if getattr(images, key) and images.layout != layout:
+            yield Problem(where, f"images.{key} only with layout {layout!r}", f"layout {images.layout!r}",
+                          "Remove the key or change the layout.")
 
 
 def _root_errors(error: ValidationError) -> list[Any]:
@@ -280,8 +249,7 @@ def _problem(error: Any, where: str) -> Problem:
 def _nearest_value(error: Any) -> str:
     """The remedy for a value out of a list: the nearest one allowed."""
     allowed = re.findall(r"'([^']*)'", str(error.get("ctx", {}).get("expected", "")))
-    near = get_close_matches(str(error["input"]), allowed, n=1)
-    return f"Did you mean {near[0]!r}?" if near else "Correct the value."
+    return did_you_mean(error["input"], allowed, "Correct the value.")
 
 
 def _unknown(place: tuple[Any, ...], where: str) -> Problem:
@@ -291,6 +259,5 @@ def _unknown(place: tuple[Any, ...], where: str) -> Problem:
             annotation = model.model_fields[step].annotation
             model = next((a for a in get_args(annotation) if hasattr(a, "model_fields")), annotation)
     known = [k for k in getattr(model, "model_fields", {}) if k != "path"]
-    near = get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
     return Problem(where, f"keys out of {', '.join(known)}", f"unknown key {'.'.join(map(str, place))!r}",
-                   f"Did you mean {near[0]!r}?" if near else "Remove it.")
+                   did_you_mean(place[-1], known, "Remove it.", cutoff=0.5))

@@ -28,22 +28,15 @@ SAME_GRID_MM = 0.1  # grids whose corners lie nearer than this are one grid
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """A voxel grid in the world.
+    """A voxel grid in the world."""
 
-    Attributes
-    ----------
-    shape : (I, J, K)
-    affine_ras_mm : (4, 4) float64, voxel index to RAS+ millimetres, voxel centres
-    """
-
-    shape: tuple[int, int, int]
-    affine_ras_mm: Affine
+    shape: tuple[int, int, int]  # (I, J, K)
+    affine_ras_mm: Affine  # (4, 4) float64, voxel index to RAS+ millimetres, voxel centres
 
     @property
     def spacing_mm(self) -> NDArray[np.float64]:
         """(3,) distance between neighbouring voxel centres along each array axis."""
-        result: NDArray[np.float64] = np.linalg.norm(self.affine_ras_mm[:3, :3], axis=0)
-        return result
+        return np.asarray(np.linalg.norm(self.affine_ras_mm[:3, :3], axis=0))
 
     @property
     def voxel_volume_mm3(self) -> float:
@@ -79,22 +72,9 @@ def same_grid(one: Grid, other: Grid) -> bool:
 def require_same_grid(one: Grid, other: Grid, *, names: tuple[str, str], where: str = "",
                       remedy: str = "Check both headers; if both show one place, resample one onto the other's grid."
                       ) -> None:
-    """Refuse two grids that are not the same.
+    """Raise GeometryError if two grids differ in shape or, by more than `SAME_GRID_MM`, in a corner.
 
-    Parameters
-    ----------
-    one, other : Grid
-    names : (str, str)
-        What lies on them, for the message.
-    where : str
-        Subject, session or file; default: the first name.
-    remedy : str
-        What the user can do about it.
-
-    Raises
-    ------
-    GeometryError
-        They differ in shape or, by more than `SAME_GRID_MM`, in a corner.
+    `names`: what lies on them, for the message. `where`: subject, session or file; default: the first name.
     """
     if same_grid(one, other):
         return
@@ -121,21 +101,12 @@ class LabelMap:
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """All contrasts of one subject at one session, on one grid.
-
-    Attributes
-    ----------
-    contrasts : contrast to Volume
-    outside_fov : contrast to bool, (I, J, K)
-        Voxels outside the field of view of a resampled contrast, where its value is 0; contrasts that cover the whole
-        grid have no entry.
-    notes : tuple of Finding
-        What a reader should know about how the scan was put together.
-    """
+    """All contrasts of one subject at one session, on one grid."""
 
     contrasts: Mapping[Contrast, Volume]
+    # (I, J, K) voxels outside the field of view of a resampled contrast, where its value is 0; others have no entry
     outside_fov: Mapping[Contrast, NDArray[np.bool_]] = field(default_factory=dict)
-    notes: tuple[Finding, ...] = ()
+    notes: tuple[Finding, ...] = ()  # what a reader should know about how the scan was put together
 
     @property
     def grid(self) -> Grid:
@@ -144,26 +115,13 @@ class Scan:
 
 @dataclass(frozen=True)
 class SegmentedDisc:
-    """One disc as segmentation found and named it, or a level that it did not find.
+    """One disc as segmentation found and named it, or a level that it did not find."""
 
-    Attributes
-    ----------
-    label : int
-        Number in the mask.
-    name : str
-        Level, or ``unnamed-1`` ... from the bottom up where the levels are not known.
-    findings : tuple of Finding
-        All remarks on the disc.
-    mean_probability : float
-        Mean network probability inside the disc, 0 to 1.
-    level_confidence : float
-        Probability that the level is right, as far as the image shows, 0 to 1; missing without a name.
-    """
-
-    label: int
-    name: str
-    findings: tuple[Finding, ...] = ()
-    mean_probability: float = float("nan")
+    label: int  # number in the mask
+    name: str  # level, or ``unnamed-1`` ... from the bottom up where the levels are not known
+    findings: tuple[Finding, ...] = ()  # all remarks on the disc
+    mean_probability: float = float("nan")  # mean network probability inside the disc, 0 to 1
+    # probability that the level is right, as far as the image shows, 0 to 1; missing without a name
     level_confidence: float = float("nan")
 
     @property
@@ -174,24 +132,12 @@ class SegmentedDisc:
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """Discs of one scan on its grid.
+    """Discs of one scan on its grid."""
 
-    Attributes
-    ----------
-    discs : LabelMap
-        1 = L5-S1 ... 7 = T11-T12; 101, 102, ... for discs that could not be named.
-    disc_probability : Volume
-        Calibrated probability of disc, 0 to 1, on the same grid.
-    segmented : tuple of SegmentedDisc
-        One per level (``failed`` where the level was not found), then one per unnamed disc.
-    warnings : tuple of Finding
-        Of the scan as a whole.
-    tissues : LabelMap, optional
-        The discs with their neighbours, numbered as in `vocabulary.TISSUE_OF_LABEL`; None where not requested.
-    """
-
-    discs: LabelMap
-    disc_probability: Volume
+    discs: LabelMap  # 1 = L5-S1 ... 7 = T11-T12; 101, 102, ... for discs that could not be named
+    disc_probability: Volume  # calibrated probability of disc, 0 to 1, on the same grid
+    # one per level (``failed`` where the level was not found), then one per unnamed disc
     segmented: tuple[SegmentedDisc, ...]
-    warnings: tuple[Finding, ...] = ()
+    warnings: tuple[Finding, ...] = ()  # of the scan as a whole
+    # the discs with their neighbours, numbered as in `vocabulary.TISSUE_OF_LABEL`; None where not requested
     tissues: LabelMap | None = None

@@ -72,7 +72,7 @@ class FindingStage(StrEnum):
 
     INPUT = "input"
     SEGMENT = "segment"
-    LEVELS = "levels"  # names set by hand
+    LEVELS = "levels"  # names set manually
     MEASURE = "measure"
     EVALUATE = "evaluate"
     CHANGE = "change"
@@ -134,14 +134,7 @@ class ModelKind(StrEnum):
 
 # Numbered from the bottom up, as in the IVDM3Seg challenge.
 LEVEL_OF_LABEL: Final[dict[int, str]] = {
-    1: "L5-S1",
-    2: "L4-L5",
-    3: "L3-L4",
-    4: "L2-L3",
-    5: "L1-L2",
-    6: "T12-L1",
-    7: "T11-T12",
-}
+    1: "L5-S1", 2: "L4-L5", 3: "L3-L4", 4: "L2-L3", 5: "L1-L2", 6: "T12-L1", 7: "T11-T12"}
 LABEL_OF_LEVEL: Final[dict[str, int]] = {level: label for label, level in LEVEL_OF_LABEL.items()}
 LEVELS: Final[tuple[str, ...]] = tuple(LABEL_OF_LEVEL)[::-1]  # T11-T12 first: top to bottom, as read
 
@@ -150,19 +143,19 @@ ALL_LEVELS: Final = "all"  # all discs pooled, in tables of statistics
 # Discs that could not be named get 101, 102, ... from the bottom up.
 FIRST_UNNAMED_LABEL: Final = 101
 
+
+def level_name(label: int) -> str:
+    """Level of a label in a mask of discs, or unnamed-N."""
+    return LEVEL_OF_LABEL.get(label, f"unnamed-{label - FIRST_UNNAMED_LABEL + 1}")
+
+
+
 EXCLUDE: Final = "exclude"  # in levels.csv: a disc that must not be measured
 
 # The discs' neighbours, in masks of all tissues. Vertebra 10 + k lies on disc k; 30 where levels are not known.
 TISSUE_OF_LABEL: Final[dict[int, str]] = {
     **LEVEL_OF_LABEL,
-    10: "sacrum",
-    11: "L5",
-    12: "L4",
-    13: "L3",
-    14: "L2",
-    15: "L1",
-    16: "T12",
-    17: "T11",
+    10: "sacrum", 11: "L5", 12: "L4", 13: "L3", 14: "L2", 15: "L1", 16: "T12", 17: "T11",
     20: "spinal canal",
     30: "vertebra",
 }

@@ -15,7 +15,7 @@ BASELINE, REPEAT, GROWN = VISITS = ("baseline", "repeat", "grown")  # of the cha
 _CONTRASTS = Col("contrasts", "str", "contrasts that were segmented, joined by +")
 _REASON = Col("reason", "str", "what is wrong; empty when nothing is", required=False)
 
-ENGINE_DISCS = Table("engine_benchmark", "one row a disc that a row of the engine's benchmark judged", (
+ENGINE_DISCS = Table("engine_benchmark", "one row per disc that a row of the engine's benchmark judged", (
     Col("row", "str", "which row of the target table", values=tuple(row.name for row in ENGINE)),
     Col("data", "str", "synthetic, or the folder of the real data"), _CONTRASTS,
     Col("subject", "str", "subject or exam"),
@@ -26,7 +26,7 @@ ENGINE_DISCS = Table("engine_benchmark", "one row a disc that a row of the engin
     number("inside_vertebra_percent", "share of the disc inside vertebral bodies", "%"), RIGHT, _REASON,
 ), ("row", "data", "contrasts", "subject", "session", "level"))
 
-CHANGE_DISCS = Table("change_benchmark", "one row a disc at a visit of a synthetic subject", (
+CHANGE_DISCS = Table("change_benchmark", "one row per disc at a visit of a synthetic subject", (
     Col("condition", "str", "what differed from the standard"), _CONTRASTS,
     Col("subject", "str", "synthetic subject; of one name, the same anatomy in every condition"),
     Col("session", "str", "visit", values=VISITS),

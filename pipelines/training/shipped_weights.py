@@ -24,8 +24,7 @@ from bedrest.phantom.variation import TRAINING_SEED, paint_anatomies
 from bedrest.segmentation.network import LOCATOR, SEGMENTER, Architecture, build_network
 from bedrest.segmentation.predict import network_input
 from bedrest.segmentation.training.calibrate import calibrate
-from bedrest.segmentation.training.draws import Draw, Pair, endless_batches
-from bedrest.segmentation.training.fit import FitPlan, fit
+from bedrest.segmentation.training.fit import Draw, FitPlan, Pair, endless_batches, fit
 from bedrest.segmentation.training.sampling import Sampling, draw_patch, draw_subset, structure_shares
 from bedrest.segmentation.weights import Calibration, TrainedNetwork, key_of, load_weights, save_weights, tensors_of
 from bedrest.vocabulary import DIXON, Contrast
@@ -130,7 +129,7 @@ def _calibrate(network: nn.Module, *, seed: int, device: str) -> Calibration:
     One for all Dixon contrasts, one for each contrast alone, and one for any other set, from random subsets.
     """
     rng = np.random.default_rng([seed, 3])
-    spines = [draw_spine(rng).posed(rng, shift_mm=2, turn_deg=1) for _ in range(CALIBRATION_SUBJECTS)]
+    spines = [draw_spine(rng).posed(rng, shift_mm=2, rotation_deg=1) for _ in range(CALIBRATION_SUBJECTS)]
     paintings = [paint(s, demo_grid(), rng) for s in spines]
     scans = [{**render_dixon(p, rng, Artefacts()).contrasts, **render_t2(p, rng, Artefacts()).contrasts}
              for p in paintings]

@@ -1,4 +1,4 @@
-# Reference numbers for bedrest.statistics.estimators.resampling and bootstrap: every assignment counted in plain R, and the
+# Reference numbers for bedrest.statistics.estimators.resampling: every assignment counted in plain R, and the
 # studentised interval of the package boot (100,000 resamples).
 # Rscript tests/reference/resampling.R   (R 4.2.2, boot; run from the repository root)
 library(boot)

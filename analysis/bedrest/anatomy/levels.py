@@ -5,9 +5,7 @@ Knows nothing of masks.
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
-from bedrest.errors import BedrestError
+from bedrest.errors import BedrestError, did_you_mean
 from bedrest.vocabulary import LEVELS
 
 _FORM = "label=level pairs joined by commas, for example 51=L5-S1,102=L4-L5"
@@ -16,18 +14,9 @@ _FORM = "label=level pairs joined by commas, for example 51=L5-S1,102=L4-L5"
 def parse_levels(text: str, *, where: str = "--levels") -> dict[int, str]:
     """Label to level, in the order given.
 
-    Parameters
-    ----------
-    text : str
-        For example ``51=L5-S1,102=L4-L5``. Levels are spelt as in `vocabulary.LEVELS`.
-    where : str
-        The option the text came from, for the message.
-
-    Raises
-    ------
-    BedrestError
-        If a label is not a whole number above 0, a level is not known (the nearest known one is named), or a label
-        or level comes twice.
+    `text`: for example ``51=L5-S1,102=L4-L5``. Levels are spelt as in `vocabulary.LEVELS`. `where`: the option the text
+    came from, for the message. Raises BedrestError: if a label is not a whole number above 0, a level is not known (the
+    nearest known one is named), or a label or level comes twice.
     """
     levels: dict[int, str] = {}
     for part in text.split(","):
@@ -36,9 +25,8 @@ def parse_levels(text: str, *, where: str = "--levels") -> dict[int, str]:
             raise BedrestError(_FORM, repr(part.strip()), where, "Write every entry as label=level.")
         label = _label(label_text, where)
         if level not in LEVELS:
-            near = get_close_matches(level.upper(), LEVELS, n=1, cutoff=0.0)[0]
-            known = ", ".join(LEVELS)
-            raise BedrestError(f"one of {known}", repr(level), where, f"Did you mean {near}?")
+            raise BedrestError(f"one of {', '.join(LEVELS)}", repr(level), where,
+                               did_you_mean(level.upper(), LEVELS, "", cutoff=0.0))
         if label in levels:
             raise BedrestError("every label once", f"label {label} for {levels[label]} and {level}", where,
                                "Keep one of the two.")

@@ -13,79 +13,43 @@ from bedrest import schemas
 from bedrest.errors import ManifestError, OutputError
 from bedrest.io.images.masks import read_label_map
 from bedrest.io.results import StudyResults
+from bedrest.io.tables.typed_csv import read_table
 from bedrest.settings import Study, load_study
-from bedrest.stages.visits import Visit, scan_of
+from bedrest.stages.visits import scan_of, visit_in
 from bedrest.types import LabelMap, Scan
-
-_INPUTS = ("subjects", "sessions", "scans", "levels", "input_problems", "edited_masks")  # in manifest/, not in tables/
 
 
 class StudyTables:
     """Every table of a study as an attribute, read from its file each time; data_manifest/columns.md explains them.
 
-    Raises
-    ------
-    OutputError
-        The table is not there.
-    ManyProblems
-        The file does not hold what its schema says.
+    OutputError: the table is not there. ManyProblems: the file does not hold what its schema says.
     """
-
-    subjects: pd.DataFrame
-    sessions: pd.DataFrame
-    scans: pd.DataFrame
-    levels: pd.DataFrame
-    input_problems: pd.DataFrame
-    edited_masks: pd.DataFrame
-    measures: pd.DataFrame
-    spine_measures: pd.DataFrame
-    change: pd.DataFrame
-    change_bands: pd.DataFrame
-    detections: pd.DataFrame
-    arvd: pd.DataFrame
-    accuracy: pd.DataFrame
-    edits: pd.DataFrame
-    contrasts: pd.DataFrame
-    sensitivity: pd.DataFrame
-    models: pd.DataFrame
-    variances: pd.DataFrame
-    terms: pd.DataFrame
-    marginal_means: pd.DataFrame
-    recovery: pd.DataFrame
-    flow: pd.DataFrame
-    baseline: pd.DataFrame
-    residuals: pd.DataFrame
-    qc: pd.DataFrame
-    agreement: pd.DataFrame
-    repeatability: pd.DataFrame
-    failures: pd.DataFrame
-    reports: pd.DataFrame
 
     def __init__(self, results: StudyResults, remedy: str) -> None:
         self._results, self._remedy = results, remedy
 
     def __dir__(self) -> list[str]:
-        return list(StudyTables.__annotations__)
+        """Names of the tables that are there."""
+        return [t.name for t in schemas.TABLES if any(p.is_file() for p in self._places(t))]
 
     def __getattr__(self, name: str) -> pd.DataFrame:
-        if name not in StudyTables.__annotations__:
+        table = next((t for t in schemas.TABLES if t.name == name), None)
+        if table is None:
             raise AttributeError(f"a study has no table {name!r}", name=name, obj=self)
-        table = next(t for t in schemas.TABLES if t.name == name)
-        path = self._results.manifest_table(table) if name in _INPUTS else self._results.table(table)
-        if not path.is_file():
-            raise OutputError(f"the table {name}", "no such file", str(path), self._remedy)
-        return self._results.read_manifest(table) if name in _INPUTS else self._results.read(table)
+        path = next((p for p in self._places(table) if p.is_file()), None)
+        if path is None:
+            raise OutputError(f"the table {name}", "no such file", str(self._results.table(table)), self._remedy)
+        return read_table(path, table)
+
+    def _places(self, table: schemas.Table) -> tuple[Path, Path]:
+        return self._results.table(table), self._results.manifest_table(table)
 
 
 @dataclass(frozen=True)
 class OpenedStudy:
     """The stored results of one study, as `open_study` returns them.
 
-    Attributes
-    ----------
-    study_toml : Path
-    results : StudyResults
-        Where every file of the results lies.
+    `results` knows where every file of the results lies.
     """
 
     study_toml: Path
@@ -103,18 +67,13 @@ class OpenedStudy:
 
     @property
     def figures(self) -> dict[str, Path]:
-        """Publication figures that were drawn: name to PNG; PDF, SVG and CSV lie beside it."""
+        """Publication figures that were made: name to PNG; PDF, SVG and CSV lie beside it."""
         return {p.stem: p for p in sorted(self.results.figures.glob("*.png"))}
 
     def mask(self, subject: str, session: str) -> LabelMap:
         """The discs of a visit as they were measured, corrections included.
 
-        Raises
-        ------
-        ManifestError
-            There is no such subject or session.
-        OutputError
-            The visit has no mask.
+        ManifestError: there is no such subject or session. OutputError: the visit has no mask.
         """
         self._check_visit(subject, session)
         paths = self.results.measured_mask(subject, session), self.results.mask(subject, session)
@@ -126,18 +85,11 @@ class OpenedStudy:
     def scan(self, subject: str, session: str) -> Scan:
         """The images of a visit on one grid.
 
-        Raises
-        ------
-        ManifestError
-            There is no such subject or session.
-        ImageError, GeometryError
-            A file cannot be used, or the files do not fit each other.
+        ManifestError: there is no such subject or session. ImageError, GeometryError: as `bedrest.segment`.
         """
         self._check_visit(subject, session)
-        scans = self.tables.scans
-        rows = scans[(scans["subject"] == subject) & (scans["session"] == session)]
-        paths = {c: Path(p) for c, p in zip(rows["contrast"], rows["path"], strict=True)}
-        return scan_of(Visit(subject, session, paths), resample=self.settings.images.resample)
+        visit = visit_in(self.tables.scans, subject, session)
+        return scan_of(visit, resample=self.settings.images.resample)
 
     @property
     def _remedy(self) -> str:
@@ -162,8 +114,7 @@ def open_study(study_toml: str | Path, output_dir: str | Path = "") -> OpenedStu
     study_toml : path
         Settings of the study, or the folder that holds study.toml.
     output_dir : path, optional
-        Where the results lie, if they are not where study.toml says. The default folder, reports/<name>, is looked for
-        in the working folder.
+        Where the results lie, if not where study.toml says; its default, reports/<name>, is one in the working folder.
 
     Raises
     ------

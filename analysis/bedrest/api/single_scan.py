@@ -16,8 +16,7 @@ from bedrest.io.images.masks import label_table_path, read_label_map, write_labe
 from bedrest.io.images.nifti import read_volume
 from bedrest.measurement.comparison.agreement import compare_masks
 from bedrest.measurement.discs import measure_discs
-from bedrest.measurement.quality import unknown_labels
-from bedrest.measurement.spine_checks import checked
+from bedrest.measurement.quality import checked, unknown_labels
 from bedrest.schemas import MASK_ACCURACY
 from bedrest.stages.visits import Visit, scan_of
 from bedrest.tables.measures import VisitKey, accuracy_frame, mask_measures_frame
@@ -37,22 +36,12 @@ def segment(water: PathLike | None = None, fat: PathLike | None = None, in_phase
     Parameters
     ----------
     water, fat, in_phase, opposed, t2 : path, optional
-        Images of the scan, NIfTI, any non-empty set of contrasts.
-    scan : Scan, optional
-        The same from memory, instead of files.
-    device : {"auto", "cpu", "cuda", "mps"}
-        Where the network runs.
-    tissues : bool
-        Also name vertebral bodies, sacrum and spinal canal.
-    weights : path, optional
-        Trained network; default: the shipped one.
-    resample : bool
-        Bring contrasts on other grids onto that of the first instead of refusing them.
+        NIfTI images of the scan, any non-empty set of contrasts; or instead of files `scan`, the same from memory.
+    tissues : also name vertebral bodies, sacrum and spinal canal
+    weights : trained network; default: the shipped one
+    resample : bring contrasts on other grids onto that of the first instead of refusing them
 
-    Returns
-    -------
-    Segmentation
-        On the grid of the scan. A level without a disc is a finding with status ``failed``, not an error.
+    The result lies on the grid of the scan. A level without a disc is a finding with status ``failed``, not an error.
 
     Raises
     ------
@@ -93,19 +82,10 @@ def write_segmentation(segmentation: Segmentation, path: PathLike, *, probabilit
 
     Parameters
     ----------
-    segmentation : Segmentation
-        Its tissues are written where it has them, else its discs.
-    path : path
-        Mask, ending .nii or .nii.gz.
-    probabilities : path, optional
-        Also write the probability of disc to this image.
-    like : path, optional
-        Image whose header codes the files take.
-
-    Raises
-    ------
-    ImageError, OutputError
-        A file cannot be written.
+    segmentation : its tissues are written where it has them, else its discs
+    path : mask, ending .nii or .nii.gz
+    probabilities : image to write the probability of disc to
+    like : image whose header codes the files take
     """
     mask, header = Path(path), None if like is None else Path(like)
     levels = TISSUE_OF_LABEL if segmentation.tissues else LEVEL_OF_LABEL
@@ -126,14 +106,13 @@ def measure(mask: PathLike | LabelMap, *, levels: Levels = None,
         Whole numbers, 0 = background.
     levels : mapping of int to str, or str, optional
         Label to level, also as text: ``"51=L5-S1,102=L4-L5"``. Default: 1 = L5-S1 ... 7 = T11-T12.
-    image : path or Volume, optional
-        On the mask's grid; mean signals are taken from it.
+    image : on the mask's grid; mean signals are taken from it
 
     Returns
     -------
     DataFrame
-        One row a level, columns of `schemas.MASK_MEASURES`: volume in mm3, heights and diameters in mm. A level that
-        could not be measured has the status ``failed`` and a reason. data_manifest/columns.md explains every column.
+        One row a level, columns of `schemas.MASK_MEASURES`, which data_manifest/columns.md explains: volume in mm3,
+        heights and diameters in mm. A level that could not be measured has the status ``failed`` and a reason.
 
     Warns
     -----
@@ -176,12 +155,8 @@ def evaluate(predicted: PathLike | LabelMap, reference: PathLike | LabelMap, *, 
              reference_levels: Levels = None) -> pd.DataFrame:
     """Compare a mask with a reference mask, level by level.
 
-    Parameters
-    ----------
-    predicted, reference : path or LabelMap
-        On one grid; whole numbers, 0 = background.
-    levels, reference_levels : mapping of int to str, or str, optional
-        Label to level in each of the two, as in `measure`.
+    The masks, files or from memory, lie on one grid and hold whole numbers, 0 = background. `levels` and
+    `reference_levels` say which label is which level in each of the two, as in `measure`.
 
     Returns
     -------
@@ -212,7 +187,7 @@ def evaluate(predicted: PathLike | LabelMap, reference: PathLike | LabelMap, *, 
     reference_map, _ = _label_map(reference, where="reference mask")
     discs = compare_masks(predicted_map, reference_map, levels=_levels(levels, where="--levels"),
                           reference_levels=_levels(reference_levels, where="--reference-levels"))
-    frame = accuracy_frame(discs, visit=_key(name))
+    frame = accuracy_frame(discs, visit=VisitKey(name, "", "", float("nan"), ""))
     return frame.rename(columns={"subject": "mask"})[MASK_ACCURACY.column_names]
 
 
@@ -228,7 +203,3 @@ def _levels(levels: Levels, *, where: str) -> dict[int, str]:
         return dict(LEVEL_OF_LABEL)
     return parse_levels(levels if isinstance(levels, str) else ",".join(f"{k}={v}" for k, v in levels.items()),
                         where=where)
-
-
-def _key(name: str) -> VisitKey:
-    return VisitKey(name, "", "", float("nan"), "")

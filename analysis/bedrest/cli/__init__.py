@@ -22,13 +22,7 @@ way (see tables/failures.csv), or `verify` found a difference. `bedrest COMMAND 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; its exit status.
-
-    Raises
-    ------
-    SystemExit
-        After --help, or with status 2 where arguments are wrong.
-    """
+    """Run one command; its exit status. SystemExit as `parse`."""
     from bedrest import __version__
     from bedrest.errors import BedrestError
 
@@ -50,13 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(words: Sequence[str]) -> Command:
-    """A command with its options.
-
-    Raises
-    ------
-    SystemExit
-        After --help, or with status 2 where arguments are wrong.
-    """
+    """A command with its options; SystemExit after --help, or with status 2 where arguments are wrong."""
     import tyro
 
     from bedrest.cli.arguments import PARSING

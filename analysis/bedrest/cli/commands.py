@@ -1,18 +1,17 @@
-"""Every command by its name. A new one is a dataclass in a module of this folder and one line here."""
+"""Every command by its name. A new one is a dataclass in a module of this folder and its name here."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Protocol
 
-from bedrest.cli.check import Check
-from bedrest.cli.demo import Demo
-from bedrest.cli.import_dicom import ImportDicom
 from bedrest.cli.learning import Benchmark, Train
 from bedrest.cli.masks import Evaluate, Measure, Segment
-from bedrest.cli.planning import Power, Simulate
+from bedrest.cli.planning import Power
 from bedrest.cli.results import ExportBids, Figures, Report, Share, Verify
 from bedrest.cli.run import Run
+from bedrest.cli.study_data import Check, Demo, ImportDicom
 
 
 class Command(Protocol):
@@ -22,21 +21,9 @@ class Command(Protocol):
         """Do it; the exit status."""
 
 
+_CLASSES: tuple[type[Command], ...] = (
+    Demo, ImportDicom, Check, Run, Segment, Measure, Evaluate, Train, Benchmark, Report, Figures, Verify, ExportBids,
+    Share, Power)
+# ImportDicom is `import-dicom`.
 COMMANDS: dict[str, Callable[..., Command]] = {
-    "demo": Demo,
-    "import-dicom": ImportDicom,
-    "check": Check,
-    "run": Run,
-    "segment": Segment,
-    "measure": Measure,
-    "evaluate": Evaluate,
-    "train": Train,
-    "benchmark": Benchmark,
-    "report": Report,
-    "figures": Figures,
-    "verify": Verify,
-    "export-bids": ExportBids,
-    "share": Share,
-    "simulate": Simulate,
-    "power": Power,
-}
+    re.sub(r"(?<=[a-z])(?=[A-Z])", "-", command.__name__).lower(): command for command in _CLASSES}

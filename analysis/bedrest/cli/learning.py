@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from bedrest.cli.arguments import Flag, OutputFolder, StudyDevice, StudyFile, WeightsFile, unset
+from bedrest.cli.arguments import Count, Flag, OutputFolder, Seed, StudyDevice, StudyFile, WeightsFile, unset
 
 ProtocolName = Literal["li2018-ablation", "li2018-modalities", "li2018-two-stage", "wang2020-combinations",
                        "wang2020-planes", "gao2018", "chen2016", "georgiev2018"]
@@ -20,7 +20,6 @@ class Train:
     """Train the network on the study's own labelled scans."""
 
     study: StudyFile
-    """Settings of the study."""
     output: OutputFolder
     """Folder for weights, tables and report; an unfinished training in it goes on."""
     start: WeightsFile = None
@@ -29,7 +28,7 @@ class Train:
     """Begin with random weights."""
     minutes: float = 30.0
     """Time limit of each run."""
-    folds: Annotated[int, tyro.conf.arg(metavar="N")] = 0
+    folds: Count = 0
     """Cross-validate over N groups of subjects first; 0: do not."""
     validation_share: _Share = 0.2
     """Share of a run's subjects that decides when to stop."""
@@ -37,10 +36,8 @@ class Train:
     """Share of patches from synthetic anatomies, so that nothing is forgotten."""
     patience: int = 10
     """Validations without a better Dice before a run stops."""
-    seed: int = 0
-    """Seed of the random numbers."""
+    seed: Seed = 0
     device: StudyDevice = None
-    """Where the network runs."""
     threads: Annotated[int | None, unset("default: every core")] = None
     """CPU threads."""
 
@@ -58,7 +55,6 @@ class Benchmark:
     """Train and test published methods on the study's labelled scans."""
 
     study: StudyFile
-    """Settings of the study."""
     output: OutputFolder
     """Folder for any number of protocols; finished rows in it are not trained again."""
     budget: Annotated[float, tyro.conf.arg(metavar="MINUTES")]
@@ -69,16 +65,15 @@ class Benchmark:
     protocol: Annotated[ProtocolName | None, unset("optional", metavar="NAME")] = None
     """Rows, split and tables of a paper: li2018-ablation, li2018-modalities, li2018-two-stage, wang2020-combinations,
     wang2020-planes, gao2018, chen2016 or georgiev2018."""
-    steps: Annotated[int, tyro.conf.arg(metavar="N")] = 0
+    steps: Count = 0
     """Limit to the steps of each network; 0: none."""
     width: Annotated[int, tyro.conf.arg(metavar="W")] = 1
     """Divide the number of feature maps, for a small machine; 1: as published."""
-    folds: Annotated[int, tyro.conf.arg(metavar="N")] = 0
+    folds: Count = 0
     """Cross-validate over N groups of subjects; 0: hold a quarter of them out."""
     encoder_weights: Annotated[Path | None, unset("default: random weights", metavar="FILE")] = None
     """ResNet-50 to start triplanar-resnet from."""
-    seed: int = 0
-    """Seed of the random numbers."""
+    seed: Seed = 0
     device: StudyDevice = None
     """Where networks run."""
 

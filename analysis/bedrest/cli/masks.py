@@ -72,12 +72,12 @@ class Segment:
 
 @dataclass(frozen=True)
 class Measure:
-    """Measure the discs of a mask, whoever made it."""
+    """Measure the discs in any label mask."""
 
     mask: Annotated[_MaskFile, tyro.conf.arg(metavar="MASK")]
-    """Mask of whole numbers, 0 = background."""
+    """Integer label mask, 0 = background."""
     output: OutputTable
-    """Table to write, one row a disc."""
+    """Table to write, one row per disc."""
     levels: _Levels = None
     """Which label is which disc, as 51=L5-S1,102=L4-L5."""
     image: ImageFile = None
@@ -104,7 +104,7 @@ class Evaluate:
     reference: Annotated[_MaskFile, tyro.conf.arg(metavar="REFERENCE")]
     """Mask to judge it by, on the same grid."""
     output: OutputTable
-    """Table to write, one row a level."""
+    """Table to write, one row per level."""
     levels: _Levels = None
     """Which label of the predicted mask is which disc."""
     reference_levels: _Levels = None

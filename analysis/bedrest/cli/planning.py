@@ -1,39 +1,19 @@
-"""`bedrest simulate` and `bedrest power`: commands without images."""
+"""`bedrest power`: how large a study must be, from synthetic cohorts; no images."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from bedrest.cli.arguments import Flag, unset
+from bedrest.cli.arguments import Seed, unset
+from bedrest.errors import StudyError
 
 _Percent = Annotated[float, tyro.conf.arg(metavar="%")]
-
-
-@dataclass(frozen=True)
-class Simulate:
-    """Measure error rates of the statistics on synthetic cohorts of known truth."""
-
-    replicates: int = 2400
-    """Cohorts of each scenario."""
-    sizes: Flag = False
-    """Time and memory by size of the study instead."""
-    seed: int = 1
-    """Seed of the random numbers."""
-    cores: int = 2
-    """Processes at a time."""
-    output: Annotated[Path | None, unset("optional", metavar="MD", short=("-o",))] = None
-    """Also write the table to this page."""
-
-    def run(self) -> int:
-        from bedrest.workflow.planning import print_error_rates, print_sizes
-
-        if self.sizes:
-            return print_sizes(seed=self.seed)
-        return print_error_rates(replicates=self.replicates, seed=self.seed, cores=self.cores, output=self.output)
+_SHOWN = ["question", "subjects", "power", "smallest_change_percent", "no_answer_percent"]
 
 
 @dataclass(frozen=True)
@@ -62,17 +42,40 @@ class Power:
     """Power wanted of the smallest detectable change."""
     replicates: int = 1000
     """Cohorts of each number of subjects."""
-    seed: int = 1
-    """Seed of the random numbers."""
+    seed: Seed = 1
     cores: int = 2
     """Processes at a time."""
     output: Annotated[Path | None, unset("optional", metavar="CSV", short=("-o",))] = None
     """Also write the table to this file."""
 
     def run(self) -> int:
-        from bedrest.workflow.planning import PlannedStudy, print_power
+        self._check()
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # small matrices: threads would only get in each other's way
+        from bedrest.io.tables.typed_csv import write_table
+        from bedrest.schemas import POWER
+        from bedrest.statistics.planning.power import PlannedStudy, power_frame
+        from bedrest.statistics.planning.simulated_cohorts import Scenario
 
-        planned = PlannedStudy(self.groups, self.visits, self.levels, self.cv, self.growth, self.response_sd,
-                               self.missing, self.change, self.power)
-        return print_power(planned, self.subjects, replicates=self.replicates, seed=self.seed, cores=self.cores,
-                           output=self.output)
+        studies = [PlannedStudy(Scenario(
+            n, self.groups, (0.0,) * (self.visits - 1), error_sd_percent=self.cv, variance_growth=self.growth,
+            response_sd_percent=self.response_sd, missing=self.missing, levels=self.levels), self.change, self.power)
+            for n in self.subjects]
+        frame = power_frame(studies, replicates=self.replicates, seed=self.seed, processes=self.cores)
+        if self.output is not None:
+            write_table(frame, self.output, POWER)
+        print(f"Synthetic cohorts, last of {self.visits} visits against the first, {self.levels} disc(s) a subject; "
+              f"power for a true change of {self.change:g} %, smallest change with power {self.power:g}:")
+        print(frame[_SHOWN].round(2).to_string(index=False))
+        return 0
+
+    def _check(self) -> None:
+        if not self.subjects:
+            raise StudyError("at least one number of subjects", "none", "--subjects", "Name one, as --subjects 8 12.")
+        for option, value in (*(("--subjects", n) for n in self.subjects), ("--replicates", self.replicates),
+                              ("--cv", self.cv), ("--growth", self.growth)):
+            if value <= 0:
+                raise StudyError("a positive number", str(value), option, "Correct it.")
+        if self.visits < 2 or not 1 <= self.levels <= 7 or not 0 <= self.missing < 1 or not 0 < self.power < 1:
+            raise StudyError("2 or more visits, 1 to 7 levels, a share missing below 1 and a power between 0 and 1",
+                             f"{self.visits}, {self.levels}, {self.missing}, {self.power}", "bedrest power",
+                             "Correct the numbers.")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from bedrest.cli.arguments import Device, Flag, OutputFolder, StudyFile, unset
+from bedrest.cli.arguments import Device, Flag, OutputFolder, PageCores, StudyFile, unset
 
 
 @dataclass(frozen=True)
@@ -14,14 +14,12 @@ class Report:
     """Make reports again from stored results."""
 
     study: StudyFile
-    """Settings of the study."""
     subject: Annotated[str | None, unset("default: every page", metavar="sub-01")] = None
     """Only the report of this subject."""
-    cores: int = 2
-    """Pages at a time."""
+    cores: PageCores = 2
 
     def run(self) -> int:
-        from bedrest.workflow.figures import remake_reports
+        from bedrest.workflow.remake import remake_reports
 
         return remake_reports(self.study, subject=self.subject, cores=self.cores)
 
@@ -31,23 +29,21 @@ class Figures:
     """Write the publication figures as PDF, SVG and PNG, with their data."""
 
     study: StudyFile
-    """Settings of the study."""
     output: Annotated[Path | None, unset("default: figures/ in the study's output folder", metavar="DIR",
                                   short=("-o",))] = None
     """Folder to write to."""
 
     def run(self) -> int:
-        from bedrest.workflow.figures import write_figures
+        from bedrest.workflow.remake import write_figures
 
         return write_figures(self.study, output=self.output)
 
 
 @dataclass(frozen=True)
 class Verify:
-    """Prove that results are what they claim to be: checksums of every file."""
+    """Check every input and result against its recorded checksum."""
 
     study: StudyFile
-    """Settings of the study."""
     rerun: Flag = False
     """Also run the study again in a temporary folder and compare every table."""
     cores: Annotated[int | None, unset("default: as the first one")] = None
@@ -66,14 +62,20 @@ class ExportBids:
     """Write the masks of a study as a BIDS derivatives dataset."""
 
     study: StudyFile
-    """Settings of the study."""
     output: OutputFolder
     """An empty folder, or one that does not exist; best <BIDS dataset>/derivatives/bedrest."""
 
     def run(self) -> int:
-        from bedrest.workflow.export import export_bids
+        from bedrest import schemas
+        from bedrest.io.bids.derivatives import write_derivatives
+        from bedrest.pages.reports import stored_results
+        from bedrest.settings import load_study
 
-        return export_bids(self.study, self.output)
+        study = load_study(self.study)
+        results = stored_results(study)
+        n, planned = write_derivatives(study, results, self.output), len(results.read_manifest(schemas.SESSIONS))
+        print(f"Masks of {n} of {planned} visits: {self.output}")
+        return 0 if n == planned else 3
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,9 @@ class Share:
     """Copy reports, tables and figures under pseudonyms, to hand them on."""
 
     study: StudyFile
-    """Settings of the study."""
     output: OutputFolder
     """A folder that does not exist yet."""
-    cores: int = 2
-    """Pages at a time."""
+    cores: PageCores = 2
 
     def run(self) -> int:
         from bedrest.workflow.share import share

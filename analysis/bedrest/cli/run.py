@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import sys
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import tyro
-
-from bedrest.cli.arguments import StudyDevice, StudyFile, unset
+from bedrest.cli.arguments import Count, StudyDevice, StudyFile, unset
 from bedrest.errors import StudyError
 from bedrest.vocabulary import Status
 
@@ -19,7 +16,8 @@ if TYPE_CHECKING:
     from bedrest.io.manifest.resolve import InputProblem
     from bedrest.io.results import StudyResults
     from bedrest.settings import Study
-    from bedrest.workflow.run import ExecutionOptions, RunOutcome
+    from bedrest.workflow.run import ExecutionOptions
+    from bedrest.workflow.watch import RunOutcome
 
 _MOST_FAILURES = 20  # printed; all are in tables/failures.csv
 
@@ -29,17 +27,15 @@ class Run:
     """Compute everything of a study that is not up to date."""
 
     study: StudyFile
-    """Settings of the study."""
     cores: int = 2
     """CPU cores to use; with --profile, the cores of a job that runs the network."""
     device: StudyDevice = None
-    """Where the network runs."""
     profile: Annotated[str | None, unset("default: this machine", metavar="NAME_OR_DIR")] = None
     """Run on a cluster: slurm, or a folder that holds a Snakemake profile."""
-    batch: Annotated[int, tyro.conf.arg(metavar="N")] = 1
-    """Subjects that share a job, and so the loading of the network."""
+    batch: Count = 1
+    """Subjects that share a job, so that the network is loaded once for all of them."""
     log_json: Annotated[Path | None, unset("optional", metavar="FILE")] = None
-    """Also write every event to this file, one a line."""
+    """Also write every event to this file, one per line."""
 
     def run(self) -> int:
         from bedrest.settings import load_study
@@ -69,10 +65,9 @@ def run_study(study: Study, *, cores: int, device: str | None, execution: Execut
 
 def _run_locked(study: Study, results: StudyResults, *, cores: int, device: str, execution: ExecutionOptions,
                 lock: int) -> int:
-    from bedrest.io.code_state import code_state
     from bedrest.io.files import remove_leftovers
+    from bedrest.stages.provenance import note_run, write_program
     from bedrest.workflow.checks import manifest_problems, stop_at
-    from bedrest.workflow.provenance import RunRecord, note_run, write_program
     from bedrest.workflow.run import prepare, run_workflow
 
     remove_leftovers(study.output_dir, spare=study.edited_dir)
@@ -84,12 +79,11 @@ def _run_locked(study: Study, results: StudyResults, *, cores: int, device: str,
                          "See the problems above, or run `bedrest check`.")
     stop_at(manifest_problems(study, manifest))
     write_program(results, study)
-    start, clock = datetime.now(UTC), time.monotonic()
+    began = datetime.now(UTC)
     outcome = run_workflow(study, results, manifest, cores=cores, device=device, execution=execution, lock=lock)
     status = print_outcome(outcome, results, problems)
     if outcome.redone:
-        note_run(results, RunRecord(start.isoformat(timespec="seconds"), round(time.monotonic() - clock, 1), status,
-                                    dict(outcome.redone), cores, device, code_state()))
+        note_run(results, began=began, exit_status=status, redone=outcome.redone, cores=cores, device=device)
     return status
 
 

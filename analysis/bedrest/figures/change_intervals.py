@@ -13,18 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bedrest.figures.style import (
-    BLACK,
-    DOUBLE_MM,
-    GREY,
-    SINGLE_MM,
-    SOURCE_COLOURS,
-    empty_figure,
-    group_styles,
-    new_figure,
-    ordered_levels,
-    styled,
-)
+from bedrest.figures import style
 from bedrest.statistics.study.summary import with_marginal_means
 from bedrest.vocabulary import ALL_LEVELS, Family
 
@@ -34,42 +23,35 @@ MAX_BARS = 120  # beyond this, bars are thinner than the lines of a journal
 MIN_BARS = 7  # a panel has room for as many, so that a study of two has no walls
 
 
-@styled
+@style.styled
 def forest(contrasts: pd.DataFrame, *, source: str, between: bool = False) -> Figure:
     """Per-cent change with its interval by level, one panel per visit, one colour per group.
 
-    Parameters
-    ----------
-    contrasts : DataFrame, as in `schemas.CONTRASTS`
-    source : of the masks
-    between : bool
-        Draw the differences between groups instead of the change within them.
-
-    Notes
-    -----
     n stands at the right of each interval; a test that could not be done keeps its line and says so.
+
+    `contrasts`: as in `schemas.CONTRASTS`. `source`: of the masks. `between`: draw the differences between groups
+    instead of the change within them.
     """
-    rows = contrasts[(contrasts["source"] == source)
-                     & ((contrasts["comparison"] == Family.BETWEEN) == between)]
+    rows = contrasts[(contrasts["source"] == source) & ((contrasts["comparison"] == Family.BETWEEN) == between)]
     if rows.empty:
-        return empty_figure("no difference between groups to draw" if between else "no change to draw")
+        return style.empty_figure("no difference between groups to draw" if between else "no change to draw")
     present = set(rows["level"])
-    levels = [*ordered_levels(present - {ALL_LEVELS}), *sorted(present & {ALL_LEVELS})]
-    sessions, styles = list(dict.fromkeys(rows["session"])), group_styles(rows["group"])
+    levels = [*style.ordered_levels(present - {ALL_LEVELS}), *sorted(present & {ALL_LEVELS})]
+    sessions, styles = list(dict.fromkeys(rows["session"])), style.group_styles(rows["group"])
     height = 24 + len(levels) * (3.2 + 2.6 * len(styles))
-    figure = new_figure(width_mm=DOUBLE_MM if len(sessions) > 1 else SINGLE_MM, height_mm=height)
+    figure = style.new_figure(width_mm=style.DOUBLE_MM if len(sessions) > 1 else style.SINGLE_MM, height_mm=height)
     panels = figure.subplots(1, len(sessions), sharex=True, sharey=True, squeeze=False)[0]
     for panel, session in zip(panels, sessions, strict=True):
         selected = rows[rows["session"] == session]
         panel.set_title(f"{session} against {selected['reference_session'].iloc[0]}")
-        panel.axvline(0, color=GREY, linewidth=0.6, zorder=0)
+        panel.axvline(0, color=style.GREY, linewidth=0.6, zorder=0)
         for at, level in enumerate(levels):
             if at % 2:
                 panel.axhspan(at - 0.5, at + 0.5, color="#F3F4F6", zorder=-1, linewidth=0)
-            for i, (group, look) in enumerate(styles.items()):
+            for i, (group, colour_and_marker) in enumerate(styles.items()):
                 y = at + (i - (len(styles) - 1) / 2) * 0.8 / len(styles)
                 here = (selected["level"] == level) & (selected["group"] == group)
-                _draw_interval(panel, selected[here], y, look=look)
+                _draw_interval(panel, selected[here], y, colour_and_marker=colour_and_marker)
         panel.set_xlabel("difference of change (%)" if between else "volume change (%)")
         panel.spines["left"].set_visible(False)
         panel.tick_params(axis="y", length=0)
@@ -80,8 +62,8 @@ def forest(contrasts: pd.DataFrame, *, source: str, between: bool = False) -> Fi
     return figure
 
 
-def _draw_interval(panel: Axes, rows: pd.DataFrame, y: float, *, look: tuple[str, str]) -> None:
-    colour, marker = look
+def _draw_interval(panel: Axes, rows: pd.DataFrame, y: float, *, colour_and_marker: tuple[str, str]) -> None:
+    colour, marker = colour_and_marker
     for row in rows.to_dict("records"):
         if pd.isna(row["estimate_percent"]):
             label = f"n = {row['n']}, not tested"
@@ -93,30 +75,24 @@ def _draw_interval(panel: Axes, rows: pd.DataFrame, y: float, *, look: tuple[str
                        textcoords="offset points", va="center", ha="left", color=colour)
 
 
-@styled
+@style.styled
 def arvd_heat_map(arvd: pd.DataFrame, *, column: Literal["arvd", "signed_change_error"], session: str) -> Figure:
     """Subjects by discs at one visit, as in Table 6 of Li et al. 2018, or its signed twin.
 
-    Parameters
-    ----------
-    arvd : DataFrame, as in `schemas.ARVD`
-    column : which of the two
-    session : the visit
-
-    Notes
-    -----
     Values are shown in per cent of the reference volume at the reference visit. A cell without value is hatched. Last
     column and row are means over discs and over subjects; the corner is the mean of all cells.
+
+    `arvd`: as in `schemas.ARVD`. `column`: which of the two. `session`: the visit.
     """
     rows = arvd[arvd["session"] == session]
     if rows.empty or rows[column].notna().sum() == 0:
-        return empty_figure("no subject has reference masks at both visits")
-    levels = ordered_levels(rows["level"])
+        return style.empty_figure("no subject has reference masks at both visits")
+    levels = style.ordered_levels(rows["level"])
     cells = 100 * rows.pivot(index="subject", columns="level", values=column)[levels].sort_index()
     grid = with_marginal_means(cells)
     numbers = len(cells) <= MAX_ROWS_WITH_NUMBERS
     height = 32 + len(grid) * 6.0 if numbers else min(36 + len(grid) * 0.9, 220)
-    figure = new_figure(width_mm=DOUBLE_MM, height_mm=height)
+    figure = style.new_figure(width_mm=style.DOUBLE_MM, height_mm=height)
     panel = figure.subplots()
     signed = column == "signed_change_error"
     top = float(np.nanmax(np.abs(cells.to_numpy()))) or 1.0
@@ -144,37 +120,33 @@ def _write_numbers(panel: Axes, grid: pd.DataFrame, image: mpl.image.AxesImage, 
     values = grid.to_numpy()
     for (i, j), value in np.ndenumerate(values):
         if np.isnan(value):
-            panel.text(j, i, "–", ha="center", va="center", color=GREY)
+            panel.text(j, i, "–", ha="center", va="center", color=style.GREY)
             continue
         r, g, b, _ = image.cmap(image.norm(value))
         dark = 0.299 * r + 0.587 * g + 0.114 * b < 0.5
         text = f"{value:+.1f}" if signed else f"{value:.1f}"
-        panel.text(j, i, text, ha="center", va="center", color="white" if dark else BLACK)
+        panel.text(j, i, text, ha="center", va="center", color="white" if dark else style.BLACK)
 
 
-@styled
+@style.styled
 def absolute_change(means: pd.DataFrame) -> Figure:
     """Mean absolute volume change by level and by subject, one row of panels per visit, one colour per mask source.
 
     After Fig. 10 of Li et al. 2018, which has one pair of visits.
 
-    Parameters
-    ----------
-    means : DataFrame, from `stats.summary.absolute_change_means`
-
-    Notes
-    -----
     Thin bars reach one SD over the discs of the mean to either side, 0 at least. A level or subject without any known
     change keeps its place and is marked with a dash. More than `MAX_BARS` subjects are points in the order of their
     means, one SD a pale band; those without a mean are dashes at the end.
+
+    `means`: DataFrame, from `statistics.study.summary.absolute_change_means`.
     """
     known = means[means["n"] > 0]
     if known.empty:
-        return empty_figure("no change to draw")
+        return style.empty_figure("no change to draw")
     sessions, sources = list(dict.fromkeys(means["session"])), list(dict.fromkeys(means["source"]))
     names = {by: list(dict.fromkeys(means.loc[means["by"] == by, "name"])) for by in ("level", "subject")}
-    turned = len(names["subject"]) > 6
-    figure = new_figure(width_mm=DOUBLE_MM, height_mm=14 + len(sessions) * (52 if turned else 44))
+    vertical_names = len(names["subject"]) > 6
+    figure = style.new_figure(width_mm=style.DOUBLE_MM, height_mm=14 + len(sessions) * (52 if vertical_names else 44))
     axes = figure.subplots(len(sessions), 2, squeeze=False, sharey=True)
     for row, session in zip(axes, sessions, strict=True):
         for panel, (by, listed) in zip(row, names.items(), strict=True):
@@ -184,26 +156,26 @@ def absolute_change(means: pd.DataFrame) -> Figure:
             panel.set_title(f"{session}, by {by}{', in order of size' if many else ''}")
             panel.set_xlim(-0.6, max(len(listed), MIN_BARS) - 0.4)
             shown = listed if len(listed) <= MAX_NAMED_BARS else []
-            panel.set_xticks(range(len(shown)), shown, rotation=90 if turned and by == "subject" else 0)
+            panel.set_xticks(range(len(shown)), shown, rotation=90 if vertical_names and by == "subject" else 0)
             panel.set_xlabel("" if shown else f"{by}s (n = {len(listed)})")
         row[0].set_ylabel("mean absolute\nvolume change (%)")
         row[1].tick_params(labelleft=True)
-    handles = [mpl.patches.Patch(color=SOURCE_COLOURS[s], label=f"{s} masks") for s in sources]
+    handles = [mpl.patches.Patch(color=style.SOURCE_COLOURS[s], label=f"{s} masks") for s in sources]
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
     return figure
 
 
 def _draw_crowd(panel: Axes, rows: pd.DataFrame, names: list[str], sources: list[str]) -> None:
-    """Means as points in the order of the first source's, one SD as a pale band; who has none stands at the end."""
+    """Means as points in the order of the first source's, one SD as a pale band; subjects without a mean at the end."""
     order = rows.loc[sources[0], "mean_absolute_percent"].reindex(names).sort_values().index
     for source in sources:
         selected = rows.loc[source].reindex(order)
         mean, sd = selected["mean_absolute_percent"].to_numpy(dtype=float), selected["sd_percent"].to_numpy(dtype=float)
-        x, colour = np.arange(len(order)), SOURCE_COLOURS[source]
+        x, colour = np.arange(len(order)), style.SOURCE_COLOURS[source]
         panel.fill_between(x, np.maximum(mean - sd, 0), mean + sd, color=colour, alpha=0.15, linewidth=0, zorder=1)
         panel.plot(x, mean, ".", color=colour, markersize=1.5, zorder=2)
         lost = x[np.isnan(mean)]
-        panel.plot(lost, np.zeros(len(lost)), "|", color=GREY, markersize=3)
+        panel.plot(lost, np.zeros(len(lost)), "|", color=style.GREY, markersize=3)
 
 
 def _draw_bars(panel: Axes, rows: pd.DataFrame, names: list[str], sources: list[str]) -> None:
@@ -213,11 +185,11 @@ def _draw_bars(panel: Axes, rows: pd.DataFrame, names: list[str], sources: list[
             x = at + (i - (len(sources) - 1) / 2) * width
             row = rows.loc[(source, name)] if (source, name) in rows.index else None
             if row is None or pd.isna(row["mean_absolute_percent"]):
-                panel.annotate("–", (x, 0), xytext=(0, 2), textcoords="offset points", ha="center", color=GREY)
+                panel.annotate("–", (x, 0), xytext=(0, 2), textcoords="offset points", ha="center", color=style.GREY)
                 continue
             height = float(row["mean_absolute_percent"])
-            panel.bar(x, height, width=0.9 * width, color=SOURCE_COLOURS[source], zorder=2)
+            panel.bar(x, height, width=0.9 * width, color=style.SOURCE_COLOURS[source], zorder=2)
             if not pd.isna(row["sd_percent"]):
                 sd = float(row["sd_percent"])
-                panel.errorbar(x, height, yerr=[[min(sd, height)], [sd]], fmt="none", ecolor=BLACK, elinewidth=0.6,
-                               capsize=cap, capthick=0.6, zorder=3)
+                panel.errorbar(x, height, yerr=[[min(sd, height)], [sd]], fmt="none", ecolor=style.BLACK,
+                               elinewidth=0.6, capsize=cap, capthick=0.6, zorder=3)

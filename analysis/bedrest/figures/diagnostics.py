@@ -1,4 +1,4 @@
-"""Do the models fit? Scaled residuals against the normal distribution and against fitted volumes."""
+"""Model fit: scaled residuals against the normal distribution and against fitted volumes."""
 
 from __future__ import annotations
 
@@ -10,40 +10,30 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
-from bedrest.figures.style import (
-    BLUE,
-    DOUBLE_MM,
-    GREY,
-    empty_figure,
-    new_figure,
-    ordered_levels,
-    points_style,
-    styled,
-)
+from bedrest.figures import style
 from bedrest.vocabulary import ALL_LEVELS
 
 _COLUMNS = 4
 
 
-@styled
+@style.styled
 def residual_panels(residuals: pd.DataFrame, *, source: str, kind: Literal["quantiles", "fitted"]) -> Figure:
     """Scaled residuals of every model, one panel per model.
 
     Parameters
     ----------
-    residuals : DataFrame, as in `schemas.RESIDUALS`
+    residuals : as in `schemas.RESIDUALS`
     source : of the masks
-    kind : quantiles
-        Against standard normal quantiles, (i - 1/2) / n; on the line if the model is right. fitted: against the
-        volume by the fixed effects; no pattern if it is.
+    kind : quantiles: against standard normal quantiles, (i - 1/2) / n; on the line if the model is right. fitted:
+        against the volume by the fixed effects; no pattern if it is.
     """
     of_source = residuals[residuals["source"] == source]
     if of_source.empty:
-        return empty_figure("no model could be fitted")
+        return style.empty_figure("no model could be fitted")
     fitted = set(of_source["model_level"])
-    models = [*ordered_levels(fitted - {ALL_LEVELS}), *({ALL_LEVELS} & fitted)]
+    models = [*style.ordered_levels(fitted - {ALL_LEVELS}), *({ALL_LEVELS} & fitted)]
     rows = -(-len(models) // _COLUMNS)
-    figure = new_figure(width_mm=DOUBLE_MM, height_mm=10 + 42 * rows)
+    figure = style.new_figure(width_mm=style.DOUBLE_MM, height_mm=10 + 42 * rows)
     panels = figure.subplots(rows, _COLUMNS, squeeze=False, sharey=True, sharex=kind == "quantiles").ravel().tolist()
     for unused in panels[len(models):]:
         unused.set_axis_off()
@@ -61,12 +51,12 @@ def _draw(panel: Axes, rows: pd.DataFrame, *, kind: str) -> None:
     if kind == "quantiles":
         x = norm.ppf((np.arange(values.size) + 0.5) / values.size)
         values = np.sort(values)
-        panel.axline((0, 0), slope=1, color=GREY, linewidth=0.7, zorder=1)
+        panel.axline((0, 0), slope=1, color=style.GREY, linewidth=0.7, zorder=1)
     else:
         x = rows["fitted_mm3"].to_numpy()
-        for height, style in ((0, "-"), (-1.96, ":"), (1.96, ":")):
-            panel.axhline(height, color=GREY, linewidth=0.7, linestyle=style, zorder=1)
+        for height, line in ((0, "-"), (-1.96, ":"), (1.96, ":")):
+            panel.axhline(height, color=style.GREY, linewidth=0.7, linestyle=line, zorder=1)
         panel.locator_params(axis="x", nbins=3)
-    look = points_style(values.size)
-    panel.plot(x, values, "o", color=BLUE, markersize=2, markeredgewidth=0, zorder=2,
-               **(look | {"alpha": min(0.6, look["alpha"])}))
+    points = style.points_style(values.size)
+    panel.plot(x, values, "o", color=style.BLUE, markersize=2, markeredgewidth=0, zorder=2,
+               **(points | {"alpha": min(0.6, points["alpha"])}))

@@ -42,7 +42,7 @@ def header(title: str, *, note: str = "", status: str = "", facts: Mapping[str, 
 
 @styled
 def picture(figure: Figure, alt: str = "Figure of stored results.") -> Image:
-    """A figure as embedded in a page; `alt` describes it for those who cannot see it.
+    """A figure as embedded in a page; `alt` describes it for readers who cannot see it.
 
     PNG, or JPEG without loss of colour resolution where scans make it large: a page must stay under 5 MB.
     """
@@ -159,9 +159,7 @@ def _not_done(rows: pd.DataFrame) -> HTML:
 def volumes(measures: pd.DataFrame, change: pd.DataFrame, detections: pd.DataFrame) -> HTML:
     """One subject's volumes and changes of one mask source, one row per disc and visit; top disc first.
 
-    Parameters
-    ----------
-    measures, change, detections : DataFrame, as in `schemas`
+    `measures`, `change`, `detections`: as in `schemas`.
     """
     ends = ["change_percent", "ci_low_percent", "ci_high_percent"]
     keys = ["level", "session"]

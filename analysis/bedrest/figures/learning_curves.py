@@ -1,4 +1,4 @@
-"""How training went: loss and validation Dice of every run over time."""
+"""Learning curves: loss and validation Dice of every run over time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ from bedrest.figures.style import BLACK, DOUBLE_MM, empty_figure, group_styles, 
 def training_curves(curves: pd.DataFrame) -> Figure:
     """Loss on the left, mean disc Dice of the validation scans on the right, one line per run.
 
-    Parameters
-    ----------
-    curves : DataFrame
-        Rows of `schemas.TRAINING_CURVES`.
+    `curves`: rows of `schemas.TRAINING_CURVES`.
     """
     if curves.empty:
         return empty_figure("The run ended before its first recorded step: nothing to show.")

@@ -35,13 +35,8 @@ _WIDE_PERCENT = 20
 def discs_by_method(discs: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     """Dice on the left, signed volume error on the right; one line per method, one point per disc, coloured by level.
 
-    Parameters
-    ----------
-    discs : DataFrame, as in `method_records.METHOD_DISCS`
-    titles : name of a row to its title, in the order of the page
-
-    Notes
-    -----
+    `discs`: DataFrame, as in `records.METHOD_DISCS`; `titles`: name of a row to its title, in the order of the
+    page.
     The black mark is the mean. A disc that was not found is drawn at a Dice of 0 and has no volume error.
     """
     rows = [r for r in titles if (discs["row"] == r).any()]
@@ -85,13 +80,7 @@ def _legend(figure: Figure, levels: pd.Series, *, mean: bool = False) -> None:
 def change_errors(changes: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     """Error of change over the mean of reference and automatic change, as in Bland and Altman; one panel per method.
 
-    Parameters
-    ----------
-    changes : DataFrame, as in `method_records.METHOD_CHANGES`
-    titles : name of a row to its title
-
-    Notes
-    -----
+    `changes`: DataFrame, as in `records.METHOD_CHANGES`; `titles`: name of a row to its title.
     Per cent of the reference volume at the reference visit. Lines are the mean and 1.96 SD to either side, of all discs
     as if they were independent, which discs of one subject are not. Where an error is beyond 20 %, axes are logarithmic
     beyond 10 %: a wrongly named disc would press all others onto the line of 0.
@@ -113,9 +102,8 @@ def change_errors(changes: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         mean, sd = float(of_row["change_error_percent"].mean()), float(of_row["change_error_percent"].std())
         panel.axhline(0, color=GREY, linewidth=0.6, zorder=0)
         panel.axhline(mean, color=BLACK, linewidth=1.0)
-        if not np.isnan(sd):
-            for at in (mean - 1.96 * sd, mean + 1.96 * sd):
-                panel.axhline(at, color=BLACK, linewidth=0.8, linestyle="--")
+        for at in [] if np.isnan(sd) else (mean - 1.96 * sd, mean + 1.96 * sd):
+            panel.axhline(at, color=BLACK, linewidth=0.8, linestyle="--")
         panel.set_title(titles[row])
         panel.annotate(f"mean {mean:.1f}, SD {sd:.1f}, n = {len(of_row)}", (0.02, 0.98), xycoords="axes fraction",
                        va="top", fontsize=6)
@@ -145,10 +133,7 @@ def _outer_labels(panels: list[Axes], columns: int, *, x: str, y: str) -> None:
 def method_curves(curves: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     """Training loss over time, one panel per row, one line per network and fold; losses differ between methods.
 
-    Parameters
-    ----------
-    curves : DataFrame, as in `method_records.METHOD_CURVES`
-    titles : name of a row to its title
+    `curves`: DataFrame, as in `records.METHOD_CURVES`; `titles`: name of a row to its title.
     """
     rows = [r for r in titles if (curves["row"] == r).any()]
     if not rows:

@@ -1,4 +1,4 @@
-"""Every figure of a study that a paper may need, with its caption and the rows it shows. Draws stored tables only.
+"""The figures of a study for a paper, each with its caption and the rows it shows. Draws stored tables only.
 
 Widths are one or two journal columns, so that no journal has to scale a figure and its letters with it.
 """
@@ -31,54 +31,34 @@ SOURCE = "automatic"  # the series measured by the network
 
 @dataclass(frozen=True, eq=False)
 class PublicationFigure:
-    """One figure as printed in a paper.
+    """One figure as printed in a paper."""
 
-    Attributes
-    ----------
-    name : file name without ending
-    figure : Figure
-    data : DataFrame
-        The rows shown, with the columns of the table they come from.
-    caption : str
-        With n and units.
-    """
-
-    name: str
+    name: str  # file name without ending
     figure: Figure
-    data: pd.DataFrame
-    caption: str
+    data: pd.DataFrame  # the rows shown, with the columns of the table they come from.
+    caption: str  # with n and units.
 
 
 def publication_figures(study: Study, results: StudyResults) -> Iterator[PublicationFigure]:
     """The figures, one after the other; a figure without rows is left out.
 
-    Raises
-    ------
-    ManifestError, ManyProblems
-        A stored table is missing or departs from its schema.
+    Raises ManifestError, ManyProblems: a stored table is missing or departs from its schema.
     """
     ending = f" {study.description}" if study.description else ""
-    for drawn in (*_of_subjects(study, results), *_of_change(study, results), *_of_models(results),
+    for item in (*_of_subjects(study, results), *_of_change(study, results), *_of_models(results),
                   *_against_reference(results)):
-        yield PublicationFigure(drawn.name, drawn.figure, drawn.data, drawn.caption + ending)
+        yield PublicationFigure(item.name, item.figure, item.data, item.caption + ending)
 
 
 def save_publication_figures(study: Study, results: StudyResults, folder: Path) -> list[Path]:
     """Write each figure as PDF, SVG and PNG at print resolution, its rows as CSV, and all captions as captions.md.
 
-    Returns
-    -------
-    list of Path, of every file written
-
-    Raises
-    ------
-    OutputError
-        A file cannot be written.
+    Returns: of every file written. Raises OutputError: a file cannot be written.
     """
     written, captions = [], []
-    for drawn in publication_figures(study, results):
-        written += save_figure(drawn.figure, folder / drawn.name, data=drawn.data, dpi=PRINT_DPI)
-        captions.append(f"**{drawn.name}**: {drawn.caption}\n")
+    for item in publication_figures(study, results):
+        written += save_figure(item.figure, folder / item.name, data=item.data, dpi=PRINT_DPI)
+        captions.append(f"**{item.name}**: {item.caption}\n")
     write_text(folder / "captions.md", "\n".join(captions))
     return [*written, folder / "captions.md"]
 
@@ -113,15 +93,15 @@ def _of_change(study: Study, results: StudyResults) -> Iterator[PublicationFigur
             if len(rows):
                 yield PublicationFigure(name, forest(contrasts, source=SOURCE, between=between), rows,
                                         f"{what} {since} (%), estimates of the mixed models with {level}; n = {n} "
-                                        "subjects in all, those of each row at its right.")
+                                        "subjects in all, n of each row at its right.")
     means = absolute_change_means(change)
     if (means["n"] > 0).any():
         sources = " and ".join(dict.fromkeys(means["source"]))
         discs = int(means.loc[(means["by"] == "level") & (means["source"] == means["source"].iloc[0]), "n"].sum())
         yield PublicationFigure("absolute_change", absolute_change(means), means,
                                 f"Mean absolute volume change {since} (%) of each level and each subject, {sources} "
-                                f"masks, n = {discs} changes of discs; thin bars are one SD over discs. A change that "
-                                "one of two sources lacks counts in neither.")
+                                f"masks, n = {discs} changes of discs; thin bars are one SD over discs. Changes "
+                                "missing from one source are left out of both.")
 
 
 def _of_models(results: StudyResults) -> Iterator[PublicationFigure]:
@@ -151,8 +131,8 @@ def _against_reference(results: StudyResults) -> Iterator[PublicationFigure]:
     for session in dict.fromkeys(rows["session"]):
         of_session = arvd[arvd["session"] == session]
         n = of_session["subject"].nunique()
-        for column, words in (("arvd", "arvd (Li et al. 2018, eq. 4), blind to the sign of change"),
-                              ("signed_change_error", "Signed change error: below 0, too little growth was seen")):
+        for column, words in (("arvd", "arvd (Li et al. 2018, eq. 4), which ignores the sign of change"),
+                              ("signed_change_error", "Signed change error; below 0, growth is underestimated")):
             figure = arvd_heat_map(arvd, column=column, session=session)  # type: ignore[arg-type]
             yield PublicationFigure(f"{column}_{session}", figure, of_session,
                                     f"{words}; % of the reference volume at the reference visit, {session}, "

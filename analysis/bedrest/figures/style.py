@@ -1,6 +1,6 @@
-"""One look for every figure: sizes, fonts, colours, and how a figure is saved.
+"""One style for every figure: sizes, fonts, colours, and how a figure is saved.
 
-Knows nothing of what is drawn. Figures are made by matplotlib's object interface, so no state outlives a call.
+Knows no figure. Figures are made by matplotlib's object interface, so no state outlives a call.
 """
 
 from __future__ import annotations
@@ -148,26 +148,14 @@ def save_figure(figure: Figure, stem: Path, *, data: pd.DataFrame | None = None,
 
     The same figure gives the same bytes: files carry no date and no random identifiers.
 
+    Raises OutputError: a file cannot be written.
+
     Parameters
     ----------
-    figure : Figure
-    stem : Path
-        Path without ending.
-    data : DataFrame, optional
-        Rows that the figure shows, written with the columns they have.
-    endings : sequence of str
-        Some of png, pdf, svg.
-    dpi : int
-        Of the PNG; publications want `PRINT_DPI`.
-
-    Returns
-    -------
-    list of Path
-
-    Raises
-    ------
-    OutputError
-        A file cannot be written.
+    stem : path without ending
+    data : rows that the figure shows, written with the columns they have
+    endings : some of png, pdf, svg
+    dpi : of the PNG; publications want `PRINT_DPI`
     """
     metadata: dict[str, dict[str, Any]] = {
         "png": {"Software": "bedrest"},
@@ -179,7 +167,6 @@ def save_figure(figure: Figure, stem: Path, *, data: pd.DataFrame | None = None,
         path = stem.with_name(f"{stem.name}.{ending}")
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format=ending, dpi=dpi, metadata=metadata[ending], facecolor="white")
-        figure.set_layout_engine(None)  # all formats show one layout, and it is found once
         written.append(path)
     if data is not None:
         path = stem.with_name(f"{stem.name}.csv")

@@ -1,4 +1,4 @@
-"""When a subject was scanned: planned and actual visits over the study days, phases shaded. Draws stored rows."""
+"""Dates of a subject's scans: planned and actual visits over the study days, phases shaded. Draws stored rows."""
 
 from __future__ import annotations
 
@@ -23,15 +23,10 @@ _LABEL_SHARE = 0.185  # of the days shown, that a label is wide
 def visit_timeline(planned: Sequence[Session], sessions: pd.DataFrame) -> Figure:
     """One subject's visits; a planned one that did not take place is an open red cross at its planned day.
 
-    Parameters
-    ----------
-    planned : sessions of the study
-    sessions : DataFrame, the subject's rows as in `schemas.SESSIONS`
-
-    Notes
-    -----
     Bed rest begins at day 1. When it ended is not stored: between the last visit in bed and the first one after, the
     shade is striped.
+
+    `planned`: sessions of the study. `sessions`: DataFrame, the subject's rows as in `schemas.SESSIONS`.
     """
     if not planned:
         return empty_figure("no visit is planned")

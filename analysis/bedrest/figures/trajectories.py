@@ -1,11 +1,12 @@
 """What happened to discs over the study: one subject's discs, a whole cohort, group means.
 
-Draws stored rows; a mean that is drawn comes with the table. Knows nothing of images.
+Draws stored rows; means come with the tables. Knows nothing of images.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,82 +17,64 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from bedrest.figures.style import (
-    BLACK,
-    BLUE,
-    DOUBLE_MM,
-    GREY,
-    SOURCE_COLOURS,
-    SOURCE_LINES,
-    SOURCE_MARKERS,
-    day_ticks,
-    empty_figure,
-    group_styles,
-    level_style,
-    new_figure,
-    ordered_levels,
-    panel_grid,
-    styled,
-)
+from bedrest.figures import style
 from bedrest.measurement.definition import Measure
 from bedrest.measurement.registry import DISC_MEASURES, VOLUME
 from bedrest.vocabulary import MaskOrigin, Status
 
-Unit = Literal["percent", "mm3"]
 DAY_LABEL = "study day"
 _COLUMNS = 4
 _ROW_MM = 40.0
 MAX_SUBJECTS_WITH_POINTS = 100  # in a group; beyond this, lines hide each other
 
 
-@styled
-def subject_trajectories(measures: pd.DataFrame, change: pd.DataFrame, *, unit: Unit,
-                         bands: pd.DataFrame | None = None, limits: pd.DataFrame | None = None) -> Figure:
-    """Each disc of one subject over the study, one panel per level, one line per mask source.
+def _level_panels(levels: Sequence[str], quantity: str, *, head_mm: float = 16) -> tuple[Figure, list[Axes]]:
+    """One titled panel per level, study day across, and the figure that holds them."""
+    figure = style.new_figure(width_mm=style.DOUBLE_MM, height_mm=head_mm + _ROW_MM * -(-len(levels) // _COLUMNS))
+    panels = style.panel_grid(figure, len(levels), columns=_COLUMNS)
+    for panel, level in zip(panels, levels, strict=True):
+        panel.set_title(level)
+    figure.supylabel(quantity, fontsize=7)
+    figure.supxlabel(DAY_LABEL, fontsize=7)
+    return figure, panels
+
+
+@style.styled
+def subject_trajectories(measures: pd.DataFrame, change: pd.DataFrame, *, bands: pd.DataFrame | None = None,
+                         limits: pd.DataFrame | None = None) -> Figure:
+    """Change of each disc of one subject (%), 0 at the reference visit, one panel per level, one line per mask source.
+
+    Flagged discs are hollow; a visit where the disc could not be measured is a cross on the axis. Bars are the
+    intervals of `change`.
 
     Parameters
     ----------
-    measures, change : DataFrame, one subject's rows as in `schemas.MEASURES` and `schemas.CHANGE`
-    unit : percent
-        Change since the reference visit, 0 at that visit; mm3: the volumes themselves.
-    bands : DataFrame, as in `schemas.CHANGE_BANDS`, of the subject's group and one source; in per cent alone
-    limits : DataFrame, one subject's rows as in `schemas.DETECTIONS`, of one source; in per cent alone
-
-    Notes
-    -----
-    Flagged discs are hollow; a visit where the disc could not be measured is a cross on the axis. Bars are the
-    intervals of `change`, in per cent alone.
+    measures, change : one subject's rows as in `schemas.MEASURES` and `schemas.CHANGE`
+    bands : as in `schemas.CHANGE_BANDS`, of the subject's group and one source
+    limits : one subject's rows as in `schemas.DETECTIONS`, of one source
     """
-    rows = _with_reference_visit(measures, change) if unit == "percent" else measures.assign(
-        y=measures[VOLUME.name], low=np.nan, high=np.nan)
+    rows = _with_reference_visit(measures, change)
     if rows["y"].notna().sum() == 0:
-        return empty_figure("no measured disc to draw")
-    levels = ordered_levels(rows["level"])
-    sources = [s for s in SOURCE_COLOURS if s in set(rows["source"])]
+        return style.empty_figure("no measured disc to draw")
+    levels = style.ordered_levels(rows["level"])
+    sources = [s for s in style.SOURCE_COLOURS if s in set(rows["source"])]
     start = float(measures.loc[measures["session"].isin(change["reference_session"]), "study_day"].min())
-    figure = new_figure(width_mm=DOUBLE_MM, height_mm=20 + _ROW_MM * -(-len(levels) // _COLUMNS))
-    panels = panel_grid(figure, len(levels), columns=_COLUMNS)
+    figure, panels = _level_panels(levels, "volume change since reference visit (%)", head_mm=20)
     for panel, level in zip(panels, levels, strict=True):
-        panel.set_title(level)
-        if unit == "percent":
-            panel.axhline(0, color=GREY, linewidth=0.6, zorder=0)
-            _draw_limits(panel, limits, level, start=start)
-            _draw_band(panel, bands, level, start=start)
+        panel.axhline(0, color=style.GREY, linewidth=0.6, zorder=0)
+        _draw_limits(panel, limits, level, start=start)
+        _draw_band(panel, bands, level, start=start)
         for source in sources:
             _draw_line(panel, rows[(rows["level"] == level) & (rows["source"] == source)], source)
-        day_ticks(panel, list(rows["study_day"]))
-    words = "volume change since reference visit (%)" if unit == "percent" else "disc volume (mm³)"
-    figure.supylabel(words, fontsize=7)
-    figure.supxlabel(DAY_LABEL, fontsize=7)
+        style.day_ticks(panel, list(rows["study_day"]))
     handles: list[Artist] = [
-        Line2D([], [], color=SOURCE_COLOURS[s], linestyle=SOURCE_LINES[s], marker=SOURCE_MARKERS[s],  # type: ignore[arg-type]
+        Line2D([], [], color=style.SOURCE_COLOURS[s], linestyle=style.SOURCE_LINES[s], marker=style.SOURCE_MARKERS[s],  # type: ignore[arg-type]
                label=f"{_origins(measures, s)} mask") for s in sources]
     handles += _status_handles(rows)
     if rows["low"].notna().any():
         bar = f"{100 * change['confidence_level'].iloc[0]:g} % interval (error model, synthetic)"
-        handles.append(Line2D([], [], color=GREY, marker="|", markersize=7, linestyle="", label=bar))
-    if unit == "percent":
-        handles += _shade_handles(bands, limits)
+        handles.append(Line2D([], [], color=style.GREY, marker="|", markersize=7, linestyle="", label=bar))
+    handles += _shade_handles(bands, limits)
     figure.legend(handles=handles, loc="outside upper right", ncols=min(len(handles), 3))
     return figure
 
@@ -103,8 +86,8 @@ def _draw_band(panel: Axes, bands: pd.DataFrame | None, level: str, *, start: fl
     selected = bands[bands["level"] == level].sort_values("study_day")
     columns = ["study_day", "mean_percent", "low_percent", "high_percent"]
     days, mean, low, high = np.array(sorted([(start, 0.0, 0.0, 0.0), *selected[columns].itertuples(index=False)])).T
-    panel.plot(days, mean, color=BLUE, linewidth=0.8, zorder=1)
-    panel.fill_between(days, low, high, color=BLUE, alpha=0.16, linewidth=0, zorder=0.5)
+    panel.plot(days, mean, color=style.BLUE, linewidth=0.8, zorder=1)
+    panel.fill_between(days, low, high, color=style.BLUE, alpha=0.16, linewidth=0, zorder=0.5)
 
 
 def _draw_limits(panel: Axes, limits: pd.DataFrame | None, level: str, *, start: float) -> None:
@@ -124,7 +107,7 @@ def _shade_handles(bands: pd.DataFrame | None, limits: pd.DataFrame | None) -> l
     handles = []
     if bands is not None and len(bands):
         n = int(bands["n"].max())
-        handles.append(Patch(color=BLUE, alpha=0.3, linewidth=0,
+        handles.append(Patch(color=style.BLUE, alpha=0.3, linewidth=0,
                              label=f"{bands['group'].iloc[0]}, mean and ± 1 SD (n ≤ {n})"))
     known = [w for w in limits["limit_from"] if isinstance(w, str) and w] if limits is not None else []
     if known:
@@ -150,8 +133,8 @@ def _with_reference_visit(measures: pd.DataFrame, change: pd.DataFrame) -> pd.Da
 
 def _draw_line(panel: Axes, rows: pd.DataFrame, source: str) -> None:
     rows = rows.sort_values("study_day")
-    colour, marker = SOURCE_COLOURS[source], SOURCE_MARKERS[source]
-    panel.plot(rows["study_day"], rows["y"], color=colour, linestyle=SOURCE_LINES[source], zorder=2)
+    colour, marker = style.SOURCE_COLOURS[source], style.SOURCE_MARKERS[source]
+    panel.plot(rows["study_day"], rows["y"], color=colour, linestyle=style.SOURCE_LINES[source], zorder=2)
     with_interval = rows[rows["low"].notna()]
     if len(with_interval):
         panel.errorbar(with_interval["study_day"], with_interval["y"], fmt="none",
@@ -163,13 +146,13 @@ def _draw_line(panel: Axes, rows: pd.DataFrame, source: str) -> None:
     lost = rows.loc[rows["status"] == Status.FAILED, "study_day"]
     if len(lost):  # an unclipped line without points has no finite box, and the layout gives up
         at = panel.get_xaxis_transform()
-        panel.plot(lost, np.full(len(lost), 0.03), "x", color=BLACK, transform=at, clip_on=False)
+        panel.plot(lost, np.full(len(lost), 0.03), "x", color=style.BLACK, transform=at, clip_on=False)
 
 
 def _status_handles(rows: pd.DataFrame) -> list[Line2D]:
     present = set(rows["status"])
-    hollow = Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linestyle="", label="flagged")
-    cross = Line2D([], [], color=BLACK, marker="x", linestyle="", label="not measured")
+    hollow = Line2D([], [], color=style.GREY, marker="o", markerfacecolor="white", linestyle="", label="flagged")
+    cross = Line2D([], [], color=style.BLACK, marker="x", linestyle="", label="not measured")
     return [h for h, s in ((hollow, Status.FLAGGED), (cross, Status.FAILED)) if s in present]
 
 
@@ -178,21 +161,20 @@ def shown_measures(measures: pd.DataFrame) -> list[Measure[Any]]:
     return [m for m in DISC_MEASURES if m.title and measures[m.name].notna().any()]
 
 
-@styled
+@style.styled
 def subject_measures(measures: pd.DataFrame) -> Figure:
     """Every measure of one subject's discs but volume over the study, one panel per measure, one line per level.
 
     Parameters
     ----------
-    measures : DataFrame
-        One subject's rows of one mask source, as in `schemas.MEASURES`. Measures without any value get no panel.
+    measures : one subject's rows of one mask source, as in `schemas.MEASURES`. Measures without any value get no panel.
     """
     shown = shown_measures(measures)
     if not shown:
-        return empty_figure("no measured disc to draw")
-    levels = ordered_levels(measures["level"])
+        return style.empty_figure("no measured disc to draw")
+    levels = style.ordered_levels(measures["level"])
     rows = -(-len(shown) // _COLUMNS)
-    figure = new_figure(width_mm=DOUBLE_MM, height_mm=16 + 42 * rows)
+    figure = style.new_figure(width_mm=style.DOUBLE_MM, height_mm=16 + 42 * rows)
     axes = figure.subplots(rows, min(_COLUMNS, len(shown)), squeeze=False).ravel().tolist()
     for panel, measure in zip(axes, shown, strict=False):
         panel.set_title(measure.title)
@@ -200,39 +182,36 @@ def subject_measures(measures: pd.DataFrame) -> Figure:
         panel.set_xlabel(DAY_LABEL)
         for level in levels:
             selected = measures[measures["level"] == level].sort_values("study_day")
-            colour, marker = level_style(level)
+            colour, marker = style.level_style(level)
             panel.plot(selected["study_day"], selected[measure.name], color=colour, marker=marker, linewidth=0.9)
-        day_ticks(panel, list(measures["study_day"]))
+        style.day_ticks(panel, list(measures["study_day"]))
     for unused in axes[len(shown):]:
         unused.set_axis_off()
-    handles = [Line2D([], [], color=c, marker=m, label=lv) for lv in levels for c, m in [level_style(lv)]]
+    handles = [Line2D([], [], color=c, marker=m, label=lv) for lv in levels for c, m in [style.level_style(lv)]]
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), columnspacing=1.0, handlelength=1.6)
     return figure
 
 
-@styled
+@style.styled
 def cohort_trajectories(change: pd.DataFrame, contrasts: pd.DataFrame, *, source: str, start: float) -> Figure:
     """Every subject's discs in per cent of change, one panel per level, with the group means of the contrasts table.
 
     Parameters
     ----------
-    change : DataFrame, as in `schemas.CHANGE`
-    contrasts : DataFrame
-        As in `schemas.CONTRASTS`; means and intervals are taken from the tests within groups, never computed.
+    change : as in `schemas.CHANGE`
+    contrasts : as in `schemas.CONTRASTS`; means and intervals are taken from the tests within groups, never computed
     source : of the masks
     start : study day of the reference visit, where every change is 0
     """
     rows = change[(change["source"] == source) & change["change_percent"].notna()]
     if rows.empty:
-        return empty_figure("no change to draw")
-    levels, styles = ordered_levels(rows["level"]), group_styles(change["group"])
-    figure = new_figure(width_mm=DOUBLE_MM, height_mm=16 + _ROW_MM * -(-len(levels) // _COLUMNS))
-    panels = panel_grid(figure, len(levels), columns=_COLUMNS)
+        return style.empty_figure("no change to draw")
+    levels, styles = style.ordered_levels(rows["level"]), style.group_styles(change["group"])
+    figure, panels = _level_panels(levels, "volume change since reference visit (%)")
     days = rows.groupby("session")["study_day"].median()
     offsets = _offsets(len(styles), float(days.max() - min(start, days.min())))
     for panel, level in zip(panels, levels, strict=True):
-        panel.set_title(level)
-        panel.axhline(0, color=GREY, linewidth=0.6, zorder=0)
+        panel.axhline(0, color=style.GREY, linewidth=0.6, zorder=0)
         for (group, (colour, marker)), offset in zip(styles.items(), offsets, strict=True):
             of_group = rows[(rows["level"] == level) & (rows["group"] == group)]
             _draw_subjects(panel, of_group, colour=colour, start=start, offset=offset)
@@ -243,10 +222,8 @@ def cohort_trajectories(change: pd.DataFrame, contrasts: pd.DataFrame, *, source
             if len(means):
                 first = (means["study_day"].iloc[0] + offset, means["estimate_percent"].iloc[0])
                 panel.plot([start, first[0]], [0, first[1]], color=colour, linewidth=1.4, zorder=3)
-        day_ticks(panel, [start, *days])
+        style.day_ticks(panel, [start, *days])
         panel.margins(x=0.12)
-    figure.supylabel("volume change since reference visit (%)", fontsize=7)
-    figure.supxlabel(DAY_LABEL, fontsize=7)
     n = rows.groupby("group")["subject"].nunique()
     handles = [Line2D([], [], color=c, marker=m, label=f"{g} (n = {n.get(g, 0)})") for g, (c, m) in styles.items()]
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
@@ -278,33 +255,27 @@ def _offsets(n: int, span: float) -> list[float]:
     return [(i - (n - 1) / 2) * 0.035 * (span or 1.0) for i in range(n)]
 
 
-@styled
+@style.styled
 def group_volumes(means: pd.DataFrame, *, source: str) -> Figure:
     """Mean disc volume of each group over the study with its interval, one panel per level.
 
-    Parameters
-    ----------
-    means : DataFrame, from `stats.summary.group_means`
-    source : of the masks
+    `means`: DataFrame, from `statistics.study.summary.group_means`. `source`: of the masks.
     """
     rows = means[(means["source"] == source) & means["mean_mm3"].notna()]
     if rows.empty:
-        return empty_figure("no measured disc to draw")
-    levels, styles = ordered_levels(rows["level"]), group_styles(means["group"])
-    figure = new_figure(width_mm=DOUBLE_MM, height_mm=16 + _ROW_MM * -(-len(levels) // _COLUMNS))
-    panels = panel_grid(figure, len(levels), columns=_COLUMNS)
+        return style.empty_figure("no measured disc to draw")
+    levels, styles = style.ordered_levels(rows["level"]), style.group_styles(means["group"])
+    figure, panels = _level_panels(levels, "mean disc volume (mm³)")
     offsets = _offsets(len(styles), float(rows["study_day"].max() - rows["study_day"].min()))
     for panel, level in zip(panels, levels, strict=True):
-        panel.set_title(level)
         for (group, (colour, marker)), offset in zip(styles.items(), offsets, strict=True):
-            drawn = rows[(rows["level"] == level) & (rows["group"] == group)].sort_values("study_day")
-            bars = np.vstack([drawn["mean_mm3"] - drawn["ci_low_mm3"], drawn["ci_high_mm3"] - drawn["mean_mm3"]])
-            panel.errorbar(drawn["study_day"] + offset, drawn["mean_mm3"], yerr=np.nan_to_num(bars), color=colour,
+            of_group = rows[(rows["level"] == level) & (rows["group"] == group)].sort_values("study_day")
+            mean = of_group["mean_mm3"]
+            bars = np.vstack([mean - of_group["ci_low_mm3"], of_group["ci_high_mm3"] - mean])
+            panel.errorbar(of_group["study_day"] + offset, mean, yerr=np.nan_to_num(bars), color=colour,
                            marker=marker, capsize=2, elinewidth=1)
-        day_ticks(panel, list(rows["study_day"]))
+        style.day_ticks(panel, list(rows["study_day"]))
         panel.margins(x=0.12)
-    figure.supylabel("mean disc volume (mm³)", fontsize=7)
-    figure.supxlabel(DAY_LABEL, fontsize=7)
     most = rows.groupby("group")["n"].agg(["min", "max"])
     handles = [Line2D([], [], color=c, marker=m, label=f"{g} (n = {_range(most, g)})")
                for g, (c, m) in styles.items() if g in most.index]

@@ -1,7 +1,6 @@
-"""The end of every report: which program, network, machine, settings and inputs it comes from, in a few lines.
+"""Provenance at the end of every report: program, network, machine, settings and inputs, in a few lines.
 
-The whole record, with the checksum of every file, is provenance.json. Draws what is stored; knows nothing of how it
-came about.
+The whole record, with the checksum of every file, is provenance.json. Only stored records are shown.
 """
 
 from __future__ import annotations
@@ -18,23 +17,19 @@ def where_from(program: Mapping[str, Any], *, study: Mapping[str, Any], n_inputs
 
     Parameters
     ----------
-    program : mapping
-        What `bedrest run` recorded of itself; empty for results of a version that did not.
+    program : what `bedrest run` recorded of itself; empty for results of a version that did not
     study : mapping, the study's settings as they were resolved
-    n_inputs : int
-        Image and mask files of the study.
-    devices : str
-        Where the network ran.
-    link : str
-        To provenance.json, relative to the page.
+    n_inputs : image and mask files of the study
+    devices : where the network ran
+    link : to provenance.json, relative to the page
     """
     rows = [*_program_rows(program, devices), ("settings", _settings(study)),
             ("inputs", f"{n_inputs} image and mask files")]
     body = "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in rows if text)
-    return (f'<section class="where-from"><h2>Where this comes from</h2><div class="table-wrap"><table>{body}</table>'
+    return (f'<section class="where-from"><h2>Provenance</h2><div class="table-wrap"><table>{body}</table>'
             f'</div><p class="small">SHA-256 of every image, mask, table, figure and of the weights, every package, '
             f'all settings, times and exit status: <a href="{escape(link, quote=True)}">provenance.json</a>. '
-            "<code>bedrest verify</code> holds the files against it. Research use only.</p></section>")
+            "<code>bedrest verify</code> checks the files against it. Research use only.</p></section>")
 
 
 def _program_rows(program: Mapping[str, Any], devices: str) -> list[tuple[str, str]]:

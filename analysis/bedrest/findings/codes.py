@@ -1,6 +1,6 @@
-"""Everything this toolkit may say about a visit or a disc: a code for programs, one sentence for readers.
+"""Every remark this toolkit makes on a visit or a disc: a code for programs, one sentence for readers.
 
-A new remark is one line here and one `Finding` where it is raised. Knows nothing of who raises a code, nor of tables.
+A new remark is one line here and one `Finding` where it is raised. Knows neither the callers nor tables.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SIGNALS, _WARNINGS = TextColumn.SIGNALS, TextColumn.WARNINGS
 
 
 class FindingCode(StrEnum):
-    """What a finding says. Each has the stage that raises it, the status it gives a row, and its sentence.
+    """The kind of a finding. Each has the stage that raises it, the status it gives a row, and its sentence.
 
     In a sentence ``{name:format}`` stands for a value of the finding; the format ``n word`` adds a plural s to the word
     unless the value is 1.
@@ -51,149 +51,133 @@ class FindingCode(StrEnum):
         return frozenset(name for _, name, _, _ in Formatter().parse(self.sentence) if name)
 
     # Any stage
-    UNUSABLE_INPUT = ("unusable_input", _INPUT, _FAILED,
-                      "{where}: expected {expected}, found {found}. {remedy}")
+    UNUSABLE_INPUT = "unusable_input", _INPUT, _FAILED, "{where}: expected {expected}, found {found}. {remedy}"
     UNEXPLAINED = "unexplained", _MEASURE, _FLAGGED, "no reason was given"
 
     # Reading and resampling a scan
-    AXES_ASSUMED = ("axes_assumed", _SEGMENT, _OK, "{contrast}: the header does not tell how the image lies; its "
-                    "axes were taken to run to the left, the front and the head", _WARNINGS)
-    SFORM_AND_QFORM_DIFFER = (
-        "sform_and_qform_differ", _SEGMENT, _OK,
-        "{contrast}: sform and qform lie up to {distance_mm:.1f} mm apart; the sform was taken", _WARNINGS)
-    CONTRAST_RESAMPLED = ("contrast_resampled", _SEGMENT, _OK,
-                          "{contrast} resampled linearly onto the grid of {onto}", _WARNINGS)
-    CONTRAST_RESAMPLED_IN_PART = (
-        "contrast_resampled_in_part", _SEGMENT, _OK,
-        "{contrast} resampled linearly onto the grid of {onto}; it does not show {missing_percent:.1f} % of that grid",
-        _WARNINGS)
+    AXES_ASSUMED = ("axes_assumed", _SEGMENT, _OK, "{contrast}: the header does not give the orientation; its axes "
+                    "were taken to run to the left, the front and the head", _WARNINGS)
+    SFORM_AND_QFORM_DIFFER = ("sform_and_qform_differ", _SEGMENT, _OK, "{contrast}: sform and qform lie up to "
+                              "{distance_mm:.1f} mm apart; the sform was taken", _WARNINGS)
+    CONTRAST_RESAMPLED = ("contrast_resampled", _SEGMENT, _OK, "{contrast} resampled linearly onto the grid of "
+                          "{onto}", _WARNINGS)
+    CONTRAST_RESAMPLED_IN_PART = ("contrast_resampled_in_part", _SEGMENT, _OK, "{contrast} resampled linearly onto the "
+        "grid of {onto}; it does not show {missing_percent:.1f} % of that grid", _WARNINGS)
 
     # Segmentation
-    COMPUTED_IN_TILES = ("computed_in_tiles", _SEGMENT, _OK,
-                         "computed in tiles: {voxels} voxels, over {limit}", _WARNINGS)
-    OUT_OF_MEMORY = ("out_of_memory", _SEGMENT, _OK,
-                     "out of memory on {device}: computed in tiles on {next_device}", _WARNINGS)
-    SPINE_NOT_LOCATED = ("spine_not_located", _SEGMENT, _OK,
-                         "no spine found on the coarse grid: the whole scan was searched", _WARNINGS)
-    REGIONS_LEFT_OUT = ("regions_left_out", _SEGMENT, _OK,
-                        "{count:n disc-like region} without a vertebra beside it left out", _WARNINGS)
-    DISCS_ABOVE_GAP_LEFT_OUT = ("discs_above_gap_left_out", _SEGMENT, _OK,
-                                "discs more than {gap_mm:.0f} mm above the next lower one left out", _WARNINGS)
-    DISC_IN_SACRUM = ("disc_in_sacrum", _SEGMENT, _OK, "a large disc lies inside the sacrum: S1 may be a "
-                      "transitional vertebra; check the names", _WARNINGS)
-    SACRUM_NOT_IN_VIEW = ("sacrum_not_in_view", _SEGMENT, _OK,
-                          "the sacrum is not in view, so levels cannot be counted", _WARNINGS)
-    NO_DISC_FOUND = ("no_disc_found", _SEGMENT, _FAILED, "no disc found in this scan: expected discs between "
-                     "lumbar vertebrae; check field of view and contrast")
+    COMPUTED_IN_TILES = ("computed_in_tiles", _SEGMENT, _OK, "computed in tiles: {voxels} voxels, over "
+                         "{limit}", _WARNINGS)
+    OUT_OF_MEMORY = ("out_of_memory", _SEGMENT, _OK, "out of memory on {device}: computed in tiles on "
+                     "{next_device}", _WARNINGS)
+    SPINE_NOT_LOCATED = ("spine_not_located", _SEGMENT, _OK, "no spine found on the coarse grid: the whole scan was "
+                         "searched", _WARNINGS)
+    REGIONS_LEFT_OUT = ("regions_left_out", _SEGMENT, _OK, "{count:n disc-like region} without a vertebra beside it "
+                        "left out", _WARNINGS)
+    DISCS_ABOVE_GAP_LEFT_OUT = ("discs_above_gap_left_out", _SEGMENT, _OK, "discs more than {gap_mm:.0f} mm above the "
+        "next lower one left out", _WARNINGS)
+    DISC_IN_SACRUM = ("disc_in_sacrum", _SEGMENT, _OK, "a large disc lies inside the sacrum: S1 may be a transitional "
+                      "vertebra; check the names", _WARNINGS)
+    SACRUM_NOT_IN_VIEW = ("sacrum_not_in_view", _SEGMENT, _OK, "the sacrum is not in view, so levels cannot be "
+                          "counted", _WARNINGS)
+    NO_DISC_FOUND = ("no_disc_found", _SEGMENT, _FAILED, "no disc found in this scan: expected discs between lumbar "
+                     "vertebrae; check field of view and contrast")
     MASK_EMPTY = "mask_empty", _SEGMENT, _FAILED, "the mask is empty"
-    DISC_OUT_OF_VIEW = ("disc_out_of_view", _SEGMENT, _FAILED,
-                        "not found: no disc seen at this height; it may lie outside the field of view")
-    DISC_IN_GAP = ("disc_in_gap", _SEGMENT, _FAILED,
-                   "not found: a gap between its neighbours shows where it should be")
-    LOW_PROBABILITY = ("low_probability", _SEGMENT, _FLAGGED,
-                       "low confidence: mean probability {probability:.2f}, expected at least {lowest}")
+    DISC_OUT_OF_VIEW = ("disc_out_of_view", _SEGMENT, _FAILED, "not found: no disc at this height; it may lie outside "
+                        "the field of view")
+    DISC_IN_GAP = "disc_in_gap", _SEGMENT, _FAILED, "not found: a gap between its neighbours shows where it should be"
+    LOW_PROBABILITY = ("low_probability", _SEGMENT, _FLAGGED, "low confidence: mean probability {probability:.2f}, "
+                       "expected at least {lowest}")
 
     # Names of discs
-    LEVEL_UNCERTAIN = ("level_uncertain", _SEGMENT, _FLAGGED,
-                       "level uncertain: {confidence:.2f} sure that this is {name}, as the border between sacrum and "
-                       "vertebrae is not clear")
-    DISC_WITHOUT_LEVEL = ("disc_without_level", _SEGMENT, _FLAGGED,
-                          "level not known: the sacrum is not in view, so levels cannot be counted")
-    LEVEL_WITHOUT_DISC = ("level_without_disc", _SEGMENT, _FAILED,
-                          "level not known: the sacrum is not in view, so levels cannot be counted")
-    NAMED_AS_AT_OTHER_VISIT = ("named_as_at_other_visit", _MEASURE, _FLAGGED,
-                               "level set by the other visits: discs lie as at {like}")
-    RENAMED_AS_AT_OTHER_VISIT = (
-        "renamed_as_at_other_visit", _MEASURE, _FLAGGED,
-        "level set by the other visits: discs lie as at {like}, {levels:n level} {direction} than named here")
-    NAMES_DIFFER_FROM_OTHER_VISIT = (
-        "names_differ_from_other_visit", _MEASURE, _FLAGGED,
-        "level uncertain: discs lie as at {like}, {levels:n level} {direction} than named here")
-    LEVEL_SET_BY_HAND = "level_set_by_hand", _MEASURE, _OK, "level set by levels.csv"
+    LEVEL_UNCERTAIN = ("level_uncertain", _SEGMENT, _FLAGGED, "level uncertain: probability {confidence:.2f} that this "
+                       "is {name}, as the border between sacrum and vertebrae is not clear")
+    DISC_WITHOUT_LEVEL = ("disc_without_level", _SEGMENT, _FLAGGED, "level not known: the sacrum is not in view, so "
+                          "levels cannot be counted")
+    LEVEL_WITHOUT_DISC = ("level_without_disc", _SEGMENT, _FAILED, "level not known: the sacrum is not in view, so "
+                          "levels cannot be counted")
+    NAMED_AS_AT_OTHER_VISIT = ("named_as_at_other_visit", _MEASURE, _FLAGGED, "level set by the other visits: disc "
+        "positions match {like}")
+    RENAMED_AS_AT_OTHER_VISIT = ("renamed_as_at_other_visit", _MEASURE, _FLAGGED, "level set by the other visits: disc "
+        "positions match {like}, {levels:n level} {direction} than named here")
+    NAMES_DIFFER_FROM_OTHER_VISIT = ("names_differ_from_other_visit", _MEASURE, _FLAGGED, "level uncertain: disc "
+        "positions match {like}, {levels:n level} {direction} than named here")
+    LEVEL_SET_MANUALLY = "level_set_manually", _MEASURE, _OK, "level set by levels.csv"
     DISC_EXCLUDED = "disc_excluded", _MEASURE, _FAILED, "excluded by {by}"
-    LEVEL_GIVEN_AWAY = ("level_given_away", _MEASURE, _FAILED,
-                        "no disc has this level since {by} gave it another")
-    NO_SUCH_DISC = ("no_such_disc", _LEVELS, _FAILED,
-                    "levels.csv: expected a disc {name} to be named {level}, found none in {where}. Look at the names "
-                    "in the mask's label table and correct the row.")
+    LEVEL_GIVEN_AWAY = "level_given_away", _MEASURE, _FAILED, "no disc has this level since {by} gave it another"
+    NO_SUCH_DISC = ("no_such_disc", _LEVELS, _FAILED, "levels.csv: expected a disc {name} to be named {level}, found "
+                    "none in {where}. Check the names in the mask's label table and correct the row.")
 
-    # Masks edited by hand
+    # Manually edited masks
     DISC_REMOVED = "disc_removed", _MEASURE, _OK, "not in the edited mask"
     DISC_ADDED = "disc_added", _MEASURE, _OK, "in the edited mask alone"
     NOT_IN_EDITED_MASK = "not_in_edited_mask", _MEASURE, _FAILED, "not in the edited mask"
-    LABELS_RENUMBERED = (
-        "labels_renumbered", _MEASURE, _FLAGGED,
-        "level uncertain: most of this disc was {name} before editing, so labels may have been renumbered on saving "
-        "(restore them, or confirm the name in levels.csv)")
+    LABELS_RENUMBERED = ("labels_renumbered", _MEASURE, _FLAGGED, "level uncertain: most of this disc was {name} "
+                         "before editing, so labels may have been renumbered on saving (restore them, or confirm the "
+                         "name in levels.csv)")
 
     # One disc
     NOT_IN_MASK = "not_in_mask", _MEASURE, _FAILED, "label {label} ({name}) is not in the mask"
-    AT_IMAGE_EDGE = ("at_image_edge", _MEASURE, _FLAGGED,
-                     "touches the edge of the image: it may be cut off")
-    IN_PIECES = ("in_pieces", _MEASURE, _FLAGGED,
-                 "in several pieces: {stray_percent:.1f} % of its voxels lie outside the largest")
-    VOLUME_IMPLAUSIBLE = ("volume_implausible", _MEASURE, _FLAGGED,
-                          "volume {value_mm3:.0f} mm3 outside {low_mm3:.0f} to {high_mm3:.0f}")
-    EXTENT_IMPLAUSIBLE = ("extent_implausible", _MEASURE, _FLAGGED,
-                          "extent {extent_mm:.0f} mm above {high_mm:.0f}")
-    HEIGHT_IMPLAUSIBLE = ("height_implausible", _MEASURE, _FLAGGED,
-                          "mean height {height_mm:.1f} mm outside {low_mm} to {high_mm}")
-    DIAMETER_IMPLAUSIBLE = ("diameter_implausible", _MEASURE, _FLAGGED,
-                            "{direction} diameter {diameter_mm:.1f} mm below {low_mm:.0f}")
-    SPACING_PERMUTED = ("spacing_permuted", _MEASURE, _FLAGGED, "header spacing looks permuted: volumes hold, "
-                        "heights and diameters do not (nor positions)")
+    AT_IMAGE_EDGE = "at_image_edge", _MEASURE, _FLAGGED, "touches the edge of the image: it may be cut off"
+    IN_PIECES = ("in_pieces", _MEASURE, _FLAGGED, "in several pieces: {stray_percent:.1f} % of its voxels lie outside "
+                 "the largest")
+    VOLUME_IMPLAUSIBLE = ("volume_implausible", _MEASURE, _FLAGGED, "volume {value_mm3:.0f} mm3 outside {low_mm3:.0f} "
+                          "to {high_mm3:.0f}")
+    EXTENT_IMPLAUSIBLE = "extent_implausible", _MEASURE, _FLAGGED, "extent {extent_mm:.0f} mm above {high_mm:.0f}"
+    HEIGHT_IMPLAUSIBLE = ("height_implausible", _MEASURE, _FLAGGED, "mean height {height_mm:.1f} mm outside {low_mm} "
+                          "to {high_mm}")
+    DIAMETER_IMPLAUSIBLE = ("diameter_implausible", _MEASURE, _FLAGGED, "{direction} diameter {diameter_mm:.1f} mm "
+                            "below {low_mm:.0f}")
+    SPACING_PERMUTED = ("spacing_permuted", _MEASURE, _FLAGGED, "header spacing looks permuted: volumes are valid, "
+                        "heights, diameters and positions are not")
 
     # A disc among the others of its spine
-    ONE_SIDED = ("one_sided", _MEASURE, _FLAGGED,
-                 "{right_percent:.0f} % of it lies to the right of the spine's midline, outside {low_percent:.0f} to "
-                 "{high_percent:.0f} %: one side may be missing")
-    VOLUME_OUT_OF_LINE = ("volume_out_of_line", _MEASURE, _FLAGGED,
-                          "volume {value_mm3:.0f} mm3 is {ratio:.2f} times what the other discs of this spine let "
-                          "expect at {name}, outside {low} to {high}")
-    SIGNAL_TOO_DARK = ("signal_too_dark", _MEASURE, _FLAGGED, "{contrast} signal is {ratio:.2f} of the other "
-                       "discs', below {low}: darker than any disc, perhaps bone or air")
-    BRIGHTER_THAN_FLUID = ("brighter_than_fluid", _MEASURE, _FLAGGED, "t2 signal is {ratio:.2f} of the spinal "
-                           "canal's, above {high}: brighter than its fluid")
-    FAT_FRACTION_HIGH = ("fat_fraction_high", _MEASURE, _FLAGGED,
-                         "fat fraction {fraction:.2f} above {high}: perhaps marrow or fat")
+    ONE_SIDED = ("one_sided", _MEASURE, _FLAGGED, "{right_percent:.0f} % of it lies to the right of the spine's "
+                 "midline, outside {low_percent:.0f} to {high_percent:.0f} %: one side may be missing")
+    VOLUME_OUT_OF_LINE = ("volume_out_of_line", _MEASURE, _FLAGGED, "volume {value_mm3:.0f} mm3 is {ratio:.2f} times "
+                          "the volume expected at {name} from the other discs of this spine, outside {low} to {high}")
+    SIGNAL_TOO_DARK = ("signal_too_dark", _MEASURE, _FLAGGED, "{contrast} signal is {ratio:.2f} of the other discs', "
+                       "below {low}: darker than any disc, perhaps bone or air")
+    BRIGHTER_THAN_FLUID = ("brighter_than_fluid", _MEASURE, _FLAGGED, "t2 signal is {ratio:.2f} of the spinal canal's, "
+                           "above {high}: brighter than its fluid")
+    FAT_FRACTION_HIGH = ("fat_fraction_high", _MEASURE, _FLAGGED, "fat fraction {fraction:.2f} above {high}: perhaps "
+                         "marrow or fat")
 
     # Measures without a value
     MEASURE_UNDEFINED = "measure_undefined", _MEASURE, _OK, "no {measure}: it has no value {where}"
-    NO_SECTION = ("no_section", _MEASURE, _OK, "no bulge, canal width and intervertebral length: the disc has no "
-                  "name or no mid-sagittal section")
+    NO_SECTION = ("no_section", _MEASURE, _OK, "no bulge, canal width and intervertebral length: the disc has no name "
+                  "or no mid-sagittal section")
     BONE_ABSENT = "bone_absent", _MEASURE, _OK, "no {measure}: {bone} is not in the tissue map"
-    BONE_IN_PIECES = ("bone_in_pieces", _MEASURE, _OK,
-                      "no {measure}: {bone} is in pieces: the largest has {largest_percent:.0f} % of its voxels")
+    BONE_IN_PIECES = ("bone_in_pieces", _MEASURE, _OK, "no {measure}: {bone} is in pieces: the largest has "
+                      "{largest_percent:.0f} % of its voxels")
     BONE_CUT_OFF = "bone_cut_off", _MEASURE, _OK, "no {measure}: {bone} reaches the edge of the image"
-    BONE_OFF_END_PLATE = ("bone_off_end_plate", _MEASURE, _OK,
-                          "no {measure}: {bone} is not where the disc's end plate is")
-    BONE_BACK_OFF = ("bone_back_off", _MEASURE, _OK,
-                     "no {measure}: the back of {bone} lies {distance_mm:.0f} mm from the disc's")
+    BONE_OFF_END_PLATE = ("bone_off_end_plate", _MEASURE, _OK, "no {measure}: {bone} is not where the disc's end plate "
+                          "is")
+    BONE_BACK_OFF = ("bone_back_off", _MEASURE, _OK, "no {measure}: the back of {bone} lies {distance_mm:.0f} mm from "
+                     "the disc's")
     BONE_MISPLACED = ("bone_misplaced", _MEASURE, _OK, "no {measure}: {bone} lies {away_mm:.0f} mm beyond and "
                       "{aside_mm:.0f} mm beside the disc")
     CANAL_ABSENT = "canal_absent", _MEASURE, _OK, "no {measure}: no spinal canal near the disc"
-    CANAL_IMPLAUSIBLE = ("canal_implausible", _MEASURE, _OK,
-                         "no {measure}: the spinal canal is {narrowest_mm:.0f} to {widest_mm:.0f} mm wide")
+    CANAL_IMPLAUSIBLE = ("canal_implausible", _MEASURE, _OK, "no {measure}: the spinal canal is {narrowest_mm:.0f} to "
+                         "{widest_mm:.0f} mm wide")
 
     # Signals
-    IMAGES_ON_ANOTHER_GRID = ("images_on_another_grid", _MEASURE, _OK, "the images lie on another grid than the "
-                              "mask; resample = true under [images] takes signals all the same", _SIGNALS)
-    CONTRAST_CUT_OFF = ("contrast_cut_off", _MEASURE, _OK,
-                        "{contrast}: its image does not show all discs", _SIGNALS)
-    NO_TISSUE_MASK = ("no_tissue_mask", _MEASURE, _OK, "no tissue mask to normalise signals by", _SIGNALS)
-    NEIGHBOURS_UNKNOWN = ("neighbours_unknown", _MEASURE, _OK,
-                          "the neighbours of a disc without a level are not known", _SIGNALS)
-    POSITION_UNKNOWN = ("position_unknown", _MEASURE, _OK,
-                        "the disc's position is not known, nor what lies beside it", _SIGNALS)
-    MARROW_SIGNAL_UNKNOWN = ("marrow_signal_unknown", _MEASURE, _OK, "marrow's whole signal needs the water and "
-                             "fat images, or the in-phase one", _SIGNALS)
-    REFERENCE_TISSUE_SMALL = ("reference_tissue_small", _MEASURE, _OK, "{tissue}, the reference tissue, has "
-                              "{voxels} voxels beside the disc, fewer than {fewest}", _SIGNALS)
+    IMAGES_ON_ANOTHER_GRID = ("images_on_another_grid", _MEASURE, _OK, "the images lie on another grid than the mask; "
+                              "resample = true under [images] takes signals all the same", _SIGNALS)
+    CONTRAST_CUT_OFF = "contrast_cut_off", _MEASURE, _OK, "{contrast}: its image does not show all discs", _SIGNALS
+    NO_TISSUE_MASK = "no_tissue_mask", _MEASURE, _OK, "no tissue mask to normalise signals by", _SIGNALS
+    NEIGHBOURS_UNKNOWN = ("neighbours_unknown", _MEASURE, _OK, "the neighbours of a disc without a level are not "
+                          "known", _SIGNALS)
+    POSITION_UNKNOWN = ("position_unknown", _MEASURE, _OK, "the disc's position is not known, nor are the tissues "
+                        "beside it", _SIGNALS)
+    MARROW_SIGNAL_UNKNOWN = ("marrow_signal_unknown", _MEASURE, _OK, "marrow's whole signal needs the water and fat "
+                             "images, or the in-phase one", _SIGNALS)
+    REFERENCE_TISSUE_SMALL = ("reference_tissue_small", _MEASURE, _OK, "{tissue}, the reference tissue, has {voxels} "
+                              "voxels beside the disc, fewer than {fewest}", _SIGNALS)
     REFERENCE_TISSUE_DARK = "reference_tissue_dark", _MEASURE, _OK, "no signal in the {tissue}", _SIGNALS
-    FIELD_SLOPE_UNKNOWN = ("field_slope_unknown", _MEASURE, _OK,
-                           "no vertebra beside the disc to tell the slope of the field by", _SIGNALS)
-    DISC_CORE_SMALL = ("disc_core_small", _MEASURE, _OK, "fat fraction: {voxels} voxels left of the disc without "
-                       "its surface, fewer than {fewest}", _SIGNALS)
+    FIELD_SLOPE_UNKNOWN = ("field_slope_unknown", _MEASURE, _OK, "no vertebra beside the disc to estimate the slope of "
+                           "the field from", _SIGNALS)
+    DISC_CORE_SMALL = ("disc_core_small", _MEASURE, _OK, "fat fraction: {voxels} voxels left of the disc without its "
+                       "surface, fewer than {fewest}", _SIGNALS)
     DISC_DARK = "disc_dark", _MEASURE, _OK, "fat fraction: no signal in the disc", _SIGNALS
 
     # The lumbar spine
@@ -203,27 +187,25 @@ class FindingCode(StrEnum):
 
     # Two masks of one scan
     MISSING_IN_MASK = "missing_in_mask", _EVALUATE, _FAILED, "{name} is missing in the {mask} mask"
-    MISSING_IN_BOTH_MASKS = ("missing_in_both_masks", _EVALUATE, _FAILED,
-                             "{name} is missing in the predicted and in the reference mask")
-    REFERENCE_MASK_MOVED = ("reference_mask_moved", _EVALUATE, _OK, "the reference mask lay on another grid and "
-                            "was moved to ours by nearest neighbour")
+    MISSING_IN_BOTH_MASKS = ("missing_in_both_masks", _EVALUATE, _FAILED, "{name} is missing in the predicted and in "
+                             "the reference mask")
+    REFERENCE_MASK_MOVED = ("reference_mask_moved", _EVALUATE, _OK, "the reference mask lay on another grid and was "
+                            "moved to ours by nearest neighbour")
 
     # Two visits
     NO_SUCH_VISIT = "no_such_visit", _CHANGE, _FAILED, "no such visit among the measures"
     NOT_MEASURED_THERE = "not_measured_there", _CHANGE, _FAILED, "{name} was not measured there"
     NO_USABLE_VOLUME = "no_usable_volume", _CHANGE, _FAILED, "no usable volume ({value_mm3})"
-    NOT_FOLLOWED = ("not_followed", _CHANGE, _FAILED,
-                    "{name}: a disc without a level cannot be followed between visits")
-    CHANGE_IMPLAUSIBLE = ("change_implausible", _CHANGE, _FLAGGED,
-                          "change {change_percent:+.1f} % outside -{high_percent:.0f} to +{high_percent:.0f}")
-    DISC_MOVED = ("disc_moved", _CHANGE, _FLAGGED,
-                  "distance to {neighbour} {distance_mm:.1f} mm, at {reference} {reference_mm:.1f}: differs by more "
-                  "than {high_mm:.0f}, possibly renamed")
-    NO_LIMIT = ("no_limit", _CHANGE, _OK, "no limit: no repeated baseline scans, and no standard error of this "
-                "change ({masks} masks)")
+    NOT_FOLLOWED = "not_followed", _CHANGE, _FAILED, "{name}: a disc without a level cannot be followed between visits"
+    CHANGE_IMPLAUSIBLE = ("change_implausible", _CHANGE, _FLAGGED, "change {change_percent:+.1f} % outside "
+                          "-{high_percent:.0f} to +{high_percent:.0f}")
+    DISC_MOVED = ("disc_moved", _CHANGE, _FLAGGED, "distance to {neighbour} {distance_mm:.1f} mm, at {reference} "
+                  "{reference_mm:.1f}: differs by more than {high_mm:.0f}, possibly renamed")
+    NO_LIMIT = ("no_limit", _CHANGE, _OK, "no limit: no repeated baseline scans, and no standard error of this change "
+                "({masks} masks)")
 
 
-# Remarks on a disc's name; a name set by hand or by the other visits answers them.
+# Remarks on a disc's name; a name set manually or by the other visits settles them.
 ABOUT_NAME = frozenset({
     FindingCode.LEVEL_UNCERTAIN, FindingCode.DISC_WITHOUT_LEVEL, FindingCode.LEVEL_WITHOUT_DISC,
     FindingCode.NAMES_DIFFER_FROM_OTHER_VISIT, FindingCode.LABELS_RENUMBERED,

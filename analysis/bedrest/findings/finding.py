@@ -27,19 +27,13 @@ _SEVERITY = (Status.OK, Status.FLAGGED, Status.FAILED)
 class Finding:
     """One remark. Where it concerns what its table row already names, the places are empty.
 
+    Raises ValueError: a value that the sentence needs is missing.
+
     Attributes
     ----------
-    code : FindingCode
-    values : mapping
-        Numbers and identifiers that the code's sentence needs. Numbers keep nine digits, so that a finding stays equal
-        to itself when it is stored and read.
+    values : numbers and identifiers that the code's sentence needs. Numbers keep nine digits, so that a finding stays
+        equal to itself when it is stored and read.
     subject, session, level : the place it concerns, where that is not the row's own
-    source : the series of masks it concerns, where that is not the row's own
-
-    Raises
-    ------
-    ValueError
-        A value that the sentence needs is missing.
     """
 
     code: FindingCode
@@ -47,7 +41,7 @@ class Finding:
     subject: str = ""
     session: str = ""
     level: str = ""
-    source: str = ""
+    source: str = ""  # the series of masks it concerns, where that is not the row's own
 
     def __post_init__(self) -> None:
         if missing := self.code.value_names - set(self.values):
@@ -80,7 +74,7 @@ def findings_of_error(error: BedrestError | Problem) -> tuple[Finding, ...]:
     problems = error.problems if isinstance(error, ManyProblems) else [error]
     return tuple(dict.fromkeys(
         Finding(FindingCode.UNUSABLE_INPUT,
-                {"where": p.where, "expected": p.expected, "found": p.found, "remedy": p.remedy}) for p in problems))
+                {"where": p.where, "expected": p.expected, "found": p.actual, "remedy": p.remedy}) for p in problems))
 
 
 class _Sentences(Formatter):
@@ -122,10 +116,7 @@ def encode(findings: Iterable[Finding]) -> str:
 def decode(cell: object) -> tuple[Finding, ...]:
     """The findings of a table's cell; none where it is empty or missing.
 
-    Raises
-    ------
-    ManifestError
-        The cell holds something else.
+    Raises ManifestError: the cell holds something else.
     """
     if not isinstance(cell, str) or not cell:
         return ()

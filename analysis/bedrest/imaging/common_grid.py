@@ -23,19 +23,8 @@ from bedrest.vocabulary import Contrast
 def scan_on_one_grid(contrasts: Mapping[Contrast, Volume], *, where: str, target: Grid | None = None) -> Scan:
     """All contrasts on the grid of the first, or on `target`; `notes` of the scan say which were resampled, and how.
 
-    Parameters
-    ----------
-    contrasts : mapping
-        At least one, each on its own grid, world RAS+.
-    where : str
-        Subject and session, for messages.
-    target : Grid, optional
-        In place of the first contrast's grid.
-
-    Raises
-    ------
-    GeometryError
-        A contrast shows less than half of the grid.
+    `contrasts`: at least one, each on its own grid, world RAS+. `where`: subject and session, for messages. Raises
+    GeometryError: a contrast shows less than half of the grid.
     """
     first = next(iter(contrasts))
     grid = target or contrasts[first].grid
@@ -60,18 +49,9 @@ def scan_on_one_grid(contrasts: Mapping[Contrast, Volume], *, where: str, target
 
 
 def contrasts_at(scan: Scan, mask: LabelMap) -> tuple[dict[Contrast, Volume], list[Finding]]:
-    """The contrasts whose signal may be measured inside a mask, and why the others may not.
+    """The contrasts whose signal may be measured inside a mask, on its grid, and a finding for each other one.
 
-    Parameters
-    ----------
-    scan, mask : Scan, LabelMap
-        A resampled contrast that misses part of the box around all discs is left out: its zeros are not signal.
-
-    Returns
-    -------
-    contrasts : mapping of contrast to Volume, on the grid of the mask
-    findings : list of Finding
-        One for each contrast left out.
+    A resampled contrast that misses part of the box around all discs is left out: its zeros are not signal.
     """
     if not same_grid(scan.grid, mask.grid):
         return {}, [Finding(FindingCode.IMAGES_ON_ANOTHER_GRID)]
@@ -85,10 +65,7 @@ def contrasts_at(scan: Scan, mask: LabelMap) -> tuple[dict[Contrast, Volume], li
 def labels_on(mask: LabelMap, grid: Grid, *, where: str) -> LabelMap:
     """A mask on another grid of the same world, by nearest neighbour; background outside its field of view.
 
-    Raises
-    ------
-    GeometryError
-        Its labelled voxels lie outside the grid.
+    Raises GeometryError: its labelled voxels lie outside the grid.
     """
     if same_grid(mask.grid, grid):
         return LabelMap(mask.data, grid)

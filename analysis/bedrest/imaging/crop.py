@@ -21,12 +21,8 @@ def crop_grid(grid: Grid, box: Box) -> Grid:
 def box_of(part: Grid, whole: Grid, *, margin_mm: float = 0.0) -> Box:
     """Index box of `whole` whose voxel centres lie in the field of view of `part`, widened by a margin.
 
-    Parameters
-    ----------
-    part, whole : Grid
-        Axes in the same directions; at least one voxel is kept along each axis.
-    margin_mm : float
-        Added on every side, as far as `whole` reaches.
+    `part`, `whole`: axes in the same directions; at least one voxel is kept along each axis. `margin_mm`: added on
+    every side, as far as `whole` reaches.
     """
     edges = np.array([[-0.5] * 3, np.array(part.shape) - 0.5])
     to_whole = np.linalg.inv(whole.affine_ras_mm) @ part.affine_ras_mm

@@ -14,29 +14,21 @@ from bedrest.types import Grid
 
 @dataclass(frozen=True, eq=False)
 class Reorientation:
-    """A permutation and flips of array axes between a grid as stored and the nearest RAS+ order.
+    """A permutation and flips of array axes between a grid as stored and the nearest RAS+ order."""
 
-    Attributes
-    ----------
-    stored, ras : Grid
-        The grid before and after; both describe the same voxels.
-    """
-
-    stored: Grid
+    stored: Grid  # the grid before and after; both describe the same voxels
     ras: Grid
     _to_ras: NDArray[np.float64]
 
     def apply(self, data: NDArray[Any]) -> NDArray[Any]:
         """Array in stored order -> array in RAS+ order (a view where possible)."""
-        result: NDArray[Any] = nib.orientations.apply_orientation(data, self._to_ras)
-        return result
+        return np.asarray(nib.orientations.apply_orientation(data, self._to_ras))
 
     def undo(self, data: NDArray[Any]) -> NDArray[Any]:
         """Array in RAS+ order -> array in stored order."""
         ras = nib.orientations.axcodes2ornt(("R", "A", "S"))
         stored = nib.orientations.axcodes2ornt(nib.orientations.aff2axcodes(self.stored.affine_ras_mm))
-        result: NDArray[Any] = nib.orientations.apply_orientation(data, nib.orientations.ornt_transform(ras, stored))
-        return result
+        return np.asarray(nib.orientations.apply_orientation(data, nib.orientations.ornt_transform(ras, stored)))
 
 
 def reorient_to_ras(grid: Grid) -> Reorientation:

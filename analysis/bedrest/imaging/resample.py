@@ -31,11 +31,7 @@ def grid_with_spacing(grid: Grid, spacing_mm: tuple[float, float, float]) -> Gri
 def resample(data: NDArray[Any], source: Grid, target: Grid, *, order: int) -> NDArray[Any]:
     """Values of `data` at the voxel centres of `target`; smoothed first where the target is coarser (order 1).
 
-    Parameters
-    ----------
-    data : (I, J, K) on `source`
-    order : int
-        1 for intensities and probabilities, 0 for labels.
+    `data`: (I, J, K) on `source`. `order`: 1 for intensities and probabilities, 0 for labels.
     """
     if source.max_corner_distance_mm(target) < 1e-3:
         return data
@@ -46,7 +42,5 @@ def resample(data: NDArray[Any], source: Grid, target: Grid, *, order: int) -> N
         sigma = 0.5 * np.sqrt(coarser**2 - 1)
         if sigma.max() > 0.05:
             data = ndimage.gaussian_filter(data, sigma)
-    result: NDArray[Any] = ndimage.affine_transform(
-        data, matrix[:3, :3], offset=matrix[:3, 3], output_shape=target.shape, order=order, mode="nearest"
-    )
-    return result
+    return np.asarray(ndimage.affine_transform(data, matrix[:3, :3], offset=matrix[:3, 3], output_shape=target.shape,
+                                               order=order, mode="nearest"))

@@ -10,26 +10,17 @@ from typing import Any
 from bedrest.errors import OutputError
 from bedrest.io.files import write_text
 
-_MOST_NAMED = 8
+MAX_CHANGES = 8
 
 
 def refuse_other(begun: Path, content: Mapping[str, Any], *, what: str) -> None:
-    """Hold what is asked for now against what was noted at the beginning; a folder without a note may have anything.
+    """Raise OutputError, which names each difference, unless work goes on with what `note_beginning` wrote down.
 
-    Parameters
-    ----------
-    begun : the note, as `note_beginning` wrote it
-    content : values by name; a mapping among them holds checksums of files
-    what : what was begun, for the message
-
-    Raises
-    ------
-    OutputError
-        Data or options are others; the message names each.
+    A folder without a note may have anything. `content`: values by name; a mapping among them holds checksums of files.
     """
     if not begun.is_file():
         return
-    before, now = json.loads(begun.read_text()), _as_read_back(content)
+    before, now = json.loads(begun.read_text()), json.loads(json.dumps(content))  # tuples become lists
     changes = []
     for name in dict.fromkeys([*before, *now]):
         old, new = before.get(name), now.get(name)
@@ -39,9 +30,9 @@ def refuse_other(begun: Path, content: Mapping[str, Any], *, what: str) -> None:
         elif old != new:
             changes.append(f"{name} {old} -> {new}")
     if changes:
-        more = f" and {len(changes) - _MOST_NAMED} more" if len(changes) > _MOST_NAMED else ""
+        more = f" and {len(changes) - MAX_CHANGES} more" if len(changes) > MAX_CHANGES else ""
         raise OutputError(f"the data and options that this {what} was begun with",
-                          "; ".join(changes[:_MOST_NAMED]) + more, str(begun.parent),
+                          "; ".join(changes[:MAX_CHANGES]) + more, str(begun.parent),
                           "Choose another folder with -o, or delete this one to begin anew.")
 
 
@@ -49,8 +40,3 @@ def note_beginning(begun: Path, content: Mapping[str, Any]) -> None:
     """Write down what work is begun with, unless it has been."""
     if not begun.is_file():
         write_text(begun, json.dumps(content, indent=1) + "\n")
-
-
-def _as_read_back(content: Mapping[str, Any]) -> dict[str, Any]:
-    result: dict[str, Any] = json.loads(json.dumps(content))  # tuples become lists
-    return result

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
+
+import pandas as pd
 
 from bedrest.io.files import sha256_of
 from bedrest.schemas import REPORTS, SCAN_RECORDS
@@ -28,7 +28,7 @@ class FileState(StrEnum):
     NOT_LISTED = "not listed"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class FileCheck:
     """One file and its state; `path` as in the record."""
 
@@ -39,21 +39,11 @@ class FileCheck:
 def check_files(listed: Mapping[str, str], base: Path, *, present: Iterable[str] = ()) -> list[FileCheck]:
     """Compare files with their recorded checksums.
 
-    Parameters
-    ----------
-    listed : mapping of path to SHA-256, hexadecimal
-        Paths absolute or relative to `base`. An empty checksum: the file could not be read when it was recorded.
-    base : Path
-    present : iterable of str
-        Files that exist now, spelt as in `listed`; those not in it are reported.
-
-    Returns
-    -------
-    list of FileCheck, by path
+    `listed`: path, absolute or relative to `base`, -> SHA-256, empty where the file could not be read when it was
+    recorded. `present`: files that exist now; those not in `listed` are reported.
     """
     checks = [FileCheck(path, _state(base / path, checksum)) for path, checksum in listed.items()]
-    checks += [FileCheck(path, FileState.NOT_LISTED) for path in present if path not in listed]
-    return sorted(checks, key=lambda c: c.path)
+    return sorted(checks + [FileCheck(path, FileState.NOT_LISTED) for path in present if path not in listed])
 
 
 def _state(path: Path, checksum: str) -> FileState:
@@ -70,20 +60,13 @@ def compare_results(first: Path, second: Path) -> list[FileCheck]:
 
     `WALL_TIMES` are left out of the comparison, and so is the table of pages.
 
-    Parameters
-    ----------
-    first, second : output folders; files of the first alone are `missing`, files of the second alone `not listed`
-
-    Returns
-    -------
-    list of FileCheck, by path
+    `first`, `second`: output folders; files of the first alone are `missing`, files of the second alone `not listed`.
     """
     ours, theirs = _result_files(first), _result_files(second)
-    checks = [FileCheck(name, FileState.MISSING if name not in theirs else FileState.SAME
-                        if _comparable(first / name) == _comparable(second / name) else FileState.CHANGED)
-              for name in ours]
-    checks += [FileCheck(name, FileState.NOT_LISTED) for name in theirs if name not in ours]
-    return sorted(checks, key=lambda c: c.path)
+    checks = [FileCheck(name, FileState.SAME if _comparable(first / name) == _comparable(second / name)
+                        else FileState.CHANGED) for name in ours & theirs]
+    checks += [FileCheck(name, FileState.MISSING) for name in ours - theirs]
+    return sorted(checks + [FileCheck(name, FileState.NOT_LISTED) for name in theirs - ours])
 
 
 def _result_files(folder: Path) -> set[str]:
@@ -94,10 +77,8 @@ def _result_files(folder: Path) -> set[str]:
 
 def _comparable(path: Path) -> bytes:
     """The file's bytes; of a table with wall times, those of the table without them."""
-    content = path.read_bytes()
-    dropped = {column for name, column in WALL_TIMES if path.name == name}
+    dropped = [column for name, column in WALL_TIMES if path.name == name]
     if not dropped:
-        return content
-    rows = list(csv.reader(io.StringIO(content.decode())))
-    kept = [i for i, name in enumerate(rows[0]) if name not in dropped] if rows else []
-    return "\n".join(repr([row[i] for i in kept]) for row in rows).encode()
+        return path.read_bytes()
+    table = pd.read_csv(path, dtype="str", keep_default_na=False)
+    return str(table.drop(columns=dropped, errors="ignore").to_csv()).encode()

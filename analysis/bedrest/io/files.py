@@ -16,16 +16,17 @@ from typing import Any
 
 from bedrest.errors import OutputError
 
-_MESSAGES = {
-    errno.ENOSPC: ("free space on the disk", "a full disk", "Free some space; what was already computed is kept."),
-    errno.EDQUOT: ("room in the disk quota", "a used-up quota", "Free some space; what was already computed is kept."),
-    errno.EACCES: ("a folder that may be written", "no permission", "Choose another output folder or ask for access."),
-    errno.EPERM: ("a folder that may be written", "no permission", "Choose another output folder or ask for access."),
+_FREE = "Free some space; what was already computed is kept."
+_NO_PERMISSION = ("a folder that may be written", "no permission", "Choose another output folder or ask for access.")
+_NO_FOLDER = ("a folder", "a file of that name", "Move the file away or choose another output folder.")
+_MESSAGES = {  # number of the error -> expected, actual, remedy
+    errno.ENOSPC: ("free space on the disk", "a full disk", _FREE),
+    errno.EDQUOT: ("room in the disk quota", "a used-up quota", _FREE),
     errno.EFBIG: ("room for the file", "a limit on the size of files", "Raise the limit (ulimit -f), then run again."),
     errno.ENOENT: ("a folder that stays there", "none: it was removed while the work went on", "Run again."),
     errno.EROFS: ("a folder that may be written", "a read-only disk", "Choose another output folder."),
-    errno.ENOTDIR: ("a folder", "a file of that name", "Move the file away or choose another output folder."),
-    errno.EEXIST: ("a folder", "a file of that name", "Move the file away or choose another output folder."),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), _NO_PERMISSION),
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), _NO_FOLDER),
 }
 _TEMPORARY = re.compile(r"(\.in-)?\.tmp-\d+-.")
 _recorders: list[set[Path]] = []
@@ -33,10 +34,9 @@ _recorders: list[set[Path]] = []
 
 def output_error(error: OSError, path: Path) -> OutputError:
     """The error to report when `path` cannot be written."""
-    expected, found, remedy = _MESSAGES.get(
-        error.errno or 0, ("a file that can be written", error.strerror or str(error), "Check the output folder.")
-    )
-    return OutputError(expected, found, str(path), remedy)
+    expected, actual, remedy = _MESSAGES.get(
+        error.errno or 0, ("a file that can be written", error.strerror or str(error), "Check the output folder."))
+    return OutputError(expected, actual, str(path), remedy)
 
 
 def no_plain_file(path: Path) -> str:
@@ -67,10 +67,7 @@ def require_plain_file(path: Path) -> None:
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary name in the folder of `path`, renamed to it when the block ends well, else removed.
 
-    Raises
-    ------
-    OutputError
-        The file cannot be written: disk full, read-only, no permission.
+    Raises OutputError: the file cannot be written: disk full, read-only, no permission.
     """
     # Readers tell formats by the ending, so the temporary name keeps it.
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
@@ -149,15 +146,10 @@ class Checksums:
     A file with the same inode, size and times has the same content: the time of the last change of status (ctime)
     cannot be set by a program, so neither an older file moved into place nor one with its old time restored goes
     unnoticed. A file changed within the last two seconds is not remembered: the next change might not show.
-
-    Parameters
-    ----------
-    memory : Path
-        File that keeps checksums from one run to the next.
     """
 
     def __init__(self, memory: Path) -> None:
-        self._memory = memory
+        self._memory = memory  # the file that keeps checksums from one run to the next
         try:
             self._known: dict[str, list[Any]] = dict(json.loads(memory.read_text()))
         except (OSError, ValueError, TypeError):

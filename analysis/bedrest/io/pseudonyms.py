@@ -1,6 +1,6 @@
 """Names that stand for subjects in what is handed on: the key, words and tables under them, and the search for leaks.
 
-The key is drawn by chance and is the only secret: nothing can be reckoned back from a pseudonym. Knows no pages.
+The key is random and the only secret: no name can be inferred from a pseudonym. Knows no pages.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bedrest.schemas import FAILURES, INPUT_PROBLEMS, PSEUDONYMS, SUBJECTS, Tabl
 from bedrest.vocabulary import FindingStage
 
 HIDDEN_FILE, HIDDEN_REASON = "(a file of the study)", "a problem with the input; the study's own pages tell which"
-# What tells a person beside the name: columns of one's own, clock times, checksums of images.
+# Columns that identify a subject as the name does; checksums of images do so too.
 _DROPPED = ("scan_time", "age", "sex", "height_cm", "weight_kg")
 _LONG = 6
 _PICTURES = (".png", ".webp", ".jpeg", ".jpg")
@@ -35,7 +35,7 @@ _PDF_STREAM = re.compile(rb"stream\r?\n(.*?)\r?\nendstream", re.DOTALL)
 
 
 def load_key(path: Path, subjects: Iterable[str]) -> dict[str, str]:
-    """Pseudonyms of subjects: those of the key file, and new ones, drawn by chance and added to it, for who is new.
+    """Pseudonyms of subjects: those of the key file, and random ones for new subjects, which are added to it.
 
     The file may be read and written by its owner alone.
     """
@@ -45,10 +45,8 @@ def load_key(path: Path, subjects: Iterable[str]) -> dict[str, str]:
     taken = {n.lower() for n in (*names, *names.values(), *new)}
     letter = next(x for x in ("P", "Q", "X", "Pseudonym-") if not any(re.match(rf"{x}\d", n, re.I) for n in new))
     free = [n for n in (f"{letter}{i:02d}" for i in range(1, len(new) + len(taken) + 1)) if n.lower() not in taken]
-    drawn = free[: len(new)]
-    secrets.SystemRandom().shuffle(drawn)
-    names |= dict(zip(new, drawn, strict=True))
     if new:
+        names |= dict(zip(new, secrets.SystemRandom().sample(free[: len(new)], len(new)), strict=True))
         before = os.umask(0o077)
         try:
             write_table(pd.DataFrame(names.items(), columns=PSEUDONYMS.column_names), path, PSEUDONYMS)
@@ -59,22 +57,12 @@ def load_key(path: Path, subjects: Iterable[str]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Pseudonyms:
-    """How words and tables look to those who must not know who is who.
+    """How words and tables look to those who must not know who is who."""
 
-    Attributes
-    ----------
-    names : mapping of subject to pseudonym
-    sessions : tuple of str
-    files : tuple of str
-        Paths of the study's files.
-    folders : tuple of str
-        Folders that no path may be told of: the study's, its images', its results', the user's own.
-    """
-
-    names: Mapping[str, str]
+    names: Mapping[str, str]  # subject -> pseudonym
     sessions: tuple[str, ...]
-    files: tuple[str, ...]
-    folders: tuple[str, ...]
+    files: tuple[str, ...]  # paths of the study's files
+    folders: tuple[str, ...]  # that no path may show: the study's, its images', its results', the user's home
 
     @staticmethod
     def is_common(name: str) -> bool:
@@ -87,20 +75,21 @@ class Pseudonyms:
         below = [rf"{re.escape(f)}(?:/[^\s,;:'\")]*)?" for f in sorted(self.folders, key=len, reverse=True)]
         return re.compile("|".join([*known, *below]) or r"(?!)")
 
+    def pattern(self, *common_places: str) -> re.Pattern[str]:
+        """A name by itself; a common one only before a session, in quotes, or in a place, where {} stands for it."""
+        names = [re.escape(n) for n in sorted(self.names, key=len, reverse=True)]
+        sure = "|".join(n for n in names if not self.is_common(n))
+        common = f"(?:{'|'.join(n for n in names if self.is_common(n))})"
+        visit = "|".join(map(re.escape, self.sessions))
+        parts = [rf"(?<![A-Za-z0-9])(?:{sure})(?![A-Za-z0-9])"] if sure else []
+        if common != "(?:)":
+            parts += [rf"(?<![A-Za-z0-9.]){common}(?=[ _/](?:{visit}))", f"(?<='){common}(?=')",
+                      *(place.replace("{}", common) for place in common_places)]
+        return re.compile("|".join(parts) or r"(?!)")
+
     @cached_property
     def _name(self) -> re.Pattern[str]:
-        """A name by itself; a common one only before a session, in quotes, or where words begin or end with it."""
-        sure = [re.escape(n) for n in self.names if not self.is_common(n)]
-        common = [re.escape(n) for n in self.names if self.is_common(n)]
-        parts = []
-        if sure:
-            parts.append(rf"(?<![A-Za-z0-9])(?:{'|'.join(sorted(sure, key=len, reverse=True))})(?![A-Za-z0-9])")
-        if common:
-            any_of = "|".join(sorted(common, key=len, reverse=True))
-            visit = "|".join(map(re.escape, self.sessions))
-            parts += [rf"(?<![A-Za-z0-9.])(?:{any_of})(?=[ _/](?:{visit}))", rf"(?<=')(?:{any_of})(?=')",
-                      rf"\A(?:{any_of})(?=\Z|:| \()"]
-        return re.compile("|".join(parts) or r"(?!)")
+        return self.pattern(r"\A{}(?=\Z|:| \()")
 
     def words(self, text: str) -> str:
         """Words with pseudonyms in place of names and without paths."""
@@ -112,7 +101,7 @@ class Pseudonyms:
         return replace(finding, values=values, subject=self.names.get(finding.subject, finding.subject))
 
     def table(self, frame: pd.DataFrame, table: Table) -> pd.DataFrame:
-        """Rows of a table, in the order of their pseudonyms; what describes a single person is left out.
+        """Rows of a table, in the order of their pseudonyms; what describes a single subject is left out.
 
         Reasons of the input stage are left out as well: they quote what stands in files.
         """
@@ -128,8 +117,8 @@ class Pseudonyms:
             out["findings"] = [encode(self._hidden(f) for f in findings) for findings in findings_of(out)]
         for column in out.columns:
             if column not in ("subject", "findings") and not pd.api.types.is_numeric_dtype(out[column]):
-                told = {v: self.words(v) if isinstance(v, str) else v for v in out[column].unique()}
-                out[column] = out[column].map(told)
+                out[column] = out[column].map({v: self.words(v) if isinstance(v, str) else v
+                                               for v in out[column].unique()})
         if "subject" in out:
             out["subject"] = [self.names.get(s, s) for s in out["subject"]]
             out = out.sort_values("subject", kind="stable", ignore_index=True)
@@ -144,36 +133,32 @@ def find_leaks(folder: Path, hidden: Pseudonyms) -> list[Problem]:
     that might be a number (see `Pseudonyms.is_common`) is looked for in the subject's column, beside a session, in
     quotes, in links, and as all that a cell or heading holds.
     """
-    sure = [n.lower() for n in hidden.names if not hidden.is_common(n)]
-    anywhere = [n for n in sure if len(n) >= _LONG]
+    lower = replace(hidden, names={n.lower(): p for n, p in hidden.names.items()},
+                    sessions=tuple(s.lower() for s in hidden.sessions))
+    pattern = lower.pattern(r"<(?:td class='key'|a [^>]*|h1|title)>\s*{}[\s,<]", r"(?:subjects|thumbnails)/{}[./]")
+    anywhere = [n for n in lower.names if not hidden.is_common(n) and len(n) >= _LONG]
     folders = re.compile("|".join(rf"{re.escape(f)}(?![A-Za-z0-9])" for f in hidden.folders) or r"(?!)")
-    words = [rf"(?<![a-z0-9])(?:{'|'.join(re.escape(n) for n in sure)})(?![a-z0-9])"] if sure else []
-    if common := "|".join(re.escape(n.lower()) for n in hidden.names if hidden.is_common(n)):
-        visit = "|".join(re.escape(s.lower()) for s in hidden.sessions)
-        words += [rf"(?<![a-z0-9.])(?:{common})[ _/](?:{visit})", rf"(?<=')(?:{common})(?=')",
-                  rf"<(?:td class='key'|a [^>]*|h1|title)>\s*(?:{common})[\s,<]",
-                  rf"(?:subjects|thumbnails)/(?:{common})[./]"]
-    pattern, problems = re.compile("|".join(words) or r"(?!)"), []
+    problems = []
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = path.relative_to(folder).as_posix()
-        found = _first_leak(path, name, anywhere, pattern, folders) or _named_in_column(path, hidden)
-        if found:
-            problems.append(Problem(name, "no name of a subject and no path of the study", repr(found),
+        leak = _first_leak(path, name, anywhere, pattern, folders) or _named_in_column(path, hidden)
+        if leak:
+            problems.append(Problem(name, "no name of a subject and no path of the study", repr(leak),
                                     "Nothing was handed on. Is it a word of study.toml? Then write that otherwise."))
     return problems
 
 
 def _first_leak(path: Path, name: str, anywhere: list[str], words: re.Pattern[str], folders: re.Pattern[str]) -> str:
-    """What is found first: a long name anywhere, a word that is a name, a path; in any spelling but for paths."""
+    """The first leak: a long name anywhere, a word that is a name, a path; in any spelling but for paths."""
     raw = path.read_bytes()
-    for text in (name, *_texts(path, raw)):
+    never = re.compile(r"(?!)")
+    texts = [(text, words) for text in (name, *_texts(path, raw))]
+    for text, names in (*texts, (raw.decode("latin-1"), never)):
         lower = text.lower()
-        found = next((w for w in anywhere if w in lower), "") or words.search(lower) or folders.search(text)
-        if found:
-            return found if isinstance(found, str) else found[0]
-    bare = raw.decode("latin-1")
-    lower, place = bare.lower(), folders.search(bare)
-    return next((w for w in anywhere if w in lower), "") or (place[0] if place else "")
+        leak = next((w for w in anywhere if w in lower), "") or names.search(lower) or folders.search(text)
+        if leak:
+            return leak if isinstance(leak, str) else leak[0]
+    return ""
 
 
 def _texts(path: Path, raw: bytes) -> Iterator[str]:

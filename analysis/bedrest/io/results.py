@@ -57,7 +57,6 @@ class StudyResults:
         return self.subject_dir(subject) / f"{session}_measured.nii.gz"
 
     def thumbnails(self, subject: str) -> Path:
-        """Folder of a subject's thumbnails."""
         return self.output_dir / "thumbnails" / subject
 
     def thumbnail(self, subject: str, session: str) -> Path:
@@ -77,10 +76,6 @@ class StudyResults:
 
     def subject_html(self, subject: str) -> Path:
         return self.output_dir / "subjects" / f"{subject}.html"
-
-    @property
-    def cohort_html(self) -> Path:
-        return self.output_dir / "cohort.html"
 
     @property
     def index_html(self) -> Path:
@@ -120,10 +115,7 @@ class StudyResults:
     def read_json(path: Path, *, default: Any = None) -> Any:
         """A JSON file; `default` where there is none.
 
-        Raises
-        ------
-        OutputError
-            It cannot be read, or there is neither file nor default.
+        Raises OutputError: it cannot be read, or there is neither file nor default.
         """
         if not path.is_file() and default is not None:
             return default
@@ -136,11 +128,8 @@ class StudyResults:
     def read(self, table: Table, *, subject: str = "", measure: str = "") -> pd.DataFrame:
         """A cohort table.
 
-        Parameters
-        ----------
-        table : Table
-        subject : this one's rows alone; no others are checked
-        measure : of a table that has rows of several measures, this one's alone
+        `subject`: this one's rows alone; no others are checked. `measure`: of a table that has rows of several
+        measures, this one's alone.
         """
         return _of_measure(read_table(self.table(table), table, subject=subject), measure)
 

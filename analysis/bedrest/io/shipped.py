@@ -8,11 +8,6 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def shipped(name: str) -> Path:
-    """Path of `notebooks/...` or `pipelines/...`: inside the package of a wheel, in the repository of a source tree.
-
-    Parameters
-    ----------
-    name : relative to the root of the repository
-    """
+    """Path of `notebooks/...` or `pipelines/...`: inside the package of a wheel, in the repository of a source tree."""
     packed = PACKAGE / name
     return packed if packed.exists() else PACKAGE.parents[1] / name

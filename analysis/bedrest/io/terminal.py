@@ -1,4 +1,4 @@
-"""Who reads what a command says: a person at a terminal, or a log."""
+"""Whether a command writes to a terminal or to a log."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ import sys
 
 
 def quiet() -> bool:
-    """Does nobody watch: no terminal, or a machine that builds and tests."""
+    """Whether nobody watches: no terminal, or a machine that builds and tests."""
     return not sys.stderr.isatty() or os.environ.get("CI", "").lower() not in ("", "0", "false")

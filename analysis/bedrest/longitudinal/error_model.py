@@ -1,9 +1,9 @@
 """How far a measured volume may be from the truth, and from itself when the disc is scanned again.
 
-Both are fitted on synthetic scans (`pipelines.benchmarks.change.errors`), for one network, each set of contrasts and
-each way of measuring. The variance of the relative error has two parts: one that every disc has (`floor`), and one that
-grows with the uncertainty of the network about the disc's boundary (`slope`). Real scans have faults that synthetic
-ones lack: where a study has repeated scans of its own, those take precedence. Knows nothing of tables.
+Both are fitted on synthetic scans (`pipelines.benchmarks.change.fit_errors`), for one network, each set of contrasts
+and each way of measuring. The variance of the relative error has two parts: one that every disc has (`floor`), and one
+that grows with the uncertainty of the network about the disc's boundary (`slope`). Real scans have faults that
+synthetic ones lack: where a study has repeated scans of its own, those take precedence. Knows nothing of tables.
 """
 
 from __future__ import annotations
@@ -20,18 +20,10 @@ from bedrest.vocabulary import VolumeMethod
 
 @dataclass(frozen=True)
 class ErrorPart:
-    """Variance of a relative error: floor^2 + (slope x boundary uncertainty)^2.
+    """Variance of a relative error: floor^2 + (slope x boundary uncertainty)^2."""
 
-    Attributes
-    ----------
-    floor : float
-        SD of the error that every disc has, relative.
-    slope : float
-        Added SD per unit of boundary uncertainty.
-    """
-
-    floor: float
-    slope: float = 0.0
+    floor: float  # SD of the error that every disc has, relative
+    slope: float = 0.0  # added SD per unit of boundary uncertainty
 
     def sd(self, boundary_uncertainty: float = 0.0) -> float:
         """Relative standard error of a disc with this boundary uncertainty, 0 to 1."""
@@ -40,39 +32,21 @@ class ErrorPart:
 
 @dataclass(frozen=True)
 class Errors:
-    """Errors of one way of measuring.
+    """Errors of one way of measuring."""
 
-    Attributes
-    ----------
-    truth : ErrorPart
-        Of a volume against the true one. Most of it stays with a disc and cancels in its change.
-    repeat : ErrorPart
-        Of a repeated measurement of the same disc after repositioning: what change is judged by.
-    discs : int
-        Number of discs it was fitted on.
-    bias : mapping of level to float
-        Mean relative error, by which joint volumes are corrected; single ones are calibrated with the network.
-    """
-
-    truth: ErrorPart
-    repeat: ErrorPart
-    discs: int
+    truth: ErrorPart  # of a volume against the true one. Most of it stays with a disc and cancels in its change.
+    repeat: ErrorPart  # of a repeated measurement of the same disc after repositioning: what change is judged by
+    discs: int  # number of discs it was fitted on
+    # mean relative error, by which joint volumes are corrected; single ones are calibrated with the network
     bias: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ErrorModel:
-    """Errors of one network, by contrasts and way of measuring.
+    """Errors of one network, by contrasts and way of measuring."""
 
-    Attributes
-    ----------
-    weights_sha256 : str
-        Checksum of the weights file it was fitted for.
-    errors : mapping of contrasts (`weights.key_of`) to VolumeMethod to Errors
-    """
-
-    weights_sha256: str
-    errors: Mapping[str, Mapping[str, Errors]]
+    weights_sha256: str  # checksum of the weights file it was fitted for
+    errors: Mapping[str, Mapping[str, Errors]]  # mapping of contrasts (`weights.key_of`) to VolumeMethod to Errors
 
     def given(self, contrasts: str, method: str) -> Errors | None:
         """Errors of this way of measuring from these contrasts; None where it was never fitted.
@@ -97,10 +71,7 @@ def errors_path(weights: Path) -> Path:
 def load_errors(weights: Path, *, sha256: str) -> ErrorModel | None:
     """The error model of a weights file; None where there is none, or where it is of other weights.
 
-    Raises
-    ------
-    WeightsError
-        The file is there and cannot be read.
+    Raises WeightsError: the file is there and cannot be read.
     """
     path = errors_path(weights)
     if not path.is_file():

@@ -19,6 +19,7 @@ from scipy.spatial.transform import Rotation
 from skimage.segmentation import expand_labels
 
 from bedrest.anatomy.structures import Structure
+from bedrest.imaging.crop import crop_grid
 from bedrest.imaging.orientation import reorient_to_ras
 from bedrest.imaging.resample import grid_with_spacing
 from bedrest.longitudinal.error_model import ErrorModel
@@ -41,42 +42,25 @@ SPLINE = 10  # voxels beyond which a cubic spline no longer depends on a value
 
 @dataclass(frozen=True, eq=False)
 class PreparedVisit:
-    """What the joint measurement keeps of one visit.
+    """What the joint measurement keeps of one visit."""
 
-    Attributes
-    ----------
-    image : float32, (5, I, J, K), normalised, axes right, front, head
-    grid : Grid of `image`
-    contrasts : those that the visit has
-    poses : label to Pose, of the discs that were named
-    """
-
-    image: NDArray[np.float32]
-    grid: Grid
-    contrasts: frozenset[Contrast]
-    poses: dict[int, Pose]
+    image: NDArray[np.float32]  # (5, I, J, K), normalised, axes right, front, head
+    grid: Grid  # grid of `image`
+    contrasts: frozenset[Contrast]  # those that the visit has
+    poses: dict[int, Pose]  # label to Pose, of the discs that were named
 
 
 @dataclass(frozen=True)
 class JointVolume:
-    """One disc at one visit, from all visits together.
-
-    Attributes
-    ----------
-    label : int
-    session : str
-    contrasts : those that every visit has; no others were used
-    shift_volumes_mm3 : volume from each grid shift
-    boundary_uncertainty : undecided share of the volume, sum of p (1 - p) over sum of p; mean over the grid shifts
-    rotation_deg : angle by which the visit was rotated to the mean pose
-    """
+    """One disc at one visit, from all visits together."""
 
     label: int
     session: str
-    contrasts: frozenset[Contrast]
-    shift_volumes_mm3: tuple[float, ...]
+    contrasts: frozenset[Contrast]  # those that every visit has; no others were used
+    shift_volumes_mm3: tuple[float, ...]  # volume from each grid shift
+    # undecided share of the volume, sum of p (1 - p) over sum of p; mean over the grid shifts
     boundary_uncertainty: float
-    rotation_deg: float
+    rotation_deg: float  # angle by which the visit was rotated to the mean pose
 
     @property
     def volume_mm3(self) -> float:
@@ -90,13 +74,7 @@ class JointVolume:
 
 
 def prepare_visit(scan: Scan, poses: Mapping[int, Pose]) -> PreparedVisit:
-    """What the joint measurement needs of one visit: its image on the working grid and the poses of its discs.
-
-    Parameters
-    ----------
-    scan : its contrasts
-    poses : label to Pose, from `poses_of`
-    """
+    """What the joint measurement needs of one visit: its image on the working grid and the poses of its discs."""
     reorientation = reorient_to_ras(scan.grid)
     working = grid_with_spacing(reorientation.ras, WORKING_SPACING_MM)
     contrasts = {c: reorientation.apply(v.data) for c, v in scan.contrasts.items()}
@@ -105,23 +83,15 @@ def prepare_visit(scan: Scan, poses: Mapping[int, Pose]) -> PreparedVisit:
 
 
 def poses_of(discs: LabelMap, probability: Volume) -> dict[int, Pose]:
-    """Where the discs of one visit lie, by label.
-
-    Parameters
-    ----------
-    discs, probability : mask, and calibrated probability of disc, on one grid
-    """
-    boxes = ndimage.find_objects(discs.data)
-    return {label: _pose(discs, probability, label, box) for label, box in enumerate(boxes, start=1) if box is not None}
-
-
-def _pose(discs: LabelMap, probability: Volume, label: int, box: tuple[slice, slice, slice]) -> Pose:
-    wide = tuple(slice(max(s.start - 2, 0), s.stop + 2) for s in box)
-    near = expand_labels(discs.data[wide], 2) == label
-    share = np.where(near, probability.data[wide], 0)
-    affine = discs.grid.affine_ras_mm.copy()
-    affine[:3, 3] = (affine @ [*(s.start for s in wide), 1])[:3]
-    return pose_of(share, affine)
+    """Where the discs of one visit lie, by label, from its mask and its calibrated probability of disc on one grid."""
+    poses = {}
+    for label, box in enumerate(ndimage.find_objects(discs.data), start=1):
+        if box is not None:
+            i, j, k = (slice(max(s.start - 2, 0), s.stop + 2) for s in box)
+            near = expand_labels(discs.data[i, j, k], 2) == label
+            share = np.where(near, probability.data[i, j, k], 0)
+            poses[label] = pose_of(share, crop_grid(discs.grid, (i, j, k)).affine_ras_mm)
+    return poses
 
 
 def joint_volumes(trained: TrainedNetwork, visits: Mapping[str, PreparedVisit], label: int, *, device: str,
@@ -129,17 +99,8 @@ def joint_volumes(trained: TrainedNetwork, visits: Mapping[str, PreparedVisit], 
                   grid_shifts: Sequence[GridShift] = GRID_SHIFTS) -> list[JointVolume]:
     """Volumes of one disc at every visit that has it; none where the visits share no contrast.
 
-    Parameters
-    ----------
-    visits : session to PreparedVisit
-    label : the disc
-    errors : error model of these weights; volumes are corrected for the bias of the level
-    grid_shifts : shift in voxels, and whether mirrored
-
-    Returns
-    -------
-    list of JointVolume
-        One per visit, in the order of `visits`.
+    `visits`: by session, whose order the result has. `errors`: error model of these weights, by whose bias of the level
+    volumes are corrected. `grid_shifts`: shift in voxels, and whether mirrored.
     """
     having = {s: v for s, v in visits.items() if label in v.poses}
     common = frozenset.intersection(*(v.contrasts for v in having.values())) if having else frozenset()
@@ -151,11 +112,14 @@ def joint_volumes(trained: TrainedNetwork, visits: Mapping[str, PreparedVisit], 
     known = errors.given(key_of(common), VolumeMethod.JOINT) if errors else None
     unbiased = 1 / (1 + known.bias.get(level, 0.0)) if known else 1.0
     motions = {s: rigid(middle, v.poses[label]) for s, v in having.items()}
-    directions = _mean_directions([v.grid for v in having.values()])
+    axes = Rotation.from_matrix([v.grid.affine_ras_mm[:3, :3] / v.grid.spacing_mm for v in having.values()]).mean()
     volumes: dict[str, list[float]] = {s: [] for s in having}
     boundary_uncertainty: dict[str, list[float]] = {s: [] for s in having}
     for shift, mirrored in grid_shifts:
-        grid = _box_grid(middle, directions, shift)
+        affine = np.eye(4)
+        affine[:3, :3] = axes.as_matrix() * WORKING_SPACING_MM
+        affine[:3, 3] = middle.centre_mm - affine[:3, :3] @ ((np.array(BOX) - 1) / 2 + shift)
+        grid = Grid(BOX, affine)
         probabilities = {s: _disc_probability(trained, v, motions[s], grid, common, mirrored=mirrored, device=device)
                          for s, v in having.items()}
         region = _region(np.mean(list(probabilities.values()), axis=0), grid, middle.centre_mm)
@@ -166,20 +130,6 @@ def joint_volumes(trained: TrainedNetwork, visits: Mapping[str, PreparedVisit], 
             boundary_uncertainty[session].append(float((inside * (1 - inside)).sum()) / total if total else np.nan)
     return [JointVolume(label, s, common, tuple(v), float(np.mean(boundary_uncertainty[s])), rotation_deg(motions[s]))
             for s, v in volumes.items()]
-
-
-def _mean_directions(grids: Sequence[Grid]) -> NDArray[np.float64]:
-    """(3, 3) mean of the scans' axes."""
-    axes = np.array([g.affine_ras_mm[:3, :3] / g.spacing_mm for g in grids])
-    mean: NDArray[np.float64] = Rotation.from_matrix(axes).mean().as_matrix()
-    return mean
-
-
-def _box_grid(middle: Pose, directions: NDArray[np.float64], shift: tuple[float, float, float]) -> Grid:
-    affine = np.eye(4)
-    affine[:3, :3] = directions * WORKING_SPACING_MM
-    affine[:3, 3] = middle.centre_mm - affine[:3, :3] @ ((np.array(BOX) - 1) / 2 + shift)
-    return Grid(BOX, affine)
 
 
 def _disc_probability(trained: TrainedNetwork, visit: PreparedVisit, motion: Affine, grid: Grid,
@@ -197,8 +147,7 @@ def _disc_probability(trained: TrainedNetwork, visit: PreparedVisit, motion: Aff
         image = np.ascontiguousarray(image[:, ::-1])
     logits = forward(trained.network, image, device)
     disc = calibrated(logits.data, trained.calibration.given(contrasts))[Structure.DISC]
-    result: NDArray[np.float32] = disc[::-1] if mirrored else disc
-    return result
+    return np.asarray(disc[::-1] if mirrored else disc)
 
 
 def _part(to_visit: Affine, shape: tuple[int, ...]) -> tuple[slice, ...]:
@@ -220,5 +169,4 @@ def _region(probability: NDArray[np.float32], grid: Grid, centre_mm: NDArray[np.
     near = [np.linalg.norm((np.argwhere(discs == k).mean(axis=0) - centre[:3]) * grid.spacing_mm)
             if sizes[k] > 20 else float("inf") for k in range(1, n + 1)]
     wide = expand_labels(discs, REACH_MM, spacing=tuple(grid.spacing_mm))
-    result: NDArray[np.bool_] = wide == 1 + near.index(min(near))
-    return result
+    return np.asarray(wide == 1 + near.index(min(near)))

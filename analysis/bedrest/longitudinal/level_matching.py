@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from bedrest.findings import Finding, FindingCode
@@ -31,38 +30,23 @@ MIN_CONFIDENCE_LEAD = 0.2  # by which visits must lead another to overrule its n
 
 @dataclass(frozen=True, eq=False)
 class PlacedDisc:
-    """One disc of one visit.
+    """One disc of one visit."""
 
-    Attributes
-    ----------
-    label : number in the mask; above 100 where it has no level
-    name : level, or unnamed-N
-    confidence : that the level is right, 0 to 1; NaN without a level
-    pose : position and direction
-    volume_mm3
-    """
-
-    label: int
-    name: str
-    confidence: float
-    pose: Pose
+    label: int  # number in the mask; above 100 where it has no level
+    name: str  # level, or unnamed-N
+    confidence: float  # that the level is right, 0 to 1; NaN without a level
+    pose: Pose  # position and direction
     volume_mm3: float
 
 
 @dataclass(frozen=True)
 class Match:
-    """The names that one visit's discs should have by the subject's other visits.
+    """The names that one visit's discs should have by the subject's other visits."""
 
-    Attributes
-    ----------
-    session : the visit
-    names : name from the visit alone to level, of every disc; unchanged where no visit leads clearly, so that both stay
-    finding : what the other visits show
-    """
-
-    session: str
+    session: str  # the visit
+    # name from the visit alone to level, of every disc; unchanged where no visit leads clearly, so that both stay
     names: dict[str, str]
-    finding: Finding
+    finding: Finding  # what the other visits show
 
 
 def match_levels(visits: Mapping[str, Sequence[PlacedDisc]]) -> list[Match]:
@@ -70,9 +54,7 @@ def match_levels(visits: Mapping[str, Sequence[PlacedDisc]]) -> list[Match]:
 
     The names with the largest summed confidence of the visits that share them are taken as right.
 
-    Parameters
-    ----------
-    visits : session to its discs, from the bottom up
+    `visits`: session to its discs, from the bottom up.
     """
     confidence = {s: _mean_confidence(discs) for s, discs in visits.items()}
     shifts = {r: {s: level_shift(visits[r], visits[s]) for s in visits} for r in visits if confidence[r] > 0}
@@ -87,10 +69,8 @@ def match_levels(visits: Mapping[str, Sequence[PlacedDisc]]) -> list[Match]:
 def level_shift(reference: Sequence[PlacedDisc], other: Sequence[PlacedDisc]) -> int | None:
     """Number of levels by which the names of the other visit must move up to fit the reference; None if undecided.
 
-    Parameters
-    ----------
-    reference : discs of a visit with names
-    other : discs of another; without names, the lowest counts as L5-S1 until it is moved
+    `reference`: discs of a visit with names. `other`: discs of another; without names, the lowest counts as L5-S1 until
+    it is moved.
     """
     fixed, moving = _slots(reference), _slots(other)
     log_likelihood = {}
@@ -107,16 +87,13 @@ def level_shift(reference: Sequence[PlacedDisc], other: Sequence[PlacedDisc]) ->
 
 def _difference(pairs: Sequence[tuple[PlacedDisc, PlacedDisc]]) -> float:
     """Squared differences of paired discs in position, direction and size, in units of the usual SD."""
-    first, second = (np.array([q for d in discs for q in (d.pose.centre_mm, _tip_mm(d.pose))])
+    first, second = (np.array([q for d in discs for q in (d.pose.centre_mm,
+                                                          d.pose.centre_mm + ARM_MM * d.pose.axes[:, 2])])
                      for discs in zip(*pairs, strict=True))
     first, second = first - first.mean(axis=0), second - second.mean(axis=0)
     apart_mm = Rotation.align_vectors(first, second)[1]
     ln_ratio = np.log([a.volume_mm3 / b.volume_mm3 for a, b in pairs])
     return float((apart_mm / POSITION_SD_MM) ** 2 + np.sum(np.square(ln_ratio - np.mean(ln_ratio))) / LN_VOLUME_SD**2)
-
-
-def _tip_mm(pose: Pose) -> NDArray[np.float64]:
-    return pose.centre_mm + ARM_MM * pose.axes[:, 2]
 
 
 def _mean_confidence(discs: Sequence[PlacedDisc]) -> float:

@@ -22,30 +22,19 @@ MIN_VOXELS = 8
 
 @dataclass(frozen=True, eq=False)
 class Pose:
-    """Position and direction of one disc.
+    """Position and direction of one disc."""
 
-    Attributes
-    ----------
-    centre_mm : (3,) world RAS+
-    axes : (3, 3) orthonormal, columns to the side (right), the front and along the disc's normal (head)
-    """
-
-    centre_mm: Vector
+    centre_mm: Vector  # (3,) world RAS+
+    # (3, 3) orthonormal, columns to the side (right), the front and along the disc's normal (head)
     axes: NDArray[np.float64]
 
 
 def pose_of(share: NDArray[np.floating], affine_ras_mm: Affine) -> Pose:
     """Pose of a disc from its first and second moments.
 
-    Parameters
-    ----------
-    share : (I, J, K), how much of each voxel is the disc, 0 to 1; some of it above 0
-    affine_ras_mm : (4, 4) of that array
-
-    Notes
-    -----
-    Moments weigh every voxel, so the pose moves by far less than a voxel when the boundary does. Fewer than
-    `MIN_VOXELS` voxels have a position but no direction: they take the axes of the world.
+    `share`: (I, J, K), how much of each voxel is the disc, 0 to 1; some of it above 0. Moments weigh every voxel, so
+    the pose moves by far less than a voxel when the boundary does. Fewer than `MIN_VOXELS` voxels have a position but
+    no direction: they take the axes of the world.
     """
     index = np.argwhere(share > 0)
     weight = share[tuple(index.T)].astype(np.float64)

@@ -24,22 +24,13 @@ _TOUCHING = np.ones((3, 3, 3), dtype=bool)
 
 @dataclass(frozen=True, eq=False)
 class Bone:
-    """A vertebral body or the sacrum.
+    """A vertebral body or the sacrum."""
 
-    Attributes
-    ----------
-    name : as in `vocabulary.TISSUE_OF_LABEL`
-    part : its piece of the map, None where there is none to trust
-    absent : why there is none, else None
-    largest_percent : share of its largest piece, where it is in pieces
-    cut_off : whether it reaches the edge of the image
-    """
-
-    name: str
-    part: Part | None
-    absent: FindingCode | None = None
-    largest_percent: float = 100.0
-    cut_off: bool = False
+    name: str  # as in `vocabulary.TISSUE_OF_LABEL`
+    part: Part | None  # its piece of the map, None where there is none to trust
+    absent: FindingCode | None = None  # why there is none, else None
+    largest_percent: float = 100.0  # share of its largest piece, where it is in pieces
+    cut_off: bool = False  # whether it reaches the edge of the image
 
 
 Bones = Mapping[int, Bone]
@@ -48,17 +39,14 @@ Bones = Mapping[int, Bone]
 def find_bones(tissues: LabelMap) -> Bones:
     """Vertebral bodies and sacrum of a tissue map, each the largest of its pieces.
 
-    Bone above the topmost named body has no name of its own and may carry T11's: of T11's larger pieces, the one
+    Bone above the topmost named body has no separate name and may carry T11's: of T11's larger pieces, the one
     nearest to the disc below it counts.
+
+    Returns: one for each of the sacrum and T11 to L5, absent ones too.
 
     Parameters
     ----------
     tissues : LabelMap, shape (I, J, K), numbered as in `vocabulary.TISSUE_OF_LABEL`
-
-    Returns
-    -------
-    mapping, label to bone
-        One for each of the sacrum and T11 to L5, absent ones too.
     """
     from scipy.ndimage import find_objects
 
@@ -98,17 +86,15 @@ def _nearest_to_disc(tissues: LabelMap, label: int, box: Box) -> Part:
 def largest_piece(mask: NDArray[np.bool_], box: Box) -> tuple[Part, float]:
     """The largest piece of a mask, and its share of all voxels, 0 to 1; voxels that touch by a corner are connected.
 
-    Parameters
-    ----------
-    mask : bool, cropped to `box` of the whole array, at least one voxel
+    `mask`: bool, cropped to `box` of the whole array, at least one voxel.
     """
     from scipy.ndimage import label as connected
 
     pieces, _ = connected(mask, structure=_TOUCHING)
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
-    own = pieces == sizes.argmax()
-    inner = bounding_box(own)
+    largest = pieces == sizes.argmax()
+    inner = bounding_box(largest)
     assert inner is not None  # the mask is not empty
     first, second, third = (slice(b.start + i.start, b.start + i.stop) for b, i in zip(box, inner, strict=True))
-    return Part(own[inner], (first, second, third)), float(sizes.max() / sizes.sum())
+    return Part(largest[inner], (first, second, third)), float(sizes.max() / sizes.sum())

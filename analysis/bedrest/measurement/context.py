@@ -1,4 +1,4 @@
-"""One disc with everything it can be measured from; what several measures share is computed once, when asked for.
+"""One disc with everything it can be measured from; what several measures share is computed once, on first use.
 
 Knows no measure.
 """
@@ -26,24 +26,14 @@ NOWHERE = (math.nan, math.nan, math.nan)
 
 @dataclass(frozen=True, eq=False)
 class MeasuredScan:
-    """What every disc of one mask is measured with.
+    """What every disc of one mask is measured with."""
 
-    Attributes
-    ----------
-    discs : LabelMap, the mask
-    images : contrasts on its grid; may be empty
-    volumes_mm3 : from probabilities, by label; empty where there are none
-    tissues : the discs with their neighbours on its grid, or None
-    bones : as `bones.find_bones` gives them; None without tissues, or where the header cannot be trusted
-    permuted : whether the header's spacings look permuted: then shape and position are not known
-    """
-
-    discs: LabelMap
-    images: Mapping[Contrast, Volume]
-    volumes_mm3: Mapping[int, float]
-    tissues: LabelMap | None
-    bones: Bones | None
-    permuted: bool
+    discs: LabelMap  # the mask
+    images: Mapping[Contrast, Volume]  # contrasts on its grid; may be empty
+    volumes_mm3: Mapping[int, float]  # from probabilities, by label; empty where there are none
+    tissues: LabelMap | None  # the discs with their neighbours on its grid, or None
+    bones: Bones | None  # as `bones.find_bones` gives them; None without tissues, or where the header cannot be trusted
+    permuted: bool  # whether the header's spacings look permuted: then shape and position are not known
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,15 +43,12 @@ class DiscInScan:
     Attributes
     ----------
     level, label : disc level and its number in the mask
-    mask : bool, the disc cropped to `box`, at least one voxel
-    box : where the crop lies in the scan's grid
-    scan : MeasuredScan
     """
 
     level: str
     label: int
-    mask: NDArray[np.bool_]
-    box: Box
+    mask: NDArray[np.bool_]  # the disc cropped to `box`, at least one voxel
+    box: Box  # where the crop lies in the scan's grid
     scan: MeasuredScan
 
     @cached_property

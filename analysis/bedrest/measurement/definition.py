@@ -1,6 +1,6 @@
 """What a measure is: one number of a disc (or spine) with its name, unit, scale and the function that computes it.
 
-Knows no measure: each module of this folder defines its own, and `registry` lists them.
+Knows no measure: modules of this folder define them, and `registry` lists them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Undefined(Exception):
 
     Parameters
     ----------
-    findings : why; without any it is said where the measure has no value, in general
+    findings : why; without any, the general `Measure.undefined` is given
     """
 
     def __init__(self, *findings: Finding) -> None:
@@ -53,29 +53,20 @@ class Measure(Generic[Source]):
 
     Attributes
     ----------
-    name : column that holds it, with its unit: ``height_mean_mm``
-    unit : for readers; "1" for a number without
-    scale : Scale
-    meaning : for readers
-    compute : the value, from what is measured; NaN where what it needs was not given
-        Raises Undefined where it was given, and the value cannot be told all the same.
-    undefined : where a disc has no value though what it needs is there, for readers
-    needs : Needs
-    minimum : no value lies below
-    title : name in figures of all measures; a measure without is not drawn there
-    whole : is it a count
+    compute : the value, from what is measured; NaN where what it needs was not given Raises Undefined where it was
+        given and there is still no value
     """
 
-    name: str
-    unit: str
+    name: str  # column that holds it, with its unit: ``height_mean_mm``
+    unit: str  # for readers; "1" for a number without
     scale: Scale
-    meaning: str
+    meaning: str  # for readers
     compute: Callable[[Source], float]
-    undefined: str = ""
+    undefined: str = ""  # where a disc has no value though what it needs is there, for readers
     needs: Needs = Needs.MASK
-    minimum: float | None = None
-    title: str = ""
-    whole: bool = False
+    minimum: float | None = None  # no value lies below
+    title: str = ""  # name in figures of all measures; measures without one are left out there
+    whole: bool = False  # is it a count
 
 
 def compute_all(measures: Iterable[Measure[Source]], source: Source) -> tuple[dict[str, float], tuple[Finding, ...]]:
@@ -102,11 +93,10 @@ class DiscPosition:
 
     Attributes
     ----------
-    centre_mm : centre of mass (x, y, z)
     lower_plate_deg : angle of the lower end plate with the horizontal in the sagittal plane, see `sagittal`
     """
 
-    centre_mm: tuple[float, float, float] = _NOWHERE
+    centre_mm: tuple[float, float, float] = _NOWHERE  # centre of mass (x, y, z)
     lower_plate_deg: float = math.nan
 
 
@@ -116,20 +106,16 @@ class DiscMeasure:
 
     Attributes
     ----------
-    level : disc level
-    label : its number in the mask
     values : by measure, see `registry.DISC_MEASURES`; NaN where not measured, never 0
-    position : DiscPosition
-    volume_method : how the volume was measured, see `vocabulary.VolumeMethod`; empty where it was not
     findings : doubts about the disc, and why a value is missing. That a neighbour or a signal could not be measured is
         no doubt about the disc: alone, it leaves the status ok
     """
 
-    level: str
-    label: int
+    level: str  # disc level
+    label: int  # its number in the mask
     values: Mapping[str, float] = field(default_factory=dict)
     position: DiscPosition = DiscPosition()
-    volume_method: str = ""
+    volume_method: str = ""  # how the volume was measured, see `vocabulary.VolumeMethod`; empty where it was not
     findings: tuple[Finding, ...] = ()
 
     @property

@@ -25,33 +25,21 @@ def measure_discs(
 ) -> list[DiscMeasure]:
     """Measure every disc of a mask.
 
-    Parameters
-    ----------
-    discs : LabelMap
-        One mask, shape (I, J, K), world frame RAS+, spacing in mm; any axis order and direction.
-    levels : mapping
-        Label to level. One result for each entry, in its order; a label that is not in the mask gives a failed one.
-    images : mapping
-        Contrasts to take the mean signal from, on the grid of `discs`; may be empty.
-    tissues : LabelMap, optional
-        The discs with their neighbours, numbered as in `vocabulary.TISSUE_OF_LABEL`, on the grid of `discs`; without
-        it bulge, canal width, intervertebral length and normalised signals are missing.
-    probability : Volume, optional
-        Calibrated probability of disc from which the mask was made, on its grid: then volumes are measured from it.
+    Raises GeometryError if an image, the tissue map or the probability lies on another grid than the mask.
 
-    Returns
-    -------
-    list of DiscMeasure
-
-    Raises
-    ------
-    GeometryError
-        If an image, the tissue map or the probability lies on another grid than the mask.
-
-    Notes
-    -----
     Where the header's spacings look permuted, heights, diameters and positions are NaN and the disc is flagged: the
     volume alone does not depend on the order of the axes.
+
+    Parameters
+    ----------
+    discs : one mask, shape (I, J, K), world frame RAS+, spacing in mm; any axis order and direction
+    levels : label to level. One result for each entry, in its order; a label that is not in the mask gives a failed
+        one.
+    images : contrasts to take the mean signal from, on the grid of `discs`; may be empty
+    tissues : the discs with their neighbours, numbered as in `vocabulary.TISSUE_OF_LABEL`, on the grid of `discs`;
+        without it bulge, canal width, intervertebral length and normalised signals are missing
+    probability : calibrated probability of disc from which the mask was made, on its grid: then volumes are measured
+        from it
     """
     for contrast, image in images.items():
         require_same_grid(image.grid, discs.grid, names=(f"{contrast.value} image", "mask"))

@@ -11,17 +11,17 @@ canal_width_mm
     Antero-posterior width of the spinal canal in the disc's plane, as on an axial slice laid through the disc: median
     over 5 mm along the disc's normal.
 intervertebral_length_mm
-    Distance of the centres of mass of the two bodies. S1 has no border of its own within the sacrum: below L5-S1
+    Distance of the centres of mass of the two bodies. S1 has no separate border within the sacrum: below L5-S1
     stands the centre of its upper end plate in the mid-sagittal plane, so this length is shorter there and must not be
     compared with those of other levels. (Belavy et al., J Appl Physiol 2011;111:1304 report an intervertebral length
     in bed rest; their landmarks were not at hand.)
 
 On solids with straight walls, at 2 x 1.25 x 1.25 mm: bulge off by 0.1 mm on average (SD 0.3), canal 0.1 (0.3), length
 less than 0.1 (0.1). A wall that is hollow puts the corner too far to the front: synthetic bodies waisted by a tenth of
-their depth make the bulge 0.8 mm too large. Within one person that is constant.
+their depth make the bulge 0.8 mm too large. Within one subject that is constant.
 
 Needs a map of the tissues, which is a network's output and may be partly wrong: every value is missing, with a reason,
-where what was found beside the disc cannot be its neighbour. Knows nothing of contrasts.
+where the structure beside the disc cannot be its neighbour. Knows nothing of contrasts.
 """
 
 from __future__ import annotations

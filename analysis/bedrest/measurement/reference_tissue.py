@@ -14,7 +14,7 @@ T2: the spinal canal beside the disc, whose fluid is the usual reference (King e
 no fat to gain. Its median is fluid, since cord or roots fill less than half of it. It lies behind the disc, so each
 voxel is carried to the disc's centre along the slope of the field, taken from marrow, whose level does not enter.
 
-Measured on 42 discs of six demo subjects at two visits, each with a field of its own (25 to 40 % either way, and a coil
+Measured on 42 discs of six demo subjects at two visits, each with a different field (25 to 40 % either way, and a coil
 at the back that loses up to 1.2 e-folds over 32 cm) and noise (SNR 14). RMS error of the change between visits, %:
 
     contrast  raw  marrow beside it  canal beside it (carried)  field fitted to all marrow, degree 2  degree 3

@@ -16,44 +16,31 @@ from bedrest.findings import ABOUT_NAME, Finding, FindingCode
 from bedrest.types import LabelMap, SegmentedDisc
 from bedrest.vocabulary import EXCLUDE, LABEL_OF_LEVEL, LEVELS, NameSource
 
-SET_BY_HAND = Finding(FindingCode.LEVEL_SET_BY_HAND)
+SET_MANUALLY = Finding(FindingCode.LEVEL_SET_MANUALLY)
 
 
 def rename_discs(
     discs: LabelMap, segmented: Sequence[SegmentedDisc], names: Mapping[str, str], *, where: str,
-    because: Finding = SET_BY_HAND,
+    because: Finding = SET_MANUALLY,
 ) -> tuple[LabelMap, list[SegmentedDisc]]:
     """Give discs other names, all at once: two names may change places.
+
+    Returns LabelMap: labels as the new names ask for; excluded discs are background. Returns list of SegmentedDisc: one
+    for each disc that is left, and a failed one for each level that no disc has any more. A new name has its origin
+    and no confidence. Raises ManifestError: two discs of the mask would have one level.
 
     Parameters
     ----------
     discs : LabelMap, shape (I, J, K), 0 = background
-    segmented : sequence of SegmentedDisc
-        Of every disc in the mask, and of levels that were not found.
-    names : mapping
-        Found name to level, or to `vocabulary.EXCLUDE`. Names of discs that are not in the mask change nothing.
-    where : str
-        Subject and session, for messages.
-    because : Finding
-        Who gave the names; it is kept with every disc that got one. It answers every earlier remark on the name.
-
-    Returns
-    -------
-    LabelMap
-        Labels as the new names ask for; excluded discs are background.
-    list of SegmentedDisc
-        One for each disc that is left, and a failed one for each level that no disc has any more. A new name says who
-        gave it and has no confidence.
-
-    Raises
-    ------
-    ManifestError
-        Two discs of the mask would have one level.
+    segmented : of every disc in the mask, and of levels that were not found
+    names : found name to level, or to `vocabulary.EXCLUDE`. Names of discs that are not in the mask change nothing.
+    where : subject and session, for messages
+    because : origin of the names, kept with every renamed disc. It settles every earlier remark on the name.
     """
     present = set(np.unique(discs.data).tolist())
     in_mask = [d for d in segmented if d.label in present]
     to = {d.name: names.get(d.name, d.name) for d in in_mask}
-    by = NameSource.LEVELS_CSV if because.code == FindingCode.LEVEL_SET_BY_HAND else NameSource.OTHER_VISITS
+    by = NameSource.LEVELS_CSV if because.code == FindingCode.LEVEL_SET_MANUALLY else NameSource.OTHER_VISITS
     _require_one_disc_a_level(to, f"{where}, {by}")
     data, renamed = discs.data.copy(), []
     for d in in_mask:
@@ -73,7 +60,7 @@ def absent_discs(discs: LabelMap, segmented: Sequence[SegmentedDisc], names: Map
 
 def _require_one_disc_a_level(to: Mapping[str, str], where: str) -> None:
     for level in dict.fromkeys(v for v in to.values() if v != EXCLUDE):
-        discs = [found for found, wanted in to.items() if wanted == level]
+        discs = [name for name, new in to.items() if new == level]
         if len(discs) > 1:
             raise ManifestError(f"one disc for {level}", f"{' and '.join(discs)}", where,
                                 "Name the other disc, too, or exclude it.")
@@ -85,7 +72,7 @@ def _renamed(disc: SegmentedDisc, level: str, label: int, because: Finding) -> S
 
 
 def _without_disc(segmented: Sequence[SegmentedDisc], to: Mapping[str, str], by: NameSource) -> list[SegmentedDisc]:
-    """What is left to say of names that no disc has now: never found, excluded, or moved away."""
+    """Names that no disc has now: never detected, excluded, or given to another disc."""
     left = []
     for d in (d for d in segmented if d.name not in to.values()):
         if d.name not in to:

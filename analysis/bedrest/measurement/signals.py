@@ -33,17 +33,14 @@ def fat_fraction(disc: NDArray[np.bool_], *, water: NDArray[np.float32], fat: ND
     """F / (W + F) of the mean signals inside a disc eroded by one voxel, 0 to 1.
 
     The outermost voxels share their signal with end plates and marrow, which is half fat. Means come first, then the
-    ratio: a mean of ratios would be drawn to the voxels with the least signal.
+    ratio: a mean of ratios would be biased towards the voxels with the least signal.
+
+    Raises Undefined: too few voxels are left, or they are dark.
 
     Parameters
     ----------
     disc : bool, (I, J, K)
     water, fat : (I, J, K) magnitudes of one reconstruction, arbitrary units
-
-    Raises
-    ------
-    Undefined
-        Too few voxels are left, or they are dark.
     """
     from scipy.ndimage import binary_erosion
 

@@ -39,15 +39,12 @@ class SpineMeasure:
     Attributes
     ----------
     values : by measure, see `registry.SPINE_MEASURES`; NaN where not measured, never 0
-    n_discs : of the six discs T12-L1 to L5-S1, those that were measured
-    status : see `vocabulary.Status`
-    findings : what could not be measured
     """
 
     values: Mapping[str, float] = field(default_factory=dict)
-    n_discs: int = 0
-    status: str = Status.OK
-    findings: tuple[Finding, ...] = ()
+    n_discs: int = 0  # of the six discs T12-L1 to L5-S1, those that were measured
+    status: str = Status.OK  # see `vocabulary.Status`
+    findings: tuple[Finding, ...] = ()  # what could not be measured
 
     def __getitem__(self, name: str) -> float:
         return self.values.get(name, math.nan)
@@ -56,14 +53,11 @@ class SpineMeasure:
 def measure_spine(discs: Iterable[DiscMeasure]) -> SpineMeasure:
     """Every measure of the lumbar spine.
 
+    Returns: failed when nothing could be measured, flagged when one of the measures could not.
+
     Parameters
     ----------
     discs : iterable of DiscMeasure, one visit, in any order; others than the six are passed over
-
-    Returns
-    -------
-    SpineMeasure
-        Failed when nothing could be measured, flagged when one of the measures could not.
     """
     located = {d.level: d for d in discs if d.level in LUMBAR_DISCS and not math.isnan(d.position.centre_mm[0])}
     values, findings = compute_all(MEASURES, located)

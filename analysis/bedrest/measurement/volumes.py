@@ -23,12 +23,8 @@ REACH_MM = 4.0  # how far beyond a disc's mask probabilities count; they are cal
 def volumes_from_probability(probability: Volume, discs: LabelMap) -> dict[int, float]:
     """Volume of every disc in the mask, mm3, by label: probabilities summed over the disc and REACH_MM around it.
 
-    Parameters
-    ----------
-    probability : Volume
-        Calibrated probability of disc, 0 to 1, on the grid of `discs`.
-    discs : LabelMap
-        A voxel between two discs counts for the nearer one.
+    `probability`: calibrated probability of disc, 0 to 1, on the grid of `discs`. `discs`: a voxel between two discs
+    counts for the nearer one.
     """
     from skimage.segmentation import expand_labels
 
@@ -45,11 +41,9 @@ def volumes_from_probability(probability: Volume, discs: LabelMap) -> dict[int, 
 
 
 def after_edit(probability: Volume, before: LabelMap, edited: LabelMap) -> Volume:
-    """Probability of disc where a person corrected the mask: 0 or 1 where the two masks differ, else as it was.
+    """Probability of disc where a mask was corrected manually: 0 or 1 where the two masks differ, else as it was.
 
-    Parameters
-    ----------
-    probability, before, edited : on one grid
+    `probability`, `before`, `edited`: on one grid.
     """
     inside = edited.data > 0
     return Volume(np.where(inside == (before.data > 0), probability.data, inside).astype(np.float32), probability.grid)

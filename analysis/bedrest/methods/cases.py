@@ -21,17 +21,9 @@ from bedrest.vocabulary import LEVEL_OF_LABEL, Contrast
 def case_of(scan: Scan, mask: LabelMap | None, *, subject: str, session: str) -> Case:
     """Turn a visit to right, front, head and bring it to `SPACING_MM`; nothing is interpolated that is there already.
 
-    Parameters
-    ----------
-    scan : Scan
-        Contrasts keep the order of `vocabulary.Contrast`.
-    mask : LabelMap, optional
-        1 = L5-S1 ... 7 = T11-T12; other labels are left out.
-
-    Raises
-    ------
-    GeometryError
-        Scan and mask lie on different grids.
+    `scan`: Scan; contrasts keep the order of `vocabulary.Contrast`; `mask`: LabelMap; 1 = L5-S1 ... 7 = T11-T12; other
+    labels are left out.
+    Raises GeometryError: scan and mask lie on different grids.
     """
     reorientation = reorient_to_ras(scan.grid)
     grid = grid_with_spacing(reorientation.ras, SPACING_MM)

@@ -14,20 +14,15 @@ from bedrest.vocabulary import LEVEL_OF_LABEL
 SMALLEST_VOXELS = 200
 
 
-def components(mask: NDArray[np.bool_], *, smallest: int = SMALLEST_VOXELS) -> Labels:
-    """Connected parts (faces) of at least so many voxels, numbered from the bottom up by the height of their centres.
+def components(mask: NDArray[np.bool_]) -> Labels:
+    """Connected parts (faces) that are not small, numbered from the bottom up by the height of their centres.
 
-    Parameters
-    ----------
-    mask : bool, (I, J, K), axes right, front, head
-
-    Returns
-    -------
-    int16, (I, J, K): 0, 1, 2, ...
+    `mask`: bool, (I, J, K), axes right, front, head.
+    Returns int16, (I, J, K): 0, 1, 2, ... .
     """
     parts, n = ndimage.label(mask)
     sizes = np.bincount(parts.ravel(), minlength=n + 1)
-    kept = [p for p in range(1, n + 1) if sizes[p] >= smallest]
+    kept = [p for p in range(1, n + 1) if sizes[p] >= SMALLEST_VOXELS]
     height = {p: float(c[2]) for p, c in zip(kept, ndimage.center_of_mass(parts > 0, parts, kept), strict=True)}
     number = np.zeros(n + 1, dtype=np.int16)
     for i, part in enumerate(sorted(kept, key=lambda p: height[p])):
@@ -42,14 +37,14 @@ def bottom_seven(parts: Labels) -> Labels:
     return result
 
 
-def name_discs(probability: Float, *, threshold: float, smallest: int = SMALLEST_VOXELS) -> Labels:
+def name_discs(probability: Float, *, threshold: float) -> Labels:
     """Threshold, separate parts, the bottom seven: where a paper says no more than that discs are components."""
-    return bottom_seven(components(probability >= threshold, smallest=smallest))
+    return bottom_seven(components(probability >= threshold))
 
 
-def disk_filtered(probability: Float, *, radius: int = 1) -> Float:
+def disk_filtered(probability: Float) -> Float:
     """Chen et al. 2016: mean over a small disk in each sagittal slice."""
-    footprint = disk(radius).astype(np.float32)
+    footprint = disk(1).astype(np.float32)
     result: Float = ndimage.convolve(probability, (footprint / footprint.sum())[None], mode="nearest")
     return result
 

@@ -20,30 +20,14 @@ _OPERATIONS = ("translation", "rotation", "flip", "scaling", "elastic")
 
 @dataclass(frozen=True)
 class Deformations:
-    """How far a pair may differ from its scan (Wang et al. 2020, who give kinds of operations, but no sizes).
+    """How far a pair may differ from its scan (Wang et al. 2020, who give kinds of operations, but no sizes)."""
 
-    Attributes
-    ----------
-    share : float
-        Of pairs that are deformed: 0.75, as 6 scans became 24.
-    shift_mm : float
-        Largest translation along each axis.
-    turn_deg : float
-        Largest rotation about the left-right axis; about the other axes half of it.
-    scale : float
-        Largest ln(size), of each axis.
-    alpha_mm : float
-        Standard deviation of the elastic displacement along each axis.
-    sigma_voxels : float
-        Standard deviation of the Gaussian that smooths it.
-    """
-
-    share: float = 0.75
-    shift_mm: float = 5.0
-    turn_deg: float = 10.0
-    scale: float = 0.1
-    alpha_mm: float = 1.0
-    sigma_voxels: float = 6.0
+    share: float = 0.75  # of pairs that are deformed: 0.75, as 6 scans became 24
+    shift_mm: float = 5.0  # largest translation along each axis
+    turn_deg: float = 10.0  # largest rotation about the left-right axis; about the other axes half of it
+    scale: float = 0.1  # largest ln(size), of each axis
+    alpha_mm: float = 1.0  # standard deviation of the elastic displacement along each axis
+    sigma_voxels: float = 6.0  # standard deviation of the Gaussian that smooths it
 
 
 def elastic_field(shape: tuple[int, ...], rng: np.random.Generator, *, alpha: float, sigma: float) -> Float:
@@ -53,16 +37,9 @@ def elastic_field(shape: tuple[int, ...], rng: np.random.Generator, *, alpha: fl
     the same for every `sigma` and number of axes: ours. The field goes on from one face at the opposite one, so that it
     is as large at the edges as inside.
 
-    Parameters
-    ----------
-    shape : (I, J, K) or (I, J); an axis of one voxel is a slice of a larger field
-    alpha : float
-        Standard deviation of each component, in the unit wanted of the displacement.
-    sigma : float, voxels
-
-    Returns
-    -------
-    float32, (len(shape), *shape)
+    `shape`: (I, J, K) or (I, J); an axis of one voxel is a slice of a larger field; `alpha`: standard deviation of each
+    component, in the unit wanted of the displacement; `sigma`: voxels.
+    Returns float32, (len(shape), *shape).
     """
     noise = rng.standard_normal((len(shape), *shape), dtype=np.float32)
     if sigma <= 0:
@@ -82,18 +59,9 @@ def _left_of_noise(n: int, sigma: float) -> float:
 def sampled(image: Float, labels: Labels, at: NDArray[np.floating], *, edge: bool) -> tuple[Float, Labels]:
     """Image (linear) and labels (nearest) at the same places; outside the image there are no labels.
 
-    Parameters
-    ----------
-    image : float32, (C, *shape)
-    labels : int16, (*shape)
-    at : voxel coordinates, (len(shape), *outcome)
-    edge : bool
-        Outside the image: its edge repeated, or zeros.
-
-    Returns
-    -------
-    image : float32, (C, *outcome)
-    labels : int16, (*outcome)
+    `image`: float32, (C, *shape); `labels`: int16, (*shape); `at`: voxel coordinates, (len(shape), *outcome); `edge`:
+    Outside the image: its edge repeated, or zeros.
+    Returns `image`: float32, (C, *outcome); `labels`: int16, (*outcome).
     """
     mode, size = "nearest" if edge else "constant", np.array(labels.shape)
     axes = tuple(range(1, at.ndim))
@@ -104,25 +72,18 @@ def sampled(image: Float, labels: Labels, at: NDArray[np.floating], *, edge: boo
     part = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     near = at - low.reshape(-1, *(1,) * (at.ndim - 1))
     sampled_image = np.stack([ndimage.map_coordinates(c, near, order=1, mode=mode, output=np.float32)
-                     for c in image[(slice(None), *part)]])
-    drawn: Labels = ndimage.map_coordinates(labels[part], near, order=0, mode="constant")
-    return sampled_image, drawn
+                              for c in image[(slice(None), *part)]])
+    sampled_labels: Labels = ndimage.map_coordinates(labels[part], near, order=0, mode="constant")
+    return sampled_image, sampled_labels
 
 
 def draw_warp(rng: np.random.Generator, how: Deformations, *, middle: NDArray[np.generic],
               size: tuple[int, int, int]) -> Warp:
     """A random part of translation, rotation, flip, scaling and elastic deformation, in random order.
 
-    Parameters
-    ----------
-    middle : (3,) voxels
-        Where the middle of what is cut out (voxel size // 2) lies in the image; rotation is about it.
-    size : voxels of what is cut out; axes right, front, head
-
-    Returns
-    -------
-    Warp
-        Of a pair that is not deformed: voxels are taken as they are.
+    `middle`: (3,) voxels; where the middle of what is cut out (voxel size // 2) lies in the image; rotation is about
+    it; `size`: voxels of what is cut out; axes right, front, head.
+    A pair that is not deformed takes voxels as they are.
     """
     matrix, shift = np.eye(3), np.zeros(3)
     field: Float = np.zeros((3, *size), dtype=np.float32)

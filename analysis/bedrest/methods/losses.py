@@ -1,15 +1,17 @@
-"""Losses of the papers, on logits before softmax or sigmoid. A voxel whose target is `IGNORED` has none.
+"""Losses and learning rates of the papers; logits are before softmax or sigmoid, a target of `IGNORED` has no loss.
 
 Where a network has one score it is that of disc; where it has two, of background and disc; where more, of each level.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bedrest.methods.method import IGNORED
+from bedrest.methods.method import IGNORED, Loss, Rate
 
 
 def probability_of_disc(logits: Tensor) -> Tensor:
@@ -20,10 +22,7 @@ def probability_of_disc(logits: Tensor) -> Tensor:
 def weighted_cross_entropy(logits: Tensor, target: Tensor, *, weight: float) -> Tensor:
     """Li et al. 2018, eq. 1: the term of disc voxels times `weight`, the mean over all voxels.
 
-    Parameters
-    ----------
-    logits : (B, 1, ...) or (B, 2, ...)
-    target : (B, ...)
+    `logits`: (B, 1, ...) or (B, 2, ...); `target`: (B, ...).
     """
     logit = logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
     counted = target != IGNORED
@@ -56,3 +55,18 @@ def dice_loss(logits: Tensor, target: Tensor, *, smooth: float = 1.0) -> Tensor:
     counted = (target != IGNORED).to(logits.dtype)
     p, t = probability_of_disc(logits) * counted, (target > 0).to(logits.dtype)
     return 1 - (2 * (p * t).sum() + smooth) / (p.sum() + t.sum() + smooth)
+
+
+def throughout(loss: Callable[[Tensor, Tensor], Tensor]) -> Loss:
+    """The same loss from the first step to the last."""
+    return lambda logits, target, share: loss(logits, target)
+
+
+def constant(rate: float) -> Rate:
+    """The same learning rate throughout."""
+    return lambda step, share: rate
+
+
+def falling(rate: float, *, by: float, every: int) -> Rate:
+    """Divided by `by` every so many steps."""
+    return lambda step, share: rate / by ** (step // every)

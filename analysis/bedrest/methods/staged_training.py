@@ -22,62 +22,37 @@ from torch import nn
 from bedrest.io.files import atomic_path, write_text
 from bedrest.methods.cases import intensities
 from bedrest.methods.method import Case, Method, Stage, Trained, prepared, with_contrasts
-from bedrest.segmentation.training.draws import endless_batches
-from bedrest.segmentation.training.fit import FitPlan, Recipe, fit
+from bedrest.segmentation.training.fit import FitPlan, Recipe, endless_batches, fit
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How long and where a method is trained.
+    """How long and where a method is trained."""
 
-    Attributes
-    ----------
-    minutes : float
-        Of all stages together.
-    device : str
-    seed : int
-    workers : int
-        Processes that draw pairs; 0: none besides this one.
-    steps : int
-        At most so many for each stage; 0: as many as there is time for.
-    """
-
-    minutes: float
+    minutes: float  # of all stages together
     device: str = "cpu"
     seed: int = 0
-    workers: int = 0
-    steps: int = 0
+    workers: int = 0  # processes that draw pairs; 0: none besides this one
+    steps: int = 0  # at most so many for each stage; 0: as many as there is time for
 
 
 @dataclass(frozen=True)
 class StageRecord:
-    """What training one stage took; stored beside its weights.
-
-    Attributes
-    ----------
-    steps : int
-    minutes : float
-    parameters : int
-    curve : list of [step, seconds, mean loss]
-    cases : list of str
-        Subject and session of what it learnt from.
-    """
+    """What training one stage took; stored beside its weights."""
 
     stage: str
     steps: int
     minutes: float
     parameters: int
-    curve: list[list[float]]
-    cases: list[str]
+    curve: list[list[float]]  # list of [step, seconds, mean loss]
+    cases: list[str]  # subject and session of what it learnt from
 
 
 def train_method(method: Method, cases: Sequence[Case], budget: Budget, folder: Path) -> Trained:
     """Train every stage that `folder` does not hold yet, and go on where one was stopped.
 
-    Parameters
-    ----------
-    cases : at least one; each with the method's contrasts
-    folder : gets ``learnt.safetensors`` and, of each stage, ``<stage>.safetensors`` and ``<stage>.json``
+    `cases`: at least one; each with the method's contrasts; `folder`: gets ``learnt.safetensors`` and, of each stage,
+    ``<stage>.safetensors`` and ``<stage>.json``.
     """
     usable = [with_contrasts(c, method.contrasts) for c in cases]
     later, earlier = _held_back(method, usable, budget.seed)

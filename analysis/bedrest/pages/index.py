@@ -1,4 +1,4 @@
-"""The page a person opens first: what happened to whom, and where to read more. Escapes everything it shows."""
+"""The index of a study: what happened to which subject, and links to more. Escapes everything it shows."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def write_index(results: StudyResults, study: Study) -> None:
     known = results.table(schemas.REPORTS).is_file()
     reports = results.read(schemas.REPORTS) if known else empty_table(schemas.REPORTS)
     lost = reports[reports["status"] == Status.FAILED]
-    own = [_by_subject(t) for t in (measures, change, failures)]
-    rows = [_row(s, g, results, study, later, [t(s) for t in own])
+    by_subject = [_by_subject(t) for t in (measures, change, failures)]
+    rows = [_row(s, g, results, study, later, [t(s) for t in by_subject])
             for s, g in zip(subjects["subject"], subjects["group"], strict=True)]
     problems = results.read_manifest(schemas.INPUT_PROBLEMS)
     counts = {"subjects": len(rows), "visits": len(results.read_manifest(schemas.SESSIONS)),
@@ -52,7 +52,7 @@ def write_index(results: StudyResults, study: Study) -> None:
 
 
 def _by_subject(table: pd.DataFrame) -> Callable[[str], pd.DataFrame]:
-    """A subject's rows of a table, which is searched once for all."""
+    """A function that gives a subject's rows of a table, which is searched once for all."""
     at = table.groupby("subject").indices
     return lambda subject: table.iloc[at[subject]] if subject in at else table.iloc[:0]
 
@@ -66,8 +66,7 @@ def _row(subject: str, group: str, results: StudyResults, study: Study, later: l
     measures, change, failures = tables
     ours = measures[(measures["source"] != "reference") & measures["level"].isin(LEVELS)]
     measured = ours[ours["status"] != Status.FAILED]
-    said = set(failures["status"])
-    status = Status.FAILED if Status.FAILED in said else Status.FLAGGED if Status.FLAGGED in said else Status.OK
+    status = next((s for s in (Status.FAILED, Status.FLAGGED) if s in set(failures["status"])), Status.OK)
     usable = change[(change["source"] != "reference") & (change["status"] != Status.FAILED)]
     means = [usable.loc[usable["session"] == s.id, "change_percent"].mean() for s in later]
     remark = str(failures["reason"].iloc[0]) if len(failures) else ""

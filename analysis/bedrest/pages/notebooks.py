@@ -22,7 +22,7 @@ from bedrest.io.shipped import shipped
 NOTEBOOKS = shipped("notebooks")
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE_TEMPLATES = {f"template {name}": TEMPLATES / name for name in ("report.html.j2", "style.css.j2")}
-_TYPES = {"str": str, "int": int, "float": float, "bool": bool}
+_TYPES = ("str", "int", "float", "bool")
 # jsonschema, which nbformat imports, would build a grammar of web addresses, a second for every page: none has any.
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 # A kernel's own log says nothing of the notebook: that TCP is not encrypted, which never leaves this machine, and that
@@ -39,32 +39,16 @@ def failed_notebook(notebook: Path) -> Path:
 
 
 def check_notebook(source: Path, parameters: Mapping[str, object]) -> None:
-    """Check that a notebook can be read and takes these parameters, without running it.
-
-    Raises
-    ------
-    NotebookError
-        It is missing or not a notebook; or a parameter is unknown, missing or of the wrong type.
-    """
+    """Check that a notebook can be read and takes these parameters, without running it; NotebookError if not."""
     _check_parameters(_read(source), parameters, source)
 
 
 def run_notebook(source: Path, *, parameters: Mapping[str, object], notebook: Path, html: Path, title: str,
                  footer: str = "") -> None:
-    """Execute a percent-format notebook and write it with its results, and as HTML without inputs.
+    """Execute a notebook, .py in percent format or .ipynb; write it with its results, and as HTML without inputs.
 
-    Parameters
-    ----------
-    source : Path
-        The notebook: .py in percent format, or .ipynb.
-    parameters : mapping
-        Every parameter of the tagged cell, no other; text stays text, so ``01`` never becomes 1.
-    notebook, html : Path
-        Where results go; neither is touched when the notebook fails.
-    title : str
-        Title of the page.
-    footer : str
-        HTML that ends the page.
+    Every parameter of the tagged cell is given, no other; text stays text, so ``01`` never becomes 1. `notebook` and
+    `html` are not touched when it fails; `footer` is HTML that ends the page.
 
     Raises
     ------
@@ -94,7 +78,7 @@ def run_notebook(source: Path, *, parameters: Mapping[str, object], notebook: Pa
             raise NotebookError("a notebook that runs to its end", _in_a_line(error), str(source),
                                 f"Open {failed} to see the failing cell, then run `bedrest report`.") from error
         finally:
-            ensure_event_loop().close()  # each thread gets one of its own, which nobody else closes
+            ensure_event_loop().close()  # each thread gets one of its own, which nothing else closes
             prepared.unlink(missing_ok=True)
         write_text(html, page)
     failed.unlink(missing_ok=True)
@@ -119,11 +103,8 @@ def _check_parameters(document: Any, parameters: Mapping[str, object], source: P
     cells = [c for c in document.cells if "parameters" in c.metadata.get("tags", [])]
     if len(cells) != 1:
         raise NotebookError("one cell tagged 'parameters'", str(len(cells)), str(source), "Tag the cell.")
-    declared = {
-        node.target.id: ast.unparse(node.annotation)
-        for node in ast.parse(cells[0].source).body
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
-    }
+    declared = {node.target.id: ast.unparse(node.annotation) for node in ast.parse(cells[0].source).body
+                if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)}
     for name in parameters:
         if name not in declared:
             near = get_close_matches(name, declared, n=1)
@@ -132,8 +113,7 @@ def _check_parameters(document: Any, parameters: Mapping[str, object], source: P
     for name, annotation in declared.items():
         if name not in parameters:
             raise NotebookError(f"a parameter {name!r}", "none", str(source), "Pass it.")
-        wanted = _TYPES.get(annotation)
-        if wanted is None or type(parameters[name]) is not wanted:
+        if annotation not in _TYPES or type(parameters[name]).__name__ != annotation:
             raise NotebookError(f"{name} as {annotation}", f"{type(parameters[name]).__name__} "
                                 f"{parameters[name]!r}", str(source), "Pass the right type.")
 
@@ -148,8 +128,8 @@ def _page(document: Any, title: str, footer: str) -> str:
 
     exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_input_prompt=True,
                             exclude_output_prompt=True, embed_images=True)
-    shown = [c for c in document.cells if not {"parameters", "injected-parameters"} & set(c.metadata.get("tags", []))]
-    document.cells = shown
+    hidden = {"parameters", "injected-parameters"}
+    document.cells = [c for c in document.cells if not hidden & set(c.metadata.get("tags", []))]
     body, _ = exporter.from_notebook_node(document)
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
     return environment.get_template("report.html.j2").render(title=title, body=_without_scripts(body), footer=footer)

@@ -30,13 +30,7 @@ PAGE_SETTINGS = ("name", "description", "groups", "sessions", "reference_session
 
 
 def stored_results(study: Study) -> StudyResults:
-    """Results of a study that has been run.
-
-    Raises
-    ------
-    StudyError
-        There are none.
-    """
+    """Results of a study that has been run; StudyError where there are none."""
     results = StudyResults(study.output_dir)
     if not results.table(schemas.CONTRASTS).is_file():
         raise StudyError("results of this study", f"no {results.table(schemas.CONTRASTS).name}", str(study.output_dir),
@@ -45,7 +39,7 @@ def stored_results(study: Study) -> StudyResults:
 
 
 def study_pages(study: Study) -> dict[str, Path]:
-    """Pages of the whole study beside the cohort report, with their notebooks; those of the user's own come last."""
+    """Pages of the whole study beside the cohort report, with their notebooks; the user's come last."""
     ours = {name: NOTEBOOKS / f"{name}.py" for name in ("method_checks", "publication_figures")}
     return {**ours, **{f"own/{path.stem}": path for path in study.notebooks}}
 
@@ -53,10 +47,7 @@ def study_pages(study: Study) -> dict[str, Path]:
 def check_own_notebook(path: Path, study: Study, results: StudyResults) -> None:
     """Check a notebook that study.toml names, before anything runs.
 
-    Raises
-    ------
-    NotebookError
-        It is missing, or takes other parameters than `output_dir: str` and `study_toml: str`.
+    NotebookError: it is missing, or takes other parameters than `output_dir: str` and `study_toml: str`.
     """
     check_notebook(path, _common(study, results))
 
@@ -64,10 +55,7 @@ def check_own_notebook(path: Path, study: Study, results: StudyResults) -> None:
 def make_reports(study: Study, results: StudyResults, *, subject: str | None, cores: int) -> pd.DataFrame:
     """Make the page of one subject, or every page, `cores` at a time; returns what became of them.
 
-    Raises
-    ------
-    StudyError
-        There is no such subject, or no core.
+    StudyError: there is no such subject, or no core.
     """
     subjects = list(results.read_manifest(schemas.SUBJECTS)["subject"])
     if subject is not None and subject not in subjects:
@@ -89,20 +77,19 @@ def make_reports(study: Study, results: StudyResults, *, subject: str | None, co
 def make_subject_report(study: Study, results: StudyResults, subject: str) -> bool:
     """Thumbnails for the cohort's page, and the subject notebook; False when it failed."""
     write_thumbnails(results, subject)
-    return _run(study, results, f"subjects/{subject}", SUBJECT_NOTEBOOK,
-                {"subject": subject, **_common(study, results)}, title=f"{subject}, {study.name}")
+    return _run(study, results, f"subjects/{subject}", SUBJECT_NOTEBOOK, title=f"{subject}, {study.name}",
+                subject=subject)
 
 
 def make_cohort_report(study: Study, results: StudyResults) -> bool:
     """Run the cohort notebook; False when it failed."""
-    return _run(study, results, "cohort", COHORT_NOTEBOOK, _common(study, results),
-                title=f"{study.name}: cohort report")
+    return _run(study, results, "cohort", COHORT_NOTEBOOK, title=f"{study.name}: cohort report")
 
 
 def make_page(study: Study, results: StudyResults, page: str) -> bool:
     """Run the notebook of one of `study_pages`; False when it failed."""
     words = Path(page).name.replace("_", " ")
-    return _run(study, results, page, study_pages(study)[page], _common(study, results), title=f"{study.name}: {words}")
+    return _run(study, results, page, study_pages(study)[page], title=f"{study.name}: {words}")
 
 
 def write_thumbnails(results: StudyResults, subject: str) -> None:
@@ -113,7 +100,7 @@ def write_thumbnails(results: StudyResults, subject: str) -> None:
     results.thumbnails(subject).mkdir(parents=True, exist_ok=True)
     try:
         views = visit_views(results, subject)
-    except BedrestError:  # the subject's page tells why
+    except BedrestError:  # the subject's page says why
         return
     for view in views:
         write_bytes(results.thumbnail(subject, view.session), thumbnail(view))
@@ -121,21 +108,19 @@ def write_thumbnails(results: StudyResults, subject: str) -> None:
 
 def make_training_report(folder: Path) -> Path:
     """Run the training notebook on a folder of `bedrest train`; returns the page."""
-    page = folder / "report.html"
-    try:
-        run_notebook(NOTEBOOKS / "training_report.py", parameters={"folder": str(folder.resolve())},
-                     notebook=folder / "report.ipynb", html=page, title="Training report")
-    except NotebookError as error:
-        _write_failed_page(page, "Training report", error)
-    return page
+    return _run_on_folder(folder, folder / "report.html", "training_report", title="Training report")
 
 
 def make_methods_report(folder: Path) -> Path:
     """Run the notebook of `bedrest benchmark` on all protocols of a folder; returns the page."""
-    page, title = folder / "methods_comparison.html", "Published methods compared"
+    return _run_on_folder(folder, folder / "methods_comparison.html", "methods_comparison",
+                          title="Published methods compared")
+
+
+def _run_on_folder(folder: Path, page: Path, notebook: str, *, title: str) -> Path:
     try:
-        run_notebook(NOTEBOOKS / "methods_comparison.py", parameters={"folder": str(folder.resolve())},
-                     notebook=folder / "methods_comparison.ipynb", html=page, title=title)
+        run_notebook(NOTEBOOKS / f"{notebook}.py", parameters={"folder": str(folder.resolve())},
+                     notebook=page.with_suffix(".ipynb"), html=page, title=title)
     except NotebookError as error:
         _write_failed_page(page, title, error)
     return page
@@ -145,10 +130,10 @@ def write_reports_table(study: Study, results: StudyResults) -> pd.DataFrame:
     """Gather what became of every page into tables/reports.csv; one that was never made is a failed row."""
     subjects = list(results.read_manifest(schemas.SUBJECTS)["subject"])
     names = ["cohort", *study_pages(study), *(f"subjects/{s}" for s in subjects)]
-    made = [path for name in names if (path := results.page_record(name)).is_file()]
-    lost = [_record(results, name, "", reason="The page was not made: run `bedrest report`.")
-            for name in names if not results.page_record(name).is_file()]
-    frame = concat_tables([read_tables(made, schemas.REPORTS), *lost], schemas.REPORTS)
+    lost = [name for name in names if not results.page_record(name).is_file()]
+    made = read_tables([results.page_record(name) for name in names if name not in lost], schemas.REPORTS)
+    frame = concat_tables([made, *(_record(results, name, "", reason="The page was not made: run `bedrest report`.")
+                                   for name in lost)], schemas.REPORTS)
     write_table(frame, results.table(schemas.REPORTS), schemas.REPORTS)
     return frame
 
@@ -161,20 +146,20 @@ def _footer(study: Study, results: StudyResults, page: str, subject: str) -> str
     from bedrest.figures.where_from import where_from
 
     subjects = [subject] if subject else results.read_manifest(schemas.SUBJECTS)["subject"]
-    there = [s for s in subjects if results.subject_table(s, schemas.SCAN_RECORDS).is_file()]
-    devices = sorted(set(results.read_subjects(there, schemas.SCAN_RECORDS)["device"]) - {""})
+    segmented = [s for s in subjects if results.subject_table(s, schemas.SCAN_RECORDS).is_file()]
+    devices = sorted(set(results.read_subjects(segmented, schemas.SCAN_RECORDS)["device"]) - {""})
     return where_from(results.read_json(results.program_json, default={}), study=study.model_dump(mode="json"),
                       n_inputs=len(results.read_manifest(schemas.SCANS)), devices=", ".join(devices),
                       link="../" * page.count("/") + "provenance.json")
 
 
-def _run(study: Study, results: StudyResults, page: str, source: Path, parameters: dict[str, object], *,
-         title: str) -> bool:
+def _run(study: Study, results: StudyResults, page: str, source: Path, *, title: str, subject: str = "") -> bool:
     html = results.page(page)
     notebook, reason = html.with_suffix(".ipynb"), ""
+    parameters = {**({"subject": subject} if subject else {}), **_common(study, results)}
     try:
         run_notebook(source, parameters=parameters, notebook=notebook, html=html, title=title,
-                     footer=_footer(study, results, page, str(parameters.get("subject", ""))))
+                     footer=_footer(study, results, page, subject))
     except BedrestError as error:
         reason = str(error)
         _write_failed_page(html, title, error)

@@ -18,13 +18,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from bedrest.errors import StudyError
-from bedrest.io.bids.writer import (
-    COLUMN_MEANINGS,
-    write_dataset_files,
-    write_reference_mask,
-    write_scan,
-    write_truth_dataset,
-)
+from bedrest.io.bids.writer import write_dataset_files, write_reference_mask, write_scan, write_truth_dataset
 from bedrest.io.files import write_text
 from bedrest.io.tables.typed_csv import write_table
 from bedrest.phantom.paint import Painting, paint, paint_levels
@@ -87,15 +81,14 @@ def spines_of(index: int, plan: DemoPlan) -> list[Spine]:
     rng = np.random.default_rng([plan.seed, index, 0])
     anatomy = draw_spine(rng)
     deviation = rng.normal(0, SUBJECT_SD)
-    visits = plan_visits(plan.sessions)
     spines = []
-    for visit in visits:
+    for visit in plan_visits(plan.sessions):
         relative = {
             level: (expected_change_percent(group_of(index), level, visit) / 100
                     + visit.share * deviation + (visit.share > 0) * rng.normal(0, DISC_SD))
             for level in LEVELS
         }
-        spines.append(anatomy.swollen(relative).posed(rng, shift_mm=2.0, turn_deg=1.0))
+        spines.append(anatomy.swollen(relative).posed(rng, shift_mm=2.0, rotation_deg=1.0))
     return spines
 
 
@@ -122,9 +115,9 @@ def write_subject(index: int, plan: DemoPlan, folder: Path) -> pd.DataFrame:
     """Write one subject's scans and reference masks; return its rows of the truth table."""
     subject, grid = f"sub-{index + 1:02d}", demo_grid()
     rows = []
-    for drawn in draw_subject(index, plan, Artefacts()):
-        visit, spine = drawn.visit, drawn.spine
-        write_scan(folder / "bids", subject, visit.session, scan=drawn.scan)
+    for visit_of in draw_subject(index, plan, Artefacts()):
+        visit, spine = visit_of.visit, visit_of.spine
+        write_scan(folder / "bids", subject, visit.session, scan=visit_of.scan)
         mask = paint_levels(spine, grid)
         write_reference_mask(folder / "bids/derivatives/truth", subject, visit.session, mask=mask)
         for level, volume in spine.volumes_mm3().items():
@@ -140,10 +133,7 @@ def write_subject(index: int, plan: DemoPlan, folder: Path) -> pd.DataFrame:
 def write_cohort(plan: DemoPlan, folder: Path) -> None:
     """Write the whole demo cohort, two subjects at a time.
 
-    Raises
-    ------
-    StudyError
-        The plan holds no subject or no session.
+    Raises StudyError: the plan holds no subject or no session.
     """
     if plan.subjects < 1 or plan.sessions < 1:
         raise StudyError("at least one subject and one session", f"{plan.subjects} and {plan.sessions}",
@@ -168,35 +158,26 @@ def write_study_files(plan: DemoPlan, folder: Path, truth: pd.DataFrame) -> None
         "weight": rng.integers(58, 92, plan.subjects),
     })
     visits = plan_visits(plan.sessions)
-    sessions = {
-        s: pd.DataFrame({
-            "session_id": [v.session for v in visits],
-            "study_day": [v.study_day for v in visits],
-            "phase": [v.phase.value for v in visits],
-            "minutes_supine": rng.integers(25, 40, len(visits)),
-        })
-        for s in subjects
-    }
-    readme = ("Synthetic Dixon scans of a bed-rest study, made by `bedrest demo`. No person was scanned.\n"
-              "Water and fat are reconstructions of a T1w, opposed- and in-phase the two echoes of a MEGRE.\n"
-              "True masks: derivatives/truth; true volumes: ../truth.csv\n")
+    planned = pd.DataFrame([(v.session, v.study_day, v.phase.value) for v in visits],
+                           columns=["session_id", "study_day", "phase"])
+    sessions = {s: planned.assign(minutes_supine=rng.integers(25, 40, len(visits))) for s in subjects}
     write_dataset_files(
-        folder / "bids",
-        description={"Name": "Synthetic bed-rest demo cohort", "BIDSVersion": "1.11.0", "DatasetType": "raw",
-                     "License": "CC0", "Authors": ["The bedrest developers"],
-                     "GeneratedBy": [{"Name": "bedrest demo"}]},
-        readme=readme, participants=participants, sessions=sessions, meanings=COLUMN_MEANINGS,
-    )
+        folder / "bids", description=_description("Synthetic bed-rest demo cohort", "raw"),
+        readme="Synthetic Dixon scans of a bed-rest study, made by `bedrest demo`. No person was scanned.\n"
+               "Water and fat are reconstructions of a T1w, opposed- and in-phase the two echoes of a MEGRE.\n"
+               "True masks: derivatives/truth; true volumes: ../truth.csv\n",
+        participants=participants, sessions=sessions)
     write_truth_dataset(
-        folder / "bids/derivatives/truth",
-        description={"Name": "Truth of the demo cohort", "BIDSVersion": "1.11.0", "DatasetType": "derivative",
-                     "License": "CC0", "Authors": ["The bedrest developers"],
-                     "GeneratedBy": [{"Name": "bedrest demo"}]},
+        folder / "bids/derivatives/truth", description=_description("Truth of the demo cohort", "derivative"),
         readme="True discs of the synthetic demo cohort, painted from the analytic shapes that its scans were "
-               "rendered from.\nNo person was scanned. Labels: desc-truth_dseg.tsv\n",
-    )
+               "rendered from.\nNo person was scanned. Labels: desc-truth_dseg.tsv\n")
     write_table(truth, folder / "truth.csv", TRUTH)
     write_text(folder / "study.toml", _study_toml(visits))
+
+
+def _description(name: str, kind: str) -> dict[str, object]:
+    return {"Name": name, "BIDSVersion": "1.11.0", "DatasetType": kind, "License": "CC0",
+            "Authors": ["The bedrest developers"], "GeneratedBy": [{"Name": "bedrest demo"}]}
 
 
 def _study_toml(visits: tuple[PlannedVisit, ...]) -> str:

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bedrest.phantom.places import Axes, around, axes_mm
 from bedrest.phantom.random_spine import SACRAL, Disc, Spine
-from bedrest.phantom.shapes import Frame
+from bedrest.phantom.shapes import Axes, Frame, around, axes_mm
 from bedrest.phantom.surroundings import paint_surroundings
 from bedrest.phantom.tissues import Tissue
 from bedrest.types import Grid, LabelMap
@@ -26,27 +25,16 @@ LIGAMENT_MM = 1.2  # sheet around each disc
 
 @dataclass(frozen=True, eq=False)
 class Painting:
-    """A painted anatomy.
+    """A painted anatomy."""
 
-    Attributes
-    ----------
-    tissue : uint8, shape (2I, 2J, 2K)
-        Tissue numbers of the sub-voxels.
-    grid : Grid
-        The scan's grid (I, J, K).
-    """
-
-    tissue: Labels
-    grid: Grid
+    tissue: Labels  # uint8, shape (2I, 2J, 2K); tissue numbers of the sub-voxels
+    grid: Grid  # the scan's grid (I, J, K)
 
 
 def paint(spine: Spine, grid: Grid, rng: np.random.Generator) -> Painting:
     """Paint `spine` onto `grid`, whose axes must run to the right, front and head (RAS+, not oblique).
 
-    Parameters
-    ----------
-    rng : numpy Generator
-        Draws the soft-tissue surroundings, which no measure depends on.
+    `rng`: draws the soft-tissue surroundings, which no measure depends on.
     """
     frames = spine.frames()
     tissue = paint_surroundings(spine, frames, grid, rng).repeat(FINE, 0).repeat(FINE, 1).repeat(FINE, 2)
@@ -71,8 +59,7 @@ def paint_levels(spine: Spine, grid: Grid) -> LabelMap:
     return LabelMap(level.astype(np.int32), grid)
 
 
-def _paint_disc(tissue: Labels, level: Labels, axes: Axes, disc: Disc, frame: Frame,
-                *, sacral: bool) -> None:
+def _paint_disc(tissue: Labels, level: Labels, axes: Axes, disc: Disc, frame: Frame, *, sacral: bool) -> None:
     s = disc.shape
     reach = max(s.half_width_mm, s.half_depth_mm) + 6
     near = around(axes, frame.centre_mm, (reach, reach, s.height_mm + reach * abs(float(frame.axes[2, 1])) + 4))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bedrest.phantom.shapes import DiscShape, Frame
-from bedrest.vocabulary import LEVEL_OF_LABEL
+from bedrest.vocabulary import LEVELS
 
 # From the bottom up. The two lowest are the sacrum's remnant discs, then the seven named ones, then thoracic ones.
 # Tilt in degrees, how far the disc's upward normal leans forward; all lengths in mm.
@@ -38,75 +38,42 @@ SACRAL = 2  # discs of the chain that lie inside the sacrum
 
 @dataclass(frozen=True)
 class Blob:
-    """Disc tissue beyond the disc's outline: a bulge, or an end-plate defect. Not part of the analytic volume.
+    """Disc tissue beyond the disc's outline: a bulge, or an end-plate defect. Not part of the analytic volume."""
 
-    Attributes
-    ----------
-    centre_mm, half_mm : (3,)
-        Centre and semi-axes of an ellipsoid in the disc's frame.
-    """
-
-    centre_mm: tuple[float, float, float]
+    centre_mm: tuple[float, float, float]  # centre and semi-axes of an ellipsoid in the disc's frame
     half_mm: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Disc:
-    """A disc of the chain.
-
-    Attributes
-    ----------
-    name : str
-    shape : DiscShape
-    tilt_deg : float
-        How far its upward normal leans forward.
-    body_above_mm : float
-        Height of the vertebral body on top of it.
-    degenerated : bool
-        Darker nucleus.
-    nucleus : float
-        Share of the disc's radius that the nucleus fills.
-    blobs : tuple of Blob
-    """
+    """A disc of the chain."""
 
     name: str
     shape: DiscShape
-    tilt_deg: float
-    body_above_mm: float
-    degenerated: bool
-    nucleus: float = 0.68
+    tilt_deg: float  # how far its upward normal leans forward
+    body_above_mm: float  # height of the vertebral body on top of it
+    degenerated: bool  # darker nucleus
+    nucleus: float = 0.68  # share of the disc's radius that the nucleus fills
     blobs: tuple[Blob, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Spine:
-    """The spine of one subject and its pose at one visit.
+    """The spine of one subject and its pose at one visit."""
 
-    Attributes
-    ----------
-    discs : tuple of Disc, from the bottom up
-    scoliosis_mm : float
-        Sideways deviation half way up.
-    l5s1_mm : (3,) world position of L5-S1's centre
-    canal_half_width_mm, canal_half_depth_mm : float
-    back_fat_mm, belly_mm : float
-        Depth of subcutaneous fat behind the muscles; distance from the bodies' front to the skin of the belly.
-    pose : (4, 4) rigid repositioning in the scanner
-    """
-
-    discs: tuple[Disc, ...]
-    scoliosis_mm: float
-    l5s1_mm: NDArray[np.float64]
+    discs: tuple[Disc, ...]  # from the bottom up
+    scoliosis_mm: float  # sideways deviation half way up
+    l5s1_mm: NDArray[np.float64]  # (3,) world position of L5-S1's centre
     canal_half_width_mm: float
     canal_half_depth_mm: float
-    back_fat_mm: float
-    belly_mm: float
-    pose: NDArray[np.float64]
+    back_fat_mm: float  # depth of subcutaneous fat behind the muscles
+    belly_mm: float  # distance from the bodies' front to the skin of the belly
+    pose: NDArray[np.float64]  # (4, 4) rigid repositioning in the scanner
 
     def frames(self) -> tuple[Frame, ...]:
         """Frames of the discs, stacked from L5-S1 up and down along the local normals, then posed."""
         n = len(self.discs)
-        normals = np.array([_normal(d.tilt_deg) for d in self.discs])
+        normals = np.array([_axes(d.tilt_deg)[:, 2] for d in self.discs])
         centres = np.zeros((n, 3))
         for i in range(1, n):
             low, high = self.discs[i - 1], self.discs[i]
@@ -126,8 +93,7 @@ class Spine:
 
     def volumes_mm3(self) -> dict[str, float]:
         """Analytic volume of each of the seven named discs."""
-        named = set(LEVEL_OF_LABEL.values())
-        return {d.name: d.shape.volume_mm3 for d in self.discs if d.name in named}
+        return {d.name: d.shape.volume_mm3 for d in self.discs if d.name in LEVELS}
 
     def swollen(self, relative: dict[str, float]) -> Spine:
         """The same spine with the volume of named discs changed by `relative` (0.05 = 5 % more), in height alone."""
@@ -137,58 +103,50 @@ class Spine:
         )
         return replace(self, discs=discs)
 
-    def posed(self, rng: np.random.Generator, *, shift_mm: float, turn_deg: float) -> Spine:
+    def posed(self, rng: np.random.Generator, *, shift_mm: float, rotation_deg: float) -> Spine:
         """The same spine, repositioned: standard deviations of shift and rotation along and about each axis."""
-        angles = np.deg2rad(rng.normal(0, turn_deg, 3))
+        angles = np.deg2rad(rng.normal(0, rotation_deg, 3))
         pose = np.eye(4)
         pose[:3, :3] = _rotation(0, angles[0]) @ _rotation(1, angles[1]) @ _rotation(2, angles[2])
         pose[:3, 3] = rng.normal(0, shift_mm, 3)
         return replace(self, pose=pose)
 
 
-def draw_spine(rng: np.random.Generator, *, spread: float = 1.0) -> Spine:
+def draw_spine(rng: np.random.Generator, *, variation: float = 1.0) -> Spine:
     """Draw the spine of a random subject.
 
-    Parameters
-    ----------
-    rng : numpy Generator
-    spread : float
-        1 = healthy volunteers of a bed-rest study; 2 = the wider range used for training.
+    `variation`: 1 = healthy volunteers of a bed-rest study; 2 = the wider range used for training.
     """
-    size = 1 + 0.05 * spread * rng.normal()
-    lordosis = 1 + 0.15 * spread * rng.normal()
-    flat = 1 + 0.10 * spread * rng.normal()
+    size = 1 + 0.05 * variation * rng.normal()
+    lordosis = 1 + 0.15 * variation * rng.normal()
+    flat = 1 + 0.10 * variation * rng.normal()
     discs = []
     for i, (name, tilt, height, wedge, half_width, half_depth, body) in enumerate(_ANATOMY):
-        degenerated = bool(rng.random() < (0.08 if i < 5 else 0.04) * spread)
+        degenerated = bool(rng.random() < (0.08 if i < 5 else 0.04) * variation)
         thin = rng.uniform(0.55, 0.85) if degenerated else 1.0
         jitter = np.clip(rng.normal(0, 1, 6), -2.5, 2.5)
         shape = DiscShape(
-            half_width_mm=half_width * size * (1 + 0.03 * spread * jitter[0]),
-            half_depth_mm=half_depth * size * (1 + 0.03 * spread * jitter[1]),
-            height_mm=height * size * float(np.clip(flat, 0.65, 1.4)) * thin * (1 + 0.05 * spread * jitter[2]),
-            wedge=float(np.clip(wedge * (1 + 0.2 * spread * jitter[3]), 0, 0.6)),
+            half_width_mm=half_width * size * (1 + 0.03 * variation * jitter[0]),
+            half_depth_mm=half_depth * size * (1 + 0.03 * variation * jitter[1]),
+            height_mm=height * size * float(np.clip(flat, 0.65, 1.4)) * thin * (1 + 0.05 * variation * jitter[2]),
+            wedge=float(np.clip(wedge * (1 + 0.2 * variation * jitter[3]), 0, 0.6)),
             dome=float(rng.uniform(0.15, 0.40)),
             kidney_mm=float(rng.uniform(1.0, 4.0)),
             outline_power=float(rng.uniform(2.1, 2.8)),
             dome_power=float(rng.uniform(2.0, 4.0)),
         )
-        tilt_deg = tilt * lordosis + 1.5 * spread * jitter[4]
-        discs.append(Disc(name, shape, float(tilt_deg), body * size * (1 + 0.03 * spread * jitter[5]), degenerated))
+        tilt_deg = tilt * lordosis + 1.5 * variation * jitter[4]
+        discs.append(Disc(name, shape, float(tilt_deg), body * size * (1 + 0.03 * variation * jitter[5]), degenerated))
     return Spine(
         discs=tuple(discs),
-        scoliosis_mm=float(rng.normal(0, 2.0 * spread)),
-        l5s1_mm=np.array([rng.normal(0, 1.5), rng.normal(-5, 5 * spread), rng.normal(-105, 7 * spread)]),
+        scoliosis_mm=float(rng.normal(0, 2.0 * variation)),
+        l5s1_mm=np.array([rng.normal(0, 1.5), rng.normal(-5, 5 * variation), rng.normal(-105, 7 * variation)]),
         canal_half_width_mm=float(rng.uniform(9.5, 12.5)),
         canal_half_depth_mm=float(rng.uniform(6.5, 9.0)),
-        back_fat_mm=float(rng.uniform(6, 10 + 12 * spread)),
+        back_fat_mm=float(rng.uniform(6, 10 + 12 * variation)),
         belly_mm=float(rng.uniform(60, 110)),
         pose=np.eye(4),
     )
-
-
-def _normal(tilt_deg: float) -> NDArray[np.float64]:
-    return _axes(tilt_deg)[:, 2]
 
 
 def _axes(tilt_deg: float) -> NDArray[np.float64]:

@@ -22,28 +22,17 @@ Float = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Artefacts:
-    """Imperfections that the scanner adds.
+    """Imperfections that the scanner adds."""
 
-    Attributes
-    ----------
-    snr : float
-        Disc water signal over the noise's standard deviation.
-    bias : float
-        Largest relative departure of the bias field from 1.
-    texture : float
-        Relative standard deviation of the unevenness of tissue.
-    """
-
-    snr: float = 14.0
-    bias: float = 0.20
-    texture: float = 0.04
+    snr: float = 14.0  # disc water signal over the noise's standard deviation
+    bias: float = 0.20  # largest relative departure of the bias field from 1
+    texture: float = 0.04  # relative standard deviation of the unevenness of tissue
 
 
 def block_mean(fine: NDArray[Any]) -> Float:
     """Mean over the FINE**3 sub-voxels of each voxel: shape (2I, 2J, 2K) -> (I, J, K)."""
     i, j, k = (n // FINE for n in fine.shape)
-    result: Float = fine.reshape(i, FINE, j, FINE, k, FINE).mean(axis=(1, 3, 5), dtype=np.float32)
-    return result
+    return np.asarray(fine.reshape(i, FINE, j, FINE, k, FINE).mean(axis=(1, 3, 5), dtype=np.float32))
 
 
 def smooth_field(shape: tuple[int, ...], rng: np.random.Generator, *, knots: int = 4) -> Float:
@@ -52,16 +41,14 @@ def smooth_field(shape: tuple[int, ...], rng: np.random.Generator, *, knots: int
     field = ndimage.zoom(coarse, [n / knots for n in shape], order=2, mode="nearest", grid_mode=True)
     field = field[tuple(slice(0, n) for n in shape)].astype(np.float32)
     field -= field.mean()
-    result: Float = field / max(float(np.abs(field).max()), 1e-6)
-    return result
+    return np.asarray(field / max(float(np.abs(field).max()), 1e-6))
 
 
 def rician(signal: Float, sigma: float, rng: np.random.Generator) -> Float:
     """Magnitude of the signal with complex Gaussian noise of standard deviation `sigma` in each part."""
     real = signal + sigma * rng.standard_normal(signal.shape, dtype=np.float32)
     imaginary = sigma * rng.standard_normal(signal.shape, dtype=np.float32)
-    result: Float = np.hypot(real, imaginary)
-    return result
+    return np.asarray(np.hypot(real, imaginary))
 
 
 def dixon_signals(water: Float, fat: Float) -> dict[Contrast, Float]:
@@ -92,8 +79,7 @@ def render_t2(painting: Painting, rng: np.random.Generator, artefacts: Artefacts
 
 def _texture(grid: Grid, rng: np.random.Generator, artefacts: Artefacts) -> Float:
     noise = ndimage.gaussian_filter(rng.standard_normal(grid.shape, dtype=np.float32), 1.0)
-    result: Float = 1 + artefacts.texture * noise / float(noise.std())
-    return result
+    return np.asarray(1 + artefacts.texture * noise / float(noise.std()))
 
 
 def demo_grid() -> Grid:

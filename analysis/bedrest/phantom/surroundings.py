@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bedrest.phantom.places import Axes, around, axes_mm
 from bedrest.phantom.random_spine import SACRAL, Disc, Spine
-from bedrest.phantom.shapes import Frame
+from bedrest.phantom.shapes import Axes, Frame, around, axes_mm
 from bedrest.phantom.tissues import Tissue
 from bedrest.types import Grid
 
@@ -25,10 +24,7 @@ CONUS = 6  # disc of the chain near which the cord ends: L1-L2
 def paint_surroundings(spine: Spine, frames: tuple[Frame, ...], grid: Grid, rng: np.random.Generator) -> Labels:
     """Tissue numbers, shape (I, J, K), of a RAS+ grid; bodies and discs are painted over it.
 
-    Parameters
-    ----------
-    rng : numpy Generator
-        Draws organs, vessels and joints.
+    `rng`: draws organs, vessels and joints.
     """
     axes = axes_mm(grid)
     xs, ys, zs = axes

@@ -39,48 +39,30 @@ class Tissue(IntEnum):
     BASIVERTEBRAL = 21  # vein entering the back of a body
 
 
-_STRUCTURE_OF_TISSUE: dict[Tissue, Structure] = {
-    Tissue.CSF: Structure.CANAL,
-    Tissue.CORD: Structure.CANAL,
-    Tissue.MARROW: Structure.VERTEBRA,
-    Tissue.END_PLATE: Structure.VERTEBRA,
-    Tissue.BASIVERTEBRAL: Structure.VERTEBRA,
-    Tissue.NUCLEUS: Structure.DISC,
-    Tissue.NUCLEUS_DEGENERATED: Structure.DISC,
-    Tissue.ANNULUS: Structure.DISC,
-    Tissue.SACRUM_MARROW: Structure.SACRUM,
-    Tissue.SACRUM_CORTEX: Structure.SACRUM,
-    Tissue.SACRUM_DISC: Structure.SACRUM,
+# structure; water, fat and T2-weighted signal in arbitrary units
+_TABLE: dict[Tissue, tuple[Structure, float, float, float]] = {
+    Tissue.AIR: (Structure.BACKGROUND, 0, 0, 0),
+    Tissue.MUSCLE: (Structure.BACKGROUND, 70, 6, 40),
+    Tissue.SUBCUTANEOUS_FAT: (Structure.BACKGROUND, 12, 120, 170),
+    Tissue.VISCERAL_FAT: (Structure.BACKGROUND, 14, 100, 150),
+    Tissue.ORGAN: (Structure.BACKGROUND, 85, 12, 90),
+    Tissue.VESSEL: (Structure.BACKGROUND, 60, 5, 15),
+    Tissue.CSF: (Structure.CANAL, 85, 4, 230),
+    Tissue.CORD: (Structure.CANAL, 95, 8, 110),
+    Tissue.MARROW: (Structure.VERTEBRA, 52, 48, 95),
+    Tissue.END_PLATE: (Structure.VERTEBRA, 18, 8, 15),
+    Tissue.NUCLEUS: (Structure.DISC, 175, 12, 190),
+    Tissue.NUCLEUS_DEGENERATED: (Structure.DISC, 150, 15, 80),
+    Tissue.ANNULUS: (Structure.DISC, 156, 17, 45),
+    Tissue.SACRUM_MARROW: (Structure.SACRUM, 45, 62, 100),
+    Tissue.SACRUM_CORTEX: (Structure.SACRUM, 18, 10, 15),
+    Tissue.SACRUM_DISC: (Structure.SACRUM, 120, 20, 70),
+    Tissue.POSTERIOR_MARROW: (Structure.BACKGROUND, 45, 60, 95),
+    Tissue.POSTERIOR_CORTEX: (Structure.BACKGROUND, 20, 10, 18),
+    Tissue.LIGAMENT: (Structure.BACKGROUND, 40, 10, 20),
+    Tissue.ROOT: (Structure.BACKGROUND, 90, 12, 80),
+    Tissue.FLUID: (Structure.BACKGROUND, 110, 3, 230),
+    Tissue.BASIVERTEBRAL: (Structure.VERTEBRA, 95, 20, 140),
 }
-STRUCTURE_OF_TISSUE: NDArray[np.uint8] = np.array(
-    [_STRUCTURE_OF_TISSUE.get(t, Structure.BACKGROUND) for t in Tissue], dtype=np.uint8
-)
-
-# water signal, fat signal, T2-weighted signal; arbitrary units
-_SIGNALS: dict[Tissue, tuple[float, float, float]] = {
-    Tissue.AIR: (0, 0, 0),
-    Tissue.MUSCLE: (70, 6, 40),
-    Tissue.SUBCUTANEOUS_FAT: (12, 120, 170),
-    Tissue.VISCERAL_FAT: (14, 100, 150),
-    Tissue.ORGAN: (85, 12, 90),
-    Tissue.VESSEL: (60, 5, 15),
-    Tissue.CSF: (85, 4, 230),
-    Tissue.CORD: (95, 8, 110),
-    Tissue.MARROW: (52, 48, 95),
-    Tissue.END_PLATE: (18, 8, 15),
-    Tissue.NUCLEUS: (175, 12, 190),
-    Tissue.NUCLEUS_DEGENERATED: (150, 15, 80),
-    Tissue.ANNULUS: (156, 17, 45),
-    Tissue.SACRUM_MARROW: (45, 62, 100),
-    Tissue.SACRUM_CORTEX: (18, 10, 15),
-    Tissue.SACRUM_DISC: (120, 20, 70),
-    Tissue.POSTERIOR_MARROW: (45, 60, 95),
-    Tissue.POSTERIOR_CORTEX: (20, 10, 18),
-    Tissue.LIGAMENT: (40, 10, 20),
-    Tissue.ROOT: (90, 12, 80),
-    Tissue.FLUID: (110, 3, 230),
-    Tissue.BASIVERTEBRAL: (95, 20, 140),
-}
-WATER: NDArray[np.float32] = np.array([_SIGNALS[t][0] for t in Tissue], dtype=np.float32)
-FAT: NDArray[np.float32] = np.array([_SIGNALS[t][1] for t in Tissue], dtype=np.float32)
-T2: NDArray[np.float32] = np.array([_SIGNALS[t][2] for t in Tissue], dtype=np.float32)
+STRUCTURE_OF_TISSUE: NDArray[np.uint8] = np.array([_TABLE[t][0] for t in Tissue], dtype=np.uint8)
+WATER, FAT, T2 = np.array([_TABLE[t][1:] for t in Tissue], dtype=np.float32).T

@@ -25,7 +25,7 @@ LOWEST_FREE, HIGHEST_FREE = SACRAL + 2, SACRAL + 5  # vertebrae between these di
 
 def draw_varied_spine(rng: np.random.Generator) -> Spine:
     """A spine of any age, shape and lumbar count. Level names above an added or removed vertebra are void."""
-    spine = draw_spine(rng, spread=2.0)
+    spine = draw_spine(rng, variation=2.0)
     discs = list(spine.discs)
     count = rng.random()
     if count < 0.06:
@@ -39,7 +39,7 @@ def draw_varied_spine(rng: np.random.Generator) -> Spine:
         discs = _transitional(discs, rng)
     spine = replace(spine, discs=tuple(discs), scoliosis_mm=float(rng.normal(0, 6)),
                     canal_half_width_mm=float(rng.uniform(7.5, 14)), canal_half_depth_mm=float(rng.uniform(5, 10)))
-    return spine.posed(rng, shift_mm=6, turn_deg=4)
+    return spine.posed(rng, shift_mm=6, rotation_deg=4)
 
 
 def _aged(disc: Disc, old: float, rng: np.random.Generator) -> Disc:

@@ -27,21 +27,15 @@ ENDING = ["discs missing", "right names (%)", "Dice under any name (%)", *(f"{m.
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What running a protocol left; frames as in `records`.
-
-    Attributes
-    ----------
-    voxel_mm3 : float
-        Of the reference masks, their mean; for change in voxels.
-    weber : mapping of contrast to its intensities in discs and beside them, over all visits
-    """
+    """What running a protocol left; frames as in `records`."""
 
     protocol: Protocol
     discs: pd.DataFrame
     changes: pd.DataFrame
     trainings: pd.DataFrame
     reference_session: str
-    voxel_mm3: float
+    voxel_mm3: float  # of the reference masks, their mean; for change in voxels
+    # Intensities in discs and beside them, over all visits.
     weber: Mapping[Contrast, Weber] = field(default_factory=dict)
 
 
@@ -81,14 +75,20 @@ def score_of(outcome: Outcome, row: str, **wanted: str) -> MethodScore:
 def metric_text(metric: Metric, score: MethodScore) -> str:
     """A mean, with its SD where the paper gives one; a dash where there is none."""
     value = metric.scale * float(getattr(score, metric.value))
-    spread = metric.scale * float(getattr(score, metric.spread)) if metric.spread else math.nan
-    ending = f" ± {number_text(spread, metric.digits)}" if metric.spread and not math.isnan(value) else ""
+    ending = ""
+    if metric.sd and not math.isnan(value):
+        ending = f" ± {number_text(metric.scale * float(getattr(score, metric.sd)), metric.digits)}"
     return number_text(value, metric.digits).replace("-", "−" if ending else "-") + ending
 
 
 def number_text(value: float, digits: int) -> str:
     """A dash where there is none."""
     return formatted(value, f"{{:.{digits}f}}")
+
+
+def mean_text(values: pd.Series, digits: int) -> str:
+    """The mean of the values that are there; a dash where there is none."""
+    return number_text(float(values.mean()), digits)
 
 
 def pair_heads(metrics: Iterable[Metric], *, published: bool) -> list[str]:
@@ -101,6 +101,7 @@ def pair_cells(metrics: Iterable[Metric], printed: Mapping[str, str], score: Met
     """Each measure as published beside ours, or ours alone."""
     return [cell for m in metrics
             for cell in ((printed.get(m.title, "-"), metric_text(m, score)) if published else (metric_text(m, score),))]
+
 
 def ending_cells(score: MethodScore) -> list[str]:
     """What stands in every table, whatever the paper's: discs missing, names, signed errors."""

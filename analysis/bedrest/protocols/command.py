@@ -1,7 +1,6 @@
 """`bedrest benchmark`: published methods trained and tested on a study's labelled discs, in the papers' own tables.
 
-Orders the work; heavy libraries load only when it begins. A finished row is not trained again, an unfinished one goes
-on, one that breaks is a failed row.
+Orders the work. A finished row is not trained again, an unfinished one goes on, one that breaks is a failed row.
 """
 
 from __future__ import annotations
@@ -10,27 +9,39 @@ import json
 import shlex
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from bedrest import __version__
 from bedrest.errors import BedrestError, StudyError
+from bedrest.io.code_state import code_state
 from bedrest.io.files import write_text
+from bedrest.io.machine import machine_state
 from bedrest.io.manifest.resolve import build_manifest
-from bedrest.io.tables.frames import concat_tables
+from bedrest.io.synthetic import says_synthetic
+from bedrest.io.tables.cells import without_formulas
+from bedrest.io.tables.frames import concat_tables, typed_frame
 from bedrest.io.tables.typed_csv import write_table
+from bedrest.methods.method import with_contrasts
+from bedrest.methods.papers.weber import Weber, weber_contrast
+from bedrest.pages import reports
+from bedrest.protocols import records, runs
+from bedrest.protocols.cells import Outcome
 from bedrest.protocols.inputs import BenchmarkOptions, labelled_cases, own_engine, settings_of, splits_of
+from bedrest.protocols.page import page_text
+from bedrest.protocols.published import protocol_of, training_row
+from bedrest.protocols.runs import FoldRun, Labelled, OwnEngine, Settings
+from bedrest.protocols.scores import change_rows
+from bedrest.protocols.shapes import Protocol, WeberTable
+from bedrest.protocols.splits import Split
+from bedrest.protocols.tables import paper_tables, scores_frame
 from bedrest.settings import Study, load_study
 from bedrest.vocabulary import Contrast, Status
+from bedrest.workflow.locks import locked
 from bedrest.workflow.train import labelled_visits
-
-if TYPE_CHECKING:
-    from bedrest.methods.papers.weber import Weber
-    from bedrest.protocols.cells import Outcome
-    from bedrest.protocols.runs import FoldRun, Labelled, OwnEngine, Settings
-    from bedrest.protocols.shapes import Protocol
-    from bedrest.protocols.splits import Key, Split
 
 RECORD = "benchmark.json"  # of a protocol's folder: what the page of all protocols reads
 _NOT_PAIRED = ("not paired in study.toml (images.pairs): {folders}. Where two of these folders hold scans of one "
@@ -51,10 +62,7 @@ class Benchmark:
     folder: Path  # of the protocol
 
     def runs(self) -> Iterator[FoldRun]:
-        """ProtocolRow by row, fold by fold."""
-        from bedrest.protocols.published import training_row
-        from bedrest.protocols.runs import FoldRun
-
+        """Row by row, fold by fold."""
         for row in self.protocol.rows:
             trainer = training_row(self.protocol, row)
             for split in self.splits:
@@ -64,11 +72,6 @@ class Benchmark:
 
 def benchmark(study_toml: Path, output: Path, options: BenchmarkOptions) -> int:
     """Train and test every row, then tables, page and report; 3 where a row or a visit failed."""
-    from bedrest.io.tables.frames import typed_frame
-    from bedrest.protocols.published import protocol_of
-    from bedrest.protocols.records import METHOD_VISITS
-    from bedrest.workflow.locks import locked
-
     study, protocol = load_study(study_toml), protocol_of(options.protocol, options.methods)
     settings = settings_of(study, options)
     if protocol.by_visit and options.folds:
@@ -85,7 +88,7 @@ def benchmark(study_toml: Path, output: Path, options: BenchmarkOptions) -> int:
                             own_engine(study, labelled, settings.budget.device), folder)
         for run in planned.runs():
             run.refuse_other()
-        write_table(typed_frame(rows, METHOD_VISITS), folder / "visits.csv", METHOD_VISITS)
+        write_table(typed_frame(rows, records.METHOD_VISITS), folder / "visits.csv", records.METHOD_VISITS)
         _print_plan(planned)
         failures = {(run.row.name, run.split.name): reason for run in planned.runs() if (reason := _run(run))}
         outcome = _store(planned, failures)
@@ -97,28 +100,27 @@ def benchmark(study_toml: Path, output: Path, options: BenchmarkOptions) -> int:
 
 
 def _print_plan(planned: Benchmark) -> None:
-    trained = {run.trainer_folder for run in planned.runs()}
-    budget = planned.settings.budget
+    budget, trainings = planned.settings.budget, {run.trainer_folder for run in planned.runs()}
     print(f"{len(planned.visits)} labelled scans of {len({v.key[0] for v in planned.visits})} subjects; "
-          f"{len(trained)} training(s) of at most {budget.minutes:g} min on {budget.device}")
+          f"{len(trainings)} training(s) of at most {budget.minutes:g} min on {budget.device}")
     for warning in _warnings(planned):
         print(f"- {warning}", file=sys.stderr)
 
 
 def _warnings(planned: Benchmark) -> list[str]:
-    """What the page must say of the data."""
+    """Reservations about the data that stand on the page."""
+    if planned.study.images.layout != "ivdm3seg":
+        return []
     paired = {subject for subject, _ in planned.study.images.pairs.values()}
-    alone = sorted({v.key[0] for v in planned.visits} - paired) if planned.study.images.layout == "ivdm3seg" else []
+    alone = sorted({v.key[0] for v in planned.visits} - paired)
     return [_NOT_PAIRED.format(folders=", ".join(alone))] if alone else []
 
 
 def _run(run: FoldRun) -> str:
     """Why a row failed; empty where it did not. What broke it is kept in the row's folder."""
-    from bedrest.protocols.runs import run_row
-
     trace = run.folder / "error.txt"
     try:
-        run_row(run)
+        runs.run_row(run)
     except Exception as error:  # whatever ends one method must not end the others
         reason = str(error) if isinstance(error, BedrestError) else f"{type(error).__name__}: {error}"
         print(f"{run.row.name} {run.split.name} failed: {reason}", file=sys.stderr)
@@ -130,24 +132,18 @@ def _run(run: FoldRun) -> str:
 
 def _store(planned: Benchmark, failures: dict[tuple[str, str], str]) -> Outcome:
     """Tables of all rows, the paper's among them."""
-    from bedrest.io.tables.frames import typed_frame
-    from bedrest.protocols import records
-    from bedrest.protocols.cells import Outcome
-    from bedrest.protocols.runs import stored_curves, stored_discs, stored_result
-    from bedrest.protocols.scores import change_rows
-    from bedrest.protocols.tables import scores_frame
-
     discs, curves, trainings = [], [], []
     for run in planned.runs():
         reason = failures.get((run.row.name, run.split.name), "")
-        result = {"status": str(Status.FAILED), "reason": reason} if reason else stored_result(run)
+        result = {"status": str(Status.FAILED), "reason": reason} if reason else runs.stored_result(run)
+        trained_on, tested_on = (", ".join(" ".join(key).strip() for key in keys)
+                                 for keys in (run.split.training, run.split.testing))
         trainings.append({"row": run.row.name, "fold": run.split.name, "title": run.row.title,
-                          "method": run.row.method, "trained_on": _names(run.split.training),
-                          "tested_on": _names(run.split.testing), "width": planned.settings.width,
-                          "seed": planned.settings.budget.seed, **result})
+                          "method": run.row.method, "trained_on": trained_on, "tested_on": tested_on,
+                          "width": planned.settings.width, "seed": planned.settings.budget.seed, **result})
         if not reason:
-            discs.append(stored_discs(run))
-            curves.append(stored_curves(run))
+            discs.append(runs.stored_discs(run))
+            curves.append(runs.stored_curves(run))
     all_discs = concat_tables(discs, records.METHOD_DISCS)
     reference = planned.splits[0].training[0][1] if planned.protocol.by_visit else planned.study.reference_session
     changes = typed_frame(change_rows(all_discs, reference_session=reference), records.METHOD_CHANGES)
@@ -164,10 +160,6 @@ def _store(planned: Benchmark, failures: dict[tuple[str, str], str]) -> Outcome:
 
 def _weber(planned: Benchmark) -> Mapping[Contrast, Weber]:
     """Of the contrasts that every visit has, where a table asks for it: it reads every voxel."""
-    from bedrest.methods.method import with_contrasts
-    from bedrest.methods.papers.weber import weber_contrast
-    from bedrest.protocols.shapes import WeberTable
-
     if not any(isinstance(t, WeberTable) for t in planned.protocol.tables):
         return {}
     cases = [v.case for v in planned.visits]
@@ -175,19 +167,8 @@ def _weber(planned: Benchmark) -> Mapping[Contrast, Weber]:
     return weber_contrast(*(with_contrasts(c, common) for c in cases))
 
 
-def _names(keys: Sequence[Key]) -> str:
-    return ", ".join(" ".join(k).strip() for k in keys)
-
-
 def _record(planned: Benchmark, outcome: Outcome, study_toml: Path, output: Path) -> dict[str, Any]:
     """With what the numbers were made: no date, so that the same run gives the same record."""
-    from importlib.metadata import version
-
-    from bedrest import __version__
-    from bedrest.io.code_state import code_state
-    from bedrest.io.machine import machine_state
-    from bedrest.io.synthetic import says_synthetic
-
     words = ["bedrest", "benchmark", str(study_toml), *planned.options.command_words(), "-o", str(output)]
     folds = planned.options.folds
     split = ("trained at one visit, tested at the other" if planned.protocol.by_visit else
@@ -209,11 +190,6 @@ def _record(planned: Benchmark, outcome: Outcome, study_toml: Path, output: Path
 
 def _write_pages(planned: Benchmark, outcome: Outcome, record: dict[str, Any], output: Path) -> Path:
     """Tables as CSV, one Markdown page of the protocol, the report of all protocols of the folder; returns the page."""
-    from bedrest.io.tables.cells import without_formulas
-    from bedrest.pages.reports import make_methods_report
-    from bedrest.protocols.page import page_text
-    from bedrest.protocols.tables import paper_tables
-
     tables = paper_tables(outcome)
     for table in tables:
         text = without_formulas(table.frame).to_csv(index=False, lineterminator="\n")
@@ -222,5 +198,5 @@ def _write_pages(planned: Benchmark, outcome: Outcome, record: dict[str, Any], o
     write_text(planned.folder / RECORD, json.dumps({**record, "tables": shown}, indent=1) + "\n")
     page = output / f"{planned.protocol.name}.md"
     write_text(page, page_text(record, tables, outcome.trainings))
-    make_methods_report(output)
+    reports.make_methods_report(output)
     return page

@@ -1,63 +1,50 @@
-"""A study as a benchmark of methods takes it: labelled visits, splits, our own engine, settings.
-
-Heavy libraries load only when the work begins.
-"""
+"""A study as a benchmark of methods takes it: labelled visits, splits, our own engine, settings."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from tqdm import tqdm
 
 from bedrest.errors import BedrestError, StudyError
+from bedrest.imaging.common_grid import labels_on
 from bedrest.io.files import sha256_of
 from bedrest.io.manifest.resolve import Manifest
+from bedrest.methods.cases import case_of
+from bedrest.methods.staged_training import Budget
+from bedrest.protocols.runs import Labelled, OwnEngine, Settings
+from bedrest.protocols.scores import levels_of
+from bedrest.protocols.shapes import Protocol
+from bedrest.protocols.splits import Key, Split, by_subject, by_visit
+from bedrest.segmentation import engine
+from bedrest.segmentation.device import resolve_device
+from bedrest.segmentation.weights import chosen_weights
 from bedrest.settings import Study
+from bedrest.stages.measure import read_reference
+from bedrest.stages.segment import loaded_weights
 from bedrest.stages.visits import Visit, scan_of
+from bedrest.types import LabelMap
 from bedrest.vocabulary import MaskRole, Status
-
-if TYPE_CHECKING:
-    from bedrest.protocols.runs import Labelled, OwnEngine, Settings
-    from bedrest.protocols.shapes import Protocol
-    from bedrest.protocols.splits import Key, Split
-    from bedrest.types import LabelMap
 
 
 @dataclass(frozen=True)
 class BenchmarkOptions:
-    """What a user may choose for a benchmark of methods.
+    """What a user may choose for a benchmark of methods."""
 
-    Attributes
-    ----------
-    budget_minutes : float
-        Of each training: of a row, in each fold.
-    methods : tuple of str
-        Methods with their choices, as `registry.read_choices` reads them, or `shapes.OWN_ENGINE`.
-    protocol : str, optional
-        Of `published.PROTOCOLS`.
-    steps : int
-        At most so many of each network; 0: no limit.
-    width : int
-        See `MethodOptions`.
-    folds : int
-        Groups of subjects to cross-validate over; 0: a quarter of the subjects is held out.
-    encoder_weights : Path, optional
-        See `MethodOptions`.
-    device : str, optional
-        Default: what study.toml says.
-    """
-
-    budget_minutes: float
-    methods: tuple[str, ...] = ()
-    protocol: str | None = None
-    steps: int = 0
-    width: int = 1
-    folds: int = 0
-    encoder_weights: Path | None = None
+    budget_minutes: float  # of each training: of a row, in each fold
+    methods: tuple[str, ...] = ()  # as `registry.read_choices` reads them, or `shapes.OWN_ENGINE`
+    protocol: str | None = None  # of `published.PROTOCOLS`
+    steps: int = 0  # at most so many of each network; 0: no limit
+    width: int = 1  # see `MethodOptions`
+    folds: int = 0  # groups of subjects to cross-validate over; 0: a quarter of the subjects is held out
+    encoder_weights: Path | None = None  # see `MethodOptions`
     seed: int = 0
-    device: str | None = None
+    device: str | None = None  # default: what study.toml says
 
     def command_words(self) -> list[str]:
         """As words of the command line; what is as usual is left out."""
@@ -73,17 +60,8 @@ class BenchmarkOptions:
 def settings_of(study: Study, options: BenchmarkOptions) -> Settings:
     """What every row is trained with.
 
-    Raises
-    ------
-    StudyError
-        A number is out of range, or there is no such file of weights.
+    Raises StudyError: a number is out of range, or there is no such file of weights.
     """
-    import os
-
-    from bedrest.methods.staged_training import Budget
-    from bedrest.protocols.runs import Settings
-    from bedrest.segmentation.device import resolve_device
-
     if options.budget_minutes <= 0:
         raise StudyError("a positive number of minutes", f"{options.budget_minutes:g}", "--budget", "Correct it.")
     for name, least in (("width", 1), ("steps", 0), ("seed", 0)):
@@ -102,14 +80,6 @@ def settings_of(study: Study, options: BenchmarkOptions) -> Settings:
 def labelled_cases(labelled: Sequence[Visit], manifest: Manifest, *,
                    resample: bool) -> tuple[list[Labelled], list[dict[str, Any]]]:
     """Visits as methods take them, and the row of each; one that cannot be used is failed and left out."""
-    from tqdm import tqdm
-
-    from bedrest.imaging.common_grid import labels_on
-    from bedrest.methods.cases import case_of
-    from bedrest.protocols.runs import Labelled
-    from bedrest.protocols.scores import levels_of
-    from bedrest.stages.measure import read_reference
-
     sums = {(r.subject, r.session, r.contrast): r.sha256 for r in manifest.scans.itertuples()}
     visits, rows = [], []
     for v in tqdm(labelled, desc="labelled scans", unit="scan"):
@@ -134,8 +104,6 @@ def labelled_cases(labelled: Sequence[Visit], manifest: Manifest, *,
 def splits_of(study: Study, protocol: Protocol, visits: Sequence[Labelled],
               options: BenchmarkOptions) -> list[Split]:
     """By subject, or by visit where the protocol asks for it."""
-    from bedrest.protocols.splits import by_subject, by_visit
-
     keys = [v.key for v in visits]
     if not protocol.by_visit:
         return by_subject(keys, folds=options.folds, seed=options.seed)
@@ -147,17 +115,11 @@ def splits_of(study: Study, protocol: Protocol, visits: Sequence[Labelled],
 
 def own_engine(study: Study, labelled: Sequence[Visit], device: str) -> OwnEngine:
     """Our own engine with the study's or the shipped weights; they are loaded when a scan is to be segmented."""
-    from bedrest.protocols.runs import OwnEngine
-    from bedrest.segmentation.weights import chosen_weights
-    from bedrest.stages.segment import loaded_weights
-
     by_key = {(v.subject, v.session): v for v in labelled}
     weights = chosen_weights(study.weights)
 
     def segmented(key: Key) -> LabelMap:
-        from bedrest.segmentation.engine import segment
-
         scan = scan_of(by_key[key], resample=study.images.resample)
-        return segment(loaded_weights(weights), scan, device=device).discs
+        return engine.segment(loaded_weights(weights), scan, device=device).discs
 
     return OwnEngine(segmented, f"{weights.name}, sha256 {sha256_of(weights)[:12]}")

@@ -166,10 +166,7 @@ _OWN_ROW = ProtocolRow(OWN_ENGINE, "bedrest", OWN_ENGINE)
 def protocol_of(name: str | None, methods: Sequence[str]) -> Protocol:
     """The protocol asked for, its rows of these methods alone where some are named; without one, a comparison of them.
 
-    Raises
-    ------
-    StudyError
-        Neither is named, a name or choice is unknown, or the protocol has no row of a method.
+    Raises StudyError: neither is named, a name or choice is unknown, or the protocol has no row of a method.
     """
     if name is None:
         if not methods:

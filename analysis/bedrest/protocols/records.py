@@ -31,12 +31,12 @@ _FOLD = Col("fold", "str", "which training: holdout, fold-1 ..., or from visit t
 _SUBJECT = Col("subject", "str", "subject")
 _SESSION = Col("session", "str", "visit")
 
-METHOD_VISITS = Table("visits", "one row a visit with a reference mask", (
+METHOD_VISITS = Table("visits", "one row per visit with a reference mask", (
     _SUBJECT, _SESSION, Col("contrasts", "str", "contrasts of the visit, joined by +", required=False),
     Col("discs", "int", "discs in its reference mask"), _STATUS, _REASON,
 ), ("subject", "session"))
 
-METHOD_TRAININGS = Table("trainings", "one row a training: a row of the protocol in one fold", (
+METHOD_TRAININGS = Table("trainings", "one row per training: a row of the protocol in one fold", (
     _ROW, _FOLD,
     Col("title", "str", "what the row is called"),
     Col("method", "str", "name of the method"),
@@ -60,7 +60,7 @@ METHOD_CURVES = Table("curves", "mean training loss, every 10 steps up to 200, t
     Col("minutes", "float", "time since training began", "min"), Col("loss", "float", "mean since the last row", "1"),
 ), ("row", "fold", "stage", "step"))
 
-METHOD_DISCS = Table("discs", "one row a disc of a tested scan", (
+METHOD_DISCS = Table("discs", "one row per disc of a tested scan", (
     _ROW, _FOLD, _SUBJECT, _SESSION, LEVEL, DICE,
     number("dice_any_name", "with the found disc that fits best, whatever its name; empty where the scan failed", "1"),
     CENTRE_DISTANCE,
@@ -69,7 +69,7 @@ METHOD_DISCS = Table("discs", "one row a disc of a tested scan", (
     *VOLUMES, RIGHT, _STATUS, _REASON,
 ), ("row", "subject", "session", "level"))
 
-METHOD_CHANGES = Table("changes", "one row a disc from its reference visit to another tested visit", (
+METHOD_CHANGES = Table("changes", "one row per disc from its reference visit to another tested visit", (
     _ROW, _SUBJECT, _SESSION, LEVEL,
     Col("reference_session", "str", "visit that change is counted from"),
     number("vg1_mm3", "volume of the reference mask at the reference visit", "mm3"),
@@ -83,7 +83,7 @@ METHOD_CHANGES = Table("changes", "one row a disc from its reference visit to an
     _REASON,
 ), ("row", "subject", "session", "level"))
 
-METHOD_SCORES = Table("scores", "one row a row of the protocol: all its folds together", (
+METHOD_SCORES = Table("scores", "one row per row of the protocol: all its folds together", (
     _ROW, Col("title", "str", "what the row is called"),
     Col("n", "int", "discs looked for"),
     Col("n_missing", "int", "of these, not found"),

@@ -1,7 +1,7 @@
 """One row of a protocol in one fold: claimed, trained, tested, stored; not done again when it is there.
 
-The folder of a row and fold holds `asked.json` (what it was begun with), the networks, `discs.csv`, `curves.csv` and,
-written last, `result.json`. Knows nothing of studies and pages.
+The folder of a row and fold holds `begun_with.json`, the networks, `discs.csv`, `curves.csv` and, written last,
+`result.json`. Knows nothing of studies and pages.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bedrest.io.files import write_text
 from bedrest.io.tables.frames import typed_frame
 from bedrest.io.tables.typed_csv import read_table, write_table
 from bedrest.methods.cases import on_scan_grid
-from bedrest.methods.method import Case, Method, MethodOptions, Trained, with_contrasts
+from bedrest.methods.method import Case, Method, with_contrasts
 from bedrest.methods.registry import build_method
 from bedrest.methods.staged_training import Budget, StageRecord, stage_records, train_method
 from bedrest.protocols.records import METHOD_CURVES, METHOD_DISCS
@@ -29,24 +29,19 @@ from bedrest.protocols.scores import disc_rows, failed_rows
 from bedrest.protocols.shapes import OWN_ENGINE, ProtocolRow
 from bedrest.protocols.splits import Key, Split
 from bedrest.types import LabelMap
-from bedrest.vocabulary import Contrast, Status
+from bedrest.vocabulary import Status
 
-ASKED, RESULT = "asked.json", "result.json"
+BEGUN, RESULT = "begun_with.json", "result.json"
 _DISCS, _CURVES = "discs.csv", "curves.csv"
 
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """A visit with a reference mask: as methods take it, and the mask on the grid of the files.
-
-    Attributes
-    ----------
-    inputs_sha256 : mapping of contrast or mask to the checksum of its file
-    """
+    """A visit with a reference mask: as methods take it, and the mask on the grid of the files."""
 
     case: Case
     reference: LabelMap
-    inputs_sha256: Mapping[str, str]
+    inputs_sha256: Mapping[str, str]  # by contrast or mask
 
     @property
     def key(self) -> Key:
@@ -55,89 +50,65 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a row is trained with besides its own choices.
-
-    Attributes
-    ----------
-    width : int, see `MethodOptions`
-    encoder_weights : Path, optional, see `MethodOptions`; their checksum is part of what is asked
-    """
+    """What a row is trained with besides its own choices."""
 
     budget: Budget
-    width: int = 1
-    encoder_weights: Path | None = None
+    width: int = 1  # see `MethodOptions`
+    encoder_weights: Path | None = None  # see `MethodOptions`
     encoder_sha256: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class OwnEngine:
-    """Our own engine in the place of a method: a mask of a visit, and what to say of its weights."""
+    """Our own engine in the place of a method."""
 
     segment: Callable[[Key], LabelMap]
     weights: str  # name and checksum
 
 
-def choices_of(row: ProtocolRow, settings: Settings, visits: Sequence[Labelled]) -> MethodOptions:
-    """A row's choices with the settings of the run and the contrasts that these visits have."""
-    encoder = settings.encoder_weights if row.method == "triplanar-resnet" else None
-    choices = replace(row.choices, width=settings.width, encoder_weights=encoder)
-    if not row.otherwise or choices.contrasts:
-        return choices
-    wanted = build_method(row.method, choices).contrasts
-    there = all(set(wanted) <= set(v.case.contrasts) for v in visits)
-    return choices if there else replace(choices, contrasts=row.otherwise)
-
-
-def asked_of(row: ProtocolRow, split: Split, *, settings: Settings, visits: Sequence[Labelled],
-             engine: OwnEngine) -> dict[str, Any]:
-    """Everything that decides what comes out; where it runs is not among them."""
-    files = {v.key: {f"{' '.join(v.key)} {name}": sha for name, sha in v.inputs_sha256.items()} for v in visits}
-    tested = {"tested on": {k: s for key in split.testing for k, s in files[key].items()}}
-    if row.method == OWN_ENGINE:
-        return {"method": row.method, "weights": engine.weights, **tested}
-    choices = asdict(replace(row.choices, width=settings.width, encoder_weights=None))
-    budget = {f"--{n}": getattr(settings.budget, n) for n in ("seed", "steps")}
-    return {"method": row.method, **choices, "encoder_weights": settings.encoder_sha256, "row it uses": row.uses,
-            "--budget": settings.budget.minutes, **budget,
-            "learnt from": {k: s for key in split.training for k, s in files[key].items()}, **tested}
-
-
 @dataclass(frozen=True, eq=False)
 class FoldRun:
-    """One row in one fold, ready to be run.
-
-    Attributes
-    ----------
-    trainer : ProtocolRow, whose networks are used: `row` itself, or the one it names
-    folder, trainer_folder : Path, of `row` and of `trainer` in this fold
-    visits : every visit of the benchmark
-    """
+    """One row in one fold, ready to be run."""
 
     row: ProtocolRow
-    trainer: ProtocolRow
+    trainer: ProtocolRow  # whose networks are used: `row` itself, or the one it names
     split: Split
     settings: Settings
-    visits: Sequence[Labelled]
+    visits: Sequence[Labelled]  # every visit of the benchmark
     engine: OwnEngine
-    folder: Path
-    trainer_folder: Path
+    folder: Path  # of `row` in this fold
+    trainer_folder: Path  # of `trainer` in this fold
 
     def labelled(self, keys: Sequence[Key]) -> list[Labelled]:
         by_key = {v.key: v for v in self.visits}
         return [by_key[k] for k in keys]
 
-    def asked(self, row: ProtocolRow) -> dict[str, Any]:
-        return asked_of(row, self.split, settings=self.settings, visits=self.visits, engine=self.engine)
+    def method(self, row: ProtocolRow) -> Method:
+        """A row's method with its choices, the settings of the run and the contrasts that all visits have."""
+        encoder = self.settings.encoder_weights if row.method == "triplanar-resnet" else None
+        options = replace(row.choices, width=self.settings.width, encoder_weights=encoder)
+        method = build_method(row.method, options)
+        if options.contrasts or not row.otherwise or all(set(method.contrasts) <= set(v.case.contrasts)
+                                                         for v in self.visits):
+            return method
+        return build_method(row.method, replace(options, contrasts=row.otherwise))
+
+    def terms(self, row: ProtocolRow) -> dict[str, Any]:
+        """Everything that decides what comes out of a row; where it runs is not among them."""
+        learnt, tested = ({f"{' '.join(v.key)} {name}": sha for v in self.labelled(keys)
+                           for name, sha in v.inputs_sha256.items()} for keys in (self.split.training,
+                                                                                  self.split.testing))
+        if row.method == OWN_ENGINE:
+            return {"method": row.method, "weights": self.engine.weights, "tested on": tested}
+        budget = self.settings.budget
+        return {"method": row.method, **asdict(replace(row.choices, width=self.settings.width, encoder_weights=None)),
+                "encoder_weights": self.settings.encoder_sha256, "row it uses": row.uses, "--budget": budget.minutes,
+                "--seed": budget.seed, "--steps": budget.steps, "learnt from": learnt, "tested on": tested}
 
     def refuse_other(self) -> None:
         """Let the row, and the one whose networks it takes, go on only with what each was begun with."""
-        refuse_other(self.folder / ASKED, self.asked(self.row), what="row")
-        refuse_other(self.trainer_folder / ASKED, self.asked(self.trainer), what="row")
-
-
-def is_done(run: FoldRun) -> bool:
-    """Whether the row is there, trained and tested."""
-    return (run.folder / RESULT).is_file()
+        refuse_other(self.folder / BEGUN, self.terms(self.row), what="row")
+        refuse_other(self.trainer_folder / BEGUN, self.terms(self.trainer), what="row")
 
 
 def stored_result(run: FoldRun) -> dict[str, Any]:
@@ -159,15 +130,12 @@ def stored_curves(run: FoldRun) -> pd.DataFrame:
 def run_row(run: FoldRun) -> None:
     """Train (or go on), test, store. Does nothing where all is there.
 
-    Raises
-    ------
-    BedrestError
-        The method lacks a contrast, or has no such choice.
+    Raises BedrestError: the method lacks a contrast, or has no such choice.
     """
-    if is_done(run):
+    if (run.folder / RESULT).is_file():
         return
     result, curves, predict = _own_engine(run) if run.row.method == OWN_ENGINE else _trained(run)
-    note_beginning(run.folder / ASKED, run.asked(run.row))
+    note_beginning(run.folder / BEGUN, run.terms(run.row))
     rows, seconds, failed = [], 0.0, []
     for visit in run.labelled(run.split.testing):
         begun = time.monotonic()
@@ -200,12 +168,11 @@ def _own_engine(run: FoldRun) -> _Ready:
 
 
 def _trained(run: FoldRun) -> _Ready:
-    method = build_method(run.row.method, choices_of(run.row, run.settings, run.visits))
-    whole = build_method(run.trainer.method, choices_of(run.trainer, run.settings, run.visits))
+    method, whole = run.method(run.row), run.method(run.trainer)
     cases = [v.case for v in run.labelled(run.split.training)]
     for v in run.labelled(run.split.testing):
         with_contrasts(v.case, method.contrasts)  # refused now, not after hours of training
-    note_beginning(run.trainer_folder / ASKED, run.asked(run.trainer))
+    note_beginning(run.trainer_folder / BEGUN, run.terms(run.trainer))
     trained = train_method(whole, cases, run.settings.budget, run.trainer_folder)
     if absent := [s.name for s in method.stages if s.name not in trained.networks]:
         raise StudyError(f"networks of {run.row.name} among those of {run.trainer.name}", f"no {', '.join(absent)}",
@@ -214,8 +181,12 @@ def _trained(run: FoldRun) -> _Ready:
     result = _training_columns(method, records, run)
     curves = [{"row": run.row.name, "fold": run.split.name, "stage": r.stage, "step": int(step),
                "minutes": seconds / 60, "loss": loss} for r in records for step, seconds, loss in r.curve]
-    device = run.settings.budget.device
-    return result, [] if run.row.uses else curves, lambda visit: _named(method, trained, visit.case, device)
+
+    def predict(visit: Labelled) -> LabelMap:
+        case = with_contrasts(visit.case, method.contrasts)
+        return on_scan_grid(method.predict(trained, case, run.settings.budget.device).labels, visit.case)
+
+    return result, [] if run.row.uses else curves, predict
 
 
 def _training_columns(method: Method, records: Sequence[StageRecord], run: FoldRun) -> dict[str, Any]:
@@ -224,19 +195,10 @@ def _training_columns(method: Method, records: Sequence[StageRecord], run: FoldR
     cut = not steps or any(r.steps < steps for r in records)
     ended = f"stopped by its budget of {budget:g} min" if cut else f"{steps} step{'s' if steps > 1 else ''}, as asked"
     return {
-        "contrasts": _joined(method.contrasts),
+        "contrasts": "+".join(method.contrasts),
         "parameters": sum(r.parameters for r in records if r.stage in used_stages),
         "steps": ", ".join(f"{r.stage} {r.steps}" if len(records) > 1 else str(r.steps) for r in records),
         "minutes": round(sum(r.minutes for r in records), 2), "budget_minutes": budget,
         "ended": f"{ended}; networks of {run.trainer.name}" if run.row.uses else ended,
         "device": run.settings.budget.device,
     }
-
-
-def _joined(contrasts: Sequence[Contrast]) -> str:
-    return "+".join(c.value for c in contrasts)
-
-
-def _named(method: Method, trained: Trained, case: Case, device: str) -> LabelMap:
-    prediction = method.predict(trained, with_contrasts(case, method.contrasts), device)
-    return on_scan_grid(prediction.labels, case)

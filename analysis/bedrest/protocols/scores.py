@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bedrest.measurement.comparison.agreement import mean_sd
+from bedrest.findings import render_all
+from bedrest.measurement.comparison.agreement import DiscAgreement, compare_masks, mean_sd
 from bedrest.measurement.comparison.surfaces import mesh_hausdorff_mm
 from bedrest.measurement.geometry import bounding_box
-from bedrest.protocols.mask_scores import score_discs
 from bedrest.tables.arvd import arvd, signed_change_error
 from bedrest.types import LabelMap
 from bedrest.vocabulary import LEVEL_OF_LABEL, Status
@@ -63,6 +63,46 @@ class MethodScore:
     change_error_sd_percent: float
 
 
+@dataclass(frozen=True)
+class DiscScore:
+    """One disc of one scan against its true mask."""
+
+    agreement: DiscAgreement
+    level_right: bool  # see `level_is_right`
+
+    def row(self) -> dict[str, object]:
+        """As a row of a table of discs, without the scan it belongs to."""
+        names = ("level", "dice", "centre_distance_mm", "volume_predicted_mm3", "volume_reference_mm3",
+                 "volume_error_percent")
+        return {**{n: getattr(self.agreement, n) for n in names}, "reason": render_all(self.agreement.findings),
+                "right": self.level_right}
+
+
+def level_is_right(predicted: NDArray[np.int32], reference: NDArray[np.int32], label: int) -> bool:
+    """Is the disc called `label` the true one: each overlaps the other more than any disc of another name?
+
+    `predicted, reference`: int32, shape (I, J, K), 0 = background, both by `vocabulary.LEVEL_OF_LABEL`.
+    """
+    pairs = ((predicted[reference == label], label), (reference[predicted == label], label))
+    return all(_most_frequent(inside) == wanted for inside, wanted in pairs)
+
+
+def _most_frequent(labels: NDArray[np.int32]) -> int:
+    """The disc most frequent among voxels; 0 where there is none, and where two are equally frequent."""
+    names, counts = np.unique(labels[labels > 0], return_counts=True)
+    most = names[counts == counts.max()] if names.size else names
+    return int(most[0]) if most.size == 1 else 0
+
+
+def score_discs(predicted: LabelMap, reference: LabelMap, *, levels: Mapping[int, str]) -> list[DiscScore]:
+    """Every disc of `levels` (label to level) in a mask against the true one, both on one grid."""
+    agreements = compare_masks(predicted, reference, levels=levels, reference_levels=levels)
+    return [
+        DiscScore(agreement, level_is_right(predicted.data, reference.data, label))
+        for label, agreement in zip(levels, agreements, strict=True)
+    ]
+
+
 def levels_of(reference: LabelMap) -> dict[int, str]:
     """Label to level of the discs that a reference mask holds."""
     return {k: v for k, v in LEVEL_OF_LABEL.items() if (reference.data == k).any()}
@@ -71,14 +111,8 @@ def levels_of(reference: LabelMap) -> dict[int, str]:
 def disc_rows(predicted: LabelMap, reference: LabelMap) -> list[dict[str, Any]]:
     """Every disc of the reference mask as a row of `METHOD_DISCS`, without row, fold and scan.
 
-    Parameters
-    ----------
-    predicted, reference : LabelMap, shape (I, J, K), on one grid, labels by `vocabulary.LEVEL_OF_LABEL`
-
-    Raises
-    ------
-    GeometryError
-        The grids differ.
+    `predicted, reference`: LabelMap, shape (I, J, K), on one grid, labels by `vocabulary.LEVEL_OF_LABEL`.
+    Raises GeometryError: the grids differ.
     """
     levels = levels_of(reference)
     voxel = reference.grid.voxel_volume_mm3
@@ -122,10 +156,8 @@ def failed_rows(reference: LabelMap, *, reason: str) -> list[dict[str, Any]]:
 def change_rows(discs: pd.DataFrame, *, reference_session: str) -> list[dict[str, Any]]:
     """Rows of `METHOD_CHANGES`: each disc of the reference masks at the reference visit and at another tested one.
 
-    Parameters
-    ----------
-    discs : DataFrame, as in `METHOD_DISCS`
-        A disc's visits may have been tested in different folds: volumes at visit 1 and 2 then come from two networks.
+    `discs`: DataFrame, as in `METHOD_DISCS`; a disc's visits may have been tested in different folds: volumes at visit
+    1 and 2 then come from two networks.
     """
     volumes = {(r, s, v, lv): (reference, predicted) for r, s, v, lv, reference, predicted in discs[[
         "row", "subject", "session", "level", "volume_reference_mm3", "volume_predicted_mm3"]].itertuples(index=False)}
@@ -150,25 +182,21 @@ def change_rows(discs: pd.DataFrame, *, reference_session: str) -> list[dict[str
 def summarise_discs(discs: pd.DataFrame, changes: pd.DataFrame) -> MethodScore:
     """Means over discs as the papers define them: Li et al. 2018 eq. 2 and 3, Chen et al. 2016, Gao 2018.
 
-    Parameters
-    ----------
-    discs : DataFrame, as in `METHOD_DISCS`
-        Columns may be absent, as in published tables; what they would give is then not a number.
-    changes : DataFrame, as in `METHOD_CHANGES`; may be empty
+    `discs` are as in `METHOD_DISCS`; a column may be absent, as in published tables: what it would give is then not a
+    number. `changes` are as in `METHOD_CHANGES` and may be empty.
     """
     n = len(discs)
-    dice, distance = _values(discs, "dice"), _values(discs, "centre_distance_mm")
+    dice, distance, any_name = (_values(discs, c) for c in ("dice", "centre_distance_mm", "dice_any_name"))
     detected = ~np.isnan(dice)
     near = float(100 * (distance <= NEAR_MM).sum() / n) if n and not np.isnan(distance).all() else math.nan
     right = float(100 * discs["right"].astype(bool).mean()) if n and "right" in discs else math.nan
     arvd_summary = summarise_arvd(_values(changes, "arvd_percent"))
     change_errors = _present(_values(changes, "change_error_percent"))
-    all_dice = mean_sd([] if "dice" not in discs else [float(v) for v in 100 * np.nan_to_num(dice)])
-    any_name = float(100 * np.nan_to_num(_values(discs, "dice_any_name")).mean()) if "dice_any_name" in discs and n \
-        else math.nan
     return MethodScore(
         n, n - int(detected.sum()), *mean_sd(_present(distance)),
-        0.0 if n and "dice" in discs and not detected.any() else near, *all_dice, any_name,
+        0.0 if n and "dice" in discs and not detected.any() else near,
+        *mean_sd([float(v) for v in 100 * np.nan_to_num(dice)] if "dice" in discs else []),
+        float(100 * np.nan_to_num(any_name).mean()) if n and "dice_any_name" in discs else math.nan,
         *mean_sd(_present(_values(discs, "maad_mm"))), *mean_sd(_present(_values(discs, "mesh_hausdorff_mm"))), right,
         *mean_sd(_present(_values(discs, "volume_error_percent"))),
         len(change_errors), arvd_summary.mean, arvd_summary.median, arvd_summary.maximum, *mean_sd(change_errors))
@@ -176,10 +204,10 @@ def summarise_discs(discs: pd.DataFrame, changes: pd.DataFrame) -> MethodScore:
 
 def summarise_arvd(values: Iterable[float]) -> ArvdSummary:
     """Mean, median and largest arvd, as given; values that are not numbers are left out."""
-    given = _present(np.asarray(list(values), dtype=float))
-    if not given:
+    present = _present(np.asarray(list(values), dtype=float))
+    if not present:
         return ArvdSummary(0, math.nan, math.nan, math.nan)
-    return ArvdSummary(len(given), float(np.mean(given)), float(np.median(given)), float(np.max(given)))
+    return ArvdSummary(len(present), float(np.mean(present)), float(np.median(present)), max(present))
 
 
 def _values(frame: pd.DataFrame, column: str) -> NDArray[np.float64]:
@@ -190,8 +218,3 @@ def _values(frame: pd.DataFrame, column: str) -> NDArray[np.float64]:
 
 def _present(values: NDArray[np.float64]) -> list[float]:
     return [float(v) for v in values if not math.isnan(v)]
-
-
-def score_row(row: str, title: str, score: MethodScore) -> Mapping[str, Any]:
-    """As a row of `METHOD_SCORES`."""
-    return {"row": row, "title": title, **vars(score)}

@@ -16,64 +16,48 @@ OWN_ENGINE = "bedrest"  # a further name beside those of `METHODS`; it is not tr
 
 @dataclass(frozen=True)
 class Metric:
-    """A column of a paper's table.
+    """A column of a paper's table."""
 
-    Attributes
-    ----------
-    title : str, as the paper has it
-    value, spread : names of fields of `MethodScore`; no spread where the paper gives none
-    scale, digits : the value is multiplied by `scale` and shown with so many digits
-    """
-
-    title: str
-    value: str
-    spread: str = ""
-    scale: float = 1.0
+    title: str  # as the paper has it
+    value: str  # field of `MethodScore`
+    sd: str = ""  # field of `MethodScore`; empty where the paper gives none
+    scale: float = 1.0  # of value and SD, as the paper has them
     digits: int = 2
 
 
 @dataclass(frozen=True)
 class ProtocolRow:
-    """One row of a table: a method with its choices.
+    """One row of a table: a method with its choices."""
 
-    Attributes
-    ----------
-    name : str, names a folder
-    title : str, as in the paper
-    method : str
-        Of `registry.METHODS`, or `OWN_ENGINE`.
-    published : mapping of a metric's title to what was printed
-    uses : str
-        Name of the row whose networks this one takes: one training serves both. Empty: its own.
-    otherwise : tuple of Contrast
-        Taken where not every visit has the method's own contrasts. Empty: then the row fails.
-    """
-
-    name: str
-    title: str
-    method: str
+    name: str  # names a folder
+    title: str  # as in the paper
+    method: str  # of `registry.METHODS`, or `OWN_ENGINE`
     choices: MethodOptions = field(default_factory=MethodOptions)
-    published: Mapping[str, str] = field(default_factory=dict)
-    uses: str = ""
-    otherwise: tuple[Contrast, ...] = ()
+    published: Mapping[str, str] = field(default_factory=dict)  # title of a metric to what was printed
+    uses: str = ""  # row whose networks this one takes, so that one training serves both; empty: its own
+    otherwise: tuple[Contrast, ...] = ()  # taken where a visit lacks the method's contrasts; empty: the row fails
 
 
 @dataclass(frozen=True)
-class MethodsTable:
-    """One line a row of the protocol, published and ours side by side."""
+class Shape:
+    """The shape of a table of a paper."""
 
     name: str
     title: str
+
+
+@dataclass(frozen=True)
+class MethodsTable(Shape):
+    """One line a row of the protocol, published and ours side by side."""
+
     head: str
     metrics: tuple[Metric, ...]
 
 
 @dataclass(frozen=True)
-class ScansTable:
+class ScansTable(Shape):
     """One line a test scan, one column a disc, of one value; published means of discs 1 to 7, and of all."""
 
-    name: str
-    title: str
     value: str  # column of `METHOD_DISCS`
     digits: int
     published: tuple[float, ...]
@@ -81,79 +65,51 @@ class ScansTable:
 
 
 @dataclass(frozen=True)
-class DiscsTable:
+class DiscsTable(Shape):
     """One line each for published and ours, one column a disc: mean Dice of a row of the protocol."""
 
-    name: str
-    title: str
     row: str
     published: tuple[float, ...]
     published_mean: float
 
 
 @dataclass(frozen=True)
-class ArvdTable:
+class ArvdTable(Shape):
     """One line a disc, one column a subject: arvd, of visits after the reference visit; published means of subjects."""
 
-    name: str
-    title: str
     published: tuple[float, ...]
     published_summary: tuple[float, float, float]  # mean, median, largest
 
 
 @dataclass(frozen=True)
-class DirectionsTable:
+class DirectionsTable(Shape):
     """One line a direction: trained at one visit, tested at the other."""
 
-    name: str
-    title: str
     metrics: tuple[Metric, ...]
     published: tuple[Mapping[str, str], Mapping[str, str]]  # visit 1 to 2, visit 2 to 1
 
 
 @dataclass(frozen=True)
-class ChangeTable:
-    """One line a disc: mean absolute change of volume between the visits, drawn and automatic."""
-
-    name: str
-    title: str
+class ChangeTable(Shape):
+    """One line a disc: mean absolute change of volume between the visits, by the reference masks and automatic."""
 
 
 @dataclass(frozen=True)
-class WeberTable:
-    """One line a contrast: intensities of discs and of all else, absolute Weber contrast.
+class WeberTable(Shape):
+    """One line a contrast: intensities of discs and of all else, absolute Weber contrast."""
 
-    Attributes
-    ----------
-    published : mapping of contrast to (disc, background, Weber contrast) as printed
-    """
-
-    name: str
-    title: str
-    published: Mapping[Contrast, tuple[str, str, str]]
-
-
-Shape = WeberTable | MethodsTable | ScansTable | DiscsTable | ArvdTable | DirectionsTable | ChangeTable
+    published: Mapping[Contrast, tuple[str, str, str]]  # disc, background, Weber contrast, as printed
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What one command trains and tests.
-
-    Attributes
-    ----------
-    source : str, the paper
-    data : str, what the published figures were measured on
-    by_visit : bool
-        Train at one visit, test at the other, the same subjects on both sides. Else the split is by subject.
-    notes : what differs from the paper
-    """
+    """What one command trains and tests."""
 
     name: str
     title: str
-    source: str
-    data: str
+    source: str  # the paper
+    data: str  # what the published figures were measured on
     rows: tuple[ProtocolRow, ...]
     tables: tuple[Shape, ...]
-    by_visit: bool = False
-    notes: tuple[str, ...] = ()
+    by_visit: bool = False  # trained at one visit, tested at the other, on the same subjects; else split by subject
+    notes: tuple[str, ...] = ()  # what differs from the paper

@@ -28,10 +28,7 @@ class Split:
 def by_subject(visits: Iterable[Key], *, folds: int, seed: int) -> list[Split]:
     """A quarter of the subjects held out, or every subject tested once in `folds` groups; the same for the same seed.
 
-    Raises
-    ------
-    StudyError
-        One fold, fewer subjects than folds, or one subject only.
+    Raises StudyError: one fold, fewer subjects than folds, or one subject only.
     """
     listed = sorted(visits)
     subjects = sorted({s for s, _ in listed})
@@ -41,7 +38,7 @@ def by_subject(visits: Iterable[Key], *, folds: int, seed: int) -> list[Split]:
     if len(subjects) < needed:
         raise StudyError(f"at least {needed} subjects with reference masks", str(len(subjects)),
                          "--folds" if folds else "bedrest benchmark",
-                         "Scans of one person must not test each other: add subjects, or use fewer folds.")
+                         "Scans of one subject must not test each other: add subjects, or use fewer folds.")
     order = [subjects[i] for i in np.random.default_rng(seed).permutation(len(subjects))]
     groups = [order[i::folds] for i in range(folds)] or [order[: max(1, round(HELD_OUT * len(order)))]]
     return [Split(f"fold-{i + 1}" if folds else "holdout", tuple(v for v in listed if v[0] not in group),
@@ -51,15 +48,9 @@ def by_subject(visits: Iterable[Key], *, folds: int, seed: int) -> list[Split]:
 def by_visit(visits: Iterable[Key], *, sessions: Sequence[str]) -> list[Split]:
     """From visit 1 to visit 2 and back; subjects with both visits alone.
 
-    Parameters
-    ----------
-    sessions : in the order of study days, the reference session first
-        Visit 2 is the first other one that a subject with a first visit has.
-
-    Raises
-    ------
-    StudyError
-        No subject has two.
+    `sessions`: in the order of study days, the reference session first; visit 2 is the first other one that a subject
+    with a first visit has.
+    Raises StudyError: no subject has two.
     """
     listed = sorted(visits)
     first = sessions[0]

@@ -28,7 +28,7 @@ CHANGE = Table("change", "one row per disc and visit after the reference visit",
     col.STATUS, col.REASON, col.FINDINGS,
 ), ("subject", "level", "source", "session", "measure"))
 
-CHANGE_BANDS = Table("change_bands", "spread of a group's changes at a visit, one row per level and mask source", (
+CHANGE_BANDS = Table("change_bands", "mean and SD of a group's changes at a visit, one row per level and mask source", (
     col.SOURCE, col.GROUP, col.SESSION, col.STUDY_DAY, col.LEVEL,
     Col("n", "int", "subjects with a change", "1", minimum=0),
     Col("mean_percent", "float", "mean change", "%"),
@@ -36,14 +36,14 @@ CHANGE_BANDS = Table("change_bands", "spread of a group's changes at a visit, on
     num("high_percent", "mean plus one SD", "%"),
 ), ("source", "group", "session", "level"))
 
-DETECTIONS = Table("detections", "is a change beyond measurement error, one row for every row of change", (
+DETECTIONS = Table("detections", "whether a change is beyond measurement error, one row per row of change", (
     col.SUBJECT, col.GROUP, col.LEVEL, col.SOURCE, col.MEASURE, col.REFERENCE_SESSION, col.SESSION, col.STUDY_DAY,
     col.PHASE,
     num("change_percent", "as in change", "%"),
     num("limit_low_percent", "a change below this is a fall beyond error", "%"),
     num("limit_high_percent", "a change above this is a rise beyond error", "%", 0),
     Col("limit_from", "str", "repeated scans of this study: its smallest detectable change, true change from day to "
-        "day included; error model: found on synthetic scans, for want of those", required=False,
+        "day included; error model: estimated on synthetic scans, where there are no repeated scans", required=False,
         values=tuple(LimitFrom)),
     Col("n_repeats", "int", "values behind the limit; empty for the error model", "1", required=False, minimum=0),
     Col("confidence_level", "float", "share of unchanged discs inside the limits; 0.95 from repeated scans, else as in "

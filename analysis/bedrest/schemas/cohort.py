@@ -1,4 +1,4 @@
-"""Who was studied, what was lost on the way and why."""
+"""Which subjects were studied, which were lost and why."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ FLOW = Table("flow", "subjects left at each step, one row per group and visit", 
     Col("scanned", "int", "of these, with this visit", "1", minimum=0),
     Col("segmented", "int", "of these, with a mask", "1", minimum=0),
     Col("measured", "int", "of these, with at least one disc measured", "1", minimum=0),
-    Col("passed_qc", "int", "of these, with at least one disc that no check speaks against", "1", minimum=0),
+    Col("passed_qc", "int", "of these, with at least one disc that passes every check", "1", minimum=0),
     Col("analysed", "int", "with at least one usable change to this visit, or from it if it is the reference", "1",
         minimum=0),
     Col("discs_expected", "int", "named discs of the scanned visits", "1", minimum=0),
     Col("discs_analysed", "int", "of these, discs in the analysis", "1", minimum=0),
 ), ("group", "session"))
 
-BASELINE = Table("baseline", "who was studied (Table 1 of a paper), one row per characteristic and group", (
+BASELINE = Table("baseline", "baseline characteristics (Table 1 of a paper), one row per characteristic and group", (
     Col("characteristic", "str", "age, height, weight, a sex, or the volume of a disc at the reference visit"),
     Col("unit", "str", "of mean and sd; empty where subjects are counted", required=False),
     Col("group", "str", "study arm, or (all)"),
     Col("n", "int", "subjects with a value", "1", minimum=0),
-    Col("n_missing", "int", "subjects of the group without", "1", minimum=0),
+    Col("n_missing", "int", "subjects of the group without a value", "1", minimum=0),
     Col("mean", "float", "mean, in unit", required=False),
     Col("sd", "float", "standard deviation (n - 1), in unit", required=False, minimum=0),
     Col("count", "int", "subjects with this value of sex", "1", required=False, minimum=0),
@@ -35,17 +35,17 @@ BASELINE = Table("baseline", "who was studied (Table 1 of a paper), one row per 
 QC = Table("qc", "one row per subject and planned visit: quality of its automatic masks", (
     col.SUBJECT, col.GROUP, col.SESSION,
     Col("study_day", "float", "day of the study; the planned one where the visit is missing", "day"),
-    Col("verdict", "str", "pass: nothing speaks against it; review: a disc is doubtful or lost; fail: nothing could be "
+    Col("verdict", "str", "pass: every check passed; review: a disc is doubtful or lost; fail: nothing could be "
         "measured; missing: there is no scan", values=tuple(QcVerdict)),
-    Col("discs_ok", "int", "named discs that no check speaks against", "1", minimum=0),
+    Col("discs_ok", "int", "named discs that pass every check", "1", minimum=0),
     Col("discs_flagged", "int", "named discs measured, but doubtful", "1", minimum=0),
     Col("discs_failed", "int", "named discs not measured", "1", minimum=0),
     Col("reason", "str", "every remark on the visit and its discs; empty when there is none", required=False),
     col.FINDINGS,
 ), ("subject", "session"))
 
-FAILURES = Table("failures", "everything that went wrong or is doubtful, one row a place", (
-    Col("stage", "str", "the first stage that spoke against it", values=tuple(FindingStage)),
+FAILURES = Table("failures", "everything that failed or is doubtful, one row per subject, visit or disc", (
+    Col("stage", "str", "the first stage that reported it", values=tuple(FindingStage)),
     Col("subject", "str", "subject", required=False),
     Col("session", "str", "session", required=False),
     Col("level", "str", "disc, if it concerns one", required=False),

@@ -1,4 +1,4 @@
-"""Columns that stand in many tables, and what builds others: a number, a number with its interval."""
+"""Columns of many tables, and what builds others: a number, a number with its interval."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ LEVEL = Col("level", "str", "disc level, or unnamed-N where levels are not known
 LEVEL_OR_ALL = Col("level", "str", "disc level, or all (every disc together)", values=(*LEVELS, ALL_LEVELS))
 REFERENCE_SESSION = Col("reference_session", "str", "the visit that changes are counted from")
 MASK = Col("mask", "str", "name of the measured mask file")
-SOURCE = Col("source", "str", "series of masks: automatic (the method's own, with those edited or given in place of "
-                               "them; mask_origin tells which) or reference", values=tuple(Source))
+SOURCE = Col("source", "str", "series of masks: automatic (by the method, or edited or given in its place; "
+                               "mask_origin says which) or reference", values=tuple(Source))
 MEASURE = Col("measure", "str", "which measure the row is about: a column of measures",
               values=tuple(m.name for m in DISC_MEASURES))
 MASK_ORIGIN = Col("mask_origin", "str", "how the measured mask came about", values=tuple(MaskOrigin))

@@ -42,11 +42,11 @@ LEVEL_NAMES = Table("levels", "names of discs set manually: levels.csv", (
     Col("level", "str", "what it should be; exclude = do not measure it", values=(*LEVELS, EXCLUDE)),
 ), ("subject", "session", "found"))
 
-PSEUDONYMS = Table("pseudonyms", "the key of `bedrest share`: who is who; it stays with the study", (
-    col.SUBJECT, Col("pseudonym", "str", "the name in shared copies; drawn at random, the same in every copy"),
+PSEUDONYMS = Table("pseudonyms", "key of `bedrest share`: each subject's pseudonym; it stays with the study", (
+    col.SUBJECT, Col("pseudonym", "str", "the name in shared copies; random, the same in every copy"),
 ), ("subject",))
 
-INPUT_PROBLEMS = Table("input_problems", "what the check of a subject's input found", (
+INPUT_PROBLEMS = Table("input_problems", "problems of a subject's input", (
     Col("subject", "str", "subject", required=False),
     Col("session", "str", "session; empty when it concerns the whole subject", required=False),
     Col("reason", "str", "what was expected, what was found, where, and the remedy"), col.FINDINGS,

@@ -1,4 +1,4 @@
-"""What is measured of discs and spines at one visit. The measures themselves are those of `measure.registry`."""
+"""What is measured of discs and spines at one visit. The measures themselves are those of `measurement.registry`."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ MEASURES = Table("measures", "one row per disc, visit and mask source", (
     Col("volume_method", "str", "joint: summed probabilities, all visits of the subject measured jointly; single: "
         "those of this visit alone; voxels: voxels counted, for masks that no network made", required=False,
         values=tuple(VolumeMethod)),
-    num("volume_se_mm3", "standard error of volume_mm3 against the truth, as found on synthetic scans; empty for masks "
-        "drawn, given or edited manually", "mm3", 0),
-    num("volume_repeat_sd_mm3", "SD of volume_mm3 when the same disc is scanned again, as found on synthetic scans: "
-        "what change is judged by; empty as volume_se_mm3", "mm3", 0),
+    num("volume_se_mm3", "standard error of volume_mm3 against the truth, as estimated on synthetic scans; empty for "
+        "manual, given or edited masks", "mm3", 0),
+    num("volume_repeat_sd_mm3", "SD of volume_mm3 when the same disc is scanned again, as estimated on synthetic "
+        "scans: what change is judged by; empty as volume_se_mm3", "mm3", 0),
     *(_column(m) for m in DISC_MEASURES if m is not VOLUME),
     *_POSITION,
     Col("signals_reason", "str", "why a measure that needs images is missing; empty when none is", required=False),
     num("mean_probability", "mean network probability inside the disc", "1", 0),
-    num("level_confidence", "probability that the level is right, as far as the image tells", "1", 0),
+    num("level_confidence", "probability that the level is right, given the image", "1", 0),
     col.STATUS,
     Col("reason", "str", "why a row is not ok; of an ok one, why a measure that needs tissues is missing",
         required=False),

@@ -18,7 +18,7 @@ SCAN_RECORDS = Table("scan_records", "one row per visit: outcome of its segmenta
     Col("contrasts", "str", "contrasts used, joined by +", required=False),
     Col("device", "str", "cpu, cuda or mps", required=False),
     num("seconds", "wall time of segmentation", "s", 0),
-    Col("warnings", "str", "what is to be known of the scan and of its segmentation", required=False),
+    Col("warnings", "str", "remarks on the scan and on its segmentation", required=False),
     col.STATUS, col.REASON, col.FINDINGS,
 ), ("subject", "session"))
 
@@ -26,7 +26,7 @@ FINDINGS = Table("findings", "one row per disc of a visit, as the engine named i
     col.SUBJECT, col.SESSION, col.LEVEL,
     Col("label", "int", "number in the mask", minimum=1),
     num("mean_probability", "mean network probability inside the disc", "1", 0),
-    num("level_confidence", "probability that the level is right, as far as the image tells", "1", 0),
+    num("level_confidence", "probability that the level is right, given the image", "1", 0),
     col.STATUS, col.REASON, col.FINDINGS,
 ), ("subject", "session", "level"))
 

@@ -41,7 +41,7 @@ _TEST_KEY = ("family", "source", "measure", "level", "group", "session")
 CONTRASTS = Table("contrasts", "primary estimates and tests of change, one row each; n counts subjects",
                   _TEST, _TEST_KEY)
 
-SENSITIVITY = Table("sensitivity", "the same questions asked of other methods, one row each; never the primary answer",
+SENSITIVITY = Table("sensitivity", "the same tests by other methods, one row each; never the primary analysis",
                     _TEST, _TEST_KEY)
 
 MODELS = Table("models", "one row per fitted model", (
@@ -54,9 +54,9 @@ MODELS = Table("models", "one row per fitted model", (
     Col("n_observations", "int", "discs at visits in the model", "1", minimum=0),
     Col("df_method", "str", "method of the degrees of freedom"),
     num("log_likelihood", "restricted log-likelihood, of 100 ln(volume)", "1"),
-    Col("converged", "bool", "did the optimiser converge"),
-    Col("singular", "bool", "is a variance estimated as zero"),
-    col.STATUS, Col("reason", "str", "every warning of the fit, or why there is none", required=False),
+    Col("converged", "bool", "whether the optimiser converged"),
+    Col("singular", "bool", "whether a variance is estimated as zero"),
+    col.STATUS, Col("reason", "str", "every warning of the fit, or why there is no fit", required=False),
 ), ("model", "source", "level"))
 
 _REML_MODEL = Col("model", "str", "as in models", values=(ModelKind.PRIMARY, ModelKind.JOINT))
@@ -83,7 +83,7 @@ TERMS = Table("terms", "one row per joint test of a fixed effect", (
     col.STATUS, col.REASON,
 ), ("model", "source", "level", "term"))
 
-MARGINAL_MEANS = Table("marginal_means", "mean volume of a group at a visit as the model sees it, one row each", (
+MARGINAL_MEANS = Table("marginal_means", "mean volume of a group at a visit estimated by the model, one row each", (
     col.SOURCE, col.MEASURE, col.LEVEL_OR_ALL, col.GROUP, col.SESSION,
     Col("n", "int", "subjects of the group with this visit", "1", minimum=0),
     num("mean_mm3", "geometric mean volume, covariates at their means", "mm3", 0),
@@ -92,7 +92,7 @@ MARGINAL_MEANS = Table("marginal_means", "mean volume of a group at a visit as t
     col.CONFIDENCE_LEVEL, col.STATUS, col.REASON,
 ), ("source", "measure", "level", "group", "session"))
 
-RECOVERY = Table("recovery", "one row per group and level: is it back, and how fast", (
+RECOVERY = Table("recovery", "one row per group and level: whether volumes are back, and how fast", (
     col.SOURCE, col.LEVEL_OR_ALL, col.GROUP,
     num("band_percent", "a change within plus or minus this counts as none", "%", 0),
     Col("band_method", "str", "where the band comes from"),
@@ -106,7 +106,7 @@ RECOVERY = Table("recovery", "one row per group and level: is it back, and how f
     col.CONFIDENCE_LEVEL, col.STATUS, col.REASON,
 ), ("source", "level", "group"))
 
-RESIDUALS = Table("residuals", "what the primary and joint models leave over, one row an observation", (
+RESIDUALS = Table("residuals", "residuals of the primary and joint models, one row per observation", (
     _REML_MODEL,
     col.SOURCE,
     Col("model_level", "str", "disc level of the model, or all", values=(*LEVELS, ALL_LEVELS)),
@@ -125,15 +125,15 @@ POWER = Table("power", "what `bedrest power` prints: one row per planned study a
     Col("levels", "int", "discs of a subject; more than one: joint model", "1", minimum=1),
     Col("error_sd_percent", "float", "SD of one disc at the first visit: measurement and day-to-day change", "%"),
     Col("variance_growth", "float", "variance of that error at the last visit over that at the first", "1"),
-    Col("response_sd_percent", "float", "spread between subjects of their true change", "%"),
+    Col("response_sd_percent", "float", "SD between subjects of their true change", "%"),
     Col("missing_percent", "float", "visits that do not take place", "%"),
     Col("change_percent", "float", "true change (or difference) that power is for", "%"),
-    Col("power", "float", "share of synthetic cohorts in which it is found", "1"),
+    Col("power", "float", "share of synthetic cohorts in which it is detected", "1"),
     Col("wanted_power", "float", "power that the smallest change is for", "1"),
-    num("smallest_change_percent", "smallest true change found with the wanted power", "%", 0),
+    num("smallest_change_percent", "smallest true change detected with the wanted power", "%", 0),
     Col("confidence_level", "float", "of the two-sided test", "1"),
     Col("replicates", "int", "synthetic cohorts", "1"),
-    Col("no_answer_percent", "float", "cohorts too incomplete for the model; they count as not found", "%"),
+    Col("no_answer_percent", "float", "cohorts too incomplete for the model; they count as not detected", "%"),
 ), ())
 
 TABLES = (CONTRASTS, SENSITIVITY, MODELS, VARIANCES, TERMS, MARGINAL_MEANS, RECOVERY, RESIDUALS, POWER)

@@ -1,4 +1,4 @@
-"""What `bedrest train` learnt from, and how well."""
+"""What `bedrest train` was trained on, and how accurate the result is."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ TRAINING_SCANS = Table("training_scans", "what `bedrest train` was trained on: o
     Col("contrasts", "str", "contrasts of the visit, joined by +"),
     Col("discs", "str", "labels in the reference mask", required=False),
     Col("role", "str", "in the final training", values=("training", "validation")),
-    Col("tested_in", "str", "the run whose network never learnt from this subject; empty when there is none",
+    Col("tested_in", "str", "the run whose network was not trained on this subject; empty when there is none",
         required=False),
 ), ("subject", "session"))
 
 TRAINING_FOLDS = Table("training_folds", "one row per run of `bedrest train`", (
     _FOLD,
-    Col("training", "str", "subjects learnt from"),
-    Col("validation", "str", "subjects asked when to stop", required=False),
-    Col("held_out", "str", "subjects never seen before the test", required=False),
+    Col("training", "str", "subjects trained on"),
+    Col("validation", "str", "subjects that decide when to stop", required=False),
+    Col("held_out", "str", "subjects used for testing only", required=False),
     Col("steps", "int", "optimiser steps", "1", minimum=0),
     Col("minutes", "float", "time used", "min", minimum=0),
     Col("stopped", "str", "why the run ended"),

@@ -14,10 +14,7 @@ _BAD_CUDNN = range(90800, 91100)
 def resolve_device(wanted: str) -> str:
     """`auto` becomes cuda, mps or cpu, whichever is there first.
 
-    Raises
-    ------
-    StudyError
-        The device asked for by name is not available.
+    Raises StudyError: the device asked for by name is not available.
     """
     import torch
 

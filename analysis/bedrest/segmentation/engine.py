@@ -14,49 +14,37 @@ from bedrest.segmentation.level_naming import name_discs
 from bedrest.segmentation.neighbour_naming import name_neighbours
 from bedrest.segmentation.predict import BAND, Probabilities, disc_probability, predict
 from bedrest.segmentation.weights import TrainedNetwork
-from bedrest.types import Grid, LabelMap, Scan, Segmentation, Volume
+from bedrest.types import LabelMap, Scan, Segmentation, Volume
 
 
 def segment(trained: TrainedNetwork, scan: Scan, *, device: str, tissues: bool = False) -> Segmentation:
-    """Segment and name the discs of one scan.
+    """Segment and name the discs of one scan, on its grid.
+
+    Where that is finer than the working grid the boundary is where the interpolated probability crosses one half.
 
     Parameters
     ----------
-    trained : TrainedNetwork
-    scan : Scan
-        Any non-empty set of contrasts on one grid, any axis order.
-    device : str
-        cpu, cuda or mps. Where its memory does not suffice, tiles and then the CPU are used, with a warning.
-    tissues : bool
-        Also name vertebral bodies, sacrum and spinal canal.
-
-    Returns
-    -------
-    Segmentation
-        On the scan's grid. Where that is finer than the working grid the boundary is where the interpolated
-        probability crosses one half.
+    scan : any non-empty set of contrasts on one grid, any axis order
+    device : cpu, cuda or mps. Where its memory does not suffice, tiles and then the CPU are used, with a warning.
+    tissues : also name vertebral bodies, sacrum and spinal canal
     """
     probabilities = predict(trained, scan, device)
     named = name_discs(probabilities.data, probabilities.grid)
     box = box_of(probabilities.grid, probabilities.reorientation.ras)
     part = crop_grid(probabilities.reorientation.ras, box)
-    # Names spread beyond each disc, so that interpolation cannot leave a boundary voxel without one.
+    # Names reach beyond each disc, so that interpolation cannot leave a boundary voxel without one.
     near = expand_labels(named.labels, BAND)
     names = resample(near, probabilities.grid, part, order=0)
     disc = resample(disc_probability(probabilities, near), probabilities.grid, part, order=1)
     labels = np.where(disc >= 0.5, names, 0).astype(np.int32)
-    return Segmentation(
-        LabelMap(_whole(labels, box, probabilities), scan.grid),
-        Volume(_whole(disc.astype(np.float32), box, probabilities), scan.grid),
-        named.discs, (*probabilities.notes, *named.warnings),
-        tissues=LabelMap(_whole(_neighbours(probabilities, labels, part), box, probabilities), scan.grid)
-        if tissues else None,
-    )
-
-
-def _neighbours(probabilities: Probabilities, discs: NDArray[np.int32], part: Grid) -> NDArray[np.int32]:
-    fine = np.stack([resample(p, probabilities.grid, part, order=1) for p in probabilities.data])
-    return name_neighbours(fine.argmax(axis=0).astype(np.uint8), discs, part)
+    neighbours = None
+    if tissues:
+        fine = np.stack([resample(p, probabilities.grid, part, order=1) for p in probabilities.data])
+        all_tissues = name_neighbours(fine.argmax(axis=0).astype(np.uint8), labels, part)
+        neighbours = LabelMap(_whole(all_tissues, box, probabilities), scan.grid)
+    return Segmentation(LabelMap(_whole(labels, box, probabilities), scan.grid),
+                        Volume(_whole(disc.astype(np.float32), box, probabilities), scan.grid),
+                        named.discs, (*probabilities.notes, *named.warnings), neighbours)
 
 
 def _whole(data: NDArray[Any], box: Box, probabilities: Probabilities) -> NDArray[Any]:

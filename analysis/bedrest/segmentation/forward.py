@@ -22,28 +22,17 @@ TILE = (48, 160, 160)
 
 @dataclass(frozen=True, eq=False)
 class Logits:
-    """Output of a network before softmax.
+    """Output of a network before softmax."""
 
-    Attributes
-    ----------
-    data : float32 tensor, (S, I, J, K), on the CPU
-    notes : tuple of Finding
-        What had to be done differently for lack of memory; usually empty.
-    """
-
-    data: torch.Tensor
-    notes: tuple[Finding, ...]
+    data: torch.Tensor  # float32 tensor, (S, I, J, K), on the CPU
+    notes: tuple[Finding, ...]  # what had to be done differently for lack of memory; usually empty
 
 
 def forward(network: torch.nn.Module, image: NDArray[np.float32], device: str, *,
             dense_voxels: int | None = None) -> Logits:
     """Logits of an image of any size. The same input gives the same bytes on the CPU.
 
-    Parameters
-    ----------
-    image : float32, (C, I, J, K)
-    dense_voxels : int, optional
-        Largest image taken in one pass; default by device.
+    `image`: float32, (C, I, J, K). `dense_voxels`: largest image taken in one pass; default by device.
     """
     limit = DENSE_VOXELS[device] if dense_voxels is None else dense_voxels
     dense = image[0].size <= limit

@@ -33,38 +33,22 @@ Labels = NDArray[np.int32]
 
 @dataclass(frozen=True, eq=False)
 class NamedDiscs:
-    """Discs on the working grid.
+    """Discs on the working grid."""
 
-    Attributes
-    ----------
-    labels : int32, (I, J, K)
-        1 = L5-S1 ... 7 = T11-T12; 101, 102, ... unnamed, from the bottom up.
-    discs : tuple of SegmentedDisc
-    warnings : tuple of Finding
-    """
-
-    labels: Labels
+    labels: Labels  # (I, J, K); 1 = L5-S1 ... 7 = T11-T12; 101, 102, ... unnamed, from the bottom up.
     discs: tuple[SegmentedDisc, ...]
     warnings: tuple[Finding, ...]
 
 
 def name_discs(probabilities: NDArray[np.float32], grid: Grid) -> NamedDiscs:
-    """Find and name the discs.
-
-    Parameters
-    ----------
-    probabilities : float32, (5, I, J, K), axes right, front, head
-    grid : Grid
-    """
+    """Find and name the discs in probabilities, (5, I, J, K), axes right, front, head."""
     disc = probabilities[Structure.DISC]
     components, regions = find_discs(probabilities, grid)
     discs = [r for r in regions if r.on_vertebra >= 0.08]
-    warnings: tuple[Finding, ...] = ()
-    apart = [r for r in regions if r not in discs and r.on_sacrum < 0.08]
-    if apart:
-        warnings = (Finding(FindingCode.REGIONS_LEFT_OUT, {"count": len(apart)}),)
+    apart = sum(r not in discs and r.on_sacrum < 0.08 for r in regions)
+    warnings: tuple[Finding, ...] = (Finding(FindingCode.REGIONS_LEFT_OUT, {"count": apart}),) if apart else ()
     if not discs:
-        return _nothing(grid, warnings)
+        return NamedDiscs(np.zeros(grid.shape, np.int32), _levels_without(FindingCode.NO_DISC_FOUND), warnings)
     start, confidence = _lumbosacral(discs)
     if start is None:
         return _unnamed(components, disc, discs, warnings)
@@ -85,10 +69,6 @@ def _lumbosacral(discs: list[DiscRegion]) -> tuple[int | None, float]:
     likelihood = [np.prod(sacrum[:n]) * np.prod([1 - p for p in sacrum[n:]]) for n in range(len(discs) + 1)]
     best = int(np.argmax(likelihood))
     return (best - 1 if best else None), float(likelihood[best] / np.sum(likelihood))
-
-
-def _nothing(grid: Grid, warnings: tuple[Finding, ...]) -> NamedDiscs:
-    return NamedDiscs(np.zeros(grid.shape, np.int32), _levels_without(FindingCode.NO_DISC_FOUND), warnings)
 
 
 def _unnamed(components: Labels, disc: NDArray[np.float32], discs: list[DiscRegion],

@@ -17,34 +17,25 @@ from bedrest.types import Grid
 from bedrest.vocabulary import CANAL_LABEL, LEVEL_OF_LABEL, SACRUM_LABEL
 
 Labels = NDArray[np.int32]
-SACRUM, CANAL, UNNAMED_VERTEBRA = SACRUM_LABEL, CANAL_LABEL, 30
+UNNAMED_VERTEBRA = 30
 
 
 def name_neighbours(structure: NDArray[np.uint8], discs: Labels, grid: Grid) -> Labels:
     """Discs with their neighbours, int32 (I, J, K), numbered as in `vocabulary.TISSUE_OF_LABEL`.
 
-    Parameters
-    ----------
-    structure : uint8, (I, J, K)
-        The likeliest `Structure` of each voxel; axes right, front, head.
-    discs : int32, (I, J, K)
-        Named discs, from `level_naming`; unnamed ones keep their labels.
+    `structure`: uint8, (I, J, K); the likeliest `Structure` of each voxel; axes right, front, head. `discs`: int32, (I,
+    J, K); named discs, from `level_naming`; unnamed ones keep their labels.
     """
     out = np.where(discs > 0, discs, 0).astype(np.int32)
     free = (discs == 0) & column(structure)
-    out[free & (structure == Structure.SACRUM)] = SACRUM
-    out[(discs == 0) & (structure == Structure.CANAL)] = CANAL
+    out[free & (structure == Structure.SACRUM)] = SACRUM_LABEL
+    out[(discs == 0) & (structure == Structure.CANAL)] = CANAL_LABEL
     bodies = np.argwhere(free & (structure == Structure.VERTEBRA))
     if len(bodies):
-        out[tuple(bodies.T)] = _name_bodies(bodies @ grid.affine_ras_mm[:3, :3].T + grid.affine_ras_mm[:3, 3],
-                                            _disc_centres(discs, grid))
+        disc_mm = {k: (grid.affine_ras_mm @ np.append(np.argwhere(discs == k).mean(axis=0), 1))[:3]
+                   for k in LEVEL_OF_LABEL if (discs == k).any()}
+        out[tuple(bodies.T)] = _name_bodies(bodies @ grid.affine_ras_mm[:3, :3].T + grid.affine_ras_mm[:3, 3], disc_mm)
     return out
-
-
-def _disc_centres(discs: Labels, grid: Grid) -> dict[int, NDArray[np.float64]]:
-    """World centre of each named disc in the map."""
-    return {k: (grid.affine_ras_mm @ np.append(np.argwhere(discs == k).mean(axis=0), 1))[:3]
-            for k in LEVEL_OF_LABEL if (discs == k).any()}
 
 
 def _name_bodies(points_mm: NDArray[np.float64], disc_mm: dict[int, NDArray[np.float64]]) -> Labels:
@@ -67,5 +58,5 @@ def _name_bodies(points_mm: NDArray[np.float64], disc_mm: dict[int, NDArray[np.f
     out: Labels = labels[nearest].astype(np.int32)
     # Bone beyond the reach of the outermost bodies, and bone below L5-S1 that is not sacrum, has no name.
     reach = np.linalg.norm(line[1:] - line[:-1], axis=1).mean()
-    out[(distance > 1.5 * reach) | (out <= SACRUM) | (out > 10 + max(LEVEL_OF_LABEL))] = UNNAMED_VERTEBRA
+    out[(distance > 1.5 * reach) | (out <= SACRUM_LABEL) | (out > 10 + max(LEVEL_OF_LABEL))] = UNNAMED_VERTEBRA
     return out

@@ -25,15 +25,9 @@ LOCATOR_SPACING_MM: tuple[float, float, float] = (4.0, 2.5, 2.5)
 
 @dataclass(frozen=True)
 class Architecture:
-    """The sizes needed to rebuild the network.
+    """The sizes needed to rebuild the network."""
 
-    Attributes
-    ----------
-    filters : tuple of int
-        Channels at each of the five depths.
-    """
-
-    filters: tuple[int, ...]
+    filters: tuple[int, ...]  # channels at each of the five depths
 
 
 SEGMENTER = Architecture((12, 24, 48, 64, 96))

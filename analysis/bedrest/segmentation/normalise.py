@@ -14,9 +14,7 @@ def normalise(intensity: NDArray[np.float32]) -> NDArray[np.float32]:
 
     The mean above the mean follows tissue and not the share of air in view.
 
-    Parameters
-    ----------
-    intensity : float32, shape (I, J, K), arbitrary units
+    `intensity`: float32, shape (I, J, K), arbitrary units.
     """
     positive = np.maximum(intensity, 0)
     bright = positive[positive > positive.mean()]

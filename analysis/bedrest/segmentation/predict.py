@@ -32,26 +32,14 @@ MIN_HEIGHT = 0.6  # share of the scan's height that the coarse spine must reach;
 
 @dataclass(frozen=True, eq=False)
 class Probabilities:
-    """Structure probabilities of one scan.
+    """Structure probabilities of one scan."""
 
-    Attributes
-    ----------
-    data : float32, (5, I, J, K), sums to 1 over the first axis; axes right, front, head
-    grid : Grid
-        The part of the working grid that holds the spine.
-    reorientation : Reorientation
-        From the scan's stored axes to right, front, head.
-    by_level : mapping of level to float
-        From the calibration used; not yet applied to `data`, from which levels are determined.
-    notes : tuple of Finding
-        What was done differently from usual.
-    """
-
-    data: NDArray[np.float32]
-    grid: Grid
-    reorientation: Reorientation
+    data: NDArray[np.float32]  # float32, (5, I, J, K), sums to 1 over the first axis; axes right, front, head
+    grid: Grid  # the part of the working grid that holds the spine
+    reorientation: Reorientation  # from the scan's stored axes to right, front, head
+    # from the calibration used; not yet applied to `data`, from which levels are determined
     by_level: Mapping[str, float]
-    notes: tuple[Finding, ...] = ()
+    notes: tuple[Finding, ...] = ()  # what was done differently from usual
 
 
 def predict(trained: TrainedNetwork, scan: Scan, device: str) -> Probabilities:
@@ -70,9 +58,7 @@ def predict(trained: TrainedNetwork, scan: Scan, device: str) -> Probabilities:
 def network_input(reordered: dict[Contrast, NDArray[np.float32]], source: Grid, grid: Grid) -> NDArray[np.float32]:
     """Normalised contrasts on `grid`, (5, I, J, K); zeros where a contrast is missing.
 
-    Parameters
-    ----------
-    reordered : contrast to float32, shape of `source`, axes right, front, head
+    `reordered`: contrast to float32, shape of `source`, axes right, front, head.
     """
     image = np.zeros((len(Contrast), *grid.shape), dtype=np.float32)
     for channel, contrast in enumerate(Contrast):
@@ -117,10 +103,7 @@ def shifted(probability: NDArray[np.floating], shift: NDArray[np.floating] | flo
 def disc_probability(probabilities: Probabilities, near: NDArray[np.int32]) -> NDArray[np.float32]:
     """Probability of disc, float32 (I, J, K) on the working grid, each named disc calibrated for its level.
 
-    Parameters
-    ----------
-    near : int32, (I, J, K)
-        Labels of the discs, spread by `BAND` voxels.
+    `near`: int32, (I, J, K); labels of the discs, grown by `BAND` voxels.
     """
     shifts = np.zeros(int(near.max(initial=0)) + 1, np.float32)
     for label, level in LEVEL_OF_LABEL.items():

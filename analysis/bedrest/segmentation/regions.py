@@ -23,42 +23,21 @@ Amounts = NDArray[np.float64]  # (2,) summed probability of sacrum and of verteb
 
 @dataclass(frozen=True, eq=False)
 class DiscRegion:
-    """One disc.
+    """One disc."""
 
-    Attributes
-    ----------
-    number : int
-        In the map of regions; 1 is the lowest disc.
-    centre_mm : (3,) world RAS+
-    volume_mm3 : float
-    on_vertebra, on_sacrum : float
-        Share of its surroundings that is vertebra, and sacrum.
-    below, above : (2,)
-        Summed probability of sacrum and of vertebra on either side of the disc's plane.
-    """
-
-    number: int
-    centre_mm: NDArray[np.float64]
+    number: int  # in the map of regions; 1 is the lowest disc
+    centre_mm: NDArray[np.float64]  # (3,) world RAS+
     volume_mm3: float
-    on_vertebra: float
+    on_vertebra: float  # share of its surroundings that is vertebra
     on_sacrum: float
-    below: Amounts
+    below: Amounts  # summed probability of sacrum and of vertebra below the disc's plane
     above: Amounts
 
 
 def find_discs(probabilities: NDArray[np.float32], grid: Grid) -> tuple[Labels, list[DiscRegion]]:
-    """Separate discs from the bottom up, fragments of one disc joined.
+    """Separate discs from the bottom up, fragments of one disc joined; int32 (I, J, K), 0 or the number of a disc.
 
-    Parameters
-    ----------
-    probabilities : float32, (5, I, J, K), axes right, front, head
-    grid : Grid
-
-    Returns
-    -------
-    regions : int32, (I, J, K)
-        0, or the number of a disc.
-    list of DiscRegion
+    `probabilities`: float32, (5, I, J, K), axes right, front, head.
     """
     structure = probabilities.argmax(axis=0).astype(np.uint8)
     inside = (probabilities[Structure.DISC] >= 0.5) & column(structure)
@@ -89,8 +68,7 @@ def column(structure: NDArray[np.uint8]) -> NDArray[np.bool_]:
     masses, n = ndimage.label(ndimage.binary_dilation(bones, iterations=3))
     if n == 0:
         return bones
-    result: NDArray[np.bool_] = masses == np.bincount(masses[bones]).argmax()
-    return result
+    return np.asarray(masses == np.bincount(masses[bones]).argmax())
 
 
 def _on_the_column(regions: list[int], centre_mm: dict[int, NDArray[np.float64]],

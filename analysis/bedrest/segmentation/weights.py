@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bedrest.anatomy.structures import Structure
-from bedrest.errors import WeightsError
+from bedrest.errors import WeightsError, brief
 from bedrest.io.files import atomic_path
 from bedrest.segmentation.network import LOCATOR_SPACING_MM, WORKING_SPACING_MM, Architecture, build_network
 from bedrest.segmentation.normalise import RULE
@@ -38,21 +38,13 @@ class Calibration:
 
     Vector scaling after Guo et al., ICML 2017. At the fitted offsets the summed probability of each structure equals
     its true volume over the scans it was fitted on. The error of a network depends on the contrasts it is given.
-
-    Attributes
-    ----------
-    temperature : float
-    offsets : tuple of float
-        One for each structure, in the order of `Structure`.
-    by_contrasts : mapping of `key_of` contrasts to Calibration
-        For sets of contrasts fitted separately; any other set uses the values above.
-    by_level : mapping of level to float
-        Correction of the log odds of disc near each named disc: thin discs come out too small, thick ones too large.
     """
 
     temperature: float = 1.0
-    offsets: tuple[float, ...] = (0.0,) * len(Structure)
+    offsets: tuple[float, ...] = (0.0,) * len(Structure)  # one for each structure, in the order of `Structure`
+    # of sets of contrasts fitted separately, by `key_of`; any other set uses the values above
     by_contrasts: Mapping[str, Calibration] = field(default_factory=dict)
+    # correction of the log odds of disc near each named disc: thin discs come out too small, thick ones too large
     by_level: Mapping[str, float] = field(default_factory=dict)
 
     def given(self, contrasts: Iterable[Contrast]) -> Calibration:
@@ -75,36 +67,19 @@ def key_of(contrasts: Iterable[Contrast]) -> str:
 
 @dataclass(frozen=True, eq=False)
 class TrainedNetwork:
-    """Networks ready for use, with the header of their file.
+    """Networks ready for use, with the header of their file."""
 
-    Attributes
-    ----------
-    network, locator : torch Modules in evaluation mode, on the CPU
-        The segmenter at full resolution, and the coarse one that finds the spine.
-    architecture, locator_architecture : Architecture
-    calibration : Calibration
-    record : dict
-        Training record: data and its hashes, plan, steps, minutes, commit.
-    path : Path
-    """
-
-    network: torch.nn.Module
-    locator: torch.nn.Module
+    network: torch.nn.Module  # the segmenter at full resolution; in evaluation mode, on the CPU
+    locator: torch.nn.Module  # the coarse one that finds the spine
     architecture: Architecture
     locator_architecture: Architecture
     calibration: Calibration
-    record: dict[str, Any] = field(default_factory=dict)
+    record: dict[str, Any] = field(default_factory=dict)  # data and its hashes, plan, steps, minutes, commit
     path: Path = SHIPPED
 
 
 def chosen_weights(given: Path | None) -> Path:
-    """The weights file given by the user, or the shipped one.
-
-    Raises
-    ------
-    WeightsError
-        There is no such file.
-    """
+    """The weights file given by the user, or the shipped one. Raises WeightsError: there is no such file."""
     path = SHIPPED if given is None else given
     if not path.is_file():
         raise WeightsError("a weights file", "no such file", str(path),
@@ -115,39 +90,37 @@ def chosen_weights(given: Path | None) -> Path:
 def training_record(path: Path) -> dict[str, Any]:
     """Training record of a weights file, without loading any network.
 
-    Raises
-    ------
-    WeightsError
-        The file is missing, damaged, or not made by this toolkit.
+    Raises WeightsError: the file is missing, damaged, or not made by this toolkit.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     try:
-        with safe_open(path, framework="numpy") as file:
-            record: dict[str, Any] = json.loads((file.metadata() or {})["record"])
+        record: dict[str, Any] = json.loads(_header(path)["record"])
         if not isinstance(record, dict) or not isinstance(record.get("plan", {}), dict):
             raise ValueError("a training record of another kind")
         return record
     except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
-        raise WeightsError("a weights file made by this toolkit", _brief(error), str(path),
-                           "Check the path.") from error
+        raise WeightsError("a weights file made by this toolkit", brief(error), str(path), "Check the path.") from error
 
 
 def check_weights(path: Path) -> None:
     """Check that a weights file is whole and fits this program, without loading any network.
 
-    Raises
-    ------
-    WeightsError
-        It is damaged, or made for another program.
+    Raises WeightsError: it is damaged, or made for another program.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     try:
-        with safe_open(path, framework="numpy") as file:
-            _check_header(file.metadata() or {})
+        _check_header(_header(path))
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise _unusable(path, error) from error
+
+
+def _header(path: Path) -> dict[str, str]:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        return dict(file.metadata() or {})
 
 
 def _check_header(header: Mapping[str, str]) -> None:
@@ -157,12 +130,8 @@ def _check_header(header: Mapping[str, str]) -> None:
 
 
 def _unusable(path: Path, error: Exception) -> WeightsError:
-    return WeightsError("a weights file made by this toolkit", _brief(error), str(path),
+    return WeightsError("a weights file made by this toolkit", brief(error), str(path),
                         "Reinstall the package, or train again with `make train`.")
-
-
-def _brief(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0][:300] or type(error).__name__
 
 
 def _architecture(text: str) -> Architecture:
@@ -201,10 +170,8 @@ def _tensors(network: torch.nn.Module, prefix: str) -> dict[str, torch.Tensor]:
 def load_weights(path: Path = SHIPPED) -> TrainedNetwork:
     """Rebuild the networks of a weights file, in evaluation mode, on the CPU.
 
-    Raises
-    ------
-    WeightsError
-        The file is missing, damaged, or not made by this toolkit, or for another spacing, label map or intensity rule.
+    Raises WeightsError: the file is missing, damaged, or not made by this toolkit, or for another spacing, label map or
+    intensity rule.
     """
     import torch
     from safetensors import SafetensorError, safe_open

@@ -6,8 +6,6 @@ Orders the work; computes nothing itself.
 from __future__ import annotations
 
 from bedrest import schemas
-from bedrest.io.tables.frames import empty_table
-from bedrest.io.tables.typed_csv import read_table
 from bedrest.stages.stage import Job, Scope, Stage, write_slice
 from bedrest.tables.arvd import arvd_frame
 from bedrest.tables.change import change_frame
@@ -20,20 +18,15 @@ def run(job: Job) -> None:
     measures = read(job.subject, schemas.MEASURES)
     changes = change_frame(measures, reference_session=job.study.reference_session,
                            confidence_level=job.study.statistics.confidence_level)
-    arvd = arvd_frame(measures, reference_session=job.study.reference_session)
-    write_slice(job, changes, schemas.CHANGE)
-    write_slice(job, arvd, schemas.ARVD)
-    problems = job.results.subject_table(job.subject, schemas.INPUT_PROBLEMS)
     renames = read(job.subject, schemas.RENAMES)
     records, findings = without_corrected(read(job.subject, schemas.SCAN_RECORDS),
                                           read(job.subject, schemas.FINDINGS), measures=measures, renames=renames)
     failures = failures_frame(
-        input_problems=read_table(problems, schemas.INPUT_PROBLEMS) if problems.exists()
-        else empty_table(schemas.INPUT_PROBLEMS),
-        scan_records=records, findings=findings, renames=renames, measures=measures,
-        accuracy=read(job.subject, schemas.ACCURACY), change=changes,
-    )
-    write_slice(job, failures, schemas.FAILURES)
+        input_problems=read(job.subject, schemas.INPUT_PROBLEMS), scan_records=records, findings=findings,
+        renames=renames, measures=measures, accuracy=read(job.subject, schemas.ACCURACY), change=changes)
+    arvd = arvd_frame(measures, reference_session=job.study.reference_session)
+    for table, frame in ((schemas.CHANGE, changes), (schemas.ARVD, arvd), (schemas.FAILURES, failures)):
+        write_slice(job, frame, table)
 
 
 STAGE = Stage("change", run, Scope.SUBJECT, after=("measure",), inputs=(schemas.INPUT_PROBLEMS,),

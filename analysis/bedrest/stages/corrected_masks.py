@@ -1,8 +1,7 @@
-"""Which mask of a visit is measured, and under which names: the automatic ones unless a person corrected them, or the
-subject's other visits say otherwise.
+"""Which mask of a visit is measured, and under which names: the automatic ones unless they were corrected manually, or
+the subject's other visits disagree.
 
-Orders the work only. Bad corrections never raise here: the visit fails with the reason, since the correction was
-meant.
+Bad corrections never raise here: the visit fails with the reason, as the automatic mask was judged to be wrong.
 """
 
 from __future__ import annotations
@@ -32,14 +31,13 @@ from bedrest.vocabulary import MaskOrigin, Status
 
 @dataclass(frozen=True, eq=False)
 class Corrections:
-    """What is not left to one visit's segmentation: what a person corrected, and what the other visits say.
+    """Manual corrections of a subject, and names that follow from its other visits.
 
     Attributes
     ----------
-    edited : session to the mask edited by hand
-    levels : DataFrame, as in `schemas.LEVEL_NAMES`
-    matches : DataFrame, as in `schemas.MATCHES`; a visit that a person edited or named has none
-    disputed : whether such a visit had some
+    edited : session to the manually edited mask
+    levels, matches : rows of `schemas.LEVEL_NAMES` and `schemas.MATCHES`, these only of visits without corrections
+    disputed : whether a corrected visit had some
     """
 
     edited: dict[str, Path]
@@ -50,16 +48,13 @@ class Corrections:
 
 @dataclass(frozen=True, eq=False)
 class MeasuredMask:
-    """The mask of a visit that is measured.
+    """The mask of a visit that is measured: None where the visit fails, with `findings` that say why.
 
     Attributes
     ----------
-    mask : LabelMap or None
-        None where the visit fails; `findings` say why.
     origin : see `vocabulary.MaskOrigin`
-    segmented : DataFrame, as in `schemas.FINDINGS`
-    edits : DataFrame, as in `schemas.EDITS`; no rows unless the mask was edited
-    absent : names set by hand whose disc is not there; None where no name was asked for
+    segmented, edits : rows of `schemas.FINDINGS`, and where the mask was edited of `schemas.EDITS`
+    absent : names set manually whose disc is not there; None where no name was set
     matched : whether names were taken from the other visits
     """
 
@@ -85,39 +80,32 @@ def corrections_of(results: StudyResults, subject: str) -> Corrections:
     edited = results.read_subject(subject, schemas.EDITED_MASKS)
     paths = {s: Path(p) for s, p in zip(edited["session"], edited["path"], strict=True)}
     levels, matches = (results.read_subject(subject, table) for table in (schemas.LEVEL_NAMES, schemas.MATCHES))
-    by_hand = [s for s in matches["session"].unique() if s in paths or names_of_visit(levels, s)]
-    return Corrections(paths, levels, matches[~matches["session"].isin(by_hand)], disputed=bool(by_hand))
+    manual = [s for s in matches["session"].unique() if s in paths or names_of_visit(levels, s)]
+    return Corrections(paths, levels, matches[~matches["session"].isin(manual)], disputed=bool(manual))
 
 
-def measured_mask(results: StudyResults, asked: Corrections, *, visit: VisitKey, record: pd.Series,
+def measured_mask(results: StudyResults, corrections: Corrections, *, visit: VisitKey, record: pd.Series,
                   segmented: pd.DataFrame, grid: Grid | None) -> MeasuredMask:
     """The mask of one visit that is to be measured, with edits and names applied.
 
-    Parameters
-    ----------
-    results : StudyResults
-    asked : Corrections
-    visit : VisitKey
-    record, segmented : the visit's row of `schemas.SCAN_RECORDS` and rows of `schemas.FINDINGS`
-    grid : Grid or None
-        Of the scan; asked only where segmentation made no mask.
+    `record` and `segmented` are the visit's row of `schemas.SCAN_RECORDS` and rows of `schemas.FINDINGS`; the grid of
+    the scan is needed only where segmentation made no mask.
     """
     where = f"{visit.subject} {visit.session}"
-    path, none = asked.edited.get(visit.session), empty_table(schemas.EDITS)
+    path, none = corrections.edited.get(visit.session), empty_table(schemas.EDITS)
     origin = MaskOrigin.EDITED.value if path else str(record["source"])
     try:
         before = read_label_map(results.output_dir / record["mask_path"], where=where) if record["mask_path"] else None
         if path:
             mask = read_edited(path, before=before, grid=grid, where=where)
             compared = compare_edit(before, mask)
-            edits = edits_frame(compared, visit=visit)
             discs = edited_discs(compared, _discs(segmented))
-            chosen = MeasuredMask(mask, origin, _frame(discs, visit), edits)
+            chosen = MeasuredMask(mask, origin, _frame(discs, visit), edits_frame(compared, visit=visit))
         else:
             lost = tuple(f for f in decode(record["findings"]) if f.status != Status.OK)
             chosen = MeasuredMask(before, origin, segmented, none, findings=lost)
-            chosen = _matched(chosen, asked.matches[asked.matches["session"] == visit.session], visit)
-        return _renamed(chosen, names_of_visit(asked.levels, visit.session), visit)
+            chosen = _matched(chosen, corrections.matches[corrections.matches["session"] == visit.session], visit)
+        return _renamed(chosen, names_of_visit(corrections.levels, visit.session), visit)
     except BedrestError as error:
         findings = findings_of_error(error)
         edits = failed_edits(visit, findings=findings) if path else none
@@ -149,7 +137,7 @@ def _renamed(chosen: MeasuredMask, names: dict[str, str], visit: VisitKey) -> Me
 
 
 def keep(results: StudyResults, chosen: MeasuredMask, *, visit: VisitKey, like: Path | None) -> None:
-    """Write a corrected mask as it is measured, and remove that of an earlier run where nothing is corrected now."""
+    """Write a corrected mask as it is measured, or remove that of an earlier run."""
     path = results.measured_mask(visit.subject, visit.session)
     if chosen.corrected and chosen.mask is not None:
         names = dict(zip(chosen.segmented["label"], chosen.segmented["level"], strict=True))

@@ -1,4 +1,4 @@
-"""Everything stored -> the table of pages, the index that a person opens first, and provenance.json."""
+"""Everything stored -> the table of pages, the index, and provenance.json."""
 
 from __future__ import annotations
 

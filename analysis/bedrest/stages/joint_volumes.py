@@ -59,7 +59,7 @@ def run(job: Job) -> None:
 
 
 def _read(job: Job, visit: Visit, record: pd.Series) -> _Segmented | None:
-    """None where there is no mask of our own; where a file cannot be read, measuring tells."""
+    """None without a mask that was segmented here; a file that cannot be read is reported by measuring."""
     if not is_ours(record):
         return None
     from bedrest.longitudinal.joint_volumes import poses_of

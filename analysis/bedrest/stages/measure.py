@@ -19,8 +19,8 @@ from bedrest.io.tables.frames import concat_tables, empty_table
 from bedrest.longitudinal.error_model import errors_path, load_errors
 from bedrest.measurement.comparison.agreement import DiscAgreement, compare_masks, name_binary_reference
 from bedrest.measurement.discs import measure_discs
+from bedrest.measurement.quality import checked
 from bedrest.measurement.spine import measure_spine
-from bedrest.measurement.spine_checks import checked
 from bedrest.measurement.volumes import after_edit
 from bedrest.segmentation.weights import chosen_weights
 from bedrest.settings import Study
@@ -44,48 +44,46 @@ from bedrest.vocabulary import LEVEL_OF_LABEL, MaskOrigin, MaskRole
 
 
 def run(job: Job) -> None:
-    """Masks of a subject -> measures of every disc, what a person corrected, and agreement with reference masks."""
+    """Write measures of every disc, manual corrections, and agreement with reference masks."""
     records = job.results.read_subject(job.subject, schemas.SCAN_RECORDS).set_index("session")
     sessions = job.results.read_subject(job.subject, schemas.SESSIONS).set_index("session")
     group = job.results.read_subject(job.subject, schemas.SUBJECTS)["group"].iloc[0]
     findings = job.results.read_subject(job.subject, schemas.FINDINGS)
-    asked = corrections_of(job.results, job.subject)
+    corrections = corrections_of(job.results, job.subject)
     measures, spines, accuracies, edits, absent = [], [], [], [], {}
     for visit in visits_of(job):
         day, phase = sessions.loc[visit.session, ["study_day", "phase"]]
         key = VisitKey(visit.subject, group, visit.session, float(day), str(phase))
-        found = findings[findings["session"] == visit.session]
-        chosen, frame, spine = _measure_ours(job, visit, key, records.loc[visit.session], found, asked)
-        measures.append(frame)
-        spines.append(spine)
+        visit_findings = findings[findings["session"] == visit.session]
+        chosen, frame, spine = _measure_ours(job, visit, key, records.loc[visit.session], visit_findings, corrections)
         edits.append(chosen.edits)
         if chosen.absent is not None:
             absent[visit.session] = chosen.absent
         frames, of_reference, agreement = _measure_reference(visit, key, chosen.mask,
                                                              resample=job.study.images.resample)
-        measures += frames
-        spines += of_reference
+        measures += [frame, *frames]
+        spines += [spine, *of_reference]
         accuracies += agreement
-    by_hand = asked.disputed or bool(absent)  # a disc that a person named may be another one than was measured jointly
-    joint = empty_table(schemas.JOINT) if by_hand else job.results.read_subject(job.subject, schemas.JOINT)
+    # A disc that was named manually may be another one than was measured jointly.
+    joint = empty_table(schemas.JOINT) if corrections.disputed or absent else \
+        job.results.read_subject(job.subject, schemas.JOINT)
     weights = chosen_weights(job.study.weights)
     measured = with_joint(concat_tables(measures, schemas.MEASURES), joint)
     measured = with_errors(measured, joint, records.reset_index(), load_errors(weights, sha256=sha256_of(weights)))
-    write_slice(job, measured, schemas.MEASURES)
-    write_slice(job, concat_tables(spines, schemas.SPINE_MEASURES), schemas.SPINE_MEASURES)
-    write_slice(job, concat_tables(accuracies, schemas.ACCURACY), schemas.ACCURACY)
-    write_slice(job, concat_tables(edits, schemas.EDITS), schemas.EDITS)
-    write_slice(job, renames_frame(asked.levels, absent), schemas.RENAMES)
+    for table, written in ((schemas.MEASURES, [measured]), (schemas.SPINE_MEASURES, spines),
+                           (schemas.ACCURACY, accuracies), (schemas.EDITS, edits),
+                           (schemas.RENAMES, [renames_frame(corrections.levels, absent)])):
+        write_slice(job, concat_tables(written, table), table)
 
 
-def _measure_ours(job: Job, visit: Visit, key: VisitKey, record: pd.Series, found: pd.DataFrame,
-                  asked: Corrections) -> tuple[MeasuredMask, pd.DataFrame, pd.DataFrame]:
+def _measure_ours(job: Job, visit: Visit, key: VisitKey, record: pd.Series, segmented: pd.DataFrame,
+                  corrections: Corrections) -> tuple[MeasuredMask, pd.DataFrame, pd.DataFrame]:
     resample = job.study.images.resample
     scan = images_of(visit, resample=resample)
-    chosen = measured_mask(job.results, asked, visit=key, record=record, segmented=found,
+    chosen = measured_mask(job.results, corrections, visit=key, record=record, segmented=segmented,
                            grid=scan.grid if scan is not None else None)
     keep(job.results, chosen, visit=key, like=like(visit))
-    mask, found = chosen.mask, chosen.segmented
+    mask, segmented = chosen.mask, chosen.segmented
 
     def failed(findings: tuple[Finding, ...]) -> tuple[MeasuredMask, pd.DataFrame, pd.DataFrame]:
         frame = failed_frame(key, source="automatic", mask_origin=chosen.origin,
@@ -94,7 +92,7 @@ def _measure_ours(job: Job, visit: Visit, key: VisitKey, record: pd.Series, foun
 
     if mask is None:
         return failed(chosen.findings)
-    levels = {int(label): level for label, level in zip(found["label"], found["level"], strict=True)}
+    levels = {int(label): level for label, level in zip(segmented["label"], segmented["level"], strict=True)}
     levels = levels or dict(LEVEL_OF_LABEL)
     if resample and scan is not None and not same_grid(scan.grid, mask.grid):
         scan = images_of(visit, resample=True, target=mask.grid)
@@ -105,38 +103,37 @@ def _measure_ours(job: Job, visit: Visit, key: VisitKey, record: pd.Series, foun
     except BedrestError as error:
         return failed(findings_of_error(error))
     frame = measures_frame(measured, visit=key, source="automatic", mask_origin=chosen.origin)
-    frame = with_segmented(without_signals(frame, left_out), found)
+    frame = with_segmented(without_signals(frame, left_out), segmented)
     return chosen, frame, spine_frame(measure_spine(measured), frame, visit=key, source="automatic")
 
 
 def _tissues_of(job: Job, visit: Visit, chosen: MeasuredMask) -> LabelMap | None:
-    """The neighbours that segmentation found with these discs; a map left over from another run does not count.
+    """The neighbours that were segmented with these discs; a map left over from another run does not count.
 
-    After names were changed the vertebra on a disc is no longer told by its number.
+    After names were changed a vertebra's number no longer says which disc it lies on.
     """
     path = job.results.tissue_mask(visit.subject, visit.session)
-    if job.study.tissues != "all" or chosen.origin == MaskOrigin.GIVEN or chosen.renamed or (
-            chosen.mask is None or not path.exists()):
+    if chosen.mask is None or chosen.origin == MaskOrigin.GIVEN or chosen.renamed or job.study.tissues != "all":
         return None
     try:
         tissues = read_label_map(path, where=visit.where)
-    except BedrestError:
+    except BedrestError:  # not there, or damaged
         return None
     return tissues if same_grid(tissues.grid, chosen.mask.grid) else None
 
 
 def _probability_of(job: Job, visit: Visit, chosen: MeasuredMask, record: pd.Series) -> Volume | None:
-    """The probability behind the mask, set to the person's word where the mask was edited.
+    """The probability behind the mask, 0 or 1 where the mask was edited.
 
-    A mask that was given has none, nor has one drawn anew where segmentation failed.
+    A mask that was given has none, nor has a manual one where segmentation failed.
     """
-    automatic = job.results.mask(visit.subject, visit.session)
     if chosen.mask is None or not is_ours(record):
         return None
     probability = read_volume(job.results.probability(visit.subject, visit.session), where=visit.where)
     if chosen.origin != MaskOrigin.EDITED:
         return probability
-    return after_edit(probability, read_label_map(automatic, where=visit.where), chosen.mask)
+    automatic = read_label_map(job.results.mask(visit.subject, visit.session), where=visit.where)
+    return after_edit(probability, automatic, chosen.mask)
 
 
 def _measure_reference(visit: Visit, key: VisitKey, ours: LabelMap | None, *, resample: bool
@@ -169,10 +166,10 @@ def _agreement(ours: LabelMap, reference: LabelMap, levels: dict[int, str], *, w
         require_same_grid(ours.grid, reference.grid, where=at, names=("the scan", "the reference mask"),
                           remedy=RESAMPLE_ON_REQUEST)
         return compare_masks(ours, reference, levels=levels, reference_levels=levels)
-    found = compare_masks(ours, labels_on(reference, ours.grid, where=at), levels=levels, reference_levels=levels)
+    agreement = compare_masks(ours, labels_on(reference, ours.grid, where=at), levels=levels, reference_levels=levels)
     if same_grid(ours.grid, reference.grid):
-        return found
-    return [replace(a, findings=(*a.findings, Finding(FindingCode.REFERENCE_MASK_MOVED))) for a in found]
+        return agreement
+    return [replace(a, findings=(*a.findings, Finding(FindingCode.REFERENCE_MASK_MOVED))) for a in agreement]
 
 
 def read_reference(path: Path, *, where: str) -> LabelMap:

@@ -1,4 +1,4 @@
-"""Stored results of a study -> one of its other pages: checks of the method, figures, notebooks of the user's own."""
+"""Stored results of a study -> one of its other pages: checks of the method, figures, the user's notebooks."""
 
 from __future__ import annotations
 

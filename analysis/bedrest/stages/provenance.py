@@ -1,18 +1,21 @@
-"""provenance.json: what went in, with which program, on which machine, and what came out. The one file with times.
+"""provenance.json: what went in, with which program, on which machine, and what came out.
 
-Gathers what is stored; must not know how a run is started.
+A run notes the program before it starts (work/program.json), so that pages can name it meanwhile, and itself after it
+has ended (work/runs.json). Only these files hold times.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from bedrest import __version__, schemas
 from bedrest.io.code_state import code_state
-from bedrest.io.files import sha256_of, write_text
+from bedrest.io.files import sha256_of, write_if_changed, write_text
 from bedrest.io.machine import machine_state
 from bedrest.io.results import StudyResults
 from bedrest.longitudinal.error_model import errors_path
@@ -20,7 +23,7 @@ from bedrest.segmentation.weights import chosen_weights, training_record
 from bedrest.settings import Study
 from bedrest.vocabulary import Status
 
-# Everything pyproject.toml asks for.
+# Every dependency in pyproject.toml.
 PACKAGES = ("torch", "numpy", "pandas", "nibabel", "scipy", "scikit-image", "statsmodels", "formulaic", "matplotlib",
             "seaborn", "jupyterlab", "papermill", "jupytext", "nbconvert", "ipykernel", "pydantic",
             "safetensors", "tqdm", "tyro", "monai", "snakemake", "pillow", "Surface-Distance-Based-Measures")
@@ -45,11 +48,11 @@ def write_provenance(results: StudyResults, study: Study) -> None:
         "pages_failed": [] if pages is None else list(pages.loc[pages["status"] == Status.FAILED, "page"]),
         "runs": results.read_json(results.runs_json, default=[]),
     }
-    write_text(results.provenance_json, as_text(content))
+    write_text(results.provenance_json, _as_text(content))
 
 
 def _inputs(results: StudyResults, study: Study) -> dict[str, dict[str, str]]:
-    """Checksums of images and masks, of what a person corrected, and of the files that describe the study."""
+    """Checksums of images and masks, of corrections, and of the files that describe the study."""
     scans, edited = results.read_manifest(schemas.SCANS), results.read_manifest(schemas.EDITED_MASKS)
     levels = study.levels_file
     return {
@@ -85,8 +88,24 @@ def program_state(study: Study) -> dict[str, Any]:
     }
 
 
-def as_text(content: object) -> str:
-    """JSON as it is written."""
+def write_program(results: StudyResults, study: Study) -> None:
+    """Write down, before any work, what is about to run."""
+    write_if_changed(results.program_json, _as_text(program_state(study)))
+
+
+def note_run(results: StudyResults, *, began: datetime, exit_status: int, redone: Mapping[str, int], cores: int,
+             device: str) -> None:
+    """Add a run that has just ended to the record, and to provenance.json where the run got as far as to write it."""
+    seconds = round((datetime.now(UTC) - began).total_seconds(), 1)
+    run = {"began": began.isoformat(timespec="seconds"), "seconds": seconds, "exit_status": exit_status,
+           "redone": dict(redone), "cores": cores, "device": device, "code": code_state()}
+    runs = [*results.read_json(results.runs_json, default=[]), run]
+    write_text(results.runs_json, _as_text(runs))
+    if results.provenance_json.is_file():
+        write_text(results.provenance_json, _as_text({**results.read_json(results.provenance_json), "runs": runs}))
+
+
+def _as_text(content: object) -> str:
     return json.dumps(content, indent=1) + "\n"
 
 

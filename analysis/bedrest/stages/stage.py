@@ -39,8 +39,17 @@ class Job:
     page: str = ""
 
 
-def _no_files(study: Study, page: str) -> Mapping[str, Path]:
-    return {}
+Files = Callable[[Study, str], Mapping[str, Path]]
+
+
+def fixed_files(files: Mapping[str, Path]) -> Files:
+    """The same files for every study and page."""
+    def of(study: Study, page: str) -> Mapping[str, Path]:
+        return files
+    return of
+
+
+_NO_FILES = fixed_files({})
 
 
 @dataclass(frozen=True)
@@ -55,9 +64,8 @@ class Stage:
     after : stages it builds on; of one for the whole study, their results of every subject
     inputs : tables of the manifest that it reads: a subject's slices, or those of the whole study
     settings : keys of study.toml that it uses, dotted; `statistics` stands for all keys of that section
-    files : function of study and page: other files whose content counts, by the name that a person reads
+    files : function of study and page: other files whose content counts, by the name in messages
     awaits : results that must be there, in whatever state, relative to the output folder
-    writes : what it leaves besides its record that others await, relative to the output folder
     """
 
     name: str
@@ -66,9 +74,8 @@ class Stage:
     after: tuple[str, ...] = ()
     inputs: tuple[Table, ...] = ()
     settings: tuple[str, ...] = ()
-    files: Callable[[Study, str], Mapping[str, Path]] = _no_files
+    files: Files = _NO_FILES
     awaits: tuple[str, ...] = ()
-    writes: tuple[str, ...] = ()
 
 
 def write_slice(job: Job, frame: pd.DataFrame, table: Table) -> None:

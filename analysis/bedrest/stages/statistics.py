@@ -46,5 +46,4 @@ def run(job: Job) -> None:
 
 STAGE = Stage("statistics", run, Scope.STUDY, after=("tables",),
               inputs=(schemas.SUBJECTS, schemas.SESSIONS, schemas.INPUT_PROBLEMS),
-              settings=("statistics", "groups", "sessions", "reference_session", "description"),
-              writes=("tables/detections.csv",))
+              settings=("statistics", "groups", "sessions", "reference_session", "description"))

@@ -37,21 +37,17 @@ def visits_of(job: Job) -> list[Visit]:
     """The subject's visits in the order of their study day."""
     sessions = job.results.read_subject(job.subject, schemas.SESSIONS).sort_values("study_day")
     scans = job.results.read_subject(job.subject, schemas.SCANS)
-    out = []
-    for session in sessions["session"]:
-        rows = scans[scans["session"] == session]
-        paths = {c: Path(p) for c, p in zip(rows["contrast"], rows["path"], strict=True)}
-        out.append(Visit(job.subject, session, paths))
-    return out
+    return [visit_in(scans, job.subject, session) for session in sessions["session"]]
+
+
+def visit_in(scans: pd.DataFrame, subject: str, session: str) -> Visit:
+    """One visit's files of a table of scans."""
+    rows = scans[(scans["subject"] == subject) & (scans["session"] == session)]
+    return Visit(subject, session, {c: Path(p) for c, p in zip(rows["contrast"], rows["path"], strict=True)})
 
 
 def is_ours(record: pd.Series) -> bool:
-    """Did segmentation make a mask of this visit itself: only then there is a probability behind it.
-
-    Parameters
-    ----------
-    record : the visit's row of `schemas.SCAN_RECORDS`
-    """
+    """Whether segmentation made the mask of a visit's row of `schemas.SCAN_RECORDS`: only then it has a probability."""
     return record["source"] == "automatic" and bool(text(record["mask_path"]))
 
 
@@ -61,15 +57,8 @@ def like(visit: Visit) -> Path | None:
 
 
 def scan_of(visit: Visit, *, resample: bool, target: Grid | None = None) -> Scan:
-    """The visit's scan, on one grid: that of its files, or where the study asks for it the first contrast's.
-
-    Parameters
-    ----------
-    visit : Visit
-    resample : bool
-        As in `settings.Images`.
-    target : Grid, optional
-        Resample onto this one.
+    """The visit's scan, on one grid: that of its files, or with `resample` (see `settings.Images`) the target or the
+    first contrast's.
 
     Raises
     ------
@@ -83,7 +72,7 @@ def scan_of(visit: Visit, *, resample: bool, target: Grid | None = None) -> Scan
 
 
 def images_of(visit: Visit, *, resample: bool, target: Grid | None = None) -> Scan | None:
-    """As `scan_of`; None where it cannot be had, which segmentation has already told."""
+    """As `scan_of`; None where it cannot be read, which segmentation has reported."""
     try:
         return scan_of(visit, resample=resample, target=target) if visit.contrasts() else None
     except BedrestError:

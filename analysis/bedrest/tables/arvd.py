@@ -8,8 +8,6 @@ Knows nothing of masks.
 
 from __future__ import annotations
 
-import math
-
 import pandas as pd
 
 from bedrest.io.tables.frames import typed_frame
@@ -23,32 +21,21 @@ def arvd(vg1: float, vg2: float, vt2: float) -> float:
 
     Blind to the sign of change: a disc that truly grows from 100 to 110 but is measured to shrink to 90 has arvd 0.
 
-    Parameters
-    ----------
-    vg1, vg2 : reference-mask volume at time 1 and 2, one unit for all three
-    vt2 : automatic volume at time 2
+    Raises ValueError if `vg1` is not above 0. A NaN gives NaN.
 
-    Raises
-    ------
-    ValueError
-        If `vg1` is not above 0. A NaN gives NaN.
+    `vg1`, `vg2`: reference-mask volume at time 1 and 2, one unit for all three. `vt2`: automatic volume at time 2.
     """
     _require_positive(vg1)
     return abs(abs(vg1 - vt2) - abs(vg1 - vg2)) / vg1
 
 
 def signed_change_error(vg1: float, vg2: float, *, vt1: float, vt2: float) -> float:
-    """``((Vt2 - Vt1) - (Vg2 - Vg1)) / Vg1``, a fraction; below 0 when the method sees too little growth.
+    """``((Vt2 - Vt1) - (Vg2 - Vg1)) / Vg1``, a fraction; below 0 when growth is underestimated.
 
-    Parameters
-    ----------
-    vg1, vg2 : reference-mask volume at time 1 and 2, one unit for all four
-    vt1, vt2 : automatic volume at time 1 and 2
+    Raises ValueError if `vg1` is not above 0. A NaN gives NaN.
 
-    Raises
-    ------
-    ValueError
-        If `vg1` is not above 0. A NaN gives NaN.
+    `vg1`, `vg2`: reference-mask volume at time 1 and 2, one unit for all four. `vt1`, `vt2`: automatic volume at time 1
+    and 2.
     """
     _require_positive(vg1)
     return ((vt2 - vt1) - (vg2 - vg1)) / vg1
@@ -62,24 +49,20 @@ def _require_positive(vg1: float) -> None:
 def arvd_frame(measures: pd.DataFrame, *, reference_session: str) -> pd.DataFrame:
     """arvd and signed change error, one row for each subject, level and visit with reference masks at both visits.
 
+    Returns: as in `schemas.ARVD`; no rows when no subject has reference masks at two visits.
+
     Parameters
     ----------
-    measures : DataFrame
-        As in `schemas.MEASURES`, with both sources; any number of subjects.
-    reference_session : str
-
-    Returns
-    -------
-    DataFrame, as in `schemas.ARVD`; no rows when no subject has reference masks at two visits
+    measures : as in `schemas.MEASURES`, with both sources; any number of subjects
     """
     volumes = Volumes(measures)
     rows = []
-    by_hand = measures[measures["source"] == Source.REFERENCE]
-    for subject, own in by_hand.groupby("subject", sort=False):
+    reference = measures[measures["source"] == Source.REFERENCE]
+    for subject, masks in reference.groupby("subject", sort=False):
         if not volumes.has_visit(subject, reference_session, source=Source.REFERENCE):
             continue
-        levels = list(dict.fromkeys(own["level"]))
-        for visit in own[["subject", "group", "session", "study_day"]].drop_duplicates().to_dict("records"):
+        levels = list(dict.fromkeys(masks["level"]))
+        for visit in masks[["subject", "group", "session", "study_day"]].drop_duplicates().to_dict("records"):
             if visit["session"] == reference_session:
                 continue
             for level in levels:
@@ -89,23 +72,12 @@ def arvd_frame(measures: pd.DataFrame, *, reference_session: str) -> pd.DataFram
 
 
 def _values(volumes: Volumes, subject: str, level: str, *, sessions: tuple[str, str]) -> dict[str, object]:
-    sides = [
-        volumes.side(subject, session, level=level, source=source)
-        for source in (Source.REFERENCE, Source.AUTOMATIC)
-        for session in sessions
-    ]
+    sides = [volumes.side(subject, session, level=level, source=source)
+             for source in (Source.REFERENCE, Source.AUTOMATIC) for session in sessions]
     status, findings = judge(level, sides)
+    judged: dict[str, object] = {"status": str(status), "findings": findings}
     if status == Status.FAILED:
-        names = ("vg1_mm3", "vg2_mm3", "vt1_mm3", "vt2_mm3", "arvd", "signed_change_error")
-        return {**dict.fromkeys(names, math.nan), "status": str(status), "findings": findings}
+        return judged
     vg1, vg2, vt1, vt2 = (s.volume_mm3 for s in sides)
-    return {
-        "vg1_mm3": vg1,
-        "vg2_mm3": vg2,
-        "vt1_mm3": vt1,
-        "vt2_mm3": vt2,
-        "arvd": arvd(vg1, vg2, vt2),
-        "signed_change_error": signed_change_error(vg1, vg2, vt1=vt1, vt2=vt2),
-        "status": str(status),
-        "findings": findings,
-    }
+    return {**judged, "vg1_mm3": vg1, "vg2_mm3": vg2, "vt1_mm3": vt1, "vt2_mm3": vt2, "arvd": arvd(vg1, vg2, vt2),
+            "signed_change_error": signed_change_error(vg1, vg2, vt1=vt1, vt2=vt2)}

@@ -28,16 +28,9 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str, confidence_l
     missing (a subject without a reference visit has only such rows), and flagged when either side is or when the
     change itself is beyond belief, see `change_checks`.
 
-    Parameters
-    ----------
-    measures : DataFrame
-        As in `schemas.MEASURES`, any number of subjects.
-    reference_session : str
-    confidence_level : of the intervals, 0 to 1
+    Returns: as in `schemas.CHANGE`, of the volume; NaN where failed.
 
-    Returns
-    -------
-    DataFrame, as in `schemas.CHANGE`, of the volume; NaN where failed
+    `measures`: as in `schemas.MEASURES`, any number of subjects. `confidence_level`: of the intervals, 0 to 1.
     """
     volumes, positions = Volumes(measures), Positions(measures)
     rows = []
@@ -74,10 +67,7 @@ def _change(before: Side, after: Side, confidence_level: float) -> dict[str, flo
 def change_se_percent(change_percent: float, before: float, after: float) -> float:
     """Standard error of a change, per cent, from the relative SDs of both volumes: independent, and small.
 
-    Parameters
-    ----------
-    change_percent : of the volume before
-    before, after : SD of a repeated measurement over the volume, 0.01 = 1 %
+    `change_percent`: of the volume before. `before`, `after`: SD of a repeated measurement over the volume, 0.01 = 1 %.
     """
     return (100 + change_percent) * math.hypot(before, after)
 

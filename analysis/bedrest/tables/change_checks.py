@@ -20,7 +20,7 @@ from bedrest.vocabulary import LEVELS
 # Front Physiol 2016;7:605), -16 % over a standing day (Botsford et al., Spine 1994;19:935), volume still raised months
 # after bed rest (Belavy et al., J Appl Physiol 2011;111:1304; Spine 2012;37:1245), no height gained in six months of
 # flight (Chang et al., Spine 2016;41:1917). The one larger figure, +22 % (10 to 40), is the area of the discs against
-# an upright baseline (LeBlanc et al., Spine 1994;19:812): such a disc is worth a look, and stays in the table.
+# an upright baseline (LeBlanc et al., Spine 1994;19:812): such a disc should be checked, and stays in the table.
 LARGEST_CHANGE_PERCENT = 25.0
 # Centres of neighbouring discs move apart by half of what both gain in height, a millimetre or so (LeBlanc 1994).
 # Naming a disc wrongly moves one by a vertebra, some 35 mm; a disc taken in two or cut in half by 5 to 10.
@@ -32,9 +32,7 @@ Position = tuple[str, str, str, str]
 class Positions:
     """Centres of discs of a measures table, by subject, session, level and source.
 
-    Parameters
-    ----------
-    measures : DataFrame, as in `schemas.MEASURES`
+    `measures`: as in `schemas.MEASURES`.
     """
 
     def __init__(self, measures: pd.DataFrame) -> None:
@@ -63,11 +61,7 @@ def moved_disc(positions: Positions, subject: str, *, level: str, sessions: tupl
     Distances between neighbours do not depend on where the subject lay. What they cannot show is every disc renamed by
     one level in the same direction, which leaves them nearly as they were.
 
-    Parameters
-    ----------
-    positions : Positions
-    subject, level, source : which disc
-    sessions : the reference visit and the other
+    `subject`, `level`, `source`: which disc. `sessions`: the reference visit and the other.
     """
     doubts = []
     for pair in pairwise(LEVELS):

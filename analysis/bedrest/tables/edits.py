@@ -1,4 +1,4 @@
-"""What a person corrected -> the tables `edits` and `renames`, and how many visits were measured on which masks.
+"""Manual corrections -> the tables `edits` and `renames`, and how many visits were measured on which masks.
 
 Knows nothing of images.
 """
@@ -19,39 +19,34 @@ from bedrest.vocabulary import LEVELS, MaskOrigin, Source, Status
 
 
 def edits_frame(edits: Iterable[DiscEdit], *, visit: VisitKey) -> pd.DataFrame:
-    """One visit's rows of `schemas.EDITS`, one a disc."""
+    """One visit's rows of `schemas.EDITS`, one per disc."""
     key = {"subject": visit.subject, "session": visit.session}
     names = [f.name for f in fields(DiscEdit) if f.name != "label"]
     return typed_frame(({**key, **{n: getattr(e, n) for n in names}, "status": str(e.status)} for e in edits), EDITS)
 
 
 def failed_edits(visit: VisitKey, *, findings: Iterable[Finding]) -> pd.DataFrame:
-    """Rows of `schemas.EDITS` for an edited mask that could not be used: one a level, all failed."""
+    """Rows of `schemas.EDITS` for an edited mask that could not be used: one per level, all failed."""
     listed = tuple(findings)
     return edits_frame([DiscEdit(lv, 0, findings=listed) for lv in LEVELS], visit=visit)
 
 
 def renames_frame(levels: pd.DataFrame, absent: Mapping[str, Iterable[str]]) -> pd.DataFrame:
-    """What came of names set by hand, one row per name and visit.
+    """What came of names set manually, one row per name and visit.
 
     A name for one visit fails where its disc is not there. A name for every visit fails only where no visit has the
     disc: in one of them it may lie outside the image.
 
-    Parameters
-    ----------
-    levels : DataFrame, as in `schemas.LEVEL_NAMES`, one subject
-    absent : mapping
-        Each visit whose discs were renamed, to the names that none of its discs has.
+    Returns: as in `schemas.RENAMES`.
 
-    Returns
-    -------
-    DataFrame, as in `schemas.RENAMES`
+    `levels`: as in `schemas.LEVEL_NAMES`, one subject. `absent`: each visit whose discs were renamed, to the names that
+    none of its discs has.
     """
     rows = []
     missing = {session: set(names) for session, names in absent.items()}
     for row in levels.to_dict("records"):
-        own = set(levels.loc[levels["found"] == row["found"], "session"])
-        visits = [row["session"]] if row["session"] else [v for v in missing if v not in own]
+        named_apart = set(levels.loc[levels["found"] == row["found"], "session"])
+        visits = [row["session"]] if row["session"] else [v for v in missing if v not in named_apart]
         has = [v for v in visits if v in missing and row["found"] not in missing[v]]
         rows += [{**row, "session": v, "status": str(Status.OK)} for v in has]
         if not has and any(v in missing for v in visits):
@@ -67,30 +62,25 @@ def _no_disc(row: Mapping[str, str]) -> Finding:
 def mask_counts(measures: pd.DataFrame) -> dict[str, int]:
     """How many visits were measured on masks of which origin, reference masks apart; origins without any left out.
 
-    Parameters
-    ----------
-    measures : DataFrame, as in `schemas.MEASURES`
+    `measures`: as in `schemas.MEASURES`.
     """
-    own = measures[(measures["source"] != Source.REFERENCE) & (measures["status"] != Status.FAILED)]
-    visits = own.drop_duplicates(["subject", "session"])["mask_origin"]
+    measured = measures[(measures["source"] != Source.REFERENCE) & (measures["status"] != Status.FAILED)]
+    visits = measured.drop_duplicates(["subject", "session"])["mask_origin"]
     return {o.value: n for o in MaskOrigin if (n := int((visits == o).sum()))}
 
 
 def edit_words(edits: pd.DataFrame, change: pd.DataFrame) -> str:
     """What was corrected, in one or two sentences.
 
-    Parameters
-    ----------
-    edits : DataFrame, as in `schemas.EDITS`
-    change : DataFrame, as in `schemas.CHANGE`, of the same subjects
+    `edits`: as in `schemas.EDITS`. `change`: as in `schemas.CHANGE`, of the same subjects.
     """
     if edits.empty:
-        return "No mask was corrected by hand."
+        return "No mask was corrected manually."
     visits = edits.drop_duplicates(["subject", "session"])
     altered = (edits["voxels_added"].fillna(0) + edits["voxels_removed"].fillna(0)) > 0
     both = edits["difference_percent"].dropna()
-    words = (f"Masks of {len(visits)} visit(s) of {visits['subject'].nunique()} subject(s) were corrected by hand. "
-             f"{int(altered.sum())} of {len(edits)} discs were altered")
+    words = (f"Masks of {len(visits)} visit(s) of {visits['subject'].nunique()} subject(s) were corrected manually. "
+             f"{int(altered.sum())} of {len(edits)} discs were changed")
     words += f", volumes by {both.min():+.1f} to {both.max():+.1f} %." if len(both) else "."
     usable = change[(change["source"] != "reference") & (change["status"] != Status.FAILED)]
     edited = usable[["mask_origin", "mask_origin_reference"]] == MaskOrigin.EDITED

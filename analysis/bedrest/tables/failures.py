@@ -66,14 +66,14 @@ class _Ledger:
 
     def add(self, stage: FindingStage, place: Place, *, status: str, findings: Iterable[Finding]) -> None:
         """List a place; one that is listed already takes the worse status and the findings that are new."""
-        own = [replace(f, source=place.source) if place.source == Source.REFERENCE else f for f in findings]
+        placed = [replace(f, source=place.source) if place.source == Source.REFERENCE else f for f in findings]
         if place in self.at:
             row = self.rows[self.at[place]]
             row["status"] = max(row["status"], status, key=_WEIGHT.__getitem__)
-            row["findings"] = (*row["findings"], *(f for f in own if f not in row["findings"]))
+            row["findings"] = (*row["findings"], *(f for f in placed if f not in row["findings"]))
             return
         self.at[place] = len(self.rows)
-        self.list_(stage, place, status=status, findings=own)
+        self.list_(stage, place, status=status, findings=placed)
 
     def list_(self, stage: FindingStage, place: Place, *, status: str, findings: Iterable[Finding]) -> None:
         """List a place that hides nothing of what later stages have to say of it."""
@@ -96,15 +96,10 @@ def failures_frame(
     A disc is listed once, at the earliest stage that spoke against it; a doubt that only a later measure raised is
     added to its findings. A visit that failed whole stands for its discs, and discs of a visit that all failed for one
     reason are one row without a level. A change that failed because of a visit listed already is left out. Discs of
-    reference masks are told apart from the method's own.
+    reference masks are listed apart from automatic ones.
 
-    Parameters
-    ----------
-    input_problems, scan_records, findings, renames, measures, accuracy, change : DataFrame or None, as in `schemas`
-
-    Returns
-    -------
-    DataFrame, as in `schemas.FAILURES`
+    `input_problems`, `scan_records`, `findings`, `renames`, `measures`, `accuracy`, `change`: as in
+    `schemas`. Returns: as in `schemas.FAILURES`.
     """
     ledger = _Ledger()
     # An input problem may concern one contrast of a visit that was measured all the same, so it hides nothing later
@@ -148,14 +143,12 @@ def _listed_at(ledger: _Ledger, place: Place, finding: Finding) -> int:
 
 def without_corrected(scan_records: pd.DataFrame, findings: pd.DataFrame, *, measures: pd.DataFrame,
                       renames: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What segmentation found of visits that were measured as it left them: an edited mask, or a name set by hand,
-    answers it.
+    """Findings of segmentation on visits that were measured without correction; an edited mask or a manual name
+    settles them.
 
     What still holds of a corrected visit stands in its measures.
 
-    Parameters
-    ----------
-    scan_records, findings, measures, renames : DataFrame, as in `schemas`, one subject
+    `scan_records`, `findings`, `measures`, `renames`: as in `schemas`, one subject.
     """
     edited = set(measures.loc[measures["mask_origin"] == MaskOrigin.EDITED, "session"])
     return (scan_records[~scan_records["session"].isin(edited)],
@@ -168,9 +161,9 @@ def _not_ok(frame: pd.DataFrame | None) -> list[_Row]:
     for row in _rows(frame):
         visits.setdefault(tuple(row.cells.get(c, "") for c in ("subject", "session", "source")), []).append(row)
     kept = []
-    for own in visits.values():
-        alike = all(r.status == Status.FAILED and r.findings == own[0].findings for r in own)
-        whole = [replace(own[0], cells={**own[0].cells, "level": ""})] if alike and len(own) > 1 else own
+    for rows in visits.values():
+        alike = all(r.status == Status.FAILED and r.findings == rows[0].findings for r in rows)
+        whole = [replace(rows[0], cells={**rows[0].cells, "level": ""})] if alike and len(rows) > 1 else rows
         kept += [r for r in whole if r.status != Status.OK]
     return kept
 
@@ -182,20 +175,17 @@ def _rows(frame: pd.DataFrame | None) -> list[_Row]:
     cells = [{str(k): text(v) for k, v in row.items()}
              for row in frame[[c for c in _READ if c in frame]].to_dict("records")]
     out = []
-    for own, findings in zip(cells, findings_of(frame), strict=True):
-        status = own.get("status", Status.FAILED.value)
-        out.append(_Row(own, status, doubts_of(status, findings)))
+    for row, findings in zip(cells, findings_of(frame), strict=True):
+        status = row.get("status", Status.FAILED.value)
+        out.append(_Row(row, status, doubts_of(status, findings)))
     return out
 
 
 def excluded_frame(problems: pd.DataFrame, *, analysed: Sequence[str]) -> pd.DataFrame:
     """Rows of `schemas.FAILURES` for problems of the whole study or of subjects that are not analysed at all.
 
-    Parameters
-    ----------
-    problems : DataFrame by `schemas.INPUT_PROBLEMS`
-    analysed : sequence of str
-        Subjects of the analysis, whose own problems their slices hold.
+    `problems`: DataFrame by `schemas.INPUT_PROBLEMS`. `analysed`: subjects of the analysis, whose problems are in their
+    slices.
     """
     left_out = problems[~problems["subject"].isin(list(analysed))]
     rows = ({"stage": FindingStage.INPUT.value, "subject": subject, "session": session, "status": Status.FAILED.value,

@@ -29,11 +29,7 @@ def joint_frame(volumes: Iterable[JointVolume], *, subject: str, single_mm3: Map
                 ) -> pd.DataFrame:
     """One subject's rows of `schemas.JOINT`.
 
-    Parameters
-    ----------
-    volumes : iterable of JointVolume
-    subject : identifier
-    single_mm3 : session to label to the volume from that visit's automatic mask alone
+    `subject`: identifier. `single_mm3`: session to label to the volume from that visit's automatic mask alone.
     """
     rows = [{
         "subject": subject, "session": v.session, "level": LEVEL_OF_LABEL[v.label],
@@ -48,10 +44,7 @@ def joint_frame(volumes: Iterable[JointVolume], *, subject: str, single_mm3: Map
 def matches_frame(matches: Iterable[Match], *, subject: str) -> pd.DataFrame:
     """One subject's rows of `schemas.MATCHES`.
 
-    Parameters
-    ----------
-    matches : iterable of Match
-    subject : identifier
+    `subject`: identifier.
     """
     return typed_frame(({"subject": subject, "session": m.session, "found": name, "level": level,
                          "findings": [m.finding]} for m in matches for name, level in m.names.items()), MATCHES)
@@ -66,17 +59,17 @@ def with_joint(measures: pd.DataFrame, joint: pd.DataFrame) -> pd.DataFrame:
 
     Parameters
     ----------
-    measures : DataFrame, as in `schemas.MEASURES`, one subject
-    joint : DataFrame, as in `schemas.JOINT`, the same subject; may be empty
+    measures : as in `schemas.MEASURES`, one subject
+    joint : as in `schemas.JOINT`, the same subject; may be empty
     """
-    found = joint[joint[VOLUME.name] > 0].set_index(["session", "level"])
+    volumes = joint[joint[VOLUME.name] > 0].set_index(["session", "level"])
     out = measures.copy()
     ours = (measures["source"] == Source.AUTOMATIC) & (measures["status"] != Status.FAILED)
     for _, disc in measures[ours].groupby("level", sort=False):
         keys = pd.MultiIndex.from_frame(disc[["session", "level"]])
-        if not (disc["mask_origin"].isin(_OURS).all() and keys.isin(found.index).all()):
+        if not (disc["mask_origin"].isin(_OURS).all() and keys.isin(volumes.index).all()):
             continue
-        rows = found.loc[keys].set_index(disc.index)
+        rows = volumes.loc[keys].set_index(disc.index)
         edited = disc["mask_origin"] == MaskOrigin.EDITED
         grown = (disc[VOLUME_SINGLE.name] / rows[VOLUME_SINGLE.name]).where(edited, 1.0)
         if grown.notna().all():
@@ -87,20 +80,17 @@ def with_joint(measures: pd.DataFrame, joint: pd.DataFrame) -> pd.DataFrame:
 
 def with_errors(measures: pd.DataFrame, joint: pd.DataFrame, records: pd.DataFrame, model: ErrorModel | None
                 ) -> pd.DataFrame:
-    """One subject's measures with standard errors, where the network's own masks were measured and errors are known.
+    """One subject's measures with standard errors, where automatic masks were measured and errors are known.
 
-    Parameters
-    ----------
-    measures, joint, records : DataFrame, as in `schemas.MEASURES`, `JOINT` and `SCAN_RECORDS`, the same subject
-    model : ErrorModel or None
+    `measures`, `joint`, `records`: as in `schemas.MEASURES`, `JOINT` and `SCAN_RECORDS`, the same subject.
     """
     if model is None:
         return measures
     together = joint.set_index(["session", "level"])
     alone = records.set_index("session")["contrasts"]
     out = measures.copy()
-    own = measures[(measures["mask_origin"] == MaskOrigin.AUTOMATIC) & (measures["status"] != Status.FAILED)]
-    for row in own.itertuples():
+    automatic = measures[(measures["mask_origin"] == MaskOrigin.AUTOMATIC) & (measures["status"] != Status.FAILED)]
+    for row in automatic.itertuples():
         joined = row.volume_method == VolumeMethod.JOINT
         joint_row = together.loc[(row.session, row.level)] if joined else None
         errors = model.given(alone[row.session] if joint_row is None else joint_row["contrasts"], row.volume_method)

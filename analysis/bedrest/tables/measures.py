@@ -23,30 +23,26 @@ from bedrest.vocabulary import LEVELS, Contrast, Source, Status, VolumeMethod
 
 @dataclass(frozen=True)
 class VisitKey:
-    """Which subject was seen when.
+    """One visit of one subject.
 
     Attributes
     ----------
     subject, group, session : identifiers as in the manifest
-    study_day : day of the study, day 1 is the first in bed
-    phase : see `vocabulary.Phase`
     """
 
     subject: str
     group: str
     session: str
-    study_day: float
-    phase: str
+    study_day: float  # day of the study, day 1 is the first in bed
+    phase: str  # see `vocabulary.Phase`
 
 
 def measures_frame(measures: Iterable[DiscMeasure], *, visit: VisitKey, source: str,
                    mask_origin: str = "") -> pd.DataFrame:
-    """One visit's rows of `schemas.MEASURES`, one a disc, in the order of `measures`.
+    """One visit's rows of `schemas.MEASURES`, one per disc, in the order of `measures`.
 
     Parameters
     ----------
-    measures : iterable of DiscMeasure
-    visit : VisitKey
     source : automatic or reference
     mask_origin : see `vocabulary.MaskOrigin`; that of the source's own masks unless it is given
     """
@@ -60,13 +56,9 @@ def measures_frame(measures: Iterable[DiscMeasure], *, visit: VisitKey, source: 
 
 
 def mask_measures_frame(measures: Iterable[DiscMeasure], *, mask: str, contrast: Contrast) -> pd.DataFrame:
-    """Rows of `schemas.MASK_MEASURES`, one a disc, in the order of `measures`.
+    """Rows of `schemas.MASK_MEASURES`, one per disc, in the order of `measures`.
 
-    Parameters
-    ----------
-    measures : iterable of DiscMeasure
-    mask : name of the mask file
-    contrast : the one whose mean is the signal
+    `mask`: name of the mask file. `contrast`: the one whose mean is the signal.
     """
     frame = measures_frame(measures, visit=VisitKey(mask, "", "", float("nan"), ""), source=Source.AUTOMATIC.value)
     names = {SIGNALS[contrast].name: "signal", "subject": "mask"}
@@ -75,14 +67,10 @@ def mask_measures_frame(measures: Iterable[DiscMeasure], *, mask: str, contrast:
 
 def failed_frame(visit: VisitKey, *, source: str, levels: Iterable[str], findings: Iterable[Finding],
                  mask_origin: str = "") -> pd.DataFrame:
-    """Rows of `schemas.MEASURES` for a visit that could not be measured at all: one a level, all failed.
+    """Rows of `schemas.MEASURES` for a visit that could not be measured at all: one per level, all failed.
 
-    Parameters
-    ----------
-    visit : VisitKey
-    source, mask_origin : as in `measures_frame`
-    levels : the discs that should have been there
-    findings : why there are no values
+    `source`, `mask_origin`: as in `measures_frame`. `levels`: the discs that should have been there. `findings`: why
+    there are no values.
     """
     reasons = tuple(findings)
     lost = [DiscMeasure(level, 0, findings=reasons) for level in levels]
@@ -92,13 +80,10 @@ def failed_frame(visit: VisitKey, *, source: str, levels: Iterable[str], finding
 def without_signals(measures: pd.DataFrame, missing: Sequence[Finding]) -> pd.DataFrame:
     """Measures of a visit, each measured disc with the reasons why contrasts that the visit has gave no signals.
 
-    Parameters
-    ----------
-    measures : DataFrame, as in `schemas.MEASURES`
-    missing : sequence of Finding
+    `measures`: as in `schemas.MEASURES`.
     """
-    new = [(*own, *missing) if status != Status.FAILED else own
-           for own, status in zip(findings_of(measures), measures["status"], strict=True)]
+    new = [(*findings, *missing) if status != Status.FAILED else findings
+           for findings, status in zip(findings_of(measures), measures["status"], strict=True)]
     return with_row_findings(measures, new, MEASURES)
 
 
@@ -107,10 +92,7 @@ def spine_frame(spine: SpineMeasure, discs: pd.DataFrame, *, visit: VisitKey, so
 
     Parameters
     ----------
-    spine : SpineMeasure
-    discs : DataFrame, as in `schemas.MEASURES`
-        The discs it was measured from. Where one of the six is flagged, so is the spine.
-    visit : VisitKey
+    discs : as in `schemas.MEASURES`; the discs it was measured from. Where one of the six is flagged, so is the spine.
     source : automatic, reference or given
     """
     flagged = set(discs.loc[discs["status"] == Status.FLAGGED, "level"])
@@ -123,16 +105,13 @@ def spine_frame(spine: SpineMeasure, discs: pd.DataFrame, *, visit: VisitKey, so
 
 
 def with_segmented(measures: pd.DataFrame, segmented: pd.DataFrame) -> pd.DataFrame:
-    """One visit's measures with what segmentation had already found of its discs.
+    """One visit's measures with what segmentation already reported of its discs.
 
     A measured disc gets the network's probability and the confidence of its name; one that segmentation doubted is
     flagged, the findings of both kept; a disc that failed in both keeps those of segmentation, which knows more than
     that it is not in the mask.
 
-    Parameters
-    ----------
-    measures : DataFrame, as in `schemas.MEASURES`, one visit and source
-    segmented : DataFrame, as in `schemas.FINDINGS`, the same visit
+    `measures`: as in `schemas.MEASURES`, one visit and source. `segmented`: as in `schemas.FINDINGS`, the same visit.
     """
     before = dict(zip(segmented["level"], zip(segmented["status"], findings_of(segmented), strict=True), strict=True))
     judged = [_with_earlier(status, findings, *before.get(level, (Status.OK, ())))
@@ -156,13 +135,7 @@ def _with_earlier(status: str, findings: tuple[Finding, ...], earlier_status: st
 
 
 def accuracy_frame(agreements: Iterable[DiscAgreement], *, visit: VisitKey) -> pd.DataFrame:
-    """One visit's rows of `schemas.ACCURACY`, one a disc, in the order of `agreements`.
-
-    Parameters
-    ----------
-    agreements : iterable of DiscAgreement
-    visit : VisitKey
-    """
+    """One visit's rows of `schemas.ACCURACY`, one per disc, in the order of `agreements`."""
     key = {"subject": visit.subject, "session": visit.session}
     names = [f.name for f in fields(DiscAgreement)]
     return typed_frame(({**key, **{n: getattr(a, n) for n in names}, "status": str(a.status)} for a in agreements),
@@ -170,13 +143,9 @@ def accuracy_frame(agreements: Iterable[DiscAgreement], *, visit: VisitKey) -> p
 
 
 def failed_accuracy(visit: VisitKey, *, findings: Iterable[Finding], levels: Iterable[str] = LEVELS) -> pd.DataFrame:
-    """Rows of `schemas.ACCURACY` for a visit whose masks could not be compared: one a level, all failed.
+    """Rows of `schemas.ACCURACY` for a visit whose masks could not be compared: one per level, all failed.
 
-    Parameters
-    ----------
-    visit : VisitKey
-    findings : why there are no values
-    levels : the discs that should have been compared
+    `findings`: why there are no values. `levels`: the discs that should have been compared.
     """
     reasons = tuple(findings)
     return accuracy_frame([DiscAgreement(lv, findings=reasons) for lv in levels], visit=visit)
@@ -187,8 +156,8 @@ def method_counts(measures: pd.DataFrame) -> dict[str, int]:
 
     Parameters
     ----------
-    measures : DataFrame, as in `schemas.MEASURES`; failed discs and those without a level do not count
+    measures : as in `schemas.MEASURES`; failed discs and those without a level do not count
     """
-    own = measures[(measures["source"] != Source.REFERENCE) & (measures["status"] != Status.FAILED)
+    measured = measures[(measures["source"] != Source.REFERENCE) & (measures["status"] != Status.FAILED)
                    & measures["level"].isin(LEVELS)]
-    return {m.value: n for m in VolumeMethod if (n := int((own["volume_method"] == m).sum()))}
+    return {m.value: n for m in VolumeMethod if (n := int((measured["volume_method"] == m).sum()))}

@@ -1,4 +1,4 @@
-"""One disc at two visits: may the two volumes be compared, and if not, why.
+"""One disc at two visits: whether the two volumes can be compared, and if not, why.
 
 Knows nothing of what is computed from them.
 """
@@ -25,15 +25,12 @@ class Side:
 
     Attributes
     ----------
-    volume_mm3 : NaN when it cannot be used
-    status : see `vocabulary.Status`
-    findings : what is to be said of it, each with its visit and source
     volume_single_mm3, repeat_sd_mm3 : as in `schemas.MEASURES`
     """
 
-    volume_mm3: float
-    status: str
-    findings: tuple[Finding, ...]
+    volume_mm3: float  # NaN when it cannot be used
+    status: str  # see `vocabulary.Status`
+    findings: tuple[Finding, ...]  # each with its visit and source
     volume_single_mm3: float = math.nan
     repeat_sd_mm3: float = math.nan
 
@@ -41,9 +38,7 @@ class Side:
 class Volumes:
     """Volumes of a measures table, looked up by subject, session, level and source.
 
-    Parameters
-    ----------
-    measures : DataFrame, as in `schemas.MEASURES`
+    `measures`: as in `schemas.MEASURES`.
     """
 
     def __init__(self, measures: pd.DataFrame) -> None:
@@ -93,7 +88,6 @@ def judge(level: str, sides: list[Side]) -> tuple[str, tuple[Finding, ...]]:
     Parameters
     ----------
     level : disc level; an unnamed disc is failed, since nothing says it is the same disc at both visits
-    sides : list of Side
     """
     if level not in LEVELS:
         return Status.FAILED, (Finding(FindingCode.NOT_FOLLOWED, {"name": level}),)

@@ -1,4 +1,4 @@
-"""May a visit's discs be trusted: one verdict a subject and planned visit, from what every stage found."""
+"""Quality control of visits: one verdict per subject and planned visit, from the findings of every stage."""
 
 from __future__ import annotations
 
@@ -21,17 +21,13 @@ def qc_frame(*, subjects: pd.DataFrame, sessions: pd.DataFrame, measures: pd.Dat
              planned: Mapping[str, float]) -> pd.DataFrame:
     """Pass, review, fail or missing, for every subject and planned visit.
 
-    Parameters
-    ----------
-    subjects, sessions, measures, failures : DataFrame, as in `schemas`
-    planned : session -> study day, in the order of the study
+    Returns: as in `schemas.QC`.
 
-    Returns
-    -------
-    DataFrame, as in `schemas.QC`
+    `subjects`, `sessions`, `measures`, `failures`: as in `schemas`. `planned`: session -> study day, in the order of
+    the study.
     """
-    own = measures[(measures["source"] != Source.REFERENCE) & measures["level"].isin(LEVELS)]
-    discs = own.groupby(["subject", "session", "status"]).size()
+    automatic = measures[(measures["source"] != Source.REFERENCE) & measures["level"].isin(LEVELS)]
+    discs = automatic.groupby(["subject", "session", "status"]).size()
     days = dict(zip(zip(sessions["subject"], sessions["session"], strict=True), sessions["study_day"], strict=True))
     findings = _by_visit(failures)
     rows = []

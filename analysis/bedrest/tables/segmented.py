@@ -1,4 +1,7 @@
-"""Discs as segmentation found and named them -> the table of them. Knows nothing of images."""
+"""Discs as segmentation found and named them -> the table `findings`.
+
+Must not import what measures or compares masks: segmentation would be done again whenever that changes.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from bedrest.types import SegmentedDisc
 
 
 def segmented_frame(discs: Iterable[SegmentedDisc], *, subject: str, session: str) -> pd.DataFrame:
-    """One visit's rows of `schemas.FINDINGS`, one a disc."""
+    """One visit's rows of `schemas.FINDINGS`, one per disc."""
     return typed_frame(({
         "subject": subject, "session": session, "level": d.name, "label": d.label,
         "mean_probability": d.mean_probability, "level_confidence": d.level_confidence, "status": d.status.value,

@@ -13,7 +13,7 @@ import pandas as pd
 
 from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import TRAINING_ACCURACY, TRAINING_CURVES, TRAINING_FOLDS, TRAINING_SCANS
-from bedrest.vocabulary import LEVEL_OF_LABEL, LEVELS
+from bedrest.vocabulary import LEVELS, level_name
 
 if TYPE_CHECKING:
     from bedrest.segmentation.training.finetune import Fold, FoldResult
@@ -26,8 +26,7 @@ def training_scans_frame(visits: Iterable[tuple[str, str, Iterable[str], Iterabl
     Parameters
     ----------
     visits : of (subject, session, contrasts, labels in the mask)
-    folds : sequence of Fold
-        The final one last.
+    folds : the final one last
     """
     tester = {subject: fold.name for fold in folds for subject in fold.tested}
     return typed_frame(({
@@ -37,13 +36,13 @@ def training_scans_frame(visits: Iterable[tuple[str, str, Iterable[str], Iterabl
 
 
 def disc_names(labels: Iterable[int]) -> str:
-    """Names of the labelled discs from the top down; a mask of one label says no names."""
-    found = sorted(set(labels) - {0}, reverse=True)
-    return "not named" if found == [1] else ", ".join(LEVEL_OF_LABEL.get(k, f"unnamed-{k - 100}") for k in found)
+    """Names of the labelled discs from the top down; a mask of one label has no names."""
+    numbers = sorted(set(labels) - {0}, reverse=True)
+    return "not named" if numbers == [1] else ", ".join(level_name(k) for k in numbers)
 
 
 def folds_frame(results: Iterable[FoldResult]) -> pd.DataFrame:
-    """Rows of `schemas.TRAINING_FOLDS`, one a run."""
+    """Rows of `schemas.TRAINING_FOLDS`, one per run."""
     return typed_frame(({
         "fold": r.fold.name, "training": ", ".join(r.fold.training), "validation": ", ".join(r.fold.validation),
         "held_out": ", ".join(r.fold.held_out), "steps": r.steps, "minutes": r.minutes, "stopped": r.stopped,
@@ -77,17 +76,14 @@ def accuracy_by_level(accuracy: pd.DataFrame) -> pd.DataFrame:
 
     A disc that a network missed has no values: its count stands in `missed`.
 
-    Parameters
-    ----------
-    accuracy : DataFrame
-        Rows of `schemas.TRAINING_ACCURACY`.
+    `accuracy`: rows of `schemas.TRAINING_ACCURACY`.
     """
     order = [*dict.fromkeys(accuracy["level"]), "all"]
     out: dict[str, dict[str, object]] = {}
     for network in ("start", "trained"):
-        own = accuracy[accuracy["network"] == network]
+        of_network = accuracy[accuracy["network"] == network]
         for level in order:
-            rows = own if level == "all" else own[own["level"] == level]
+            rows = of_network if level == "all" else of_network[of_network["level"] == level]
             dice, error = rows["dice"], rows["volume_error_percent"]
             out[level] = {**out.get(level, {"level": level, "discs": len(rows)}),
                           f"missed, {network}": int(dice.isna().sum()), f"Dice, {network}": _mean(dice),
@@ -98,10 +94,7 @@ def accuracy_by_level(accuracy: pd.DataFrame) -> pd.DataFrame:
 def disc_by_disc(accuracy: pd.DataFrame) -> pd.DataFrame:
     """One row per tested disc, both networks side by side; the reason is the trained network's.
 
-    Parameters
-    ----------
-    accuracy : DataFrame
-        Rows of `schemas.TRAINING_ACCURACY`.
+    `accuracy`: rows of `schemas.TRAINING_ACCURACY`.
     """
     key = ["subject", "session", "level"]
     names = {"dice": "Dice", "volume_error_percent": "volume error (%)"}

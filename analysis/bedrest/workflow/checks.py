@@ -1,10 +1,9 @@
-"""What would stop a run, or make it fail late, found before anything is computed. Collects; changes nothing."""
+"""What would stop a run or make it fail late, collected before anything is computed. Changes nothing."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,22 +20,10 @@ from bedrest.vocabulary import Contrast, MaskRole
 _MAPS_OF_IMAGE, _PAGES_OF_VISIT, _OF_STUDY = 0.5, 2_000_000, 20_000_000
 
 
-@dataclass(frozen=True)
-class StudyCheck:
-    """What a study consists of, in one line, and every problem in it."""
+def check_study(study_toml: Path, *, read_images: bool) -> tuple[str, list[str]]:
+    """What a study consists of, in one line, and everything that would stop a run or exclude a subject.
 
-    summary: str
-    problems: list[str]
-
-
-def check_study(study_toml: Path, *, read_images: bool) -> StudyCheck:
-    """Everything that would stop a run or exclude a subject.
-
-    Parameters
-    ----------
-    study_toml : Path
-    read_images : bool
-        Read every image whole; else only its header, and whether the file is cut off.
+    With `read_images` every image is read whole; else only its header, and whether the file is cut off.
 
     Raises
     ------
@@ -64,12 +51,12 @@ def check_study(study_toml: Path, *, read_images: bool) -> StudyCheck:
         problems.append(str(error))
     n = f"{len(manifest.subjects)} subjects, {len(manifest.sessions)} visits, {len(manifest.scans)} files"
     if len(corrections.edited) or len(corrections.levels):
-        n += f", {len(corrections.edited)} edited masks, {len(corrections.levels)} names set by hand"
-    return StudyCheck(f"{study.name}: {n}", problems)
+        n += f", {len(corrections.edited)} edited masks, {len(corrections.levels)} names set manually"
+    return f"{study.name}: {n}", problems
 
 
 def study_problems(study: Study, *, device: str | None = None) -> list[Problem]:
-    """What study.toml names besides images: weights, their errors, device, notebooks of one's own."""
+    """What study.toml names besides images: weights, their errors, device, the user's notebooks."""
     from bedrest.longitudinal.error_model import load_errors
     from bedrest.segmentation.device import resolve_device
     from bedrest.segmentation.weights import check_weights, chosen_weights
@@ -80,11 +67,9 @@ def study_problems(study: Study, *, device: str | None = None) -> list[Problem]:
         load_errors(path, sha256=sha256_of(path))
 
     wanted, results = device or study.device, StudyResults(study.output_dir)
-    asked: list[Callable[[], object]] = [weights]
-    if wanted not in ("auto", "cpu"):
-        asked.append(partial(resolve_device, wanted))
-    asked += [partial(check_own_notebook, path, study, results) for path in study.notebooks]
-    return _problems(asked)
+    device_check = [] if wanted in ("auto", "cpu") else [partial(resolve_device, wanted)]
+    return _problems([weights, *device_check,
+                      *(partial(check_own_notebook, path, study, results) for path in study.notebooks)])
 
 
 def manifest_problems(study: Study, manifest: Manifest) -> list[Problem]:
@@ -113,22 +98,16 @@ def space_problem(study: Study, manifest: Manifest) -> Problem | None:
 
 
 def stop_at(problems: list[Problem]) -> None:
-    """Raise what would stop a run.
-
-    Raises
-    ------
-    ManyProblems
-        There is any.
-    """
+    """Raise ManyProblems if there is any."""
     if problems:
         raise ManyProblems(problems)
 
 
-def _problems(asked: list[Callable[[], object]]) -> list[Problem]:
-    found = []
-    for ask in asked:
+def _problems(checks: Sequence[Callable[[], object]]) -> list[Problem]:
+    problems = []
+    for check in checks:
         try:
-            ask()
+            check()
         except BedrestError as error:
-            found.append(Problem(error.where, error.expected, error.found, error.remedy))
-    return found
+            problems.append(error.as_problem())
+    return problems

@@ -11,13 +11,12 @@ import json
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,8 @@ from bedrest.io.files import sha256_of, write_if_changed
 from bedrest.io.results import StudyResults
 from bedrest.pages.reports import study_pages
 from bedrest.settings import Study
-from bedrest.stages.all_stages import NAMES, stage
+from bedrest.stages.all_stages import NAMES, fingerprint_of, stage
 from bedrest.stages.stage import Scope, Stage
-from bedrest.workflow.order import fingerprint_of
 
 PACKAGE = Path(__file__).parents[1]
 _DIGITS = 12  # of a module's checksum: enough to see a change, short in thousands of records
@@ -55,10 +53,9 @@ def closure(sources: Iterable[Path]) -> Closure:
     waiting = list(sources)
     while waiting:
         path = waiting.pop()
-        inside = path.is_relative_to(PACKAGE)
         if path in modules:
             continue
-        if inside:
+        if path.is_relative_to(PACKAGE):
             modules.add(path)
         names = imported_names(path)
         waiting += [p for name in names for p in _files_of(name)]
@@ -122,14 +119,9 @@ def _files_of(name: str) -> tuple[Path, ...]:
 @cache
 def library_version(module: str) -> str:
     """Version of the distribution that holds a top-level module."""
-    for name in chain((_DISTRIBUTIONS.get(module, module),), _all_distributions(module)):
-        with suppress(PackageNotFoundError):
-            return version(name)
-    return "not installed"
-
-
-def _all_distributions(module: str) -> Iterator[str]:
-    yield from packages_distributions().get(module, ())
+    with suppress(PackageNotFoundError):
+        return version(_DISTRIBUTIONS.get(module, module))
+    return next((version(name) for name in packages_distributions().get(module, ())), "not installed")
 
 
 @cache

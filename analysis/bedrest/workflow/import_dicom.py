@@ -15,22 +15,13 @@ from bedrest.io.dicom.reader import DicomFolder, DicomImage, find_images, grid_o
 from bedrest.io.files import write_if_changed
 from bedrest.vocabulary import Contrast
 
-DONE, DONE_WITH_FAILURES = 0, 3
 _LABEL = re.compile(r"^[A-Za-z0-9]+$")
 
 
 def import_dicom(folder: Path, output: Path, *, subject: str, session: str, chosen: Sequence[str] = ()) -> int:
-    """Write every image whose contrast is known, list every one whose contrast is not.
+    """Write every image of an examination whose contrast is known to a BIDS dataset; list all.
 
-    Parameters
-    ----------
-    folder : Path
-        One examination.
-    output : Path
-        BIDS dataset to add the visit to.
-    subject, session : identifiers in the dataset, with or without sub- and ses-
-    chosen : sequence of str
-        Contrasts that the headers do not tell, as ``7=water``.
+    `subject` and `session` come with or without sub- and ses-; `chosen` holds contrasts as ``7=water``.
     """
     subject, session = _label("sub-", subject, "--subject"), _label("ses-", session, "--session")
     contrast_of = _chosen(chosen)
@@ -48,19 +39,17 @@ def import_dicom(folder: Path, output: Path, *, subject: str, session: str, chos
     if existing := [p for c in wanted.values() if (p := contrast_path(output, subject, session, c)).exists()]:
         raise StudyError("no images of this visit yet", f"{len(existing)} already there", str(existing[0].parent),
                          "Remove them to import again, or give another --subject or --session.")
-    failed = 0
-    for image in dicom.images:
-        if image.name in wanted:
-            failed += not _import(image, wanted[image.name], output, subject, session)
+    failed = sum(not _import(image, wanted[image.name], output, subject, session)
+                 for image in dicom.images if image.name in wanted)
     if failed == len(wanted):
         raise StudyError("at least one image that can be read", "none", str(folder), "See above.")
     if not (output / "dataset_description.json").exists():
         description = {"Name": output.resolve().name, "BIDSVersion": "1.11.0", "DatasetType": "raw",
-                 "GeneratedBy": [{"Name": "bedrest import-dicom"}]}
+                       "GeneratedBy": [{"Name": "bedrest import-dicom"}]}
         write_if_changed(output / "dataset_description.json", json.dumps(description, indent=1) + "\n")
     print(f"{len(wanted) - failed} images: {output / subject / session}\n"
           f"Next: a row for {subject} in {output / 'participants.tsv'}, then bedrest check STUDY.toml")
-    return DONE_WITH_FAILURES if failed or any(t.doubtful for t in guesses.values()) else DONE
+    return 3 if failed or any(guess.doubtful for guess in guesses.values()) else 0
 
 
 def _import(image: DicomImage, contrast: Contrast, root: Path, subject: str, session: str) -> bool:
@@ -109,8 +98,8 @@ def _require_one_visit(dicom: DicomFolder, folder: Path) -> None:
 
 
 def _print_images(dicom: DicomFolder, guesses: dict[str, ContrastGuess]) -> None:
-    """Every image in one line. No word of a header that a person typed."""
-    print(f"{'image':8s} {'contrast':9s} {'size':>15s} {'spacing mm':>18s} {'TE ms':>6s}  told")
+    """Every image in one line. No free text of a header."""
+    print(f"{'image':8s} {'contrast':9s} {'size':>15s} {'spacing mm':>18s} {'TE ms':>6s}  known from")
     for image in dicom.images:
         try:
             grid, _ = grid_of(image)

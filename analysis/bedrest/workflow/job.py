@@ -19,16 +19,15 @@ from bedrest.errors import BedrestError, StudyError
 from bedrest.io.results import StudyResults
 from bedrest.pages.reports import study_pages
 from bedrest.settings import load_study
-from bedrest.stages.all_stages import JOBS, NAMES, stage
+from bedrest.stages.all_stages import JOBS, NAMES, reads_of, record_of, stage
 from bedrest.stages.stage import Job
+from bedrest.workflow.events import Event, append
 from bedrest.workflow.locks import at_work
-from bedrest.workflow.order import reads_of, record_of
-from bedrest.workflow.progress.events import Event, append
 from bedrest.workflow.records import checksum, recorded
 
 
 def run_stage(name: str, job: Job) -> bool:
-    """Run one stage unless its record is there, write the record, and tell of it; False where it broke down."""
+    """Run one stage unless its record is there, write the record, append events; False where it broke down."""
     folder, declared = job.results.output_dir, stage(name)
     event = Event("started", name, job.subject, job.page)
     record = Path(record_of(name, event.of))

@@ -1,5 +1,6 @@
-"""Keeps commands apart that would write into one output folder. The system lifts a lock when its process ends, however
-it ends: one left by a killed run never blocks.
+"""Keeps commands from writing into one output folder at a time.
+
+The system lifts a lock when its process ends, however it ends: one left by a killed run never blocks.
 """
 
 from __future__ import annotations
@@ -17,17 +18,10 @@ _AT_WORK = "work/.stages"
 
 @contextmanager
 def locked(folder: Path, *, to_read: bool = False) -> Iterator[int]:
-    """Hold an output folder; several may read it at a time, one alone may write.
+    """Hold an output folder, which is made if need be; several may read it at a time, one alone may write.
 
-    Parameters
-    ----------
-    folder : the output folder, made if it is not there
-    to_read : only keep others from writing; where nobody ever wrote, nothing is changed and no lock is taken
-
-    Returns
-    -------
-    int
-        The lock's file descriptor: a child that is given it keeps the lock as long as it lives. -1: no lock is needed.
+    To read is only to keep others from writing: where nobody ever wrote, nothing is changed and no lock is taken.
+    Yields the lock's file descriptor, -1 where none is needed: a child that is given it keeps the lock while it lives.
 
     Raises
     ------
@@ -59,9 +53,9 @@ def at_work(folder: Path) -> Iterator[None]:
         yield
 
 
-def _take(descriptor: int, kind: int, folder: Path, found: str) -> None:
+def _take(descriptor: int, kind: int, folder: Path, user: str) -> None:
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise OutputError("an output folder that no other command is using", found, str(folder),
+        raise OutputError("an output folder that no other command is using", user, str(folder),
                           "Wait for it to end, or choose another output folder.") from error

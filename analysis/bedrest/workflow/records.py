@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
@@ -18,10 +18,10 @@ from typing import Any
 from bedrest import schemas
 from bedrest.io.files import files_written, sha256_of, write_text
 from bedrest.io.results import StudyResults
-from bedrest.workflow.order import FINGERPRINTS, RECORDS
+from bedrest.stages.all_stages import FINGERPRINTS, RECORDS
 
 _IN_WORDS = {f"{schemas.SESSIONS.name}.csv": "visits", f"{schemas.SUBJECTS.name}.csv": "what is known of the subjects",
-             f"{schemas.LEVEL_NAMES.name}.csv": "names set by hand",
+             f"{schemas.LEVEL_NAMES.name}.csv": "names set manually",
              f"{schemas.INPUT_PROBLEMS.name}.csv": "problems of the input"}
 _WHILE = "changed while it was read"
 PROGRAM, LIBRARY = "program ", "library "  # in front of the name of a module, of a library
@@ -29,7 +29,7 @@ Read = Callable[[Path], str]
 
 
 def name_of(record: Path) -> str:
-    """A stage's name for a person: ``segment sub-01``."""
+    """Stage and subject or page, for messages: ``segment sub-01``."""
     name, *of = record.relative_to(RECORDS).with_suffix("").parts
     return f"{name} {'/'.join(of)}".strip()
 
@@ -43,22 +43,14 @@ def checksum(path: Path) -> str:
 
 
 def content(folder: Path, name: str, read: Read = checksum) -> dict[str, str]:
-    """What a file that a stage reads says, part by part, so that a change can be told in plain words.
+    """The parts of a file that a stage reads, each with a value or checksum, so that messages can say what changed.
 
-    Parameters
-    ----------
-    folder : the output folder
-    name : path relative to it
-    read : function of a path that gives its checksum, empty where it cannot be read
-
-    Returns
-    -------
-    dict of a part's name to its value or checksum
-        Of a record, what the stage wrote; of a fingerprint, each setting, file, module and library; of a list of scans
-        or edited masks, the bytes of each file, wherever it lies; of anything else, its bytes.
+    Of a record, what the stage wrote; of a fingerprint, each setting, file, module and library; of a list of scans or
+    edited masks, the bytes of each file, wherever it lies; of anything else, its bytes. `read` gives the checksum of a
+    path, empty where it cannot be read.
     """
     path = folder / name
-    try:
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # missing or damaged: reported as changed
         if Path(name).is_relative_to(RECORDS):
             made = json.loads(path.read_text())["writes"]
             return {name_of(Path(name)): sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()}
@@ -68,8 +60,6 @@ def content(folder: Path, name: str, read: Read = checksum) -> dict[str, str]:
             with path.open(newline="") as file:
                 return {f"{row['subject']} {row['session']}: {_kind(row)}": read(Path(row["path"]))
                         for row in csv.DictReader(file)}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        pass  # missing or damaged: told as changed
     return {_IN_WORDS.get(path.name, name): read(path)}
 
 
@@ -88,21 +78,18 @@ def _kind(row: dict[str, str]) -> str:
 def recorded(results: StudyResults, record: Path, reads: Iterable[str]) -> Iterator[None]:
     """Write down what a stage read and, when it ended well, every file that this process wrote.
 
-    Parameters
-    ----------
-    results : StudyResults
-    record, reads : paths relative to the output folder
+    `record` and `reads` are relative to the output folder.
     """
     folder, reads = results.output_dir, list(reads)
-    # What the run saw when it began is in the list of scans; whatever differs at the end was not surely what was read.
+    # The list of scans has checksums of when the run began; what differs at the end may not be what was read.
     before = {name: content(folder, name, _as_listed(folder, name)) for name in reads}
     with files_written() as wrote:
         yield
     after = {name: content(folder, name) for name in reads}
     read = {name: {part: value if before[name].get(part) == value else _WHILE for part, value in parts.items()}
             for name, parts in after.items()}
-    made = {_inside(folder, path): checksum(path) for path in sorted(wrote)}
-    made = {name: value for name, value in made.items() if name and folder / name != results.provenance_json}
+    made = {path.relative_to(folder).as_posix(): checksum(path) for path in sorted(wrote)
+            if path.is_relative_to(folder) and path != results.provenance_json}
     _write(folder / record, read, made)
 
 
@@ -110,16 +97,9 @@ def _as_listed(folder: Path, name: str) -> Read:
     """Checksums as a list of files has them, or of the file itself."""
     listed: dict[str, str] = {}
     if name.endswith(".csv"):
-        try:
-            with (folder / name).open(newline="") as file:
-                listed = {row["path"]: row["sha256"] for row in csv.DictReader(file)}
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
+        with suppress(OSError, ValueError, KeyError, TypeError), (folder / name).open(newline="") as file:
+            listed = {row["path"]: row["sha256"] for row in csv.DictReader(file)}
     return lambda path: listed[str(path)] if str(path) in listed else checksum(path)
-
-
-def _inside(folder: Path, path: Path) -> str:
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else ""
 
 
 def _write(path: Path, reads: dict[str, dict[str, str]], writes: dict[str, str]) -> None:
@@ -127,12 +107,7 @@ def _write(path: Path, reads: dict[str, dict[str, str]], writes: dict[str, str])
 
 
 def outdated(results: StudyResults, read: Read = checksum) -> dict[str, str]:
-    """Remove the records of stages that must be done again: Snakemake makes what is missing.
-
-    Returns
-    -------
-    dict of the record's path, relative to the output folder, to the reason
-    """
+    """Remove the records of stages that must be done again, as Snakemake makes what is missing; record -> reason."""
     folder = results.output_dir
     records = {p.relative_to(folder).as_posix(): _load(p) for p in sorted((folder / RECORDS).rglob("*.json"))}
     now = cache(partial(content, folder, read=read))  # many records name the same file
@@ -170,8 +145,8 @@ def _why(folder: Path, record: dict[str, Any] | None, read: Read, now: Callable[
                     if not part.startswith(PROGRAM)]
         if modules := [part.removeprefix(PROGRAM) for part in differing if part.startswith(PROGRAM)]:
             reasons.append(f"the program changed ({_first(modules)})")
-    reasons += [f"{name} {'was changed by hand' if there else 'is missing'}" for name, made in record["writes"].items()
-                if (there := read(folder / name)) != made]
+    reasons += [f"{name} {'changed since it was written' if now_is else 'is missing'}"
+                for name, made in record["writes"].items() if (now_is := read(folder / name)) != made]
     return _first(reasons)
 
 
@@ -187,12 +162,9 @@ def _first(names: list[str]) -> str:
 
 
 def renew(results: StudyResults, *stages: str) -> None:
-    """Make the records of these stages hold what lies there now: a command made their files again from the same tables.
+    """Make the records of these stages fit the files, which a command made again from the same tables.
 
-    Parameters
-    ----------
-    results : StudyResults
-    stages : names, each after those it builds on
+    Each stage comes after those it builds on.
     """
     folder = results.output_dir
     for name in stages:

@@ -9,13 +9,9 @@ import json
 import os
 import subprocess
 import sys
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-
-import pandas as pd
 
 from bedrest import schemas
 from bedrest.errors import OutputError, StudyError
@@ -29,16 +25,14 @@ from bedrest.io.shipped import shipped
 from bedrest.io.tables.frames import typed_frame
 from bedrest.io.tables.typed_csv import write_parts, write_table
 from bedrest.pages.reports import study_pages
-from bedrest.schemas import Table
 from bedrest.settings import Study
-from bedrest.stages.all_stages import JOBS, SUBJECT_STAGES, stage
+from bedrest.stages.all_stages import JOBS, SUBJECT_STAGES, reads_of_job, record_of, stage
 from bedrest.stages.stage import Scope
+from bedrest.workflow.display import JsonLog, display_here
+from bedrest.workflow.events import EVENTS, NewLines, Translator, start_events
 from bedrest.workflow.fingerprints import write_fingerprints
-from bedrest.workflow.order import reads_of_job, record_of
-from bedrest.workflow.progress.display import JsonLog, display_here
-from bedrest.workflow.progress.events import EVENTS, NewLines, Translator, beginning
-from bedrest.workflow.progress.watch import watch
 from bedrest.workflow.records import outdated
+from bedrest.workflow.watch import RunOutcome, watch
 
 SNAKEFILE = shipped("pipelines/Snakefile")
 PROFILES = shipped("pipelines/profiles")
@@ -47,13 +41,8 @@ _WILDCARD = {Scope.SUBJECT: "{subject}", Scope.PAGE: "{page}", Scope.STUDY: ""}
 
 @dataclass(frozen=True)
 class ExecutionOptions:
-    """Where and how the jobs of a run are executed, and where its events go.
-
-    Attributes
-    ----------
-    profile : folder of a Snakemake profile, for a cluster; None: this machine
-    batch : subjects that share a job, and so the loading of the network
-    log_json : file that gets every event as a line of JSON
+    """How jobs are executed: with a Snakemake profile's folder on a cluster; so many subjects in a job, which loads the
+    network once; with a file that gets every event as a line of JSON.
     """
 
     profile: Path | None = None
@@ -61,34 +50,10 @@ class ExecutionOptions:
     log_json: Path | None = None
 
 
-@dataclass(frozen=True)
-class RunOutcome:
-    """What a run did.
-
-    Attributes
-    ----------
-    redone : Counter of str
-        Stage -> how many times it ran.
-    reasons : list of str
-        One line each time: stage, subject, and why it was done again.
-    finished : bool
-        False when a stage broke down.
-    log : Path
-    errors : tuple of str
-        What stages that broke down said; where none did, the end of the log.
-    """
-
-    redone: Counter[str]
-    reasons: list[str]
-    finished: bool
-    log: Path
-    errors: tuple[str, ...] = ()
-
-
 def prepare(study: Study, results: StudyResults) -> tuple[Manifest, list[InputProblem]]:
     """Resolve manifest and corrections, check them, and write them out whole and by subject, only where they changed.
 
-    What an edited mask holds is found out by the stage that measures it.
+    Edited masks are read only by the stage that measures them.
     """
     write_label_files(results.label_files, ALL_LABELS)
     checksums = Checksums(results.checksums_json)
@@ -98,38 +63,25 @@ def prepare(study: Study, results: StudyResults) -> tuple[Manifest, list[InputPr
     problems = [*check_manifest(study, manifest, whole=False), *corrections.problems]
     excluded = {p.subject for p in problems if p.subject and p.excludes_subject}
     kept = Manifest(*(t[~t["subject"].isin(excluded)] for t in (manifest.subjects, manifest.sessions, manifest.scans)))
-    for frame, table in ((kept.subjects, schemas.SUBJECTS), (kept.sessions, schemas.SESSIONS),
-                         (kept.scans, schemas.SCANS), (_of(kept, corrections.edited), schemas.EDITED_MASKS),
-                         (_of(kept, corrections.levels), schemas.LEVEL_NAMES)):
-        _write_whole_and_parts(results, kept, frame, table)
-    table = schemas.INPUT_PROBLEMS
+    edited, levels = (t[t["subject"].isin(kept.subjects["subject"])] for t in (corrections.edited, corrections.levels))
     rows = typed_frame(({"subject": p.subject, "session": p.session, "findings": findings_of_error(p.problem)}
-                        for p in problems), table)
-    _write_whole_and_parts(results, kept, rows, table)
+                        for p in problems), schemas.INPUT_PROBLEMS)
+    for frame, table in ((kept.subjects, schemas.SUBJECTS), (kept.sessions, schemas.SESSIONS),
+                         (kept.scans, schemas.SCANS), (edited, schemas.EDITED_MASKS), (levels, schemas.LEVEL_NAMES),
+                         (rows, schemas.INPUT_PROBLEMS)):
+        write_table(frame, results.manifest_table(table), table, only_if_changed=True)
+        write_parts(frame, {s: results.subject_table(s, table) for s in kept.subjects["subject"]}, table)
     return kept, problems
-
-
-def _write_whole_and_parts(results: StudyResults, manifest: Manifest, frame: pd.DataFrame, table: Table) -> None:
-    write_table(frame, results.manifest_table(table), table, only_if_changed=True)
-    write_parts(frame, {s: results.subject_table(s, table) for s in manifest.subjects["subject"]}, table)
-
-
-def _of(manifest: Manifest, frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the manifest's subjects."""
-    return frame[frame["subject"].isin(manifest.subjects["subject"])]
 
 
 def run_workflow(study: Study, results: StudyResults, manifest: Manifest, *, cores: int, device: str,
                  target: str = "", execution: ExecutionOptions | None = None, lock: int | None = None) -> RunOutcome:
-    """Run everything that is not up to date, or what one record needs.
+    """Run everything that is not up to date, or what the record `target` needs.
 
     Parameters
     ----------
-    study, results, manifest : the study as `prepare` resolved it
     cores : in all; with a profile, of a job that runs the network
-    device : where the network runs
-    target : record to stop at; empty for everything
-    execution : where and how jobs run, and who is shown events; None: one subject a job on this machine
+    execution : None: one subject a job on this machine
     lock : descriptor of the output folder's lock, which Snakemake then holds, too: should this process be killed
         alone, its stages would still be at work
 
@@ -144,31 +96,30 @@ def run_workflow(study: Study, results: StudyResults, manifest: Manifest, *, cor
     reasons = outdated(results, checksums)
     checksums.save()
     batches = write_config(study, results, manifest, cores=cores, device=device, execution=execution)
-    translator = Translator(_missing(results, manifest), reasons, batches)
+    waiting = {name: len(_without_record(results, manifest, name)) for name in SUBJECT_STAGES}
     folder = results.output_dir
-    log = folder / "work" / "run.log"
+    outcome = RunOutcome(folder / "work" / "run.log")
     command = snakemake_command(folder, cores=cores, profile=execution.profile) + ([target] if target else [])
-    beginning(folder)
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PATH": _path()}
+    start_events(folder)
     try:
-        with (log.open("w") as written, _json_log(execution.log_json) as more,
+        with (outcome.log.open("w") as log,
+              execution.log_json.open("w", encoding="utf-8") if execution.log_json else nullcontext() as json_log,
               subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-                               env={**os.environ, "PYTHONWARNINGS": "ignore", "PATH": _path()},
-                               pass_fds=[] if lock is None else [lock]) as process):
-            watched = watch(process, NewLines(folder / EVENTS), translator, log=written,
-                            displays=[display_here(), *more])
+                               env=environment, pass_fds=[] if lock is None else [lock]) as process):
+            watch(process, Translator(waiting, reasons, batches), outcome, lines=NewLines(folder / EVENTS), log=log,
+                  displays=[display_here(), *([JsonLog(json_log)] if json_log else [])])
     except OSError as error:
-        raise output_error(error, log) from error
-    if not log.is_file():
+        raise output_error(error, Path(error.filename or outcome.log)) from error
+    if not outcome.log.is_file():
         raise OutputError("an output folder that stays there", "none: it was removed while the run worked",
                           str(folder), "Run again.")
-    return RunOutcome(watched.redone, watched.reasons, process.returncode == 0, log,
-                      tuple(dict.fromkeys(watched.errors)) or tuple(watched.last_lines))
+    return outcome
 
 
-def _missing(results: StudyResults, manifest: Manifest) -> dict[str, int]:
-    """Of each stage of a subject's job, how many subjects have no record."""
-    return {name: sum(not (results.output_dir / record_of(name, s)).is_file() for s in manifest.subjects["subject"])
-            for name in SUBJECT_STAGES}
+def _without_record(results: StudyResults, manifest: Manifest, name: str) -> list[str]:
+    """Subjects for which a stage has not been done."""
+    return [s for s in manifest.subjects["subject"] if not (results.output_dir / record_of(name, s)).is_file()]
 
 
 def _path() -> str:
@@ -179,7 +130,7 @@ def _path() -> str:
 def snakemake_command(folder: Path, *, cores: int, profile: Path | None = None) -> list[str]:
     """The command that runs the workflow in an output folder: on this machine, or where a profile says."""
     where = ["--profile", str(profile)] if profile else ["--cores", str(cores), "--resources", "gpu=1"]
-    return [sys.executable, "-m", "bedrest.workflow.progress.snakemake_events", "--snakefile", str(SNAKEFILE),
+    return [sys.executable, "-m", "bedrest.workflow.snakemake_events", "--snakefile", str(SNAKEFILE),
             "--directory", str(folder), "--configfile", str(folder / "work/config.json"), *where,
             # Records decide, not Snakemake's own marks: a stage that was killed has none, one that has it did end.
             "--keep-going", "--keep-incomplete", "--ignore-incomplete", "--drop-metadata", "--nolock",
@@ -187,13 +138,7 @@ def snakemake_command(folder: Path, *, cores: int, profile: Path | None = None) 
 
 
 def find_profile(name: str) -> Path:
-    """Folder of a Snakemake profile: one that is shipped, by its name, or any folder with a config.yaml.
-
-    Raises
-    ------
-    StudyError
-        There is none.
-    """
+    """Folder of a Snakemake profile: one that is shipped, by its name, or any with a config.yaml; else StudyError."""
     for folder in (PROFILES / name, Path(name)):
         if (folder / "config.yaml").is_file():
             return folder.resolve()
@@ -202,26 +147,11 @@ def find_profile(name: str) -> Path:
                      "Correct the name, or copy a shipped profile and change it: docs/clusters.md.")
 
 
-@contextmanager
-def _json_log(path: Path | None) -> Iterator[list[JsonLog]]:
-    if path is None:
-        yield []
-        return
-    try:
-        file = path.open("w", encoding="utf-8")
-    except OSError as error:
-        raise output_error(error, path) from error
-    with file:
-        yield [JsonLog(file)]
-
-
 def write_config(study: Study, results: StudyResults, manifest: Manifest, *, cores: int, device: str,
                  execution: ExecutionOptions) -> list[list[str]]:
     """Write what the Snakefile takes from here; returns subjects without a record in batches, if asked for."""
     subjects, pages = list(manifest.subjects["subject"]), list(study_pages(study))
-    last = SUBJECT_STAGES[-1]
-    waiting = [s for s in subjects if not (results.output_dir / record_of(last, s)).is_file()]
-    n = execution.batch
+    waiting, n = _without_record(results, manifest, SUBJECT_STAGES[-1]), execution.batch
     batches = [waiting[i:i + n] for i in range(0, len(waiting), n)] if n > 1 else []
     at_once = max(1, -(-len(subjects) // n))
     config = {

@@ -1,7 +1,7 @@
 """`bedrest share`: a copy of reports, tables and figures under pseudonyms, made to be handed on.
 
 The stored tables are put under pseudonyms first, in a folder of their own that is removed, and pages and figures are
-made from those: no picture or page ever held a name. What is copied is looked through for names before it is handed on.
+made from those: no picture or page ever held a name. The copy is searched for names before it is handed on.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ from bedrest.vocabulary import Status
 KEY_NAME = "pseudonyms.csv"
 _COPIED = ("index.html", "cohort.html", "method_checks.html", "publication_figures.html", "subjects/*.html",
            "thumbnails/*/*.webp", "tables/*.csv", "figures/*", "methods_and_results.md", "provenance.json")
-_MANIFEST = (schemas.SUBJECTS, schemas.SESSIONS, schemas.SCANS, schemas.INPUT_PROBLEMS, schemas.EDITED_MASKS,
-             schemas.LEVEL_NAMES)
 
 
 def share(study_toml: Path, output: Path, *, cores: int) -> int:
@@ -45,7 +43,7 @@ def share(study_toml: Path, output: Path, *, cores: int) -> int:
         _make_pages(study, staged, cores=cores)
         _copy(study, staged, folder, hidden)
     print(f"{len(results.read_manifest(schemas.SUBJECTS))} subjects under pseudonyms: {folder}\n"
-          f"Who is who stands in {key}: keep it, and hand it on to nobody.")
+          f"Who is who stands in {key}: keep it, and do not share it.")
     return 0
 
 
@@ -69,16 +67,14 @@ def _hidden(study: Study, results: StudyResults, names: dict[str, str]) -> Pseud
 
 def _stage(results: StudyResults, staged: StudyResults, hidden: Pseudonyms) -> None:
     """Every stored table under pseudonyms, with links to images and masks that are named by them too."""
-    for table in _MANIFEST:
-        _translate(results.manifest_table(table), staged.manifest_table(table), table, hidden)
     for table in schemas.TABLES:
-        if table is not schemas.REPORTS and results.table(table).is_file():
+        _translate(results.manifest_table(table), staged.manifest_table(table), table, hidden)
+        if table is not schemas.REPORTS:
             _translate(results.table(table), staged.table(table), table, hidden)
     for subject in results.read_manifest(schemas.SUBJECTS)["subject"]:
         name = hidden.names[subject]
         for table in schemas.TABLES:
-            if (source := results.subject_table(subject, table)).is_file():
-                _translate(source, staged.subject_table(name, table), table, hidden)
+            _translate(results.subject_table(subject, table), staged.subject_table(name, table), table, hidden)
         for table in (schemas.SCANS, schemas.EDITED_MASKS):
             _link_files(results, staged, subject, name, table)
         for session in results.read_subject(subject, schemas.SESSIONS)["session"]:
@@ -93,20 +89,20 @@ def _stage(results: StudyResults, staged: StudyResults, hidden: Pseudonyms) -> N
 
 
 def _translate(source: Path, target: Path, table: schemas.Table, hidden: Pseudonyms) -> None:
-    write_table(hidden.table(read_table(source, table), table), target, table)
+    if source.is_file():
+        write_table(hidden.table(read_table(source, table), table), target, table)
 
 
 def _link_files(results: StudyResults, staged: StudyResults, subject: str, name: str, table: schemas.Table) -> None:
-    """One subject's images, or edited masks, under names that tell nothing; their table names the links."""
+    """One subject's images, or edited masks, as links whose names reveal nothing; their table names the links."""
     path = staged.subject_table(name, table)
     if not path.is_file():
         return
     frame, rows = read_table(results.subject_table(subject, table), table), []
     for row in frame.to_dict("records"):
         source = Path(row["path"])
-        kind = row.get("contrast", "edited")
         ending = ".nii.gz" if source.name.lower().endswith(".gz") else ".nii"
-        link = staged.output_dir / "images" / f"{name}_{row['session']}_{kind}{ending}"
+        link = staged.output_dir / "images" / f"{name}_{row['session']}_{row.get('contrast', 'edited')}{ending}"
         _link(source, link)
         rows.append(str(link))
     write_table(frame.assign(subject=name, path=rows, sha256=""), path, table)
@@ -136,7 +132,7 @@ def _make_pages(study: Study, staged: StudyResults, *, cores: int) -> None:
 
 
 def _copy(study: Study, staged: StudyResults, folder: Path, hidden: Pseudonyms) -> None:
-    """Copy what is for others into the folder, unless a name or a path is found in it."""
+    """Copy what is shared into the folder, unless it holds a name or a path."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".tmp-{folder.name}-", dir=folder.parent))

@@ -1,4 +1,4 @@
-"""`bedrest train`: a study's labelled visits -> a network of one's own, its cross-validation and its report.
+"""`bedrest train`: a study's labelled visits -> a network trained on them, its cross-validation and its report.
 
 Orders the work; heavy libraries load only when it begins. A finished run is not done again, an unfinished one goes on.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bedrest import schemas
-from bedrest.errors import BedrestError, ManyProblems, Problem, StudyError
+from bedrest.errors import BedrestError, ManyProblems, StudyError
 from bedrest.findings import findings_of_error
 from bedrest.io.files import sha256_of, write_bytes, write_text
 from bedrest.io.images.masks import read_label_map, write_label_map
@@ -25,7 +25,7 @@ from bedrest.io.tables.frames import concat_tables
 from bedrest.io.tables.typed_csv import read_table, write_table
 from bedrest.settings import load_study
 from bedrest.stages.measure import read_reference
-from bedrest.stages.visits import Visit, scan_of
+from bedrest.stages.visits import Visit, scan_of, visit_in
 from bedrest.vocabulary import LEVEL_OF_LABEL, MaskRole, Status
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """One training as asked for: visits to learn from, runs to do, where results go."""
+    """One training: visits to learn from, runs to do, where results go."""
 
     visits: list[Visit]
     folds: list[Fold]
@@ -54,29 +54,12 @@ class Training:
 
 def train(study_toml: Path, output: Path, *, plan: FineTuningPlan, start: Path | None = None,
           device: str | None = None, threads: int | None = None) -> int:
-    """Cross-validation where asked for, then the final network, then the report.
+    """Cross-validation as planned, then the final network, then the report, in the folder `output`.
 
-    Parameters
-    ----------
-    study_toml : Path
-    output : Path
-        Folder of the training.
-    plan : FineTuningPlan
-    start : Path, optional
-        Weights to start from; None: the shipped ones.
-    device : str, optional
-        None: as study.toml says.
-    threads : int, optional
-        None: every core.
+    Without `start` the shipped weights, without `device` that of study.toml, without `threads` every core.
     """
+    from bedrest.segmentation.training import finetune
     from bedrest.segmentation.training.augment import Pool
-    from bedrest.segmentation.training.finetune import (
-        claim_folder,
-        make_folds,
-        refuse_other_training,
-        run_fold,
-        start_from,
-    )
     from bedrest.segmentation.weights import chosen_weights, load_weights
     from bedrest.workflow.locks import locked
 
@@ -87,21 +70,26 @@ def train(study_toml: Path, output: Path, *, plan: FineTuningPlan, start: Path |
     for problem in manifest.problems:
         print(f"- {problem.problem}", file=sys.stderr)
     visits = labelled_visits(manifest, where=str(study_toml))
-    network = start_from(load_weights(chosen_weights(start)), _checksums(manifest, visits))
-    folds = make_folds((v.subject for v in visits), plan)
+    keys = {(v.subject, v.session) for v in visits}
+    learnt = manifest.scans[[key in keys for key in manifest.scans[["subject", "session"]].itertuples(index=False)]]
+    checksums = {f"{r.subject} {r.session} {r.contrast}": r.sha256 for r in learnt.itertuples()
+                 if r.contrast != MaskRole.MASK}
+    network = finetune.start_from(load_weights(chosen_weights(start)), checksums)
+    folds = finetune.make_folds((v.subject for v in visits), plan)
     training = Training(visits, folds, network, plan, machine, StudyResults(output), study.images.resample)
-    refuse_other_training(output, network, plan)
+    finetune.refuse_other_training(output, network, plan)
     output.mkdir(parents=True, exist_ok=True)
     with locked(output):
         todo = [f for f in folds if not (output / f.name / "accuracy.csv").exists()]
         pool = _pool(training) if todo else Pool([])
-        claim_folder(output, network, plan)
+        finetune.claim_folder(output, network, plan)
         _print_plan(training)
         outcomes = []
         for fold in folds:
-            outcomes.append(run_fold(fold, pool, network, plan, machine=machine, folder=output / fold.name))
+            outcomes.append(finetune.run_fold(fold, pool, network, plan, machine=machine, folder=output / fold.name))
             _test(training, fold)
-        _store(training, manifest, outcomes)
+        write_table(learnt, training.results.manifest_table(schemas.SCANS), schemas.SCANS)
+        _store(training, outcomes)
         return _report(training, outcomes)
 
 
@@ -130,34 +118,19 @@ def _machine(wanted: str, threads: int) -> Machine:
 
 
 def labelled_visits(manifest: Manifest, *, where: str) -> list[Visit]:
-    """Visits with a reference mask; subjects whose identity or files are not certain are left out.
-
-    Raises
-    ------
-    StudyError
-        There is none.
-    """
+    """Visits with a reference mask, without subjects whose identity or files are not certain; StudyError for none."""
     excluded = {p.subject for p in manifest.problems if p.excludes_subject}
-    visits = []
-    for (subject, session), rows in manifest.scans.groupby(["subject", "session"], sort=True):
-        paths = {c: Path(p) for c, p in zip(rows["contrast"], rows["path"], strict=True)}
-        if MaskRole.REFERENCE in paths and subject not in excluded:
-            visits.append(Visit(str(subject), str(session), paths))
+    keys = manifest.scans[["subject", "session"]].drop_duplicates().sort_values(["subject", "session"])
+    every = (visit_in(manifest.scans, *key) for key in keys[~keys["subject"].isin(excluded)].itertuples(index=False))
+    visits = [v for v in every if MaskRole.REFERENCE in v.paths]
     if not visits:
         raise StudyError("at least one visit with a reference mask", "none", where,
-                         "Training learns from discs drawn by a person: see data_manifest/README.md for where such "
-                         "masks lie.")
+                         "Training learns from manual masks: data_manifest/README.md says where they lie.")
     return visits
 
 
-def _checksums(manifest: Manifest, visits: list[Visit]) -> dict[str, str]:
-    wanted = {(v.subject, v.session) for v in visits}
-    return {f"{r.subject} {r.session} {r.contrast}": r.sha256 for r in manifest.scans.itertuples()
-            if (r.subject, r.session) in wanted and r.contrast != MaskRole.MASK}
-
-
 def _pool(training: Training) -> Pool:
-    """What patches are drawn from: labelled scans and, where a share is asked for, synthetic anatomies."""
+    """Sources of patches: labelled scans and, if they have a share, synthetic anatomies."""
     from bedrest.phantom.variation import paint_anatomies
     from bedrest.segmentation.training.augment import Pool
 
@@ -184,7 +157,7 @@ def _label(training: Training) -> list[LabelledScan]:
                                     subject=v.subject, session=v.session))
             rows.append((v.subject, v.session, list(v.contrasts()), pd.unique(mask.data.ravel()).tolist()))
         except BedrestError as error:
-            problems.append(Problem(error.where, error.expected, error.found, error.remedy))
+            problems.append(error.as_problem())
     if problems:
         raise ManyProblems(problems)
     write_table(training_scans_frame(rows, training.folds), training.results.table(schemas.TRAINING_SCANS),
@@ -197,8 +170,8 @@ def _print_plan(training: Training) -> None:
     print(f"{len(training.visits)} labelled scans of {len({v.subject for v in training.visits})} subjects; "
           f"{len(training.folds)} run(s) of at most {plan.minutes:g} min on {training.machine.device}")
     if not final.validation:
-        why = "everybody was tested in a fold" if plan.folds else "validation share 0" if not plan.validation_share \
-            else "one subject only, and scans of one person must not test each other"
+        why = "every subject was tested in a fold" if plan.folds else "validation share 0" \
+            if not plan.validation_share else "one subject only, and scans of one subject must not test each other"
         print(f"The final network has no validation: {why}. It trains for its whole time.")
 
 
@@ -214,11 +187,11 @@ def _test(training: Training, fold: Fold) -> None:
         return
     networks = {"start": training.start.trained, "trained": load_weights(folder / "weights.safetensors")}
     visits = [v for v in training.visits if v.subject in fold.tested]
-    found: dict[str, list[pd.DataFrame]] = {name: [] for name in networks}
+    rows: dict[str, list[pd.DataFrame]] = {name: [] for name in networks}
     for visit in tqdm(visits, desc=f"{fold.name}: testing", unit="scan", disable=not visits):
         for name, network in networks.items():
-            found[name].append(_compare(training, visit, network, keep=name == "trained"))
-    frames = {name: concat_tables(frames, schemas.ACCURACY) for name, frames in found.items()}
+            rows[name].append(_compare(training, visit, network, keep=name == "trained"))
+    frames = {name: concat_tables(compared, schemas.ACCURACY) for name, compared in rows.items()}
     write_table(training_accuracy_frame(frames, fold=fold.name), folder / "accuracy.csv", schemas.TRAINING_ACCURACY)
 
 
@@ -229,33 +202,29 @@ def _compare(training: Training, visit: Visit, network: TrainedNetwork, *, keep:
 
     key = VisitKey(visit.subject, "", visit.session, float("nan"), "")
     try:
-        found = segment(network, scan_of(visit, resample=training.resample), device=training.machine.device)
+        result = segment(network, scan_of(visit, resample=training.resample), device=training.machine.device)
         if keep:
-            names = {**LEVEL_OF_LABEL, **{f.label: f.name for f in found.segmented}}
-            write_label_map(found.discs, training.results.mask(visit.subject, visit.session), names=names,
+            names = {**LEVEL_OF_LABEL, **{d.label: d.name for d in result.segmented}}
+            write_label_map(result.discs, training.results.mask(visit.subject, visit.session), names=names,
                             like=next(iter(visit.contrasts().values())))
         reference = read_reference(visit.paths[MaskRole.REFERENCE], where=visit.where)
         levels = {k: v for k, v in LEVEL_OF_LABEL.items() if (reference.data == k).any()}
-        return accuracy_frame(compare_masks(found.discs, reference, levels=levels, reference_levels=levels), visit=key)
+        return accuracy_frame(compare_masks(result.discs, reference, levels=levels, reference_levels=levels), visit=key)
     except BedrestError as error:
         return failed_accuracy(key, findings=findings_of_error(error))
 
 
-def _store(training: Training, manifest: Manifest, outcomes: list[FoldResult]) -> None:
+def _store(training: Training, outcomes: list[FoldResult]) -> None:
     """Tables of all runs, and the final weights with their record beside them."""
     from bedrest.segmentation.weights import training_record
     from bedrest.tables.training import curves_frame, folds_frame
 
-    results, wanted = training.results, {(v.subject, v.session) for v in training.visits}
-    scans = manifest.scans
-    own = [(s, t) in wanted for s, t in zip(scans["subject"], scans["session"], strict=True)]
-    write_table(scans[own], results.manifest_table(schemas.SCANS), schemas.SCANS)
     accuracy = [read_table(training.folder / f.name / "accuracy.csv", schemas.TRAINING_ACCURACY)
                 for f in training.folds]
     for frame, table in ((folds_frame(outcomes), schemas.TRAINING_FOLDS),
                          (curves_frame(outcomes), schemas.TRAINING_CURVES),
                          (concat_tables(accuracy, schemas.TRAINING_ACCURACY), schemas.TRAINING_ACCURACY)):
-        write_table(frame, results.table(table), table)
+        write_table(frame, training.results.table(table), table)
     final = training.folder / training.folds[-1].name / "weights.safetensors"
     write_bytes(training.folder / "weights.safetensors", final.read_bytes())
     record = {"sha256": sha256_of(final), **training_record(final)}

@@ -1,6 +1,4 @@
-"""`bedrest verify`: are inputs and results what provenance.json lists; with --rerun, does a second run give the
-same. Changes no result.
-"""
+"""`bedrest verify`: are inputs and results what provenance.json lists; does a second run give the same."""
 
 from __future__ import annotations
 
@@ -8,8 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +18,9 @@ from bedrest.io.manifest.corrections import find_corrections
 from bedrest.io.manifest.resolve import build_manifest
 from bedrest.io.results import StudyResults
 from bedrest.settings import Study, load_study
+from bedrest.stages.all_stages import RECORDS
 from bedrest.workflow.locks import locked
-from bedrest.workflow.order import RECORDS
 
-DONE, DIFFERENT = 0, 3
 _LISTS = ("inputs_sha256", "corrections_sha256", "study_files_sha256")
 _SECOND_RUN = f"{RECORDS}/figures.json"  # everything but pages stands before it
 
@@ -32,11 +28,7 @@ _SECOND_RUN = f"{RECORDS}/figures.json"  # everything but pages stands before it
 def verify(study_toml: Path, *, rerun: bool, cores: int | None, device: str | None) -> int:
     """Print of every file whether it is what provenance.json says; 0 when all are, else 3.
 
-    Parameters
-    ----------
-    study_toml : Path
-    rerun : also run the study again and compare
-    cores, device : of the second run; None: as the first one
+    With `rerun` the study is run again and compared: on `cores` and `device`, or where they are None as the first time.
     """
     study = load_study(study_toml)
     results = StudyResults(study.output_dir)
@@ -53,7 +45,7 @@ def verify(study_toml: Path, *, rerun: bool, cores: int | None, device: str | No
         if rerun:
             same = _rerun(study, results, record, cores=cores, device=device) and same
     print("Everything is what it claims to be." if same else "Not everything is what it claims to be: see above.")
-    return DONE if same else DIFFERENT
+    return 0 if same else 3
 
 
 def _print_program(record: dict[str, Any]) -> None:
@@ -78,8 +70,8 @@ def _inputs(study: Study, record: dict[str, Any]) -> list[FileCheck]:
     try:
         manifest = build_manifest(study)
         present += [*manifest.scans["path"], *find_corrections(study, manifest).edited["path"]]
-    except BedrestError as error:  # what is listed can be told all the same
-        print(f"Files that are new cannot be told: {error}", file=sys.stderr)
+    except BedrestError as error:  # what is listed can be compared all the same
+        print(f"New files cannot be looked for: {error}", file=sys.stderr)
     return check_files(listed, study.path.parent, present=present)
 
 
@@ -104,7 +96,7 @@ def _rerun(study: Study, results: StudyResults, record: dict[str, Any], *, cores
     cores = cores or last.get("cores", 2)
     device = resolve_device(device or last.get("device") or study.device)
     with _temporary_folder(results.output_dir) as folder:
-        again = StudyResults(folder)
+        again = StudyResults(Path(folder))
         manifest, _ = prepare(study, again)
         outcome = run_workflow(study, again, manifest, cores=cores, device=device, target=_SECOND_RUN)
         if not outcome.finished:
@@ -113,20 +105,15 @@ def _rerun(study: Study, results: StudyResults, record: dict[str, Any], *, cores
         left_out = ", ".join(f"{column} in {name}" for name, column in WALL_TIMES)
         print(f"Second run: {device}, {cores} cores. Not compared, as they are wall times: {left_out}; nor "
               "tables/reports.csv, as pages are not made again.")
-        return _print_checks("second run", compare_results(results.output_dir, folder))
+        return _print_checks("second run", compare_results(results.output_dir, again.output_dir))
 
 
-@contextmanager
-def _temporary_folder(beside: Path) -> Iterator[Path]:
-    """A new folder beside another, removed with all it holds however the block ends."""
+def _temporary_folder(beside: Path) -> tempfile.TemporaryDirectory[str]:
+    """A new folder beside another; those of runs that were killed are removed."""
     prefix = f".verify-{beside.name}-"
-    for left in beside.parent.glob(f"{prefix}*"):  # of one that was killed
+    for left in beside.parent.glob(f"{prefix}*"):
         shutil.rmtree(left, ignore_errors=True)
     try:
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=beside.parent))
+        return tempfile.TemporaryDirectory(prefix=prefix, dir=beside.parent, ignore_cleanup_errors=True)
     except OSError as error:
         raise output_error(error, beside.parent) from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

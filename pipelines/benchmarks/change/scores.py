@@ -67,7 +67,7 @@ class MethodSummary:
 
 
 def pairs_of(frame: pd.DataFrame, method: VolumeMethod) -> pd.DataFrame:
-    """Change from baseline to each other visit, one row a disc and visit; a missing volume leaves no change.
+    """Change from baseline to each other visit, one row per disc and visit; a missing volume leaves no change.
 
     Parameters
     ----------

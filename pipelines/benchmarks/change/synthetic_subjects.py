@@ -79,7 +79,7 @@ def draw_subject(index: int, seed: int, condition: Condition = STANDARD) -> Iter
     anatomy = draw_spine(rng)
     for v, (visit, growth) in enumerate(GROWN_BY.items()):
         grown = anatomy.swollen(dict.fromkeys(LEVELS, growth))
-        spine = grown.posed(rng, shift_mm=condition.shift_mm, turn_deg=condition.turn_deg)
+        spine = grown.posed(rng, shift_mm=condition.shift_mm, rotation_deg=condition.turn_deg)
         backdrop, noise = (np.random.default_rng([seed, index, k]) for k in (1, 2 + v))
         yield visit, spine, _scan(spine, condition, backdrop, noise)
 

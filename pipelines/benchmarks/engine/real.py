@@ -13,13 +13,14 @@ from pathlib import Path
 from bedrest.io.images.masks import read_label_map
 from bedrest.io.images.nifti import read_scan
 from bedrest.io.tables.markdown import formatted, markdown_table
-from bedrest.protocols.mask_scores import DiscScore, score_discs, summarise
+from bedrest.protocols.scores import DiscScore, score_discs
 from bedrest.segmentation.engine import segment
 from bedrest.segmentation.weights import TrainedNetwork
 from bedrest.vocabulary import LEVEL_OF_LABEL, Contrast
 
 from pipelines.benchmarks.engine.placement import Placement, place_discs
 from pipelines.benchmarks.engine.synthetic_visits import disc_row
+from pipelines.benchmarks.mask_scores import summarise
 from pipelines.benchmarks.pages import Part
 from pipelines.benchmarks.targets import Missing, judge, not_measured
 

@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 from bedrest.errors import OutputError
 from bedrest.phantom.demo_cohort import DemoPlan
-from bedrest.protocols.mask_scores import score_discs, summarise
+from bedrest.protocols.scores import score_discs
 from bedrest.types import LabelMap
 from bedrest.vocabulary import LEVEL_OF_LABEL
 
 from pipelines.benchmarks.engine.child import save_scan
 from pipelines.benchmarks.engine.synthetic_visits import SyntheticVisit, draw_visits
+from pipelines.benchmarks.mask_scores import summarise
 from pipelines.benchmarks.pages import Part
 from pipelines.benchmarks.targets import Missing, judge, not_measured
 

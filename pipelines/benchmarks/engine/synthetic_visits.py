@@ -17,7 +17,7 @@ from bedrest.measurement.volumes import VOLUME_SINGLE
 from bedrest.phantom.demo_cohort import DemoPlan, draw_subject, group_of
 from bedrest.phantom.paint import paint_levels
 from bedrest.phantom.render import Artefacts, render_t2
-from bedrest.protocols.mask_scores import DiscScore, MaskScore, score_discs, summarise
+from bedrest.protocols.scores import DiscScore, score_discs
 from bedrest.segmentation.engine import segment
 from bedrest.segmentation.weights import TrainedNetwork, key_of
 from bedrest.tables.arvd import arvd_frame
@@ -26,6 +26,7 @@ from bedrest.types import LabelMap, Scan
 from bedrest.vocabulary import DIXON, LABEL_OF_LEVEL, LEVEL_OF_LABEL, Contrast, Status
 from tqdm import tqdm
 
+from pipelines.benchmarks.mask_scores import MaskScore, summarise
 from pipelines.benchmarks.pages import Part, level_table
 from pipelines.benchmarks.targets import ALONE, judge
 from pipelines.benchmarks.volumes import VolumeErrors, volume_errors
@@ -88,11 +89,12 @@ class VolumeSummary:
 def draw_visits(plan: DemoPlan) -> Iterator[SyntheticVisit]:
     """Every visit of every subject, drawn as in the demo cohort."""
     for index in range(plan.subjects):
-        for v, drawn in enumerate(draw_subject(index, plan, Artefacts(snr=SNR))):
-            t2 = render_t2(drawn.painting, np.random.default_rng([plan.seed, index, 102 + v]), Artefacts(snr=SNR))
-            visit, spine = drawn.visit, drawn.spine
+        for v, rendered in enumerate(draw_subject(index, plan, Artefacts(snr=SNR))):
+            t2 = render_t2(rendered.painting, np.random.default_rng([plan.seed, index, 102 + v]), Artefacts(snr=SNR))
+            visit, spine = rendered.visit, rendered.spine
             key = VisitKey(f"sub-{index + 1:02d}", group_of(index), visit.session, visit.study_day, visit.phase)
-            yield SyntheticVisit(key, drawn.scan, t2, paint_levels(spine, drawn.painting.grid), spine.volumes_mm3())
+            truth = paint_levels(spine, rendered.painting.grid)
+            yield SyntheticVisit(key, rendered.scan, t2, truth, spine.volumes_mm3())
 
 
 def score_cohort(trained: TrainedNetwork, plan: DemoPlan, device: str, *, dixon: bool, alone: bool) -> CohortScores:

@@ -4,8 +4,8 @@
 
 Without --train and --test both studies are synthetic demo cohorts. nnU-Net gets an environment of its own below
 build/nnunet, so it is no dependency. Writes build/nnunet/result.json, which `pipelines.benchmarks.engine` reads. Both
-are judged by `bedrest.protocols.mask_scores`, and seconds a scan are from files to a written mask for both. Minutes are
-those of optimiser steps: reading and preprocessing before the first step are outside, for both.
+are judged by `pipelines.benchmarks.mask_scores`, and seconds a scan are from files to a written mask for both. Minutes
+are those of optimiser steps: reading and preprocessing before the first step are outside, for both.
 
 What is not the same for both: nnU-Net learns the seven discs as seven labels. This project learns disc, vertebra,
 sacrum and canal, and counts. The masks hold discs alone, so its shipped networks give the other structures' targets
@@ -34,12 +34,13 @@ from bedrest.io.images.masks import read_label_map, write_label_map
 from bedrest.io.images.nifti import read_scan
 from bedrest.io.machine import cpu_model
 from bedrest.io.manifest.resolve import build_manifest
-from bedrest.protocols.mask_scores import DiscScore, score_discs, summarise
+from bedrest.protocols.scores import DiscScore, score_discs
 from bedrest.settings import load_study
 from bedrest.types import LabelMap
 from bedrest.vocabulary import DIXON, LEVEL_OF_LABEL, Contrast, MaskRole
 from tyro.conf import arg
 
+from pipelines.benchmarks.mask_scores import summarise
 from pipelines.command_line import run_command
 
 HERE = Path(__file__).resolve().parent

@@ -98,19 +98,19 @@ def _measure_size(folder: Path, subjects: int) -> Iterator[dict[str, Any]]:
     from pipelines.benchmarks.scale.workflow_parts import STUDY_STAGES, stage_command, stand_in, workflow_command
 
     scenario = scenario_of(subjects)
-    drawn = draw_results(scenario, np.random.default_rng(SEED))
-    study = write_inputs(folder, scenario, drawn)
+    simulated = draw_results(scenario, np.random.default_rng(SEED))
+    study = write_inputs(folder, scenario, simulated)
     results = StudyResults(study.output_dir)
     toml, out = str(study.path), results.output_dir
     yield _measure("prepare", [*_TASKS, "prepare", toml], subjects)
-    write_slices(results, drawn)
+    write_slices(results, simulated)
     for name, (stage, *words) in STUDY_STAGES.items():
         yield _measure(name, stage_command(stage, study.path, out, *words), subjects)
-    for subject in drawn[schemas.SUBJECTS]["subject"].head(SAMPLE):  # those with images of full size
+    for subject in simulated[schemas.SUBJECTS]["subject"].head(SAMPLE):  # those with images of full size
         page = _measure("one subject's page", stage_command("subject_report", study.path, out, "--subject", subject),
                         subjects)
     yield page
-    write_pages(results, drawn)
+    write_pages(results, simulated)
     for part in ("reports", "index", "provenance"):
         yield _measure(part, [*_TASKS, part, toml], subjects)
     stand_in(out)

@@ -1,13 +1,14 @@
 """A synthetic study of any size as the tables that its stages would have left. No images.
 
 Everything is synthetic. For measuring how time and memory grow with the size of a study, and nothing else: the
-reference masks' volumes and the agreement with them are drawn, not measured.
+reference masks' volumes and the agreement with them are simulated, not measured.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from bedrest.findings import Finding, FindingCode
 from bedrest.io.tables.frames import typed_frame
 from bedrest.measurement import registry
 from bedrest.measurement.registry import DISC_MEASURES, VOLUME
@@ -24,14 +25,17 @@ from bedrest.schemas import (
     SUBJECTS,
     Table,
 )
-from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_study
+from bedrest.statistics.planning.simulated_cohorts import Scenario
 from bedrest.tables.arvd import arvd_frame
 from bedrest.tables.change import change_frame
 from bedrest.tables.failures import failures_frame
 from bedrest.vocabulary import Status, VolumeMethod
 
+from pipelines.benchmarks.simulated_study import draw_study
+
 LOST = 0.04  # share of discs that could not be measured
 DOUBTFUL = 0.04  # share of discs that are flagged
+_NO_DISC, _DOUBT = (Finding(FindingCode.DISC_IN_GAP),), (Finding(FindingCode.AT_IMAGE_EDGE),)
 SCAN_SECONDS = 2.0  # what a scan's record says; nothing was segmented
 
 
@@ -72,13 +76,14 @@ def _measures(volumes: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     automatic = volumes.assign(
         mask_origin="automatic", volume_method=np.where(lost, "", str(VolumeMethod.JOINT)),
         status=np.select([lost, doubtful], [str(Status.FAILED), str(Status.FLAGGED)], str(Status.OK)),
-        reason=np.select([lost, doubtful], ["no disc was found here", "the edge is not sharp"], ""))
+        findings=[_NO_DISC if gone else _DOUBT if unsure else () for gone, unsure in zip(lost, doubtful, strict=True)])
     for column, factor in ((VOLUME.name, 1.0), (VOLUME_SINGLE.name, 1.002), (VOLUME_VOXELS.name, 0.99),
                            ("volume_se_mm3", 0.01), ("volume_repeat_sd_mm3", 0.006)):
         automatic[column] = np.where(lost, np.nan, factor * true)
     shape = next(m.name for m in DISC_MEASURES if m.title)
     automatic[shape] = np.where(lost, np.nan, 8 + rng.normal(0, 0.5, len(automatic)))
-    reference = volumes.assign(source="reference", mask_origin="reference", volume_method=str(VolumeMethod.VOXELS),
+    reference = volumes.assign(source="reference", mask_origin="reference", findings=[()] * len(volumes),
+                               volume_method=str(VolumeMethod.VOXELS),
                                **{VOLUME.name: true * np.exp(rng.normal(0.01, 0.01, len(volumes)))})
     rows = pd.concat([automatic, reference], ignore_index=True)
     return typed_frame(rows.to_dict("records"), MEASURES)

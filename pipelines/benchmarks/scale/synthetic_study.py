@@ -56,7 +56,7 @@ def scenario_of(subjects: int) -> Scenario:
     return Scenario(subjects, levels=7, missing=0.05)
 
 
-def write_inputs(folder: Path, scenario: Scenario, drawn: dict[schemas.Table, pd.DataFrame], *,
+def write_inputs(folder: Path, scenario: Scenario, simulated: dict[schemas.Table, pd.DataFrame], *,
                  sample: int = SAMPLE) -> Study:
     """study.toml, its three tables and one image a visit.
 
@@ -64,12 +64,12 @@ def write_inputs(folder: Path, scenario: Scenario, drawn: dict[schemas.Table, pd
     ----------
     folder : Path
     scenario : Scenario
-    drawn : from `simulated_results.draw_results`
+    simulated : from `simulated_results.draw_results`
     sample : subjects with images of full size
     """
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
-    subjects, sessions = drawn[schemas.SUBJECTS], drawn[schemas.SESSIONS]
+    subjects, sessions = simulated[schemas.SUBJECTS], simulated[schemas.SESSIONS]
     planned = sessions.drop_duplicates("session").sort_values("study_day").to_dict("records")
     write_text(folder / "study.toml", _TOML.format(
         groups=", ".join(f'"{g}"' for g in scenario.plan.groups), first=scenario.sessions[0],
@@ -92,31 +92,32 @@ def _write_sample(folder: Path, subjects: pd.Series, scans: pd.DataFrame) -> Non
     """Phantoms in place of a few subjects' images, with their true masks as if they had been segmented."""
     results = StudyResults(folder / "out")
     for index, subject in enumerate(subjects):
-        for drawn in draw_subject(index, DemoPlan(len(subjects), VISITS), Artefacts()):
-            session = drawn.visit.session
+        for rendered in draw_subject(index, DemoPlan(len(subjects), VISITS), Artefacts()):
+            session = rendered.visit.session
             at = (scans["subject"] == subject) & (scans["session"] == session)
             if not at.any():  # a visit that did not take place
                 continue
-            write_scan(folder / "images", subject, session, scan=drawn.scan)
+            write_scan(folder / "images", subject, session, scan=rendered.scan)
             water = sorted((folder / "images" / subject / session).rglob(f"*{Contrast.WATER}*.nii.gz"))
             scans.loc[at, "path"] = str(water[0].relative_to(folder / "images"))
-            mask: LabelMap = paint_levels(drawn.spine, drawn.scan.grid)
+            mask: LabelMap = paint_levels(rendered.spine, rendered.scan.grid)
             write_label_map(mask, results.mask(subject, session), names=LEVEL_OF_LABEL)
 
 
-def write_slices(results: StudyResults, drawn: dict[schemas.Table, pd.DataFrame]) -> None:
+def write_slices(results: StudyResults, simulated: dict[schemas.Table, pd.DataFrame]) -> None:
     """What segmenting, following, measuring and change of every subject would have left."""
-    subjects = drawn[schemas.SUBJECTS]["subject"]
+    subjects = simulated[schemas.SUBJECTS]["subject"]
     for table in (*SLICES, *EMPTY_SLICES):
-        write_parts(drawn.get(table, empty_table(table)), {s: results.subject_table(s, table) for s in subjects}, table)
+        write_parts(simulated.get(table, empty_table(table)),
+                    {s: results.subject_table(s, table) for s in subjects}, table)
 
 
-def write_pages(results: StudyResults, drawn: dict[schemas.Table, pd.DataFrame], *, made: int = SAMPLE) -> None:
+def write_pages(results: StudyResults, simulated: dict[schemas.Table, pd.DataFrame], *, made: int = SAMPLE) -> None:
     """Stand-ins for the pages and thumbnails of all subjects but the first `made`."""
-    subjects = list(drawn[schemas.SUBJECTS]["subject"])[made:]
+    subjects = list(simulated[schemas.SUBJECTS]["subject"])[made:]
     standing, picture = set(subjects), BytesIO()
     Image.effect_noise((64, 96), 60).save(picture, "WEBP", quality=60)
-    for subject, session in drawn[schemas.SESSIONS][["subject", "session"]].itertuples(index=False):
+    for subject, session in simulated[schemas.SESSIONS][["subject", "session"]].itertuples(index=False):
         if subject in standing:
             write_bytes(results.thumbnail(subject, session), picture.getvalue())
     for subject in subjects:

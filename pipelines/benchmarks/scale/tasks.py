@@ -36,7 +36,7 @@ IMPORTS, REST = "starting Python and imports", "the rest"
 def _index_part(name: str, study_toml: Path) -> None:
     from bedrest.pages.index import write_index
     from bedrest.pages.reports import write_reports_table
-    from bedrest.workflow.provenance import write_provenance
+    from bedrest.stages.provenance import write_provenance
 
     study = load_study(study_toml)
     results = StudyResults(study.output_dir)

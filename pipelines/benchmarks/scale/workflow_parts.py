@@ -16,8 +16,7 @@ from bedrest.errors import OutputError
 from bedrest.io.files import Checksums, write_text
 from bedrest.io.results import StudyResults
 from bedrest.settings import load_study
-from bedrest.stages.all_stages import NAMES, stage
-from bedrest.workflow.order import RECORDS, reads_of
+from bedrest.stages.all_stages import NAMES, RECORDS, reads_of, stage
 from bedrest.workflow.records import content
 
 from pipelines.benchmarks.scale.synthetic_study import EMPTY_SLICES, SLICES
@@ -80,8 +79,8 @@ def workflow_command(output: Path) -> list[str]:
 
 def prepare(study_toml: Path) -> None:
     """What `bedrest run` does before the workflow starts."""
+    from bedrest.stages.provenance import write_program
     from bedrest.workflow.fingerprints import write_fingerprints
-    from bedrest.workflow.provenance import write_program
     from bedrest.workflow.run import ExecutionOptions, write_config
     from bedrest.workflow.run import prepare as resolve
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from bedrest import schemas
 from bedrest.errors import BedrestError
-from bedrest.figures.scans.overlays import VisitView
+from bedrest.figures.scans.planes import VisitView
 from bedrest.imaging.common_grid import labels_on
 from bedrest.imaging.resample import resample
 from bedrest.io.images.masks import read_label_map
@@ -73,10 +73,7 @@ def shown_levels(change: pd.DataFrame, measures: pd.DataFrame) -> dict[str, str]
 def held_out_views(results: StudyResults, tested: pd.DataFrame) -> list[VisitView]:
     """One view per tested scan of a training, with the mask of the trained network.
 
-    Parameters
-    ----------
-    tested : DataFrame
-        Rows of `schemas.TRAINING_SCANS`.
+    `tested`: rows of `schemas.TRAINING_SCANS`.
     """
     scans, views = results.read_manifest(schemas.SCANS), []
     for row in tested.itertuples():

@@ -1,12 +1,8 @@
-"""Outlines on images: every visit of a subject at the same window and scale, discs named.
-
-Draws stored masks. Orientation as usual for sagittal views: front to the left, head up.
-"""
+"""Outlines of stored masks on images: every visit of a subject, or some discs, at one window and one scale."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,121 +11,95 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from bedrest.figures.style import empty_figure, new_figure, styled
-from bedrest.imaging.orientation import reorient_to_ras
-from bedrest.types import LabelMap, Volume
-from bedrest.vocabulary import LEVEL_OF_LABEL
+from bedrest.figures.scans.planes import (
+    Plane,
+    VisitView,
+    cut_image,
+    cut_outlines,
+    disc_plane,
+    regions_of,
+    sagittal_planes,
+    window_of,
+)
+from bedrest.figures.style import DOUBLE_MM, GREY, SINGLE_MM, empty_figure, new_figure, styled
+from bedrest.vocabulary import level_name
 
 AUTOMATIC, REFERENCE, BEFORE = "#00c853", "#ff3b30", "#ffb300"
-MARGIN_MM = 22.0
-
-
-@dataclass(frozen=True, eq=False)
-class VisitView:
-    """The content of one panel: a title, one contrast, the measured mask, and other masks where there are any.
-
-    Attributes
-    ----------
-    reference : manual mask to judge by
-    before : the automatic mask, where it was corrected
-    session : identifier of the visit
-    """
-
-    title: str
-    image: Volume
-    mask: LabelMap
-    reference: LabelMap | None = None
-    before: LabelMap | None = None
-    session: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class _Plane:
-    """A sagittal plane: arrays (front-back, foot-head) and the millimetres they span from the mask's centre."""
-
-    image: NDArray[Any]
-    mask: NDArray[Any]
-    reference: NDArray[Any] | None
-    before: NDArray[Any] | None
-    extent_mm: tuple[float, float, float, float]
+_MASKS = (("before", BEFORE, "--", "before manual correction"), ("mask", AUTOMATIC, "-", "measured mask"),
+          ("reference", REFERENCE, ":", "reference mask"))
 
 
 @styled
 def sagittal_views(views: Sequence[VisitView]) -> Figure:
-    """One panel per visit: the sagittal slice through the middle of the discs.
-
-    Parameters
-    ----------
-    views : sequence of VisitView
-        In the order of the visits; image and masks of one visit on one grid.
-    """
+    """The sagittal slice through the middle of the discs, one panel per visit in the order given, discs named."""
     if not views:
         return empty_figure("No visit could be segmented: nothing to show.")
-    planes = [_plane(v) for v in views]
-    window = np.percentile(np.concatenate([p.image[p.image > 0].ravel() for p in planes]), [1, 99.5])
-    bounds = np.array([_bounds(p) for p in planes])
-    y_low, y_high, z_low, z_high = bounds[:, 0].min(), bounds[:, 1].max(), bounds[:, 2].min(), bounds[:, 3].max()
+    planes = sagittal_planes(views)
+    images = [cut_image(v.image, p) for v, p in zip(views, planes, strict=True)]
     columns = min(len(views), 4)
     rows = -(-len(views) // columns)
-    height = min(180 / columns * (z_high - z_low) / (y_high - y_low) + 8, 120)
-    figure = new_figure(width_mm=180 if len(views) > 1 else 88, height_mm=rows * height + 8)
+    height = min(DOUBLE_MM / columns * planes[0].shape[0] / planes[0].shape[1] + 8, 120)
+    figure = new_figure(width_mm=DOUBLE_MM if len(views) > 1 else SINGLE_MM, height_mm=rows * height + 8)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for panel in panels[len(views):]:
-        panel.set_axis_off()
-    for panel, view, plane in zip(panels, views, planes, strict=False):
-        _draw(panel, plane, (float(window[0]), float(window[1])))
-        panel.set(title=view.title, xlim=(y_high, y_low), ylim=(z_low, z_high))
-    handles = [Line2D([], [], color=AUTOMATIC, label="measured mask")]
-    if any(v.reference is not None for v in views):
-        handles.append(Line2D([], [], color=REFERENCE, linestyle=":", label="reference mask"))
-    if any(v.before is not None for v in views):
-        handles.append(Line2D([], [], color=BEFORE, linestyle="--", label="before manual correction"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    for unused in panels[len(views):]:
+        unused.set_axis_off()
+    for panel, view, plane, image in zip(panels, views, planes, images, strict=False):
+        panel.set_title(view.title)
+        _draw(panel, view, plane, image, window_of(images))
+        for label, lines in cut_outlines(regions_of(view.mask), plane).items():
+            points = np.concatenate(lines)
+            panel.text(points[:, 0].min() - 4, points[:, 1].mean(), level_name(label), color="white", fontsize=6.5,
+                       va="center", ha="right")
+    _legend(figure, views)
     return figure
 
 
-def _plane(view: VisitView) -> _Plane:
-    reorientation = reorient_to_ras(view.image.grid)
-    mask = reorientation.apply(view.mask.data)
-    spots = np.argwhere((mask > 0) & (mask <= max(LEVEL_OF_LABEL))) if (mask > 0).any() else np.empty((0, 3))
-    if not len(spots):
-        spots = np.argwhere(mask > 0) if (mask > 0).any() else np.array([[n // 2 for n in mask.shape]])
-    centre = spots.mean(axis=0)
-    x = round(float(centre[0]))
-    _, dy, dz = reorientation.ras.spacing_mm
-    extent = ((-0.5 - centre[1]) * dy, (mask.shape[1] - 0.5 - centre[1]) * dy,
-              (-0.5 - centre[2]) * dz, (mask.shape[2] - 0.5 - centre[2]) * dz)
-    reference, before = (None if m is None else reorientation.apply(m.data)[x] for m in (view.reference, view.before))
-    return _Plane(reorientation.apply(view.image.data)[x], mask[x], reference, before, extent)
+@styled
+def axial_views(views: Sequence[VisitView], levels: Mapping[str, str]) -> Figure:
+    """One row per disc, one column per visit; each picture lies in the plane of the disc, not of the scanner.
+
+    `levels`: level to the reason why it is shown, may be empty.
+    """
+    if not views or not levels:
+        return empty_figure("No disc to show.")
+    figure = new_figure(width_mm=min(DOUBLE_MM, 8 + 58 * len(views)), height_mm=12 + len(levels) * min(
+        52.0, 0.9 * DOUBLE_MM / len(views)))
+    grid = figure.subplots(len(levels), len(views), squeeze=False)
+    planes = {level: [disc_plane(v, level) for v in views] for level in levels}
+    images = {level: [None if p is None else cut_image(v.image, p) for v, p in zip(views, of_level, strict=True)]
+              for level, of_level in planes.items()}
+    window = window_of([i for of_level in images.values() for i in of_level if i is not None])
+    for row, (level, why) in zip(grid, levels.items(), strict=True):
+        row[0].set_ylabel(f"{level}\n{why}" if why else level)
+        for panel, view, plane, image in zip(row, views, planes[level], images[level], strict=True):
+            if plane is None or image is None:
+                panel.set(xticks=[], yticks=[])
+                panel.spines[:].set_visible(False)
+                panel.text(0.5, 0.5, "not measured", ha="center", va="center", color=GREY, transform=panel.transAxes)
+                continue
+            _draw(panel, view, plane, image, window)
+            for x, side, align in ((0.02, "R", "left"), (0.98, "L", "right")):
+                panel.text(x, 0.5, side, color="white", fontsize=6, ha=align, va="center", transform=panel.transAxes)
+    for panel, view in zip(grid[0], views, strict=True):
+        panel.set_title(view.title)
+    _legend(figure, views)
+    return figure
 
 
-def _bounds(plane: _Plane) -> tuple[float, float, float, float]:
-    """Millimetres to show: the discs and a margin, or everything where there are none."""
-    y0, y1, z0, z1 = plane.extent_mm
-    spots = np.argwhere(plane.mask > 0)
-    if not len(spots):
-        return plane.extent_mm
-    dy, dz = (y1 - y0) / plane.mask.shape[0], (z1 - z0) / plane.mask.shape[1]
-    low, high = spots.min(axis=0), spots.max(axis=0)
-    return (max(y0, y0 + low[0] * dy - 1.6 * MARGIN_MM), min(y1, y0 + high[0] * dy + 2.2 * MARGIN_MM),
-            max(z0, z0 + low[1] * dz - MARGIN_MM), min(z1, z0 + high[1] * dz + MARGIN_MM))
-
-
-def _draw(panel: Axes, plane: _Plane, window: tuple[float, float]) -> None:
-    panel.imshow(plane.image.T, origin="lower", cmap="gray", vmin=window[0], vmax=window[1], extent=plane.extent_mm,
+def _draw(panel: Axes, view: VisitView, plane: Plane, image: NDArray[Any], window: tuple[float, float]) -> None:
+    rows, columns = plane.shape
+    panel.imshow(image, cmap="gray", vmin=window[0], vmax=window[1], extent=(0, columns, rows, 0),
                  interpolation="bilinear")
-    for labels, colour, style in ((plane.before, BEFORE, "--"), (plane.mask, AUTOMATIC, "-"),
-                                  (plane.reference, REFERENCE, ":")):
-        if labels is None:
-            continue
-        for label in np.unique(labels[labels > 0]):
-            panel.contour((labels == label).T.astype(float), [0.5], colors=colour, linewidths=0.7, linestyles=style,
-                          extent=plane.extent_mm, origin="lower")
-    y0, y1, z0, z1 = plane.extent_mm
-    for label in np.unique(plane.mask[plane.mask > 0]):
-        spots = np.argwhere(plane.mask == label)
-        y = y0 + (spots[:, 0].max() + 1) * (y1 - y0) / plane.mask.shape[0] + 3
-        z = z0 + (spots[:, 1].mean() + 0.5) * (z1 - z0) / plane.mask.shape[1]
-        name = LEVEL_OF_LABEL.get(int(label), f"unnamed-{int(label) - 100}")
-        panel.text(y, z, name, color="white", fontsize=6.5, va="center", ha="right")
-    panel.set(xticks=[], yticks=[])
+    for name, colour, line, _ in _MASKS:
+        if (mask := getattr(view, name)) is not None:
+            for outlines in cut_outlines(regions_of(mask), plane).values():
+                for outline in outlines:
+                    panel.plot(*outline.T, color=colour, linestyle=line, linewidth=0.8)
+    panel.set(xlim=(0, columns), ylim=(rows, 0), xticks=[], yticks=[])
+    panel.spines[:].set_visible(False)
+
+
+def _legend(figure: Figure, views: Sequence[VisitView]) -> None:
+    handles = [Line2D([], [], color=colour, linestyle=line, label=words)  # type: ignore[arg-type]
+               for name, colour, line, words in _MASKS if any(getattr(v, name) is not None for v in views)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)

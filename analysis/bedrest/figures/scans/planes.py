@@ -1,7 +1,7 @@
 """Cuts through a visit's image and masks along any plane, so that every visit is shown at the same place.
 
-A plane is laid in the world frame (RAS+, mm) and sampled; nothing is drawn here. Visits are brought together by the
-middles of their discs, not turned.
+A plane is laid in the world frame (RAS+, mm) and sampled; knows nothing of drawing. Visits are aligned by
+the centres of their discs, without rotation.
 """
 
 from __future__ import annotations
@@ -15,16 +15,28 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects, map_coordinates
 from skimage.measure import find_contours
 
-from bedrest.figures.scans.overlays import MARGIN_MM, VisitView
 from bedrest.measurement.geometry import bounding_box, disc_geometry
 from bedrest.types import LabelMap, Volume
 from bedrest.vocabulary import LABEL_OF_LEVEL, LEVEL_OF_LABEL
 
-# Head to the top. A sagittal view has the front on the left, an axial one the patient's right, as radiologists look.
+# Head to the top. A sagittal view has the front on the left, an axial one the patient's right (radiological).
 BACK, RIGHT_OF_PATIENT, HEAD = np.array([0.0, -1.0, 0.0]), np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
+MARGIN_MM = 22.0
 _AXIAL_HALF_MM = (38.0, 32.0)
 
 Outlines = dict[int, list[NDArray[np.float64]]]
+
+
+@dataclass(frozen=True, eq=False)
+class VisitView:
+    """One visit to show: a title, one contrast, the measured mask, and other masks where there are any, on one grid."""
+
+    title: str
+    image: Volume
+    mask: LabelMap
+    reference: LabelMap | None = None  # manual mask to judge by
+    before: LabelMap | None = None  # the automatic mask, where it was corrected
+    session: str = ""  # identifier of the visit
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,17 +45,14 @@ class Plane:
 
     Attributes
     ----------
-    centre_mm : (3,), world
     right, up : (3,) unit vectors, world: to the right and to the top of the picture
-    bounds_mm : left, right, bottom and top end of the window, from the centre
-    pixel_mm : side of a pixel
     """
 
-    centre_mm: NDArray[np.float64]
+    centre_mm: NDArray[np.float64]  # (3,), world
     right: NDArray[np.float64]
     up: NDArray[np.float64]
-    bounds_mm: tuple[float, float, float, float]
-    pixel_mm: float = 0.8
+    bounds_mm: tuple[float, float, float, float]  # left, right, bottom and top end of the window, from the centre
+    pixel_mm: float = 0.8  # side of a pixel
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -76,11 +85,10 @@ class Regions:
 
     Attributes
     ----------
-    affine_ras_mm : (4, 4) of the whole mask
     parts : label -> where it begins in the whole mask, and its indicator with a rim of zeros
     """
 
-    affine_ras_mm: NDArray[np.float64]
+    affine_ras_mm: NDArray[np.float64]  # (4, 4) of the whole mask
     parts: dict[int, tuple[tuple[int, int, int], NDArray[np.float32]]]
 
 
@@ -127,7 +135,7 @@ def sagittal_planes(views: Sequence[VisitView]) -> list[Plane]:
 
 
 def disc_plane(view: VisitView, level: str) -> Plane | None:
-    """The plane of one disc of a visit, through its centre and across its own normal; None where it is not there."""
+    """The plane of one disc of a visit, through its centre and across its normal; None where it is not there."""
     inside = view.mask.data == LABEL_OF_LEVEL[level]
     box = bounding_box(inside)
     if box is None or inside.sum() < 8:  # a few voxels have no plane
@@ -142,11 +150,6 @@ def window_of(images: Sequence[NDArray[Any]]) -> tuple[float, float]:
     shown = np.concatenate([i[i > 0].ravel() for i in images]) if images else np.empty(0)
     low, high = np.percentile(shown, [1, 99.5]) if shown.size else (0.0, 1.0)
     return float(low), float(max(high, low + 1e-6))
-
-
-def level_name(label: int) -> str:
-    """The name under which a mask's label is measured."""
-    return LEVEL_OF_LABEL.get(label, f"unnamed-{label - 100}")
 
 
 def _indices(affine_ras_mm: NDArray[np.float64], plane: Plane) -> NDArray[np.float64]:

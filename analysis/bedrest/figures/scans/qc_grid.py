@@ -1,7 +1,7 @@
 """Every visit of every subject as a small picture with its verdict, linked to the subject's report.
 
-Pictures are files beside the page, loaded when they come into view. Of more than `MOST_SUBJECTS` those are shown that
-want a look, so that a page of a thousand opens as fast as one of a hundred.
+Pictures are files beside the page, loaded when they come into view. Of more than `MOST_SUBJECTS`, those to review are
+shown, so that a page of a thousand opens as fast as one of a hundred.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bedrest.io.results import StudyResults
 from bedrest.vocabulary import QcVerdict
 
 MOST_SUBJECTS = 200
-_TO_LOOK_AT = ("fail", "review", "missing")  # the gravest first
+_TO_REVIEW = ("fail", "review", "missing")  # the gravest first
 _STYLE = (
     ".qc img{width:64px;height:auto;margin:0 auto;display:block}.qc td{padding:3px 4px;text-align:center}"
     ".qc a{text-decoration:none;display:inline-block}.qc .tile{border:3px solid;border-radius:4px;display:block;"
@@ -35,9 +35,8 @@ def qc_grid(qc: pd.DataFrame, results: StudyResults) -> HTML:
 
     Parameters
     ----------
-    qc : DataFrame, as in `schemas.QC`
-    results : StudyResults
-        Says where thumbnails and reports lie; links are relative to the output folder, where the page must lie.
+    qc : as in `schemas.QC`
+    results : says where thumbnails and reports lie; links are relative to the output folder, where the page must lie
     """
     if qc.empty:
         return HTML("<p>No subject.</p>")
@@ -58,13 +57,13 @@ def qc_grid(qc: pd.DataFrame, results: StudyResults) -> HTML:
 
 
 def _cut(qc: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Rows of the subjects that are shown, and words for those that are not: who wants a look goes first."""
-    grave = {verdict: rank for rank, verdict in enumerate(_TO_LOOK_AT)}
+    """Rows of the subjects that are shown, and a note on those that are not: subjects to review come first."""
+    grave = {verdict: rank for rank, verdict in enumerate(_TO_REVIEW)}
     ranks = qc["verdict"].map(lambda v: grave.get(v, len(grave)))
     worst = ranks.groupby(qc["subject"]).min().sort_values(kind="stable")
     if len(worst) <= MOST_SUBJECTS:
         return qc, ""
-    words = (f" Shown are {MOST_SUBJECTS} of {len(worst)} subjects, those with a visit to look at before others; all "
+    words = (f" Shown are {MOST_SUBJECTS} of {len(worst)} subjects, subjects with a visit to review first; all "
              'are on the <a href="index.html">index</a>.')
     return qc[qc["subject"].isin(worst.index[:MOST_SUBJECTS])], words
 

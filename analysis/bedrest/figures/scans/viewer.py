@@ -1,7 +1,7 @@
-"""Slices and discs of every visit side by side, leafed through without script and without network; thumbnails.
+"""A viewer of slices and discs of every visit side by side, without scripts or network; thumbnails.
 
 Each position is a radio button, so a click or the arrow keys move through them in any browser, from a file, and where
-scripts are stripped. Outlines are drawn as vectors over WebP pictures, which keeps them sharp and lets them be hidden.
+scripts are stripped. Outlines are vectors over WebP pictures, which keeps them sharp and lets them be hidden.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from IPython.display import HTML
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from bedrest.figures.scans.overlays import AUTOMATIC, BEFORE, REFERENCE, VisitView
+from bedrest.figures.scans.overlays import AUTOMATIC, BEFORE, REFERENCE
 from bedrest.figures.scans.planes import (
     RIGHT_OF_PATIENT,
     Outlines,
     Plane,
     Regions,
+    VisitView,
     cut_image,
     cut_outlines,
     disc_plane,
-    level_name,
     regions_of,
     sagittal_planes,
     window_of,
 )
-from bedrest.vocabulary import LEVELS
+from bedrest.vocabulary import LEVELS, level_name
 
 MOST_PICTURES = 130  # of all visits together: a page stays under 3 MB
 MOST_SLICES = 21
@@ -53,16 +53,13 @@ class _Frame:
 def slice_viewer(views: Sequence[VisitView]) -> HTML:
     """Sagittal slices of all visits, at the same distance from the middle of the discs.
 
-    Parameters
-    ----------
-    views : sequence of VisitView
-        In the order of the visits.
+    `views`: in the order of the visits.
     """
     if not views:
         return HTML("<p>No visit could be segmented: nothing to show.</p>")
     planes = sagittal_planes(views)
     window = window_of([cut_image(v.image, p) for v, p in zip(views, planes, strict=True)])
-    drawn = [_masks(v) for v in views]
+    masks = [_masks(v) for v in views]
     reach = max(1, min(MOST_SLICES, MOST_PICTURES // len(views)) // 2)
     frames = []
     for n in range(-reach, reach + 1):
@@ -70,7 +67,7 @@ def slice_viewer(views: Sequence[VisitView]) -> HTML:
         side = "the middle of the discs" if n == 0 else (
             f"{abs(shift):g} mm to the {'right' if n > 0 else 'left'} of the middle")
         pictures = [_picture(v, d, p.moved(shift * RIGHT_OF_PATIENT), window)
-                    for v, d, p in zip(views, drawn, planes, strict=True)]
+                    for v, d, p in zip(views, masks, planes, strict=True)]
         frames.append(_Frame(f"{shift:+g}" if n else "0", f"Sagittal slice: {side}.", pictures))
     return _viewer("slices", frames, first=reach, bar="bar ticks")
 
@@ -78,12 +75,9 @@ def slice_viewer(views: Sequence[VisitView]) -> HTML:
 def disc_viewer(views: Sequence[VisitView]) -> HTML:
     """Every named disc in the plane of the disc, at all visits.
 
-    Parameters
-    ----------
-    views : sequence of VisitView
-        In the order of the visits.
+    `views`: in the order of the visits.
     """
-    frames, drawn = [], [_masks(v) for v in views]
+    frames, masks = [], [_masks(v) for v in views]
     for level in LEVELS:
         planes = [disc_plane(v, level) for v in views]
         there = [(v, p) for v, p in zip(views, planes, strict=True) if p is not None]
@@ -91,7 +85,7 @@ def disc_viewer(views: Sequence[VisitView]) -> HTML:
             continue
         window = window_of([cut_image(v.image, p) for v, p in there])
         pictures = [_picture(v, d, p, window) if p is not None else _blank(v, f"{level} not measured")
-                    for v, d, p in zip(views, drawn, planes, strict=True)]
+                    for v, d, p in zip(views, masks, planes, strict=True)]
         frames.append(_Frame(level, f"{level} in the plane of the disc: front at the top, right side on the left.",
                              pictures))
     if not frames:
@@ -146,7 +140,7 @@ _STYLE = (
     ".viewer svg{width:100%;height:auto;display:block;margin:0;background:#000}"
     ".viewer .none{border:1px dashed #b8c4d0;color:#5a6775;padding:40px 8px;text-align:center;margin:0}"
     ".viewer path{fill:none;stroke-width:1.3;vector-effect:non-scaling-stroke}"
-    f".viewer .measured{{stroke:{AUTOMATIC}}}.viewer .drawn{{stroke:{REFERENCE};stroke-dasharray:4 3}}"
+    f".viewer .measured{{stroke:{AUTOMATIC}}}.viewer .manual{{stroke:{REFERENCE};stroke-dasharray:4 3}}"
     f".viewer .before{{stroke:{BEFORE};stroke-dasharray:3 2}}"
     ".viewer text{fill:#fff;font-size:8px;font-family:inherit;text-anchor:start}"
     ".viewer .lines:not(:checked)~.frames path{display:none}"
@@ -155,10 +149,10 @@ _STYLE = (
 )
 
 
-def _picture(view: VisitView, drawn: Mapping[str, Regions], plane: Plane, window: tuple[float, float]) -> str:
+def _picture(view: VisitView, masks: Mapping[str, Regions], plane: Plane, window: tuple[float, float]) -> str:
     rows, columns = plane.shape
     data = b64encode(_webp(Image.fromarray(_bytes(cut_image(view.image, plane), window)))).decode()
-    outlines = {kind: cut_outlines(regions, plane) for kind, regions in drawn.items()}
+    outlines = {kind: cut_outlines(regions, plane) for kind, regions in masks.items()}
     paths = [_path(lines, kind) for kind, lines in outlines.items()]
     measured = outlines["measured"] if rows > 1.2 * columns else {}  # one disc alone is named above
     names = "".join(_name(label, lines) for label, lines in measured.items())
@@ -172,8 +166,8 @@ def _blank(view: VisitView, words: str) -> str:
 
 
 def _masks(view: VisitView) -> dict[str, Regions]:
-    """The masks of a visit by the class their outlines are drawn in, the last one on top."""
-    masks = {"before": view.before, "measured": view.mask, "drawn": view.reference}
+    """The masks of a visit by the class of their outlines, the last one on top."""
+    masks = {"before": view.before, "measured": view.mask, "manual": view.reference}
     return {kind: regions_of(m) for kind, m in masks.items() if m is not None}
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from bedrest import __version__, schemas
 from bedrest.errors import ManifestError, StudyError
-from bedrest.io.bids.writer import COLUMN_MEANINGS, write_dataset_files
+from bedrest.io.bids.writer import write_dataset_files
 from bedrest.io.files import atomic_path, output_error, write_text
 from bedrest.io.images.masks import label_table_path
 from bedrest.io.results import StudyResults
@@ -28,7 +28,7 @@ _DESCRIPTIONS = {
 _README = """Masks of intervertebral discs, made by bedrest {version} of the study "{name}".
 Research use only, not a medical device. The shipped network was trained on synthetic images alone.
 
-*_desc-discs_dseg.nii.gz     the discs as they were measured, corrections by hand included; names in the .tsv beside it
+*_desc-discs_dseg.nii.gz     the discs as they were measured, manual corrections included; names in the .tsv beside it
 *_desc-tissues_dseg.nii.gz   the same with vertebral bodies, sacrum and canal; not of corrected masks
 *_label-disc_probseg.nii.gz  calibrated probability of disc; not of corrected masks
 """
@@ -37,26 +37,9 @@ Research use only, not a medical device. The shipped network was trained on synt
 def write_derivatives(study: Study, results: StudyResults, folder: Path) -> int:
     """Write every mask of a study's results as BIDS derivatives, whole or not at all.
 
-    Parameters
-    ----------
-    study : Study
-    results : StudyResults
-    folder : Path
-        Must be empty or not there. Inside a BIDS dataset it lies in its ``derivatives`` folder.
-
-    Returns
-    -------
-    int
-        How many visits have a mask.
-
-    Raises
-    ------
-    StudyError
-        The folder holds something already.
-    ManifestError
-        Two subjects, or two sessions, have one BIDS label.
-    OutputError
-        The folder cannot be written.
+    `folder`: must be empty or not there. Inside a BIDS dataset it lies in its ``derivatives`` folder. Returns how many
+    visits have a mask. Raises StudyError: the folder holds something already; ManifestError: two subjects, or two
+    sessions, have one BIDS label; OutputError: the folder cannot be written.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StudyError("an empty folder, or none", "a folder or file with content", str(folder),
@@ -69,8 +52,8 @@ def write_derivatives(study: Study, results: StudyResults, folder: Path) -> int:
         temporary.mkdir(parents=True)
         written = []
         for subject, session, mask_path in records[["subject", "session", "mask_path"]].itertuples(index=False):
-            person, visit = subjects[subject], sessions[session]
-            stem = temporary / person / visit / "anat" / f"{person}_{visit}"
+            labels = subjects[subject], sessions[session]
+            stem = temporary.joinpath(*labels, "anat", "_".join(labels))
             if _write_visit(study, results, (subject, session), mask_path, stem):
                 written.append((subject, session))
         _write_texts(study, results, temporary, written, subjects, sessions, dataset=folder)
@@ -98,14 +81,14 @@ def _write_visit(study: Study, results: StudyResults, visit: tuple[str, str], ma
     """Copy the masks of one visit; False when it has none."""
     subject, session = visit
     edited = session in set(results.read_subject(subject, schemas.EDITED_MASKS)["session"])
-    measured = results.measured_mask(subject, session)
-    corrected = measured.is_file()
-    if not corrected and (edited or not mask_path):  # an edited mask that could not be used leaves none
+    corrected = results.measured_mask(subject, session)
+    if corrected.is_file():
+        files = {DISCS: corrected}
+    elif edited or not mask_path:  # an edited mask that could not be used leaves none
         return False
-    source = measured if corrected else results.output_dir / mask_path
-    files = {DISCS: source}
-    if not corrected:
-        files |= {TISSUES: results.tissue_mask(subject, session), PROBABILITY: results.probability(subject, session)}
+    else:
+        files = {DISCS: results.output_dir / mask_path, TISSUES: results.tissue_mask(subject, session),
+                 PROBABILITY: results.probability(subject, session)}
     about = _reference(study, results, visit)
     for ending, path in files.items():
         if not path.is_file():
@@ -123,25 +106,23 @@ def _write_visit(study: Study, results: StudyResults, visit: tuple[str, str], ma
 def _reference(study: Study, results: StudyResults, visit: tuple[str, str]) -> dict[str, object]:
     """The images a mask was made from, where they are part of a BIDS dataset."""
     scans = results.read_subject(visit[0], schemas.SCANS)
-    own = scans[(scans["session"] == visit[1]) & scans["contrast"].isin([*Contrast])]
+    paths = scans.loc[(scans["session"] == visit[1]) & scans["contrast"].isin([*Contrast]), "path"]
     root = study.images.root.absolute()
-    images = [f"bids:raw:{p.relative_to(root).as_posix()}" for p in map(Path, own["path"])
+    images = [f"bids:raw:{p.relative_to(root).as_posix()}" for p in map(Path, paths)
               if study.images.layout == "bids" and p.is_relative_to(root)]
     return {"SpatialReference": images[0], "Sources": images} if images else {}
 
 
 def _write_texts(study: Study, results: StudyResults, root: Path, written: list[tuple[str, str]],
                  subjects: dict[str, str], sessions: dict[str, str], *, dataset: Path) -> None:
-    people, visits = results.read_manifest(schemas.SUBJECTS), results.read_manifest(schemas.SESSIONS)
-    have = [s in {subject for subject, _ in written} for s in people["subject"]]
-    people = people.loc[have, ["subject", "group"]].rename(columns={"subject": "participant_id"})
-    people["participant_id"] = people["participant_id"].map(subjects)
-    tables = {}
-    for subject in dict.fromkeys(s for s, _ in written):
-        own = visits[[(s, v) in written and s == subject for s, v in zip(visits["subject"], visits["session"],
-                                                                        strict=True)]]
-        tables[subjects[subject]] = pd.DataFrame({"session_id": own["session"].map(sessions),
-                                                  "study_day": own["study_day"], "phase": own["phase"]})
+    names = list(dict.fromkeys(subject for subject, _ in written))
+    participants = results.read_manifest(schemas.SUBJECTS)[["subject", "group"]]
+    participants = participants[participants["subject"].isin(names)].rename(columns={"subject": "participant_id"})
+    participants["participant_id"] = participants["participant_id"].map(subjects)
+    visits = results.read_manifest(schemas.SESSIONS)
+    visits = visits[pd.MultiIndex.from_frame(visits[["subject", "session"]]).isin(written)]
+    visits = visits.assign(session_id=visits["session"].map(sessions))
+    tables = {subjects[n]: visits.loc[visits["subject"] == n, ["session_id", "study_day", "phase"]] for n in names}
     description: dict[str, object] = {
         "Name": f"Disc masks of {study.name}", "BIDSVersion": "1.11.0", "DatasetType": "derivative",
         "GeneratedBy": [{"Name": "bedrest", "Version": __version__,
@@ -150,8 +131,7 @@ def _write_texts(study: Study, results: StudyResults, root: Path, written: list[
         raw = os.path.relpath(study.images.root.absolute(), dataset.absolute())
         description["DatasetLinks"] = {"raw": Path(raw).as_posix()}
     write_dataset_files(root, description=description, readme=_README.format(version=__version__, name=study.name),
-                        participants=people, sessions=tables,
-                        meanings={k: COLUMN_MEANINGS[k] for k in ("group", "study_day", "phase")})
+                        participants=participants, sessions=tables)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -27,7 +27,7 @@ _BIDS: dict[Contrast, tuple[str, dict[str, object]]] = {
 }
 
 # What validators want to know of columns that BIDS does not define.
-COLUMN_MEANINGS: dict[str, dict[str, object]] = {
+_MEANINGS: dict[str, dict[str, object]] = {
     "group": {"Description": "Arm of the study"},
     "height": {"Description": "Standing height", "Units": "cm"},
     "weight": {"Description": "Body mass", "Units": "kg"},
@@ -54,10 +54,7 @@ def write_contrast(root: Path, subject: str, session: str, contrast: Contrast, v
                    sidecar: Mapping[str, object]) -> None:
     """Write one contrast of a visit with its sidecar; as whole numbers where that loses nothing that was measured.
 
-    Parameters
-    ----------
-    sidecar : mapping
-        Goes before what a contrast's sidecar holds by itself.
+    `sidecar`: goes before what a contrast's sidecar holds by itself.
     """
     path = contrast_path(root, subject, session, contrast)
     highest = float(np.abs(volume.data).max(initial=0))
@@ -68,9 +65,8 @@ def write_contrast(root: Path, subject: str, session: str, contrast: Contrast, v
 
 def write_reference_mask(derivatives: Path, subject: str, session: str, *, mask: LabelMap) -> None:
     """Write a truth mask as ``desc-truth_dseg`` below a derivatives folder; `write_truth_dataset` names its labels."""
-    folder = derivatives / subject / session / "anat"
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_nifti(mask, folder / f"{subject}_{session}_desc-truth_dseg.nii.gz", np.uint8)
+    path = derivatives / subject / session / "anat" / f"{subject}_{session}_desc-truth_dseg.nii.gz"
+    _write_nifti(mask, path, np.uint8)
 
 
 def write_truth_dataset(derivatives: Path, *, description: Mapping[str, object], readme: str) -> None:
@@ -83,17 +79,11 @@ def write_truth_dataset(derivatives: Path, *, description: Mapping[str, object],
 
 
 def write_dataset_files(root: Path, *, description: Mapping[str, object], readme: str, participants: pd.DataFrame,
-                        sessions: Mapping[str, pd.DataFrame], meanings: Mapping[str, object]) -> None:
-    """Write dataset_description.json, README, participants.tsv and one sessions.tsv a subject, with their sidecars.
-
-    Parameters
-    ----------
-    meanings : mapping
-        Column -> its description; what no table has is left out.
-    """
+                        sessions: Mapping[str, pd.DataFrame]) -> None:
+    """Write dataset_description.json, README, participants.tsv and one sessions.tsv a subject, with their sidecars."""
     visits = next(iter(sessions.values()), pd.DataFrame())
     for name, table in (("participants", participants), ("sessions", visits)):
-        _write_json(root / f"{name}.json", {c: meanings[c] for c in table.columns if c in meanings})
+        _write_json(root / f"{name}.json", {c: _MEANINGS[c] for c in table.columns if c in _MEANINGS})
     _write_json(root / "dataset_description.json", description)
     write_text(root / "README", readme)
     write_text(root / "participants.tsv", participants.to_csv(sep="\t", index=False, na_rep="n/a"))

@@ -19,13 +19,10 @@ WATER_FAT_HZ_PER_TESLA = 3.4 * 42.577  # ppm x MHz/T
 PHASE_TOLERANCE = 0.15  # of a full cycle between water and fat
 T2_ECHO_MS, T2_REPETITION_MS = 60.0, 1500.0  # shorter ones are not T2-weighted
 
-_DIXON: dict[str, Contrast] = {
+DIXON_WORDS: dict[str, Contrast] = {  # upper case, with underscores for spaces
     "W": Contrast.WATER, "WATER": Contrast.WATER, "F": Contrast.FAT, "FAT": Contrast.FAT,
-    "IP": Contrast.IN_PHASE, "IN_PHASE": Contrast.IN_PHASE, "IN PHASE": Contrast.IN_PHASE,
-    "INPHASE": Contrast.IN_PHASE,
-    "OP": Contrast.OPPOSED, "OPP_PHASE": Contrast.OPPOSED, "OUT_PHASE": Contrast.OPPOSED,
-    "OPP PHASE": Contrast.OPPOSED, "OUT PHASE": Contrast.OPPOSED, "OUTPHASE": Contrast.OPPOSED,
-    "OPPOSED_PHASE": Contrast.OPPOSED,
+    **dict.fromkeys(("IP", "IN_PHASE", "INPHASE"), Contrast.IN_PHASE),
+    **dict.fromkeys(("OP", "OPP_PHASE", "OPPPHASE", "OUT_PHASE", "OUTPHASE", "OPPOSED_PHASE"), Contrast.OPPOSED),
 }
 _NO_USE: dict[str, str] = {
     **dict.fromkeys(("P", "PHASE", "PHASE MAP", "PHASE_MAP"), "a phase image"),
@@ -41,31 +38,15 @@ _FAT_SUPPRESSED = ("FS", "FATSAT", "SPIR", "SPAIR")
 
 @dataclass(frozen=True)
 class ContrastGuess:
-    """The contrast of an image, as far as its header shows.
+    """The contrast of an image, as far as its header shows."""
 
-    Attributes
-    ----------
-    contrast : Contrast or None
-        None where it is undecided, or of no use here.
-    reason : str
-        What decided it, or why it is undecided.
-    doubtful : bool
-        The image may be a wanted one: the user should check.
-    """
-
-    contrast: Contrast | None
-    reason: str
-    doubtful: bool = False
+    contrast: Contrast | None  # None where it is undecided, or of no use here
+    reason: str  # what decided it, or why it is undecided
+    doubtful: bool = False  # the image may be a wanted one: the user should check
 
 
 def classify_contrasts(images: Sequence[DicomImage], chosen: Mapping[str, Contrast]) -> dict[str, ContrastGuess]:
-    """The contrast of each image, by its name.
-
-    Parameters
-    ----------
-    images : sequence of DicomImage
-    chosen : name of an image to the contrast that the user gave it; overrides the header
-    """
+    """The contrast of each image, by its name. `chosen`: name -> contrast by the user, which overrides the header."""
     echoes: dict[str, set[float]] = {}
     for image in images:
         echoes.setdefault(image.header.series_uid, set()).add(round(image.header.echo_time_ms, 2))
@@ -73,9 +54,9 @@ def classify_contrasts(images: Sequence[DicomImage], chosen: Mapping[str, Contra
     given = set(chosen.values())
     for name, guess in guesses.items():
         if name in chosen:
-            guesses[name] = ContrastGuess(chosen[name], "as you said")
+            guesses[name] = ContrastGuess(chosen[name], "chosen with --set")
         elif guess.contrast in given:
-            guesses[name] = ContrastGuess(None, f"looks like {guess.contrast}, but you chose another image")
+            guesses[name] = ContrastGuess(None, f"{guess.contrast} by its header, but you chose another image")
     for contrast in Contrast:
         rivals = [n for n, g in guesses.items() if g.contrast == contrast]
         if len(rivals) > 1:
@@ -85,18 +66,11 @@ def classify_contrasts(images: Sequence[DicomImage], chosen: Mapping[str, Contra
 
 
 def classify_contrast(header: ImageHeader, *, echoes: int = 1) -> ContrastGuess:
-    """The contrast of one image.
-
-    Parameters
-    ----------
-    header : ImageHeader
-    echoes : int
-        Number of different echo times in its series.
-    """
+    """The contrast of one image, in whose series there are so many different echo times."""
     for word in header.image_type:
         if word in _NO_USE:
             return ContrastGuess(None, _NO_USE[word])
-    dixon = {_DIXON[w] for w in header.image_type if w in _DIXON}
+    dixon = {DIXON_WORDS[w] for word in header.image_type if (w := word.replace(" ", "_")) in DIXON_WORDS}
     t2_weighted = "SE" in header.sequence and header.echo_time_ms >= T2_ECHO_MS
     if len(dixon) > 1:
         return ContrastGuess(None, f"Image Type says {' and '.join(sorted(dixon))}", doubtful=True)
@@ -116,12 +90,12 @@ def classify_contrast(header: ImageHeader, *, echoes: int = 1) -> ContrastGuess:
 
 def _by_echo_time(header: ImageHeader) -> ContrastGuess:
     """In- or opposed-phase echo of a gradient echo."""
-    turns = header.echo_time_ms * 1e-3 * WATER_FAT_HZ_PER_TESLA * header.field_tesla
-    if not np.isfinite(turns) or turns <= 0:
+    cycles = header.echo_time_ms * 1e-3 * WATER_FAT_HZ_PER_TESLA * header.field_tesla  # of fat against water
+    if not np.isfinite(cycles) or cycles <= 0:
         return ContrastGuess(None, "a gradient echo that does not say its echo time and field strength", doubtful=True)
     words = f"TE {header.echo_time_ms:g} ms at {header.field_tesla:g} T"
-    part = turns % 1
-    if min(part, 1 - part) <= PHASE_TOLERANCE and turns > 0.5:
+    part = cycles % 1
+    if min(part, 1 - part) <= PHASE_TOLERANCE and cycles > 0.5:
         return ContrastGuess(Contrast.IN_PHASE, words)
     if abs(part - 0.5) <= PHASE_TOLERANCE:
         return ContrastGuess(Contrast.OPPOSED, words)

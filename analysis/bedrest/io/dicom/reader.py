@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bedrest.errors import GeometryError, ImageError, StudyError
+from bedrest.errors import GeometryError, ImageError, StudyError, brief
 from bedrest.types import Grid, Volume
 
 SLICE_TOLERANCE_MM = 0.1  # between a slice and its position in an even stack; scanners round to 0.01 mm
@@ -33,54 +33,31 @@ _TAGS = [
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One slice: its position in the patient (LPS, mm) and the place of its pixels.
+    """One slice: its position in the patient (LPS, mm) and the place of its pixels."""
 
-    Attributes
-    ----------
-    path, index : Path, int
-        File and frame in it.
-    position_mm : (3,) centre of the first pixel
-    slope, intercept : float
-        From stored numbers to intensities.
-    """
-
-    path: Path
+    path: Path  # file and frame in it
     index: int
-    position_mm: NDArray[np.float64]
-    slope: float
+    position_mm: NDArray[np.float64]  # (3,) centre of the first pixel
+    slope: float  # from stored numbers to intensities
     intercept: float
 
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """Header values that all slices of one image share and in which two images differ.
-
-    Attributes
-    ----------
-    series_uid, series_number : str, int
-    image_type : tuple of str
-        Upper-case words of Image Type, or of Frame Type in multi-frame objects.
-    echo_time_ms, repetition_time_ms, flip_angle_deg, field_tesla : float
-        NaN where the header does not say.
-    sequence, options : tuple of str
-        Words of Scanning Sequence (SE, GR, IR, EP) and Scan Options.
-    size : (rows, columns)
-    spacing_mm : (between rows, between columns)
-    orientation : six numbers of Image Orientation (Patient)
-    """
+    """Header values that all slices of one image share and in which two images differ."""
 
     series_uid: str
     series_number: int
-    image_type: tuple[str, ...]
-    echo_time_ms: float
+    image_type: tuple[str, ...]  # upper-case words of Image Type, or of Frame Type in multi-frame objects
+    echo_time_ms: float  # NaN where the header does not say
     repetition_time_ms: float
     flip_angle_deg: float
     field_tesla: float
-    sequence: tuple[str, ...]
+    sequence: tuple[str, ...]  # words of Scanning Sequence (SE, GR, IR, EP) and Scan Options
     options: tuple[str, ...]
-    size: tuple[int, int]
-    spacing_mm: tuple[float, float]
-    orientation: tuple[float, ...]
+    size: tuple[int, int]  # (rows, columns)
+    spacing_mm: tuple[float, float]  # (between rows, between columns)
+    orientation: tuple[float, ...]  # six numbers of Image Orientation (Patient)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,32 +71,19 @@ class DicomImage:
 
 @dataclass
 class DicomFolder:
-    """The content of a folder.
+    """The content of a folder."""
 
-    Attributes
-    ----------
-    images : list of DicomImage
-        By series number and echo time.
-    studies : set of str
-        Identifiers of the examinations.
-    other_files, other_objects, unplaced : int
-        Numbers of files that are not DICOM, of DICOM objects that are not MR images, of MR images without a position.
-    """
-
-    images: list[DicomImage] = field(default_factory=list)
-    studies: set[str] = field(default_factory=set)
-    other_files: int = 0
-    other_objects: int = 0
-    unplaced: int = 0
+    images: list[DicomImage] = field(default_factory=list)  # by series number and echo time
+    studies: set[str] = field(default_factory=set)  # identifiers of the examinations
+    other_files: int = 0  # that are not DICOM
+    other_objects: int = 0  # that are no MR images
+    unplaced: int = 0  # MR images without a position
 
 
 def find_images(folder: Path) -> DicomFolder:
     """Every MR image below a folder, from headers alone. Links to folders are not followed.
 
-    Raises
-    ------
-    StudyError
-        pydicom is not installed, or the folder is not there.
+    Raises StudyError: pydicom is not installed, or the folder is not there.
     """
     pydicom = _pydicom()
     if not folder.is_dir():
@@ -127,7 +91,8 @@ def find_images(folder: Path) -> DicomFolder:
                          "Correct the path.")
     content = DicomFolder()
     slices: dict[tuple[Any, ...], tuple[ImageHeader, list[Frame]]] = {}
-    for path in _files(folder):
+    files = sorted(Path(place, name) for place, _, names in os.walk(folder) for name in names if name != "DICOMDIR")
+    for path in filter(Path.is_file, files):
         try:
             with _quiet():
                 header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
@@ -148,9 +113,9 @@ def find_images(folder: Path) -> DicomFolder:
         s[0].echo_time_ms), s[0].image_type))
     numbers = [shared.series_number for shared, _ in ordered]
     for i, (shared, frames) in enumerate(ordered):
-        several = numbers.count(shared.series_number) > 1
-        count = f"-{numbers[:i].count(shared.series_number) + 1}" if several else ""
-        content.images.append(DicomImage(f"{shared.series_number}{count}", shared, tuple(frames)))
+        n = shared.series_number
+        name = f"{n}-{numbers[:i].count(n) + 1}" if numbers.count(n) > 1 else f"{n}"
+        content.images.append(DicomImage(name, shared, tuple(frames)))
     return content
 
 
@@ -159,16 +124,14 @@ def grid_of(image: DicomImage) -> tuple[Grid, list[Frame]]:
 
     Axes of the grid: columns, rows, slices.
 
-    Raises
-    ------
-    GeometryError
-        There are fewer than two slices, two at one place, or gaps between them; or they are not stacked at right
-        angles to their plane.
+    Raises GeometryError: there are fewer than two slices, two at one place, or gaps between them; or they are not
+    stacked at right angles to their plane.
     """
     header, at = image.header, f"DICOM series {image.name}"
-    across, down = np.array(header.orientation[:3]), np.array(header.orientation[3:])
+    axes = np.reshape(header.orientation, (2, 3))
+    across, down = axes
     normal = np.cross(across, down)
-    if abs(np.linalg.norm(across) - 1) > 0.01 or abs(np.linalg.norm(down) - 1) > 0.01 or abs(across @ down) > 0.01:
+    if np.abs(np.linalg.norm(axes, axis=1) - 1).max() > 0.01 or abs(across @ down) > 0.01:
         raise GeometryError("an orientation of two unit vectors at right angles", f"{list(header.orientation)}", at,
                             "Export the series again.")
     if not (np.array(header.spacing_mm) > 0).all():
@@ -178,9 +141,9 @@ def grid_of(image: DicomImage) -> tuple[Grid, list[Frame]]:
         raise GeometryError("at least two slices", f"{len(frames)}", at, "Export the whole series.")
     places = np.array([f.position_mm for f in frames])
     step = (places[-1] - places[0]) / (len(frames) - 1)
-    if len(np.unique(np.round(places @ normal, 2))) < len(frames):
-        raise GeometryError("one slice at each place", f"{len(frames)} slices at "
-                            f"{len(np.unique(np.round(places @ normal, 2)))} places", at,
+    distinct = len(np.unique(np.round(places @ normal, 2)))
+    if distinct < len(frames):
+        raise GeometryError("one slice at each place", f"{len(frames)} slices at {distinct} places", at,
                             "The series holds several images, such as repetitions: export one of them.")
     off = np.linalg.norm(places - (places[0] + np.arange(len(frames))[:, None] * step), axis=1).max()
     if off > SLICE_TOLERANCE_MM:
@@ -208,10 +171,9 @@ def read_dicom(image: DicomImage) -> Volume:
                 with _quiet():
                     held = frame.path, np.asarray(pydicom.dcmread(frame.path).pixel_array)
             except Exception as error:  # each decoder has its own errors
-                raise ImageError("pixels that pydicom can decode", str(error).splitlines()[0][:160] if str(error) else
-                                 type(error).__name__, f"DICOM series {image.name} ({frame.path.name})",
-                                 "Export uncompressed DICOM, or decompress it, for example with dcmdjpeg of dcmtk.",
-                                 ) from error
+                raise ImageError("pixels that pydicom can decode", brief(error),
+                                 f"DICOM series {image.name} ({frame.path.name})", "Export uncompressed DICOM, or "
+                                 "decompress it, for example with dcmdjpeg of dcmtk.") from error
         pixels = held[1] if held[1].ndim == 2 else held[1][frame.index]
         if pixels.shape != image.header.size:
             raise ImageError(f"slices of {image.header.size} pixels", f"{pixels.shape}", f"DICOM series {image.name}",
@@ -228,15 +190,6 @@ def _pydicom() -> Any:
                          "Install it: pip install pydicom==3.0.2, or bedrest with its extra, pip install "
                          "'bedrest[dicom]'.") from error
     return pydicom
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for place, inner, names in os.walk(folder):
-        inner.sort()
-        for name in sorted(names):
-            path = Path(place) / name
-            if name != "DICOMDIR" and path.is_file():
-                yield path
 
 
 @contextmanager
@@ -317,10 +270,5 @@ def _number(value: Any, default: float = float("nan")) -> float:
 
 
 def _numbers(value: Any, n: int) -> tuple[float, ...] | None:
-    if value is None or isinstance(value, str):
-        return None
-    try:
-        numbers = tuple(float(v) for v in value)
-    except (TypeError, ValueError):
-        return None
+    numbers = tuple(_number(v) for v in ([] if value is None or isinstance(value, str) else value))
     return numbers if len(numbers) == n and np.isfinite(numbers).all() else None

@@ -16,20 +16,9 @@ from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LABEL_COLOURS, LEVEL_OF_LABE
 ALL_LABELS: dict[int, str] = {
     **TISSUE_OF_LABEL, **{FIRST_UNNAMED_LABEL + i: f"unnamed-{i + 1}" for i in range(len(LEVEL_OF_LABEL))}}
 
-_ITK_SNAP_HEAD = """################################################
-# ITK-SnAP Label Description File
-# File format:
+_ITK_SNAP_HEAD = """# ITK-SnAP Label Description File
+# IDX: index; -R-, -G-, -B-: colour, 0..255; -A-: opacity, 0..1; VIS, MSH: visibility of label and mesh, 0 or 1
 # IDX   -R-  -G-  -B-  -A--  VIS MSH  LABEL
-# Fields:
-#    IDX:   Zero-based index
-#    -R-:   Red color component (0..255)
-#    -G-:   Green color component (0..255)
-#    -B-:   Blue color component (0..255)
-#    -A-:   Label transparency (0.00 .. 1.00)
-#    VIS:   Label visibility (0 or 1)
-#    MSH:   Label mesh visibility (0 or 1)
-#  LABEL:   Label description
-################################################
 """
 
 
@@ -44,32 +33,16 @@ def bids_label_table(names: Mapping[int, str]) -> str:
     return "index\tname\tcolor\n" + rows
 
 
-def itk_snap_labels(names: Mapping[int, str]) -> str:
-    """ITK-SNAP's label descriptions (*Segmentation > Import Label Descriptions*)."""
-    rows = "".join(f"{label:5d} {r:5d} {g:4d} {b:4d} {1:8d} {1:2d} {1:2d}    \"{name}\"\n"
-                   for label, name in sorted(names.items()) for r, g, b in [_rgb(label)])
-    return f"{_ITK_SNAP_HEAD}    0     0    0    0        0  0  0    \"Clear Label\"\n{rows}"
-
-
-def slicer_colours(names: Mapping[int, str]) -> str:
-    """3D Slicer's discrete colour table; Slicer reads an underscore in a name as a space."""
-    rows = "".join(f"{label} {name.replace(' ', '_')} {r} {g} {b} 255\n"
-                   for label, name in sorted(names.items()) for r, g, b in [_rgb(label)])
-    return f"# Color table file\n# {len(names) + 1} values\n0 background 0 0 0 0\n{rows}"
-
-
 def write_label_files(stem: Path, names: Mapping[int, str]) -> None:
     """Write ``<stem>.label`` for ITK-SNAP and ``<stem>.ctbl`` for 3D Slicer, unless they exist with this content.
 
-    Raises
-    ------
-    OutputError
-        A file cannot be written.
+    ITK-SNAP reads them by *Segmentation > Import Label Descriptions*; Slicer shows an underscore in a name as a space.
     """
-    write_if_changed(stem.with_name(f"{stem.name}.label"), itk_snap_labels(names))
-    write_if_changed(stem.with_name(f"{stem.name}.ctbl"), slicer_colours(names))
-
-
-def _rgb(label: int) -> tuple[int, int, int]:
-    red, green, blue = bytes.fromhex(colour_of(label).removeprefix("#"))
-    return red, green, blue
+    snap = f"{_ITK_SNAP_HEAD}    0     0    0    0        0  0  0    \"Clear Label\"\n"
+    slicer = f"# Color table file\n# {len(names) + 1} values\n0 background 0 0 0 0\n"
+    for label, name in sorted(names.items()):
+        r, g, b = bytes.fromhex(colour_of(label).removeprefix("#"))
+        snap += f"{label:5d} {r:5d} {g:4d} {b:4d} {1:8d} {1:2d} {1:2d}    \"{name}\"\n"
+        slicer += f"{label} {name.replace(' ', '_')} {r} {g} {b} 255\n"
+    write_if_changed(stem.with_name(f"{stem.name}.label"), snap)
+    write_if_changed(stem.with_name(f"{stem.name}.ctbl"), slicer)

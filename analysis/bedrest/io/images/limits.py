@@ -16,7 +16,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
-from bedrest.errors import ImageError
+from bedrest.errors import ImageError, brief
 from bedrest.io.files import no_plain_file
 
 MAX_VOXELS = 400_000_000
@@ -24,17 +24,13 @@ MAX_BYTES = 8 * MAX_VOXELS
 MAX_VOXEL_OFFSET = 16_000_000  # bytes of header and extensions before the voxels
 _ENDINGS = (".nii", ".nii.gz")
 _MAX_PACKING = 1032  # largest compression ratio of deflate
-_EXPORT = "Export the file again; it may be cut off or of another format."
+EXPORT_AGAIN = "Export the file again; it may be cut off or of another format."
 
 
 def refuse_unreadable(path: Path, at: str) -> None:
     """Raise ImageError unless a plain NIfTI file lies there whose declared size its bytes can hold.
 
-    Parameters
-    ----------
-    path : Path
-    at : str
-        Subject, session, contrast and file, for messages.
+    `at`: subject, session, contrast and file, for messages.
     """
     if why := no_plain_file(path):
         raise ImageError("an image file", why, at, "Ask for access." if why == "no permission" else
@@ -48,17 +44,17 @@ def refuse_unreadable(path: Path, at: str) -> None:
     except PermissionError as error:
         raise ImageError("an image file that may be read", "no permission", at, "Ask for access.") from error
     except (OSError, EOFError, ValueError, LookupError, zlib.error, HeaderDataError) as error:
-        words = str(error) or type(error).__name__
-        raise ImageError("a NIfTI image", f"a damaged file ({words})", at, _EXPORT) from error
+        raise ImageError("a NIfTI image", f"a damaged file ({brief(error)})", at, EXPORT_AGAIN) from error
 
 
 def _refuse(file: Any, path: Path, at: str) -> None:
     start = file.read(540)
     if not start:
-        raise ImageError("a NIfTI image", "Empty file", at, _EXPORT)
+        raise ImageError("a NIfTI image", "Empty file", at, EXPORT_AGAIN)
     header = _header(start)
     if header is None:
-        raise ImageError("a NIfTI image", "a file of another format, or one that is cut off in the header", at, _EXPORT)
+        raise ImageError("a NIfTI image", "a file of another format, or one that is cut off in the header", at,
+                         EXPORT_AGAIN)
     before = float(header["vox_offset"])
     if not 0 <= before <= MAX_VOXEL_OFFSET:  # NaN is neither
         raise ImageError(f"voxels that begin within the first {MAX_VOXEL_OFFSET:,} bytes", f"vox_offset {before:g}", at,

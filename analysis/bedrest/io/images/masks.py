@@ -22,12 +22,8 @@ MAX_FRACTION_OUTSIDE_FOV = 0.01  # of labelled voxels outside the scan; more: th
 def read_label_map(path: Path, *, where: str) -> LabelMap:
     """Read a mask of whole numbers, 0 = background.
 
-    Raises
-    ------
-    ImageError
-        The file is missing or damaged, or holds values that are not whole numbers.
-    GeometryError
-        The header cannot be used.
+    Raises ImageError: the file is missing or damaged, or holds values that are not whole numbers; GeometryError: the
+    header cannot be used.
     """
     at = f"{where} ({path})"
     data, grid = load_nifti(path, at)
@@ -56,22 +52,9 @@ def label_table_path(mask: Path) -> Path:
 def write_label_map(label_map: LabelMap, path: Path, *, names: Mapping[int, str], like: Path | None = None) -> None:
     """Write a mask and its label table.
 
-    Parameters
-    ----------
-    label_map : LabelMap
-    path : Path
-        Ending .nii or .nii.gz.
-    names : mapping of label number to name
-        Written as columns ``index``, ``name`` and ``color``.
-    like : Path, optional
-        The scan the mask belongs to: its coordinate codes are kept, its free-text header fields are not.
-
-    Raises
-    ------
-    ImageError
-        The ending is not one of NIfTI.
-    OutputError
-        The file cannot be written.
+    `names`: label -> name, of the table. `like`: the scan the mask belongs to: its coordinate codes are kept, its
+    free-text header fields are not. Raises ImageError: the ending is not one of NIfTI; OutputError: the file cannot be
+    written.
     """
     highest = int(label_map.data.max(initial=0))
     dtype = np.uint8 if highest < 2**8 else np.uint16 if highest < 2**16 else np.int32
@@ -82,10 +65,7 @@ def write_label_map(label_map: LabelMap, path: Path, *, names: Mapping[int, str]
 def write_volume(volume: Volume, path: Path, *, like: Path | None = None, dtype: type = np.float32) -> None:
     """Write measured or computed values. Parameters and errors as in `write_label_map`.
 
-    Parameters
-    ----------
-    dtype : type
-        In the file; integers are scaled to span the values, which keeps files small.
+    `dtype`: in the file; integers are scaled to span the values, which keeps files small.
     """
     _write(volume.data, volume.grid, path, like, dtype=dtype)
 

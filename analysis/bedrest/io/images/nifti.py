@@ -12,9 +12,9 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from bedrest.errors import GeometryError, ImageError
+from bedrest.errors import GeometryError, ImageError, brief
 from bedrest.findings import Finding, FindingCode
-from bedrest.io.images.limits import refuse_unreadable
+from bedrest.io.images.limits import EXPORT_AGAIN, refuse_unreadable
 from bedrest.types import SAME_GRID_MM, Grid, Scan, Volume, require_same_grid
 from bedrest.vocabulary import Contrast
 
@@ -27,29 +27,14 @@ RESAMPLE_ON_REQUEST = (
 
 
 def read_volume(path: Path, *, where: str) -> Volume:
-    """Read an image.
+    """Read a NIfTI image, .nii or .nii.gz: axes as stored, world RAS+.
 
-    Parameters
-    ----------
-    path : Path
-        NIfTI, .nii or .nii.gz.
-    where : str
-        Subject, session and contrast, for messages.
-
-    Returns
-    -------
-    Volume
-        Axes as stored, world RAS+.
-
-    Raises
-    ------
-    ImageError, GeometryError
-        The file is missing, damaged, not one 3-D image, constant, or holds values that are not numbers.
+    `where`: subject, session and contrast, for messages. Raises ImageError, GeometryError: the file is missing,
+    damaged, not one 3-D image, constant, or holds values that are not numbers.
     """
     at = f"{where} ({path})"
     data, grid = load_nifti(path, at, dtype=np.float32)
-    bad = int((~np.isfinite(data)).sum())
-    if bad:
+    if bad := int((~np.isfinite(data)).sum()):
         raise ImageError("finite intensities", f"{bad} voxels that are NaN or infinite", at,
                          "Export the image again, or set these voxels to a value you can defend.")
     if data.min() == data.max():
@@ -61,12 +46,7 @@ def read_volume(path: Path, *, where: str) -> Volume:
 def read_scan(paths: Mapping[Contrast, Path], *, where: str) -> Scan:
     """Read all contrasts of a visit; they must share one grid.
 
-    Raises
-    ------
-    ImageError
-        As `read_volume`, or no contrast is given.
-    GeometryError
-        Two contrasts lie on different grids.
+    Raises ImageError: as `read_volume`, or no contrast is given; GeometryError: two contrasts lie on different grids.
     """
     volumes = read_contrasts(paths, where=where)
     first = next(iter(volumes))
@@ -101,23 +81,10 @@ def header_notes(paths: Mapping[Contrast, Path], *, where: str) -> tuple[Finding
 
 
 def require_shared(grid: Grid, other: Grid, *, where: str, onto: str) -> NDArray[np.bool_]:
-    """Mask of the voxels of a grid that lie outside the field of view of an image on another grid.
+    """(I, J, K) mask of the voxels of a grid that lie outside the field of view of an image on another grid.
 
-    Parameters
-    ----------
-    grid, other : Grid
-        The one that is kept, and that of the image.
-    where, onto : str
-        The image, and the owner of the grid that is kept, for messages.
-
-    Returns
-    -------
-    (I, J, K) bool
-
-    Raises
-    ------
-    GeometryError
-        More than half of the grid lies outside.
+    `where`, `onto`: the image, and the owner of the grid, for messages. Raises GeometryError: more than half of the
+    grid lies outside.
     """
     outside = grid.outside(other)
     shared = 1 - float(outside.mean())
@@ -133,10 +100,7 @@ def read_grid(path: Path, *, where: str) -> Grid:
 
     A compressed file ends with its uncompressed length; where that does not fit, the file is read whole.
 
-    Raises
-    ------
-    ImageError, GeometryError
-        The file is missing, cut off, or not one 3-D image. Voxel values are not checked.
+    Raises ImageError, GeometryError: the file is missing, cut off, or not one 3-D image. Voxel values are not checked.
     """
     at = f"{where} ({path})"
     image, grid = _open_one(path, at)
@@ -162,7 +126,7 @@ def load_nifti(path: Path, at: str, *, dtype: type = np.float64) -> tuple[np.nda
         with np.errstate(over="ignore", invalid="ignore"):  # overflow is caught below as not finite
             return np.asarray(image.dataobj).astype(dtype, copy=False).reshape(grid.shape), grid
     except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error) as error:
-        raise ImageError(f"{grid.shape} voxels", f"a file that ends early or is damaged ({_brief(error)})", at,
+        raise ImageError(f"{grid.shape} voxels", f"a file that ends early or is damaged ({brief(error)})", at,
                          "Copy or export the file again.") from error
 
 
@@ -187,8 +151,7 @@ def _open(path: Path, at: str) -> nib.Nifti1Image:
         try:
             image = nib.load(path)
         except Exception as error:  # nibabel and its readers of header extensions share no type of error
-            raise ImageError("a NIfTI image", _brief(error), at,
-                             "Export the file again; it may be cut off or of another format.") from error
+            raise ImageError("a NIfTI image", brief(error), at, EXPORT_AGAIN) from error
     if not isinstance(image, nib.Nifti1Image | nib.Nifti2Image):
         raise ImageError("a NIfTI image", type(image).__name__, at, "Convert it to one .nii or .nii.gz file first.")
     return image
@@ -207,7 +170,7 @@ def _affine(image: nib.Nifti1Image, path: Path, at: str) -> np.ndarray:
             return _checked_affine(image, path, at)
     except (ValueError, KeyError, HeaderDataError, np.linalg.LinAlgError) as error:
         raise GeometryError("a header that tells where the image lies", f"codes or numbers without a meaning "
-                            f"({_brief(error)})", at, "Export the image again.") from error
+                            f"({brief(error)})", at, "Export the image again.") from error
 
 
 def _checked_affine(image: nib.Nifti1Image, path: Path, at: str) -> np.ndarray:
@@ -247,7 +210,3 @@ def _header_distance_mm(image: nib.Nifti1Image) -> float | None:
 
 def _mm(values: np.ndarray) -> str:
     return " x ".join(f"{v:.4g}" for v in values) + " mm"
-
-
-def _brief(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160] or type(error).__name__

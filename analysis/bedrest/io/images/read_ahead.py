@@ -14,11 +14,6 @@ def read_ahead(keys: Sequence[Key], read: Callable[[Key], Content]) -> Iterator[
     """Each key with a function that returns its content, or raises what reading it raised.
 
     One thread reads one item ahead, so that at most two are held in memory.
-
-    Parameters
-    ----------
-    keys : sequence
-    read : function of a key
     """
     with ThreadPoolExecutor(1) as reader:
         coming = [reader.submit(read, key) for key in keys[:1]]

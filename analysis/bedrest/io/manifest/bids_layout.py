@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from bedrest.errors import Problem
+from bedrest.io.dicom.contrast import DIXON_WORDS
 from bedrest.io.files import no_plain_file, require_plain_file
 from bedrest.io.manifest.csv_layout import INPUT_SESSIONS, INPUT_SUBJECTS, load_renamed
 from bedrest.io.manifest.entries import InputProblem, LayoutEntries, scan_rows
@@ -26,17 +27,13 @@ _PARTICIPANTS = {"participant_id": "subject", "height": "height_cm", "weight": "
 _SEX = {"female": "F", "f": "F", "woman": "F", "male": "M", "m": "M", "man": "M", "other": "O", "o": "O"}
 _ECHO = {"1": Contrast.OPPOSED, "2": Contrast.IN_PHASE}
 _REC = {"water": Contrast.WATER, "fat": Contrast.FAT}
-# words of the DICOM value Image Type, as vendors and converters spell them
-_PHASE_WORDS = {"IN_PHASE": Contrast.IN_PHASE, "INPHASE": Contrast.IN_PHASE, "IP": Contrast.IN_PHASE,
-                "OPP_PHASE": Contrast.OPPOSED, "OUT_PHASE": Contrast.OPPOSED, "OPPPHASE": Contrast.OPPOSED,
-                "OUTPHASE": Contrast.OPPOSED, "OPPOSED_PHASE": Contrast.OPPOSED, "OP": Contrast.OPPOSED}
+_PHASES = (Contrast.IN_PHASE, Contrast.OPPOSED)
 _REFERENCE_DESC = ("manual", "reference", "truth")
 
 
 def find_bids(study: Study) -> LayoutEntries:
     """Subjects of participants.tsv, visits of the folders and sessions.tsv files, images and reference masks."""
-    root, reference = study.images.root, study.reference_session
-    entries = LayoutEntries()
+    root, reference, entries = study.images.root, study.reference_session, LayoutEntries()
     if (root / "participants.tsv").is_file():
         entries.subjects, entries.problems = _participants(root / "participants.tsv")
         entries.subjects_file = str(root / "participants.tsv")
@@ -55,9 +52,11 @@ def find_bids(study: Study) -> LayoutEntries:
             visits.append(frame.assign(session=[_prefixed("ses-", s) for s in frame["session"]]))
             entries.problems += problems
     if (derivatives := study.images.derivatives) is not None:
-        masks, problems = _reference_masks(derivatives, reference)
-        rows += masks
-        entries.problems += problems
+        rows += _reference_masks(derivatives, reference)
+        if not derivatives.is_dir():
+            entries.problems.append(InputProblem("", "", Problem(
+                str(derivatives), "the derivatives folder of images.derivatives", "no such folder",
+                "Correct the path in study.toml, or remove the key.")))
     entries.scans = scan_rows(rows)
     entries.visits = pd.concat(visits, ignore_index=True)
     return entries
@@ -109,23 +108,16 @@ def _contrast_of_sidecar(path: Path) -> Contrast | None:
     sidecar = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
     try:
         require_plain_file(sidecar)
-        content = json.loads(sidecar.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(content, dict):
+        content = dict(json.loads(sidecar.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
     image_type = content.get("ImageType", [])
     words = [str(content.get("DixonPhase", "")), *(image_type if isinstance(image_type, list) else [image_type])]
-    contrasts = {_PHASE_WORDS[w] for word in words if (w := str(word).upper().replace(" ", "_")) in _PHASE_WORDS}
-    return contrasts.pop() if len(contrasts) == 1 else None
+    phases = {c for w in words if (c := DIXON_WORDS.get(str(w).upper().replace(" ", "_"))) in _PHASES}
+    return phases.pop() if len(phases) == 1 else None
 
 
-def _reference_masks(derivatives: Path, reference_session: str) -> tuple[
-        list[tuple[str, str, str, str]], list[InputProblem]]:
-    if not derivatives.is_dir():
-        missing = Problem(str(derivatives), "the derivatives folder of images.derivatives", "no such folder",
-                          "Correct the path in study.toml, or remove the key.")
-        return [], [InputProblem("", "", missing)]
+def _reference_masks(derivatives: Path, reference_session: str) -> list[tuple[str, str, str, str]]:
     rows = []
     for folder in sorted(p for p in derivatives.glob("sub-*") if p.is_dir()):
         for session, anat in _anat_folders(folder, reference_session):
@@ -133,4 +125,4 @@ def _reference_masks(derivatives: Path, reference_session: str) -> tuple[
                 entities, suffix = _entities(path)
                 if suffix == "dseg" and entities.get("desc") in _REFERENCE_DESC:
                     rows.append((folder.name, session, MaskRole.REFERENCE.value, str(path.absolute())))
-    return rows, []
+    return rows

@@ -6,6 +6,7 @@ Knows nothing of what is measured.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pandas as pd
 from bedrest.errors import BedrestError
 from bedrest.io.files import sha256_of
 from bedrest.io.images.masks import read_label_map
-from bedrest.io.images.nifti import read_volume
+from bedrest.io.images.nifti import read_grid
 from bedrest.io.manifest.edited_masks import find_edited, read_edited
 from bedrest.io.manifest.entries import InputProblem, Manifest
 from bedrest.io.manifest.level_names import read_levels
@@ -26,28 +27,18 @@ from bedrest.vocabulary import Contrast, MaskRole
 
 @dataclass(frozen=True, eq=False)
 class Corrections:
-    """Manual corrections of a study.
+    """Manual corrections of a study."""
 
-    Attributes
-    ----------
-    edited : DataFrame, as in `schemas.EDITED_MASKS`
-    levels : DataFrame, as in `schemas.LEVEL_NAMES`
-    problems : tuple of InputProblem
-        Of files and rows that cannot be used; the content of masks is checked by `check_edited`.
-    """
-
-    edited: pd.DataFrame
-    levels: pd.DataFrame
-    problems: tuple[InputProblem, ...]
+    edited: pd.DataFrame  # as in `schemas.EDITED_MASKS`
+    levels: pd.DataFrame  # as in `schemas.LEVEL_NAMES`
+    problems: tuple[InputProblem, ...]  # files and rows that cannot be used; `check_edited` reads the masks
 
 
 def find_corrections(study: Study, manifest: Manifest, checksum: Callable[[Path], str] = sha256_of) -> Corrections:
     """Edited masks and levels.csv of a study; `checksum` as in `build_manifest`.
 
-    Raises
-    ------
-    ManifestError, ManyProblems
-        A folder or file that study.toml names is missing, or levels.csv has wrong columns.
+    Raises ManifestError, ManyProblems: a folder or file that study.toml names is missing, or levels.csv has wrong
+    columns.
     """
     edited, problems = find_edited(study, manifest.sessions, checksum)
     levels, more = read_levels(study, manifest.sessions)
@@ -55,14 +46,7 @@ def find_corrections(study: Study, manifest: Manifest, checksum: Callable[[Path]
 
 
 def check_edited(study: Study, manifest: Manifest, edited: pd.DataFrame) -> list[InputProblem]:
-    """Problems of edited masks, as a run would meet them.
-
-    Parameters
-    ----------
-    study : Study
-    manifest : Manifest
-    edited : DataFrame, as in `schemas.EDITED_MASKS`
-    """
+    """Problems of edited masks (as in `schemas.EDITED_MASKS`), as a run would meet them."""
     problems = []
     for subject, session, path in edited[["subject", "session", "path"]].itertuples(index=False):
         where, automatic = f"{subject} {session}", StudyResults(study.output_dir).mask(subject, session)
@@ -79,11 +63,7 @@ def _scan_grid(scans: pd.DataFrame, subject: str, session: str) -> Grid | None:
     """Grid of a visit's first readable file; unreadable files are reported by `check_manifest`."""
     files = scans[(scans["subject"] == subject) & (scans["session"] == session)]
     path_of = dict(zip(files["contrast"], files["path"], strict=True))
-    for kind in (*Contrast, MaskRole.MASK):
-        if kind in path_of:
-            read = read_label_map if kind == MaskRole.MASK else read_volume
-            try:
-                return read(Path(path_of[kind]), where=f"{subject} {session}").grid
-            except BedrestError:
-                continue
+    for kind in (k for k in (*Contrast, MaskRole.MASK) if k in path_of):
+        with suppress(BedrestError):
+            return read_grid(Path(path_of[kind]), where=f"{subject} {session}")
     return None

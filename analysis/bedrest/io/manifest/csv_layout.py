@@ -1,4 +1,4 @@
-"""Builds a manifest from hand-written tables: subjects.csv, sessions.csv, scans.csv.
+"""Builds a manifest from the user's tables: subjects.csv, sessions.csv, scans.csv.
 
 The same tables override or extend the entries of another layout. Knows nothing of image folders.
 """
@@ -28,59 +28,44 @@ INPUT_SUBJECTS = _loosened(SUBJECTS, "group")
 INPUT_SESSIONS = _loosened(SESSIONS, "study_day", "phase")
 
 
-def find_csv(study: Study) -> LayoutEntries:
-    """Subjects, visits and files of the three tables that study.toml names."""
-    return override(study, LayoutEntries())
-
-
 def override(study: Study, entries: LayoutEntries) -> LayoutEntries:
     """Replace subjects and visits by the tables that study.toml names; scans replace those of the same key."""
     images = study.images
     if images.subjects_csv is not None:
         entries.subjects, problems = load(read_text(images.subjects_csv, SUBJECTS.name), INPUT_SUBJECTS)
-        entries.subjects_file, entries.problems = str(images.subjects_csv), [*entries.problems, *problems]
+        entries.subjects_file = str(images.subjects_csv)
+        entries.problems += problems
     if images.sessions_csv is not None:
         entries.visits, problems = load(read_text(images.sessions_csv, SESSIONS.name), INPUT_SESSIONS)
-        entries.problems = [*entries.problems, *problems]
+        entries.problems += problems
     if images.scans_csv is not None:
         scans, problems = load(read_text(images.scans_csv, SCANS.name), SCANS)
-        entries.problems = [*entries.problems, *problems]
-        scans = scans.assign(path=[str(_absolute(images.root, p)) for p in scans["path"]])
-        if "sha256" not in scans:
-            scans["sha256"] = ""
-        key = list(SCANS.key)
-        if entries.scans.empty:
-            entries.scans = scans
-        else:
-            given = pd.MultiIndex.from_frame(scans[key])
-            kept = entries.scans[~pd.MultiIndex.from_frame(entries.scans[key]).isin(given)]
-            entries.scans = pd.concat([kept, scans[entries.scans.columns]], ignore_index=True)
+        entries.problems += problems
+        scans = scans.assign(path=[str((images.root / Path(p).expanduser()).absolute() if p else images.root)
+                                   for p in scans["path"]], sha256=scans.get("sha256", ""))
+        entries.scans = pd.concat([entries.scans, scans[SCANS.column_names]], ignore_index=True)
+        replaced = entries.scans.index < len(entries.scans) - len(scans)
+        given = pd.MultiIndex.from_frame(scans[list(SCANS.key)])
+        replaced &= pd.MultiIndex.from_frame(entries.scans[list(SCANS.key)]).isin(given)
+        entries.scans = entries.scans[~replaced].reset_index(drop=True)
     return entries
 
 
-def _absolute(root: Path, path: str) -> Path:
-    return (root / Path(path).expanduser()).absolute() if path else root
-
-
 def load(text: TextTable, table: Table) -> tuple[pd.DataFrame, list[InputProblem]]:
-    """Rows of a hand-written table and what is wrong with them, subject by subject.
+    """Rows of a user's table and what is wrong with them, subject by subject.
 
     A row that cannot be used excludes its subject, so that no subject is analysed on part of its data. A row without a
     subject is left out and reported.
 
-    Raises
-    ------
-    ManifestError, ManyProblems
-        The file is missing, or its columns are not those of the table.
+    Raises ManifestError, ManyProblems: the file is missing, or its columns are not those of the table.
     """
     frame, row_problems = convert(text, table)
     problems = [InputProblem("", "", p) for p in misspelt_columns(frame.columns, table, where=str(text.path))]
     for item in row_problems:
-        subject = str(frame["subject"].iloc[item.row]) if item.row >= 0 else ""
-        session = str(frame["session"].iloc[item.row]) if item.row >= 0 and "session" in frame else ""
+        subject = str(frame["subject"].iloc[item.row])
+        session = str(frame["session"].iloc[item.row]) if "session" in frame else ""
         problems.append(InputProblem(subject, session, item.problem, excludes_subject=bool(subject)))
-    kept = frame[frame["subject"] != ""].reset_index(drop=True)
-    return kept, problems
+    return frame[frame["subject"] != ""].reset_index(drop=True), problems
 
 
 def load_renamed(text: TextTable, table: Table, names: Mapping[str, str], *,

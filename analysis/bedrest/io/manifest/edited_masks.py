@@ -30,28 +30,12 @@ _MOST_UNNAMED = 50
 
 def find_edited(study: Study, visits: pd.DataFrame,
                 checksum: Callable[[Path], str] = sha256_of) -> tuple[pd.DataFrame, list[InputProblem]]:
-    """Edited masks of a study, and files in their folder that belong to no visit.
+    """Edited masks of a study, as in `schemas.EDITED_MASKS`, and files in their folder that belong to no visit.
 
-    Parameters
-    ----------
-    study : Study
-    visits : DataFrame
-        Columns subject and session: every visit that may have a mask.
-    checksum : function of a path
-        As in `manifest.build_manifest`.
-
-    Returns
-    -------
-    DataFrame, as in `schemas.EDITED_MASKS`
-    list of InputProblem
-
-    Raises
-    ------
-    ManifestError
-        The folder that study.toml names is not there, or is the one that automatic masks are written to.
+    `visits`: columns subject and session: every visit that may have a mask. `checksum`: as in `build_manifest`. Raises
+    ManifestError: the folder that study.toml names is not there, or is the one that automatic masks are written to.
     """
-    folder = study.edited_dir
-    results = StudyResults(study.output_dir)
+    folder, results = study.edited_dir, StudyResults(study.output_dir)
     if folder.resolve() == results.mask("x", "y").parent.resolve():
         raise ManifestError("a separate folder for edited masks", "the folder of the automatic ones", str(folder),
                             f"Name another folder as edited in {study.path}.")
@@ -81,22 +65,9 @@ def find_edited(study: Study, visits: pd.DataFrame,
 def read_edited(path: Path, *, before: LabelMap | None, grid: Grid | None, where: str) -> LabelMap:
     """An edited mask that may be measured in place of the automatic one.
 
-    Parameters
-    ----------
-    path : Path
-    before : LabelMap or None
-        The mask before editing; None where segmentation made none. Its unnamed discs may stand in the edited one.
-    grid : Grid or None
-        Of the scan; used only where there is no mask before.
-    where : str
-        Subject and session, for messages.
-
-    Raises
-    ------
-    ImageError
-        The file cannot be read, holds no disc, or holds labels that stand for none.
-    GeometryError
-        It lies on another grid.
+    `before`: the mask before editing, whose unnamed discs may stand in the edited one; None where segmentation made
+    none: then the scan's `grid` is used. Raises ImageError: the file cannot be read, holds no disc, or holds labels
+    that stand for none; GeometryError: it lies on another grid.
     """
     at = f"{where}, edited mask ({path})"
     mask = read_label_map(path, where=f"{where}, edited mask")

@@ -5,6 +5,7 @@ Knows no layout and reads nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -12,74 +13,46 @@ import pandas as pd
 from bedrest.errors import Problem
 from bedrest.schemas import SCANS, SESSIONS, SUBJECTS
 
-VISIT_COLUMNS = tuple(SESSIONS.column_names)
-
 
 @dataclass(frozen=True)
 class InputProblem:
-    """One problem of the input of a study.
+    """One problem of the input of a study."""
 
-    Attributes
-    ----------
-    subject, session : str
-        Empty when it concerns the whole study, or all visits of the subject.
-    problem : Problem
-    excludes_subject : bool
-        The subject cannot be analysed at all: who it is, or which of its files count, is not certain.
-    """
-
-    subject: str
+    subject: str  # empty when it concerns the whole study, or all visits of the subject
     session: str
     problem: Problem
+    # the subject cannot be analysed at all: who it is, or which of its files count, is not certain
     excludes_subject: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Manifest:
-    """A study as resolved: one row per subject, per visit and per file.
+    """A study as resolved: one row per subject, per visit and per file."""
 
-    Attributes
-    ----------
-    subjects, sessions, scans : DataFrame
-        By `schemas.SUBJECTS`, `SESSIONS`, `SCANS`, except for rows of subjects that `problems` exclude.
-        Paths are absolute.
-    problems : tuple of InputProblem
-        Met while resolving.
-    """
-
+    # by their schemas, except for rows of subjects that `problems` exclude
     subjects: pd.DataFrame
     sessions: pd.DataFrame
-    scans: pd.DataFrame
-    problems: tuple[InputProblem, ...] = ()
+    scans: pd.DataFrame  # paths are absolute
+    problems: tuple[InputProblem, ...] = ()  # met while resolving
 
 
 @dataclass
 class LayoutEntries:
-    """Subjects, visits and files as one layout lists them, before study.toml completes them.
+    """Subjects, visits and files as one layout lists them, before study.toml completes them."""
 
-    Attributes
-    ----------
-    subjects : DataFrame
-        `subject` and any column of `schemas.SUBJECTS`, further columns kept.
-    visits : DataFrame
-        `subject`, `session` and any column of `schemas.SESSIONS`; visits without files may be listed.
-    scans : DataFrame
-        `subject`, `session`, `contrast`, `path` (absolute) and, where given, `sha256`.
-    subjects_file : str
-        The table that lists the subjects; empty when there is none.
-    problems : list of InputProblem
-    """
-
+    # `subject` and any column of `schemas.SUBJECTS`, further columns kept
     subjects: pd.DataFrame = field(default_factory=lambda: no_rows(SUBJECTS.column_names[:2]))
-    visits: pd.DataFrame = field(default_factory=lambda: no_rows(VISIT_COLUMNS[:2]))
+    # `subject`, `session` and any column of `schemas.SESSIONS`; visits without files may be listed
+    visits: pd.DataFrame = field(default_factory=lambda: no_rows(SESSIONS.column_names[:2]))
+    # `subject`, `session`, `contrast`, `path` (absolute) and, where given, `sha256`
     scans: pd.DataFrame = field(default_factory=lambda: no_rows(SCANS.column_names))
-    subjects_file: str = ""
+    subjects_file: str = ""  # the table that lists the subjects; empty when there is none
     problems: list[InputProblem] = field(default_factory=list)
 
 
-def no_rows(columns: list[str] | tuple[str, ...]) -> pd.DataFrame:
+def no_rows(columns: Iterable[str]) -> pd.DataFrame:
     """An empty frame of text columns."""
-    return pd.DataFrame({c: pd.Series(dtype="str") for c in columns})
+    return pd.DataFrame(columns=list(columns), dtype="str")
 
 
 def scan_rows(rows: list[tuple[str, str, str, str]]) -> pd.DataFrame:

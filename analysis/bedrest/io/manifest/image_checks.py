@@ -30,19 +30,9 @@ class _Placed:
 
 
 def check_manifest(study: Study, manifest: Manifest, *, whole: bool = True) -> list[InputProblem]:
-    """Every problem of the input of this study.
+    """Every problem of the input of this study: those of the whole study first, then subject by subject.
 
-    Parameters
-    ----------
-    study : Study
-    manifest : Manifest
-    whole : bool
-        Read every image whole; otherwise only its header, and check that the file is not cut off.
-
-    Returns
-    -------
-    list of InputProblem
-        Study-wide ones first, then subject by subject.
+    `whole`: read every image whole; otherwise only its header, and check that the file is not cut off.
     """
     problems = [*_study_problems(study, manifest), *manifest.problems]
     sessions = manifest.sessions.groupby("subject")["session"].unique()
@@ -93,16 +83,12 @@ def unwritable(folder: Path) -> Problem | None:
 
 def _visit_problems(study: Study, rows: pd.DataFrame, visit: str, *, whole: bool) -> list[Problem]:
     """Problems of one visit: missing files, then each file, then how their grids fit."""
-    problems: list[Problem] = []
     present = set(rows["contrast"])
     if not present & {*Contrast, MaskRole.MASK}:
         return [Problem(visit, "at least one image", "none", "Add the visit's files, or take the visit out.")]
-    if MaskRole.MASK not in present:
-        problems += [
-            Problem(visit, f"a {contrast.value} image, as study.toml lists it", f"only {', '.join(sorted(present))}",
-                    "Add the file, or take the contrast out of contrasts in study.toml.")
-            for contrast in study.contrasts if contrast not in present
-        ]
+    problems = [Problem(visit, f"a {c.value} image, as study.toml lists it", f"only {', '.join(sorted(present))}",
+                        "Add the file, or take the contrast out of contrasts in study.toml.")
+                for c in study.contrasts if c not in present and MaskRole.MASK not in present]
     images: dict[str, tuple[_Placed, str]] = {}
     for contrast in _ORDER:
         for path in rows.loc[rows["contrast"] == contrast, "path"]:
@@ -133,10 +119,9 @@ def _file_problems(path: Path, contrast: Contrast | MaskRole, where: str, *,
 
 def _grid_problems(images: dict[str, tuple[_Placed, str]], visit: str, *, resample: bool) -> list[Problem]:
     """Files that are not on the grid of the visit's first file, or cannot be resampled onto it."""
-    problems = []
-    names = list(images)
-    for name in names[1:]:
-        (first, first_path), (image, path) = images[names[0]], images[name]
+    problems, (first_name, *others) = [], list(images) or [""]
+    for name in others:
+        (first, first_path), (image, path) = images[first_name], images[name]
         where = f"{visit} {name} ({path})"
         try:
             if not resample:
@@ -145,7 +130,7 @@ def _grid_problems(images: dict[str, tuple[_Placed, str]], visit: str, *, resamp
             elif image.mask is not None:
                 require_inside(image.mask, first.grid, where=where)
             else:
-                require_shared(first.grid, image.grid, where=where, onto=names[0])
+                require_shared(first.grid, image.grid, where=where, onto=first_name)
         except BedrestError as error:
             problems.append(error.as_problem())
     return problems

@@ -9,11 +9,10 @@ folder counts as another subject, scanned at the reference session.
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 
 import pandas as pd
 
-from bedrest.errors import Problem
+from bedrest.errors import Problem, did_you_mean
 from bedrest.io.manifest.entries import InputProblem, LayoutEntries, scan_rows
 from bedrest.settings import Study
 from bedrest.vocabulary import Contrast, MaskRole
@@ -39,12 +38,9 @@ def find_ivdm3seg(study: Study) -> LayoutEntries:
         cases.append((folder.name, subject))
         rows += [(subject, session, what.value, str(p.absolute())) for p, what in known]
     folders = [case for case, _ in cases]
-    problems = []
-    for name in pairs:
-        if name not in folders:
-            near = get_close_matches(name, folders, n=1)
-            problems.append(InputProblem("", "", Problem(
-                f"{study.path}: images.pairs", f"scan folders of {root}", repr(name),
-                f"Did you mean {near[0]!r}?" if near else "Remove the pair or correct images.root.")))
+    problems = [InputProblem("", "", Problem(
+        f"{study.path}: images.pairs", f"scan folders of {root}", repr(name),
+        did_you_mean(name, folders, "Remove the pair or correct images.root.")))
+        for name in pairs if name not in folders]
     subjects = pd.DataFrame({"subject": list(dict.fromkeys(s for _, s in cases))}, dtype="str")
     return LayoutEntries(subjects=subjects, scans=scan_rows(rows), problems=problems)

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from difflib import get_close_matches
 
 import pandas as pd
 
-from bedrest.errors import Problem
+from bedrest.errors import Problem, did_you_mean
 from bedrest.io.manifest.csv_layout import load
 from bedrest.io.manifest.entries import InputProblem
 from bedrest.io.tables.frames import empty_table, typed
@@ -26,21 +25,9 @@ _UNNAMED = re.compile(r"^unnamed-[1-9][0-9]*$")
 def read_levels(study: Study, visits: pd.DataFrame) -> tuple[pd.DataFrame, list[InputProblem]]:
     """Names set manually, and what is wrong with them; a row that cannot be used excludes its subject.
 
-    Parameters
-    ----------
-    study : Study
-    visits : DataFrame
-        Columns subject and session: every visit of the study.
-
-    Returns
-    -------
-    DataFrame, as in `schemas.LEVEL_NAMES`; no rows without a file
-    list of InputProblem
-
-    Raises
-    ------
-    ManifestError, ManyProblems
-        The file that study.toml names is missing, or its columns are not those of the table.
+    The frame is as in `schemas.LEVEL_NAMES`, empty where there is no file. `visits`: columns subject and session: every
+    visit of the study. Raises ManifestError, ManyProblems: the file that study.toml names is missing, or its
+    columns are not those of the table.
     """
     if study.levels_file is None:
         return empty_table(LEVEL_NAMES), []
@@ -59,19 +46,13 @@ def read_levels(study: Study, visits: pd.DataFrame) -> tuple[pd.DataFrame, list[
 
 
 def names_of_visit(levels: pd.DataFrame, session: str) -> dict[str, str]:
-    """Automatic name to level at one visit of one subject; a row of the visit overrides one of every visit.
-
-    Parameters
-    ----------
-    levels : DataFrame, as in `schemas.LEVEL_NAMES`, one subject
-    session : str
-    """
-    return {found: level for wanted in ("", session)
-            for found, level in levels.loc[levels["session"] == wanted, ["found", "level"]].itertuples(index=False)}
+    """Automatic name to level at one visit of one subject; a row of the visit overrides one of every visit."""
+    return {automatic: level for wanted in ("", session)
+            for automatic, level in levels.loc[levels["session"] == wanted, ["found", "level"]].itertuples(index=False)}
 
 
 def _row_problems(study: Study, row: dict[str, str], visits: pd.DataFrame, place: str) -> list[InputProblem]:
-    subject, session, found = row["subject"], row["session"], row["found"]
+    subject, session, automatic = row["subject"], row["session"], row["found"]
     subjects = list(dict.fromkeys(visits["subject"]))
     if subject not in subjects:
         unknown = Problem(place, "a subject of the study", repr(subject), _remedy(subject, subjects))
@@ -83,10 +64,10 @@ def _row_problems(study: Study, row: dict[str, str], visits: pd.DataFrame, place
         problems.append(InputProblem(subject, "", Problem(
             place, f"a visit of {subject} out of {', '.join(sessions)}, or an empty cell for every visit",
             repr(session), _remedy(session, known)), excludes_subject=session not in study.session_ids))
-    if found not in LEVELS and not _UNNAMED.match(found):
+    if automatic not in LEVELS and not _UNNAMED.match(automatic):
         problems.append(InputProblem(subject, "", Problem(
-            place, f"a name as found, one of {', '.join(LEVELS)} or unnamed-1, unnamed-2, ...", repr(found),
-            _remedy(found, (*LEVELS, "unnamed-1"))), excludes_subject=True))
+            place, f"a name as found, one of {', '.join(LEVELS)} or unnamed-1, unnamed-2, ...", repr(automatic),
+            _remedy(automatic, (*LEVELS, "unnamed-1"))), excludes_subject=True))
     return problems
 
 
@@ -98,7 +79,7 @@ def _doubled(study: Study, subject: str, frame: pd.DataFrame, where: str) -> lis
         names = names_of_visit(rows, session)
         counts = Counter(level for level in names.values() if level != EXCLUDE)
         for level in (k for k, n in counts.items() if n > 1):
-            discs = " and ".join(found for found, to in names.items() if to == level)
+            discs = " and ".join(automatic for automatic, to in names.items() if to == level)
             problems.setdefault(level + discs, InputProblem(subject, "", Problem(
                 f"{where}, {subject} {session}", f"one disc for {level}", f"{discs}",
                 "Correct one of them, or exclude it."), excludes_subject=True))
@@ -106,5 +87,5 @@ def _doubled(study: Study, subject: str, frame: pd.DataFrame, where: str) -> lis
 
 
 def _remedy(word: str, known: tuple[str, ...] | list[str]) -> str:
-    near = get_close_matches(word, known, n=1) or [k for k in known if k.lower() == word.lower()]
-    return f"Did you mean {near[0]!r}?" if near else "Correct the cell, or remove the row."
+    same = [k for k in known if k.lower() == word.lower()]  # in other letters, which are never near
+    return did_you_mean(same[0] if same else word, known, "Correct the cell, or remove the row.")

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from bedrest.errors import ManifestError, Problem
+from bedrest.errors import ManifestError, Problem, did_you_mean
 from bedrest.io.files import sha256_of
 from bedrest.io.manifest.bids_layout import find_bids
-from bedrest.io.manifest.csv_layout import find_csv, override
+from bedrest.io.manifest.csv_layout import override
 from bedrest.io.manifest.entries import InputProblem, LayoutEntries, Manifest
 from bedrest.io.manifest.image_checks import check_manifest
 from bedrest.io.manifest.ivdm3seg_layout import find_ivdm3seg
@@ -25,36 +25,22 @@ from bedrest.settings import Study, is_safe_name
 
 __all__ = ["InputProblem", "Manifest", "build_manifest", "check_manifest"]
 
-_FIND: dict[str, Callable[[Study], LayoutEntries]] = {"bids": find_bids, "ivdm3seg": find_ivdm3seg, "csv": find_csv}
+_FIND: dict[str, Callable[[Study], LayoutEntries]] = {"bids": find_bids, "ivdm3seg": find_ivdm3seg}
 
 
 def build_manifest(study: Study, checksum: Callable[[Path], str] | None = sha256_of) -> Manifest:
-    """Resolve a study.
+    """Resolve a study; `check_manifest` repeats the problems met and adds those of the files themselves.
 
-    Parameters
-    ----------
-    study : Study
-    checksum : function of a path
-        Returns the SHA-256 of a file; raises OSError or returns an empty text where it cannot be read. None: only files
-        with a recorded checksum are read.
-
-    Returns
-    -------
-    Manifest
-        `check_manifest` repeats its `problems` and adds those of the files themselves.
-
-    Raises
-    ------
-    ManifestError, ManyProblems
-        The image folder or a table is missing, or a table has wrong columns.
+    `checksum`: returns the SHA-256 of a file; raises OSError or returns an empty text where it cannot be read. None:
+    only files with a recorded checksum are read. Raises ManifestError, ManyProblems: the image folder or a table is
+    missing, or a table has wrong columns.
     """
     root = study.images.root
     if not root.is_dir():
         raise ManifestError("the folder of images", "a file" if root.exists() else "no such folder", str(root),
                             f"Correct images.root in {study.path}.")
-    entries = _FIND[study.images.layout](study)
-    if study.images.layout != "csv":
-        entries = override(study, entries)
+    layout = study.images.layout
+    entries = override(study, LayoutEntries() if layout == "csv" else _FIND[layout](study))
     problems = list(entries.problems)
     scans, more = _known_visits(study, entries.scans)
     visits, others = _known_visits(study, entries.visits)
@@ -96,22 +82,20 @@ def _subjects(study: Study, entries: LayoutEntries, scans: pd.DataFrame) -> tupl
     frame = pd.concat([listed, pd.DataFrame({"subject": extra}, dtype="str")], ignore_index=True)
     group = frame["group"].fillna("").astype("str") if "group" in frame else pd.Series("", index=frame.index)
     frame["group"] = group.where(group != "", study.groups[0] if len(study.groups) == 1 else "")
-    for subject in frame["subject"]:
-        if not is_safe_name(subject):
-            problems.append(InputProblem(subject, "", Problem(
-                f"subject {subject!r}", "letters, digits, spaces and . _ + -, a letter or digit first", repr(subject),
-                "Choose another identifier: it names files."), excludes_subject=True))
+    problems += [InputProblem(s, "", Problem(
+        f"subject {s!r}", "letters, digits, spaces and . _ + -, a letter or digit first", repr(s),
+        "Choose another identifier: it names files."), excludes_subject=True)
+        for s in frame["subject"] if not is_safe_name(s)]
     reported = {p.subject for p in problems}
-    for subject, named in frame[["subject", "group"]].itertuples(index=False):
-        if named not in study.groups and subject not in reported:
-            problems.append(_unknown_group(study, subject, named, entries.subjects_file))
+    problems += [_unknown_group(study, subject, named, entries.subjects_file)
+                 for subject, named in frame[["subject", "group"]].itertuples(index=False)
+                 if named not in study.groups and subject not in reported]
     return typed(frame, SUBJECTS).sort_values("subject", ignore_index=True), problems
 
 
 def _unknown_group(study: Study, subject: str, group: str, file: str) -> InputProblem:
-    near = get_close_matches(group, study.groups, n=1)
     where = f"{subject} ({file or 'no table lists the subjects'})"
-    remedy = f"Did you mean {near[0]!r}?" if near else f"Correct the group, or add it to groups in {study.path}."
+    remedy = did_you_mean(group, study.groups, f"Correct the group, or add it to groups in {study.path}.")
     return InputProblem(subject, "", Problem(where, f"a group out of {', '.join(map(repr, study.groups))}",
                                              repr(group) if group else "no group", remedy), excludes_subject=True)
 
@@ -139,10 +123,11 @@ def _sessions(study: Study, subjects: pd.DataFrame, visits: pd.DataFrame, scans:
     plan = {s.id: s for s in study.sessions}
     days = pd.Series([plan[s].study_day for s in frame["session"]], index=frame.index, dtype="float64")
     phases = pd.Series([plan[s].phase.value for s in frame["session"]], index=frame.index, dtype="str")
-    given_day = frame["study_day"].astype("float64") if "study_day" in frame else days
-    given_phase = frame["phase"].fillna("").astype("str") if "phase" in frame else phases
-    frame["study_day"] = given_day.fillna(days)
-    frame["phase"] = given_phase.where(given_phase != "", phases)
+    if "study_day" in frame:
+        days = frame["study_day"].astype("float64").fillna(days)
+    if "phase" in frame:
+        phases = frame["phase"].astype("str").where(frame["phase"].fillna("") != "", phases)
+    frame = frame.assign(study_day=days, phase=phases)
     return typed(frame, SESSIONS).sort_values(["subject", "study_day"], ignore_index=True)
 
 

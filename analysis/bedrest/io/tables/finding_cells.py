@@ -1,4 +1,4 @@
-"""Findings in a table: stored as JSON in the column `findings`, and rendered once into the columns that people read.
+"""Findings in a table: stored as JSON in the column `findings`, and rendered once into the columns for readers.
 
 The only place where sentences get into a table. Later stages read `findings` alone.
 """
@@ -19,10 +19,8 @@ COLUMN = "findings"
 def rendered(row: Mapping[str, Any], table: Table) -> Mapping[str, Any]:
     """A row whose findings are stored as text, with their sentences; unchanged where it has none or they are text.
 
-    Parameters
-    ----------
-    row : mapping of column to value; `findings` is a sequence of Finding
-    table : whose columns decide where a sentence goes: into the column of its code, else into `reason`
+    `row`: mapping of column to value; `findings` is a sequence of Finding. `table`: whose columns decide where a
+    sentence goes: into the column of its code, else into `reason`.
     """
     findings = row.get(COLUMN)
     if findings is None or isinstance(findings, str):
@@ -45,10 +43,7 @@ def _column(finding: Finding, columns: Sequence[TextColumn]) -> TextColumn:
 def findings_of(frame: pd.DataFrame) -> list[tuple[Finding, ...]]:
     """The findings of each row; none where a frame has no such column.
 
-    Raises
-    ------
-    ManifestError
-        A cell holds something else.
+    Raises ManifestError: a cell holds something else.
     """
     return [decode(cell) for cell in frame[COLUMN]] if COLUMN in frame else [()] * len(frame)
 

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bedrest.errors import ManyProblems, Problem
+from bedrest.errors import ManyProblems, Problem, did_you_mean
 from bedrest.io.tables.finding_cells import rendered
 from bedrest.schemas import Col, Table
 
 
 @dataclass(frozen=True)
 class RowProblem:
-    """A problem and the position of its row in the frame; -1 when it is not about one row."""
+    """A problem and the position of its row in the frame."""
 
     row: int
     problem: Problem
@@ -29,29 +29,16 @@ class RowProblem:
 def typed_frame(rows: Iterable[Mapping[str, Any]], table: Table) -> pd.DataFrame:
     """A DataFrame in the order and with the dtypes of a table; right for no rows at all too.
 
-    Parameters
-    ----------
-    rows : iterable of mappings, column to value
-        A column that a row leaves out is missing there: empty text, or NaN. Where `findings` is a sequence of Finding,
-        it is stored as text and the sentences are made from it.
-    table : Table
-
-    Raises
-    ------
-    KeyError
-        If a row has a column the table does not know: that is a fault of the caller, not of the data.
+    `rows`: iterable of mappings, column to value; a column that a row leaves out is missing there: empty text, or NaN.
+    Where `findings` is a sequence of Finding, it is stored as text and the sentences are made from it. Raises KeyError:
+    if a row has a column the table does not know: that is a fault of the caller, not of the data.
     """
     listed = [rendered(row, table) for row in rows]
-    known = set(table.column_names)
-    for row in listed:
-        if unknown := set(row) - known:
-            raise KeyError(f"{table.name} has no column {sorted(unknown)}")
-    columns = {}
-    for c in table.columns:
-        absent = "" if c.dtype == "str" else None
-        values = [row.get(c.name, absent) for row in listed]
-        columns[c.name] = pd.Series(values, dtype=c.pandas_dtype)
-    return pd.DataFrame(columns)
+    if unknown := set().union(*listed) - set(table.column_names):
+        raise KeyError(f"{table.name} has no column {sorted(unknown)}")
+    absent = {c.name: "" if c.dtype == "str" else None for c in table.columns}
+    return pd.DataFrame({c.name: pd.Series([row.get(c.name, absent[c.name]) for row in listed], dtype=c.pandas_dtype)
+                         for c in table.columns})
 
 
 def empty_table(table: Table) -> pd.DataFrame:
@@ -67,10 +54,7 @@ def text(value: object) -> str:
 def typed(frame: pd.DataFrame, table: Table, *, where: str = "") -> pd.DataFrame:
     """Columns of the schema in order and with their dtypes; missing text becomes empty; free columns kept last.
 
-    Raises
-    ------
-    ManyProblems
-        A column is missing, unknown or holds what its dtype cannot.
+    Raises ManyProblems: a column is missing, unknown or holds what its dtype cannot.
     """
     where = where or f"table {table.name}"
     problems, out = column_problems(frame, table, where=where), {}
@@ -85,32 +69,32 @@ def typed(frame: pd.DataFrame, table: Table, *, where: str = "") -> pd.DataFrame
                 numbers = pd.to_numeric(values) if c.dtype != "bool" else values
                 out[c.name] = numbers.astype(c.pandas_dtype)
         except (ValueError, TypeError) as error:
-            problems.append(Problem(f"{where}, column {c.name}", kind_of(c), str(error),
-                                    "Correct the cell; leave it empty where the value is not known."))
+            problems.append(bad_cell(error, c, where=where))
     if problems:
         raise ManyProblems(problems)
     free = {n: frame[n] for n in frame.columns if table.free_columns and n not in table.column_names}
     return pd.DataFrame({**out, **free}).reset_index(drop=True)
 
 
-def kind_of(column: Col) -> str:
-    """What a cell of the column holds, in words."""
+def bad_cell(cell: object, column: Col, *, where: str) -> Problem:
+    """The problem of a cell (or an error that quotes it) that is not of the column's kind."""
+    kind = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "text"}[column.dtype]
     unit = f" in {column.unit}" if column.unit not in ("", "1") else ""
-    return {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "text"}[column.dtype] + unit
+    return Problem(f"{where}, column {column.name}", f"{kind}{unit}: {column.meaning}",
+                   repr(cell) if isinstance(cell, str) else str(cell),
+                   "Correct the cell; leave it empty where the value is not known.")
 
 
 def column_problems(frame: pd.DataFrame, table: Table, *, where: str) -> list[Problem]:
     """Columns that are missing, or unknown where the table takes no free ones; each with the nearest name."""
-    known, present = table.column_names, [str(n) for n in frame.columns]
-    problems = []
+    known, present, problems = table.column_names, [str(n) for n in frame.columns], []
     if len(present) == 1 and ";" in present[0]:
         return [Problem(where, "columns parted by commas", f"the header {present[0]!r}",
                         "Save the table comma-separated, with a point in decimal numbers.")]
     for name in present:
         if name not in known and not table.free_columns:
-            near = get_close_matches(name, [k for k in known if k not in present], n=1)
-            problems.append(Problem(where, f"columns out of {', '.join(known)}", f"the column {name!r}",
-                                    f"Did you mean {near[0]!r}?" if near else "Remove the column."))
+            remedy = did_you_mean(name, [k for k in known if k not in present], "Remove the column.")
+            problems.append(Problem(where, f"columns out of {', '.join(known)}", f"the column {name!r}", remedy))
     for c in table.columns:
         if c.name not in present and not c.optional:
             near = get_close_matches(c.name, [n for n in present if n not in known], n=1)
@@ -123,9 +107,10 @@ def misspelt_columns(names: Iterable[str], table: Table, *, where: str) -> list[
     """Free columns that look like a known column which is absent: kept, but worth a word."""
     listed = list(names)
     absent = [c.name for c in table.columns if c.name not in listed]
-    found = {n: get_close_matches(n, absent, n=1, cutoff=0.8) for n in listed if n not in table.column_names}
+    nearest = {n: get_close_matches(n, absent, n=1, cutoff=0.8) for n in listed if n not in table.column_names}
     return [Problem(where, f"columns out of {', '.join(table.column_names)}", f"the column {name!r}",
-                    f"Did you mean {near[0]!r}? As it stands it is not used.") for name, near in found.items() if near]
+                    f"Did you mean {near[0]!r}? As it stands it is not used.")
+            for name, near in nearest.items() if near]
 
 
 def check_rows(frame: pd.DataFrame, table: Table, *, where: str,
@@ -142,18 +127,13 @@ def check_rows(frame: pd.DataFrame, table: Table, *, where: str,
         if c.minimum is not None:
             wrong |= ~missing & (cells < c.minimum).fillna(False).astype("bool")
         problems += [RowProblem(row, _cell_problem(cells.iloc[row], c, where=f"{where}, row {lines[row]}"))
-                     for row in _positions(wrong)]
-    key = [k for k in table.key if k in frame.columns]
-    if key:
+                     for row in np.flatnonzero(wrong).tolist()]
+    if key := [k for k in table.key if k in frame.columns]:
         problems += [RowProblem(row, Problem(f"{where}, row {lines[row]}", f"each {' + '.join(table.key)} once",
                                              f"{', '.join(map(str, frame[key].iloc[row]))} more than once",
                                              "Keep one of these rows and remove the others."))
-                     for row in _positions(frame.duplicated(key, keep=False))]
+                     for row in np.flatnonzero(frame.duplicated(key, keep=False)).tolist()]
     return problems
-
-
-def _positions(wrong: pd.Series) -> list[int]:
-    return [int(row) for row in np.flatnonzero(wrong)]
 
 
 def _cell_problem(cell: object, column: Col, *, where: str) -> Problem:
@@ -162,18 +142,11 @@ def _cell_problem(cell: object, column: Col, *, where: str) -> Problem:
     if pd.isna(cell) or cell == "":
         return Problem(place, column.meaning, "an empty cell", "Fill in the cell.")
     allowed = f"one of {', '.join(column.values)}" if column.values else f"a value of at least {column.minimum}"
-    near = get_close_matches(str(cell), column.values, n=1)
-    return Problem(place, allowed, repr(cell), f"Did you mean {str(near[0])!r}?" if near else "Correct the cell.")
+    return Problem(place, allowed, repr(cell), did_you_mean(cell, column.values, "Correct the cell."))
 
 
 def validated(frame: pd.DataFrame, table: Table, *, where: str = "") -> pd.DataFrame:
-    """The frame, typed and without a fault.
-
-    Raises
-    ------
-    ManyProblems
-        A column or a row departs from the schema.
-    """
+    """The frame, typed and without a fault. Raises ManyProblems: a column or a row departs from the schema."""
     frame = typed(frame, table)
     if problems := check_rows(frame, table, where=where or f"table {table.name}"):
         raise ManyProblems([p.problem for p in problems])

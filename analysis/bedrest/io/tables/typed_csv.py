@@ -1,4 +1,4 @@
-"""Reading and writing tables by their schema. All problems of a table are told at once, each with its row."""
+"""Reading and writing tables by their schema. All problems of a table are reported at once, each with its row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 from bedrest.errors import ManifestError, ManyProblems, Problem
 from bedrest.io.files import require_plain_file, write_if_changed, write_text
 from bedrest.io.tables.cells import as_meant, without_formulas
-from bedrest.io.tables.frames import RowProblem, check_rows, column_problems, concat_tables, kind_of, typed, validated
+from bedrest.io.tables.frames import RowProblem, bad_cell, check_rows, column_problems, concat_tables, typed, validated
 from bedrest.schemas import Col, Table
 from bedrest.vocabulary import LEVELS, MISSING_WORDS
 
@@ -21,34 +21,20 @@ _LEVEL_RANK = {level: i for i, level in enumerate(LEVELS)}
 
 @dataclass(frozen=True)
 class TextTable:
-    """A table as its file spells it.
+    """A table as its file spells it."""
 
-    Attributes
-    ----------
-    frame : DataFrame
-        Every cell text; a missing one is empty.
-    lines : tuple of int
-        Line of the file that each row ends on; the header is line 1.
-    path : Path
-    """
-
-    frame: pd.DataFrame
-    lines: tuple[int, ...]
+    frame: pd.DataFrame  # every cell text; a missing one is empty
+    lines: tuple[int, ...]  # line of the file that each row ends on; the header is line 1
     path: Path
 
 
 def read_text(path: Path, name: str) -> TextTable:
     """Read a CSV (or TSV by its ending) without believing anything about its cells.
 
-    Raises
-    ------
-    ManifestError
-        The file is missing, not UTF-8 text or has no header.
-    ManyProblems
-        A row is longer than the header, or a column stands twice.
+    Raises ManifestError: the file is missing, not UTF-8 text or has no header; ManyProblems: a row is longer than the
+    header, or a column stands twice.
     """
-    header, body = _rows_of(path, name)
-    return _text_table(header, body, path)
+    return _text_table(*_rows_of(path, name), path)
 
 
 def _rows_of(path: Path, name: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -66,11 +52,9 @@ def _rows_of(path: Path, name: str) -> tuple[list[str], list[tuple[int, list[str
     if not rows:
         raise ManifestError("a table with a header row", "an empty file", str(path), remedy)
     header, body = rows[0][1], rows[1:]
-    problems = [
-        Problem(f"{path}, row {line}", f"{len(header)} cells as in the header", f"{len(row)}",
-                "Put cells that hold a comma in double quotes.")
-        for line, row in body if len(row) > len(header)
-    ]
+    problems = [Problem(f"{path}, row {line}", f"{len(header)} cells as in the header", f"{len(row)}",
+                        "Put cells that hold a comma in double quotes.")
+                for line, row in body if len(row) > len(header)]
     problems += [Problem(str(path), "every column once", f"{column!r} more than once", "Remove one of them.")
                  for column in dict.fromkeys(header) if header.count(column) > 1]
     if problems:
@@ -80,41 +64,29 @@ def _rows_of(path: Path, name: str) -> tuple[list[str], list[tuple[int, list[str
 
 
 def _text_table(header: list[str], body: list[tuple[int, list[str]]], path: Path) -> TextTable:
-    frame = pd.DataFrame([row for _, row in body], columns=header, dtype="str")
-    return TextTable(frame, tuple(line for line, _ in body), path)
+    return TextTable(pd.DataFrame([row for _, row in body], columns=header, dtype="str"),
+                     tuple(line for line, _ in body), path)
 
 
 def convert(text: TextTable, table: Table) -> tuple[pd.DataFrame, list[RowProblem]]:
-    """Give a text table the dtypes of its schema and check every cell of it.
+    """Give a text table the dtypes of its schema and check every cell of it: all rows, and their problems.
 
-    Returns
-    -------
-    DataFrame
-        All rows; a number that could not be understood is missing.
-    list of RowProblem
-
-    Raises
-    ------
-    ManyProblems
-        Columns are missing or unknown: then no row means anything.
+    A number that could not be understood is missing. Raises ManyProblems where columns are missing or unknown: then no
+    row means anything.
     """
     where = str(text.path)
-    if problems := column_problems(text.frame, table, where=where):
-        raise ManyProblems(problems)
-    frame, found = text.frame.copy(), []
+    if wrong_columns := column_problems(text.frame, table, where=where):
+        raise ManyProblems(wrong_columns)
+    frame, problems = text.frame.copy(), []
     for c in table.columns:
         if c.name in frame.columns and c.dtype != "str":
             frame[c.name], bad = _converted(text.frame[c.name], c)
-            found += [
-                RowProblem(i, Problem(f"{where}, row {text.lines[i]}, column {c.name}", f"{kind_of(c)}: {c.meaning}",
-                                      repr(text.frame[c.name].iloc[i]),
-                                      "Correct the cell; leave it empty where the value is not known."))
-                for i in bad
-            ]
+            problems += [RowProblem(i, bad_cell(text.frame[c.name].iloc[i], c, where=f"{where}, row {text.lines[i]}"))
+                         for i in bad]
     frame = typed(frame, table, where=where)
-    told = {p.problem.where for p in found}
-    found += [p for p in check_rows(frame, table, where=where, lines=text.lines) if p.problem.where not in told]
-    return frame, found
+    cells = {p.problem.where for p in problems}
+    problems += [p for p in check_rows(frame, table, where=where, lines=text.lines) if p.problem.where not in cells]
+    return frame, problems
 
 
 def _converted(cells: pd.Series, column: Col) -> tuple[pd.Series, list[int]]:
@@ -132,12 +104,7 @@ def _converted(cells: pd.Series, column: Col) -> tuple[pd.Series, list[int]]:
 def read_table(path: Path, table: Table, *, subject: str = "") -> pd.DataFrame:
     """Read a CSV (or TSV by its ending) by its schema; identifiers stay text. `subject`: this one's rows alone.
 
-    Raises
-    ------
-    ManifestError
-        The file is missing or not a table.
-    ManyProblems
-        Rows or columns depart from the schema.
+    Raises ManifestError: the file is missing or not a table; ManyProblems: rows or columns depart from the schema.
     """
     header, body = _rows_of(path, table.name)
     if subject and "subject" in header:
@@ -152,12 +119,7 @@ def read_table(path: Path, table: Table, *, subject: str = "") -> pd.DataFrame:
 def read_tables(paths: Sequence[Path], table: Table) -> pd.DataFrame:
     """Rows of many files of one table; validated all at once, since a check costs more than a small file's rows.
 
-    Raises
-    ------
-    ManifestError
-        A file is missing or not a table.
-    ManyProblems
-        Rows or columns depart from the schema; told of the first file that does.
+    Raises as `read_table`, for the first file at fault.
     """
     read = [_rows_of(path, table.name) for path in paths]
     headers = {tuple(header) for header, _ in read}
@@ -172,12 +134,7 @@ def read_tables(paths: Sequence[Path], table: Table) -> pd.DataFrame:
 def write_table(frame: pd.DataFrame, path: Path, table: Table, *, only_if_changed: bool = False) -> None:
     """Write a table as CSV in the order of its key (levels top to bottom), whole or not at all.
 
-    Raises
-    ------
-    ManyProblems
-        The frame departs from its schema.
-    OutputError
-        The file cannot be written.
+    Raises ManyProblems: the frame departs from its schema; OutputError: the file cannot be written.
     """
     text = _csv_of(_ordered(frame, table, path))
     (write_if_changed if only_if_changed else write_text)(path, text)
@@ -186,15 +143,8 @@ def write_table(frame: pd.DataFrame, path: Path, table: Table, *, only_if_change
 def write_parts(frame: pd.DataFrame, paths: Mapping[str, Path], table: Table) -> None:
     """Write each subject's rows as a table of its own, only where it changed; validated once, as a whole.
 
-    Parameters
-    ----------
-    frame : DataFrame with a column subject
-    paths : subject -> file; one without rows gets a table without rows
-
-    Raises
-    ------
-    ManyProblems, OutputError
-        As `write_table`.
+    `frame`: DataFrame with a column subject. `paths`: subject -> file; one without rows gets a table without rows.
+    Raises ManyProblems, OutputError: as `write_table`.
     """
     if not paths:
         return

@@ -1,13 +1,13 @@
 """Two masks of one scan -> how well they agree, disc by disc.
 
-Knows nothing of who made which.
+Does not know which was made how.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from scipy.ndimage import find_objects
@@ -29,17 +29,13 @@ class DiscAgreement:
 
     Attributes
     ----------
-    level : disc level
-    dice : 2|A and B|/(|A|+|B|), 0 to 1
     centre_distance_mm : distance of the centres of mass; its mean over discs is MLD, Li et al. 2018 eq. 2
     assd_mm, maad_mm, hausdorff_mm, hausdorff95_mm : see `surfaces.SurfaceDistances`
     volume_predicted_mm3, volume_reference_mm3 : voxel count times voxel volume
-    volume_error_percent : (predicted - reference) / reference * 100
-    findings : why it failed, and how the masks came to be compared
     """
 
-    level: str
-    dice: float = math.nan
+    level: str  # disc level
+    dice: float = math.nan  # 2|A and B|/(|A|+|B|), 0 to 1
     centre_distance_mm: float = math.nan
     assd_mm: float = math.nan
     maad_mm: float = math.nan
@@ -47,8 +43,8 @@ class DiscAgreement:
     hausdorff95_mm: float = math.nan
     volume_predicted_mm3: float = math.nan
     volume_reference_mm3: float = math.nan
-    volume_error_percent: float = math.nan
-    findings: tuple[Finding, ...] = ()
+    volume_error_percent: float = math.nan  # (predicted - reference) / reference * 100
+    findings: tuple[Finding, ...] = ()  # why it failed, and how the masks came to be compared
 
     @property
     def status(self) -> Status:
@@ -80,40 +76,25 @@ def compare_masks(
 ) -> list[DiscAgreement]:
     """Compare two masks level by level.
 
-    Parameters
-    ----------
-    predicted, reference : LabelMap, shape (I, J, K), on one grid
-    levels, reference_levels : label to level in each of the two
-
-    Returns
-    -------
-    list of DiscAgreement
-        One for each level named in either mapping, those of `levels` first. A level that is missing in either mask
-        is failed and says in which.
-
-    Raises
-    ------
-    GeometryError
-        If shapes differ or corners lie more than 0.1 mm apart.
+    `predicted`, `reference`: LabelMap, shape (I, J, K), on one grid. `levels`, `reference_levels`: label to level in
+    each of the two. Returns: one for each level named in either mapping, those of `levels` first. A level that is
+    missing in either mask is failed and says in which. Raises GeometryError if shapes differ or corners lie more than
+    0.1 mm apart.
     """
     require_same_grid(predicted.grid, reference.grid, names=("predicted mask", "reference mask"))
     label_predicted = {level: label for label, level in levels.items()}
     label_reference = {level: label for label, level in reference_levels.items()}
     names = dict.fromkeys([*label_predicted, *label_reference])
-    return [
-        _compare(predicted, reference, name, labels=(label_predicted.get(name), label_reference.get(name)))
-        for name in names
-    ]
+    return [_compare(predicted, reference, name, labels=(label_predicted.get(name), label_reference.get(name)))
+            for name in names]
 
 
 def _compare(
     predicted: LabelMap, reference: LabelMap, level: str, *, labels: tuple[int | None, int | None]
 ) -> DiscAgreement:
-    masks = [
-        np.zeros(m.data.shape, dtype=bool) if label is None else m.data == label
-        for m, label in zip((predicted, reference), labels, strict=True)
-    ]
-    missing = [who for who, m in zip(("predicted", "reference"), masks, strict=True) if not m.any()]
+    masks = [np.zeros(m.data.shape, dtype=bool) if label is None else m.data == label
+             for m, label in zip((predicted, reference), labels, strict=True)]
+    missing = [name for name, m in zip(("predicted", "reference"), masks, strict=True) if not m.any()]
     if missing:
         lost = (Finding(FindingCode.MISSING_IN_MASK, {"name": level, "mask": missing[0]}) if len(missing) == 1
                 else Finding(FindingCode.MISSING_IN_BOTH_MASKS, {"name": level}))
@@ -126,14 +107,9 @@ def _compare(
     centre_a, centre_b = (centre_of_mass_mm(m, box, grid.affine_ras_mm) for m in (a, b))
     surface = surface_distances(a, b, spacing_mm=grid.spacing_mm)
     return DiscAgreement(
-        level=level,
-        dice=dice_of(count_a, count_b, both),
-        centre_distance_mm=float(np.linalg.norm(centre_a - centre_b)),
-        **{f.name: getattr(surface, f.name) for f in fields(surface)},
-        volume_predicted_mm3=count_a * grid.voxel_volume_mm3,
-        volume_reference_mm3=count_b * grid.voxel_volume_mm3,
-        volume_error_percent=100 * (count_a - count_b) / count_b,
-    )
+        level, dice_of(count_a, count_b, both), float(np.linalg.norm(centre_a - centre_b)), **asdict(surface),
+        volume_predicted_mm3=count_a * grid.voxel_volume_mm3, volume_reference_mm3=count_b * grid.voxel_volume_mm3,
+        volume_error_percent=100 * (count_a - count_b) / count_b)
 
 
 def dice_of(count_a: int, count_b: int, both: int) -> float:
@@ -144,23 +120,15 @@ def dice_of(count_a: int, count_b: int, both: int) -> float:
 def name_binary_reference(reference: LabelMap) -> LabelMap:
     """Name the discs of a mask that holds them all under one label, as in IVDM3Seg.
 
-    Parts are told apart by connection (corners count) and numbered by the height of their centres in the world: the
+    Parts are connected components (corners count) and numbered by the height of their centres in the world: the
     lowest is 1 = L5-S1. That is only safe when the seven discs of the field of view are all there.
+
+    Returns: labels as in `vocabulary.LEVEL_OF_LABEL`. Specks of at most 100 voxels get 101, 102, ... so that they are
+    neither measured nor lost. Raises GeometryError if there are not exactly seven parts of more than 100 voxels.
 
     Parameters
     ----------
     reference : LabelMap, shape (I, J, K), one label and background
-
-    Returns
-    -------
-    LabelMap
-        Labels as in `vocabulary.LEVEL_OF_LABEL`. Specks of at most 100 voxels get 101, 102, ... so that they are
-        neither measured nor lost.
-
-    Raises
-    ------
-    GeometryError
-        If there are not exactly seven parts of more than 100 voxels.
     """
     pieces, _ = connected(reference.data != 0, structure=np.ones((3, 3, 3), dtype=bool))
     sizes = np.bincount(pieces.ravel())
@@ -168,9 +136,7 @@ def name_binary_reference(reference: LabelMap) -> LabelMap:
     if len(discs) != len(LEVEL_OF_LABEL):
         raise GeometryError(
             f"{len(LEVEL_OF_LABEL)} separate discs of more than {_SMALLEST_DISC_VOXELS} voxels under one label",
-            f"{len(discs)}", "reference mask",
-            "Give every disc its own label and name them with --reference-levels.",
-        )
+            f"{len(discs)}", "reference mask", "Give every disc a label and name them with --reference-levels.")
     boxes = find_objects(pieces)
     affine = reference.grid.affine_ras_mm
     height = {p: centre_of_mass_mm(pieces[boxes[p - 1]] == p, boxes[p - 1], affine)[2] for p in discs}
@@ -184,13 +150,11 @@ def name_binary_reference(reference: LabelMap) -> LabelMap:
 
 
 def summarise_agreement(agreements: Iterable[DiscAgreement]) -> AgreementSummary:
-    """Mean and spread over discs: MLD and SD (eq. 2), MDOC and SDDOC (eq. 3) of Li et al. 2018.
+    """Mean and SD over discs: MLD and SD (eq. 2), MDOC and SDDOC (eq. 3) of Li et al. 2018.
 
-    Failed discs are counted in `n_failed` and enter no mean; a spread of fewer than two discs is NaN.
+    Failed discs are counted in `n_failed` and enter no mean; an SD of fewer than two discs is NaN.
 
-    Parameters
-    ----------
-    agreements : iterable of DiscAgreement, of one scan or of many
+    `agreements`: iterable of DiscAgreement, of one scan or of many.
     """
     every = list(agreements)
     good = [a for a in every if a.status != Status.FAILED]

@@ -1,4 +1,4 @@
-"""A mask before and after a person corrected it -> what changed, disc by disc.
+"""A mask before and after manual correction -> what changed, disc by disc.
 
 Knows nothing of files.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from bedrest.findings import Finding, FindingCode, worst_status
 from bedrest.measurement.comparison.agreement import dice_of
 from bedrest.types import LabelMap, SegmentedDisc
-from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL, Status
+from bedrest.vocabulary import LEVEL_OF_LABEL, Status, level_name
 
 
 @dataclass(frozen=True)
@@ -23,24 +23,19 @@ class DiscEdit:
 
     Attributes
     ----------
-    level : its name by its number in the masks
-    label : that number
     volume_automatic_mm3, volume_edited_mm3 : voxel count times voxel volume
-    difference_percent : (edited - automatic) / automatic * 100
-    dice : 2|A and B|/(|A|+|B|), 0 to 1
     voxels_added, voxels_removed : voxels in the edited, in the automatic mask alone
-    findings : what is doubtful about it, or that one of the masks does not hold it
     """
 
-    level: str
-    label: int
+    level: str  # its name by its number in the masks
+    label: int  # that number
     volume_automatic_mm3: float = math.nan
     volume_edited_mm3: float = math.nan
-    difference_percent: float = math.nan
-    dice: float = math.nan
+    difference_percent: float = math.nan  # (edited - automatic) / automatic * 100
+    dice: float = math.nan  # 2|A and B|/(|A|+|B|), 0 to 1
     voxels_added: int | None = None
     voxels_removed: int | None = None
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Finding, ...] = ()  # what is doubtful about it, or that one of the masks does not hold it
 
     @property
     def status(self) -> Status:
@@ -48,25 +43,16 @@ class DiscEdit:
         return worst_status(self.findings)
 
 
-def name_of(label: int) -> str:
-    """Level of a label, or unnamed-N."""
-    return LEVEL_OF_LABEL.get(label, f"unnamed-{label - FIRST_UNNAMED_LABEL + 1}")
-
-
 def compare_edit(before: LabelMap | None, edited: LabelMap) -> list[DiscEdit]:
     """Every disc in either mask, from the lowest label up.
 
+    Returns: a disc that lies for the most part on another one of `before` is flagged: programs may renumber labels when
+    they save.
+
     Parameters
     ----------
-    before : LabelMap or None
-        None where there was no mask to correct: every disc is new.
+    before : none where there was no mask to correct: every disc is new
     edited : LabelMap, shape (I, J, K), on the grid of `before`
-
-    Returns
-    -------
-    list of DiscEdit
-        A disc that lies for the most part on another one of `before` is flagged: programs may renumber labels when
-        they save.
     """
     data = before.data if before is not None else np.zeros_like(edited.data)
     labels = sorted({*np.unique(data).tolist(), *np.unique(edited.data).tolist()} - {0})
@@ -77,7 +63,7 @@ def _compare(before: np.ndarray, edited: LabelMap, label: int) -> DiscEdit:
     a, b = before == label, edited.data == label
     count_a, count_b, both = (int(np.count_nonzero(m)) for m in (a, b, a & b))
     voxel_mm3 = edited.grid.voxel_volume_mm3
-    edit = DiscEdit(name_of(label), label, voxels_added=count_b - both, voxels_removed=count_a - both)
+    edit = DiscEdit(level_name(label), label, voxels_added=count_b - both, voxels_removed=count_a - both)
     if not count_b:
         return replace(edit, volume_automatic_mm3=count_a * voxel_mm3, findings=(Finding(FindingCode.DISC_REMOVED),))
     doubts = _lies_on_another(before[b], label)
@@ -94,23 +80,21 @@ def _lies_on_another(under: np.ndarray, label: int) -> tuple[Finding, ...]:
     most = int(labels[np.argmax(counts)])
     if most in (0, label) or 2 * counts.max() <= under.size:
         return ()
-    return (Finding(FindingCode.LABELS_RENUMBERED, {"name": name_of(most)}),)
+    return (Finding(FindingCode.LABELS_RENUMBERED, {"name": level_name(most)}),)
 
 
 def edited_discs(edits: Sequence[DiscEdit], automatic: Sequence[SegmentedDisc]) -> list[SegmentedDisc]:
-    """What is known of an edited mask's discs: a person drew and numbered them, so nothing of the network's doubts.
+    """What is known of an edited mask's discs: labelled manually, so none of the network's doubts apply.
 
     Parameters
     ----------
-    edits : sequence of DiscEdit
-    automatic : sequence of SegmentedDisc
-        Of the mask before; a level that is in neither mask keeps its reason.
+    automatic : of the mask before; a level that is in neither mask keeps its reason
     """
     present = {e.label: e for e in edits if not math.isnan(e.volume_edited_mm3)}
     lost_before = {d.name: d for d in automatic if d.status == Status.FAILED}
     discs = []
     for label in sorted({*LEVEL_OF_LABEL, *(e.label for e in edits)}):
-        name = name_of(label)
+        name = level_name(label)
         if (edit := present.get(label)) is None:
             absent = SegmentedDisc(label, name, (Finding(FindingCode.NOT_IN_EDITED_MASK),))
             discs.append(lost_before.get(name, absent))

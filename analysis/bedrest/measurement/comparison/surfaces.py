@@ -24,15 +24,13 @@ class SurfaceDistances:
 
     Attributes
     ----------
-    assd_mm : area-weighted mean over the elements of both surfaces taken together
     maad_mm : mean of the two directed area-weighted means, each surface counting one half whatever its area
-    hausdorff_mm : largest distance in either direction
     hausdorff95_mm : larger of the two directed distances that 95 % of the surface area does not exceed
     """
 
-    assd_mm: float = math.nan
+    assd_mm: float = math.nan  # area-weighted mean over the elements of both surfaces taken together
     maad_mm: float = math.nan
-    hausdorff_mm: float = math.nan
+    hausdorff_mm: float = math.nan  # largest distance in either direction
     hausdorff95_mm: float = math.nan
 
 
@@ -41,14 +39,12 @@ def surface_distances(
 ) -> SurfaceDistances:
     """Surface distances of two masks.
 
+    Returns: all NaN when either mask is empty.
+
     Parameters
     ----------
     predicted, reference : (I, J, K) bool, on one grid; cropping to both is the library's own first step
     spacing_mm : (3,) distance of neighbouring voxels along each axis; axes are taken to be at right angles
-
-    Returns
-    -------
-    SurfaceDistances, all NaN when either mask is empty
     """
     if not predicted.any() or not reference.any():
         return SurfaceDistances()
@@ -57,15 +53,15 @@ def surface_distances(
     with warnings.catch_warnings():
         # The library still calls scipy.ndimage.filters and .morphology, which scipy has renamed.
         warnings.simplefilter("ignore", DeprecationWarning)
-        found = library.compute_surface_distances(reference, predicted, tuple(float(s) for s in spacing_mm))
-    to_predicted, to_reference = library.compute_average_surface_distance(found)
-    area_reference, area_predicted = found["surfel_areas_gt"].sum(), found["surfel_areas_pred"].sum()
+        surfels = library.compute_surface_distances(reference, predicted, tuple(float(s) for s in spacing_mm))
+    to_predicted, to_reference = library.compute_average_surface_distance(surfels)
+    area_reference, area_predicted = surfels["surfel_areas_gt"].sum(), surfels["surfel_areas_pred"].sum()
     total = to_predicted * area_reference + to_reference * area_predicted
     return SurfaceDistances(
         assd_mm=float(total / (area_reference + area_predicted)),
         maad_mm=float((to_predicted + to_reference) / 2),
-        hausdorff_mm=float(library.compute_robust_hausdorff(found, 100)),
-        hausdorff95_mm=float(library.compute_robust_hausdorff(found, 95)),
+        hausdorff_mm=float(library.compute_robust_hausdorff(surfels, 100)),
+        hausdorff95_mm=float(library.compute_robust_hausdorff(surfels, 95)),
     )
 
 
@@ -80,14 +76,12 @@ def mesh_hausdorff_mm(
     shared by eight voxels: the two differ by a fraction of a voxel. Nearest vertex, not nearest point of a triangle:
     vertices stand as dense as voxels do, so the result is too large by less than a voxel.
 
+    Returns: mm; NaN when either mask is empty.
+
     Parameters
     ----------
     predicted, reference : (I, J, K) bool, on one grid
     spacing_mm : (3,) distance of neighbouring voxels along each axis; axes are taken to be at right angles
-
-    Returns
-    -------
-    float, mm; NaN when either mask is empty
     """
     if not predicted.any() or not reference.any():
         return math.nan

@@ -1,6 +1,6 @@
 """Gao 2018: a reference laid over the predicted discs, the spine's centre line, and the parts that it meets.
 
-The paper registers a reference image to the prediction and does not say how. Here: one scale, one turn and one shift,
+The paper registers a reference image to the prediction and does not say how. Here: a scale, a rotation and a shift,
 found by least squares on the distances between the two masks, cut off so that what only one of them has cannot pull.
 Knows nothing of networks. Lengths and positions are in mm from the first voxel, axes right, front, head.
 """
@@ -24,33 +24,26 @@ Points = NDArray[np.float64]  # (n, 3) mm
 _CUT_MM = 10.0  # a distance beyond which more does not matter; half of that between discs
 _MARGIN_MM = 40.0  # about a mask, where its distances are still known
 _MOST_POINTS = 1500
-_BOUNDS = np.array([0.3, 0.5, 0.5, 0.5])  # of ln(scale) and of the turn about each axis, radians
+_BOUNDS = np.array([0.3, 0.5, 0.5, 0.5])  # of ln(scale) and of the rotation about each axis, radians
 _BETTER = 0.9  # a later start must bring the misfit below this part of an earlier one's
 _ALONE_MM = 30.0  # distance of one disc from the next where there is one only
 
 
 @dataclass(frozen=True)
 class Similarity:
-    """Scale and turn about `centre`, then shift.
+    """Scale and rotation about `centre`, then shift."""
 
-    Attributes
-    ----------
-    centre, shift : (3,) mm
-    turn : (3,) rotation vector, radians
-    scale : float
-    """
-
-    centre: NDArray[np.float64]
-    shift: NDArray[np.float64]
-    turn: NDArray[np.float64]
+    centre: NDArray[np.float64]  # (3,) mm
+    shift: NDArray[np.float64]  # (3,) mm
+    rotation: NDArray[np.float64]  # (3,) rotation vector, radians
     scale: float
 
     def __call__(self, points: Points) -> Points:
-        moved: Points = self.scale * Rotation.from_rotvec(self.turn).apply(points - self.centre)
+        moved: Points = self.scale * Rotation.from_rotvec(self.rotation).apply(points - self.centre)
         return moved + self.centre + self.shift
 
     def undo(self, points: Points) -> Points:
-        moved: Points = Rotation.from_rotvec(-self.turn).apply(points - self.centre - self.shift) / self.scale
+        moved: Points = Rotation.from_rotvec(-self.rotation).apply(points - self.centre - self.shift) / self.scale
         return moved + self.centre
 
 
@@ -81,13 +74,9 @@ def positions(labels: Labels) -> dict[int, NDArray[np.float64]]:
 def register(reference: Labels, mask: NDArray[np.bool_], named: Labels) -> Similarity:
     """Bring a reference's discs onto a predicted mask.
 
-    Parameters
-    ----------
-    reference : int16, any shape, at least one disc
-    mask : bool, (I, J, K), at least one voxel
-    named : int16, (I, J, K)
-        Discs as far as they are named already; 0 throughout: none. Their centres and the lowest disc are where the
-        search begins, as are centre and extent of the masks; the best end counts.
+    `reference`: int16, any shape, at least one disc; `mask`: bool, (I, J, K), at least one voxel; `named`: int16, (I,
+    J, K); discs as far as they are named already; 0 throughout: none. Their centres and the lowest disc are where the
+    search begins, as are centre and extent of the masks; the best end counts.
     """
     moving, fixed = _Mask(reference > 0), _Mask(mask)
     from_centres, to_centres = positions(reference), positions(named)
@@ -109,9 +98,9 @@ def _start(centre: NDArray[np.float64], moving: Points, fixed: Points) -> Simila
     """Centre and extent of some points brought onto those of others, not turned: the discs of a row say nothing of the
     turn about it."""
     middles = moving.mean(axis=0), fixed.mean(axis=0)
-    spread = [float(np.sqrt(np.square(p - m).sum(axis=1).mean()))
+    extent = [float(np.sqrt(np.square(p - m).sum(axis=1).mean()))
               for p, m in zip((moving, fixed), middles, strict=True)]
-    scale = spread[1] / spread[0] if min(spread) > 0 else 1.0
+    scale = extent[1] / extent[0] if min(extent) > 0 else 1.0
     return Similarity(centre, middles[1] - centre - scale * (middles[0] - centre), np.zeros(3), scale)
 
 
@@ -134,7 +123,7 @@ def _refined(start: Similarity, moving: _Mask, fixed: _Mask) -> tuple[Similarity
         return np.concatenate([one / np.sqrt(len(one)), other / np.sqrt(len(other))])
 
     limits = np.concatenate([_BOUNDS, np.full(3, np.inf)])
-    first = np.concatenate([[np.log(start.scale)], start.turn, start.shift])
+    first = np.concatenate([[np.log(start.scale)], start.rotation, start.shift])
     first[:4] = np.clip(first[:4], -0.99 * limits[:4], 0.99 * limits[:4])
     fitted = optimize.least_squares(misfits, first, bounds=(-limits, limits), x_scale=[0.05] * 4 + [5] * 3, max_nfev=60)
     return similarity(fitted.x), float(fitted.cost)
@@ -143,15 +132,9 @@ def _refined(start: Similarity, moving: _Mask, fixed: _Mask) -> tuple[Similarity
 def centre_line(discs: Mapping[int, NDArray[np.float64]]) -> Points:
     """Points along the spine's centre line, every half millimetre of height.
 
-    Parameters
-    ----------
-    discs : centre of each disc, (3,) mm; at least one
-        A cubic in the height, straight beyond the outermost discs and half a distance of discs long there: the next
-        disc, which is none of the seven, is not reached.
-
-    Returns
-    -------
-    (n, 3) mm
+    `discs`: centre of each disc, (3,) mm; at least one. A cubic in the height, straight beyond the outermost discs and
+    half a distance of discs long there: the next disc, which is none of the seven, is not reached.
+    Returns (n, 3) mm.
     """
     at = np.array(sorted(discs.values(), key=lambda p: float(p[2])))
     low, high = at[0, 2], at[-1, 2]
@@ -168,9 +151,7 @@ def centre_line(discs: Mapping[int, NDArray[np.float64]]) -> Points:
 def parts_on(line: Points, parts: Labels) -> Labels:
     """Parts that a line meets, numbered anew in their order.
 
-    Parameters
-    ----------
-    parts : int16, (I, J, K), numbered from the bottom
+    `parts`: int16, (I, J, K), numbered from the bottom.
     """
     at = np.round(line / SPACING_MM).astype(int)
     at = at[((at >= 0) & (at < parts.shape)).all(axis=1)]

@@ -12,25 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from bedrest.methods.disc_numbering import disk_filtered, name_discs
-from bedrest.methods.losses import cross_entropy, probability_of_disc
-from bedrest.methods.method import (
-    Case,
-    Float,
-    Method,
-    MethodOptions,
-    Pair,
-    Prediction,
-    Stage,
-    Trained,
-    constant,
-    logits_of,
-    standardised,
-    throughout,
-)
-from bedrest.methods.start import gaussian_start, he_start
+from bedrest.methods.losses import constant, cross_entropy, probability_of_disc, throughout
+from bedrest.methods.method import Case, Float, Method, MethodOptions, Pair, Prediction, Stage, Trained
+from bedrest.methods.networks import at_multiple, disc_probability, initialised, logits_of, standardised
 from bedrest.vocabulary import Contrast
 
 THRESHOLD = 0.5
@@ -41,8 +27,7 @@ _VGG = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # features and convolu
 
 
 class FCN3D(nn.Module):
-    """(B, C, I, J, K) -> (B, 2, I, J, K), any size; (1, 3, 3) kernels and pooling where there are few slices are not
-    used: every layer is cubic, as in the paper."""
+    """(B, C, I, J, K) -> (B, 2, I, J, K), any size; every layer is cubic, as in the paper, however few the slices."""
 
     def __init__(self, contrasts: int, features: int) -> None:
         super().__init__()
@@ -58,11 +43,7 @@ class FCN3D(nn.Module):
             nn.Conv3d(one, 2, 1))
 
     def forward(self, image: Tensor) -> Tensor:
-        shape = image.shape[2:]
-        pad = [(-n) % 4 for n in shape]
-        wide = functional.pad(image, (0, pad[2], 0, pad[1], 0, pad[0]), mode="replicate")
-        result: Tensor = self.layers(wide)[:, :, : shape[0], : shape[1], : shape[2]]
-        return result
+        return at_multiple(self.layers, image, 4)
 
 
 class FCN8s(nn.Module):
@@ -83,16 +64,17 @@ class FCN8s(nn.Module):
         self.eightfold = nn.ConvTranspose2d(2, 2, 16, stride=8, padding=4)
 
     def forward(self, image: Tensor) -> Tensor:
-        height, width = image.shape[2:]
-        features = functional.pad(image, (0, (-width) % 32, 0, (-height) % 32), mode="replicate")
+        return at_multiple(self._logits, image, 32)
+
+    def _logits(self, features: Tensor) -> Tensor:
         kept = []
         for level in self.levels:
             features = level(features)
             kept.append(features)
         at8, at16, at32 = (head(at) for head, at in zip(self.head, kept[2:], strict=True))
         at16 = at16 + self.doubled[0](at32)
-        result: Tensor = self.eightfold(at8 + self.doubled[1](at16))
-        return result[:, :, :height, :width]
+        logits: Tensor = self.eightfold(at8 + self.doubled[1](at16))
+        return logits
 
 
 def slices_around(image: Float, at: int, neighbours: int = NEIGHBOURS) -> Float:
@@ -120,7 +102,7 @@ def _outcome(probability: Float) -> Prediction:
 
 def _predict_volume(trained: Trained, case: Case, device: str) -> Prediction:
     logits = logits_of(trained.networks["segment"], standardised(case.image, trained), device)
-    return _outcome(probability_of_disc(logits[None])[0].numpy())
+    return _outcome(disc_probability(logits))
 
 
 def _predict_slices(trained: Trained, case: Case, device: str) -> Prediction:
@@ -129,23 +111,17 @@ def _predict_slices(trained: Trained, case: Case, device: str) -> Prediction:
     return _outcome(probability_of_disc(logits).numpy())
 
 
-def _build(network: nn.Module, choices: MethodOptions) -> nn.Module:
-    return gaussian_start(network) if choices.gaussian_start else he_start(network)
-
-
 def fcn3d(choices: MethodOptions) -> Method:
     """The whole volume in one pass."""
-    contrasts = choices.contrasts or (Contrast.T2,)
-    stage = Stage("segment", lambda: _build(FCN3D(len(contrasts), max(32 // choices.width, 1)), choices), _draw_volume,
-                  throughout(cross_entropy), batch=1, rate=constant(1e-3),
-                  weight_decay=WEIGHT_DECAY)
+    contrasts, gaussian = choices.contrasts or (Contrast.T2,), choices.gaussian_start
+    stage = Stage("segment", lambda: initialised(FCN3D(len(contrasts), max(32 // choices.width, 1)), gaussian=gaussian),
+                  _draw_volume, throughout(cross_entropy), batch=1, rate=constant(1e-3), weight_decay=WEIGHT_DECAY)
     return Method("fcn3d", _SOURCE, contrasts, (stage,), _predict_volume)
 
 
 def fcn2d(choices: MethodOptions) -> Method:
     """Slice by slice, each with its two neighbours."""
-    contrasts = choices.contrasts or (Contrast.T2,)
-    stage = Stage("segment", lambda: _build(FCN8s(NEIGHBOURS * len(contrasts), choices.width), choices), _draw_slice,
-                  throughout(cross_entropy), batch=8, rate=constant(1e-4),
-                  weight_decay=WEIGHT_DECAY)
+    contrasts, gaussian = choices.contrasts or (Contrast.T2,), choices.gaussian_start
+    stage = Stage("segment", lambda: initialised(FCN8s(NEIGHBOURS * len(contrasts), choices.width), gaussian=gaussian),
+                  _draw_slice, throughout(cross_entropy), batch=8, rate=constant(1e-4), weight_decay=WEIGHT_DECAY)
     return Method("fcn2d", _SOURCE, contrasts, (stage,), _predict_slices)

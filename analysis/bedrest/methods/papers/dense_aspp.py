@@ -13,6 +13,8 @@ from monai.networks.nets.vnet import DownTransition, InputTransition, OutputTran
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bedrest.methods.networks import at_multiple
+
 RATES = (3, 6, 12, 18, 24)
 DOWN_SAMPLINGS = 2
 _LAYERS, _GROWTH, _START, _DILATED, _BOTTLENECK = 4, 16, 32, 64, 4
@@ -88,11 +90,8 @@ class DenseASPP2D(nn.Module):
         self.paths = nn.ModuleList(SEDensePath(contrasts, downs, width) for downs in range(DOWN_SAMPLINGS + 1))
 
     def forward(self, image: Tensor) -> Tensor:
-        height, width = image.shape[2:]
-        multiple = 2**DOWN_SAMPLINGS
-        wide = functional.pad(image, (0, (-width) % multiple, 0, (-height) % multiple), mode="replicate")
-        logits = torch.stack([path(wide) for path in self.paths]).sum(dim=0)
-        return logits[:, :, :height, :width]
+        return at_multiple(lambda wide: torch.stack([path(wide) for path in self.paths]).sum(dim=0), image,
+                           2**DOWN_SAMPLINGS)
 
 
 class AnyWidthVNet(VNet):
@@ -118,7 +117,4 @@ class AnyWidthVNet(VNet):
         self.out_tr = OutputTransition(3, 2 * start, classes, act)
 
     def forward(self, image: Tensor) -> Tensor:
-        i, j, k = image.shape[2:]
-        wide = functional.pad(image, (0, (-k) % 16, 0, (-j) % 16, 0, (-i) % 16), mode="replicate")
-        logits: Tensor = super().forward(wide)  # type: ignore[no-untyped-call]
-        return logits[:, :, :i, :j, :k]
+        return at_multiple(super().forward, image, 16)

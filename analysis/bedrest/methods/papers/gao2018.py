@@ -17,32 +17,16 @@ from monai.networks.nets import BasicUNet
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.morphology import convex_hull_image
-from torch import Tensor, nn
+from torch import Tensor
 
 from bedrest.methods.disc_numbering import bottom_seven, components
-from bedrest.methods.losses import cross_entropy, focal
-from bedrest.methods.method import (
-    IGNORED,
-    Case,
-    Float,
-    Labels,
-    Method,
-    MethodOptions,
-    Pair,
-    Prediction,
-    Stage,
-    Trained,
-    case_key,
-    constant,
-    logits_of,
-    standardised,
-    throughout,
-)
+from bedrest.methods.losses import constant, cross_entropy, focal, throughout
+from bedrest.methods.method import IGNORED, Case, Float, Labels, Method, MethodOptions, Pair, Prediction, Stage, Trained
+from bedrest.methods.networks import logits_of, slicewise_probability, standardised
 from bedrest.methods.papers.centre_line import centre_line, parts_on, positions, register
 from bedrest.methods.papers.dense_aspp import AnyWidthVNet, DenseASPP2D
-from bedrest.methods.slicewise import slicewise_probability
 from bedrest.phantom.render import smooth_field
-from bedrest.vocabulary import DIXON, LEVEL_OF_LABEL, Contrast
+from bedrest.vocabulary import DIXON, LEVEL_OF_LABEL
 
 THRESHOLD = 0.5
 DILATIONS = 4
@@ -57,27 +41,25 @@ Mask = NDArray[np.bool_]
 def spine_region(labels: Labels) -> Mask:
     """Convex hull of the discs after several dilations; empty where there are none.
 
-    Parameters
-    ----------
-    labels : int16, (I, J, K)
+    `labels`: int16, (I, J, K).
     """
     region = np.zeros(labels.shape, dtype=bool)
     boxes = ndimage.find_objects((labels > 0).astype(np.int8))
     if boxes:
-        # Of the box alone: the hull of a whole image takes ten seconds.
+        # of the box alone: the hull of a whole image takes ten seconds.
         box = tuple(slice(max(s.start - DILATIONS, 0), s.stop + DILATIONS) for s in boxes[0])
         wide = ndimage.binary_dilation(labels[box] > 0, iterations=DILATIONS)
         region[box] = convex_hull_image(wide, offset_coordinates=False) | wide
     return region
 
 
-def _drawn_regions(cases: Sequence[Case], trained: Trained, device: str) -> dict[str, Mask]:
-    return {case_key("region", case): spine_region(case.labels) for case in cases}
+def _reference_regions(cases: Sequence[Case], trained: Trained, device: str) -> dict[str, Mask]:
+    return {case.key("region"): spine_region(case.labels) for case in cases}
 
 
-def _found_regions(cases: Sequence[Case], trained: Trained, device: str) -> dict[str, Mask]:
+def _predicted_regions(cases: Sequence[Case], trained: Trained, device: str) -> dict[str, Mask]:
     """As predicted; the whole image where nothing is, or there would be nothing to learn from."""
-    predicted = {case_key("region", case): _region(trained, case, device) for case in cases}
+    predicted = {case.key("region"): _region(trained, case, device) for case in cases}
     return {key: region if region.any() else np.ones_like(region) for key, region in predicted.items()}
 
 
@@ -97,7 +79,7 @@ def _warped(shape: Sequence[int], rng: np.random.Generator, middle: NDArray[np.f
     return result
 
 
-def _seen(image: Float, at: NDArray[np.float64], trained: Trained, rng: np.random.Generator) -> Float:
+def _intensities_at(image: Float, at: NDArray[np.float64], trained: Trained, rng: np.random.Generator) -> Float:
     """Intensities at coordinates, standardised, with noise."""
     sampled = np.stack([ndimage.map_coordinates(c, at, order=1, mode="nearest", output=np.float32) for c in image])
     noise = rng.standard_normal(sampled.shape, dtype=np.float32)
@@ -116,7 +98,7 @@ def _nearest(labels: NDArray[Any], at: NDArray[np.float64]) -> NDArray[Any]:
 def _draw_slice(cases: Sequence[Case], trained: Trained, rng: np.random.Generator, *, whole_region: bool) -> Pair:
     """A sagittal slice of a volume that is scaled and bent in three dimensions, cropped; every second with discs."""
     case = cases[int(rng.integers(len(cases)))]
-    region = trained.learnt[case_key("region", case)]
+    region = trained.learnt[case.key("region")]
     size = np.array(case.labels.shape)
     crop = np.minimum(np.min([c.labels.shape for c in cases], axis=0), LARGEST_CROP)
     spots = np.flatnonzero(region.any(axis=(1, 2)))
@@ -124,7 +106,7 @@ def _draw_slice(cases: Sequence[Case], trained: Trained, rng: np.random.Generato
     low = rng.integers(0, size - crop + 1)
     middle = np.array([sagittal, *(low + (crop - 1) / 2)[1:]], dtype=float)
     at = _warped((1, int(crop[1]), int(crop[2])), rng, middle)
-    image = _seen(case.image, at, trained, rng)[:, 0]
+    image = _intensities_at(case.image, at, trained, rng)[:, 0]
     if whole_region:
         return image, _nearest(region, at)[0].astype(np.int16)
     target = np.where(_nearest(region, at), _nearest(case.labels > 0, at), IGNORED)[0]
@@ -136,7 +118,7 @@ def _draw_volume(cases: Sequence[Case], trained: Trained, rng: np.random.Generat
     case = cases[int(rng.integers(len(cases)))]
     shape = [-(-n // s) for n, s in zip(case.labels.shape, STEP, strict=True)]
     at = _warped(shape, rng, (np.array(case.labels.shape) - 1) / 2, STEP)
-    return _seen(case.image, at, trained, rng), _nearest(case.labels, at).astype(np.int16)
+    return _intensities_at(case.image, at, trained, rng), _nearest(case.labels, at).astype(np.int16)
 
 
 def entropy_then_focal(logits: Tensor, target: Tensor, share: float) -> Tensor:
@@ -154,18 +136,13 @@ def reference_of(cases: Sequence[Case]) -> Mapping[str, NDArray[Any]]:
 def name_by_reference(mask: Mask, levels: Labels, reference: Labels) -> Labels:
     """Parts of a predicted mask on the spine's centre line, numbered from the bottom up.
 
-    Parameters
-    ----------
-    mask : bool, (I, J, K), of the segmentation
-    levels : int16, (I, J, K), of the localiser: 0, and 1 to 7
-    reference : int16, any shape
-
-    Returns
-    -------
-    int16, (I, J, K); zeros where the mask has no part of a disc's size, all parts where the reference has no disc.
+    `mask`: bool, (I, J, K), of the segmentation; `levels`: int16, (I, J, K), of the localiser: 0, and 1 to 7;
+    `reference`: int16, any shape.
+    Returns int16, (I, J, K); zeros where the mask has no part of a disc's size, all parts where the reference has no
+    disc.
     """
     parts = components(mask)
-    if not parts.any() or not (reference > 0).any():
+    if not parts.any() or not reference.any():
         return bottom_seven(parts)
     named: Labels = np.where(parts > 0, levels, 0).astype(np.int16)
     # Without a word of the localiser the segmentation stands for itself.
@@ -185,21 +162,17 @@ def _predict(trained: Trained, case: Case, device: str) -> Prediction:
     return Prediction(probability.astype(np.float32), labels)
 
 
-def _unet(contrasts: int, width: int) -> nn.Module:
-    features = [max(n // width, 2) for n in _FEATURES]
-    return BasicUNet(2, contrasts, 1, features, norm="batch", bias=False)
-
-
 def dense_aspp2d(choices: MethodOptions) -> Method:
     """The whole way of the paper; four Dixon contrasts."""
-    contrasts: tuple[Contrast, ...] = choices.contrasts or DIXON
+    contrasts = choices.contrasts or DIXON
     n, width = len(contrasts), choices.width
+    features = [max(f // width, 2) for f in _FEATURES]
     stages = (
-        Stage("region", lambda: _unet(n, width), partial(_draw_slice, whole_region=True),
-              throughout(cross_entropy), batch=8, rate=constant(1e-3), share=0.15,
-              prepare=_drawn_regions),
+        Stage("region", lambda: BasicUNet(2, n, 1, features, norm="batch", bias=False),
+              partial(_draw_slice, whole_region=True),
+              throughout(cross_entropy), batch=8, rate=constant(1e-3), share=0.15, prepare=_reference_regions),
         Stage("segment", lambda: DenseASPP2D(n, width), partial(_draw_slice, whole_region=False), entropy_then_focal,
-              batch=8, rate=constant(1e-3), share=0.55, prepare=_found_regions),
+              batch=8, rate=constant(1e-3), share=0.55, prepare=_predicted_regions),
         Stage("localise", lambda: AnyWidthVNet(n, len(LEVEL_OF_LABEL) + 1, 16 // width), _draw_volume,
               throughout(cross_entropy), batch=1, rate=constant(1e-3), share=0.3),
     )

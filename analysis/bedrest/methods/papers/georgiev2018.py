@@ -1,10 +1,10 @@
 """Georgiev and Asenov 2018, CSI challenge: a 2D ResNet-50 for each of three planes, fused by two 3D convolutions.
 
-The fusion learns from subjects that the planes did not learn from. Training images end above the highest drawn disc, as
-in the paper: discs above T11-T12 look alike and are not drawn. The paper is silent on the rest; ours: water, opposed
-and fat as "the three most useful"; cross entropy; 0.3 of the budget for each plane and 0.1 for the fusion; a quarter of
-the subjects held back; 16 features between the two convolutions; every second slice through a disc; the encoding of
-position. Slices keep their size: the paper's network takes 512 x 512, four times what this data set needs.
+The fusion learns from subjects that the planes did not learn from. Training images end above the highest labelled disc,
+as in the paper: discs above T11-T12 look alike and are not labelled. The paper is silent on the rest; ours: water,
+opposed and fat as "the three most useful"; cross entropy; 0.3 of the budget for each plane and 0.1 for the fusion; a
+quarter of the subjects held back; 16 features between the two convolutions; every second slice through a disc; the
+encoding of position. Slices keep their size: the paper's network takes 512 x 512, four times what this data set needs.
 """
 
 from __future__ import annotations
@@ -16,30 +16,16 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from torch import Tensor, nn
+from torch import nn
 
 from bedrest.errors import StudyError
 from bedrest.methods.disc_numbering import name_discs
-from bedrest.methods.losses import cross_entropy, probability_of_disc
-from bedrest.methods.method import (
-    Case,
-    Float,
-    Method,
-    MethodOptions,
-    Pair,
-    Prediction,
-    Stage,
-    Trained,
-    case_key,
-    constant,
-    logits_of,
-    standardised,
-    throughout,
-)
+from bedrest.methods.losses import constant, cross_entropy, throughout
+from bedrest.methods.method import Case, Float, Method, MethodOptions, Pair, Prediction, Size, Stage, Trained
+from bedrest.methods.networks import disc_probability, logits_of, slicewise_probability, standardised
 from bedrest.methods.papers.georgiev_augment import augmented
 from bedrest.methods.papers.resnet import ResNet50Encoder, ResNetUNet, fit_weights, read_weights
-from bedrest.methods.slicewise import slicewise_probability
-from bedrest.methods.tiles import Size, draw_crop
+from bedrest.methods.tiles import draw_crop
 from bedrest.vocabulary import Contrast
 
 THRESHOLD = 0.5
@@ -52,18 +38,13 @@ _ABOVE = 8  # voxels, 10 mm, that are seen above the highest disc: part of the v
 _FARTHEST = 2.0  # of a position, where a disc ends at 1
 
 
-class Fusion(nn.Module):
+class Fusion(nn.Sequential):
     """Two convolutions: (B, 2 * planes, I, J, K) -> (B, 1, I, J, K)."""
 
     def __init__(self, planes: int, width: int) -> None:
-        super().__init__()
         features = max(16 // width, 4)
-        self.layers = nn.Sequential(nn.Conv3d(2 * planes, features, 3, padding=1), nn.ReLU(),
-                                    nn.Conv3d(features, 1, 3, padding=1))
-
-    def forward(self, channels: Tensor) -> Tensor:
-        result: Tensor = self.layers(channels)
-        return result
+        super().__init__(nn.Conv3d(2 * planes, features, 3, padding=1), nn.ReLU(),
+                         nn.Conv3d(features, 1, 3, padding=1))
 
 
 def relative_positions(mask: NDArray[np.bool_], axes: Sequence[int]) -> Float:
@@ -71,14 +52,8 @@ def relative_positions(mask: NDArray[np.bool_], axes: Sequence[int]) -> Float:
 
     A plane's network is right in the middle of a disc and less so at its ends; the paper has "some" encoding of this.
 
-    Parameters
-    ----------
-    mask : bool, (I, J, K), of the discs as found so far
-    axes : that the planes lie across
-
-    Returns
-    -------
-    float32, (n, I, J, K), from -2 to 2; 0 where nothing was found
+    `mask`: bool, (I, J, K), of the discs as found so far; `axes`: that the planes lie across.
+    Returns float32, (n, I, J, K), from -2 to 2; 0 where nothing was found.
     """
     result = np.zeros((len(axes), *mask.shape), dtype=np.float32)
     parts, n = ndimage.label(mask)
@@ -107,33 +82,33 @@ def _channels(probabilities: Float, planes: Sequence[tuple[str, int]]) -> Float:
     return result
 
 
-def seen_height(case: Case) -> int:
-    """Axial slices up to a little above the highest drawn disc; all where none is drawn."""
-    drawn = np.flatnonzero((case.labels > 0).any(axis=(0, 1)))
+def learnt_height(case: Case) -> int:
+    """Axial slices up to a little above the highest labelled disc; all where none is labelled."""
+    with_discs = np.flatnonzero((case.labels > 0).any(axis=(0, 1)))
     height = int(case.labels.shape[2])
-    return min(int(drawn[-1]) + 1 + _ABOVE, height) if len(drawn) else height
+    return min(int(with_discs[-1]) + 1 + _ABOVE, height) if len(with_discs) else height
 
 
 def _draw_slice(cases: Sequence[Case], trained: Trained, rng: np.random.Generator, *, axis: int) -> Pair:
     case = cases[int(rng.integers(len(cases)))]
-    image, labels = case.image[..., : seen_height(case)], case.labels[..., : seen_height(case)]
+    image, labels = case.image[..., : learnt_height(case)], case.labels[..., : learnt_height(case)]
     slices, discs = np.moveaxis(image, axis + 1, 0), np.moveaxis(labels, axis, 0)
     spots = np.flatnonzero(discs.any(axis=(1, 2)))
     at = int(rng.choice(spots)) if len(spots) and rng.random() < 0.5 else int(rng.integers(len(discs)))
-    least = np.min([(*c.labels.shape[:2], seen_height(c)) for c in cases], axis=0)
+    least = np.min([(*c.labels.shape[:2], learnt_height(c)) for c in cases], axis=0)
     height, width = (int(n) for n in np.delete(least, axis))
     return augmented(standardised(slices[at], trained), discs[at], (height, width), rng)
 
 
 def _prepare(cases: Sequence[Case], trained: Trained, device: str, *,
              planes: Sequence[tuple[str, int]]) -> dict[str, Float]:
-    return {case_key("planes", case): _channels(_of_planes(trained, case, device, planes), planes) for case in cases}
+    return {case.key("planes"): _channels(_of_planes(trained, case, device, planes), planes) for case in cases}
 
 
 def _draw_box(cases: Sequence[Case], trained: Trained, rng: np.random.Generator) -> Pair:
     case = cases[int(rng.integers(len(cases)))]
-    height = seen_height(case)
-    channels = trained.learnt[case_key("planes", case)][..., :height]
+    height = learnt_height(case)
+    channels = trained.learnt[case.key("planes")][..., :height]
     return draw_crop(replace(case, image=channels, labels=case.labels[..., :height]), rng, inside=BOX, outside=BOX)
 
 
@@ -142,18 +117,14 @@ def _predict(trained: Trained, case: Case, device: str, *, planes: Sequence[tupl
     if len(planes) == 1:
         probability = probabilities[0]
     else:
-        logits = logits_of(trained.networks["fuse"], _channels(probabilities, planes), device)
-        probability = probability_of_disc(logits[None])[0].numpy()
+        probability = disc_probability(logits_of(trained.networks["fuse"], _channels(probabilities, planes), device))
     return Prediction(probability, name_discs(probability, threshold=THRESHOLD))
 
 
 def triplanar_resnet(choices: MethodOptions) -> Method:
     """Axial, sagittal, coronal, then the fusion; without it where one plane alone is chosen.
 
-    Raises
-    ------
-    StudyError
-        A plane that there is not, or a file of weights that does not fit.
+    Raises StudyError: a plane that there is not, or a file of weights that does not fit.
     """
     if odd := [p for p in choices.planes if p not in PLANES]:
         raise StudyError(f"planes of {', '.join(PLANES)}", ", ".join(odd), "planes", "Correct them.")

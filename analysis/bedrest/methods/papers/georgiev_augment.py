@@ -20,56 +20,28 @@ Coordinates = NDArray[np.float64]  # (2, H, W) pixels of the slice that is sampl
 
 @dataclass(frozen=True)
 class Amounts:
-    """How far a slice may differ from what was scanned; largest values.
+    """How far a slice may differ from what was scanned; largest values."""
 
-    Attributes
-    ----------
-    share : float
-        Of each kind of augmentation, drawn for itself.
-    grid : int
-        Points along each side, for elastic deformation of the whole slice.
-    bend, dent : float, pixels
-        Displacement at a point of that grid, and at a point on or in a tissue.
-    dents : int
-        Points on or in a tissue.
-    reach : float
-        Distance at which a dent has half its size, pixels.
-    crop, tilt : float
-        Part of each side that is cut off before it is resized; shear.
-    turn_deg : float
-    brightness, noise : float
-        Of an intensity's standard deviation.
-    gain, gamma : float
-        Of the dynamic range: ln(factor), ln(exponent).
-    """
-
-    share: float = 0.5
-    grid: int = 5
-    bend: float = 5.0
-    dent: float = 3.0
-    dents: int = 4
-    reach: float = 6.0
-    crop: float = 0.2
-    tilt: float = 0.1
+    share: float = 0.5  # of each kind of augmentation, drawn for itself
+    grid: int = 5  # points along each side, for elastic deformation of the whole slice
+    bend: float = 5.0  # pixels, displacement at a point of that grid
+    dent: float = 3.0  # pixels, displacement at a point on or in a tissue
+    dents: int = 4  # points on or in a tissue
+    reach: float = 6.0  # pixels, distance at which a dent has half its size
+    crop: float = 0.2  # part of each side that is cut off before it is resized
+    tilt: float = 0.1  # shear
     turn_deg: float = 10.0
-    brightness: float = 0.5
-    noise: float = 0.2
-    gain: float = 0.3
-    gamma: float = 0.3
+    brightness: float = 0.5  # of an intensity's standard deviation
+    noise: float = 0.2  # the same
+    gain: float = 0.3  # of the dynamic range: ln(factor)
+    gamma: float = 0.3  # of the dynamic range: ln(exponent)
 
 
 def pushed(shape: tuple[int, int], points: NDArray[np.float64], ways: NDArray[np.float64], reach: float) -> Coordinates:
     """Displacement of each pixel by points that each push their way, less with the square of the distance.
 
-    Parameters
-    ----------
-    points, ways : (n, 2) pixels
-    reach : float
-        Distance at which a push has half its size, pixels.
-
-    Returns
-    -------
-    (2, H, W) pixels; zeros without points
+    `points, ways`: (n, 2) pixels; `reach`: distance at which a push has half its size, pixels.
+    Returns (2, H, W) pixels; zeros without points.
     """
     at = np.stack(np.meshgrid(*(np.arange(n, dtype=float) for n in shape), indexing="ij"))
     result = np.zeros((2, *shape))
@@ -112,16 +84,9 @@ def augmented(image: Float, labels: Labels, size: tuple[int, int], rng: np.rando
               how: Amounts | None = None) -> tuple[Float, Labels]:
     """A slice, changed, or a part of it where it is larger than wanted.
 
-    Parameters
-    ----------
-    image : float32, (C, H, W)
-        Standardised: a standard deviation is 1.
-    labels : int16, (H, W)
-    size : of what comes out; where the slice is larger a window of it, where smaller its edge is repeated, unlabelled
-
-    Returns
-    -------
-    float32, (C, *size), and int16, size, of no labels that `labels` has not
+    `image`: float32, (C, H, W); standardised: a standard deviation is 1; `labels`: int16, (H, W); `size`: of what comes
+    out; where the slice is larger a window of it, where smaller its edge is repeated, unlabelled.
+    Returns float32, (C, *size), and int16, size, of no labels that `labels` has not.
     """
     how = how or Amounts()
     shape = (labels.shape[0], labels.shape[1])
@@ -133,20 +98,17 @@ def augmented(image: Float, labels: Labels, size: tuple[int, int], rng: np.rando
     if rng.random() < how.share:
         at += elastic(size, rng, how)
     if rng.random() < how.share:
-        # Moves the tissue where it lies in the slice, whatever the slice went through besides.
+        # moves the tissue where it lies in the slice, whatever the slice went through besides.
         dents = tissue_deformation(labels, rng, how)
         at += np.stack([ndimage.map_coordinates(d, at, order=1, mode="nearest") for d in dents])
-    deformed, drawn = sampled(image, labels, at, edge=True)
-    return with_intensities(deformed, drawn, rng, how), drawn
+    deformed, discs = sampled(image, labels, at, edge=True)
+    return with_intensities(deformed, discs, rng, how), discs
 
 
 def with_intensities(image: Float, labels: Labels, rng: np.random.Generator, how: Amounts) -> Float:
     """Tissue brightness, dynamic range and white noise, each or none; the labels stay as they are.
 
-    Parameters
-    ----------
-    image : float32, (C, H, W), standardised
-    labels : int16, (H, W)
+    `image`: float32, (C, H, W), standardised; `labels`: int16, (H, W).
     """
     result = image.copy()
     if rng.random() < how.share:

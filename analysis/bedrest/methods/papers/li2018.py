@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from bedrest.methods.disc_numbering import name_discs
-from bedrest.methods.losses import probability_of_disc, weighted_cross_entropy
-from bedrest.methods.method import Case, Method, MethodOptions, Pair, Prediction, Stage, Trained, falling, standardised
-from bedrest.methods.start import gaussian_start, he_start
-from bedrest.methods.tiles import Size, draw_crop, overlap_tile
-from bedrest.vocabulary import DIXON, Contrast
+from bedrest.methods.losses import falling, weighted_cross_entropy
+from bedrest.methods.method import Case, Method, MethodOptions, Pair, Prediction, Size, Stage, Trained
+from bedrest.methods.networks import disc_probability, initialised, overlap_tile, standardised
+from bedrest.methods.tiles import draw_crop
+from bedrest.vocabulary import DIXON
 
 INSIDE: Size = (36, 60, 60)
 OUTSIDE: tuple[Size, Size, Size] = ((36, 60, 60), (40, 70, 70), (46, 80, 80))
@@ -38,11 +38,10 @@ _KERNELS: tuple[tuple[tuple[Size, ...], ...], ...] = (
     ((CUBE, CUBE), (CUBE, FLAT), (CUBE, FLAT, FLAT, FLAT)))
 
 
-class Pathway(nn.Module):
+class Pathway(nn.Sequential):
     """Convolutions, one pooling, one deconvolution: (B, C, *outside) -> (B, features, 36, 60, 60)."""
 
     def __init__(self, number: int, contrasts: int, features: int, *, padding: bool) -> None:
-        super().__init__()
         before, below, after = _KERNELS[number]
         layers: list[nn.Module] = []
         width = contrasts
@@ -60,21 +59,13 @@ class Pathway(nn.Module):
         layers += [nn.ConvTranspose3d(width, features, 2, stride=2), nn.ReLU()]
         width = features
         convolve(after, features)
-        self.layers = nn.Sequential(*layers)
-
-    def forward(self, image: Tensor) -> Tensor:
-        result: Tensor = self.layers(image)
-        return result
+        super().__init__(*layers)
 
 
 class MsFCN(nn.Module):
     """Pathways side by side, then a convolution over all of them: (B, C, *outside) -> (B, 1, 36, 60, 60).
 
-    Parameters
-    ----------
-    contrasts : int
-    features : int
-    sizes : size of the image that each pathway sees; one: pathway I alone, the paper's baseline
+    `sizes`: size of the image that each pathway sees; one: pathway I alone, the paper's baseline.
     """
 
     def __init__(self, contrasts: int, features: int, sizes: Sequence[Size]) -> None:
@@ -100,9 +91,7 @@ def _middle(image: Tensor, size: Size) -> Tensor:
 def drop_voxels(image: np.ndarray, ratio: float, rng: np.random.Generator) -> None:
     """Random modality voxel dropout, in place: this share of the voxels of one contrast becomes 0.
 
-    Parameters
-    ----------
-    image : float32, (C, I, J, K), the mean over the data set already taken off
+    `image`: float32, (C, I, J, K), the mean over the data set already taken off.
     """
     if ratio > 0:
         image[int(rng.integers(len(image)))][rng.random(image.shape[1:]) < ratio] = 0
@@ -120,17 +109,16 @@ def _predict(trained: Trained, case: Case, device: str, *, outside: Size) -> Pre
     trim = _TRIM if outside == INSIDE else (0, 0, 0)
     logits = overlap_tile(trained.networks["segment"], standardised(case.image, trained), device, inside=INSIDE,
                           outside=outside, trim=trim)
-    probability = probability_of_disc(torch.from_numpy(logits)[None])[0].numpy()
+    probability = disc_probability(torch.from_numpy(logits))
     return Prediction(probability, name_discs(probability, threshold=THRESHOLD))
 
 
 def _method(name: str, sizes: Sequence[Size], choices: MethodOptions) -> Method:
-    contrasts: tuple[Contrast, ...] = choices.contrasts or DIXON
+    contrasts = choices.contrasts or DIXON
     outside = sizes[-1]
 
     def build() -> nn.Module:
-        network = MsFCN(len(contrasts), max(32 // choices.width, 1), sizes)
-        return gaussian_start(network) if choices.gaussian_start else he_start(network)
+        return initialised(MsFCN(len(contrasts), max(32 // choices.width, 1), sizes), gaussian=choices.gaussian_start)
 
     stage = Stage("segment", build, partial(_draw, outside=outside, dropout=choices.voxel_dropout),
                   lambda logits, target, share: weighted_cross_entropy(logits, target, weight=DISC_WEIGHT),

@@ -17,9 +17,9 @@ from monai.networks.nets.resnet import ResNet
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn import functional
 
 from bedrest.errors import StudyError
+from bedrest.methods.networks import at_multiple
 
 STRIDE = 8
 _BLOCKS, _MAPS, _COLOURS = [3, 4, 6, 3], (64, 128, 256, 512), 3
@@ -73,22 +73,20 @@ class ResNetUNet(nn.Module):
         self.head = nn.Conv2d(last, 1, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        height, width = image.shape[2:]
-        wide = functional.pad(image, (0, (-width) % STRIDE, 0, (-height) % STRIDE), mode="replicate")
-        at2, at4, maps = self.encoder(wide)
-        for up, kept in zip(self.decoder, (at4, at2, wide), strict=True):
+        return at_multiple(self._logits, image, STRIDE)
+
+    def _logits(self, image: Tensor) -> Tensor:
+        at2, at4, maps = self.encoder(image)
+        for up, kept in zip(self.decoder, (at4, at2, image), strict=True):
             maps = up(maps, kept)
         logits: Tensor = self.head(maps)
-        return logits[:, :, :height, :width]
+        return logits
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Tensors of a safetensors file, or of a file that torch.save wrote; no code in it is run.
 
-    Raises
-    ------
-    StudyError
-        There is no such file, or it is neither.
+    Raises StudyError: there is no such file, or it is neither.
     """
     try:
         stored = (load_file(path) if path.suffix == ".safetensors"
@@ -104,10 +102,7 @@ def fit_weights(encoder: ResNet50Encoder, weights: Mapping[str, Tensor], *, wher
     """Take over what the encoder has of a ResNet-50's weights; the first convolution's colours are averaged where the
     image has another number of contrasts, and scaled so that its answer keeps its size.
 
-    Raises
-    ------
-    StudyError
-        Names are missing, or shapes differ.
+    Raises StudyError: names are missing, or shapes differ.
     """
     prefix = next((p for p in reversed(_PREFIXES) if f"{p}conv1.weight" in weights), None)
     if prefix is None:

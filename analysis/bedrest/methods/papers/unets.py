@@ -33,10 +33,7 @@ class UNet3D(nn.Module):
     outputs and width 1 it has the 19,069,955 parameters that they give, batch norm and the biases of the
     up-convolutions not counted.
 
-    Parameters
-    ----------
-    contrasts, outputs : int
-    width : int, divides the number of feature maps
+    `width`: int, divides the number of feature maps.
     """
 
     def __init__(self, contrasts: int, outputs: int, width: int) -> None:
@@ -101,34 +98,21 @@ class _Plain(nn.Module):
         return maps
 
 
-class PatchUNet(nn.Module):
+class PatchUNet(nn.Sequential):
     """Table II: (B, C, 36, 36, 28) -> (B, C, 36, 36, 28), logits of disc once for every contrast.
 
     Any size that is a multiple of 4. 1.36 million parameters with three contrasts and width 1; the paper says 1.4.
     """
 
     def __init__(self, contrasts: int, width: int) -> None:
-        super().__init__()
         features = [max(n // width, 2) for n in PATCH_FEATURES]
-        self.body = _Plain(3, contrasts, features, up_kernel=2, dropout=DROPOUT)
-        self.two = nn.Conv3d(features[0], 2, 3, padding=1)
-        self.norm = nn.BatchNorm3d(2)
-        self.head = nn.Conv3d(2, contrasts, 1)
-
-    def forward(self, image: Tensor) -> Tensor:
-        result: Tensor = self.head(self.norm(self.two(self.body(image))))
-        return result
+        super().__init__(_Plain(3, contrasts, features, up_kernel=2, dropout=DROPOUT),
+                         nn.Conv3d(features[0], 2, 3, padding=1), nn.BatchNorm3d(2), nn.Conv3d(2, contrasts, 1))
 
 
-class SliceUNet(nn.Module):
+class SliceUNet(nn.Sequential):
     """Fig. 2: (B, C, H, W) -> (B, 1, H, W), any size that is a multiple of 8."""
 
     def __init__(self, contrasts: int, width: int) -> None:
-        super().__init__()
         features = [max(n // width, 2) for n in SLICE_FEATURES]
-        self.body = _Plain(2, contrasts, features, up_kernel=3, dropout=0.0)
-        self.head = nn.Conv2d(features[0], 1, 1)
-
-    def forward(self, image: Tensor) -> Tensor:
-        result: Tensor = self.head(self.body(image))
-        return result
+        super().__init__(_Plain(2, contrasts, features, up_kernel=3, dropout=0.0), nn.Conv2d(features[0], 1, 1))

@@ -33,7 +33,7 @@ from torch import Tensor
 from bedrest.errors import StudyError
 from bedrest.methods.disc_numbering import centres, components, name_discs
 from bedrest.methods.elastic import Deformations, draw_warp, sampled
-from bedrest.methods.losses import dice_loss, probability_of_disc
+from bedrest.methods.losses import constant, dice_loss, throughout
 from bedrest.methods.method import (
     SPACING_MM,
     Case,
@@ -42,21 +42,16 @@ from bedrest.methods.method import (
     MethodOptions,
     Pair,
     Prediction,
+    Size,
     Stage,
     Trained,
-    case_key,
-    constant,
-    logits_of,
-    throughout,
 )
+from bedrest.methods.networks import disc_probability, initialised, logits_of, slicewise_probability
 from bedrest.methods.papers.unets import PatchUNet, SliceUNet, UNet3D
-from bedrest.methods.slicewise import slicewise_probability
-from bedrest.methods.start import he_start
-from bedrest.methods.tiles import Size
 from bedrest.segmentation.forward import forward
 from bedrest.vocabulary import DIXON, Contrast
 
-BEST = (Contrast.OPPOSED, Contrast.WATER, Contrast.FAT)  # Table III
+BEST = (Contrast.OPPOSED, Contrast.WATER, Contrast.FAT)  # table III
 CROP: Size = (32, 64, 64)  # of the 3D U-Net
 BOX: Size = (35, 35, 25)
 PATCH: Size = (36, 36, 28)
@@ -99,11 +94,7 @@ def unpadded(padded_box: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
 def put_back(whole: Float, box: Float, start: Sequence[int]) -> None:
     """The larger of a box and of what is there, in place; what lies outside the image is left out.
 
-    Parameters
-    ----------
-    whole : (I, J, K)
-    box : any size
-    start : voxel of the image at the box's first voxel
+    `whole`: (I, J, K); `box`: any size; `start`: voxel of the image at the box's first voxel.
     """
     low = [max(a, 0) for a in start]
     high = [min(a + n, m) for a, n, m in zip(start, box.shape, whole.shape, strict=True)]
@@ -116,19 +107,19 @@ def _cut(case: Case, trained: Trained, rng: np.random.Generator, *, middle: NDAr
          edge: bool) -> Pair:
     """Image and labels of this size about a voxel, deformed or not."""
     warp = draw_warp(rng, _HOW, middle=middle, size=size)
-    image, drawn = sampled(case.image, case.labels, warp.coordinates(np.array(SPACING_MM)), edge=edge)
-    return normalised(image, trained), drawn
+    image, labels = sampled(case.image, case.labels, warp.coordinates(np.array(SPACING_MM)), edge=edge)
+    return normalised(image, trained), labels
 
 
 def _places(cases: Sequence[Case], trained: Trained, device: str) -> Mapping[str, NDArray[Any]]:
     """What draws look up: flat indices of the voxels of discs, and the discs' centres, (n, 3)."""
-    spots = {case_key("spots", c): np.flatnonzero(c.labels > 0) for c in cases}
-    return spots | {case_key("centres", c): np.array(list(centres(c.labels).values())) for c in cases}
+    spots = {c.key("spots"): np.flatnonzero(c.labels > 0) for c in cases}
+    return spots | {c.key("centres"): np.array(list(centres(c.labels).values())) for c in cases}
 
 
 def _any_disc_voxel(case: Case, trained: Trained, rng: np.random.Generator) -> NDArray[np.int_] | None:
     """A voxel of a disc in every second call, where there are discs."""
-    spots = trained.learnt[case_key("spots", case)]
+    spots = trained.learnt[case.key("spots")]
     if rng.random() >= 0.5 or not len(spots):
         return None
     return np.array(np.unravel_index(rng.choice(spots), case.labels.shape))
@@ -144,15 +135,12 @@ def _draw_crop(cases: Sequence[Case], trained: Trained, rng: np.random.Generator
 
 
 def _whole(trained: Trained, stage: str, case: Case, device: str) -> Float:
-    logits = forward(trained.networks[stage].eval(), normalised(case.image, trained), device).data
-    result: Float = probability_of_disc(logits[None])[0].numpy()
-    return result
+    return disc_probability(forward(trained.networks[stage].eval(), normalised(case.image, trained), device).data)
 
 
 def _unet_stage(name: str, contrasts: int, choices: MethodOptions, share: float) -> Stage:
-    return Stage(name, lambda: he_start(UNet3D(contrasts, 1, choices.width)), _draw_crop,
-                 throughout(dice_loss), batch=2, rate=constant(RATE), share=share,
-                 prepare=_places)
+    return Stage(name, lambda: initialised(UNet3D(contrasts, 1, choices.width)), _draw_crop,
+                 throughout(dice_loss), batch=2, rate=constant(RATE), share=share, prepare=_places)
 
 
 def _predict_whole(trained: Trained, case: Case, device: str) -> Prediction:
@@ -170,7 +158,7 @@ def unet3d(choices: MethodOptions) -> Method:
 def _draw_patch(cases: Sequence[Case], trained: Trained, rng: np.random.Generator) -> Pair:
     """A box about a disc; a case without discs gives one about any voxel."""
     case = cases[int(rng.integers(len(cases)))]
-    there = trained.learnt[case_key("centres", case)]
+    there = trained.learnt[case.key("centres")]
     middle = there[int(rng.integers(len(there)))] if len(there) else rng.uniform(0, case.labels.shape)
     start = np.array(box_start(middle)) + np.array(BOX) // 2
     image, labels = _cut(case, trained, rng, middle=start, size=BOX, edge=False)
@@ -201,9 +189,8 @@ def _predict_two_stages(trained: Trained, case: Case, device: str) -> Prediction
 def two_stage_unet3d(choices: MethodOptions) -> Method:
     """A 3D U-Net finds the discs, the network of Table II draws each of them in its box."""
     contrasts = choices.contrasts or BEST
-    segment = Stage("segment", lambda: he_start(PatchUNet(len(contrasts), choices.width)), _draw_patch,
-                    throughout(mask_loss), batch=1, rate=constant(RATE),
-                    share=1 - LOCALISING, prepare=_places)
+    segment = Stage("segment", lambda: initialised(PatchUNet(len(contrasts), choices.width)), _draw_patch,
+                    throughout(mask_loss), batch=1, rate=constant(RATE), share=1 - LOCALISING, prepare=_places)
     return Method("two-stage-unet3d", _SOURCE, contrasts,
                   (_unet_stage("localise", len(contrasts), choices, LOCALISING), segment), _predict_two_stages)
 
@@ -244,17 +231,14 @@ def _predict_planes(trained: Trained, case: Case, device: str, *, planes: Sequen
 def unet2d(choices: MethodOptions) -> Method:
     """A 2D U-Net for each plane, and the mean of their probabilities (Table V).
 
-    Raises
-    ------
-    StudyError
-        A plane is none of x, y, z, or stands there twice.
+    Raises StudyError: a plane is none of x, y, z, or stands there twice.
     """
     contrasts, planes = choices.contrasts or BEST, choices.planes or tuple(PLANES)
     if set(planes) - set(PLANES) or len(set(planes)) < len(planes):
         raise StudyError("planes out of x, y and z, each once", ", ".join(planes), "method unet2d", "Correct them.")
     stages = tuple(
-        Stage(plane, lambda: he_start(SliceUNet(len(contrasts), choices.width)),
-              partial(_draw_slice, axis=PLANES[plane]), throughout(dice_loss),
-              batch=16, rate=constant(RATE), share=1 / len(planes), prepare=_places)
+        Stage(plane, lambda: initialised(SliceUNet(len(contrasts), choices.width)),
+              partial(_draw_slice, axis=PLANES[plane]), throughout(dice_loss), batch=16, rate=constant(RATE),
+              share=1 / len(planes), prepare=_places)
         for plane in planes)
     return Method("unet2d", _SOURCE, contrasts, stages, partial(_predict_planes, planes=planes), _learn_side)

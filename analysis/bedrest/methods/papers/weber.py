@@ -13,18 +13,11 @@ from bedrest.vocabulary import Contrast
 
 @dataclass(frozen=True)
 class Weber:
-    """Intensities of one contrast, as the scanner gave them, and their Weber contrast.
+    """Intensities of one contrast, as the scanner gave them, and their Weber contrast."""
 
-    Attributes
-    ----------
-    mean_disc, sd_disc : float, over all voxels of labelled discs
-    mean_background, sd_background : float, over all others
-    contrast : float
-    """
-
-    mean_disc: float
+    mean_disc: float  # over all voxels of labelled discs
     sd_disc: float
-    mean_background: float
+    mean_background: float  # over all others
     sd_background: float
 
     @property
@@ -40,9 +33,7 @@ def absolute_weber(disc: float, background: float) -> float:
 def weber_contrast(*cases: Case) -> dict[Contrast, Weber]:
     """Of each contrast, over the voxels of all cases together, by their labels; not a number where no disc is labelled.
 
-    Parameters
-    ----------
-    cases : at least one; all with the contrasts of the first, in any order
+    `cases`: at least one; all with the contrasts of the first, in any order.
     """
     by_contrast = {}
     for contrast in cases[0].contrasts:

@@ -29,14 +29,9 @@ def scanned(signal: Float, gain: Float, rng: np.random.Generator, *, slice_mm: f
             acquired_mm: float) -> Float:
     """Clean signals as a scanner would show them, on the working grid and normalised.
 
-    Parameters
-    ----------
-    signal : float32, (n, J, K)
-        Slices `slice_mm` thick, side by side along the first axis.
-    gain : float32, (I, J, K)
-        Bias field on the working grid, whose slices lie `voxel_mm` apart.
-    acquired_mm : float
-        Thickness of the slices that are acquired and then interpolated onto the working grid.
+    `signal`: float32, (n, J, K); slices `slice_mm` thick, side by side along the first axis; `gain`: float32, (I, J,
+    K); bias field on the working grid, whose slices lie `voxel_mm` apart; `acquired_mm`: thickness of the slices that
+    are acquired and then interpolated onto the working grid.
     """
     if rng.random() < 0.3:
         signal = ndimage.gaussian_filter(signal, (0, *[rng.uniform(0.2, 0.9)] * 2))

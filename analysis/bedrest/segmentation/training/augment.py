@@ -18,7 +18,7 @@ from torch import Tensor
 from bedrest.phantom.paint import Painting
 from bedrest.phantom.render import smooth_field
 from bedrest.segmentation.normalise import CEILING
-from bedrest.segmentation.training.draws import endless_batches
+from bedrest.segmentation.training.fit import endless_batches
 from bedrest.segmentation.training.labelled import LabelledScan
 from bedrest.segmentation.training.sampling import Sampling
 from bedrest.segmentation.training.sampling import draw_patch as draw_synthetic
@@ -28,61 +28,33 @@ Float = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far a patch may differ from its scan. Angles and lengths are standard deviations or largest values.
+    """How far a patch may differ from its scan. Angles and lengths are standard deviations or largest values."""
 
-    Attributes
-    ----------
-    patch : (I, J, K) voxels
-    off_centre : (I, J, K) voxels
-        Largest distance of a patch's centre from a labelled voxel.
-    warped : float
-        Share of patches that are rotated, scaled and bent; the others keep their voxels.
-    turn_deg : float
-        Standard deviation of the rotation about the left-right axis; about the other axes half of it.
-    scale : float
-        Standard deviation of ln(size).
-    bend_mm : float
-        Largest smooth displacement along each axis.
-    bias, gain, noise, gamma : float
-        Largest ln(coil sensitivity), largest ln(gain), largest standard deviation of noise, where bright tissue has 1,
-        and largest ln(exponent).
-    dropout : float
-        Share of patches that keep a random part of the contrasts only.
-    """
-
-    patch: tuple[int, int, int] = (24, 64, 96)
-    off_centre: tuple[int, int, int] = (6, 16, 24)
-    warped: float = 0.6
-    turn_deg: float = 5.0
-    scale: float = 0.07
-    bend_mm: float = 3.0
-    bias: float = 0.5
-    gain: float = 0.35
-    noise: float = 0.12
-    gamma: float = 0.3
-    dropout: float = 0.5
+    patch: tuple[int, int, int] = (24, 64, 96)  # (I, J, K) voxels
+    off_centre: tuple[int, int, int] = (6, 16, 24)  # voxels, largest distance of a centre from a labelled voxel
+    warped: float = 0.6  # share of patches that are rotated, scaled and bent; the others keep their voxels
+    turn_deg: float = 5.0  # SD of the rotation about the left-right axis; half of it about the other axes
+    scale: float = 0.07  # standard deviation of ln(size)
+    bend_mm: float = 3.0  # largest smooth displacement along each axis
+    bias: float = 0.5  # largest ln(coil sensitivity)
+    gain: float = 0.35  # largest ln(gain)
+    noise: float = 0.12  # largest standard deviation, where bright tissue has 1
+    gamma: float = 0.3  # largest ln(exponent)
+    dropout: float = 0.5  # share of patches that keep a random part of the contrasts only
 
 
 @dataclass(frozen=True, eq=False)
 class Warp:
-    """The coordinates that a patch is sampled at.
+    """The coordinates that a patch is sampled at."""
 
-    Attributes
-    ----------
-    centre : (3,) voxels of the scan
-    matrix : (3, 3)
-        Rotation, scale and mirroring, in mm.
-    bend_mm : float32, (3, I, J, K)
-    """
-
-    centre: NDArray[np.float64]
-    matrix: NDArray[np.float64]
-    bend_mm: Float
+    centre: NDArray[np.float64]  # (3,) voxels of the scan
+    matrix: NDArray[np.float64]  # (3, 3); rotation, scale and mirroring, in mm
+    bend_mm: Float  # float32, (3, I, J, K)
 
     def coordinates(self, spacing_mm: NDArray[np.float64]) -> NDArray[np.float64]:
         """(3, I, J, K) voxel coordinates in the scan."""
         shape = self.bend_mm.shape[1:]
-        # Whole voxels from a whole centre: a patch that is not warped is not interpolated either.
+        # whole voxels from a whole centre: a patch that is not warped is not interpolated either.
         steps = np.meshgrid(*((np.arange(n) - n // 2) * s for n, s in zip(shape, spacing_mm, strict=True)),
                             indexing="ij")
         offset_mm = np.tensordot(self.matrix, np.stack(steps), axes=1) + self.bend_mm
@@ -100,18 +72,17 @@ def draw_warp(scan: LabelledScan, rng: np.random.Generator, how: Augmentation) -
     centre, mirror = np.clip(near, low, high), np.diag([rng.choice([-1.0, 1.0]), 1, 1])
     if rng.random() >= how.warped:
         return Warp(centre, mirror, np.zeros((3, *how.patch), dtype=np.float32))
-    turn = Rotation.from_euler("xyz", rng.normal(0, how.turn_deg * np.array([1, 0.5, 0.5])), degrees=True).as_matrix()
+    degrees = rng.normal(0, how.turn_deg * np.array([1, 0.5, 0.5]))
+    rotation = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix()
     bend: Float = np.stack([np.float32(how.bend_mm) * smooth_field(how.patch, rng) for _ in range(3)])
-    return Warp(centre, mirror @ turn * np.exp(rng.normal(0, how.scale)), bend)
+    return Warp(centre, mirror @ rotation * np.exp(rng.normal(0, how.scale)), bend)
 
 
 def draw_patch(scan: LabelledScan, rng: np.random.Generator, how: Augmentation) -> tuple[Float, Float]:
     """One training pair.
 
-    Returns
-    -------
-    image : float32, (5, I, J, K), zeros where a contrast is missing or left out
-    target : float32, (5, I, J, K), shares that sum to 1
+    Returns `image`: float32, (5, I, J, K), zeros where a contrast is missing or left out; `target`: float32, (5, I, J,
+    K), shares that sum to 1.
     """
     at = draw_warp(scan, rng, how).coordinates(scan.spacing_mm)
     low = np.maximum(np.floor(at.min(axis=(1, 2, 3))).astype(int), 0)

@@ -25,13 +25,9 @@ def calibrate(network: torch.nn.Module, pairs: Sequence[tuple[NDArray[np.float32
               device: str, labels: Sequence[NDArray[np.int32]] | None = None) -> Calibration:
     """Calibration of `network` on held-out pairs, in and near their discs.
 
-    Parameters
-    ----------
-    pairs : of image (5, I, J, K) and true shares (5, I, J, K)
-        Never seen in training; one of them at least with a disc.
-    labels : of int32 (I, J, K), one a pair, optional
-        The named discs by `vocabulary.LEVEL_OF_LABEL`: they alone count, and each level is then set right for itself.
-        Default: every disc, levels not looked at.
+    `pairs`: of image (5, I, J, K) and true shares (5, I, J, K); never seen in training; one of them at least with a
+    disc; `labels`: of int32 (I, J, K), one a pair; the named discs by `vocabulary.LEVEL_OF_LABEL`: they alone count,
+    and each level is then set right for itself. Default: every disc, levels not looked at.
     """
     network = network.to(device).eval()
     discs = labels if labels is not None else [(target[Structure.DISC] >= 0.5).astype(np.int32) for _, target in pairs]
@@ -40,8 +36,8 @@ def calibrate(network: torch.nn.Module, pairs: Sequence[tuple[NDArray[np.float32
         for (image, target), named in zip(pairs, discs, strict=True):
             near = expand_labels(named, BAND)
             inside = torch.from_numpy(near > 0)
-            found = network(torch.from_numpy(image)[None].to(device))[0].float().cpu()
-            scores.append(found[:, inside].T)
+            logits = network(torch.from_numpy(image)[None].to(device))[0].float().cpu()
+            scores.append(logits[:, inside].T)
             shares.append(torch.from_numpy(target)[:, inside].T)
             places.append(near[near > 0])
     fitted = _maximum_likelihood(torch.cat(scores).clone(), torch.cat(shares).clone())
@@ -53,11 +49,12 @@ def calibrate(network: torch.nn.Module, pairs: Sequence[tuple[NDArray[np.float32
                                                   np.concatenate(places)))
 
 
-def _level_shifts(found: NDArray[np.float64], true: NDArray[np.float64], label: NDArray[np.int32]) -> dict[str, float]:
+def _level_shifts(predicted: NDArray[np.float64], true: NDArray[np.float64],
+                  label: NDArray[np.int32]) -> dict[str, float]:
     """Shift of the log odds at which each level's probabilities sum to its true volume."""
     shifts = {}
     for k, level in LEVEL_OF_LABEL.items():
-        p, volume = found[label == k], true[label == k].sum()
+        p, volume = predicted[label == k], true[label == k].sum()
         if volume > 0:
             shifts[level] = round(brentq(lambda d, p=p, v=volume: shifted(p, d).sum() - v, -3, 3), 6)
     return shifts

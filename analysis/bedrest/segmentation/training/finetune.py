@@ -25,8 +25,8 @@ from bedrest.segmentation.network import build_network
 from bedrest.segmentation.training.augment import Augmentation, Pool, batches_of, plain_pairs
 from bedrest.segmentation.training.calibrate import calibrate
 from bedrest.segmentation.training.fit import FitPlan, Progress, fit
-from bedrest.segmentation.training.labelled import LabelledScan, disc_dice
-from bedrest.segmentation.weights import Calibration, TrainedNetwork, save_weights
+from bedrest.segmentation.training.labelled import disc_dice
+from bedrest.segmentation.weights import TrainedNetwork, save_weights
 
 FINAL = "final"
 PLAN_FILE = "training.json"  # in the output folder: data, starting weights and plan
@@ -38,31 +38,15 @@ CALIBRATION_PATCHES = 24
 
 @dataclass(frozen=True)
 class FineTuningPlan:
-    """Every choice that decides the result; where it runs is not among them.
+    """Every choice that decides the result; where it runs is not among them."""
 
-    Attributes
-    ----------
-    minutes : float
-        Budget of each run.
-    folds : int
-        0, or the number of groups of subjects, each of which is tested on once.
-    validation_share : float
-        Share of a run's subjects that are not trained on and decide when to stop.
-    patience : int
-        Validations without a better Dice before a run stops early.
-    from_scratch : bool
-        Start from random weights; the starting network still gives the structures that masks do not hold.
-    synthetic_share : float
-        Share of patches from synthetic anatomies, so that what few scans do not show is not forgotten.
-    """
-
-    minutes: float = 30.0
-    folds: int = 0
-    validation_share: float = 0.2
-    patience: int = 10
+    minutes: float = 30.0  # budget of each run
+    folds: int = 0  # 0, or the number of groups of subjects, each of which is tested on once
+    validation_share: float = 0.2  # share of a run's subjects that are not trained on and decide when to stop
+    patience: int = 10  # validations without a better Dice before a run stops early
     seed: int = 0
-    from_scratch: bool = False
-    synthetic_share: float = 0.3
+    from_scratch: bool = False  # the starting network still gives the structures that masks do not hold
+    synthetic_share: float = 0.3  # of patches: what few scans do not show is not forgotten
     synthetic_anatomies: int = 16
     batch: int = 2
     fewest_steps: int = FEWEST_STEPS
@@ -84,18 +68,12 @@ class Machine:
 
 @dataclass(frozen=True)
 class Fold:
-    """The parts of the subjects in one run. Subjects, never scans: visits of one subject are alike.
-
-    Attributes
-    ----------
-    training, validation, held_out : tuple of str
-        Trained on; decide when to stop; not seen before the test.
-    """
+    """The parts of the subjects in one run. Subjects, never scans: visits of one subject are alike."""
 
     name: str
     training: tuple[str, ...]
-    validation: tuple[str, ...]
-    held_out: tuple[str, ...]
+    validation: tuple[str, ...]  # decide when to stop
+    held_out: tuple[str, ...]  # tested on
 
     @property
     def tested(self) -> tuple[str, ...]:
@@ -105,48 +83,31 @@ class Fold:
 
 @dataclass(frozen=True)
 class FoldResult:
-    """The outcome of one run; stored as result.json.
-
-    Attributes
-    ----------
-    minutes : float
-    start_dice, dice : float or None
-        Mean disc Dice of the validation scans by the starting and by the trained network; None without such scans.
-    curve : list of [step, seconds, mean loss]
-    validations : list of [step, seconds, mean disc Dice]
-    """
+    """The outcome of one run; stored as result.json."""
 
     fold: Fold
     steps: int
     minutes: float
     stopped: str
-    start_dice: float | None
-    dice: float | None
-    curve: list[list[float]]
-    validations: list[list[float]]
+    start_dice: float | None  # mean disc Dice of the validation scans, by the starting network; None without such scans
+    dice: float | None  # by the trained one
+    curve: list[list[float]]  # [step, seconds, mean loss]
+    validations: list[list[float]]  # [step, seconds, mean disc Dice]
 
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """The weights that training starts from, and checksums of their file and of every input file.
-
-    Attributes
-    ----------
-    inputs_sha256 : mapping of "subject session contrast" to checksum
-    """
+    """The weights that training starts from, and checksums of their file and of every input file."""
 
     trained: TrainedNetwork
     sha256: str
-    inputs_sha256: Mapping[str, str]
+    inputs_sha256: Mapping[str, str]  # by "subject session contrast"
 
 
 def make_folds(subjects: Iterable[str], plan: FineTuningPlan) -> list[Fold]:
     """Cross-validation folds, if any, then the final run; the same for the same subjects and seed.
 
-    Raises
-    ------
-    StudyError
-        There are fewer subjects than folds, or one fold was asked for.
+    Raises StudyError: there are fewer subjects than folds, or one fold was asked for.
     """
     names = sorted(set(subjects))
     if plan.folds == 1 or plan.folds < 0:
@@ -186,38 +147,25 @@ def run_fold(fold: Fold, pool: Pool, start: Start, plan: FineTuningPlan, *, mach
                        patience=plan.patience)
     batches = batches_of(replace(pool, scans=training), plan.augmentation, seed=plan.seed, batch=plan.batch,
                          workers=machine.workers)
-    network, progress = fit(first_network(start.trained, plan), batches, fit_plan, folder / "checkpoint.pt",
+    torch.manual_seed(plan.seed)
+    first = build_network(start.trained.architecture) if plan.from_scratch else copy.deepcopy(start.trained.network)
+    network, progress = fit(first, batches, fit_plan, folder / "checkpoint.pt",
                             validate=score if validation else None, title=fold.name)
     early = progress.seconds < plan.minutes * 60
-    result = FoldResult(
-        fold, progress.step, round(progress.seconds / 60, 2),
-        f"no better for {plan.patience} validations" if early else "time used",
-        round(score(start.trained.network), 4) if validation else None,
-        round(score(network), 4) if validation else None,
-        progress.curve, progress.validations)
-    record = record_of(fold, progress, start, plan)
+    before, after = (round(score(n), 4) if validation else None for n in (start.trained.network, network))
+    result = FoldResult(fold, progress.step, round(progress.seconds / 60, 2),
+                        f"no better for {plan.patience} validations" if early else "time used",
+                        before, after, progress.curve, progress.validations)
+    calibration = start.trained.calibration
+    if some := validation[:CALIBRATION_PATCHES]:
+        pairs = plain_pairs(some, plan.augmentation, each=CALIBRATION_PATCHES // len(some), seed=plan.seed)
+        calibration = calibrate(network, pairs, device=machine.device)
     save_weights(folder / "weights.safetensors", replace(
-        start.trained, network=network.cpu(), locator=start.trained.locator.cpu(),
-        calibration=calibration_of(network, validation, start.trained, plan, machine.device), record=record))
+        start.trained, network=network.cpu(), locator=start.trained.locator.cpu(), calibration=calibration,
+        record=record_of(fold, progress, start, plan)))
     write_text(folder / "result.json", json.dumps(asdict(result), indent=1) + "\n")
     (folder / "checkpoint.pt").unlink()  # five times the size of the weights, and no longer needed
     return result
-
-
-def first_network(start: TrainedNetwork, plan: FineTuningPlan) -> nn.Module:
-    """A copy of the starting network, or a new one of its architecture."""
-    torch.manual_seed(plan.seed)
-    return build_network(start.architecture) if plan.from_scratch else copy.deepcopy(start.network)
-
-
-def calibration_of(network: nn.Module, validation: Sequence[LabelledScan], start: TrainedNetwork, plan: FineTuningPlan,
-                   device: str) -> Calibration:
-    """Fitted on patches of the validation scans; without any, that of the starting weights."""
-    if not validation:
-        return start.calibration
-    some = validation[:CALIBRATION_PATCHES]
-    each = CALIBRATION_PATCHES // len(some)
-    return calibrate(network, plain_pairs(some, plan.augmentation, each=each, seed=plan.seed), device=device)
 
 
 def record_of(fold: Fold, progress: Progress, start: Start, plan: FineTuningPlan) -> dict[str, Any]:
@@ -247,19 +195,13 @@ def claim_folder(folder: Path, start: Start, plan: FineTuningPlan) -> None:
     note_beginning(folder / PLAN_FILE, _plan_record(start, plan))
 
 
+def refuse_other_training(folder: Path, start: Start, plan: FineTuningPlan) -> None:
+    """Raises OutputError naming each difference where a folder was begun with other data, weights or options."""
+    refuse_other(folder / PLAN_FILE, _plan_record(start, plan), what="folder")
+
+
 def _plan_record(start: Start, plan: FineTuningPlan) -> dict[str, Any]:
     return {"files": {**start.inputs_sha256, "starting weights": start.sha256}, **asdict(plan)}
-
-
-def refuse_other_training(folder: Path, start: Start, plan: FineTuningPlan) -> None:
-    """Refuse to continue a folder with other data, starting weights or options than it was begun with.
-
-    Raises
-    ------
-    OutputError
-        Something differs; the message names each difference.
-    """
-    refuse_other(folder / PLAN_FILE, _plan_record(start, plan), what="folder")
 
 
 def start_from(trained: TrainedNetwork, inputs_sha256: Mapping[str, str]) -> Start:

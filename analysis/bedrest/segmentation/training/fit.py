@@ -1,13 +1,13 @@
 """One training loop for every network here: time budget, moving average, early stopping, resumable checkpoints.
 
-Knows nothing of where batches come from: synthetic anatomies (`train`) and labelled scans use it alike.
+Knows nothing of what the pairs show: synthetic anatomies and labelled scans use it alike.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,45 +15,31 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm import tqdm
 
 from bedrest.io.files import atomic_path
 from bedrest.segmentation.device import mixed_precision
 
 SAVE_EVERY_S = 120.0
+Pair = tuple[NDArray[np.float32], NDArray[Any]]  # image (C, ...), target: shares (S, ...) or labels (...)
+Draw = Callable[[np.random.Generator], Pair]
 
 
 @dataclass(frozen=True)
 class FitPlan:
-    """How a network is trained.
+    """How a network is trained."""
 
-    Attributes
-    ----------
-    minutes : float
-        Budget; the learning rate falls along a cosine of the share used, so any budget ends well.
-    device : str
-        cpu, cuda or mps.
-    peak_rate : float
-        Highest learning rate of AdamW.
-    average_decay : float
-        Of the moving average of weights, which is what is kept.
-    validate_every : int
-        Steps between two validations; 0 = never.
-    patience : int
-        Validations without a better score before training stops early.
-    steps : int
-        At most so many; 0 = as many as there is time for.
-    """
-
-    minutes: float
-    device: str
-    peak_rate: float = 3e-3
-    average_decay: float = 0.995
-    validate_every: int = 0
-    patience: int = 10
-    steps: int = 0
+    minutes: float  # budget; the learning rate falls along a cosine of the share used, so any budget ends well
+    device: str  # cpu, cuda or mps
+    peak_rate: float = 3e-3  # highest learning rate of AdamW
+    average_decay: float = 0.995  # of the moving average of weights, which is what is kept
+    validate_every: int = 0  # steps between two validations; 0 = never
+    patience: int = 10  # validations without a better score before training stops early
+    steps: int = 0  # at most so many; 0 = as many as there is time for
 
     def share(self, progress: Progress) -> float:
         """Part of the budget that is used, 0 to 1."""
@@ -63,20 +49,12 @@ class FitPlan:
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
-    """Loss, optimiser and learning rate of a training.
+    """Loss, optimiser and learning rate of a training."""
 
-    Attributes
-    ----------
-    loss : function of logits, target and the share of the budget used
-    optimiser : function of the parameters
-    rate : function of the step and of the share of the budget used
-    clip : float, largest norm of the gradient
-    """
-
-    loss: Callable[[Tensor, Tensor, float], Tensor]
-    optimiser: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
-    rate: Callable[[int, float], float]
-    clip: float = math.inf
+    loss: Callable[[Tensor, Tensor, float], Tensor]  # function of logits, target and the share of the budget used
+    optimiser: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]  # function of the parameters
+    rate: Callable[[int, float], float]  # function of the step and of the share of the budget used
+    clip: float = math.inf  # largest norm of the gradient
 
 
 def default_recipe(plan: FitPlan) -> Recipe:
@@ -91,30 +69,19 @@ def default_recipe(plan: FitPlan) -> Recipe:
 
 @dataclass(eq=False)
 class Progress:
-    """Progress so far; stored in the checkpoint.
-
-    Attributes
-    ----------
-    step, seconds : optimiser steps and time used
-    curve : list of [step, seconds, mean loss]
-    validations : list of [step, seconds, score]
-    best : highest score so far; not a number before the first validation
-    """
+    """Progress so far; stored in the checkpoint."""
 
     step: int = 0
     seconds: float = 0.0
-    curve: list[list[float]] = field(default_factory=list)
-    validations: list[list[float]] = field(default_factory=list)
-    best: float = float("nan")
+    curve: list[list[float]] = field(default_factory=list)  # list of [step, seconds, mean loss]
+    validations: list[list[float]] = field(default_factory=list)  # list of [step, seconds, score]
+    best: float = float("nan")  # highest score so far; not a number before the first validation
 
 
 def loss_of(logits: Tensor, target: Tensor) -> Tensor:
     """Cross entropy against shares plus soft Dice over the structures but background (batch Dice).
 
-    Parameters
-    ----------
-    logits, target : (B, S, I, J, K)
-        Output before softmax; share of each voxel that each structure fills.
+    `logits, target`: (B, S, I, J, K); output before softmax; share of each voxel that each structure fills.
     """
     entropy = -(target * torch.log_softmax(logits, dim=1)).sum(dim=1).mean()
     p, t = torch.softmax(logits, dim=1)[:, 1:], target[:, 1:]
@@ -128,16 +95,10 @@ def fit(network: nn.Module, batches: Callable[[int], Iterable[tuple[Tensor, Tens
         recipe: Recipe | None = None) -> tuple[nn.Module, Progress]:
     """Train `network` and return the moving average of its weights: the best validated one, or the last.
 
-    Parameters
-    ----------
-    batches : function of the step to start from
-        Gives endless (image, target) pairs, (B, C, ...) and, with `default_recipe`, (B, S, ...).
-    checkpoint : Path
-        Written every two minutes and at the end; where it exists, training goes on from it.
-    validate : function of a network in evaluation mode, optional
-        Higher is better. Without it there is no early stopping.
-    recipe : Recipe, optional
-        Default: `default_recipe`.
+    `batches`: function of the step to start from; gives endless (image, target) pairs, (B, C, ...) and, with
+    `default_recipe`, (B, S, ...); `checkpoint`: written every two minutes and at the end; where it exists, training
+    goes on from it; `validate`: function of a network in evaluation mode; higher is better. Without it there is no
+    early stopping; `recipe`: Recipe; default: `default_recipe`.
     """
     device, recipe = torch.device(plan.device), recipe or default_recipe(plan)
     network = network.to(device)
@@ -221,3 +182,22 @@ def _stale(progress: Progress, plan: FitPlan) -> bool:
     """Whether the last `patience` validations brought no better score."""
     scores = [v[2] for v in progress.validations]
     return len(scores) > plan.patience and len(scores) - 1 - int(np.argmax(scores)) >= plan.patience
+
+
+class _Draws(IterableDataset[Pair]):
+    """Draws that depend on the seed and the worker alone."""
+
+    def __init__(self, draw: Draw, seed: tuple[int, ...]) -> None:
+        self.draw, self.seed = draw, seed
+
+    def __iter__(self) -> Iterator[Pair]:
+        worker = get_worker_info()
+        rng = np.random.default_rng([*self.seed, worker.id if worker else 0])
+        while True:
+            yield self.draw(rng)
+
+
+def endless_batches(draw: Draw, *, seed: tuple[int, ...], batch: int, workers: int) -> Iterable[tuple[Tensor, Tensor]]:
+    """Batches of `batch` pairs, drawn by `workers` processes, or by this one where there are none."""
+    return DataLoader(_Draws(draw, seed), batch_size=batch, num_workers=workers,
+                      prefetch_factor=3 if workers else None)

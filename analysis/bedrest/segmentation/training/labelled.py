@@ -38,46 +38,25 @@ DISC_LABELS = (*LEVEL_OF_LABEL, *range(FIRST_UNNAMED_LABEL, FIRST_UNNAMED_LABEL 
 
 @dataclass(frozen=True, eq=False)
 class LabelledScan:
-    """One labelled visit, ready for training: the part of the working grid around its labels.
-
-    Attributes
-    ----------
-    subject, session : str
-    channels : tuple of int
-        Contrasts of the scan, as channel numbers.
-    image : float16, (5, I, J, K), axes right, front, head
-        Normalised contrasts; zeros where a contrast is missing.
-    discs : float16, (I, J, K)
-        Share of each voxel that the labelled discs fill.
-    target : float16, (5, I, J, K)
-        Share of each voxel that each structure fills; see `training_target`.
-    spacing_mm : (3,) of the working grid
-    """
+    """One labelled visit, ready for training: the part of the working grid around its labels."""
 
     subject: str
     session: str
-    channels: tuple[int, ...]
+    channels: tuple[int, ...]  # contrasts of the scan, as channel numbers
+    # float16, (5, I, J, K), axes right, front, head; normalised contrasts; zeros where a contrast is missing
     image: Half
-    discs: Half
-    target: Half
-    spacing_mm: NDArray[np.float64]
+    discs: Half  # float16, (I, J, K); share of each voxel that the labelled discs fill
+    target: Half  # float16, (5, I, J, K); share of each voxel that each structure fills; see `training_target`
+    spacing_mm: NDArray[np.float64]  # (3,) of the working grid
 
 
 def label_scan(scan: Scan, mask: LabelMap, teacher: TrainedNetwork, device: str, *, subject: str,
                session: str) -> LabelledScan:
     """Bring a scan and its mask to the working grid, as `predict` does, and make the target.
 
-    Parameters
-    ----------
-    teacher : TrainedNetwork
-        Gives the structures that the mask does not hold.
-
-    Raises
-    ------
-    GeometryError
-        Scan and mask lie on different grids.
-    ImageError
-        The mask is empty, or holds labels that are no discs.
+    `teacher`: gives the structures that the mask does not hold.
+    Raises GeometryError: scan and mask lie on different grids.
+    Raises ImageError: the mask is empty, or holds labels that are no discs.
     """
     where = f"{subject} {session} reference mask"
     require_same_grid(scan.grid, mask.grid, names=("the scan", "the reference mask"), where=where)
@@ -107,18 +86,10 @@ def training_target(discs: Float, prediction: Float, spacing_head_mm: float) -> 
     labelled discs, from `BEYOND_MM` on, the network's disc is kept: a missing label there does not prove that there is
     no disc.
 
-    Parameters
-    ----------
-    discs : float32, (I, J, K), axes right, front, head
-        Share of each voxel that labelled discs fill; at least one voxel of one half or more.
-    prediction : float32, (5, I, J, K)
-        Probabilities of the structures.
-    spacing_head_mm : float
-        Distance of voxels along the body axis.
-
-    Returns
-    -------
-    float32, (5, I, J, K), sums to 1 over the first axis
+    `discs`: float32, (I, J, K), axes right, front, head; share of each voxel that labelled discs fill; at least one
+    voxel of one half or more; `prediction`: float32, (5, I, J, K); probabilities of the structures; `spacing_head_mm`:
+    Distance of voxels along the body axis.
+    Returns float32, (5, I, J, K), sums to 1 over the first axis.
     """
     kept = ~near_labels(discs, spacing_head_mm)
     share = np.clip(np.where(kept, np.maximum(discs, prediction[Structure.DISC]), discs), 0, 1)

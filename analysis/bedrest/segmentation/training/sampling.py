@@ -27,34 +27,22 @@ _LIKE_MARROW = (Tissue.SACRUM_MARROW, Tissue.BASIVERTEBRAL, Tissue.POSTERIOR_MAR
 
 @dataclass(frozen=True)
 class Sampling:
-    """How patches are drawn.
+    """How patches are drawn."""
 
-    Attributes
-    ----------
-    patch, locator_patch : (I, J, K) voxels of the working and of the locator's grid
-    dixon, t2 : float
-        Shares of patches rendered as Dixon and as T2; the rest gets random tissue contrasts.
-    sacrum : float
-        Share of patches centred near the sacrum, which fills little of the field and decides every name.
-    scale : float
-        Largest relative stretch or squeeze along each axis.
-    """
-
-    patch: tuple[int, int, int] = (24, 64, 96)
-    locator_patch: tuple[int, int, int] = (16, 96, 96)
+    patch: tuple[int, int, int] = (24, 64, 96)  # (I, J, K) voxels of the working grid
+    locator_patch: tuple[int, int, int] = (16, 96, 96)  # of the locator's grid
+    # Shares of patches rendered as Dixon and as T2; the rest gets random tissue contrasts.
     dixon: float = 0.5
     t2: float = 0.25
-    sacrum: float = 0.4
-    scale: float = 0.15
+    sacrum: float = 0.4  # of patches, centred near the sacrum, which fills little of the field and decides every name
+    scale: float = 0.15  # largest relative stretch or squeeze along each axis
 
 
 def draw_patch(painting: Painting, rng: np.random.Generator, sampling: Sampling) -> tuple[Float, Float]:
     """One training pair of the segmenter.
 
-    Returns
-    -------
-    image : float32, (5, I, J, K), normalised contrasts, zeros where a contrast is missing
-    target : float32, (5, I, J, K), share of each voxel that each structure fills
+    Returns `image`: float32, (5, I, J, K), normalised contrasts, zeros where a contrast is missing; `target`: float32,
+    (5, I, J, K), share of each voxel that each structure fills.
     """
     tissue = _crop(painting, rng, sampling)
     target = structure_shares(tissue)
@@ -67,11 +55,8 @@ def scanned_pair(signals: dict[Contrast, Float], target: Float, rng: np.random.G
                  voxel_mm: float) -> tuple[Float, Float]:
     """A scanner's faults on rendered contrasts, some contrasts left out, half of the pairs mirrored.
 
-    Parameters
-    ----------
-    signals : float32 by contrast, (I, J, K), along I as fine as `slice_mm`
-    target : float32, (5, I, J, K), share of each voxel that each structure fills
-    voxel_mm : size of a voxel of the pair along I
+    `signals`: float32 by contrast, (I, J, K), along I as fine as `slice_mm`; `target`: float32, (5, I, J, K), share of
+    each voxel that each structure fills; `voxel_mm`: size of a voxel of the pair along I.
     """
     image = np.zeros((len(Contrast), *target.shape[1:]), dtype=np.float32)
     gain = shared_gain(target.shape[1:], rng)
@@ -128,8 +113,8 @@ def draw_tissue_signals(rng: np.random.Generator, sampling: Sampling) -> dict[Co
     return {c: _random_table(rng) for c in draw_subset(list(Contrast), rng)}
 
 
-def _jittered(table: Float, spread: float, rng: np.random.Generator) -> Float:
-    return (table * np.exp(rng.normal(0, spread, len(table)))).astype(np.float32)
+def _jittered(table: Float, log_sd: float, rng: np.random.Generator) -> Float:
+    return (table * np.exp(rng.normal(0, log_sd, len(table)))).astype(np.float32)
 
 
 def _random_table(rng: np.random.Generator) -> Float:

@@ -24,12 +24,8 @@ SINGULAR_SD = 1e-3  # of a random term: below it the term counts as zero, as in 
 class Term:
     """One random term: adds Z S Z' between observations with the same `group` code.
 
-    Attributes
-    ----------
-    name : for records, for example "subject" or "residual, ses-2"
-    z : array, shape (n, q); S is q x q
-    group : int array, shape (n,); observations of different codes are independent in this term
-    is_residual : a residual stratum, whose variance cannot be zero
+    `z` has shape (n, q), S is q x q, `group` has shape (n,). `is_residual`: a residual stratum, whose variance cannot
+    be zero.
     """
 
     name: str
@@ -50,12 +46,9 @@ def random_term(name: str, group: Sequence[object] | np.ndarray, z: np.ndarray |
 
 
 def residual_terms(strata: Sequence[object], *, names: Sequence[str] | None = None) -> list[Term]:
-    """A residual variance of its own for each stratum (nlme's varIdent); one stratum gives the usual residual.
+    """A separate residual variance for each stratum (nlme's varIdent); one stratum gives the usual residual.
 
-    Parameters
-    ----------
-    strata : one value an observation
-    names : the strata in their order; default: sorted
+    `strata` has one value an observation; `names` are the strata in their order, by default sorted.
     """
     values = np.asarray(strata, dtype=str)
     order = list(names) if names is not None else sorted(set(values))
@@ -72,10 +65,6 @@ def unstructured_term(visits: Sequence[object], subjects: Sequence[object], *, n
 
 class Covariance(Protocol):
     """What estimation needs of a structure."""
-
-    @property
-    def is_linear(self) -> bool:
-        """Is the covariance matrix linear in phi?"""
 
     @property
     def names(self) -> list[str]: ...
@@ -123,10 +112,6 @@ class LinearCovariance:
 
     terms: tuple[Term, ...]
 
-    @property
-    def is_linear(self) -> bool:
-        return True
-
     @cached_property
     def _blocks(self) -> list[tuple[Term, int, np.ndarray, np.ndarray]]:
         out, at = [], 0
@@ -139,11 +124,6 @@ class LinearCovariance:
     @cached_property
     def _larger_blocks(self) -> list[tuple[Term, int, np.ndarray, np.ndarray]]:
         return [block for block in self._blocks if block[0].q > 1]
-
-    @property
-    def n_parameters(self) -> int:
-        _, at, i, _ = self._blocks[-1]
-        return at + i.size
 
     @property
     def names(self) -> list[str]:
@@ -204,7 +184,7 @@ class LinearCovariance:
         return out
 
     def start(self, share: float) -> np.ndarray:
-        theta = np.zeros(self.n_parameters)
+        theta = np.zeros(len(self.names))
         n_random = max(1, sum(not t.is_residual for t in self.terms))
         only = not any(t.is_residual for t in self.terms)
         for term, at, i, j in self._blocks:

@@ -24,12 +24,11 @@ class Design:
 
     Attributes
     ----------
-    formula : right-hand side
-    x : shape (n, p), of full rank: columns that repeat others (an empty cell) are left out
-    columns : names of the p columns
+    x, columns : shape (n, p), of full rank: columns that repeat others (an empty cell) are left out; their names
     factors : name -> its values in order, the first one the reference
-    grid : DataFrame, every combination of the factors; covariates at 0, which is their mean when centred
-    grid_x : shape (cells, p + left out), for the full set of columns
+    grid, grid_x : every combination of the factors, covariates at 0, which is their mean when centred; its design
+        matrix
+        with the full set of columns
     kept : bool over the full set of columns
     row_space : projection onto what the data can tell, over the full set of columns
     """
@@ -44,15 +43,11 @@ class Design:
     row_space: np.ndarray
 
     def mean(self, **cell: str) -> np.ndarray | None:
-        """Weights of a marginal mean: averaged over the factors that are not named; None when not estimable.
-
-        Examples: ``mean(session="ses-2", group="exercise")``.
-        """
+        """Weights of a marginal mean: averaged over the factors that are not named; None when not estimable."""
         return self.estimable(self._mean(cell))
 
-    def change(
-        self, factor: str, *, to: str, since: str, cell: Mapping[str, str], minus: Mapping[str, str] | None = None
-    ) -> np.ndarray | None:
+    def change(self, factor: str, *, to: str, since: str, cell: Mapping[str, str],
+               minus: Mapping[str, str] | None = None) -> np.ndarray | None:
         """Weights of mean(to) - mean(since) in a cell, or of its difference from that in another; None as above."""
         weights = self._mean({**cell, factor: to}) - self._mean({**cell, factor: since})
         if minus is not None:
@@ -62,7 +57,7 @@ class Design:
     def term(self, names: Sequence[str]) -> np.ndarray | None:
         """Weights that are all 0 when a main effect (one name) or interaction is absent, shape (q, p).
 
-        None when an empty cell keeps any of them from being told.
+        None when an empty cell keeps any of them from being estimated.
         """
         contrasts = np.ones((1, 1))
         for name in names:
@@ -77,8 +72,7 @@ class Design:
         """Weights over the full set of columns -> over the fitted ones; None when the data cannot tell."""
         if np.abs(weights - self.row_space @ weights).max() > 1e-8:
             return None
-        result: np.ndarray | None = weights[self.kept]
-        return result
+        return np.asarray(weights[self.kept])
 
     def _mean(self, cell: Mapping[str, str]) -> np.ndarray:
         chosen = np.ones(len(self.grid), dtype=bool)
@@ -86,21 +80,15 @@ class Design:
             chosen &= (self.grid[name] == value).to_numpy()
         if not chosen.any():
             raise ModelError("a cell of the model", str(dict(cell)), "marginal mean", "Check the spelling.")
-        result: np.ndarray = self.grid_x[chosen].mean(axis=0)
-        return result
+        return np.asarray(self.grid_x[chosen].mean(axis=0))
 
 
 def make_design(formula: str, data: pd.DataFrame, *, factors: Mapping[str, Sequence[str]]) -> Design:
     """Design matrix and reference grid.
 
-    Parameters
-    ----------
-    formula : str
-        Right-hand side, for example ``session * group + age``. Factors are named as they are, without ``C()``.
-    data : DataFrame
-        One row an observation; covariates centred, so that 0 is the typical subject.
-    factors : mapping
-        Which columns are factors, and their values in order, the reference first.
+    `formula` is a right-hand side, as ``session * group + age``, with factors named as they are, without ``C()``;
+    `data` has one row an observation, and centred covariates, so that 0 is the typical subject; `factors` has the
+    values of each column that is a factor in their order, the reference first.
 
     Raises
     ------
@@ -121,25 +109,10 @@ def make_design(formula: str, data: pd.DataFrame, *, factors: Mapping[str, Seque
     typed_grid = grid.assign(**{n: pd.Categorical(grid[n], categories=list(v)) for n, v in factors.items()},
                              **{c: 0.0 for c in data.columns if c not in factors})
     grid_x = np.asarray(matrix.model_spec.get_model_matrix(typed_grid), dtype=np.float64)
-    kept = _independent_columns(full)
-    basis = np.linalg.svd(full, full_matrices=False)
-    right = basis.Vh[1e-9 * basis.S[0] < basis.S]
+    triangle = np.asarray(np.linalg.qr(full, mode="r"))  # has the ranks and the row space of `full`, and is small
+    ranks = [np.linalg.matrix_rank(triangle[:, :k], rtol=1e-9) for k in range(full.shape[1] + 1)]
+    kept = np.diff(ranks) > 0
     names = tuple(np.asarray(matrix.columns, dtype=str)[kept])
     return Design(formula, full[:, kept], names, {n: tuple(v) for n, v in factors.items()}, grid, grid_x, kept,
-                  right.T @ right)
+                  np.linalg.pinv(triangle, rcond=1e-9) @ triangle)
 
-
-def _independent_columns(x: np.ndarray) -> np.ndarray:
-    """The columns that do not repeat earlier ones: those with a pivot in the QR decomposition."""
-    kept: list[int] = []
-    basis = np.zeros((len(x), 0))
-    for k, column in enumerate(x.T):
-        rest = column - basis @ (basis.T @ column)
-        rest -= basis @ (basis.T @ rest)
-        size = np.linalg.norm(rest)
-        if size > 1e-9 * max(1.0, float(np.linalg.norm(column))):
-            kept.append(k)
-            basis = np.column_stack([basis, rest / size])
-    out = np.zeros(x.shape[1], dtype=bool)
-    out[kept] = True
-    return out

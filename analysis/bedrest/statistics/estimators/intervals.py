@@ -3,7 +3,7 @@
 Answers: how sure are we of a number, when only subjects are independent? Must not know what the number means.
 
 Percentile intervals of a bootstrap are too narrow for few subjects (8 subjects, limits of agreement: they held the
-truth in 83 to 95 % instead of 95 %, own simulations). So the bootstrap gives a standard error only, widened by
+truth in 83 to 95 % of simulations instead of 95 %). So the bootstrap gives a standard error only, widened by
 sqrt(G/(G-1)) for G subjects against its narrowness bias (Hesterberg 2015, Am Stat 69:371) and used with Student's t on
 G - 1 degrees of freedom, on a scale on which the estimate is about normal: ln for standard deviations, Fisher's z for
 correlations.
@@ -28,12 +28,7 @@ Z95 = float(stats.norm.ppf(0.975))  # the 1.96 of limits of agreement and of the
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its interval, all three in one unit; NaN when it could not be computed.
-
-    Attributes
-    ----------
-    value, low, high : the holder of an estimate says the unit
-    """
+    """A number with its interval, all three in one unit; NaN when it could not be computed."""
 
     value: float = math.nan
     low: float = math.nan
@@ -44,7 +39,7 @@ class Estimate:
 class Clusters:
     """Which value belongs to which subject, and how often each subject was drawn in every bootstrap sample.
 
-    Drawn once, so every statistic of the same values is asked of the same samples.
+    Drawn once, so that every statistic of the same values comes from the same samples.
 
     Attributes
     ----------
@@ -58,14 +53,7 @@ class Clusters:
     @classmethod
     def of(cls, labels: Sequence[object] | np.ndarray, *, rng: np.random.Generator,
            replicates: int = REPLICATES) -> Clusters:
-        """Draw the samples.
-
-        Parameters
-        ----------
-        labels : one subject a value, shape (n,)
-        rng : seeded by the caller
-        replicates : bootstrap samples
-        """
+        """Draw the samples; `labels` has one subject a value, shape (n,)."""
         names, codes = np.unique(np.asarray(labels), return_inverse=True)
         n = max(names.size, 1)
         weights = rng.multinomial(n, np.full(n, 1 / n), size=replicates)
@@ -87,16 +75,9 @@ class Clusters:
         np.add.at(summed, self.codes, columns)
         return summed
 
-    def bootstrap_interval(
-        self, value: float, replicates: np.ndarray, *, confidence_level: float
-    ) -> tuple[float, float]:
-        """value -+ t(G - 1) sqrt(G / (G - 1)) SD(replicates); NaN when half of the samples gave no number.
-
-        Parameters
-        ----------
-        value : estimate from all subjects
-        replicates : the same from each bootstrap sample, shape (replicates,)
-        """
+    def bootstrap_interval(self, value: float, replicates: np.ndarray, *,
+                           confidence_level: float) -> tuple[float, float]:
+        """value -+ t(G - 1) sqrt(G / (G - 1)) SD(replicates); NaN when half of the samples gave no number."""
         finite = replicates[np.isfinite(replicates)]
         if self.n < MIN_SUBJECTS or 2 * finite.size < replicates.size or not math.isfinite(value):
             return math.nan, math.nan
@@ -106,15 +87,8 @@ class Clusters:
 
 
 def jackknife_interval(value: float, left_out: np.ndarray, *, confidence_level: float) -> tuple[float, float]:
-    """Interval of a line's coefficient from its values with one subject (or point) left out at a time.
+    """Interval of a line's coefficient from its values with one of G units left out at a time, shape (G,).
 
-    Parameters
-    ----------
-    value : estimate from all
-    left_out : estimates with each of G units left out, shape (G,)
-
-    Notes
-    -----
     SE from pseudovalues, t on G - 2 degrees of freedom, as Linnet has it for lines (1990, Stat Med 9:1463).
     """
     units = left_out.size

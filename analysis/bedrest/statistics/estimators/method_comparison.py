@@ -26,35 +26,20 @@ _Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # first and second point, sl
 
 @dataclass(frozen=True)
 class Line:
-    """second = intercept + slope * first.
+    """second = intercept + slope * first; `reason`: what could not be computed and why."""
 
-    Attributes
-    ----------
-    n_subjects : in it
-    slope : unit of second over unit of first; 1 when there is no proportional difference
-    intercept : unit of second; 0 when there is no constant difference
-    reason : what could not be computed and why; empty when all could
-    """
-
-    n_subjects: int
     slope: Estimate = field(default_factory=Estimate)
     intercept: Estimate = field(default_factory=Estimate)
     reason: str = ""
 
 
-def passing_bablok(
-    first: ArrayLike, second: ArrayLike, *, clusters: Clusters | None = None, confidence_level: float = 0.95
-) -> Line:
+def passing_bablok(first: ArrayLike, second: ArrayLike, *, clusters: Clusters | None = None,
+                   confidence_level: float = 0.95) -> Line:
     """Passing-Bablok regression: shifted median of the slopes of all pairs of points.
 
-    Parameters
-    ----------
-    first, second : shape (n,), 5 to 3000 points, on scales on which the slope is near 1
-    clusters : one label a point; None when each is of another subject
-    confidence_level : of the intervals, 0 to 1
+    `first` and `second`, shape (n,), are 5 to 3000 points on scales on which the slope is near 1; `clusters` has one
+    label a point, None when each is of another subject.
 
-    Notes
-    -----
     As in the paper: pairs of equal points and slopes of exactly -1 are left out, vertical pairs are slopes of infinity,
     and the median is shifted by the number of slopes below -1, so that exchanging the methods gives the inverse line
     (exactly so for an odd number of slopes; for an even one the paper takes the mean of the middle two).
@@ -65,13 +50,13 @@ def passing_bablok(
     x, y = paired_arrays(first, second)
     check_length(clusters, x.size)
     subjects = x.size if clusters is None else clusters.n
-    if reason := too_few(subjects) or _wrong_number(x.size) or _unfit(x, y):
-        return Line(subjects, reason=reason)
+    if reason := too_few(subjects) or _unfit(x, y):
+        return Line(reason=reason)
     pairs = _slopes(x, y)
     slopes = pairs[-1]
     slope = _shifted_median(slopes)
     if not math.isfinite(slope):
-        return Line(subjects, reason="the methods do not rise together: the median slope is not finite")
+        return Line(reason="the methods do not rise together: the median slope is not finite")
     intercept = float(np.median(y - slope * x))
     if clusters is None or not clusters.repeated:
         low, high = _kendall_bounds(slopes, x.size, confidence_level)
@@ -82,19 +67,15 @@ def passing_bablok(
         line = (Estimate(slope, *jackknife_interval(slope, left[0], confidence_level=confidence_level)),
                 Estimate(intercept, *jackknife_interval(intercept, left[1], confidence_level=confidence_level)))
     closed = all(math.isfinite(v) for e in line for v in (e.low, e.high))
-    return Line(subjects, slope=line[0], intercept=line[1],
+    return Line(slope=line[0], intercept=line[1],
                 reason="" if closed else "the interval is open: too few points, too far off a line")
 
 
-def _wrong_number(n: int) -> str:
-    if n < MIN_POINTS:
-        return f"{n} points, at least {MIN_POINTS} are needed"
-    if n > MAX_POINTS:
-        return f"{n} points, at most {MAX_POINTS}: every pair of them has a slope"
-    return ""
-
-
 def _unfit(x: np.ndarray, y: np.ndarray) -> str:
+    if x.size < MIN_POINTS:
+        return f"{x.size} points, at least {MIN_POINTS} are needed"
+    if x.size > MAX_POINTS:
+        return f"{x.size} points, at most {MAX_POINTS}: every pair of them has a slope"
     return "a method gives the same value everywhere" if constant(x) or constant(y) else ""
 
 

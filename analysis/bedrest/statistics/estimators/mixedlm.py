@@ -4,12 +4,9 @@ statsmodels is believed only where our own restricted log-likelihood, at the var
 the maximum that `reml` found. Gives neither p nor interval: statsmodels' own are Wald z, which reject too often with 7
 to 24 subjects. Must not know visits or discs.
 
-Traps of statsmodels 0.15 that it guards against:
-
-- An optimiser may give up early and still report convergence.
-- With a random-effect variance below 1e-10, fixed effects that are constant within subjects come out as 0 (issue
-  #10239) and the log-likelihood as infinite. So estimates are worked out anew by least squares at its variances.
-- lbfgs dies or stays at zero variance; optimisers other than Powell's stall in front of it.
+Traps of statsmodels 0.15 that it guards against: an optimiser may give up early and still report convergence; with a
+random-effect variance below 1e-10, fixed effects that are constant within subjects come out as 0 (issue #10239), so
+estimates are worked out anew by least squares at its variances; lbfgs dies or stays at zero variance.
 """
 
 from __future__ import annotations
@@ -36,13 +33,8 @@ _SOUND = 1e-4  # largest gap between statsmodels' fixed effects and ours, where 
 class MixedLMFit:
     """A fit by statsmodels that our own restricted likelihood confirms.
 
-    Attributes
-    ----------
-    estimates : shape (p,), in the unit of y over that of the covariate
-    covariance : shape (p, p), of the estimates, with the variances taken as known: no small-sample correction
-    subject_variance, residual_variance : in the squared unit of y
-    log_likelihood : restricted, as nlme and lme4 report it
-    optimiser : of `OPTIMISERS`
+    `covariance` of the estimates takes the variances as known: no small-sample correction. Variances are in the squared
+    unit of y; the restricted log-likelihood is as nlme and lme4 report it.
     """
 
     estimates: np.ndarray
@@ -63,16 +55,9 @@ class MixedLMFit:
 def fit_mixedlm(y: np.ndarray, x: np.ndarray, *, subjects: np.ndarray) -> MixedLMFit:
     """Fit y = x b + u(subject) + e by restricted maximum likelihood.
 
-    Parameters
-    ----------
-    y : shape (n,), finite
-    x : shape (n, p), of full rank, with a column of ones; any unit and centre
-    subjects : shape (n,), the subject of each observation, in any order
-
-    Raises
-    ------
-    ModelError
-        If `reml` cannot fit the model, or no optimiser of statsmodels reaches its log-likelihood.
+    `y`, shape (n,), finite; `x`, shape (n, p), of full rank with a column of ones, any unit and centre; `subjects`,
+    shape (n,), in any order. ModelError if `reml` cannot fit the model, or no optimiser of statsmodels reaches its log-
+    likelihood.
     """
     y, x = np.asarray(y, dtype=np.float64), np.asarray(x, dtype=np.float64)
     structure = LinearCovariance((random_term("subject", subjects), *residual_terms([""] * y.size)))
@@ -87,22 +72,23 @@ def fit_mixedlm(y: np.ndarray, x: np.ndarray, *, subjects: np.ndarray) -> MixedL
     for optimiser in OPTIMISERS:
         try:
             fixed, phi, converged = _run(y / unit, columns, codes, optimiser)
-            ours = at_variances(y, x, clusters=subjects, structure=structure, phi=phi * unit**2)
+            estimates, covariance, likelihood = at_variances(y, x, clusters=subjects, structure=structure,
+                                                             phi=phi * unit**2)
         except Exception as error:  # whatever one optimiser dies of, the next one may answer
             attempts.append(f"{optimiser}: {type(error).__name__}: {error}")
             continue
-        gap = float(np.abs(fixed - back @ ours.estimates / (math.sqrt(y.size) * unit)).max())
-        if converged and gap <= _SOUND and ours.log_likelihood >= maximum - AGREE:
+        gap = float(np.abs(fixed - back @ estimates / (math.sqrt(y.size) * unit)).max())
+        if converged and gap <= _SOUND and likelihood >= maximum - AGREE:
             subject_variance, residual_variance = phi * unit**2
-            confirmed.append(MixedLMFit(ours.estimates, ours.covariance, float(subject_variance),
-                                        float(residual_variance), ours.log_likelihood, optimiser))
+            confirmed.append(MixedLMFit(estimates, covariance, float(subject_variance), float(residual_variance),
+                                        likelihood, optimiser))
             if len(confirmed) == ENOUGH:
                 break
             continue
         state = "not converged" if not converged else "converged" if gap <= _SOUND else (
             "its fixed effects are not the generalised least squares at its variances, the mark of statsmodels issue "
             "#10239")
-        attempts.append(f"{optimiser} {ours.log_likelihood:.4f} ({state})")
+        attempts.append(f"{optimiser} {likelihood:.4f} ({state})")
     if confirmed:
         return max(confirmed, key=lambda fit: fit.log_likelihood)
     raise ModelError(f"an optimiser that converges within {AGREE:g} of the restricted log-likelihood of REML, "

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -30,15 +29,10 @@ NO_INTERVAL = "more than half of the bootstrap samples gave no number: no interv
 class Intraclass:
     """Intraclass correlations of single ratings, targets x raters; no unit.
 
-    Attributes
-    ----------
-    n_subjects : in it; a subject may bring several targets
-    agreement : ICC(2,1) = ICC(A,1); a shift between raters counts as error
-    consistency : ICC(3,1) = ICC(C,1); it does not
-    reason : what could not be computed and why; empty when all could
+    `agreement` is ICC(2,1) = ICC(A,1), in which a shift between raters counts as error; `consistency` is ICC(3,1) =
+    ICC(C,1), in which it does not. `reason`: what could not be computed and why.
     """
 
-    n_subjects: int
     agreement: Estimate = field(default_factory=Estimate)
     consistency: Estimate = field(default_factory=Estimate)
     reason: str = ""
@@ -46,12 +40,11 @@ class Intraclass:
 
 @dataclass(frozen=True)
 class MeasurementError:
-    """Spread of repeated measurements of the same target.
+    """Variation of repeated measurements of the same target.
 
     Attributes
     ----------
-    n_subjects : in it; targets measured once are left out
-    df : degrees of freedom: values minus targets
+    n_subjects, df : targets measured once are left out; df are values minus targets
     sem : standard error of measurement for agreement: the within-target SD, square root of the one-way within mean
         square, so a shift between repeats counts; unit of the values
     sdc : smallest detectable change, 1.96 sqrt(2) sem; unit of the values
@@ -72,32 +65,15 @@ class MeasurementError:
     reason: str = ""
 
 
-class _MeanSquares(NamedTuple):
-    """Two-way mean squares of (resampled) targets x raters."""
-
-    n: np.ndarray
-    rows: np.ndarray
-    columns: np.ndarray
-    error: np.ndarray
+_MeanSquares = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # targets; of rows, of columns, of error
 
 
 def intraclass(ratings: ArrayLike, *, clusters: Clusters | None = None, confidence_level: float = 0.95) -> Intraclass:
     """Intraclass correlations of single ratings with intervals.
 
-    Parameters
-    ----------
-    ratings : shape (targets, raters), at least two raters, any unit
-        Complete rows only: leave incomplete ones out before, and count them.
-    clusters : one label a target; None when every target is a subject of its own
-    confidence_level : of the intervals, 0 to 1
+    `ratings` has shape (targets, raters), any unit (ModelError if one is missing or there are fewer than two raters);
+    `clusters` one label a target, None when every target is of another subject.
 
-    Raises
-    ------
-    ModelError
-        If a rating is missing or there are fewer than two raters.
-
-    Notes
-    -----
     Intervals from F distributions, for ICC(A,1) with Satterthwaite's degrees of freedom (McGraw and Wong 1996, table
     7). They take targets as independent; where a subject brings several, subjects are resampled instead
     (`intervals.Clusters`), on the scale of Fisher's z.
@@ -109,7 +85,7 @@ def intraclass(ratings: ArrayLike, *, clusters: Clusters | None = None, confiden
     check_length(clusters, n)
     subjects = n if clusters is None else clusters.n
     if reason := too_few(subjects) or _degenerate(x):
-        return Intraclass(subjects, reason=reason)
+        return Intraclass(reason=reason)
     columns = _sums(x)
     squares = _mean_squares(columns.sum(axis=0), k)
     single = _coefficients(squares, k)
@@ -121,25 +97,17 @@ def intraclass(ratings: ArrayLike, *, clusters: Clusters | None = None, confiden
         bounds = _f_bounds(squares, k, float(single[0]), confidence_level)
     agreement, consistency = (Estimate(float(s), *b) for s, b in zip(single, bounds, strict=True))
     closed = all(math.isfinite(b) for pair in bounds for b in pair)
-    return Intraclass(subjects, agreement, consistency, reason="" if closed else NO_INTERVAL)
+    return Intraclass(agreement, consistency, reason="" if closed else NO_INTERVAL)
 
 
-def measurement_error(
-    values: ArrayLike, *, targets: ArrayLike, clusters: Clusters | None = None, confidence_level: float = 0.95
-) -> MeasurementError:
+def measurement_error(values: ArrayLike, *, targets: ArrayLike, clusters: Clusters | None = None,
+                      confidence_level: float = 0.95) -> MeasurementError:
     """Within-target SD (SEM), smallest detectable change and CV from repeats, any number of repeats a target.
 
-    Parameters
-    ----------
-    values : shape (n,), any unit; above 0 for the CV
-    targets : what was measured, one label a value, shape (n,)
-    clusters : one label a value; None when every target is a subject of its own
-    confidence_level : of the intervals, 0 to 1
-
-    Notes
-    -----
-    Intervals: chi-square of the within sum of squares, which takes targets as independent and their error as normal;
-    where a subject brings several targets, subjects are resampled, on the ln scale.
+    `values` and `targets` (what was measured, one label a value) have shape (n,), any unit, above 0 for the CV;
+    `clusters` one label a value, None when every target is of another subject. Intervals: chi-square of the within sum
+    of squares, which takes targets as independent and their error as normal; where a subject brings several targets,
+    subjects are resampled, on the ln scale.
     """
     x = finite_array(values, name="values")
     check_length(clusters, x.size)
@@ -181,13 +149,13 @@ def _sums(x: np.ndarray) -> np.ndarray:
 
 
 def _mean_squares(sums: np.ndarray, k: int) -> _MeanSquares:
-    """From sums over targets, shape (..., k + 3)."""
+    """Two-way, from sums over (resampled) targets, shape (..., k + 3)."""
     n, by_rater, of_means, of_all = sums[..., 0], sums[..., 1 : k + 1], sums[..., k + 1], sums[..., k + 2]
     correction = by_rater.sum(axis=-1) ** 2 / (n * k)
     rows = k * of_means - correction
     columns = (by_rater**2).sum(axis=-1) / n - correction
     within = of_all - k * of_means
-    return _MeanSquares(n, rows / (n - 1), columns / (k - 1), (within - columns) / ((n - 1) * (k - 1)))
+    return n, rows / (n - 1), columns / (k - 1), (within - columns) / ((n - 1) * (k - 1))
 
 
 def _coefficients(squares: _MeanSquares, k: int) -> np.ndarray:
@@ -219,8 +187,7 @@ def _f_bounds(squares: _MeanSquares, k: int, agreement: float, confidence_level:
 def _resampled(value: float, samples: np.ndarray, k: int, clusters: Clusters, confidence_level: float) -> Bounds:
     """Interval on the scale z = ln((1 + (k - 1) r) / (1 - r)) / 2 (Fisher), and back."""
     def z(r: np.ndarray | float) -> np.ndarray:
-        result: np.ndarray = 0.5 * np.log((1 + (k - 1) * np.asarray(r)) / (1 - np.asarray(r)))
-        return result
+        return np.asarray(0.5 * np.log((1 + (k - 1) * np.asarray(r)) / (1 - np.asarray(r))))
 
     low, high = clusters.bootstrap_interval(float(z(value)), z(samples), confidence_level=confidence_level)
     return _from_z(low, k), _from_z(high, k)
@@ -230,9 +197,7 @@ def _from_z(z: float, k: int) -> float:
     return 1 - k / (math.exp(min(2 * z, 700.0)) + k - 1)
 
 
-def _within_sd(
-    x: np.ndarray, targets: np.ndarray, *, clusters: Clusters | None, confidence_level: float
-) -> Estimate:
+def _within_sd(x: np.ndarray, targets: np.ndarray, *, clusters: Clusters | None, confidence_level: float) -> Estimate:
     """Square root of the within mean square; interval from chi-square, or from resampled subjects on the ln scale."""
     counts = np.bincount(targets)
     means = np.bincount(targets, weights=x) / counts

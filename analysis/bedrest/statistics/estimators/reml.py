@@ -11,18 +11,59 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy.optimize import minimize
 
 from bedrest.errors import ModelError
 from bedrest.statistics.estimators.covariance import Covariance
-from bedrest.statistics.estimators.layouts import Layout, gather_layouts
 
 STARTS = (0.5, 0.95)  # share of variance between subjects, from which the optimiser sets out
 AGREE = 1e-3  # log-likelihoods of the same model that differ by more are different answers
 _PENALTY = 1e10
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Subjects whose observations have the same covariance matrix.
+
+    Attributes
+    ----------
+    components : what the covariance structure needs of them
+    x, counts : shape (b, m, p), the different design matrices among them; (b,), subjects with each
+    y, block : shape (c, m), every subject's response; (c,), which design matrix the subject has
+    """
+
+    components: np.ndarray
+    x: np.ndarray
+    counts: np.ndarray
+    y: np.ndarray
+    block: np.ndarray
+
+    @cached_property
+    def y_sums(self) -> np.ndarray:
+        out = np.zeros(self.x.shape[:2])
+        np.add.at(out, self.block, self.y)
+        return out
+
+
+def gather_layouts(y: np.ndarray, x: np.ndarray, clusters: np.ndarray, structure: Covariance) -> tuple[Layout, ...]:
+    """The layouts of all subjects; arguments as for `reml.fit_reml`."""
+    order = np.argsort(clusters, kind="stable")
+    cuts = np.flatnonzero(np.diff(np.unique(clusters[order], return_inverse=True)[1])) + 1
+    gathered: dict[bytes, dict[bytes, list[np.ndarray]]] = {}
+    for rows in np.split(order, cuts):
+        gathered.setdefault(structure.key(rows), {}).setdefault(x[rows].tobytes(), []).append(rows)
+    out = []
+    for blocks in gathered.values():
+        alike = list(blocks.values())  # rows of the subjects with the same design matrix
+        counts = np.array([len(b) for b in alike])
+        members = [rows for b in alike for rows in b]
+        out.append(Layout(structure.components(alike[0][0]), np.stack([x[b[0]] for b in alike]), counts,
+                          np.stack([y[rows] for rows in members]), np.repeat(np.arange(len(alike)), counts)))
+    return tuple(out)
 
 
 @dataclass(frozen=True)
@@ -31,16 +72,12 @@ class Fit:
 
     Attributes
     ----------
-    estimates : shape (p,)
-    covariance : shape (p, p), of the estimates, with the estimated variances taken as known
+    estimates, covariance : shape (p,); (p, p), with the estimated variances taken as known
     phi : natural parameters of the covariance structure, shape (K,)
-    theta : where the optimiser stopped, of the response divided by `scale`, shape (K,)
-    scale : what the response was divided by
+    theta, scale : where the optimiser stopped, of the response divided by `scale`, shape (K,)
     free : bool, shape (K,); False for a parameter on the boundary
     log_likelihood : restricted
-    converged : bool
     warnings : what a reader must know; empty when there is nothing
-    structure, layouts : as fitted, for `small_sample`
     """
 
     estimates: np.ndarray
@@ -75,17 +112,9 @@ class Fit:
 def fit_reml(y: np.ndarray, x: np.ndarray, *, clusters: np.ndarray, structure: Covariance) -> Fit:
     """Fit by REML from several starts.
 
-    Parameters
-    ----------
-    y : shape (n,), finite
-    x : shape (n, p), of full column rank
-    clusters : shape (n,), the independent subjects
-    structure : Covariance, over the same n observations
-
-    Returns
-    -------
-    Fit
-        Never silently: a boundary, disagreeing starts or a gradient that does not vanish are among its warnings.
+    Never silently: a boundary, disagreeing starts or a gradient that does not vanish are among the warnings of the fit.
+    `y`, shape (n,), finite; `x`, shape (n, p), of full column rank; `clusters`, shape (n,), the independent subjects;
+    `structure` over the same n observations.
 
     Raises
     ------
@@ -114,77 +143,25 @@ def fit_reml(y: np.ndarray, x: np.ndarray, *, clusters: np.ndarray, structure: C
     n, p = x.shape
     pieces = _pieces(phi, structure, layouts)
     return Fit(
-        estimates=pieces.beta * scale,
-        covariance=pieces.phi_beta * scale**2,
-        phi=structure.rescaled(phi, scale),
-        theta=theta,
-        scale=scale,
-        free=~boundary,
-        log_likelihood=-0.5 * (value + (n - p) * np.log(2 * np.pi)) - (n - p) * np.log(scale),
-        converged=converged,
-        warnings=tuple(warnings),
-        structure=structure,
-        layouts=tuple(lay.scaled(scale) for lay in layouts),
-    )
+        estimates=pieces.beta * scale, covariance=pieces.phi_beta * scale**2, phi=structure.rescaled(phi, scale),
+        theta=theta, scale=scale, free=~boundary,
+        log_likelihood=-0.5 * (value + (n - p) * np.log(2 * np.pi)) - (n - p) * np.log(scale), converged=converged,
+        warnings=tuple(warnings), structure=structure,
+        layouts=tuple(replace(lay, y=lay.y * scale) for lay in layouts))
 
 
-@dataclass(frozen=True)
-class GivenVariances:
-    """Generalised least squares at variances that were found elsewhere.
+def at_variances(y: np.ndarray, x: np.ndarray, *, clusters: np.ndarray, structure: Covariance,
+                 phi: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Estimates, their covariance (variances taken as known) and the restricted log-likelihood at given variances.
 
-    Attributes
-    ----------
-    estimates : shape (p,)
-    covariance : shape (p, p), of the estimates, with the variances taken as known
-    log_likelihood : restricted
-    """
-
-    estimates: np.ndarray
-    covariance: np.ndarray
-    log_likelihood: float
-
-
-def at_variances(
-    y: np.ndarray, x: np.ndarray, *, clusters: np.ndarray, structure: Covariance, phi: np.ndarray
-) -> GivenVariances:
-    """Estimates and restricted log-likelihood at given natural parameters of a covariance structure.
-
-    Parameters
-    ----------
-    y, x, clusters, structure : as for `fit_reml`
-    phi : natural parameters, shape (K,), in the squared unit of y
-
-    Raises
-    ------
-    numpy.linalg.LinAlgError
-        If the covariance matrix at `phi` cannot be inverted.
+    `phi` has shape (K,), in the squared unit of y; the rest as for `fit_reml`. Raises numpy's LinAlgError if the
+    covariance matrix at `phi` cannot be inverted.
     """
     layouts = gather_layouts(y, x, clusters, structure)
     pieces = _pieces(phi, structure, layouts)
-    value = _deviance(phi, structure, layouts)[0]
+    value = deviance(phi, structure, layouts)[0]
     n, p = x.shape
-    return GivenVariances(pieces.beta, pieces.phi_beta, -0.5 * (value + (n - p) * math.log(2 * math.pi)))
-
-
-def information_by_theta(fit: Fit) -> tuple[np.ndarray, np.ndarray]:
-    """Observed information of the free parameters of `fit.theta`, and d phi / d theta at them, in the data's units.
-
-    By differences of the gradient, in theta: there a step never leaves what is possible.
-    """
-    free = np.flatnonzero(fit.free)
-    units = fit.structure.rescaled(np.ones_like(fit.phi), fit.scale)[:, None]
-
-    def gradient(theta: np.ndarray) -> np.ndarray:
-        phi = fit.structure.rescaled(fit.structure.natural(theta), fit.scale)
-        result: np.ndarray = (units * fit.structure.jacobian(theta)).T @ _deviance(phi, fit.structure, fit.layouts)[1]
-        return result
-
-    hessian = np.empty((free.size, free.size))
-    for n, k in enumerate(free):
-        step = np.zeros_like(fit.theta)
-        step[k] = 1e-5 * max(abs(fit.theta[k]), 1e-3)
-        hessian[n] = (gradient(fit.theta + step) - gradient(fit.theta - step))[free] / (2 * step[k])
-    return (hessian + hessian.T) / 4, (units * fit.structure.jacobian(fit.theta))[:, free]
+    return pieces.beta, pieces.phi_beta, -0.5 * (value + (n - p) * math.log(2 * math.pi))
 
 
 def _residual_sd(y: np.ndarray, x: np.ndarray) -> float:
@@ -232,7 +209,7 @@ def _pieces(phi: np.ndarray, structure: Covariance, layouts: tuple[Layout, ...])
     return _Pieces(phi_beta @ xy, phi_beta, inverses, solved, constant + 2 * np.log(np.diag(factor)).sum())
 
 
-def _deviance(phi: np.ndarray, structure: Covariance, layouts: tuple[Layout, ...]) -> tuple[float, np.ndarray]:
+def deviance(phi: np.ndarray, structure: Covariance, layouts: tuple[Layout, ...]) -> tuple[float, np.ndarray]:
     """-2 restricted log-likelihood without its 2 pi, and its gradient by phi."""
     pieces = _pieces(phi, structure, layouts)
     value, gradient = pieces.constant, np.zeros(phi.size)
@@ -253,7 +230,7 @@ def _optimise(structure: Covariance, layouts: tuple[Layout, ...], share: float) 
 
     def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
         try:
-            value, gradient = _deviance(structure.natural(theta), structure, layouts)
+            value, gradient = deviance(structure.natural(theta), structure, layouts)
         except np.linalg.LinAlgError:
             return _PENALTY, np.zeros_like(theta)
         return value, structure.jacobian(theta).T @ gradient

@@ -14,12 +14,8 @@ MIN_SUBJECTS_BOOTSTRAP = 5  # in every group; with 4 the interval is twice as wi
 
 
 def finite_array(values: ArrayLike, *, name: str, dimensions: int = 1) -> np.ndarray:
-    """As float64, refused when a value is missing: the caller leaves values out and counts them.
-
-    Raises
-    ------
-    ModelError
-        If a value is NaN or infinite, or the number of dimensions is another.
+    """As float64; ModelError when a value is missing (the caller leaves values out and counts them) or the shape is
+    wrong.
     """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != dimensions:

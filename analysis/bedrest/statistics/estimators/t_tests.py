@@ -21,15 +21,9 @@ from bedrest.statistics.estimators.samples import untestable
 class MeanTest:
     """One result; NaN where the method does not give a number, and everywhere where it failed.
 
-    Attributes
-    ----------
-    n : subjects in it
-    method : of the degrees of freedom, or what was drawn and how often
-    estimate, se, ci_low, ci_high : in the unit of the values
-    t, df, p : statistic, its degrees of freedom, two-sided p
-    smallest_p : the smallest p that so few subjects (or so few permutations) can give
-    effect : Hedges g with its interval; None where the method gives none
-    reason : why there is no result; empty when there is one
+    `method`: of the degrees of freedom, or what was drawn and how often. Estimate, se and interval are in the unit of
+    the values; p is two-sided; `smallest_p` is the smallest that so few subjects (or permutations) can give. `effect`:
+    Hedges g, None where the method gives none. `reason`: why there is no result.
     """
 
     n: int
@@ -47,15 +41,8 @@ class MeanTest:
 
 
 def one_sample_t(values: Sequence[float], *, confidence_level: float = 0.95) -> MeanTest:
-    """Mean against 0, Student's t on n - 1 degrees of freedom.
+    """Mean of one finite number a subject against 0, Student's t on n - 1 degrees of freedom.
 
-    Parameters
-    ----------
-    values : one finite number a subject
-    confidence_level : of the interval, 0 to 1
-
-    Notes
-    -----
     Hedges g is mean / SD times J(n - 1); on differences within subjects that is d_z.
     """
     x = np.asarray(values, dtype=np.float64)
@@ -69,13 +56,6 @@ def one_sample_t(values: Sequence[float], *, confidence_level: float = 0.95) -> 
 def welch_t(first: Sequence[float], second: Sequence[float], *, confidence_level: float = 0.95) -> MeanTest:
     """Mean of `first` minus mean of `second`, variances not assumed equal, Satterthwaite degrees of freedom.
 
-    Parameters
-    ----------
-    first, second : one finite number a subject
-    confidence_level : of the interval, 0 to 1
-
-    Notes
-    -----
     Hedges g is the difference over the pooled SD times J(n1 + n2 - 2).
     """
     x, y = (np.asarray(v, dtype=np.float64) for v in (first, second))

@@ -17,7 +17,7 @@ from scipy import optimize, stats
 
 from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import POWER
-from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_cohort, simulator
+from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_cohort, simulate
 from bedrest.statistics.study.cohort_models import CohortModel, joint_model, level_model
 from bedrest.statistics.study.responses import LOG_SCALE
 from bedrest.vocabulary import LEVELS
@@ -27,14 +27,10 @@ QUESTIONS = ("change within a group", "difference of change between groups")
 
 @dataclass(frozen=True)
 class PlannedStudy:
-    """A study that is being planned.
+    """A study that is being planned; the true changes of its scenario are ignored.
 
-    Attributes
-    ----------
-    scenario : its size and variability; true changes are ignored
-    change_percent : the effect that power is asked for
-    power : wanted, for the smallest detectable change
-    confidence_level : of the two-sided test
+    `change_percent` is the effect to compute the power for, `power` that wanted of the smallest detectable change,
+    `confidence_level` that of the two-sided test.
     """
 
     scenario: Scenario
@@ -46,35 +42,23 @@ class PlannedStudy:
 def power_frame(studies: Sequence[PlannedStudy], *, replicates: int, seed: int, processes: int = 1) -> pd.DataFrame:
     """Power of the test of the last visit in bed against the first visit, within a group and between two.
 
-    Parameters
-    ----------
-    studies : the studies
-    replicates : cohorts of each
-    seed : results do not depend on `processes`
-
-    Returns
-    -------
-    DataFrame, as in `schemas.POWER`
+    From `replicates` cohorts of each study, as in `schemas.POWER`; results do not depend on `processes`.
     """
     rows = []
-    with simulator(processes) as simulate:
-        for number, planned in enumerate(studies):
-            null = replace(planned.scenario, changes_percent=(0.0,) * len(planned.scenario.changes_percent))
-            estimates = simulate(partial(_estimates, null), replicates=replicates, entropy=(seed, number))
-            rows += [_row(planned, question, estimates[:, n], replicates)
-                     for n, question in enumerate(QUESTIONS[: null.groups])]
+    for number, planned in enumerate(studies):
+        null = replace(planned.scenario, changes_percent=(0.0,) * len(planned.scenario.changes_percent))
+        estimates = simulate(partial(_estimates, null), replicates=replicates, entropy=(seed, number),
+                             processes=processes)
+        rows += [_row(planned, question, estimates[:, n], replicates)
+                 for n, question in enumerate(QUESTIONS[: null.groups])]
     return typed_frame(rows, POWER)
 
 
 def power_of(effect: float, estimates: np.ndarray, *, confidence_level: float) -> float:
-    """Share of cohorts in which an effect is significant.
+    """Share of cohorts in which an effect is significant in the two-sided test.
 
-    Parameters
-    ----------
-    effect : on the log scale, added to every estimate
-    estimates : shape (r, 3): estimate without effect, standard error, degrees of freedom; NaN where there was no
-        answer, which counts as not significant
-    confidence_level : of the two-sided test
+    The effect, on the log scale, is added to every estimate. `estimates`, shape (r, 3): estimate without effect,
+    standard error, degrees of freedom; NaN where there was no answer, which counts as not significant.
 
     Examples
     --------

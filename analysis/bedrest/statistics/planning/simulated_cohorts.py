@@ -6,20 +6,16 @@ Everything is synthetic. Effects are in per cent of volume; the response is 100 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from bedrest.io.tables.frames import typed_frame
-from bedrest.schemas import MEASURES, SCAN_RECORDS, SESSIONS, SUBJECTS
-from bedrest.statistics.study.flow import StudyTables
 from bedrest.statistics.study.responses import LOG_SCALE, AnalysisPlan, Observations
-from bedrest.tables.change import change_frame
-from bedrest.vocabulary import LEVELS, Phase, Status
+from bedrest.vocabulary import LEVELS
 
 GROUPS = ("group a", "group b")
 _PARTS = 16
@@ -27,19 +23,13 @@ _PARTS = 16
 
 @dataclass(frozen=True)
 class Scenario:
-    """What a synthetic cohort is drawn from.
+    """What a synthetic cohort is drawn from; SDs in per cent of volume.
 
-    Attributes
-    ----------
-    subjects : in all, assigned to the groups in turn
-    groups : 1 or 2
-    changes_percent : true change from the first visit at each later visit, the same in both groups
-    between_sd_percent : lasting SD of disc volume between subjects
-    error_sd_percent : of one disc at the first visit: measurement and day-to-day change
-    variance_growth : variance of that error at the last visit over that at the first; linear in between
-    response_sd_percent : SD between subjects of their true change at the last visit in bed, shared by all discs
-    missing : share of visits that never took place, completely at random
-    levels : discs of a subject, 1 to 7
+    The true changes are those from the first visit at each later visit, the same in both groups; subjects go to the
+    groups in turn. `between`: lasting differences of disc volume between subjects. `error`: of one disc at the first
+    visit, measurement and day-to-day change; its variance grows linearly to `variance_growth` times that at the last
+    visit. `response`: differences between subjects in their true change at the last visit in bed, shared by all discs.
+    `missing`: share of visits that never took place, completely at random. `levels`: discs of a subject, 1 to 7.
     """
 
     subjects: int
@@ -62,13 +52,7 @@ class Scenario:
 
 
 def draw_cohort(scenario: Scenario, rng: np.random.Generator) -> Observations:
-    """One cohort; discs, visits and subjects independent and normal on the log scale.
-
-    Parameters
-    ----------
-    scenario : Scenario
-    rng : numpy Generator
-    """
+    """One cohort; discs, visits and subjects independent and normal on the log scale."""
     n, v, d = scenario.subjects, len(scenario.sessions), scenario.levels
     truth = LOG_SCALE * np.log1p(np.array([0.0, *scenario.changes_percent]) / 100)
     sd = scenario.error_sd_percent * np.sqrt(np.linspace(1.0, scenario.variance_growth, v))
@@ -94,51 +78,12 @@ def draw_cohort(scenario: Scenario, rng: np.random.Generator) -> Observations:
 Work = Callable[[np.random.SeedSequence, int], np.ndarray]
 
 
-@contextmanager
-def simulator(processes: int) -> Iterator[Callable[..., np.ndarray]]:
-    """A function that simulates cohorts in parts, in this process or in several.
+def simulate(work: Work, *, replicates: int, entropy: Sequence[int], processes: int = 1) -> np.ndarray:
+    """Results of `work`, from a seed and a number of cohorts, of all cohorts, shape (replicates, ...).
 
-    Parameters
-    ----------
-    processes : 1 for none beside this one
-
-    Yields
-    ------
-    function
-        `work` (seed and number of cohorts to results, shape (cohorts, ...)), `replicates` and `entropy` to the results
-        of all cohorts, which do not depend on `processes`.
+    In parts, in this process or in several; the results do not depend on `processes`.
     """
+    seeds = np.random.SeedSequence(list(entropy)).spawn(_PARTS)
+    shares = [len(part) for part in np.array_split(np.arange(replicates), _PARTS)]
     with ProcessPoolExecutor(processes) if processes > 1 else nullcontext() as pool:
-        def simulate(work: Work, *, replicates: int, entropy: Sequence[int]) -> np.ndarray:
-            seeds = np.random.SeedSequence(list(entropy)).spawn(_PARTS)
-            shares = [len(part) for part in np.array_split(np.arange(replicates), _PARTS)]
-            return np.concatenate(list((map if pool is None else pool.map)(work, seeds, shares)))
-
-        yield simulate
-
-
-def draw_study(scenario: Scenario, rng: np.random.Generator) -> StudyTables:
-    """One cohort as the tables of a study: what the statistics of a real one start from.
-
-    Parameters
-    ----------
-    scenario : Scenario
-    rng : numpy Generator
-    """
-    frame = draw_cohort(scenario, rng).frame
-    days = {s: 30.0 * n - 3 for n, s in enumerate(scenario.sessions)}
-    last = len(scenario.sessions) - 1
-    phases = [Phase.BASELINE, *[Phase.BED_REST] * (last - 1), Phase.RECOVERY]
-    phase = dict(zip(scenario.sessions, map(str, phases), strict=True))
-    rows = frame.assign(
-        volume_mm3=np.exp(frame["y"] / LOG_SCALE), study_day=frame["session"].map(days), source="automatic",
-        phase=frame["session"].map(phase), status=str(Status.OK), reason="")
-    measures = typed_frame(rows.drop(columns=["y", "flagged"]).to_dict("records"), MEASURES)
-    visits = measures[["subject", "session", "study_day", "phase"]].drop_duplicates().to_dict("records")
-    names = [f"s{n + 1}" for n in range(scenario.subjects)]
-    subjects = [{"subject": s, "group": scenario.plan.groups[n % scenario.groups]} for n, s in enumerate(names)]
-    records = [{"subject": v["subject"], "session": v["session"], "source": "automatic", "status": str(Status.OK)}
-               for v in visits]
-    return StudyTables(typed_frame(subjects, SUBJECTS), typed_frame(visits, SESSIONS),
-                       typed_frame(records, SCAN_RECORDS), measures,
-                       change_frame(measures, reference_session=scenario.sessions[0]))
+        return np.concatenate(list((map if pool is None else pool.map)(work, seeds, shares)))

@@ -20,13 +20,13 @@ from bedrest.statistics.study.estimates import (
     contrasts_frame,
     marginal_means_frame,
     models_frame,
+    residuals_frame,
     terms_frame,
     variances_frame,
 )
 from bedrest.statistics.study.flow import StudyTables, flow_frame
 from bedrest.statistics.study.mixedlm_sensitivity import MixedLMModel, mixedlm_models, mixedlm_models_frame
 from bedrest.statistics.study.recovery import Band, band_of, recovery_frame
-from bedrest.statistics.study.residuals import residuals_frame
 from bedrest.statistics.study.responses import AnalysisPlan, observations
 from bedrest.statistics.study.sensitivity import Resampling, sensitivity_frame
 from bedrest.statistics.study.summary import change_bands
@@ -37,11 +37,8 @@ from bedrest.statistics.study.validation import agreement_frame, repeatability_f
 class AnalysisOptions:
     """Options beyond the plan.
 
-    Attributes
-    ----------
-    recovery_band_percent : None for the smallest detectable change of the method
-    resampling : number of resamples and seed
-    excluded : subjects whose input could not be used
+    The band of recovery is the smallest detectable change of the method where none is given; `excluded` are subjects
+    whose input could not be used.
     """
 
     recovery_band_percent: float | None = None
@@ -51,14 +48,7 @@ class AnalysisOptions:
 
 @dataclass(frozen=True)
 class Analysis:
-    """The statistics of one study. Models are fitted once, tables are made when they are first asked for.
-
-    Attributes
-    ----------
-    study : StudyTables
-    plan : AnalysisPlan
-    options : AnalysisOptions
-    """
+    """The statistics of one study. Models are fitted once, tables are made when they are first needed."""
 
     study: StudyTables
     plan: AnalysisPlan
@@ -90,12 +80,7 @@ class Analysis:
                        smallest_detectable_percent=smallest.high_percent)
 
     def table(self, table: Table) -> pd.DataFrame:
-        """One table of `STATISTICS`, made once.
-
-        Parameters
-        ----------
-        table : its schema
-        """
+        """One table of `STATISTICS`, made once."""
         if table.name not in self._frames:
             (frame,) = (s.frame for s in STATISTICS if s.table == table)
             self._frames[table.name] = frame(self)

@@ -21,22 +21,14 @@ _UNITS = {c.name: c.unit for c in SUBJECTS.columns}
 def baseline_frame(subjects: pd.DataFrame, measures: pd.DataFrame, plan: AnalysisPlan) -> pd.DataFrame:
     """Age, sex, height, weight and disc volumes at the reference visit, by group and of all subjects.
 
-    Parameters
-    ----------
-    subjects : DataFrame, as in `schemas.SUBJECTS`; a column that is not there counts as missing
-    measures : DataFrame, as in `schemas.MEASURES`; rows of reference masks and failed rows are not used
-    plan : AnalysisPlan
-
-    Returns
-    -------
-    DataFrame, as in `schemas.BASELINE`
-        A sex that no subject has gets no rows; an unknown one counts as missing.
+    Tables as in `schemas`. Reference masks and failed rows are not used; a column of `subjects` that is not there
+    counts as missing, as does an unknown sex. A sex that no subject has gets no rows.
     """
     discs = measures[(measures["source"] != "reference") & (measures["status"] != Status.FAILED)
                      & (measures["session"] == plan.reference_session)]
-    subjects = subjects.set_index("subject")
+    subjects = subjects.set_index("subject").reindex(columns=["group", "sex", *_NUMBERS])
     columns: dict[str, tuple[str, pd.Series]] = {
-        label: (_UNITS[name], _column(subjects, name).astype(float)) for name, label in _NUMBERS.items()}
+        label: (_UNITS[name], subjects[name].astype(float)) for name, label in _NUMBERS.items()}
     for level in LEVELS:
         volumes = discs[discs["level"] == level].set_index("subject")["volume_mm3"]
         if len(volumes):
@@ -44,7 +36,7 @@ def baseline_frame(subjects: pd.DataFrame, measures: pd.DataFrame, plan: Analysi
     members = {g: subjects.index[subjects["group"] == g] for g in plan.groups}
     if len(members) > 1:
         members[ALL_SUBJECTS] = subjects.index
-    sexes = _column(subjects, "sex").fillna("")
+    sexes = subjects["sex"].astype(object).fillna("")
     rows = []
     for group, in_group in members.items():
         rows += [{"characteristic": f"sex {s}", "group": group, **_share(sexes[in_group], s)}
@@ -57,10 +49,7 @@ def baseline_frame(subjects: pd.DataFrame, measures: pd.DataFrame, plan: Analysi
 def baseline_words(baseline: pd.DataFrame, *, groups: Sequence[str]) -> pd.DataFrame:
     """The table for reading: one row per characteristic, one column per group; mean (SD) or n (%), missing counted.
 
-    Parameters
-    ----------
-    baseline : DataFrame, as in `schemas.BASELINE`, rows in any order
-    groups : in the order of the study; all together come last
+    `groups` in the order of the study; all together come last.
     """
     listed = set(baseline["characteristic"])
     first = [label for label in _NUMBERS.values() if label in listed]
@@ -75,10 +64,6 @@ def baseline_words(baseline: pd.DataFrame, *, groups: Sequence[str]) -> pd.DataF
         head = f"{group} (n = {rows[0]['n'] + rows[0]['n_missing']})"
         columns[head] = {_name(r): _cell(r) for r in rows}
     return pd.DataFrame(columns).rename_axis("characteristic").reset_index()
-
-
-def _column(subjects: pd.DataFrame, name: str) -> pd.Series:
-    return subjects[name] if name in subjects.columns else pd.Series(None, index=subjects.index, dtype=object)
 
 
 def _share(sexes: pd.Series, sex: str) -> dict[str, object]:

@@ -41,13 +41,10 @@ class CohortModel:
     ----------
     source, level : series of masks; a disc level or `all`
     formula, random : fixed and random parts as text
-    frame : DataFrame, the observations in the model
-    sessions : visits in the model, in order
-    plan : AnalysisPlan
+    frame, sessions : the observations in the model; its visits in order
     design, tests : None when the model could not be fitted
     notes : what a reader must know
     singular : was a random term left out because its variance came out as zero
-    reason : why there is no fit; empty when there is
     """
 
     source: str
@@ -83,14 +80,7 @@ class CohortModel:
     def change_weights(self, session: str, *, group: str, minus: str | None = None) -> np.ndarray | None:
         """Weights of a group's change since the reference visit, or of its difference from that of another group.
 
-        Parameters
-        ----------
-        session : the later visit
-        group, minus : study arms
-
-        Returns
-        -------
-        array, shape (p,); None where there is no fit, or the data cannot answer
+        Shape (p,); None where there is no fit, or the data cannot answer.
         """
         if self.design is None or not {session, self.plan.reference_session} <= set(self.sessions):
             return None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
@@ -27,14 +26,10 @@ REPEATS_LEVEL = 0.95  # of a smallest detectable change, by its definition, what
 
 @dataclass(frozen=True)
 class Limit:
-    """How far two measurements of an unchanged disc may lie apart; per cent of the first.
+    """How far two measurements of an unchanged disc may lie apart, in per cent of the first; NaN where not known.
 
-    Attributes
-    ----------
-    low_percent, high_percent : NaN where nothing is known; below and above 0, farther above, for both are a factor
-    confidence_level : share of unchanged discs inside
-    limit_from : empty where nothing is known
-    n_repeats : values behind it; None for the error model
+    Above 0 it is farther than below, for both are a factor. `confidence_level` is the share of unchanged discs inside;
+    `n_repeats` the values behind it, None for the error model; `limit_from` is empty where nothing is known.
     """
 
     low_percent: float = math.nan
@@ -43,27 +38,13 @@ class Limit:
     limit_from: str = ""
     n_repeats: int | None = None
 
-    @property
-    def known(self) -> bool:
-        return bool(self.limit_from)
-
 
 def smallest_detectable(repeatability: pd.DataFrame, *, source: str, level: str, measure: str = VOLUME.name) -> Limit:
     """The smallest detectable change of a disc in this study: the one place that chooses it.
 
     The row of the level where it rests on `MIN_SUBJECTS_OF_LEVEL` or more, else that of all levels; failed rows do not
-    count. A rise is detectable from r = `sdc_percent` on, a fall from -100 r / (100 + r): the same factor down.
-
-    Parameters
-    ----------
-    repeatability : DataFrame, as in `schemas.REPEATABILITY`
-    source : automatic or reference
-    level : disc level, or all
-    measure : whose change
-
-    Returns
-    -------
-    Limit; an unknown one where the study has no usable repeated baseline scans
+    count. A rise is detectable from r = `sdc_percent` on, a fall from -100 r / (100 + r): the same factor down. An
+    unknown limit where the study has no usable repeated baseline scans.
     """
     usable = repeatability[(repeatability["source"] == source) & (repeatability["measure"] == measure)
                            & (repeatability["status"] != Status.FAILED)
@@ -80,10 +61,7 @@ def smallest_detectable(repeatability: pd.DataFrame, *, source: str, level: str,
 def model_limit(se_percent: float, *, confidence_level: float) -> Limit:
     """How far a disc may seem to change by the error model: beyond it, the interval in `change` leaves out 0.
 
-    Parameters
-    ----------
-    se_percent : as in `schemas.CHANGE`; a missing one gives an unknown limit
-    confidence_level : 0 to 1
+    A missing standard error gives an unknown limit.
     """
     if not math.isfinite(se_percent):
         return Limit()
@@ -92,18 +70,10 @@ def model_limit(se_percent: float, *, confidence_level: float) -> Limit:
 
 
 def detections_frame(change: pd.DataFrame, repeatability: pd.DataFrame, *, confidence_level: float) -> pd.DataFrame:
-    """Is each change beyond measurement error: one row for every row of `change`.
+    """Is each change beyond measurement error: one row for every row of `change`, as in `schemas.DETECTIONS`.
 
-    Parameters
-    ----------
-    change : DataFrame, as in `schemas.CHANGE`
-    repeatability : DataFrame, as in `schemas.REPEATABILITY`; without rows where baseline was scanned once
-    confidence_level : of limits from the error model; those from repeated scans are at `REPEATS_LEVEL`
-
-    Returns
-    -------
-    DataFrame, as in `schemas.DETECTIONS`
-        Failed changes keep their row and findings and are not judged, as are those without any limit.
+    `confidence_level` is that of limits from the error model; those from repeated scans are at `REPEATS_LEVEL`. Failed
+    changes keep their row and findings and are not judged, as are those without any limit.
     """
     pairs = change[["source", "level", "measure"]].drop_duplicates().itertuples(index=False, name=None)
     repeats = {(s, lv, m): smallest_detectable(repeatability, source=s, level=lv, measure=m) for s, lv, m in pairs}
@@ -112,9 +82,11 @@ def detections_frame(change: pd.DataFrame, repeatability: pd.DataFrame, *, confi
         limit = repeats[row["source"], row["level"], row["measure"]]
         if row["status"] == Status.FAILED:
             limit = Limit()
-        elif not limit.known:
+        elif not limit.limit_from:
             limit = model_limit(row["se_percent"], confidence_level=confidence_level)
-            findings += () if limit.known else (_no_limit(row),)
+            if not limit.limit_from:
+                masks = dict.fromkeys(text(row[c]) or "unknown" for c in ("mask_origin_reference", "mask_origin"))
+                findings += (Finding(FindingCode.NO_LIMIT, {"masks": " and ".join(masks)}),)
         rows.append({
             **{name: row[name] for name in _CHANGE_COLUMNS}, "limit_low_percent": limit.low_percent,
             "limit_high_percent": limit.high_percent, "limit_from": limit.limit_from, "n_repeats": limit.n_repeats,
@@ -129,45 +101,30 @@ _CHANGE_COLUMNS = ("subject", "group", "level", "source", "measure", "reference_
 
 
 def _verdict(change_percent: float, limit: Limit) -> Verdict:
-    if not limit.known:
+    if not limit.limit_from:
         return Verdict.NOT_JUDGED
     if change_percent > limit.high_percent:
         return Verdict.ROSE
     return Verdict.FELL if change_percent < limit.low_percent else Verdict.WITHIN
 
 
-def _no_limit(row: dict[str, Any]) -> Finding:
-    masks = " and ".join(dict.fromkeys(text(row[c]) or "unknown" for c in ("mask_origin_reference", "mask_origin")))
-    return Finding(FindingCode.NO_LIMIT, {"masks": masks})
-
-
 _COLUMN = {c.name: c for c in DETECTIONS.columns}
-
-
-def _n(name: str, meaning: str) -> Col:
-    return Col(name, "int", meaning, "1", minimum=0)
-
-
-DETECTION_COUNTS = Table("detection_counts", "how many discs changed beyond error, one row a source, group and visit", (
+DETECTION_COUNTS = Table("detection_counts", "how many discs changed beyond error, one row per source, group and "
+                         "visit", (
     _COLUMN["source"], _COLUMN["group"], _COLUMN["session"], _COLUMN["study_day"],
-    _n("rose", "discs above their limit"), _n("fell", "discs below it"), _n("within_error", "discs inside"),
-    _n("not_judged", "discs without a change or without a limit"),
+    Col("rose", "int", "discs above their limit", "1", minimum=0),
+    Col("fell", "int", "discs below it", "1", minimum=0),
+    Col("within_error", "int", "discs inside", "1", minimum=0),
+    Col("not_judged", "int", "discs without a change or without a limit", "1", minimum=0),
     Col("false_alarms_expected", "float", "of the judged discs, how many would lie outside if none had changed", "1",
         minimum=0),
 ), ("source", "group", "session"))
 
 
 def detection_counts(detections: pd.DataFrame) -> pd.DataFrame:
-    """Verdicts counted by source, group and visit, all levels together.
+    """Verdicts counted by source, group and visit, all levels together, as in `DETECTION_COUNTS`.
 
-    Parameters
-    ----------
-    detections : DataFrame, as in `schemas.DETECTIONS`
-
-    Returns
-    -------
-    DataFrame, as in `DETECTION_COUNTS`
-        Visits of a group in the order of their study day, its median over subjects.
+    Visits of a group in the order of their study day, its median over subjects.
     """
     rows = []
     for (source, group, session), discs in detections.groupby(["source", "group", "session"], sort=False):
@@ -183,18 +140,10 @@ def detection_counts(detections: pd.DataFrame) -> pd.DataFrame:
 
 
 def visit_changes(detections: pd.DataFrame) -> pd.DataFrame:
-    """One subject's changes visit by visit, its discs together; for reading.
+    """One subject's changes visit by visit, its discs together, from its detections of one source; for reading.
 
-    Parameters
-    ----------
-    detections : DataFrame
-        One subject's rows as in `schemas.DETECTIONS`, of one source.
-
-    Returns
-    -------
-    DataFrame
-        `session`, `study_day`; discs with a change, their mean, smallest and largest change in per cent; how many rose,
-        fell, stayed within error, were not judged.
+    Discs with a change, their mean, smallest and largest change in per cent; how many rose, fell, stayed within error,
+    were not judged.
     """
     changes = detections.groupby("session", sort=False)["change_percent"].agg(**{
         "discs compared": "count", "mean change (%)": "mean", "smallest (%)": "min", "largest (%)": "max"})
@@ -204,12 +153,7 @@ def visit_changes(detections: pd.DataFrame) -> pd.DataFrame:
 
 
 def limit_words(detections: pd.DataFrame) -> str:
-    """Where the limits come from and what they let through, in sentences; every number is a stored one.
-
-    Parameters
-    ----------
-    detections : DataFrame, as in `schemas.DETECTIONS`, of one source
-    """
+    """Where the limits come from and what they let through, in sentences, from the detections of one source."""
     sentences = []
     judged = detections[detections["verdict"] != Verdict.NOT_JUDGED]
     for limit_from, rows in judged.groupby("limit_from", sort=True):

@@ -13,8 +13,9 @@ import pandas as pd
 
 from bedrest.io.tables.frames import typed_frame
 from bedrest.measurement.registry import VOLUME
-from bedrest.schemas import CONTRASTS, MARGINAL_MEANS, MODELS, TERMS, VARIANCES
+from bedrest.schemas import CONTRASTS, MARGINAL_MEANS, MODELS, RESIDUALS, TERMS, VARIANCES
 from bedrest.statistics.estimators.effect_size import hedges_g_of_t
+from bedrest.statistics.estimators.reml import Fit
 from bedrest.statistics.estimators.samples import MIN_SUBJECTS
 from bedrest.statistics.estimators.small_sample import Comparison
 from bedrest.statistics.study.cohort_models import CohortModel
@@ -29,20 +30,10 @@ ALL_DISCS = ", all discs"  # what the families of the joint model are called aft
 def contrasts_frame(models: Sequence[CohortModel], subjects: pd.DataFrame) -> pd.DataFrame:
     """Change of every visit from the reference visit within each group, and its difference between groups.
 
-    Holm runs within (family, source): the single levels are one family within groups and one between groups, the
-    joint model has families of its own, because it answers the same question once more. `family_size` counts the
-    tests that could be done.
-
-    Parameters
-    ----------
-    models : of one or several mask sources
-    subjects : DataFrame, as in `schemas.SUBJECTS`
-        Every subject enrolled, so that `n_missing` is true.
-
-    Returns
-    -------
-    DataFrame, as in `schemas.CONTRASTS`
-        A contrast without three subjects with both visits in every group keeps its row: failed, with reason.
+    As in `schemas.CONTRASTS`. Holm runs within (family, source): the single levels are one family within groups and one
+    between groups, the joint model has families of its own, because it answers the same question once more.
+    `family_size` counts the tests that could be done. A contrast without three subjects with both visits in every group
+    keeps its row: failed, with reason. `subjects` has every subject enrolled, so that `n_missing` is true.
     """
     rows: list[Row] = []
     for source in dict.fromkeys(m.source for m in models):
@@ -52,16 +43,11 @@ def contrasts_frame(models: Sequence[CohortModel], subjects: pd.DataFrame) -> pd
     return typed_frame(rows, CONTRASTS)
 
 
-def family_rows(
-    models: Sequence[CohortModel], rows_of: Callable[[CohortModel, tuple[str, ...]], list[Row]], *, detail: str
-) -> list[Row]:
-    """Tests within groups and between groups, Holm's correction within each family.
+def family_rows(models: Sequence[CohortModel], rows_of: Callable[[CohortModel, tuple[str, ...]], list[Row]], *,
+                detail: str) -> list[Row]:
+    """Tests within groups and between groups of one mask source, Holm's correction within each family.
 
-    Parameters
-    ----------
-    models : of one mask source
-    rows_of : model and groups (one, or two to compare) to its rows
-    detail : text after the name of each family
+    `rows_of` turns a model and its groups (one, or two to compare) into rows; `detail` follows the name of each family.
     """
     units = family_units(models[0].plan.groups) if models else {}
     return [row for family, members in units.items()
@@ -84,14 +70,9 @@ def contrast_row(
 ) -> Row:
     """One row of `schemas.CONTRASTS`, without its family and the description of the analysis.
 
-    Parameters
-    ----------
-    model : whose data and design
-    groups : one, for its change; two, for the first's change minus the second's
-    session : the later visit
-    subjects : DataFrame, as in `schemas.SUBJECTS`
-    test : weights of the fixed effects -> test; None where there is no fit, and then `reason` says why
-    reason, notes : why there is no fit; what a reader must know of it
+    The change of one group at a session, or the first group's change minus the second's. `test` takes the weights of
+    the fixed effects; None where there is no fit, and then `reason` says why. `notes`: what a reader must know of the
+    fit.
     """
     plan = model.plan
     pairs = {g: _with_both(model, g, session) for g in groups}
@@ -238,3 +219,32 @@ def variances_frame(models: Sequence[CohortModel]) -> pd.DataFrame:
         rows += [{"model": str(m.kind), "source": m.source, "level": m.level, "component": name, "value": value,
                   "sd_percent": sds.get(name, math.nan)} for name, value in m.fit.parameters.items()]
     return typed_frame(rows, VARIANCES)
+
+
+def residuals_frame(models: Sequence[CohortModel]) -> pd.DataFrame:
+    """Residuals about the fixed effects of every fitted model, as in `schemas.RESIDUALS`.
+
+    A subject's raw residuals are correlated and of unequal variance by design of the model. Scaled by the Cholesky
+    factor L of their covariance, L^-1 r (Fitzmaurice, Laird and Ware 2011, section 10.2), they are not.
+    """
+    rows: list[dict[str, object]] = []
+    for model in models:
+        if model.design is None or model.fit is None:
+            continue
+        frame = model.frame
+        fitted = model.design.x @ model.fit.estimates
+        residual = frame["y"].to_numpy() - fitted
+        scaled = _scaled(model.fit, frame["subject"], residual)
+        key = {"model": str(model.kind), "source": model.source, "model_level": model.level}
+        discs = frame[["subject", "session", "level"]].to_dict("records")
+        rows += [{**key, **disc, "fitted_mm3": float(np.exp(f / LOG_SCALE)), "residual_percent": float(r),
+                  "residual_scaled": float(z)} for disc, f, r, z in zip(discs, fitted, residual, scaled, strict=True)]
+    return typed_frame(rows, RESIDUALS)
+
+
+def _scaled(fit: Fit, subjects: pd.Series, residual: np.ndarray) -> np.ndarray:
+    scaled = np.empty_like(residual)
+    for rows in subjects.groupby(subjects, sort=False).indices.values():
+        factor = np.linalg.cholesky(fit.structure.value(fit.phi, fit.structure.components(rows)))
+        scaled[rows] = np.linalg.solve(factor, residual[rows])
+    return scaled

@@ -16,25 +16,15 @@ FAMILY_NAMES = {Family.WITHIN: "change from reference within group",
 
 
 def family_units(groups: Sequence[str]) -> dict[Family, list[tuple[str, ...]]]:
-    """What each family tests: every group alone, and every pair of groups.
-
-    Examples
-    --------
-    >>> family_units(["a", "b"])
-    {<Family.WITHIN: 'within groups'>: [('a',), ('b',)], <Family.BETWEEN: 'between groups'>: [('a', 'b')]}
-    """
+    """What each family tests: every group alone, and every pair of groups."""
     return {Family.WITHIN: [(g,) for g in groups], Family.BETWEEN: list(combinations(groups, 2))}
 
 
 def holm(rows: list[Row], family: Family, *, detail: str = "") -> list[Row]:
     """Name the family of some tests and correct their p for the number that could be done.
 
-    Parameters
-    ----------
-    rows : list of dict, with `status` and `p`
-        Failed rows, and estimates without a p, do not count.
-    family : what they compare
-    detail : text after the name of the family, where the same comparison is made in several ways
+    Failed rows, and estimates without a p, do not count. `detail` follows the name of the family, where the same
+    comparison is made in several ways.
     """
     valid = [row for row in rows if row["status"] != Status.FAILED and not pd.isna(row.get("p"))]
     for row in rows:

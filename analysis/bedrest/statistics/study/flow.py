@@ -16,12 +16,8 @@ LEFT_OUT = "(left out: input problems)"
 
 @dataclass(frozen=True)
 class StudyTables:
-    """The tables of a study that its statistics start from, as in `schemas`.
-
-    Attributes
-    ----------
-    subjects, sessions, scan_records, measures, change : of every subject
-    accuracy, arvd : empty where there are no reference masks
+    """The tables of a study that its statistics start from, as in `schemas`; the last two empty without reference
+    masks.
     """
 
     subjects: pd.DataFrame
@@ -34,17 +30,9 @@ class StudyTables:
 
 
 def flow_frame(tables: StudyTables, *, excluded: Sequence[str] = ()) -> pd.DataFrame:
-    """Subjects of each group at each step, visit by visit; the reference masks are not counted.
+    """Subjects of each group at each step, visit by visit, as in `schemas.FLOW`; the reference masks are not counted.
 
-    Parameters
-    ----------
-    tables : StudyTables
-    excluded : subjects whose input could not be used at all; they get separate rows, since their group is not known
-        for sure
-
-    Returns
-    -------
-    DataFrame, as in `schemas.FLOW`; visits in the order of their study day
+    Subjects whose input could not be used at all get separate rows, since their group is not known for sure.
     """
     discs, paired = (t[(t["source"] != "reference") & (t["status"] != Status.FAILED)]
                      for t in (tables.measures, tables.change))

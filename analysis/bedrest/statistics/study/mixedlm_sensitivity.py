@@ -17,7 +17,7 @@ from bedrest.errors import ModelError
 from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import MODELS, SENSITIVITY
 from bedrest.statistics.estimators.mixedlm import MixedLMFit, fit_mixedlm
-from bedrest.statistics.estimators.small_sample import Comparison, contrast_of
+from bedrest.statistics.estimators.small_sample import Comparison
 from bedrest.statistics.study.cohort_models import CohortModel
 from bedrest.statistics.study.estimates import contrast_row, family_rows, model_columns
 from bedrest.statistics.study.families import Row
@@ -58,13 +58,7 @@ def _fit(model: CohortModel) -> MixedLMModel:
 
 
 def mixedlm_contrasts(mixedlm: Sequence[MixedLMModel], subjects: pd.DataFrame) -> pd.DataFrame:
-    """The contrasts of the primary models by MixedLM, as in `schemas.SENSITIVITY`.
-
-    Parameters
-    ----------
-    mixedlm : of one or several mask sources
-    subjects : DataFrame, as in `schemas.SUBJECTS`; every subject enrolled
-    """
+    """The contrasts of the primary models by MixedLM, as in `schemas.SENSITIVITY`; `subjects` are all enrolled."""
     fits = {(m.primary.source, m.primary.level): m for m in mixedlm}
 
     def rows_of(model: CohortModel, groups: tuple[str, ...]) -> list[Row]:
@@ -82,7 +76,7 @@ def _row(mixedlm: MixedLMModel, groups: tuple[str, ...], session: str, subjects:
 
     def test(weights: np.ndarray) -> Comparison:
         assert fit is not None
-        return contrast_of(float(weights @ fit.estimates), float(np.sqrt(weights @ fit.covariance @ weights)), df)
+        return Comparison(float(weights @ fit.estimates), float(np.sqrt(weights @ fit.covariance @ weights)), df)
 
     row = contrast_row(model, groups, session, subjects=subjects, test=test if fit is not None else None,
                        reason=mixedlm.reason, notes=mixedlm.notes)

@@ -18,25 +18,19 @@ from bedrest.statistics.study.detection import detection_counts, limit_words
 from bedrest.statistics.study.responses import AnalysisPlan
 from bedrest.vocabulary import ALL_LEVELS, Family, MaskOrigin, ModelKind, RecoveryVerdict, Status, VolumeMethod
 
+_TABLES = (schemas.FLOW, schemas.MODELS, schemas.TERMS, schemas.CONTRASTS, schemas.SENSITIVITY, schemas.RECOVERY,
+           schemas.DETECTIONS)
+
 
 @dataclass(frozen=True)
 class Records:
-    """The tables of one study that text is made from, as in `schemas`, and its plan.
+    """A study's plan and those of its tables, by name, that text is made from.
 
-    Attributes
-    ----------
-    masks : visits measured on masks of each origin
-    methods : discs at visits measured by each VolumeMethod
+    `masks`: visits measured on masks of each origin; `methods`: discs at visits measured by each VolumeMethod.
     """
 
     plan: AnalysisPlan
-    flow: pd.DataFrame
-    models: pd.DataFrame
-    terms: pd.DataFrame
-    contrasts: pd.DataFrame
-    sensitivity: pd.DataFrame
-    recovery: pd.DataFrame
-    detections: pd.DataFrame
+    tables: Mapping[str, pd.DataFrame]
     version: str
     description: str
     masks: Mapping[str, int] = field(default_factory=dict)
@@ -46,37 +40,23 @@ class Records:
     def of(cls, analysis: Analysis, *, version: str, description: str, masks: Mapping[str, int] | None = None,
            methods: Mapping[str, int] | None = None) -> Records:
         """The tables that an analysis has made, or makes now."""
-        return cls(
-            plan=analysis.plan, flow=analysis.table(schemas.FLOW), models=analysis.table(schemas.MODELS),
-            terms=analysis.table(schemas.TERMS), contrasts=analysis.table(schemas.CONTRASTS),
-            sensitivity=analysis.table(schemas.SENSITIVITY), recovery=analysis.table(schemas.RECOVERY),
-            detections=analysis.table(schemas.DETECTIONS), version=version, description=description, masks=masks or {},
-            methods=methods or {})
-
-    def of_source(self, source: str) -> Records:
-        """The same with the rows of one mask source."""
-        return replace(self, **{name: frame[frame["source"] == source] for name, frame in vars(self).items()
-                                if isinstance(frame, pd.DataFrame) and "source" in frame.columns})
+        return cls(analysis.plan, {t.name: analysis.table(t) for t in _TABLES}, version, description, masks or {},
+                   methods or {})
 
 
 def paper_text(records: Records, *, source: str) -> str:
-    """Methods and results as Markdown, for one mask source.
-
-    Parameters
-    ----------
-    records : Records
-    source : automatic or reference
-    """
-    records = _without_marks(records.of_source(source))
+    """Methods and results as Markdown, for one mask source."""
+    records = _prepared(records, source)
+    tables = records.tables
     masks = " and ".join(records.masks) or source
     parts = [
         "# Methods and results, in sentences", f"*{records.description}*" if records.description else "",
         f"Written by bedrest {records.version} from the tables of this study ({masks} masks); "
         "check it against them before use.",
         "## Methods", "" if source == "reference" else volume_words(records.methods),
-        _methods(records), "## Results", _flow(records.flow), edited_words(records.masks),
-        *_changes(records.contrasts, records.plan), _detections(records.detections),
-        _levels_differ(records.terms), *_recovery(records.recovery), _warnings(records.models),
+        _methods(records.plan, tables), "## Results", _flow(tables["flow"]), edited_words(records.masks),
+        *_changes(tables["contrasts"], records.plan), _detections(tables["detections"]),
+        _levels_differ(tables["terms"]), *_recovery(tables["recovery"]), _warnings(tables["models"]),
     ]
     return "\n\n".join(p for p in parts if p) + "\n"
 
@@ -95,27 +75,29 @@ def plain(words: str) -> str:
     return _MARKS.sub(lambda m: f"&#{ord(m[0])};", " ".join(words.split()))
 
 
-def _without_marks(records: Records) -> Records:
-    """The records with every text that the user may have written as `plain` text."""
+def _prepared(records: Records, source: str) -> Records:
+    """The rows of one mask source, with every text that the user may have written as `plain` text."""
+    frames = {name: frame[frame["source"] == source] if "source" in frame.columns else frame
+              for name, frame in records.tables.items()}
     frames = {name: frame.assign(**{c: [plain(v) if isinstance(v, str) else v for v in frame[c]]
                                     for c in ("group", "reason") if c in frame.columns})
-              for name, frame in vars(records).items() if isinstance(frame, pd.DataFrame)}
+              for name, frame in frames.items()}
     plan = replace(records.plan, groups=tuple(map(plain, records.plan.groups)),
-                      covariates=tuple(map(plain, records.plan.covariates)))
-    return replace(records, **frames, plan=plan, description=plain(records.description))
+                   covariates=tuple(map(plain, records.plan.covariates)))
+    return replace(records, tables=frames, plan=plan, description=plain(records.description))
 
 
 def edited_words(masks: Mapping[str, int]) -> str:
-    """How many visits were measured on masks corrected by hand; empty when none was.
+    """How many visits were measured on masks corrected manually; empty when none was.
 
     Examples
     --------
     >>> edited_words({"automatic": 22, "edited": 2})
-    'At 2 of 24 measured visits the mask was corrected by hand before it was measured.'
+    'At 2 of 24 measured visits the mask was corrected manually before it was measured.'
     """
     edited = masks.get(MaskOrigin.EDITED, 0)
     at = f"At {edited} of {sum(masks.values())} measured visits"
-    return f"{at} the mask was corrected by hand before it was measured." if edited else ""
+    return f"{at} the mask was corrected manually before it was measured." if edited else ""
 
 
 _MEASURED = {
@@ -152,8 +134,8 @@ def exact_p(p: float) -> str:
     return f"p = {p:.3f}" if p >= 0.001 else f"p = {p:.1e}"
 
 
-def _methods(records: Records) -> str:
-    plan, models = records.plan, records.models
+def _methods(plan: AnalysisPlan, tables: Mapping[str, pd.DataFrame]) -> str:
+    models = tables["models"]
     primary, joint = (models[(models["model"] == kind) & (models["status"] != Status.FAILED)]
                       for kind in (ModelKind.PRIMARY, ModelKind.JOINT))
     if primary.empty:
@@ -175,7 +157,7 @@ def _methods(records: Records) -> str:
             f" A joint model of all discs ({row['n_observations']} observations of {row['n_subjects']} subjects) added "
             f"level and its interactions with visit{' and group' if grouped else ''}, and random effects of subject, "
             "of each subject's disc and of each subject's visit.")
-    sizes = records.contrasts.groupby("family", sort=False)["family_size"].first()
+    sizes = tables["contrasts"].groupby("family", sort=False)["family_size"].first()
     families = "; ".join(f"{name}: {size}" for name, size in sizes.items())
     text.append(
         " Degrees of freedom and standard errors follow Kenward and Roger (1997). Tests are two-sided; p values were "
@@ -183,8 +165,7 @@ def _methods(records: Records) -> str:
         f"{100 * plan.confidence_level:g} % and not adjusted. Effect sizes are Hedges g on the between-subject SD "
         "of change, with intervals from the noncentral t distribution. Visits that are missing were assumed to be "
         "missing at random; every available visit was used.")
-    if len(records.sensitivity):
-        kinds = "; ".join(dict.fromkeys(records.sensitivity["analysis"]))
+    if kinds := "; ".join(dict.fromkeys(tables["sensitivity"]["analysis"])):
         text.append(f" Sensitivity analyses: {kinds}.")
     return "".join(text)
 

@@ -26,13 +26,7 @@ NO_HALF_TIME = "the data do not support a half-time: "
 
 @dataclass(frozen=True)
 class Band:
-    """Plus or minus how many per cent count as no change of a group's mean, and why.
-
-    Attributes
-    ----------
-    percent : NaN when nothing is known
-    method : where it comes from, in words
-    """
+    """Plus or minus how many per cent count as no change of a group's mean (NaN when nothing is known), and why."""
 
     percent: float
     method: str
@@ -42,16 +36,9 @@ class Band:
 class Course:
     """One group's mean change over the visits of recovery, the last visit in bed first.
 
-    Attributes
-    ----------
-    sessions : visit identifiers
-    days : study days
-    changes : on the log scale (100 ln), shape (v,)
-    covariance : of the changes, shape (v, v)
-    df : the smallest degrees of freedom among them
+    Study days; changes on the log scale (100 ln), shape (v,); their covariance, (v, v); the smallest of their df.
     """
 
-    sessions: tuple[str, ...]
     days: np.ndarray
     changes: np.ndarray
     covariance: np.ndarray
@@ -62,18 +49,9 @@ def recovery_frame(
     models: list[CohortModel], contrasts: pd.DataFrame, sessions: pd.DataFrame, *,
     band: Callable[[str, str], Band],
 ) -> pd.DataFrame:
-    """One row a source, level and group.
+    """One row a source, level and group, as in `schemas.RECOVERY`; empty for a study without visits in recovery.
 
-    Parameters
-    ----------
-    models : as the contrasts were made from
-    contrasts : DataFrame, as in `schemas.CONTRASTS`
-    sessions : DataFrame, as in `schemas.SESSIONS`; a visit's day is the median over subjects
-    band : source and level to Band
-
-    Returns
-    -------
-    DataFrame, as in `schemas.RECOVERY`; empty for a study without visits in recovery
+    `contrasts` are those of the models; a visit's day is the median over subjects; `band` takes source and level.
     """
     days = sessions.groupby("session")["study_day"].median().sort_values(kind="stable")
     phases = sessions.groupby("session")["phase"].agg(lambda p: p.mode().iloc[0])
@@ -115,21 +93,15 @@ def _verdict(after: pd.DataFrame, band: Band) -> dict[str, object]:
 
 
 def _half_time(model: CohortModel, group: str, visits: list[str], days: pd.Series) -> dict[str, object]:
-    course = _course(model, group, [v for v in visits if v in model.sessions], days)
-    if course is None or len(course.sessions) < MIN_VISITS:
+    visits = [v for v in visits if v in model.sessions]
+    usable = model.plan.reference_session not in visits and (model.frame["group"] == group).any()
+    weights = [w for v in visits if usable and (w := model.change_weights(v, group=group)) is not None]
+    if model.tests is None or len(visits) < MIN_VISITS or len(weights) < len(visits):
         return {"reason": NO_HALF_TIME + f"at least {MIN_VISITS} visits from the end of bed rest are needed"}
-    return half_time(course, confidence_level=model.plan.confidence_level)
-
-
-def _course(model: CohortModel, group: str, visits: list[str], days: pd.Series) -> Course | None:
-    if model.tests is None or model.plan.reference_session in visits or not (model.frame["group"] == group).any():
-        return None
-    weights = [w for v in visits if (w := model.change_weights(v, group=group)) is not None]
-    if len(weights) < len(visits) or not weights:
-        return None
     rows = np.array(weights)
-    return Course(tuple(visits), days[visits].to_numpy(dtype=float), rows @ model.tests.fit.estimates,
-                  rows @ model.tests.covariance @ rows.T, min(model.tests.contrast(w).df for w in weights))
+    course = Course(days[visits].to_numpy(dtype=float), rows @ model.tests.fit.estimates,
+                    rows @ model.tests.covariance @ rows.T, min(model.tests.contrast(w).df for w in weights))
+    return half_time(course, confidence_level=model.plan.confidence_level)
 
 
 def half_time(course: Course, *, confidence_level: float) -> dict[str, object]:
@@ -138,15 +110,10 @@ def half_time(course: Course, *, confidence_level: float) -> dict[str, object]:
     The interval is the set of h that the likelihood ratio (an F on 1 and the smallest df) does not reject; where it
     reaches no upper end, or the change in bed does not differ from 0, there is no half-time and the reason says so.
 
-    Parameters
-    ----------
-    course : Course
-    confidence_level : 0 to 1
-
     Examples
     --------
     >>> days = np.array([60.0, 65.0, 75.0, 90.0])
-    >>> course = Course(("a", "b", "c", "d"), days, 8 * 2.0 ** (-(days - 60) / 5), np.eye(4) * 1e-4, 10)
+    >>> course = Course(days, 8 * 2.0 ** (-(days - 60) / 5), np.eye(4) * 1e-4, 10)
     >>> round(half_time(course, confidence_level=0.95)["half_time_days"], 3)
     5.0
     """
@@ -186,13 +153,7 @@ def _crossing(misfit: Callable[[float], float], inside: float, end: float, limit
 
 
 def band_of(*, wanted_percent: float | None, smallest_detectable_percent: float) -> Band:
-    """The band that the study sets, else the smallest detectable change of a single disc, else none.
-
-    Parameters
-    ----------
-    wanted_percent : from study.toml
-    smallest_detectable_percent : a rise, see `detection.smallest_detectable`; NaN when there are no repeated scans
-    """
+    """The band that the study sets, else the smallest detectable change (a rise) of a single disc, else none."""
     if wanted_percent is not None:
         return Band(wanted_percent, "set in study.toml")
     if math.isfinite(smallest_detectable_percent):

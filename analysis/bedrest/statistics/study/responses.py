@@ -21,15 +21,11 @@ TEXT_COVARIATES = ("sex",)
 
 @dataclass(frozen=True)
 class AnalysisPlan:
-    """What a study decides before its data are looked at.
+    """What a study decides before its data are examined.
 
-    Attributes
-    ----------
-    groups, sessions : in order; the first group is the one others are subtracted from
-    reference_session : the visit that changes are counted from
-    covariates : columns of the subjects or sessions table
-    covariance : compound_symmetry or unstructured
-    confidence_level : of every interval
+    Groups and sessions in order: the first group is the one others are subtracted from. Changes are counted from the
+    reference session. Covariates are columns of the subjects or sessions table; covariance is compound_symmetry or
+    unstructured; the confidence level is that of every interval.
     """
 
     groups: tuple[str, ...]
@@ -48,13 +44,8 @@ class AnalysisPlan:
 class Observations:
     """The observations of one mask source.
 
-    Attributes
-    ----------
-    source : whose masks
-    frame : DataFrame
-        Columns subject, group, session, level, y, flagged, and the covariates; one row a measured disc and visit.
-    n_failed : discs of visits that were not measured and are not in `frame`
-    n_without_covariate : discs left out because a covariate is missing
+    The frame has columns subject, group, session, level, y, flagged, and the covariates; one row per measured disc and
+    visit. Beside it, counted: discs that were not measured, and discs left out because a covariate is missing.
     """
 
     source: str
@@ -63,22 +54,11 @@ class Observations:
     n_without_covariate: int
 
 
-def observations(
-    measures: pd.DataFrame, *, source: str, subjects: pd.DataFrame, sessions: pd.DataFrame, plan: AnalysisPlan
-) -> Observations:
-    """The observations of one mask source.
+def observations(measures: pd.DataFrame, *, source: str, subjects: pd.DataFrame, sessions: pd.DataFrame,
+                 plan: AnalysisPlan) -> Observations:
+    """The observations of one mask source; unnamed discs are left out: they may not be the same disc at two visits.
 
-    Parameters
-    ----------
-    measures, subjects, sessions : DataFrame, as in `schemas`
-        Unnamed discs are left out: they may not be the same disc at two visits.
-    source : automatic or reference
-    plan : AnalysisPlan
-
-    Raises
-    ------
-    StudyError
-        If a covariate is in neither table, or is not a number.
+    StudyError if a covariate is in neither table, or is not a number.
     """
     discs = measures[(measures["source"] == source) & measures["level"].isin(LEVELS)]
     discs = discs[discs["session"].isin(plan.sessions) & discs["group"].isin(plan.groups)]
@@ -127,8 +107,7 @@ def _as_number(name: str, values: pd.Series) -> np.ndarray:
     if (numbers.isna() & values.notna() & (values.astype(str) != "")).any():
         raise StudyError("numbers", repr(values[numbers.isna() & values.notna()].iloc[0]), f"covariate {name}",
                          "Only numbers and sex can be covariates.")
-    result: np.ndarray = numbers.to_numpy(dtype=np.float64)
-    return result
+    return np.asarray(numbers.to_numpy(dtype=np.float64))
 
 
 def _numeric(table: pd.DataFrame) -> Sequence[str]:

@@ -18,8 +18,7 @@ from bedrest.errors import ManifestError
 from bedrest.io.tables.frames import typed_frame
 from bedrest.measurement.registry import VOLUME
 from bedrest.schemas import SENSITIVITY
-from bedrest.statistics.estimators.bootstrap import cluster_bootstrap
-from bedrest.statistics.estimators.resampling import permutation_test, sign_flip_test
+from bedrest.statistics.estimators.resampling import cluster_bootstrap, permutation_test, sign_flip_test
 from bedrest.statistics.estimators.t_tests import MeanTest, one_sample_t, welch_t
 from bedrest.statistics.study.cohort_models import CohortModel, joint_model, level_model
 from bedrest.statistics.study.estimates import contrasts_frame
@@ -27,7 +26,6 @@ from bedrest.statistics.study.families import Row, family_units, holm
 from bedrest.statistics.study.flow import StudyTables
 from bedrest.statistics.study.mixedlm_sensitivity import MixedLMModel, mixedlm_contrasts
 from bedrest.statistics.study.responses import AnalysisPlan, Observations
-from bedrest.statistics.study.subject_changes import Sample, sample, subject_changes
 from bedrest.vocabulary import ALL_LEVELS, LEVELS, ModelKind, Status
 
 Values = Sequence[Sequence[float]]  # one change a subject, of each group
@@ -44,13 +42,9 @@ class Resampling:
 
 @dataclass(frozen=True)
 class ScoreTest:
-    """One way to test change scores.
+    """One way to test change scores: a short name for families, and descriptions within a group and between groups.
 
-    Attributes
-    ----------
-    name : short, for families
-    descriptions : of the test within a group and of the one between groups
-    run : values of one group or two, confidence level, number of resamples, generator -> MeanTest
+    `run` takes the values of one group or two, confidence level, number of resamples and generator.
     """
 
     name: str
@@ -58,18 +52,21 @@ class ScoreTest:
     run: Callable[[Values, float, int, np.random.Generator], MeanTest]
 
 
-def sensitivity_frame(
-    models: Sequence[CohortModel], mixedlm: Sequence[MixedLMModel], study: StudyTables, *, resampling: Resampling
-) -> pd.DataFrame:
-    """Every sensitivity analysis, as in `schemas.SENSITIVITY`.
+@dataclass(frozen=True)
+class Sample:
+    """The values of one group for one test: one change in per cent a subject that has one.
 
-    Parameters
-    ----------
-    models : the primary and joint models, fitted
-    mixedlm : MixedLM on the same data
-    study : StudyTables
-    resampling : Resampling
+    `n_missing`: subjects of the group without a usable pair of visits; `notes`: what a reader must know of the values.
     """
+
+    values: tuple[float, ...]
+    n_missing: int
+    notes: tuple[str, ...]
+
+
+def sensitivity_frame(models: Sequence[CohortModel], mixedlm: Sequence[MixedLMModel], study: StudyTables, *,
+                      resampling: Resampling) -> pd.DataFrame:
+    """Every sensitivity analysis, as in `schemas.SENSITIVITY`."""
     if not models:
         return typed_frame([], SENSITIVITY)
     plan = models[0].plan
@@ -85,26 +82,10 @@ def change_score_frame(
 ) -> pd.DataFrame:
     """One test of change scores for every source, level (and `all`, the mean over a subject's discs), group and visit.
 
-    Parameters
-    ----------
-    change : DataFrame
-        As in `schemas.CHANGE`. Failed rows count as missing; flagged ones are used, and counted in `reason`.
-    subjects : DataFrame
-        As in `schemas.SUBJECTS`: also subjects never measured, so that `n_missing` is true.
-    test : ScoreTest
-    plan : AnalysisPlan
-    resampling : Resampling
-        A row's random numbers depend on the seed and on what the row is, not on the other rows.
-
-    Returns
-    -------
-    DataFrame, as in `schemas.SENSITIVITY`
-        A test that could not be done keeps its row: failed, with reason, NaN.
-
-    Raises
-    ------
-    ManifestError
-        If the change table mixes reference visits or holds a subject that `subjects` does not.
+    As in `schemas.SENSITIVITY`. Failed changes count as missing; flagged ones are used, and counted in `reason`.
+    `subjects` has also those never measured, so that `n_missing` is true. A row's random numbers depend on the seed and
+    on what the row is, not on the other rows. A test that could not be done keeps its row: failed, with reason, NaN.
+    ManifestError if the change table mixes reference visits or holds a subject that `subjects` does not.
     """
     _check(change, subjects)
     changes = subject_changes(change)
@@ -124,15 +105,52 @@ def change_score_frame(
     return typed_frame(rows, SENSITIVITY)
 
 
+def subject_changes(change: pd.DataFrame) -> pd.DataFrame:
+    """One row a source, subject, session and level (each level, and `all`) with a usable change.
+
+    `all` is the mean over the subject's levels that are usable at every visit where that subject has any usable disc:
+    a subject's mean then follows the same discs through the study, so that a disc lost at one visit does not look
+    like change. A visit without any usable disc counts as missed and does not cost the others. Failed rows and unnamed
+    discs are left out here and counted as missing by `sample`. `n_flagged` and `n_levels` are discs in the value,
+    `n_expected` the levels that the source has in the table.
+    """
+    named = change[change["level"].isin(LEVELS)]
+    usable = named[(named["status"] != Status.FAILED) & named["change_percent"].notna()]
+    expected = named.groupby("source")["level"].nunique()
+    single = usable[["source", "subject", "session", "level", "change_percent"]].assign(
+        n_flagged=(usable["status"] == Status.FLAGGED).astype(int), n_levels=1)
+    by_subject = ["source", "subject"]
+    visits = single.groupby(by_subject)["session"].transform("nunique")
+    kept = single[single.groupby([*by_subject, "level"])["session"].transform("nunique") == visits]
+    mean = kept.groupby([*by_subject, "session"], sort=False).agg(
+        change_percent=("change_percent", "mean"), n_flagged=("n_flagged", "sum"), n_levels=("level", "size"))
+    mean = mean.reset_index().assign(level=ALL_LEVELS)
+    both = pd.concat([f for f in (single, mean) if len(f)] or [single], ignore_index=True)
+    return both.assign(n_expected=both["source"].map(expected))
+
+
+def sample(changes: pd.DataFrame, members: Sequence[str], *, source: str, level: str, session: str) -> Sample:
+    """The values of one group for one test; `changes` from `subject_changes`, `members` measured or not."""
+    rows = changes[(changes["source"] == source) & (changes["level"] == level) & (changes["session"] == session)
+                   & changes["subject"].isin(members)]
+    notes = []
+    if flagged := int((rows["n_flagged"] > 0).sum()):
+        notes.append(f"{flagged} of {len(rows)} subjects bring a flagged disc")
+    incomplete = int((rows["n_levels"] < rows["n_expected"]).sum()) if level == ALL_LEVELS else 0
+    if incomplete:
+        notes.append(f"{incomplete} of {len(rows)} subjects bring fewer than {rows['n_expected'].max()} discs")
+    return Sample(tuple(rows["change_percent"]), len(members) - len(rows), tuple(notes))
+
+
 def _check(change: pd.DataFrame, subjects: pd.DataFrame) -> None:
     references = sorted(change["reference_session"].unique())
     if len(references) > 1:
-        remedy = "Count every change from one visit."
-        raise ManifestError("one reference visit", ", ".join(references), "change table", remedy)
+        raise ManifestError("one reference visit", ", ".join(references), "change table",
+                            "Count every change from one visit.")
     unknown = sorted(set(change["subject"]) - set(subjects["subject"]))
     if unknown:
-        remedy = "Add them to the subjects table."
-        raise ManifestError("subjects of the study", ", ".join(unknown), "change table", remedy)
+        raise ManifestError("subjects of the study", ", ".join(unknown), "change table",
+                            "Add them to the subjects table.")
 
 
 def _row(

@@ -16,38 +16,23 @@ from bedrest.schemas import CHANGE_BANDS, MEASURES, Col, Table
 from bedrest.vocabulary import LEVELS, Status
 
 _COLUMN = {c.name: c for c in MEASURES.columns}
-
-
-def _mm3(name: str, meaning: str, minimum: float | None = None) -> Col:
-    return Col(name, "float", meaning, "mm3", required=False, minimum=minimum)
-
-
-GROUP_MEANS = Table("group_means", "mean disc volume of a group at a visit, one row a level and mask source", (
+GROUP_MEANS = Table("group_means", "mean disc volume of a group at a visit, one row per level and mask source", (
     _COLUMN["source"], _COLUMN["group"], _COLUMN["session"], _COLUMN["study_day"], _COLUMN["phase"], _COLUMN["level"],
     Col("n", "int", "subjects in the mean", "1", minimum=0),
-    _mm3("mean_mm3", "mean volume", 0),
-    _mm3("sd_mm3", "standard deviation between subjects (n - 1)", 0),
-    _mm3("ci_low_mm3", "lower end of the t interval of the mean"),
-    _mm3("ci_high_mm3", "upper end of the t interval of the mean"),
+    Col("mean_mm3", "float", "mean volume", "mm3", required=False, minimum=0),
+    Col("sd_mm3", "float", "standard deviation between subjects (n - 1)", "mm3", required=False, minimum=0),
+    Col("ci_low_mm3", "float", "lower end of the t interval of the mean", "mm3", required=False),
+    Col("ci_high_mm3", "float", "upper end of the t interval of the mean", "mm3", required=False),
     Col("confidence_level", "float", "level of the interval", "1"),
 ), ("source", "group", "session", "level"))
 
 
 def group_means(measures: pd.DataFrame, *, confidence_level: float = 0.95) -> pd.DataFrame:
-    """Mean, SD and interval of volume by source, group, session and level.
+    """Mean, SD and t interval of volume by source, group, session and level, as in `GROUP_MEANS`.
 
-    Parameters
-    ----------
-    measures : DataFrame
-        As in `schemas.MEASURES`. Failed rows are left out, so n differs between rows; unnamed discs are left out.
-    confidence_level : float
-        Of the t interval, 0 to 1.
-
-    Returns
-    -------
-    DataFrame, as in `GROUP_MEANS`
-        In the order of the study; a group without a single usable disc keeps its row with n = 0; SD and interval are
-        NaN below n = 2. `study_day` is the median of the group.
+    Failed rows are left out, so n differs between rows; unnamed discs are left out. In the order of the study; a group
+    without a single usable disc keeps its row with n = 0; SD and interval are NaN below n = 2. `study_day` is the
+    median of the group.
     """
     named = measures[measures["level"].isin(LEVELS)]
     rows = []
@@ -57,27 +42,15 @@ def group_means(measures: pd.DataFrame, *, confidence_level: float = 0.95) -> pd
         mean = float(usable.mean()) if n else math.nan
         sd = float(usable.std(ddof=1)) if n > 1 else math.nan
         half = sd / math.sqrt(n) * float(stats.t.ppf((1 + confidence_level) / 2, n - 1)) if n > 1 else math.nan
-        rows.append(
-            {
-                "source": source,
-                "group": group,
-                "session": session,
-                "study_day": float(discs["study_day"].median()),
-                "phase": str(discs["phase"].iloc[0]),
-                "level": level,
-                "n": n,
-                "mean_mm3": mean,
-                "sd_mm3": sd,
-                "ci_low_mm3": mean - half,
-                "ci_high_mm3": mean + half,
-                "confidence_level": confidence_level,
-            }
-        )
+        rows.append({"source": source, "group": group, "session": session, "level": level,
+                     "study_day": float(discs["study_day"].median()), "phase": str(discs["phase"].iloc[0]), "n": n,
+                     "mean_mm3": mean, "sd_mm3": sd, "ci_low_mm3": mean - half, "ci_high_mm3": mean + half,
+                     "confidence_level": confidence_level})
     return typed_frame(rows, GROUP_MEANS)
 
 
-ABSOLUTE_CHANGE = Table("absolute_change", "mean absolute change of volume, one row a disc level or subject, visit and "
-                        "mask source", (
+ABSOLUTE_CHANGE = Table("absolute_change", "mean absolute change of volume, one row per disc level or subject, visit "
+                        "and mask source", (
     Col("by", "str", "what one row is about", values=("level", "subject")),
     Col("name", "str", "the level or the subject"),
     _COLUMN["session"], _COLUMN["source"],
@@ -88,21 +61,13 @@ ABSOLUTE_CHANGE = Table("absolute_change", "mean absolute change of volume, one 
 
 
 def absolute_change_means(change: pd.DataFrame) -> pd.DataFrame:
-    """Mean absolute volume change of each level and of each subject, as in Fig. 10 of Li et al. 2018.
+    """Mean absolute volume change of each level and of each subject, as in `ABSOLUTE_CHANGE` and Fig. 10 of Li et al.
+    2018.
 
     Li X. et al. (2018), Med. Image Anal. 45, 41-54. Without their sign, errors do not cancel: the mean of unchanged
-    discs is above 0 by the method's error.
-
-    Parameters
-    ----------
-    change : DataFrame
-        As in `schemas.CHANGE`, of one or both sources. Where a disc and visit have rows of both, it counts only if both
-        are known, so that the means of both are over the same discs.
-
-    Returns
-    -------
-    DataFrame, as in `ABSOLUTE_CHANGE`
-        Levels from top to bottom, then subjects by name; a level or subject without any known change has n = 0.
+    discs is above 0 by the method's error. Where a disc and visit have rows of both sources, it counts only if both are
+    known, so that the means of both are over the same discs. Levels from top to bottom, then subjects by name; a level
+    or subject without any known change has n = 0.
     """
     named = change[change["level"].isin(LEVELS)].assign(percent=change["change_percent"].abs())
     key = ["subject", "level", "session"]
@@ -123,15 +88,9 @@ def absolute_change_means(change: pd.DataFrame) -> pd.DataFrame:
 
 
 def change_bands(change: pd.DataFrame) -> pd.DataFrame:
-    """Mean change and one SD either way, by source, group, session and level: how a group's discs spread.
+    """Mean change and one SD either way, by source, group, session and level, as in `schemas.CHANGE_BANDS`.
 
-    Parameters
-    ----------
-    change : DataFrame, as in `schemas.CHANGE`; failed rows are left out
-
-    Returns
-    -------
-    DataFrame, as in `schemas.CHANGE_BANDS`; `study_day` is the median of the group
+    Failed rows are left out; `study_day` is the median of the group.
     """
     usable = change[(change["status"] != Status.FAILED) & change["change_percent"].notna()]
     rows = []
@@ -154,12 +113,7 @@ def with_marginal_means(grid: pd.DataFrame) -> pd.DataFrame:
 
 
 def accuracy_means(accuracy: pd.DataFrame) -> pd.DataFrame:
-    """Mean agreement with reference masks, one row a level; for reading.
-
-    Parameters
-    ----------
-    accuracy : DataFrame, as in `schemas.ACCURACY`; failed rows count for nothing
-    """
+    """Mean agreement with reference masks, one row per level; failed rows count for nothing; for reading."""
     return accuracy.groupby("level", sort=False).agg(**{
         "n": ("dice", "count"), "mean Dice": ("dice", "mean"), "lowest Dice": ("dice", "min"),
         "MLD (mm)": ("centre_distance_mm", "mean"), "mean ASSD (mm)": ("assd_mm", "mean"),
@@ -182,18 +136,10 @@ def arvd_words(arvd: pd.DataFrame) -> str:
 
 
 def volume_methods(measures: pd.DataFrame) -> pd.DataFrame:
-    """How volumes counted and of single visits lie to `volume_mm3`, one row a level and method; for reading.
+    """How volumes counted and of single visits lie to `volume_mm3`, one row per level and method; for reading.
 
-    Parameters
-    ----------
-    measures : DataFrame
-        As in `schemas.MEASURES`, of one source; discs without a volume count for nothing.
-
-    Returns
-    -------
-    DataFrame
-        `level`, `volume_method`, `n` discs, and mean and SD of (other - volume_mm3) over volume_mm3 in per cent: of
-        voxels counted, and of this visit's probabilities summed.
+    From measures of one source; discs without a volume count for nothing. Mean and SD of (other - volume_mm3) over
+    volume_mm3 in per cent: of voxels counted, and of this visit's probabilities summed.
     """
     known = measures[measures["volume_mm3"].notna() & measures["level"].isin(LEVELS)]
     apart = known.assign(**{name: 100 * (known[column] / known["volume_mm3"] - 1)
@@ -213,17 +159,9 @@ def volume_methods_words(measures: pd.DataFrame) -> str:
 
 
 def failure_counts(failures: pd.DataFrame) -> pd.DataFrame:
-    """How often each finding was made, the most frequent first; for reading.
+    """How often each finding was made, the most frequent first, with the sentence of its first case; for reading.
 
-    Parameters
-    ----------
-    failures : DataFrame
-        As in `schemas.FAILURES`. A row may hold several findings: each counts.
-
-    Returns
-    -------
-    DataFrame
-        `status`, `stage`, `code`, `cases`, `subjects`, and the sentence of the first case as `example`.
+    A row may hold several findings: each counts.
     """
     each = pd.DataFrame([
         {"status": row["status"], "stage": row["stage"], "code": f.code.value, "subject": row["subject"],

@@ -28,31 +28,20 @@ SEVERAL_A_SUBJECT = (f"several values a subject: variance components (Bland and 
                      f"{REPLICATES} times; lines: clustered by subject")
 
 
-def agreement_frame(
-    accuracy: pd.DataFrame, arvd: pd.DataFrame, *, confidence_level: float, seed: int = 0
-) -> pd.DataFrame:
-    """Automatic minus reference: volume and change, each level and all discs together.
+def agreement_frame(accuracy: pd.DataFrame, arvd: pd.DataFrame, *, confidence_level: float,
+                    seed: int = 0) -> pd.DataFrame:
+    """Automatic minus reference: volume and change, each level and all discs together, as in `schemas.AGREEMENT`.
 
-    Parameters
-    ----------
-    accuracy : DataFrame, as in `schemas.ACCURACY`
-        Volumes of both masks. Failed rows and discs without a level are left out and counted in `n_failed`.
-    arvd : DataFrame, as in `schemas.ARVD`
-        Volumes at two visits. Change is V2 - V1 of each method; in % of vg1, the reference volume at the first visit,
-        for both, so that their difference in % is the signed change error.
-    confidence_level : of the intervals, 0 to 1
-    seed : of the bootstrap; a row's numbers do not depend on which other rows there are
-
-    Returns
-    -------
-    DataFrame, as in `schemas.AGREEMENT`
-        A level with too few subjects keeps its row: failed, with reason. Flagged: something could not be computed, or
-        flagged discs are in it. No rows for a quantity that no subject has reference masks for.
+    Change is V2 - V1 of each method; in % of vg1, the reference volume at the first visit, for both, so that their
+    difference in % is the signed change error. Failed rows and discs without a level are left out and counted in
+    `n_failed`. A level with too few subjects keeps its row: failed, with reason. Flagged: something could not be
+    computed, or flagged discs are in it. No rows for a quantity that no subject has reference masks for. The numbers of
+    a row do not depend on which other rows there are.
     """
     rows = []
-    for place, (quantity, pairs) in enumerate((("volume", _volume_pairs(accuracy)), ("change", _change_pairs(arvd)))):
-        for level, discs in _by_level(pairs):
-            rng = np.random.default_rng((seed, place, _place(level)))
+    for part, (quantity, pairs) in enumerate((("volume", _volume_pairs(accuracy)), ("change", _change_pairs(arvd)))):
+        for place, level, discs in _by_level(pairs):
+            rng = np.random.default_rng((seed, part, place))
             row = _agreement_row(quantity, discs, rng=rng, confidence_level=confidence_level)
             rows.append({"quantity": quantity, "level": level, "confidence_level": confidence_level, **row})
     return typed_frame(({**row, "measure": VOLUME.name} for row in rows), AGREEMENT)
@@ -61,31 +50,17 @@ def agreement_frame(
 def repeatability_frame(measures: pd.DataFrame, *, confidence_level: float, seed: int = 0) -> pd.DataFrame:
     """Error of repeated measurement from subjects with two or more baseline visits, each level and all discs together.
 
-    Parameters
-    ----------
-    measures : DataFrame, as in `schemas.MEASURES`
-        Failed and unnamed discs, and discs measured at one baseline visit only, are left out and counted in
-        `n_left_out`.
-    confidence_level : of the intervals, 0 to 1
-    seed : of the bootstrap
-
-    Returns
-    -------
-    DataFrame, as in `schemas.REPEATABILITY`
-        No rows when no subject has two baseline visits. Otherwise a level with too few subjects keeps its row: failed,
-        with reason.
-
-    Notes
-    -----
-    SEM and CV use all baseline visits; the ICC as many, from the first on, as every disc has; the limits of agreement
-    the last and the first.
+    As in `schemas.REPEATABILITY`. Failed and unnamed discs, and discs measured at one baseline visit only, are left out
+    and counted in `n_left_out`. No rows when no subject has two baseline visits; otherwise a level with too few
+    subjects keeps its row: failed, with reason. SEM and CV use all baseline visits; the ICC as many, from the first on,
+    as every disc has; the limits of agreement the last and the first.
     """
     baseline = measures[measures["phase"] == Phase.BASELINE]
     rows = []
     for source, visits in baseline.groupby("source", sort=False):
         repeated = visits.groupby("subject")["session"].transform("nunique") > 1
-        for level, discs in _by_level(_repeats(visits[repeated])):
-            rng = np.random.default_rng((seed, _place(level)))
+        for place, level, discs in _by_level(_repeats(visits[repeated])):
+            rng = np.random.default_rng((seed, place))
             row = _repeatability_row(discs, rng=rng, confidence_level=confidence_level)
             rows.append({"source": source, "level": level, "confidence_level": confidence_level, **row})
     return typed_frame(({**row, "measure": VOLUME.name} for row in rows), REPEATABILITY)
@@ -124,18 +99,14 @@ def _repeats(visits: pd.DataFrame) -> pd.DataFrame:
                                                            flagged=rows["status"] == Status.FLAGGED)
 
 
-def _by_level(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Each level that occurs, from the top down, then all discs together; nothing when there are no rows."""
+def _by_level(rows: pd.DataFrame) -> Iterator[tuple[int, str, pd.DataFrame]]:
+    """Place, name and rows of each level that occurs, from the top down, then of all discs together."""
     present = set(rows["level"])
-    for level in LEVELS:
+    for number, level in enumerate(LEVELS):
         if level in present:
-            yield level, rows[rows["level"] == level]
+            yield number, level, rows[rows["level"] == level]
     if len(rows):
-        yield ALL_LEVELS, rows
-
-
-def _place(level: str) -> int:
-    return (*LEVELS, ALL_LEVELS).index(level)
+        yield len(LEVELS), ALL_LEVELS, rows
 
 
 def _agreement_row(quantity: str, pairs: pd.DataFrame, *, rng: np.random.Generator, confidence_level: float) -> Row:

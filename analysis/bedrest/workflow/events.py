@@ -1,7 +1,7 @@
 """What happens in a run, as it happens: stages and Snakemake append to one file, the run reads what is new.
 
-A file and not a pipe, since the nodes of a cluster share nothing else. What stages say of themselves is the news; of
-Snakemake's own events only those count that no stage can tell: how many jobs there are, and which of them died.
+A file and not a pipe, since the nodes of a cluster share nothing else. Stages report their own events; of Snakemake's
+only those count that no stage can report: how many jobs there are, and which of them died.
 """
 
 from __future__ import annotations
@@ -12,33 +12,24 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from bedrest.stages.all_stages import JOBS
-from bedrest.workflow.order import record_of
+from bedrest.stages.all_stages import JOBS, record_of
 
 EVENTS = Path("work/events.jsonl")
-DIED = "its process ended without a word: killed, perhaps for want of memory"
-Kind = Literal["planned", "started", "finished", "failed"]
+DIED = "its process ended before it could report why: killed, out of memory, or not started (see the log)"
 
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened.
+    """One thing that happened to a stage of a subject or page (both empty: of the study); `seconds` is wall time.
 
-    Attributes
-    ----------
-    event : what
-    stage : name of the stage
-    subject, page : whose; empty for a stage of the whole study
-    jobs : of `planned`, how often the stage will run
-    seconds : of `finished` and `failed`, wall time
-    reason : of `started`, why it runs; of `failed`, the error
+    `jobs`: of `planned`, how often the stage will run. `reason`: of `started`, why it runs; of `failed`, the error.
     """
 
-    event: Kind
+    event: Literal["planned", "started", "finished", "failed"]
     stage: str
     subject: str = ""
     page: str = ""
@@ -53,12 +44,12 @@ class Event:
 
     @property
     def name(self) -> str:
-        """Stage and subject or page, for a person."""
+        """Stage and subject or page, for messages."""
         return f"{self.stage} {self.of}".strip()
 
 
 def append(folder: Path, event: Mapping[str, Any] | Event) -> None:
-    """Add an event to a run's file; an output folder that cannot be written is told by whatever writes results."""
+    """Add an event to a run's file. Errors are ignored: whatever writes results meets and reports the same ones."""
     line = json.dumps(asdict(event) if isinstance(event, Event) else dict(event)) + "\n"
     with suppress(OSError), (folder / EVENTS).open("ab", buffering=0) as file:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX)  # appending alone is not safe between the nodes of a network disk
@@ -93,7 +84,8 @@ class Translator:
     ----------
     missing : of each stage of a subject's job, how many subjects have no record
     reasons : of each record that was removed, why
-    running : events of stages that have begun and not ended, with the time when they were seen to begin
+    batches : subjects that share a job
+    running : events of stages that have begun and not ended, with the time when they were noticed
     """
 
     missing: Mapping[str, int] = field(default_factory=dict)
@@ -103,7 +95,7 @@ class Translator:
     _failed: set[str] = field(default_factory=set)
 
     def events(self, content: Mapping[str, Any]) -> Iterator[Event]:
-        """Events of one line; none of what says nothing new."""
+        """Events of one line; none where it says nothing new."""
         kind = content.get("event")
         if kind == "run_info":
             yield from self._planned(content["rules"])
@@ -122,8 +114,7 @@ class Translator:
     def _noted(self, event: Event) -> Event:
         key = (event.stage, event.of)
         if event.event == "started":
-            why = self.reasons.get(record_of(*key), "not made yet")
-            event = Event("started", event.stage, event.subject, event.page, reason=why)
+            event = replace(event, reason=self.reasons.get(record_of(*key), "not made yet"))
             self.running[key] = (event, time.monotonic())
             return event
         self.running.pop(key, None)
@@ -132,20 +123,20 @@ class Translator:
         return event
 
     def _died(self, rule: str, of: str) -> Iterator[Event]:
-        """A job that Snakemake calls failed: unless a stage said so itself, what ran has died."""
+        """A job that Snakemake calls failed: unless a stage reported it, what ran has died."""
         batch = rule.removeprefix("subject_batch_")
         members = self.batches[int(batch)] if batch != rule else [of]
         names = JOBS.get("subject" if batch != rule else rule, (rule,))
         lost = [self.running.pop((name, m)) for m in members for name in names if (name, m) in self.running]
         for event, began in lost:
-            yield Event("failed", event.stage, event.subject, event.page, seconds=time.monotonic() - began, reason=DIED)
+            yield replace(event, event="failed", seconds=time.monotonic() - began, reason=DIED)
         if not lost and not self._failed & {*members}:
             yield Event("failed", names[0], members[0], reason=DIED)
 
 
-def beginning(folder: Path) -> None:
+def start_events(folder: Path) -> None:
     """Start a run's file of events anew."""
     path = folder / EVENTS
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
+        path.unlink(missing_ok=True)

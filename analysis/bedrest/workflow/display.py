@@ -1,5 +1,6 @@
-"""What a run is doing, as it goes: a bar for every stage; lines where nobody watches, one at least every 10 seconds;
-JSON on request. Shows events; must not know where they come from.
+"""What a run is doing: a bar for every stage; without a terminal lines, one at least every 10 seconds; JSON on request.
+
+Shows events; must not know where they come from.
 """
 
 from __future__ import annotations
@@ -10,40 +11,42 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol, TextIO
+from typing import TextIO
 
 from tqdm import tqdm
 
 from bedrest.io.terminal import quiet
-from bedrest.workflow.progress.events import Event
+from bedrest.workflow.events import Event
 
 HEARTBEAT_S = 10.0
-MOST_NAMED = 4  # stages at work that a line names
+MOST_NAMED = 4  # running stages that a line names
 
 
-class Display(Protocol):
+class Display:
     """Shows events."""
 
-    def show(self, event: Event) -> None: ...
+    def show(self, event: Event) -> None:
+        raise NotImplementedError
 
     def tick(self) -> None:
         """Called several times a second, whether or not anything happened."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Called at the end."""
 
 
-@dataclass
-class Bars:
-    """A bar a stage, drawn when it first starts, with the time it will still take."""
+class Bars(Display):
+    """A bar for each stage, shown when it first starts, with the time it will still take."""
 
-    jobs: dict[str, int] = field(default_factory=dict)
-    bars: dict[str, tqdm] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._jobs: dict[str, int] = {}
+        self.bars: dict[str, tqdm] = {}
 
     def show(self, event: Event) -> None:
         if event.event == "planned":
-            self.jobs[event.stage] = event.jobs or 0
+            self._jobs[event.stage] = event.jobs or 0
         elif event.event == "started" and event.stage not in self.bars:
-            self.bars[event.stage] = tqdm(total=self.jobs.get(event.stage), desc=f"{event.stage:<14}", unit="job",
+            self.bars[event.stage] = tqdm(total=self._jobs.get(event.stage), desc=f"{event.stage:<14}", unit="job",
                                           position=len(self.bars))
         elif event.event == "finished" and event.stage in self.bars:
             self.bars[event.stage].update()
@@ -58,7 +61,7 @@ class Bars:
 
 
 @dataclass
-class Lines:
+class Lines(Display):
     """For logs, where a bar would be thousands of lines: a line when a stage has ended for all, or has failed.
 
     Where nothing of that happens for 10 seconds, a line says what is at work.
@@ -103,12 +106,9 @@ class Lines:
         print(line, file=self.out, flush=True)
         self.last_line = time.monotonic()
 
-    def close(self) -> None:
-        pass
-
 
 @dataclass(frozen=True)
-class JsonLog:
+class JsonLog(Display):
     """Every event as a JSON object on a line of its own."""
 
     out: TextIO
@@ -119,13 +119,7 @@ class JsonLog:
                "seconds": None if event.seconds is None else round(event.seconds, 3), "reason": event.reason or None}
         print(json.dumps(row, ensure_ascii=False), file=self.out, flush=True)
 
-    def tick(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
 
 def display_here() -> Display:
-    """Bars for a person, lines for a log."""
+    """Bars in a terminal, lines elsewhere."""
     return Lines(sys.stderr) if quiet() else Bars()

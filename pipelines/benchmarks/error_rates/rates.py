@@ -1,6 +1,6 @@
 """How often the tests of a study are wrong: type-I error and coverage on synthetic cohorts of known truth.
 
-`bedrest simulate` prints the table. Every analysis is given the same cohorts. Must not know images.
+Every analysis is given the same cohorts. Must not know images, or how the table is printed.
 """
 
 from __future__ import annotations
@@ -9,19 +9,21 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
-from scipy import stats
-
 from bedrest.errors import ModelError
-from bedrest.statistics.estimators.compound_symmetry import HeterogeneousCompoundSymmetry
 from bedrest.statistics.estimators.design import make_design
 from bedrest.statistics.estimators.reml import fit_reml
 from bedrest.statistics.estimators.small_sample import SmallSample
-from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_cohort, simulator
+from bedrest.statistics.planning.simulated_cohorts import Scenario, draw_cohort, simulate
 from bedrest.statistics.study.cohort_models import CohortModel, joint_model, level_model
 from bedrest.statistics.study.responses import LOG_SCALE, Observations
 from bedrest.vocabulary import LEVELS
+from scipy import stats
+
+from pipelines.benchmarks.error_rates.compound_symmetry import HeterogeneousCompoundSymmetry
+from pipelines.benchmarks.error_rates.satterthwaite import Satterthwaite
 
 QUESTIONS = ("no change within a group", "no difference between groups", "no visit x group", "coverage, change within")
 Answers = tuple[bool | None, ...]
@@ -49,7 +51,7 @@ class Analysis:
 
 def error_rates(
     scenarios: Sequence[Scenario], analyses: Sequence[Analysis], *, replicates: int, seed: int, processes: int = 1
-) -> Iterator[dict[str, object]]:
+) -> Iterator[dict[str, Any]]:
     """One row per analysis and scenario: rate of each question in per cent, and how often there was no answer.
 
     Parameters
@@ -64,14 +66,13 @@ def error_rates(
         analysis, subjects, missing_percent, response_sd_percent, replicates, a rate for each of `QUESTIONS`,
         no_answer_percent.
     """
-    with simulator(processes) as simulate:
-        for number, scenario in enumerate(scenarios):
-            for levels in sorted({a.levels for a in analyses}):
-                alike = [a for a in analyses if a.levels == levels]
-                answers = simulate(partial(_answers, replace(scenario, levels=levels), alike), replicates=replicates,
-                                   entropy=(seed, number, levels))
-                for a, analysis in enumerate(alike):
-                    yield _row(analysis, scenario, answers[:, a])
+    for number, scenario in enumerate(scenarios):
+        for levels in sorted({a.levels for a in analyses}):
+            alike = [a for a in analyses if a.levels == levels]
+            answers = simulate(partial(_answers, replace(scenario, levels=levels), alike), replicates=replicates,
+                               entropy=(seed, number, levels), processes=processes)
+            for a, analysis in enumerate(alike):
+                yield _row(analysis, scenario, answers[:, a])
 
 
 def _answers(
@@ -93,7 +94,7 @@ def _answers(
     return out
 
 
-def _row(analysis: Analysis, scenario: Scenario, answers: np.ndarray) -> dict[str, object]:
+def _row(analysis: Analysis, scenario: Scenario, answers: np.ndarray) -> dict[str, Any]:
     answers = answers[answers[:, 0] != -1]
     given = ~np.isnan(answers)
     rates = [100 * float(answers[given[:, q], q].mean()) if given[:, q].any() else math.nan
@@ -104,7 +105,7 @@ def _row(analysis: Analysis, scenario: Scenario, answers: np.ndarray) -> dict[st
             "no_answer_percent": 100 * float((~given[:, 0]).mean())}
 
 
-def _answers_of(tests: SmallSample | None, model: CohortModel, scenario: Scenario) -> Answers:
+def _answers_of(tests: SmallSample | Satterthwaite | None, model: CohortModel, scenario: Scenario) -> Answers:
     """The four questions of a fitted model, at 5 %."""
     if tests is None or model.design is None or "group" not in model.design.factors:
         return NO_ANSWER
@@ -139,7 +140,7 @@ def _gls(data: Observations, scenario: Scenario) -> Answers:
     fit = fit_reml(frame["y"].to_numpy(), design.x, clusters=frame["subject"].to_numpy(),
                    structure=HeterogeneousCompoundSymmetry(codes, sessions))
     model = CohortModel("automatic", LEVELS[-1], "", "", frame, sessions, scenario.plan, design)
-    return _answers_of(SmallSample(fit, "satterthwaite"), model, scenario)
+    return _answers_of(Satterthwaite(fit), model, scenario)
 
 
 def _z(data: Observations, scenario: Scenario) -> Answers:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
 from bedrest.statistics.estimators.covariance import SMALLEST_SD
 
 
@@ -27,10 +26,6 @@ class HeterogeneousCompoundSymmetry:
 
     visits: np.ndarray
     names_of_visits: tuple[str, ...]
-
-    @property
-    def is_linear(self) -> bool:
-        return False
 
     @property
     def names(self) -> list[str]:

@@ -1,6 +1,6 @@
 """Snakemake in a process of its own, with a log handler that appends its events to the run's file.
 
-`python -m bedrest.workflow.progress.snakemake_events` takes the arguments of `snakemake`, which finds plugins by the
+`python -m bedrest.workflow.snakemake_events` takes the arguments of `snakemake`, which finds plugins by the
 names of installed top-level packages; ours is registered here, so that no second package has to be installed.
 """
 
@@ -17,13 +17,16 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry
 from snakemake_interface_logger_plugins.registry.plugin import Plugin
 
-from bedrest.workflow.progress.events import append
+from bedrest.workflow.events import append
 
 NAME = "bedrest"
 
 
 class LogHandler(LogHandlerBase):
     """Appends how many jobs there are, and each one that failed. Snakemake's working directory is the output folder."""
+
+    writes_to_stream = writes_to_file = needs_rulegraph = False
+    has_filter = has_formatter = True
 
     def __post_init__(self) -> None:
         self._of: dict[int, str] = {}  # number of a job -> its subject or page
@@ -39,26 +42,6 @@ class LogHandler(LogHandlerBase):
         elif event == LogEvent.JOB_ERROR:
             append(Path(), {"event": "job_error", "rule": content["rule_name"],
                             "of": self._of.get(content["jobid"], "")})
-
-    @property
-    def writes_to_stream(self) -> bool:
-        return False
-
-    @property
-    def writes_to_file(self) -> bool:
-        return False
-
-    @property
-    def has_filter(self) -> bool:
-        return True
-
-    @property
-    def has_formatter(self) -> bool:
-        return True
-
-    @property
-    def needs_rulegraph(self) -> bool:
-        return False
 
 
 class _Output:
