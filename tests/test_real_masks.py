@@ -14,6 +14,7 @@ from bedrest.measurement.discs import measure_discs
 from bedrest.measurement.quality import unknown_labels
 from bedrest.types import Grid, LabelMap
 from bedrest.vocabulary import Status
+from sentences import reason
 
 LEVELS = parse_levels("51=L5-S1,102=L4-L5,153=L3-L4,204=L2-L3,255=L1-L2")
 BROKEN_EXAM = 5
@@ -49,7 +50,7 @@ def test_every_disc_has_its_published_volume(folder: Path) -> None:
             assert measure["volume_mm3"] == pytest.approx(expected_mm3, rel=1e-3), (exam, measure.level)
             # The header's spacing is in the wrong order, so shapes must not be believed.
             assert measure.status == Status.FLAGGED
-            assert "permuted" in measure.reason
+            assert "permuted" in reason(measure.findings)
             assert math.isnan(measure["height_mean_mm"]) and math.isnan(measure["diameter_ap_mm"])
 
 
@@ -59,7 +60,7 @@ def test_the_broken_exam_is_never_accepted(folder: Path) -> None:
     assert {level for level, m in found.items() if m.status == Status.FAILED} == {"L5-S1", "L4-L5", "L3-L4", "L2-L3"}
     stray = found["L1-L2"]
     assert (stray.status, stray["n_voxels"]) == (Status.FLAGGED, 10)
-    assert "volume 8 mm3 outside" in stray.reason
+    assert "volume 8 mm3 outside" in reason(stray.findings)
     assert sorted(unknown_labels(discs, LEVELS)) == [4, 7, 11, 14, 18]
 
 
@@ -69,7 +70,7 @@ def test_a_corrected_header_gives_plausible_shapes(folder: Path) -> None:
     affine = np.zeros((4, 4))
     affine[1, 0], affine[2, 1], affine[0, 2], affine[3, 3] = -0.4296875, -0.4296875, 4.4, 1
     for m in measure_discs(LabelMap(discs.data, Grid(discs.grid.shape, affine)), LEVELS, {}):
-        assert "permuted" not in m.reason
+        assert "permuted" not in reason(m.findings)
         assert 4 < m["height_mean_mm"] < 14, m
         assert 25 < m["diameter_ap_mm"] < 50, m
         assert 25 < m["diameter_transverse_mm"] < 60, m
