@@ -17,7 +17,9 @@ def _is_ours(path: object) -> bool:
         return False  # a file that is open already
     whole = Path(os.path.abspath(os.fsdecode(path)))  # noqa: PTH100, links are not followed
     parts = whole.relative_to(ROOT).parts if whole.is_relative_to(ROOT) else TOOLS[:1]
-    return bool(parts) and parts[0] not in TOOLS and "__pycache__" not in parts
+    # pytest makes its cache under a name of its own and renames it.
+    tool = bool(parts) and (parts[0] in TOOLS or parts[0].startswith("pytest-cache-files-"))
+    return bool(parts) and not tool and "__pycache__" not in parts
 
 
 def _watch(event: str, args: tuple[object, ...]) -> None:
