@@ -26,6 +26,14 @@ SLICE_FEATURES = (128, 256, 512, 1024)
 DROPOUT = 0.2
 
 
+def _encode(blocks: nn.ModuleList, pool: nn.Module, image: Tensor) -> list[Tensor]:
+    """Maps behind each block, from the finest to the coarsest; pooled between blocks."""
+    maps = [blocks[0](image)]
+    for block in blocks[1:]:
+        maps.append(block(pool(maps[-1])))
+    return maps
+
+
 class UNet3D(nn.Module):
     """Cicek et al. 2016, padded: (B, C, I, J, K) -> (B, outputs, I, J, K), each axis of 8 voxels at least.
 
@@ -51,11 +59,8 @@ class UNet3D(nn.Module):
         self.head = nn.Conv3d(features[1], outputs, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        kept: list[Tensor] = []
-        maps = image
-        for i, block in enumerate(self.down):
-            maps = block(maps if i == 0 else self.pool(maps))
-            kept.append(maps)
+        kept = _encode(self.down, self.pool, image)
+        maps = kept[-1]
         for block, skip in zip(self.up, kept[-2::-1], strict=True):
             maps = block(maps, skip)
         result: Tensor = self.head(maps)
@@ -88,11 +93,8 @@ class _Plain(nn.Module):
         self.up = nn.ModuleList(_Block(axes, 2 * b, b, dropout) for _, b in pairs)
 
     def forward(self, image: Tensor) -> Tensor:
-        kept: list[Tensor] = []
-        maps = image
-        for i, block in enumerate(self.down):
-            maps = block(maps if i == 0 else self.pool(maps))
-            kept.append(maps)
+        kept = _encode(self.down, self.pool, image)
+        maps = kept[-1]
         for raise_, block, skip in zip(self.raised, self.up, kept[-2::-1], strict=True):
             maps = block(torch.cat([skip, raise_(maps)], dim=1))
         return maps
