@@ -73,7 +73,7 @@ def _run_locked(study: Study, results: StudyResults, *, cores: int, device: str,
     remove_leftovers(study.output_dir, spare=study.edited_dir)
     manifest, problems = prepare(study, results)
     for p in problems:
-        print(f"- {p.problem}", file=sys.stderr)
+        print(f"- {'doubtful: ' if p.doubt else ''}{p.problem}", file=sys.stderr)
     if manifest.subjects.empty:
         raise StudyError("at least one subject that can be analysed", "none", str(study.path),
                          "See the problems above, or run `bedrest check`.")
@@ -115,4 +115,4 @@ def print_outcome(outcome: RunOutcome, results: StudyResults, problems: list[Inp
         print(f"failed: report {row['page']}: {row['reason']}", file=sys.stderr)
     flagged = int((failures["status"] == Status.FLAGGED).sum())
     print(f"{len(failed)} failed, {flagged} flagged\nLook at {results.index_html}")
-    return 3 if len(failed) or problems or len(failed_pages) else 0
+    return 3 if len(failed) or any(not p.doubt for p in problems) or len(failed_pages) else 0

@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from bedrest.cli.arguments import Flag, Seed, StudyFile
+from bedrest.errors import shown
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,15 @@ class Check:
     def run(self) -> int:
         from bedrest.workflow.checks import check_study
 
-        summary, problems = check_study(self.study, read_images=self.full)
-        for problem in problems:
+        checked = check_study(self.study, read_images=self.full)
+        for problem in checked.problems:
             print(f"- {problem}")
-        print(f"{summary}; " + (f"{len(problems)} problem(s)" if problems else "no problems"))
-        return 1 if problems else 0
+        for doubt in checked.doubts:
+            print(f"- doubtful: {doubt}")
+        for image in checked.left_out:
+            print(f"- not used: {shown(image.path)}: {shown(image.reason)}")
+        counts = ((len(checked.problems), "problem(s)"), (len(checked.doubts), "doubt(s)"),
+                  (len(checked.left_out), "image(s) not used"))
+        print("; ".join([checked.summary, *([] if checked.problems else ["no problems"]),
+                         *(f"{n} {what}" for n, what in counts if n)]))
+        return 1 if checked.problems else 0

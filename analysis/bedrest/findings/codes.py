@@ -52,6 +52,8 @@ class FindingCode(StrEnum):
 
     # Any stage
     UNUSABLE_INPUT = "unusable_input", _INPUT, _FAILED, "{where}: expected {expected}, found {found}. {remedy}"
+    DOUBTFUL_INPUT = "doubtful_input", _INPUT, _FLAGGED, "{where}: expected {expected}, found {found}. {remedy}"
+    NO_IMAGES = "no_images", _SEGMENT, _FAILED, "no image of this visit can be used; its input problems say why"
     UNEXPLAINED = "unexplained", _MEASURE, _FLAGGED, "no reason was given"
 
     # Reading and resampling a scan

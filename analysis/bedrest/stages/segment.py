@@ -101,7 +101,8 @@ def _segment_visit(job: Job, visit: Visit, contents: Callable[[], LabelMap | Sca
         maps = (target, job.results.tissue_mask(visit.subject, visit.session))
         for left in (*maps, *map(label_table_path, maps), job.results.probability(visit.subject, visit.session)):
             left.unlink(missing_ok=True)  # of other images than those of now
-        return record | {"findings": (*record["findings"], *findings_of_error(error))}, []
+        why = findings_of_error(error) if header is not None else (Finding(FindingCode.NO_IMAGES),)
+        return record | {"findings": (*record["findings"], *why)}, []
     return record, segmented
 
 

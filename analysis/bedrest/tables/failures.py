@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from bedrest.findings import Finding
+from bedrest.findings import Finding, FindingCode, worst_status
 from bedrest.io.tables.finding_cells import findings_of
 from bedrest.io.tables.frames import text, typed_frame
 from bedrest.schemas import FAILURES
@@ -109,11 +109,12 @@ def failures_frame(
         for finding in row.findings:
             if finding not in problems.setdefault(row.place(), []):
                 problems[row.place()].append(finding)
-                ledger.list_(FindingStage.INPUT, row.place(), status=Status.FAILED.value, findings=[finding])
+                ledger.list_(FindingStage.INPUT, row.place(), status=finding.status.value, findings=[finding])
     for row in _not_ok(scan_records):
         place = row.place(source=Source.AUTOMATIC)
-        if all(f in problems.get(place, []) for f in row.findings):
-            ledger.at[place] = _listed_at(ledger, place, row.findings[0])
+        known = [f for f in problems.get(place, []) if f.status == Status.FAILED]
+        if known and all(f in known or f.code == FindingCode.NO_IMAGES for f in row.findings):
+            ledger.at[place] = _listed_at(ledger, place, known[0])
             continue
         ledger.add(FindingStage.SEGMENT, place, status=row.status, findings=row.findings)
     for row in _not_ok(renames):
@@ -188,8 +189,8 @@ def excluded_frame(problems: pd.DataFrame, *, analysed: Sequence[str]) -> pd.Dat
     slices.
     """
     left_out = problems[~problems["subject"].isin(list(analysed))]
-    rows = ({"stage": FindingStage.INPUT.value, "subject": subject, "session": session, "status": Status.FAILED.value,
-             "findings": findings}
+    rows = ({"stage": FindingStage.INPUT.value, "subject": subject, "session": session,
+             "status": worst_status(findings).value, "findings": findings}
             for subject, session, findings in zip(left_out["subject"], left_out["session"], findings_of(left_out),
                                                   strict=True))
     return typed_frame(rows, FAILURES)

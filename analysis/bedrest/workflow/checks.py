@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from bedrest import schemas
 from bedrest.errors import BedrestError, ManyProblems, OutputError, Problem
 from bedrest.io.files import sha256_of
+from bedrest.io.manifest.entries import LeftOut
 from bedrest.io.manifest.resolve import Manifest
 from bedrest.io.results import StudyResults
 from bedrest.pages.reports import check_own_notebook
@@ -20,8 +22,20 @@ from bedrest.vocabulary import Contrast, MaskRole
 _MAPS_OF_IMAGE, _PAGES_OF_VISIT, _OF_STUDY = 0.5, 2_000_000, 20_000_000
 
 
-def check_study(study_toml: Path, *, read_images: bool) -> tuple[str, list[str]]:
-    """What a study consists of, in one line, and everything that would stop a run or exclude a subject.
+@dataclass(frozen=True)
+class CheckedStudy:
+    """What `bedrest check` found: a study in one line, what stops a run or excludes something, doubts, and images that
+    are not used.
+    """
+
+    summary: str
+    problems: list[str]
+    doubts: list[str]
+    left_out: tuple[LeftOut, ...]
+
+
+def check_study(study_toml: Path, *, read_images: bool) -> CheckedStudy:
+    """Everything that would stop a run, exclude a subject or a visit, or should be looked at.
 
     With `read_images` every image is read whole; else only its header, and whether the file is cut off.
 
@@ -40,7 +54,7 @@ def check_study(study_toml: Path, *, read_images: bool) -> tuple[str, list[str]]
     corrections = find_corrections(study, manifest)
     inputs = [*check_manifest(study, manifest, whole=read_images), *corrections.problems,
               *check_edited(study, manifest, corrections.edited)]
-    problems = [str(p.problem) for p in inputs]
+    problems = [str(p.problem) for p in inputs if not p.doubt]
     problems += map(str, (*study_problems(study), *manifest_problems(study, manifest)))
     if (space := space_problem(study, manifest)) is not None:
         problems.append(str(space))
@@ -52,7 +66,7 @@ def check_study(study_toml: Path, *, read_images: bool) -> tuple[str, list[str]]
     n = f"{len(manifest.subjects)} subjects, {len(manifest.sessions)} visits, {len(manifest.scans)} files"
     if len(corrections.edited) or len(corrections.levels):
         n += f", {len(corrections.edited)} edited masks, {len(corrections.levels)} names set manually"
-    return f"{study.name}: {n}", problems
+    return CheckedStudy(f"{study.name}: {n}", problems, [str(p.problem) for p in inputs if p.doubt], manifest.left_out)
 
 
 def study_problems(study: Study, *, device: str | None = None) -> list[Problem]:

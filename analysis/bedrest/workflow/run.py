@@ -13,9 +13,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from bedrest import schemas
 from bedrest.errors import OutputError, StudyError
-from bedrest.findings import findings_of_error
 from bedrest.io.files import Checksums, output_error, sha256_of, write_if_changed
 from bedrest.io.images.label_tables import ALL_LABELS, write_label_files
 from bedrest.io.manifest.corrections import find_corrections
@@ -62,9 +64,10 @@ def prepare(study: Study, results: StudyResults) -> tuple[Manifest, list[InputPr
     checksums.save()
     problems = [*check_manifest(study, manifest, whole=False), *corrections.problems]
     excluded = {p.subject for p in problems if p.subject and p.excludes_subject}
-    kept = Manifest(*(t[~t["subject"].isin(excluded)] for t in (manifest.subjects, manifest.sessions, manifest.scans)))
+    kept = Manifest(*(t[~t["subject"].isin(excluded)] for t in (manifest.subjects, manifest.sessions,
+                                                                _usable_scans(manifest, problems))))
     edited, levels = (t[t["subject"].isin(kept.subjects["subject"])] for t in (corrections.edited, corrections.levels))
-    rows = typed_frame(({"subject": p.subject, "session": p.session, "findings": findings_of_error(p.problem)}
+    rows = typed_frame(({"subject": p.subject, "session": p.session, "findings": (p.finding,)}
                         for p in problems), schemas.INPUT_PROBLEMS)
     for frame, table in ((kept.subjects, schemas.SUBJECTS), (kept.sessions, schemas.SESSIONS),
                          (kept.scans, schemas.SCANS), (edited, schemas.EDITED_MASKS), (levels, schemas.LEVEL_NAMES),
@@ -72,6 +75,13 @@ def prepare(study: Study, results: StudyResults) -> tuple[Manifest, list[InputPr
         write_table(frame, results.manifest_table(table), table, only_if_changed=True)
         write_parts(frame, {s: results.subject_table(s, table) for s in kept.subjects["subject"]}, table)
     return kept, problems
+
+
+def _usable_scans(manifest: Manifest, problems: list[InputProblem]) -> pd.DataFrame:
+    """The manifest's files without those of visits that are excluded."""
+    excluded = {(p.subject, p.session) for p in problems if p.excludes_visit}
+    visits = zip(manifest.scans["subject"], manifest.scans["session"], strict=True)
+    return manifest.scans[np.array([visit not in excluded for visit in visits], dtype=bool)]
 
 
 def run_workflow(study: Study, results: StudyResults, manifest: Manifest, *, cores: int, device: str,

@@ -6,23 +6,40 @@ Knows no layout and reads nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
 from bedrest.errors import Problem
+from bedrest.findings import Finding, FindingCode, findings_of_error
 from bedrest.schemas import SCANS, SESSIONS, SUBJECTS
 
 
 @dataclass(frozen=True)
 class InputProblem:
-    """One problem of the input of a study."""
+    """One problem of the input of a study: a doubt is a message, a contradiction excludes the visit or the subject."""
 
     subject: str  # empty when it concerns the whole study, or all visits of the subject
     session: str
     problem: Problem
     # the subject cannot be analysed at all: who it is, or which of its files count, is not certain
     excludes_subject: bool = False
+    excludes_visit: bool = False  # its files contradict each other or their headers: none of them is used
+    doubt: bool = False  # told, and nothing else: the visit is measured
+
+    @property
+    def finding(self) -> Finding:
+        """It, as tables and pages hold it."""
+        (finding,) = findings_of_error(self.problem)
+        return replace(finding, code=FindingCode.DOUBTFUL_INPUT) if self.doubt else finding
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """An image in the image folder that is not used, and why."""
+
+    path: str
+    reason: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +51,7 @@ class Manifest:
     sessions: pd.DataFrame
     scans: pd.DataFrame  # paths are absolute
     problems: tuple[InputProblem, ...] = ()  # met while resolving
+    left_out: tuple[LeftOut, ...] = ()  # images that are not used
 
 
 @dataclass
@@ -48,6 +66,7 @@ class LayoutEntries:
     scans: pd.DataFrame = field(default_factory=lambda: no_rows(SCANS.column_names))
     subjects_file: str = ""  # the table that lists the subjects; empty when there is none
     problems: list[InputProblem] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
 
 
 def no_rows(columns: Iterable[str]) -> pd.DataFrame:

@@ -51,7 +51,8 @@ def build_manifest(study: Study, checksum: Callable[[Path], str] | None = sha256
     excluded = {p.subject for p in problems if p.excludes_subject}
     problems += [p for p in _duplicates(scans) if p.subject not in excluded]
     scans, more = _with_checksums(scans, checksum)
-    return Manifest(subjects, _sessions(study, subjects, visits, scans), typed(scans, SCANS), (*problems, *more))
+    return Manifest(subjects, _sessions(study, subjects, visits, scans), typed(scans, SCANS), (*problems, *more),
+                    tuple(entries.left_out))
 
 
 def _known_visits(study: Study, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[InputProblem]]:
