@@ -10,7 +10,8 @@ from pathlib import Path
 
 from bedrest.errors import BedrestError, StudyError
 from bedrest.io.bids.writer import contrast_path, write_contrast
-from bedrest.io.dicom.contrast import ContrastGuess, classify_contrasts
+from bedrest.io.contrast_rules import ContrastGuess
+from bedrest.io.dicom.contrast import classify_contrasts
 from bedrest.io.dicom.reader import DicomFolder, DicomImage, find_images, grid_of, read_dicom
 from bedrest.io.files import write_if_changed
 from bedrest.vocabulary import Contrast

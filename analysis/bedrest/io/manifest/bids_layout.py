@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from bedrest.errors import Problem
-from bedrest.io.dicom.contrast import DIXON_WORDS
+from bedrest.io.contrast_rules import DIXON_WORDS
 from bedrest.io.files import no_plain_file, require_plain_file
 from bedrest.io.manifest.csv_layout import INPUT_SESSIONS, INPUT_SUBJECTS, load_renamed
 from bedrest.io.manifest.entries import InputProblem, LayoutEntries, scan_rows
