@@ -1,0 +1,55 @@
+"""What header values say of the contrast of an image, whether DICOM or a BIDS sidecar holds them.
+
+Water and fat are 3.4 ppm apart: at some echo times they are in phase, half-way between opposed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bedrest.vocabulary import Contrast
+
+WATER_FAT_HZ_PER_TESLA = 3.4 * 42.577  # ppm x MHz/T
+PHASE_TOLERANCE = 0.15  # of a full cycle between water and fat
+T2_ECHO_MS, T2_REPETITION_MS = 60.0, 1500.0  # shorter ones are not T2-weighted
+
+DIXON_WORDS: dict[str, Contrast] = {  # upper case, with underscores for spaces
+    "W": Contrast.WATER, "WATER": Contrast.WATER, "F": Contrast.FAT, "FAT": Contrast.FAT,
+    **dict.fromkeys(("IP", "IN_PHASE", "INPHASE"), Contrast.IN_PHASE),
+    **dict.fromkeys(("OP", "OPP_PHASE", "OPPPHASE", "OUT_PHASE", "OUTPHASE", "OPPOSED_PHASE"), Contrast.OPPOSED),
+}
+NO_USE: dict[str, str] = {
+    **dict.fromkeys(("P", "PHASE", "PHASE MAP", "PHASE_MAP"), "a phase image"),
+    **dict.fromkeys(("R", "REAL", "I", "IMAGINARY"), "a real or imaginary part"),
+    **dict.fromkeys(("LOCALIZER", "SCOUT"), "a localizer"),
+    **dict.fromkeys(("PROJECTION IMAGE", "MIP", "MPR", "MNIP"), "a projection or reformation"),
+    **dict.fromkeys(("FAT_FRACTION", "FATFRAC", "FAT_FRAC", "FF", "WATER_FRACTION", "T2_STAR", "T2STAR", "T2*",
+                     "R2_STAR", "R2STAR", "R2*", "T2 MAP", "T1 MAP", "B0", "B0 MAP", "B1", "ADC", "SUB"),
+                    "a map or a computed image"),
+}
+FAT_SUPPRESSED = ("FS", "FATSAT", "SPIR", "SPAIR")
+
+
+@dataclass(frozen=True)
+class ContrastGuess:
+    """The contrast of an image, as far as its header shows."""
+
+    contrast: Contrast | None  # None where it is undecided, or of no use here
+    reason: str  # what decided it, or why it is undecided
+    doubtful: bool = False  # the image may be a wanted one: the user should check
+
+
+def phase_by_echo_time(echo_time_ms: float, field_tesla: float) -> ContrastGuess:
+    """In- or opposed-phase echo of a gradient echo; undecided between them, or where a value is not finite."""
+    cycles = echo_time_ms * 1e-3 * WATER_FAT_HZ_PER_TESLA * field_tesla  # of fat against water
+    if not np.isfinite(cycles) or cycles <= 0:
+        return ContrastGuess(None, "a gradient echo that does not say its echo time and field strength", doubtful=True)
+    words = f"TE {echo_time_ms:g} ms at {field_tesla:g} T"
+    part = cycles % 1
+    if min(part, 1 - part) <= PHASE_TOLERANCE and cycles > 0.5:
+        return ContrastGuess(Contrast.IN_PHASE, words)
+    if abs(part - 0.5) <= PHASE_TOLERANCE:
+        return ContrastGuess(Contrast.OPPOSED, words)
+    return ContrastGuess(None, f"neither in- nor opposed-phase: {words}", doubtful=True)
