@@ -1,5 +1,6 @@
 """Writes small studies of every layout into a folder, for the tests of the manifest."""
 
+import json
 from pathlib import Path
 
 import nibabel as nib
@@ -45,7 +46,7 @@ def anat(root: Path, subject: str, session: str) -> Path:
 
 
 def bids_study(folder: Path) -> Study:
-    """Two subjects, two visits, four contrasts, reference masks."""
+    """Two subjects, two visits, four contrasts with sidecars of all subjects, reference masks."""
     root = folder / "bids"
     for subject in ("sub-01", "sub-02"):
         for session in ("ses-1", "ses-2"):
@@ -53,6 +54,8 @@ def bids_study(folder: Path) -> Study:
                 image(anat(root, subject, session) / f"{subject}_{session}_{ending}.nii.gz", seed=n)
             masks = anat(root / "derivatives/manual", subject, session)
             image(masks / f"{subject}_{session}_desc-manual_dseg.nii.gz", mask=True)
+    for n, te in ((1, 0.00115), (2, 0.0023)):
+        (root / f"echo-{n}_MEGRE.json").write_text(json.dumps({"EchoTime": te, "MagneticFieldStrength": 3}))
     (root / "participants.tsv").write_text(
         "participant_id\tgroup\tage\tsex\theight\tweight\tsite\n"
         "sub-01\tcontrol\t30\tF\t168\t61.5\tnorth\nsub-02\texercise\tn/a\tmale\t181\tn/a\tsouth\n")

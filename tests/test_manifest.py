@@ -34,8 +34,8 @@ def test_bids_is_resolved(bids):
 @pytest.mark.parametrize("sidecar", [{"ImageType": ["ORIGINAL", "PRIMARY", "IN_PHASE"]}, {"DixonPhase": "in phase"}])
 def test_a_sidecar_decides_which_echo_is_which(bids, sidecar):
     folder = anat(bids.images.root, "sub-01", "ses-1")
-    (folder / "sub-01_ses-1_echo-1_MEGRE.json").write_text(json.dumps(sidecar))
-    (folder / "sub-01_ses-1_echo-2_MEGRE.json").write_text(json.dumps({"ImageType": ["OUT_PHASE"]}))
+    (folder / "sub-01_ses-1_echo-1_MEGRE.json").write_text(json.dumps({"EchoTime": 0.0023, **sidecar}))
+    (folder / "sub-01_ses-1_echo-2_MEGRE.json").write_text(json.dumps({"EchoTime": 0.0035, "ImageType": ["OUT_PHASE"]}))
     (anat(bids.images.root, "sub-01", "ses-2") / "sub-01_ses-2_echo-1_MEGRE.json").write_text("not json")
     scans = build_manifest(bids).scans.set_index(["subject", "session", "contrast"])["path"]
     assert "echo-1" in scans["sub-01", "ses-1", "in_phase"] and "echo-2" in scans["sub-01", "ses-1", "opposed"]

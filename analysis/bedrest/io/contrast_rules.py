@@ -18,8 +18,8 @@ T2_ECHO_MS, T2_REPETITION_MS = 60.0, 1500.0  # shorter ones are not T2-weighted
 DIXON_WORDS: dict[str, Contrast] = {  # upper case, with underscores for spaces
     "W": Contrast.WATER, "WATER": Contrast.WATER, "F": Contrast.FAT, "FAT": Contrast.FAT,
     **dict.fromkeys(("IP", "IN_PHASE", "INPHASE"), Contrast.IN_PHASE),
-    **dict.fromkeys(("OP", "OPP_PHASE", "OPPPHASE", "OUT_PHASE", "OUTPHASE", "OUT_OF_PHASE", "OPPOSED_PHASE", "OPPOSED"),
-                    Contrast.OPPOSED),
+    **dict.fromkeys(("OP", "OPP_PHASE", "OPPPHASE", "OUT_PHASE", "OUTPHASE", "OUT_OF_PHASE", "OPPOSED_PHASE",
+                     "OPPOSED"), Contrast.OPPOSED),
 }
 NO_USE: dict[str, str] = {
     **dict.fromkeys(("P", "PHASE", "PHASE MAP", "PHASE_MAP"), "a phase image"),

@@ -51,8 +51,9 @@ def build_manifest(study: Study, checksum: Callable[[Path], str] | None = sha256
     excluded = {p.subject for p in problems if p.excludes_subject}
     problems += [p for p in _duplicates(scans) if p.subject not in excluded]
     scans, more = _with_checksums(scans, checksum)
+    taken = set(entries.scans["path"])
     return Manifest(subjects, _sessions(study, subjects, visits, scans), typed(scans, SCANS), (*problems, *more),
-                    tuple(entries.left_out))
+                    tuple(image for image in entries.left_out if image.path not in taken))
 
 
 def _known_visits(study: Study, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[InputProblem]]:

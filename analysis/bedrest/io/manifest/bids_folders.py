@@ -1,0 +1,125 @@
+"""Images of a BIDS dataset and masks of its derivatives, visit by visit: what is taken, what not, and why.
+
+Where a file lies must be what its name says. Knows nothing of tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bedrest.errors import Problem
+from bedrest.io.bids.contrasts import judged
+from bedrest.io.bids.sidecars import BidsName, Sidecars
+from bedrest.io.manifest.entries import InputProblem
+from bedrest.io.manifest.unused_images import images_below, is_image
+from bedrest.vocabulary import MaskRole
+
+_REFERENCE_DESC = ("manual", "reference", "truth")
+_DISC_LABELS = ("", "disc", "discs", "ivd", "ivds")
+
+
+@dataclass
+class Listing:
+    """Images that are taken, those that are not, and what is wrong or doubtful."""
+
+    rows: list[tuple[str, str, str, str]] = field(default_factory=list)  # subject, session, contrast, path
+    left_out: dict[Path, str] = field(default_factory=dict)
+    problems: list[InputProblem] = field(default_factory=list)
+    met: set[Path] = field(default_factory=set)  # images in folders of visits
+
+
+def subject_folders(root: Path) -> list[Path]:
+    """The folders of subjects."""
+    return sorted(p for p in root.glob("sub-*") if p.is_dir())
+
+
+def list_images(root: Path, reference_session: str, *, spare: list[Path]) -> Listing:
+    """Every image below a dataset's root but in the folders to be spared."""
+    listing, sidecars, by_number = Listing(), Sidecars(root), list[Path]()
+    for subject, session, paths in _visits(root, reference_session):
+        result = judged({path: sidecars.of(path) for path in _named(listing, subject, session, paths, exclude=True)})
+        listing.rows += [(subject, session, c.value, str(p.absolute())) for p, c in result.contrasts.items()]
+        listing.left_out |= result.left_out
+        listing.problems += [InputProblem(subject, session, p, excludes_visit=True) for p in result.contradictions]
+        by_number += result.by_number
+    if by_number:
+        listing.problems.append(InputProblem("", "", _of_number_alone(root, by_number), doubt=True))
+    for path, problem in sidecars.problems:
+        parts = path.relative_to(root).parts
+        visit = (parts[0], reference_session if parts[1] == "anat" else parts[1]) if len(parts) > 2 else ("", "")
+        listing.problems.append(InputProblem(*visit, problem, doubt=True))
+    _add_elsewhere(listing, root, spare)
+    return listing
+
+
+def list_reference_masks(derivatives: Path, reference_session: str, *, spare: list[Path]) -> Listing:
+    """Every mask below a derivatives folder but in the folders to be spared."""
+    listing = Listing()
+    for subject, session, paths in _visits(derivatives, reference_session):
+        for path in _named(listing, subject, session, paths, exclude=False):
+            if reason := _reason(BidsName.of(path)):
+                listing.left_out[path] = reason
+            else:
+                listing.rows.append((subject, session, MaskRole.REFERENCE.value, str(path.absolute())))
+    _add_elsewhere(listing, derivatives, spare)
+    return listing
+
+
+def _reason(name: BidsName) -> str:
+    """Why a mask is no reference mask of discs; empty where it is."""
+    if name.suffix != "dseg":
+        return f"suffix {name.suffix!r}; reference masks are named dseg"
+    if name.label("label") not in _DISC_LABELS:
+        return f"label-{name.entities['label']}: not a mask of discs"
+    if name.label("desc") not in _REFERENCE_DESC:
+        return f"reference masks are named {', '.join(f'desc-{desc}' for desc in _REFERENCE_DESC)}"
+    return ""
+
+
+def _visits(root: Path, reference_session: str) -> Iterator[tuple[str, str, list[Path]]]:
+    """(subject, session, images) of every visit; a subject without session folders was there at the reference one."""
+    for subject in subject_folders(root):
+        sessions = [(p.name, p / "anat") for p in sorted(subject.glob("ses-*")) if p.is_dir()]
+        for session, anat in sessions or [(reference_session, subject / "anat")]:
+            yield subject.name, session, sorted(p for p in anat.iterdir() if is_image(p)) if anat.is_dir() else []
+
+
+def _named(listing: Listing, subject: str, session: str, paths: list[Path], *, exclude: bool) -> Iterator[Path]:
+    """The files of a visit that carry its names; whether others exclude the visit."""
+    listing.met |= {*paths}
+    for path in paths:
+        name = BidsName.of(path).entities
+        named = {key: f"{key}-{name[key]}" for key in ("sub", "ses") if key in name}
+        if not path.name.endswith((".nii", ".nii.gz")):
+            listing.left_out[path] = "BIDS images are .nii or .nii.gz"
+        elif "sub" not in named:
+            listing.left_out[path] = f"its name does not begin with {subject}_"
+        elif named["sub"] != subject or named.get("ses", session) != session:
+            listing.problems.append(InputProblem(subject, session, Problem(
+                str(path), f"{subject} {session} in its name, as its folder says", " ".join(named.values()),
+                "Move the file to where it belongs, or correct its name."), excludes_visit=exclude))
+        else:
+            if "ses" not in named and path.parent.parent.name == session:
+                listing.problems.append(InputProblem(subject, session, Problem(
+                    str(path), f"{session} in the name, as its folder says", "no session in the name",
+                    f"Rename the file {subject}_{session}_..."), doubt=True))
+            yield path
+
+
+def _of_number_alone(root: Path, paths: list[Path]) -> Problem:
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return Problem(f"{paths[0]}{more}", "a sidecar with EchoTime and MagneticFieldStrength, or with IN_PHASE or "
+                   "OUT_PHASE in ImageType", "none: echo-1 is taken for opposed, echo-2 for in_phase", "Write one. "
+                   f"Where all were scanned alike, {root / 'echo-1_MEGRE.json'} and echo-2_MEGRE.json do for all.")
+
+
+def _add_elsewhere(listing: Listing, root: Path, spare: list[Path]) -> None:
+    """Add images that do not lie where those of visits do."""
+    for path in images_below(root, spare=spare):
+        if path not in listing.met:
+            folder = path.parent.relative_to(root)
+            alone = len(folder.parts) == 2 and folder.name == "anat" and folder.parts[0].startswith("sub-")
+            listing.left_out[path] = "the subject has ses- folders, and it lies in none of them" if alone else \
+                f"it lies in {folder}/, not in sub-*/[ses-*/]anat/"
