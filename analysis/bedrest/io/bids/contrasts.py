@@ -48,8 +48,7 @@ def judged(images: Mapping[Path, Sidecar]) -> Judged:
         if reason := _reason(name, sidecar):
             result.left_out[path] = reason
         elif name.label("part") and (reason := sidecar.no_use):
-            result.contradictions.append(Problem(str(path), "a magnitude image, as its name says", f"{reason}, as its "
-                                                 "sidecar says", _CORRECT))
+            result.contradictions.append(_contradiction(path, "a magnitude image", reason))
         elif reason := sidecar.no_use:
             result.left_out[path] = f"{reason}, as its sidecar says"
         elif name.suffix == "MEGRE":
@@ -58,8 +57,7 @@ def judged(images: Mapping[Path, Sidecar]) -> Judged:
         elif name.suffix == "T2w":
             result.contrasts[path] = Contrast.T2
         elif by_words := sidecar.contrasts - {contrast := _REC[name.label("rec")]}:
-            result.contradictions.append(Problem(str(path), f"{contrast}, as its name says", f"{_listed(by_words)}, as its "
-                                                 "sidecar says", _CORRECT))
+            result.contradictions.append(_contradiction(path, contrast, _listed(by_words)))
         else:
             result.contrasts[path] = contrast
     for group in echoes.values():
@@ -195,17 +193,19 @@ def _echo_problem(echo: _Echo, time: ContrastGuess) -> Problem | None:
     """What the sidecar of one echo says against itself or against the name."""
     by_words, number = echo.sidecar.contrasts, echo.sidecar.echo_number
     if len(by_words) > 1 or by_words - {*PHASES}:
-        return Problem(str(echo.path), "in_phase or opposed, as the name of an echo says", f"{_listed(by_words)}, as its "
-                       "sidecar says", _CORRECT)
+        return _contradiction(echo.path, "in_phase or opposed", _listed(by_words))
     if by_words and time.contrast not in (None, *by_words):
         return Problem(str(echo.path), f"{_listed(by_words)}, as the words in its sidecar say", f"{time.contrast} by "
                        f"{time.reason} in the same sidecar", _CORRECT)
     known = bool(by_words) or time.contrast is not None
     # A scanner calls the echo of every sequence with one echo the first.
     if echo.number is not None and number > 0 and number != echo.number and not (known and number == 1):
-        return Problem(str(echo.path), f"echo {echo.number}, as its name says", f"echo {number:g}, as EchoNumber in "
-                       "its sidecar says", _CORRECT)
+        return _contradiction(echo.path, f"echo {echo.number}", f"EchoNumber {number:g}")
     return None
+
+
+def _contradiction(path: Path, by_name: str, by_sidecar: str) -> Problem:
+    return Problem(str(path), f"{by_name}, as its name says", f"{by_sidecar}, as its sidecar says", _CORRECT)
 
 
 def _listed(contrasts: set[Contrast]) -> str:

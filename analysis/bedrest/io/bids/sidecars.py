@@ -136,7 +136,8 @@ class Sidecars:
         for folder in reversed(above):
             fitting = [(len(other.entities), path) for other, path in self._in(folder)
                        if other.suffix == name.suffix and other.entities.items() <= name.entities.items()]
-            for _, path in sorted(fitting):
+            # Beside a sidecar of the very name of the image, more general ones are those of other images.
+            for _, path in sorted(fitting)[-1:] if len(name.entities) in dict(fitting) else sorted(fitting):
                 content |= self._read(path)
         return Sidecar(content)
 

@@ -95,7 +95,7 @@ def _named(listing: Listing, subject: str, session: str, paths: list[Path], *, e
         if not path.name.endswith((".nii", ".nii.gz")):
             listing.left_out[path] = "BIDS images are .nii or .nii.gz"
         elif "sub" not in named:
-            listing.left_out[path] = f"its name does not begin with {subject}_"
+            listing.left_out[path] = f"the name does not begin with {subject}_"
         elif named["sub"] != subject or named.get("ses", session) != session:
             listing.problems.append(InputProblem(subject, session, Problem(
                 str(path), f"{subject} {session} in its name, as its folder says", " ".join(named.values()),
@@ -121,5 +121,5 @@ def _add_elsewhere(listing: Listing, root: Path, spare: list[Path]) -> None:
         if path not in listing.met:
             folder = path.parent.relative_to(root)
             alone = len(folder.parts) == 2 and folder.name == "anat" and folder.parts[0].startswith("sub-")
-            listing.left_out[path] = "the subject has ses- folders, and it lies in none of them" if alone else \
-                f"it lies in {folder}/, not in sub-*/[ses-*/]anat/"
+            listing.left_out[path] = "not in one of the subject's ses- folders" if alone else \
+                f"in {folder}/, not in sub-*/[ses-*/]anat/"

@@ -45,7 +45,7 @@ def find_bids(study: Study) -> LayoutEntries:
             visits.append(frame.assign(session=[_prefixed("ses-", s) for s in frame["session"]]))
             entries.problems += problems
     ours = [study.output_dir, study.edited_dir]
-    spare = [*ours, *(root / name for name in _NO_IMAGES), *([derivatives] if derivatives else [])]
+    spare = [*ours, *(root / name for name in _NO_IMAGES), *([derivatives] if derivatives not in (None, root) else [])]
     images = list_images(root, study.reference_session, spare=spare)
     rows, unused = images.rows, images.left_out
     entries.problems += images.problems
@@ -58,9 +58,11 @@ def find_bids(study: Study) -> LayoutEntries:
                 str(derivatives), "the derivatives folder of images.derivatives", "no such folder",
                 "Correct the path in study.toml, or remove the key.")))
     entries.scans, entries.left_out = scan_rows(rows), left_out(sorted(unused.items()))
-    # A visit whose files are refused is one, too.
-    refused = [(p.subject, p.session) for p in images.problems if p.excludes_visit]
-    visits.append(pd.DataFrame(refused, columns=["subject", "session"], dtype="str"))
+    # A visit none of whose images is used, or whose files are refused, is one, too.
+    met = [(p.subject, p.session) for p in images.problems if p.excludes_visit]
+    met += [(parts[0], parts[1]) for p in images.left_out if len(parts := p.relative_to(root).parts) > 2
+            and parts[0].startswith("sub-") and parts[1] in study.session_ids]
+    visits.append(pd.DataFrame(met, columns=["subject", "session"], dtype="str"))
     entries.visits = pd.concat(visits, ignore_index=True)
     return entries
 

@@ -37,6 +37,7 @@ def check_manifest(study: Study, manifest: Manifest, *, whole: bool = True) -> l
     problems = [*_study_problems(study, manifest), *manifest.problems]
     sessions = manifest.sessions.groupby("subject")["session"].unique()
     files = dict(list(manifest.scans.groupby(["subject", "session"])))
+    excluded = {(p.subject, p.session) for p in manifest.problems if p.excludes_visit}
     for subject in manifest.subjects["subject"]:
         visits = list(sessions.get(subject, []))
         if study.reference_session not in visits:
@@ -46,6 +47,8 @@ def check_manifest(study: Study, manifest: Manifest, *, whole: bool = True) -> l
                 f"Add it, or choose another reference_session in {study.path}; without it there is no change.")))
         for session in dict.fromkeys(visits):
             rows = files.get((subject, session), manifest.scans.iloc[:0])
+            if rows.empty and (subject, session) in excluded:
+                continue  # why it has no image is told
             problems += [InputProblem(subject, session, p)
                          for p in _visit_problems(study, rows, f"{subject} {session}", whole=whole)]
     return sorted(problems, key=lambda p: (p.subject, p.session))
