@@ -21,6 +21,7 @@ from bedrest.io.tables.typed_csv import write_table
 from bedrest.phantom.demo_cohort import DemoPlan, write_study_files, write_subject
 from bedrest.types import Grid, LabelMap, Volume
 from bedrest.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL
+from bedrest.workflow.checks import check_study
 from study_folders import image, study_of
 
 # What BIDS would like to know of a scanner, and that one author is few: neither can be known of synthetic scans.
@@ -60,6 +61,26 @@ def demo_folder(tmp_path_factory) -> Path:
 def test_the_demo_is_valid_bids(demo_folder, validate):
     found = validate(demo_folder / "bids")
     assert {(s, c) for s, c, _ in found if c not in HARMLESS} == set()
+
+
+def test_the_demo_is_in_order(demo_folder, monkeypatch):
+    monkeypatch.chdir(demo_folder)
+    checked = check_study(demo_folder / "study.toml", read_images=False)
+    assert (checked.problems, checked.doubts, checked.left_out) == ([], [], ())
+
+
+def test_one_sidecar_for_all_subjects_is_valid_bids(demo_folder, validate, tmp_path, monkeypatch):
+    """What `bedrest check` advises where nothing says which echo is in phase."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(demo_folder, tmp_path, dirs_exist_ok=True)
+    for n in (1, 2):
+        (tmp_path / f"bids/sub-01/ses-1/anat/sub-01_ses-1_echo-{n}_MEGRE.json").unlink()
+    (doubt,) = check_study(tmp_path / "study.toml", read_images=False).doubts
+    assert f"{tmp_path / 'bids/echo-1_MEGRE.json'} and echo-2_MEGRE.json" in doubt
+    for n, te in ((1, 0.00115), (2, 0.0023)):
+        (tmp_path / f"bids/echo-{n}_MEGRE.json").write_text(json.dumps({"EchoTime": te, "MagneticFieldStrength": 3}))
+    assert check_study(tmp_path / "study.toml", read_images=False).doubts == []
+    assert {(s, c) for s, c, _ in validate(tmp_path / "bids") if c not in HARMLESS} == set()
 
 
 def test_the_validator_would_tell(demo_folder, validate, tmp_path):

@@ -10,7 +10,9 @@ from bedrest.cli import main
 from bedrest.io.bids.contrasts import judged
 from bedrest.io.bids.sidecars import BidsName, Sidecar, Sidecars
 from bedrest.io.manifest.resolve import Manifest, build_manifest
+from bedrest.io.results import StudyResults
 from bedrest.vocabulary import Contrast
+from bedrest.workflow.run import prepare
 from study_folders import bids_study, check, image, only, study_of
 
 REAL = Path(__file__).parents[1] / "shared/data/real"
@@ -132,6 +134,16 @@ def test_nothing_but_the_number_is_a_doubt_that_one_sidecar_for_all_resolves(tmp
 def test_echoes_that_contradict_exclude_the_visit(tmp_path, first, second, expected, found):
     write(tmp_path, {ECHO_1: first, ECHO_2: second, "rec-water_T1w": None})
     assert taken(refused(tmp_path, expected, found)) == {"rec-water_T1w": "water"}
+
+
+def test_none_of_the_files_of_an_excluded_visit_is_measured(tmp_path):
+    for session in ("ses-1", "ses-2"):
+        write(tmp_path, {"rec-water_T1w": {"ImageType": ["F" if session == "ses-2" else "W"]}, "T2w": None},
+              session=session)
+    of_study = study(tmp_path)
+    kept, _ = prepare(of_study, StudyResults(of_study.output_dir))
+    assert sorted(kept.scans["contrast"]) == ["t2", "water"] and set(kept.scans["session"]) == {"ses-1"}
+    assert list(kept.sessions["session"]) == ["ses-1", "ses-2"]
 
 
 def test_the_remedy_of_a_contradiction(tmp_path):
@@ -278,7 +290,8 @@ def test_a_magnitude_image_by_name_and_a_phase_image_by_sidecar(tmp_path):
     ("rec-water_T1w", {"ImageType": ["DERIVED", "PROJECTION", "IMAGE", "MIP"]}, "projection"),
     ("T2w", {"ImageType": ["ORIGINAL", "PRIMARY", "P", "ND"]}, "phase image"),
     ("echo-1_MEGRE", {"ImageType": ["ORIGINAL", "PRIMARY", "R", "FFE"]}, "real or imaginary"),
-    ("rec-water_echo-1_MEGRE", None, "named rec-water_T1w")])
+    ("rec-water_echo-1_MEGRE", None, "named rec-water_T1w"),
+    ("echo-1_MEGRE", {"ScanningSequence": "SE", "EchoTime": 0.1, "MagneticFieldStrength": 3}, "a spin echo")])
 def test_what_is_not_used_says_why(tmp_path, ending, sidecar, reason):
     write(tmp_path, {ending: sidecar, "rec-fat_T1w": None})
     manifest = build_manifest(study(tmp_path))

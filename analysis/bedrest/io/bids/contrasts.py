@@ -88,6 +88,8 @@ def _reason(name: BidsName, sidecar: Sidecar) -> str:
         return _reason_of_t2(name, sidecar)
     if name.suffix == "T1w" and rec not in _REC:
         return "a T1w that is neither rec-water nor rec-fat"
+    if name.suffix == "MEGRE" and sidecar.spin_echo:
+        return "a spin echo, as its sidecar says, not a gradient echo"
     if name.suffix == "MEGRE" and rec in _REC:
         return f"a MEGRE with rec-{rec}; {_REC[rec]} images are named rec-{_REC[rec]}_T1w"
     return ""

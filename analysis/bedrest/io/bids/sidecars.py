@@ -112,6 +112,12 @@ class Sidecar:
         return _number(self.content.get("EchoNumber"))
 
     @property
+    def spin_echo(self) -> bool:
+        """Whether it says a spin echo and no gradient echo."""
+        sequence = _parts(self.content.get("ScanningSequence"))
+        return "SE" in sequence and "GR" not in sequence
+
+    @property
     def suppressed(self) -> str:
         """How fat or fluid was suppressed; empty where it does not say."""
         if _number(self.content.get("InversionTime")) > 0 or "IR" in _parts(self.content.get("ScanningSequence")) \
