@@ -133,7 +133,8 @@ def test_nothing_but_the_number_is_a_doubt_that_one_sidecar_for_all_resolves(tmp
      "one scanner", "1.5 and 3 T")])
 def test_echoes_that_contradict_exclude_the_visit(tmp_path, first, second, expected, found):
     write(tmp_path, {ECHO_1: first, ECHO_2: second, "rec-water_T1w": None})
-    assert taken(refused(tmp_path, expected, found)) == {"rec-water_T1w": "water"}
+    manifest = refused(tmp_path, expected, found)
+    assert taken(manifest) == {"rec-water_T1w": "water"} and set(unused(manifest)) == {ECHO_1, ECHO_2}
 
 
 def test_none_of_the_files_of_an_excluded_visit_is_measured(tmp_path):

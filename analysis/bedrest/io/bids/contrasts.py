@@ -61,7 +61,13 @@ def judged(images: Mapping[Path, Sidecar]) -> Judged:
         else:
             result.contrasts[path] = contrast
     for group in echoes.values():
-        _judge_echoes(sorted(group, key=lambda e: (e.number or 0, e.path)), result)
+        phases = Judged()
+        if problem := _judge_echoes(sorted(group, key=lambda e: (e.number or 0, e.path)), phases):
+            result.contradictions.append(problem)
+            phases = Judged(left_out={e.path: "echoes that contradict each other or their sidecars" for e in group})
+        result.contrasts |= phases.contrasts
+        result.left_out |= phases.left_out
+        result.by_number += phases.by_number
     return result
 
 
@@ -128,21 +134,19 @@ class _Echo:
         return phase_by_echo_time(self.sidecar.echo_time_ms, self.sidecar.field_tesla)
 
 
-def _judge_echoes(echoes: list[_Echo], result: Judged) -> None:
+def _judge_echoes(echoes: list[_Echo], result: Judged) -> Problem | None:
     """Judge the echoes of one MEGRE, in the order of their numbers. Words go before times, times before numbers."""
     times = [e.sidecar.echo_time_ms for e in echoes if e.sidecar.echo_time_ms > 0]
     words = [e.by_word for e in echoes if e.by_word is not None]
     # Philips: phases that are computed from two echoes carry the time of one of them.
     one_time = len(times) > 1 and len(set(times)) == 1
     if not (one_time and len(set(words)) == len(echoes)) and (problem := _order_problem(echoes)):
-        result.contradictions.append(problem)
-        return
+        return problem
     phases: dict[Contrast, list[_Echo]] = {}
     for echo in echoes:
         time = ContrastGuess(None, "") if one_time else echo.by_time
         if problem := _echo_problem(echo, time):
-            result.contradictions.append(problem)
-            return
+            return problem
         phase = echo.by_word or time.contrast
         if phase is None and echo.sidecar.echo_time_ms > 0 and echo.sidecar.field_tesla > 0:
             result.left_out[echo.path] = time.reason
@@ -160,12 +164,12 @@ def _judge_echoes(echoes: list[_Echo], result: Judged) -> None:
                 result.contrasts[other.path] = phase  # two files of one echo: which one counts is not decided here
                 continue
             if not _later(first, other):
-                result.contradictions.append(Problem(
-                    f"{other.path}", f"an echo in another phase than {first.path.name}", f"{phase} for both, by their "
-                    "sidecars and numbers", "Write EchoTime and MagneticFieldStrength into the sidecar of each."))
-                return
+                return Problem(f"{other.path}", f"an echo in another phase than {first.path.name}", f"{phase} for both, "
+                               "by their sidecars and numbers", "Write EchoTime and MagneticFieldStrength into the "
+                               "sidecar of each.")
             result.left_out[other.path] = f"{phase}, as the earlier {first.path.name}"
-    result.contrasts |= {same[0].path: phase for phase, same in phases.items()}
+        result.contrasts[first.path] = phase
+    return None
 
 
 def _later(first: _Echo, other: _Echo) -> bool:
