@@ -165,8 +165,8 @@ def _judge_echoes(echoes: list[_Echo], result: Judged) -> Problem | None:
                 continue
             if not _later(first, other):
                 return Problem(f"{other.path}", f"an echo in another phase than {first.path.name}",
-                               f"{phase} for both, by their sidecars and numbers", "Write EchoTime and MagneticFieldStrength into the "
-                               "sidecar of each.")
+                               f"{phase} for both, by their sidecars and numbers",
+                               "Write EchoTime and MagneticFieldStrength into the sidecar of each.")
             result.left_out[other.path] = f"{phase}, as the earlier {first.path.name}"
         result.contrasts[first.path] = phase
     return None
