@@ -46,11 +46,16 @@ class ImportDicom:
     """Identifier of the visit."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="IMAGE=CONTRAST")] = ()
     """Contrast of an image where the headers do not tell it, as 7=water; may be given again."""
+    accept: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="IMAGE")] = ()
+    """Import an image although its slices or values are doubtful; may be given again."""
+    one_examination: Flag = False
+    """Files under several Study Instance UIDs are one examination."""
 
     def run(self) -> int:
         from bedrest.workflow.import_dicom import import_dicom
 
-        return import_dicom(self.folder, self.output, subject=self.subject, session=self.session, chosen=self.set)
+        return import_dicom(self.folder, self.output, subject=self.subject, session=self.session, chosen=self.set,
+                            accepted=self.accept, one_examination=self.one_examination)
 
 
 @dataclass(frozen=True)

@@ -5,43 +5,53 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
 
 from bedrest.errors import BedrestError, StudyError
 from bedrest.io.bids.writer import contrast_path, write_contrast
 from bedrest.io.contrast_rules import ContrastGuess
-from bedrest.io.dicom.contrast import classify_contrasts
-from bedrest.io.dicom.reader import DicomFolder, DicomImage, find_images, grid_of, read_dicom
+from bedrest.io.dicom.contrast import classify_contrasts, has_scale, scale_doubts
+from bedrest.io.dicom.header import ARCHIVES, DICOMDIR
+from bedrest.io.dicom.reader import UNPLACED, DicomFolder, find_images, read_dicom
+from bedrest.io.dicom.slices import DicomImage, grid_of, slice_doubt, unfinished_acquisitions
 from bedrest.io.files import write_if_changed
 from bedrest.vocabulary import Contrast
 
 _LABEL = re.compile(r"^[A-Za-z0-9]+$")
 
 
-def import_dicom(folder: Path, output: Path, *, subject: str, session: str, chosen: Sequence[str] = ()) -> int:
+def import_dicom(folder: Path, output: Path, *, subject: str, session: str, chosen: Sequence[str] = (),
+                 accepted: Sequence[str] = (), one_examination: bool = False) -> int:
     """Write every image of an examination whose contrast is known to a BIDS dataset; list all.
 
-    `subject` and `session` come with or without sub- and ses-; `chosen` holds contrasts as ``7=water``.
+    `subject` and `session` come with or without sub- and ses-; `chosen` holds contrasts as ``7=water``, `accepted` names
+    of images that are imported although slices may be missing or values differ in scale.
     """
     subject, session = _label("sub-", subject, "--subject"), _label("ses-", session, "--session")
     contrast_of = _chosen(chosen)
     dicom = find_images(folder)
-    _require_one_visit(dicom, folder)
-    if unknown := sorted(set(contrast_of) - {i.name for i in dicom.images}):
-        raise StudyError(f"images out of {', '.join(i.name for i in dicom.images)}", ", ".join(unknown), "--set",
-                         "Run without --set to see the list.")
+    _require_one_visit(dicom, folder, one_examination)
+    for option, names in (("--set", set(contrast_of)), ("--accept", set(accepted))):
+        if unknown := sorted(names - {i.name for i in dicom.images}):
+            raise StudyError(f"images out of {', '.join(i.name for i in dicom.images)}", ", ".join(unknown), option,
+                             f"Run without {option} to see the list.")
     guesses = classify_contrasts(dicom.images, contrast_of)
+    guesses |= _doubts(dicom.images, guesses, set(accepted))
     _print_images(dicom, guesses)
     wanted = {i.name: c for i in dicom.images if (c := guesses[i.name].contrast) is not None}
     if not wanted:
-        raise StudyError("at least one image whose contrast the headers tell", "none", str(folder),
-                         "Say which is which, as --set 7=water --set 8=fat.")
+        doubtful = any(guess.doubtful for guess in guesses.values())
+        raise StudyError("at least one image whose contrast the headers tell", "doubtful ones alone" if doubtful else
+                         "none", str(folder), "See the list above; say which is which, as --set 7=water --set 8=fat.")
     if existing := [p for c in wanted.values() if (p := contrast_path(output, subject, session, c)).exists()]:
         raise StudyError("no images of this visit yet", f"{len(existing)} already there", str(existing[0].parent),
                          "Remove them to import again, or give another --subject or --session.")
-    failed = sum(not _import(image, wanted[image.name], output, subject, session)
-                 for image in dicom.images if image.name in wanted)
+    images = {wanted[i.name]: i for i in dicom.images if i.name in wanted}
+    measured = not any(not has_scale(i) for i in images.values())
+    failed = sum(not _import(image, contrast, output, subject, session, measured=measured)
+                 for contrast, image in images.items())
     if failed == len(wanted):
         raise StudyError("at least one image that can be read", "none", str(folder), "See above.")
     if not (output / "dataset_description.json").exists():
@@ -53,10 +63,26 @@ def import_dicom(folder: Path, output: Path, *, subject: str, session: str, chos
     return 3 if failed or any(guess.doubtful for guess in guesses.values()) else 0
 
 
-def _import(image: DicomImage, contrast: Contrast, root: Path, subject: str, session: str) -> bool:
+def _doubts(images: Sequence[DicomImage], guesses: Mapping[str, ContrastGuess],
+            accepted: set[str]) -> dict[str, ContrastGuess]:
+    """What becomes of images whose contrast is known: not taken where slices may be missing or scales differ."""
+    known = {i.name: i for i in images if guesses[i.name].contrast is not None}
+    doubts = {name: doubt for name, image in known.items() if (doubt := slice_doubt(image, images))}
+    doubts = scale_doubts({c: i for n, i in known.items() if (c := guesses[n].contrast)}) | doubts
+    changed = {}
+    for name, doubt in doubts.items():
+        contrast, reason, _ = astuple(guesses[name])
+        changed[name] = (ContrastGuess(contrast, f"{reason}; accepted although {doubt}") if name in accepted else
+                         ContrastGuess(None, f"{contrast} {reason}, but {doubt}. Export the whole series again, or import "
+                                       f"it as it is with --accept {name}", doubtful=True))
+    return changed
+
+
+def _import(image: DicomImage, contrast: Contrast, root: Path, subject: str, session: str, *,
+            measured: bool) -> bool:
     """Write one image; whether it could be read."""
     try:
-        volume = read_dicom(image)
+        volume = read_dicom(image, measured=measured)
     except BedrestError as error:
         print(f"failed: {error}", file=sys.stderr)
         return False
@@ -65,7 +91,7 @@ def _import(image: DicomImage, contrast: Contrast, root: Path, subject: str, ses
                "FlipAngle": header.flip_angle_deg, "MagneticFieldStrength": header.field_tesla}
     # Numbers alone: any text of a header may hold a name.
     write_contrast(root, subject, session, contrast, volume,
-                   sidecar={k: round(v, 6) for k, v in numbers.items() if v == v})
+                   sidecar={k: round(v, 6) for k, v in numbers.items() if v == v}, exact=True)
     return True
 
 
@@ -89,13 +115,37 @@ def _chosen(words: Sequence[str]) -> dict[str, Contrast]:
     return chosen
 
 
-def _require_one_visit(dicom: DicomFolder, folder: Path) -> None:
+def _require_one_visit(dicom: DicomFolder, folder: Path, one_examination: bool) -> None:
     if not dicom.images:
-        raise StudyError("MR images in DICOM", f"{dicom.other_objects} other DICOM objects, {dicom.unplaced} images "
-                         f"without a place, {dicom.other_files} other files", str(folder), "Correct the path.")
-    if len(dicom.studies) > 1:
-        raise StudyError("one examination", f"{len(dicom.studies)}", str(folder),
-                         "Import each examination's folder as a visit of its own.")
+        raise StudyError("MR images in DICOM", ", ".join(_left_out(dicom)) or "no file", str(folder), _remedy(dicom))
+    references = list(dicom.studies.values())
+    one_place = bool(set.intersection(*references))
+    for n, what in ((len(dicom.patients), "Patient IDs"), (len(dicom.dates), "study dates")):
+        if n > 1 and not (one_examination and one_place):
+            raise StudyError("one examination", f"images of {n} {what}", str(folder), "Keep each examination in a folder "
+                             "of its own." + (" If an anonymiser changed them: add --one-examination." if one_place
+                                              else ""))
+    if len(dicom.studies) > 1 and not one_examination:
+        evidence = ", ".join(words for words, holds in (
+            ("one Patient ID", dicom.patients), ("one day", dicom.dates), ("one frame of reference", one_place)) if holds)
+        raise StudyError("one examination", f"{len(dicom.studies)} Study Instance UIDs{evidence and ' with ' + evidence}",
+                         str(folder), "If an anonymiser gave parts of one examination their own: add --one-examination. "
+                         "If they are several examinations: keep each in a folder of its own.")
+
+
+def _left_out(dicom: DicomFolder) -> list[str]:
+    return [f"{n} {what}" for what, n in sorted(dicom.left_out.items())]
+
+
+def _remedy(dicom: DicomFolder) -> str:
+    """What to do where there is no image, by what there is."""
+    if ARCHIVES in dicom.left_out:
+        return "Unpack the archives first."
+    if DICOMDIR in dicom.left_out:
+        return "Copy the folders that lie beside the DICOMDIR as well."
+    if UNPLACED in dicom.left_out:
+        return "Export the images as the scanner made them: with Image Position and Orientation (Patient)."
+    return "Correct the path."
 
 
 def _print_images(dicom: DicomFolder, guesses: dict[str, ContrastGuess]) -> None:
@@ -112,8 +162,7 @@ def _print_images(dicom: DicomFolder, guesses: dict[str, ContrastGuess]) -> None
         te = image.header.echo_time_ms
         print(f"{image.name:8s} {guess.contrast or '-':9s} {size:>15s} {spacing:>18s} "
               f"{'-' if te != te else f'{te:.2f}':>6s}  {guess.reason}")
-    left_out = [f"{n} {what}" for n, what in ((dicom.other_objects, "other DICOM objects"),
-                                          (dicom.unplaced, "images that do not say where they lie"),
-                                          (dicom.other_files, "files that are no DICOM")) if n]
-    if left_out:
-        print(f"left out: {', '.join(left_out)}")
+    if dicom.left_out:
+        print(f"left out: {', '.join(_left_out(dicom))}")
+    for note in unfinished_acquisitions(dicom.images):
+        print(f"note: {note}")

@@ -51,14 +51,15 @@ def contrast_path(root: Path, subject: str, session: str, contrast: Contrast) ->
 
 
 def write_contrast(root: Path, subject: str, session: str, contrast: Contrast, volume: Volume, *,
-                   sidecar: Mapping[str, object]) -> None:
-    """Write one contrast of a visit with its sidecar; as whole numbers where that loses nothing that was measured.
+                   sidecar: Mapping[str, object], exact: bool = False) -> None:
+    """Write one contrast of a visit with its sidecar, as whole numbers where they are fine enough.
 
-    `sidecar`: goes before what a contrast's sidecar holds by itself.
+    `sidecar`: goes before what a contrast's sidecar holds by itself. `exact`: fractions are kept.
     """
     path = contrast_path(root, subject, session, contrast)
     highest = float(np.abs(volume.data).max(initial=0))
-    _write_nifti(volume, path, np.int16 if SMALL < highest < 2**15 else np.float32)
+    whole = bool((volume.data == np.round(volume.data)).all()) if exact else highest > SMALL
+    _write_nifti(volume, path, np.int16 if whole and highest < 2**15 else np.float32)
     content = json.dumps({**_BIDS[contrast][1], **sidecar}, indent=1)
     write_text(path.with_name(path.name.removesuffix(".nii.gz") + ".json"), content + "\n")
 

@@ -1,33 +1,40 @@
 """Which contrast a DICOM image is, from header values defined by the standard or the vendor. Never from free text.
 
 Dixon: the words of Image Type that Siemens (WATER, FAT, IN_PHASE, OPP_PHASE), Philips (W, F, IP, OP) and GE (WATER,
-FAT, IN_PHASE, OUT_PHASE) write. Two echoes of a gradient echo without such words: by echo time, with water and fat
-3.4 ppm apart. T2: a spin echo with long echo and repetition time. Everything else stays undecided, with a reason.
+FAT, IN_PHASE, OUT_PHASE) write. Echoes of one gradient echo without such words: by echo time, with water and fat 3.4 ppm
+apart, where at least one is in and one opposed phase; one echo alone is not judged by its time. T2: a spin echo with long
+echo and repetition time. Everything else stays undecided, with a reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from bedrest.io.contrast_rules import (
     DIXON_WORDS,
-    FAT_SUPPRESSED,
     NO_USE,
     T2_ECHO_MS,
     T2_REPETITION_MS,
     ContrastGuess,
+    fat_suppressed,
     phase_by_echo_time,
 )
-from bedrest.io.dicom.reader import DicomImage, ImageHeader
+from bedrest.io.dicom.header import ECHO_MS, ImageHeader, same_sequence
+from bedrest.io.dicom.slices import DicomImage, head_foot_mm
 from bedrest.vocabulary import Contrast
+
+NEIGHBOUR_SERIES = 2  # echoes of one sequence as series: phase images may lie between
+SAME_TIME_S = 2.0  # between the beginnings of two echoes, beyond a repetition time
+_COMPONENTS = {"PHASE": "a phase image", "REAL": "a real part", "IMAGINARY": "an imaginary part"}
 
 
 def classify_contrasts(images: Sequence[DicomImage], chosen: Mapping[str, Contrast]) -> dict[str, ContrastGuess]:
     """The contrast of each image, by its name. `chosen`: name -> contrast by the user, which overrides the header."""
-    echoes: dict[str, set[float]] = {}
-    for image in images:
-        echoes.setdefault(image.header.series_uid, set()).add(round(image.header.echo_time_ms, 2))
-    guesses = {i.name: classify_contrast(i.header, echoes=len(echoes[i.header.series_uid])) for i in images}
+    guesses = {i.name: classify_contrast(i.header) for i in images}
+    for echoes in _echo_trains([i for i in images if guesses[i.name] == _ECHO]):
+        guesses |= _by_echo_times(echoes)
     given = set(chosen.values())
     for name, guess in guesses.items():
         if name in chosen:
@@ -35,31 +42,117 @@ def classify_contrasts(images: Sequence[DicomImage], chosen: Mapping[str, Contra
         elif guess.contrast in given:
             guesses[name] = ContrastGuess(None, f"{guess.contrast} by its header, but you chose another image")
     for contrast in Contrast:
-        rivals = [n for n, g in guesses.items() if g.contrast == contrast]
+        rivals = [i for i in images if guesses[i.name].contrast == contrast]
         if len(rivals) > 1:
-            reason = f"{', '.join(rivals)} could all be {contrast}: choose one, as --set {rivals[0]}={contrast}"
-            guesses |= {n: ContrastGuess(None, reason, doubtful=True) for n in rivals}
+            reason = (f"{', '.join(i.name for i in rivals)} could all be {contrast}: choose one, as "
+                      f"--set {rivals[0].name}={contrast}{_heights(rivals)}")
+            guesses |= {i.name: ContrastGuess(None, reason, doubtful=True) for i in rivals}
     return guesses
 
 
-def classify_contrast(header: ImageHeader, *, echoes: int = 1) -> ContrastGuess:
-    """The contrast of one image, in whose series there are so many different echo times."""
+_ECHO = ContrastGuess(None, "a gradient echo", doubtful=True)  # to be judged with the other echoes
+
+
+def classify_contrast(header: ImageHeader) -> ContrastGuess:
+    """The contrast of one image by its own header; echoes of a gradient echo are undecided."""
+    if header.component in _COMPONENTS:
+        return ContrastGuess(None, _COMPONENTS[header.component])
     for word in header.image_type:
         if word in NO_USE:
             return ContrastGuess(None, NO_USE[word])
+    if header.component == "MIXED":
+        return ContrastGuess(None, "magnitude or phase: Complex Image Component is MIXED", doubtful=True)
+    if "EP" in header.sequence:
+        return ContrastGuess(None, "an echo-planar image")
     dixon = {DIXON_WORDS[w] for word in header.image_type if (w := word.replace(" ", "_")) in DIXON_WORDS}
-    t2_weighted = "SE" in header.sequence and header.echo_time_ms >= T2_ECHO_MS
+    spin_echo = "SE" in header.sequence and "GR" not in header.sequence
     if len(dixon) > 1:
         return ContrastGuess(None, f"Image Type says {' and '.join(sorted(dixon))}", doubtful=True)
     if dixon:
-        if t2_weighted:
+        if "SE" in header.sequence and header.echo_time_ms >= T2_ECHO_MS:
             return ContrastGuess(None, f"{dixon.pop()} of a T2-weighted Dixon sequence", doubtful=True)
         return ContrastGuess(dixon.pop(), "by Image Type")
-    if "GR" in header.sequence and "SE" not in header.sequence and echoes > 1:
-        return phase_by_echo_time(header.echo_time_ms, header.field_tesla)
-    if t2_weighted and header.repetition_time_ms >= T2_REPETITION_MS and "GR" not in header.sequence:
-        if "IR" in header.sequence or set(header.options) & set(FAT_SUPPRESSED):
+    inverted = "IR" in header.sequence or header.inversion_time_ms > 0 or any(
+        "IR" in word.split("_") for word in header.image_type)
+    suppressed = inverted or fat_suppressed((*header.options, *header.image_type))
+    if spin_echo and header.echo_time_ms >= T2_ECHO_MS and header.repetition_time_ms >= T2_REPETITION_MS:
+        if suppressed:
             return ContrastGuess(None, "T2-weighted, but fat or fluid is suppressed", doubtful=True)
         times = f"TE {header.echo_time_ms:g} ms, TR {header.repetition_time_ms:g} ms"
         return ContrastGuess(Contrast.T2, f"a spin echo, {times}")
+    if "GR" in header.sequence and "SE" not in header.sequence:
+        return ContrastGuess(None, "a gradient echo that inverts or suppresses", doubtful=True) if suppressed else _ECHO
     return ContrastGuess(None, "neither Image Type nor echo times show a contrast", doubtful=True)
+
+
+def _echo_trains(images: Sequence[DicomImage]) -> list[list[DicomImage]]:
+    """Gradient echoes by the run of a sequence that they come from."""
+    trains: list[list[DicomImage]] = []
+    for image in images:
+        if train := next((t for t in trains if any(_one_run(image, i) for i in t)), None):
+            train.append(image)
+        else:
+            trains.append([image])
+    return trains
+
+
+def _one_run(a: DicomImage, b: DicomImage) -> bool:
+    """Whether two images are echoes of one run of a sequence: same geometry and parameters, same time or neighbours."""
+    if len(a.frames) != len(b.frames) or not same_sequence(a.header, b.header):
+        return False
+    places = [np.array(sorted(tuple(f.position_mm) for f in i.frames)) for i in (a, b)]
+    if np.abs(places[0] - places[1]).max() > 0.1:
+        return False
+    apart_s = abs(a.header.acquisition_time_s - b.header.acquisition_time_s)
+    if apart_s > SAME_TIME_S + np.nan_to_num(a.header.repetition_time_ms) / 1000:
+        return False
+    if a.header.series_number == b.header.series_number:
+        return a.header.series_uid == b.header.series_uid
+    return (abs(a.header.series_number - b.header.series_number) <= NEIGHBOUR_SERIES
+            and (apart_s >= 0 or a.header.acquisition == b.header.acquisition))
+
+
+def _by_echo_times(echoes: Sequence[DicomImage]) -> dict[str, ContrastGuess]:
+    """In and opposed phase among the echoes of one sequence, where both are there."""
+    times = sorted(i.header.echo_time_ms for i in echoes)
+    guesses = {i.name: phase_by_echo_time(i.header.echo_time_ms, i.header.field_tesla) for i in echoes}
+    if {Contrast.IN_PHASE, Contrast.OPPOSED} <= {g.contrast for g in guesses.values()}:
+        return guesses
+    known = next((g for g in guesses.values() if g.contrast is None and "field strength" in g.reason), None)
+    name = echoes[0].name
+    if known and len(echoes) > 1:
+        reason = known.reason
+    elif not any(b - a > ECHO_MS for a, b in zip(times, times[1:], strict=False)):
+        reason = ("a gradient echo alone: neither Image Type nor echo times show a contrast; where you know it, choose "
+                  f"it, as --set {name}=in_phase")
+    else:
+        at = ", ".join(f"{t:g}" for t in times)
+        reason = (f"echoes at {at} ms at {echoes[0].header.field_tesla:g} T are no pair of in and opposed phase (a field "
+                  f"map?); where you know it, choose one, as --set {name}=in_phase")
+    return {i.name: ContrastGuess(None, reason, doubtful=True) for i in echoes}
+
+
+def _heights(rivals: Sequence[DicomImage]) -> str:
+    """Where rivals lie along the patient, if that differs."""
+    reach = [head_foot_mm(i) for i in rivals]
+    if max(np.ptp(np.array(reach), axis=0)) < 20:
+        return ""
+    return "; head to foot they reach " + ", ".join(
+        f"{i.name} from {top:.0f} to {bottom:.0f} mm" for i, (bottom, top) in zip(rivals, reach, strict=True))
+
+
+def scale_doubts(images: Mapping[Contrast, DicomImage]) -> dict[str, str]:
+    """Images out of water, fat, in and opposed phase whose values cannot be compared, by name, with the reason."""
+    dixon = [i for c, i in images.items() if c != Contrast.T2]
+    lacking = [i.name for i in dixon if not has_scale(i)]
+    slopes = {round(f.slope, 6) for i in dixon for f in i.frames}
+    if not lacking or (len(lacking) == len(dixon) and (len(slopes) == 1 or not any(i.header.philips for i in dixon))):
+        return {}
+    reason = (f"Philips MR Scale Slope (2005,100E) is missing in {', '.join(lacking)}, so that values of the images cannot "
+              "be compared and a fat fraction would be wrong: export with private attributes")
+    return {i.name: reason for i in dixon} if len(dixon) > 1 else {}
+
+
+def has_scale(image: DicomImage) -> bool:
+    """Every slice has the scale slope of Philips."""
+    return not any(np.isnan(f.scale_slope) for f in image.frames)

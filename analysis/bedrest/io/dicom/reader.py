@@ -1,72 +1,42 @@
-"""Reads a folder of DICOM files as three-dimensional images. Needs pydicom, an optional extra.
+"""Reads a folder of DICOM files as three-dimensional images: which slices belong to one image, and its intensities.
 
-Only header values that geometry and contrast need are read: names, dates and free text stay in the file. Single-frame
-and enhanced multi-frame objects are read. Knows nothing of contrasts.
+One image is one acquisition: slices belong together where everything that changes an image is equal up to the last
+digits, and lie apart; what lies at one place is separated by what differs (stations, repetitions, Image Type). Knows
+nothing of contrasts but which words of Image Type mean one.
 """
 
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bedrest.errors import GeometryError, ImageError, StudyError, brief
-from bedrest.types import Grid, Volume
+from bedrest.errors import ImageError, StudyError
+from bedrest.io.contrast_rules import DIXON_WORDS, NO_USE
+from bedrest.io.dicom.header import (
+    ECHO_MS,
+    FLIP_DEG,
+    Frame,
+    ImageHeader,
+    NoMrImage,
+    close,
+    load_pydicom,
+    read_file,
+    read_pixels,
+    same_plane,
+)
+from bedrest.io.dicom.slices import DicomImage, along_normal, grid_of
+from bedrest.types import Volume
 
-SLICE_TOLERANCE_MM = 0.1  # between a slice and its position in an even stack; scanners round to 0.01 mm
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_TAGS = [
-    "SOPClassUID", "Modality", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber", "ImageType",
-    "EchoTime", "RepetitionTime", "FlipAngle", "MagneticFieldStrength", "ScanningSequence", "EchoPulseSequence",
-    "ScanOptions", "Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "PixelSpacing",
-    "ImageOrientationPatient", "ImagePositionPatient", "RescaleSlope", "RescaleIntercept",
-    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
-]
-
-
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """One slice: its position in the patient (LPS, mm) and the place of its pixels."""
-
-    path: Path  # file and frame in it
-    index: int
-    position_mm: NDArray[np.float64]  # (3,) centre of the first pixel
-    slope: float  # from stored numbers to intensities
-    intercept: float
-
-
-@dataclass(frozen=True)
-class ImageHeader:
-    """Header values that all slices of one image share and in which two images differ."""
-
-    series_uid: str
-    series_number: int
-    image_type: tuple[str, ...]  # upper-case words of Image Type, or of Frame Type in multi-frame objects
-    echo_time_ms: float  # NaN where the header does not say
-    repetition_time_ms: float
-    flip_angle_deg: float
-    field_tesla: float
-    sequence: tuple[str, ...]  # words of Scanning Sequence (SE, GR, IR, EP) and Scan Options
-    options: tuple[str, ...]
-    size: tuple[int, int]  # (rows, columns)
-    spacing_mm: tuple[float, float]  # (between rows, between columns)
-    orientation: tuple[float, ...]  # six numbers of Image Orientation (Patient)
-
-
-@dataclass(frozen=True, eq=False)
-class DicomImage:
-    """Slices of one image, in no order; `name` is the series number, with a count where a series has several images."""
-
-    name: str
-    header: ImageHeader
-    frames: tuple[Frame, ...]
+SAME_PLACE_MM, STATION_MM = 0.05, 5.0  # along the normal; in the plane
+UNPLACED = "MR images that do not say where they lie"
+MAX_REPETITION_RATIO = 1.5  # of the repetition times of one image: triggered sequences vary theirs
 
 
 @dataclass
@@ -74,10 +44,10 @@ class DicomFolder:
     """The content of a folder."""
 
     images: list[DicomImage] = field(default_factory=list)  # by series number and echo time
-    studies: set[str] = field(default_factory=set)  # identifiers of the examinations
-    other_files: int = 0  # that are not DICOM
-    other_objects: int = 0  # that are no MR images
-    unplaced: int = 0  # MR images without a position
+    studies: dict[str, set[str]] = field(default_factory=dict)  # examination -> its frames of reference
+    patients: set[str] = field(default_factory=set)
+    dates: set[str] = field(default_factory=set)
+    left_out: Counter[str] = field(default_factory=Counter)  # what was not read, in words
 
 
 def find_images(folder: Path) -> DicomFolder:
@@ -85,190 +55,155 @@ def find_images(folder: Path) -> DicomFolder:
 
     Raises StudyError: pydicom is not installed, or the folder is not there.
     """
-    pydicom = _pydicom()
+    load_pydicom()
     if not folder.is_dir():
         raise StudyError("a folder of DICOM files", "a file" if folder.exists() else "no such folder", str(folder),
-                         "Correct the path.")
+                         "Give the folder it lies in, unpacked." if folder.exists() else "Correct the path.")
     content = DicomFolder()
-    slices: dict[tuple[Any, ...], tuple[ImageHeader, list[Frame]]] = {}
-    files = sorted(Path(place, name) for place, _, names in os.walk(folder) for name in names if name != "DICOMDIR")
-    for path in filter(Path.is_file, files):
+    frames: list[Frame] = []
+    for path in filter(Path.is_file, sorted(Path(p, name) for p, _, names in os.walk(folder) for name in names)):
         try:
-            with _quiet():
-                header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-        except (pydicom.errors.InvalidDicomError, OSError, ValueError, EOFError, AttributeError, NotImplementedError):
-            content.other_files += 1
+            file = read_file(path)
+        except NoMrImage as error:
+            content.left_out[str(error)] += 1
             continue
-        with _quiet():
-            if str(header.get("Modality", "")) != "MR" or not header.get("Rows"):
-                content.other_objects += 1
-                continue
-            content.studies.add(str(header.get("StudyInstanceUID", "")))
-            for shared, frame in _frames(header, path):
-                if frame is None:
-                    content.unplaced += 1
-                else:
-                    slices.setdefault(_key(shared), (shared, []))[1].append(frame)
-    ordered = sorted(slices.values(), key=lambda s: (s[0].series_number, s[0].series_uid, np.nan_to_num(
-        s[0].echo_time_ms), s[0].image_type))
+        references = content.studies.setdefault(file.study, set())
+        references |= {f.header.frame_of_reference for f in file.frames} - {""}
+        content.patients |= {file.patient} - {""}
+        content.dates |= {file.date} - {""}
+        content.left_out[UNPLACED] += file.unplaced
+        frames += file.frames
+    frames = _with_series(frames)
+    parts = [_without_copies(part, content) for group in _groups(frames) for part in _apart(group)]
+    ordered = sorted(((_common(part), part) for part in parts), key=lambda s: (
+        s[0].series_number, s[0].series_uid, np.nan_to_num(s[0].echo_time_ms), s[0].image_type,
+        -float(s[1][0].position_mm[2])))
     numbers = [shared.series_number for shared, _ in ordered]
-    for i, (shared, frames) in enumerate(ordered):
+    for i, (shared, part) in enumerate(ordered):
         n = shared.series_number
         name = f"{n}-{numbers[:i].count(n) + 1}" if numbers.count(n) > 1 else f"{n}"
-        content.images.append(DicomImage(name, shared, tuple(frames)))
+        content.images.append(DicomImage(name, shared, tuple(part)))
+    content.left_out = +content.left_out
     return content
 
 
-def grid_of(image: DicomImage) -> tuple[Grid, list[Frame]]:
-    """Grid of an image, world RAS+, and its slices in the order of the grid.
+def read_dicom(image: DicomImage, *, measured: bool = False) -> Volume:
+    """Intensities of an image; errors as `grid_of`, and ImageError where pixels cannot be decoded.
 
-    Axes of the grid: columns, rows, slices.
-
-    Raises GeometryError: there are fewer than two slices, two at one place, or gaps between them; or they are not
-    stacked at right angles to their plane.
+    `measured`: by the Philips scale slope, which makes images of one acquisition comparable, instead of as displayed.
     """
-    header, at = image.header, f"DICOM series {image.name}"
-    axes = np.reshape(header.orientation, (2, 3))
-    across, down = axes
-    normal = np.cross(across, down)
-    if np.abs(np.linalg.norm(axes, axis=1) - 1).max() > 0.01 or abs(across @ down) > 0.01:
-        raise GeometryError("an orientation of two unit vectors at right angles", f"{list(header.orientation)}", at,
-                            "Export the series again.")
-    if not (np.array(header.spacing_mm) > 0).all():
-        raise GeometryError("positive pixel spacings", f"{list(header.spacing_mm)} mm", at, "Export the series again.")
-    frames = sorted(image.frames, key=lambda f: float(f.position_mm @ normal))
-    if len(frames) < 2:
-        raise GeometryError("at least two slices", f"{len(frames)}", at, "Export the whole series.")
-    places = np.array([f.position_mm for f in frames])
-    step = (places[-1] - places[0]) / (len(frames) - 1)
-    distinct = len(np.unique(np.round(places @ normal, 2)))
-    if distinct < len(frames):
-        raise GeometryError("one slice at each place", f"{len(frames)} slices at {distinct} places", at,
-                            "The series holds several images, such as repetitions: export one of them.")
-    off = np.linalg.norm(places - (places[0] + np.arange(len(frames))[:, None] * step), axis=1).max()
-    if off > SLICE_TOLERANCE_MM:
-        raise GeometryError("slices at even distances", f"one that is {off:.1f} mm off", at,
-                            "A slice is missing or belongs elsewhere: export the whole series.")
-    lean = (len(frames) - 1) * float(np.linalg.norm(step - (step @ normal) * normal))
-    if lean > SLICE_TOLERANCE_MM * len(frames):
-        raise GeometryError("slices stacked at right angles to their plane", f"a stack that leans by {lean:.1f} mm", at,
-                            "Resample the series to a straight stack first.")
-    affine = np.eye(4)
-    affine[:3, 0], affine[:3, 1] = across * header.spacing_mm[1], down * header.spacing_mm[0]
-    affine[:3, 2], affine[:3, 3] = step, places[0]
-    return Grid((header.size[1], header.size[0], len(frames)), _LPS_TO_RAS @ affine), frames
-
-
-def read_dicom(image: DicomImage) -> Volume:
-    """Intensities of an image; errors as `grid_of`, and ImageError where pixels cannot be decoded."""
-    pydicom = _pydicom()
     grid, frames = grid_of(image)
     data = np.empty(grid.shape, dtype=np.float32)
     held: tuple[Path, NDArray[Any]] | None = None
     for k, frame in enumerate(frames):
         if held is None or held[0] != frame.path:
-            try:
-                with _quiet():
-                    held = frame.path, np.asarray(pydicom.dcmread(frame.path).pixel_array)
-            except Exception as error:  # each decoder has its own errors
-                raise ImageError("pixels that pydicom can decode", brief(error),
-                                 f"DICOM series {image.name} ({frame.path.name})", "Export uncompressed DICOM, or "
-                                 "decompress it, for example with dcmdjpeg of dcmtk.") from error
+            held = frame.path, read_pixels(frame.path, f"DICOM series {image.name} ({frame.path.name})")
         pixels = held[1] if held[1].ndim == 2 else held[1][frame.index]
         if pixels.shape != image.header.size:
             raise ImageError(f"slices of {image.header.size} pixels", f"{pixels.shape}", f"DICOM series {image.name}",
                              "Export a grey-scale series.")
-        data[:, :, k] = pixels.T * frame.slope + frame.intercept
+        data[:, :, k] = (pixels.T * frame.slope + frame.intercept) / (frame.slope * frame.scale_slope if measured else 1)
     return Volume(data, grid)
 
 
-def _pydicom() -> Any:
-    try:
-        import pydicom
-    except ImportError as error:
-        raise StudyError("pydicom, which reads DICOM", "it is not installed", "bedrest import-dicom",
-                         "Install it: pip install pydicom==3.0.2, or bedrest with its extra, pip install "
-                         "'bedrest[dicom]'.") from error
-    return pydicom
+def _with_series(frames: Sequence[Frame]) -> list[Frame]:
+    """Slices whose Series Instance UIDs an anonymiser drew anew for each file belong to the series of their number."""
+    slices = Counter((f.header.series_number, f.header.series_uid) for f in frames)
+    single = {number: all(n == 1 for (other, _), n in slices.items() if other == number)
+              for number, _ in slices}
+    return [replace(f, header=replace(f.header, series_uid="")) if single[f.header.series_number] else f
+            for f in frames]
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """pydicom warns of every deviation from the standard, which scanners have; what matters is checked here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+def _groups(frames: Iterable[Frame]) -> list[list[Frame]]:
+    """Slices whose headers agree, up to the last digits, in all that separates two images."""
+    groups: dict[tuple[Any, ...], list[list[Frame]]] = {}
+    for frame in frames:
+        header = frame.header
+        meant = frozenset(DIXON_WORDS.get(w.replace(" ", "_"), NO_USE.get(w, "")) for w in header.image_type) - {""}
+        candidates = groups.setdefault((header.series_uid, header.series_number, header.size, header.component,
+                                        header.sequence, header.variant, meant), [])
+        if fitting := next((g for g in candidates if _agree(g[0].header, header)), None):
+            fitting.append(frame)
+        else:
+            candidates.append([frame])
+    return [group for candidates in groups.values() for group in candidates]
 
 
-def _frames(header: Any, path: Path) -> Iterator[tuple[ImageHeader, Frame | None]]:
-    """The slices of a file; None for one without a position."""
-    per_frame = header.get("PerFrameFunctionalGroupsSequence")
-    if not per_frame:
-        yield _frame(header, [header], path, 0)
-        return
-    shared = list(header.get("SharedFunctionalGroupsSequence") or [])
-    for index, groups in enumerate(per_frame):
-        inner = [item for group in (groups, *shared) for element in group if element.VR == "SQ"
-                 for item in element.value]
-        yield _frame(header, [*inner, header], path, index)
+def _agree(a: ImageHeader, b: ImageHeader) -> bool:
+    longest = max(a.repetition_time_ms, b.repetition_time_ms)
+    return (same_plane(a, b) and close(a.echo_time_ms, b.echo_time_ms, ECHO_MS)
+            and close(a.flip_angle_deg, b.flip_angle_deg, FLIP_DEG)
+            and close(a.repetition_time_ms, b.repetition_time_ms, longest * (1 - 1 / MAX_REPETITION_RATIO)))
 
 
-def _frame(header: Any, places: list[Any], path: Path, index: int) -> tuple[ImageHeader, Frame | None]:
-    """One slice; `places` are the data sets that may hold a value, the nearest first."""
-    def first(*names: str) -> Any:
-        return next((p.get(n) for n in names for p in places if p.get(n) not in (None, "")), None)
-
-    spacing, orientation = _numbers(first("PixelSpacing"), 2), _numbers(first("ImageOrientationPatient"), 6)
-    position = _numbers(first("ImagePositionPatient"), 3)
-    shared = ImageHeader(
-        series_uid=str(header.get("SeriesInstanceUID", "")),
-        series_number=int(_number(first("SeriesNumber"), 0.0)),
-        image_type=_words(first("FrameType", "ImageType")),
-        echo_time_ms=_number(first("EffectiveEchoTime", "EchoTime")),
-        repetition_time_ms=_number(first("RepetitionTime")),
-        flip_angle_deg=_number(first("FlipAngle")),
-        field_tesla=_number(first("MagneticFieldStrength")),
-        sequence=_sequence(_words(first("ScanningSequence", "EchoPulseSequence")), first("InversionRecovery")),
-        options=_words(first("ScanOptions")),
-        size=(int(header.get("Rows", 0)), int(header.get("Columns", 0))),
-        spacing_mm=(spacing[0], spacing[1]) if spacing else (0.0, 0.0),
-        orientation=orientation or (),
-    )
-    if spacing is None or orientation is None or position is None:
-        return shared, None
-    return shared, Frame(path, index, np.array(position), _number(first("RescaleSlope"), 1.0),
-                       _number(first("RescaleIntercept"), 0.0))
+def _apart(frames: list[Frame]) -> list[list[Frame]]:
+    """Images out of slices that agree: stations, and what lies at one place by whatever separates it cleanly."""
+    axes = np.reshape(frames[0].header.orientation, (2, 3))
+    offsets = np.array([axes @ f.position_mm for f in frames])
+    stations = _split(frames, list(zip(_runs(offsets[:, 0], STATION_MM), _runs(offsets[:, 1], STATION_MM), strict=True)))
+    if len(stations) > 1 and min(map(len, stations)) > 1:
+        return [image for station in stations for image in _apart(station)]
+    depth = _depth(frames)
+    for i in range(len(frames[0].marks) if depth > 1 else 0):
+        parts = _split(frames, [f.marks[i] for f in frames])
+        if len(parts) > 1 and sum(map(_depth, parts)) == depth:
+            return [image for part in parts for image in _apart(part)]
+    return [frames]
 
 
-def _sequence(words: tuple[str, ...], inversion: Any) -> tuple[str, ...]:
-    """Scanning Sequence; multi-frame objects spell it SPIN, GRADIENT, BOTH, and hold inversion separately."""
-    short = {"SPIN": ("SE",), "GRADIENT": ("GR",), "BOTH": ("SE", "GR")}
-    sequence = tuple(w for word in words for w in short.get(word, (word,)))
-    return (*sequence, "IR") if str(inversion).upper() == "YES" else sequence
+def _depth(frames: Sequence[Frame]) -> int:
+    """The largest number of slices at one place."""
+    return max(Counter(_runs(along_normal(frames), SAME_PLACE_MM)).values())
 
 
-def _key(header: ImageHeader) -> tuple[Any, ...]:
-    def rounded(value: float, digits: int) -> float:
-        return -1.0 if np.isnan(value) else round(value, digits)
-
-    return (header.series_uid, header.image_type, rounded(header.echo_time_ms, 2), header.size,
-            tuple(round(s, 4) for s in header.spacing_mm), tuple(round(o, 3) for o in header.orientation))
-
-
-def _words(value: Any) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    return tuple(str(w).strip().upper() for w in ([value] if isinstance(value, str) else value))
+def _split(frames: Sequence[Frame], keys: Sequence[Any]) -> list[list[Frame]]:
+    parts: dict[str, list[Frame]] = {}
+    for frame, key in zip(frames, keys, strict=True):
+        parts.setdefault(repr(key), []).append(frame)
+    return list(parts.values())
 
 
-def _number(value: Any, default: float = float("nan")) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return default
-    return number if np.isfinite(number) else default
+def _runs(values: NDArray[np.float64], gap: float) -> list[int]:
+    """The number of the run that each value belongs to; runs are more than `gap` apart."""
+    order = np.argsort(values)
+    runs = np.empty(len(values), dtype=int)
+    runs[order] = np.concatenate([[0], np.cumsum(np.diff(values[order]) > gap)])
+    return list(map(int, runs))
 
 
-def _numbers(value: Any, n: int) -> tuple[float, ...] | None:
-    numbers = tuple(_number(v) for v in ([] if value is None or isinstance(value, str) else value))
-    return numbers if len(numbers) == n and np.isfinite(numbers).all() else None
+def _without_copies(frames: list[Frame], content: DicomFolder) -> list[Frame]:
+    """Slices without second copies of the same pixels at the same place."""
+    if _depth(frames) == 1:
+        return frames
+    kept: dict[int, list[tuple[Frame, bytes]]] = {}
+    for frame, place in zip(frames, _runs(along_normal(frames), SAME_PLACE_MM), strict=True):
+        try:
+            pixels = read_pixels(frame.path, frame.path.name)
+        except ImageError:  # told when the image is read
+            return frames
+        bytes_ = (pixels if pixels.ndim == 2 else pixels[frame.index]).tobytes()
+        if bytes_ in (b for _, b in kept.setdefault(place, [])):
+            content.left_out["second copies of slices"] += 1
+        else:
+            kept[place].append((frame, bytes_))
+    return [f for slices in kept.values() for f, _ in slices]
+
+
+def _common(frames: Sequence[Frame]) -> ImageHeader:
+    """The header of an image: what its slices agree in, the middle of what differs in the last digits."""
+    headers = [f.header for f in frames]
+
+    def middle(get: Callable[[ImageHeader], float]) -> float:
+        values = [v for h in headers if (v := get(h)) == v]
+        return float(np.median(values)) if values else float("nan")
+
+    axes = np.reshape(np.mean([h.orientation for h in headers], axis=0), (2, 3))
+    lengths = np.linalg.norm(np.reshape(headers[0].orientation, (2, 3)), axis=1)
+    axes *= (lengths / np.linalg.norm(axes, axis=1))[:, None] if np.linalg.norm(axes, axis=1).min() > 0 else 1
+    rows, columns = np.mean([h.spacing_mm for h in headers], axis=0)
+    return replace(headers[0], orientation=tuple(map(float, axes.ravel())), spacing_mm=(float(rows), float(columns)),
+                   image_type=tuple(w for w in headers[0].image_type if all(w in h.image_type for h in headers)),
+                   echo_time_ms=middle(lambda h: h.echo_time_ms),
+                   repetition_time_ms=middle(lambda h: h.repetition_time_ms),
+                   acquisition_time_s=middle(lambda h: h.acquisition_time_s))
