@@ -6,13 +6,12 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple
 from pathlib import Path
 
 from bedrest.errors import BedrestError, StudyError
 from bedrest.io.bids.writer import contrast_path, write_contrast
 from bedrest.io.contrast_rules import ContrastGuess
-from bedrest.io.dicom.contrast import classify_contrasts, has_scale, scale_doubts
+from bedrest.io.dicom.contrast import classify_contrasts, measured_values, scale_doubts
 from bedrest.io.dicom.header import ARCHIVES, DICOMDIR
 from bedrest.io.dicom.reader import UNPLACED, DicomFolder, find_images, read_dicom
 from bedrest.io.dicom.slices import DicomImage, grid_of, slice_doubt, unfinished_acquisitions
@@ -26,8 +25,8 @@ def import_dicom(folder: Path, output: Path, *, subject: str, session: str, chos
                  accepted: Sequence[str] = (), one_examination: bool = False) -> int:
     """Write every image of an examination whose contrast is known to a BIDS dataset; list all.
 
-    `subject` and `session` come with or without sub- and ses-; `chosen` holds contrasts as ``7=water``, `accepted` names
-    of images that are imported although slices may be missing or values differ in scale.
+    `subject` and `session` come with or without sub- and ses-; `chosen` holds contrasts as ``7=water``, `accepted`
+    names of images that are imported although slices may be missing or values differ in scale.
     """
     subject, session = _label("sub-", subject, "--subject"), _label("ses-", session, "--session")
     contrast_of = _chosen(chosen)
@@ -49,8 +48,8 @@ def import_dicom(folder: Path, output: Path, *, subject: str, session: str, chos
         raise StudyError("no images of this visit yet", f"{len(existing)} already there", str(existing[0].parent),
                          "Remove them to import again, or give another --subject or --session.")
     images = {wanted[i.name]: i for i in dicom.images if i.name in wanted}
-    measured = not any(not has_scale(i) for i in images.values())
-    failed = sum(not _import(image, contrast, output, subject, session, measured=measured)
+    measured = measured_values(images)
+    failed = sum(not _import(image, contrast, output, subject, session, measured=contrast in measured)
                  for contrast, image in images.items())
     if failed == len(wanted):
         raise StudyError("at least one image that can be read", "none", str(folder), "See above.")
@@ -67,14 +66,15 @@ def _doubts(images: Sequence[DicomImage], guesses: Mapping[str, ContrastGuess],
             accepted: set[str]) -> dict[str, ContrastGuess]:
     """What becomes of images whose contrast is known: not taken where slices may be missing or scales differ."""
     known = {i.name: i for i in images if guesses[i.name].contrast is not None}
-    doubts = {name: doubt for name, image in known.items() if (doubt := slice_doubt(image, images))}
-    doubts = scale_doubts({c: i for n, i in known.items() if (c := guesses[n].contrast)}) | doubts
+    scale = scale_doubts({c: i for n, i in known.items() if (c := guesses[n].contrast)})
     changed = {}
-    for name, doubt in doubts.items():
-        contrast, reason, _ = astuple(guesses[name])
+    for name, image in known.items():
+        if not (doubts := [d for d in (slice_doubt(image, images), scale.get(name)) if d]):
+            continue
+        contrast, reason, doubt = guesses[name].contrast, guesses[name].reason, "; ".join(doubts)
         changed[name] = (ContrastGuess(contrast, f"{reason}; accepted although {doubt}") if name in accepted else
-                         ContrastGuess(None, f"{contrast} {reason}, but {doubt}. Export the whole series again, or import "
-                                       f"it as it is with --accept {name}", doubtful=True))
+                         ContrastGuess(None, f"{contrast} {reason}, but {doubt}. Export it again, whole, or import it "
+                                       f"as it is: --accept {name}", doubtful=True))
     return changed
 
 
@@ -122,15 +122,16 @@ def _require_one_visit(dicom: DicomFolder, folder: Path, one_examination: bool) 
     one_place = bool(set.intersection(*references))
     for n, what in ((len(dicom.patients), "Patient IDs"), (len(dicom.dates), "study dates")):
         if n > 1 and not (one_examination and one_place):
-            raise StudyError("one examination", f"images of {n} {what}", str(folder), "Keep each examination in a folder "
-                             "of its own." + (" If an anonymiser changed them: add --one-examination." if one_place
-                                              else ""))
+            raise StudyError("one examination", f"images of {n} {what}", str(folder), "Keep each examination in a "
+                             "folder of its own." + (" If an anonymiser changed them: add --one-examination."
+                                                     if one_place else ""))
     if len(dicom.studies) > 1 and not one_examination:
-        evidence = ", ".join(words for words, holds in (
-            ("one Patient ID", dicom.patients), ("one day", dicom.dates), ("one frame of reference", one_place)) if holds)
-        raise StudyError("one examination", f"{len(dicom.studies)} Study Instance UIDs{evidence and ' with ' + evidence}",
-                         str(folder), "If an anonymiser gave parts of one examination their own: add --one-examination. "
-                         "If they are several examinations: keep each in a folder of its own.")
+        evidence = [words for words, holds in (("one Patient ID", dicom.patients), ("one day", dicom.dates),
+                                               ("one frame of reference", one_place)) if holds]
+        raise StudyError("one examination", f"{len(dicom.studies)} Study Instance UIDs"
+                         f"{' with ' * bool(evidence)}{', '.join(evidence)}", str(folder),
+                         "If an anonymiser gave each part of one examination its own: add --one-examination. If they "
+                         "are several examinations: keep each in a folder of its own.")
 
 
 def _left_out(dicom: DicomFolder) -> list[str]:

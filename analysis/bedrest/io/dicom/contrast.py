@@ -1,14 +1,15 @@
 """Which contrast a DICOM image is, from header values defined by the standard or the vendor. Never from free text.
 
 Dixon: the words of Image Type that Siemens (WATER, FAT, IN_PHASE, OPP_PHASE), Philips (W, F, IP, OP) and GE (WATER,
-FAT, IN_PHASE, OUT_PHASE) write. Echoes of one gradient echo without such words: by echo time, with water and fat 3.4 ppm
-apart, where at least one is in and one opposed phase; one echo alone is not judged by its time. T2: a spin echo with long
-echo and repetition time. Everything else stays undecided, with a reason.
+FAT, IN_PHASE, OUT_PHASE) write. Echoes of one gradient echo without such words: by echo time, with water and fat
+3.4 ppm apart, where at least one is in and one opposed phase; one echo alone is not judged by its time. T2: a spin echo
+with long echo and repetition time. Everything else stays undecided, with a reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -122,13 +123,13 @@ def _by_echo_times(echoes: Sequence[DicomImage]) -> dict[str, ContrastGuess]:
     name = echoes[0].name
     if known and len(echoes) > 1:
         reason = known.reason
-    elif not any(b - a > ECHO_MS for a, b in zip(times, times[1:], strict=False)):
+    elif not any(b - a > ECHO_MS for a, b in pairwise(times)):
         reason = ("a gradient echo alone: neither Image Type nor echo times show a contrast; where you know it, choose "
                   f"it, as --set {name}=in_phase")
     else:
         at = ", ".join(f"{t:g}" for t in times)
-        reason = (f"echoes at {at} ms at {echoes[0].header.field_tesla:g} T are no pair of in and opposed phase (a field "
-                  f"map?); where you know it, choose one, as --set {name}=in_phase")
+        reason = (f"echoes at {at} ms at {echoes[0].header.field_tesla:g} T are no pair of in and opposed phase (a "
+                  f"field map?); where you know it, choose one, as --set {name}=in_phase")
     return {i.name: ContrastGuess(None, reason, doubtful=True) for i in echoes}
 
 
@@ -148,11 +149,17 @@ def scale_doubts(images: Mapping[Contrast, DicomImage]) -> dict[str, str]:
     slopes = {round(f.slope, 6) for i in dixon for f in i.frames}
     if not lacking or (len(lacking) == len(dixon) and (len(slopes) == 1 or not any(i.header.philips for i in dixon))):
         return {}
-    reason = (f"Philips MR Scale Slope (2005,100E) is missing in {', '.join(lacking)}, so that values of the images cannot "
-              "be compared and a fat fraction would be wrong: export with private attributes")
+    reason = (f"Philips MR Scale Slope (2005,100E) is missing in {', '.join(lacking)}, so that values of the images "
+              "cannot be compared and a fat fraction would be wrong; an export with private attributes has it")
     return {i.name: reason for i in dixon} if len(dixon) > 1 else {}
 
 
-def has_scale(image: DicomImage) -> bool:
-    """Every slice has the scale slope of Philips."""
-    return not any(np.isnan(f.scale_slope) for f in image.frames)
+def has_scale(image: DicomImage | None) -> bool:
+    """Every slice has the scale slope of Philips; so it is of no image."""
+    return image is None or not any(np.isnan(f.scale_slope) for f in image.frames)
+
+
+def measured_values(images: Mapping[Contrast, DicomImage]) -> set[Contrast]:
+    """Contrasts to be read by their scale slope: where the one that they are compared with has it, too."""
+    pairs = ((Contrast.WATER, Contrast.FAT), (Contrast.IN_PHASE, Contrast.OPPOSED), (Contrast.T2,))
+    return {c for pair in pairs if all(has_scale(images.get(c)) for c in pair) for c in pair}

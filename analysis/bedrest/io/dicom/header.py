@@ -1,7 +1,7 @@
 """One DICOM file: its slices with the header values that geometry and contrast need, and its pixels. Needs pydicom.
 
-Single-frame and enhanced multi-frame objects are read, gzipped ones and those without preamble, too. Names and free text
-stay in the file; identifiers and dates serve comparison alone. Knows nothing of contrasts or of other files.
+Single-frame and enhanced multi-frame objects are read, gzipped ones and those without preamble, too. Names and free
+text stay in the file; identifiers and dates serve comparison alone. Knows nothing of contrasts or of other files.
 """
 
 from __future__ import annotations
@@ -49,23 +49,23 @@ class ImageHeader:
     series_uid: str
     series_number: int
     image_type: tuple[str, ...]  # upper-case words of Image Type, or of Frame Type in multi-frame objects
-    component: str  # MAGNITUDE, PHASE, REAL, IMAGINARY, MIXED; "" where the header does not say
     echo_time_ms: float  # NaN where the header does not say, as for all numbers
     repetition_time_ms: float
-    inversion_time_ms: float
     flip_angle_deg: float
     field_tesla: float
     sequence: tuple[str, ...]  # words of Scanning Sequence: SE, GR, IR, EP
-    variant: tuple[str, ...]  # name, variant and 2D or 3D of the sequence: to compare, never shown
     options: tuple[str, ...]  # Scan Options; SUPPRESSED_FAT, EXCITED_WATER ... of multi-frame objects
-    frame_of_reference: str
-    acquisition: int | None  # Acquisition Number
-    acquisition_time_s: float  # of the day
-    images_in_acquisition: float
-    philips: bool
     size: tuple[int, int]  # (rows, columns)
     spacing_mm: tuple[float, float]  # (between rows, between columns)
     orientation: tuple[float, ...]  # six numbers of Image Orientation (Patient)
+    component: str = ""  # MAGNITUDE, PHASE, REAL, IMAGINARY, MIXED; "" where the header does not say
+    inversion_time_ms: float = float("nan")
+    variant: tuple[str, ...] = ()  # name, variant and 2D or 3D of the sequence: to compare, never shown
+    frame_of_reference: str = ""
+    acquisition: int | None = None  # Acquisition Number
+    acquisition_time_s: float = float("nan")  # of the day
+    images_in_acquisition: float = float("nan")
+    philips: bool = False
     thickness_mm: float = float("nan")
     between_slices_mm: float = float("nan")  # Spacing Between Slices
 
@@ -209,7 +209,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 def _require_dicom(start: bytes, path: Path) -> None:
     """With preamble, or without: then the first element is of group 2 or 8 and has a type or a small length."""
     begins = start[:2] in (b"\x08\0", b"\x02\0", b"\0\x08") and len(start) > 8 and (
-        start[4:6].isalpha() and start[4:6].isupper() or int.from_bytes(start[4:8], "little") < 2**16)
+        (start[4:6].isalpha() and start[4:6].isupper()) or int.from_bytes(start[4:8], "little") < 2**16)
     if start[128:132] != b"DICM" and not begins:
         archive = start[:4] == b"PK\3\4" or path.suffix.lower() in (".zip", ".tar", ".tgz", ".7z", ".rar")
         raise NoMrImage("empty files" if not start else ARCHIVES if archive else "files that are no DICOM")

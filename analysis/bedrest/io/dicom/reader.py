@@ -102,7 +102,8 @@ def read_dicom(image: DicomImage, *, measured: bool = False) -> Volume:
         if pixels.shape != image.header.size:
             raise ImageError(f"slices of {image.header.size} pixels", f"{pixels.shape}", f"DICOM series {image.name}",
                              "Export a grey-scale series.")
-        data[:, :, k] = (pixels.T * frame.slope + frame.intercept) / (frame.slope * frame.scale_slope if measured else 1)
+        scale = frame.slope * frame.scale_slope if measured else 1.0
+        data[:, :, k] = (pixels.T * frame.slope + frame.intercept) / scale
     return Volume(data, grid)
 
 
@@ -141,7 +142,8 @@ def _apart(frames: list[Frame]) -> list[list[Frame]]:
     """Images out of slices that agree: stations, and what lies at one place by whatever separates it cleanly."""
     axes = np.reshape(frames[0].header.orientation, (2, 3))
     offsets = np.array([axes @ f.position_mm for f in frames])
-    stations = _split(frames, list(zip(_runs(offsets[:, 0], STATION_MM), _runs(offsets[:, 1], STATION_MM), strict=True)))
+    across, down = (_runs(offsets[:, i], STATION_MM) for i in (0, 1))
+    stations = _split(frames, list(zip(across, down, strict=True)))
     if len(stations) > 1 and min(map(len, stations)) > 1:
         return [image for station in stations for image in _apart(station)]
     depth = _depth(frames)
