@@ -1,5 +1,6 @@
 """Writes small synthetic DICOM series as the three makers do, with a person's data in every field that may hold one."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,8 @@ def write_series(folder: Path, series: Series, data: np.ndarray, *, study: str =
                  orientation: tuple[float, ...] = SAGITTAL, step_mm: float = 4.0,
                  spacing: tuple[float, float] = (1.25, 1.5),
                  origin: tuple[float, float, float] = (-8.0, -70.0, 90.0), skip: tuple[int, ...] = (),
-                 start: int = 0) -> list[Path]:
-    """One file a slice, in an order that says nothing of their place."""
+                 start: int = 0, each: Callable[[Any, int], None] | None = None) -> list[Path]:
+    """One file a slice, in an order that says nothing of their place. `each` changes the header of slice k."""
     across, down = np.array(orientation[:3]), np.array(orientation[3:])
     normal = np.cross(across, down)
     paths = []
@@ -51,14 +52,32 @@ def write_series(folder: Path, series: Series, data: np.ndarray, *, study: str =
         ds.PixelSpacing = list(spacing)
         ds.InstanceNumber = start + data.shape[2] - k
         _pixels(ds, data[:, :, k].T)
+        if each:
+            each(ds, k)
         paths.append(folder / f"{(k * 7) % 11:02d}-{series.number}-{start}-{k}.dcm")
         _save(ds, paths[-1])
     return paths
 
 
-def write_enhanced(folder: Path, number: int, frames: list[tuple[tuple[str, ...], float, np.ndarray]], *,
-                   step_mm: float = 4.0, spacing: tuple[float, float] = (1.25, 1.5), maker: str = "Philips") -> Path:
-    """Several images, (Frame Type, echo time, pixels), in one multi-frame object, slices mixed."""
+def items(**values: Any):
+    """A DICOM sequence of one item."""
+    from pydicom.dataset import Dataset
+    from pydicom.sequence import Sequence
+
+    item = Dataset()
+    for name, value in values.items():
+        setattr(item, name, value)
+    return Sequence([item])
+
+
+def write_enhanced(folder: Path, number: int, frames: Sequence[tuple[tuple[str, ...], float, np.ndarray]], *,
+                   step_mm: float = 4.0, spacing: tuple[float, float] = (1.25, 1.5), maker: str = "Philips",
+                   top: dict[str, Any] | None = None, timing: tuple[float, float] = (6.0, 10.0),
+                   each: Callable[[Any, int, int], None] | None = None) -> Path:
+    """Several images, (Frame Type, echo time, pixels), in one multi-frame object, slices mixed.
+
+    `top`: of the whole object; `timing`: TR and flip angle; `each` changes the groups of slice k of image n.
+    """
     from pydicom.dataset import Dataset
     from pydicom.sequence import Sequence
 
@@ -67,27 +86,24 @@ def write_enhanced(folder: Path, number: int, frames: list[tuple[tuple[str, ...]
     for name in ("EchoTime", "RepetitionTime", "FlipAngle", "ScanningSequence"):
         delattr(ds, name)
     ds.EchoPulseSequence = "GRADIENT"
-
-    def one(**values: Any) -> Sequence:
-        item = Dataset()
-        for name, value in values.items():
-            setattr(item, name, value)
-        return Sequence([item])
-
+    for name, value in (top or {}).items():
+        setattr(ds, name, value)
     shared = Dataset()
-    shared.PlaneOrientationSequence = one(ImageOrientationPatient=list(SAGITTAL))
-    shared.PixelMeasuresSequence = one(PixelSpacing=list(spacing), SliceThickness=step_mm)
-    shared.MRTimingAndRelatedParametersSequence = one(RepetitionTime=6.0, FlipAngle=10.0)
+    shared.PlaneOrientationSequence = items(ImageOrientationPatient=list(SAGITTAL))
+    shared.PixelMeasuresSequence = items(PixelSpacing=list(spacing), SliceThickness=step_mm)
+    shared.MRTimingAndRelatedParametersSequence = items(RepetitionTime=timing[0], FlipAngle=timing[1])
     groups, planes = [], []
     normal = np.cross(SAGITTAL[:3], SAGITTAL[3:])
     for k in range(frames[0][2].shape[2]):
-        for words, echo, data in frames:
+        for n, (words, echo, data) in enumerate(frames):
             group = Dataset()
-            group.PlanePositionSequence = one(ImagePositionPatient=[
+            group.PlanePositionSequence = items(ImagePositionPatient=[
                 float(v) for v in np.array([-8.0, -70.0, 90.0]) + k * step_mm * normal])
-            group.MREchoSequence = one(EffectiveEchoTime=echo)
-            group.MRImageFrameTypeSequence = one(FrameType=list(words))
-            group.PixelValueTransformationSequence = one(RescaleSlope=2.0, RescaleIntercept=5.0, RescaleType="US")
+            group.MREchoSequence = items(EffectiveEchoTime=echo)
+            group.MRImageFrameTypeSequence = items(FrameType=list(words))
+            group.PixelValueTransformationSequence = items(RescaleSlope=2.0, RescaleIntercept=5.0, RescaleType="US")
+            if each:
+                each(group, n, k)
             groups.append(group)
             planes.append(data[:, :, k].T)
     ds.SharedFunctionalGroupsSequence = Sequence([shared])
@@ -95,8 +111,18 @@ def write_enhanced(folder: Path, number: int, frames: list[tuple[tuple[str, ...]
     ds.NumberOfFrames = len(groups)
     _pixels(ds, planes[0], np.stack(planes))
     folder.mkdir(parents=True, exist_ok=True)
-    _save(ds, folder / "enhanced")
-    return folder / "enhanced"
+    _save(ds, folder / f"enhanced-{number}")
+    return folder / f"enhanced-{number}"
+
+
+def change(paths: Sequence[Path], how: Callable[[Any], None]) -> None:
+    """Change headers of files that are there."""
+    import pydicom
+
+    for path in paths:
+        ds = pydicom.dcmread(path)
+        how(ds)
+        ds.save_as(path)
 
 
 def _header(series: Series, study: str):

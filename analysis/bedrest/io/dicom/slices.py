@@ -80,12 +80,12 @@ def grid_of(image: DicomImage) -> tuple[Grid, list[Frame]]:
 
 
 def head_foot_mm(image: DicomImage) -> tuple[float, float]:
-    """From where to where the middles of the slices reach along the patient, feet to head."""
+    """From where to where the slices reach along the patient, feet to head, in mm of the frame of reference."""
     across, down = np.reshape(image.header.orientation, (2, 3))
-    half = [n * mm / 2 for n, mm in zip(image.header.size, image.header.spacing_mm, strict=True)]
-    middles = [float((f.position_mm + across * half[1] + down * half[0])[2]) for f in image.frames]
-    tall = half[1] * abs(float(across[2])) + half[0] * abs(float(down[2]))
-    return min(middles) - tall, max(middles) + tall
+    (rows, columns), (down_mm, across_mm) = image.header.size, image.header.spacing_mm
+    edges = [f.position_mm + across * across_mm * j + down * down_mm * i
+             for f in image.frames for j in (-0.5, columns - 0.5) for i in (-0.5, rows - 0.5)]
+    return min(float(e[2]) for e in edges), max(float(e[2]) for e in edges)
 
 
 def slice_doubt(image: DicomImage, images: Sequence[DicomImage]) -> str | None:
@@ -120,7 +120,10 @@ def _few_doubt(n: int, step_mm: float) -> str | None:
 
 
 def _number_doubt(image: DicomImage, images: Sequence[DicomImage]) -> str | None:
-    """Instance Numbers of a series run on from 1; where images are interleaved, each skips the others'."""
+    """Instance Numbers of a series run on from 1; where images are interleaved, each skips the others'.
+
+    Numbers that begin far above the number of slices count something else.
+    """
     def numbers_of(one: DicomImage) -> list[int]:
         return sorted(f.number for f in one.frames if f.number is not None)
 
@@ -135,7 +138,7 @@ def _number_doubt(image: DicomImage, images: Sequence[DicomImage]) -> str | None
     first = min(n for i in series for n in numbers_of(i))
     others = [numbers_of(i)[-1:] for i in images if i.header.series_uid != image.header.series_uid
               and same_sequence(i.header, image.header)]
-    if first > 1 and [first - 1] not in others:
+    if 1 < first <= 2 * len(image.frames) and [first - 1] not in others:
         return f"the first slices may be missing: Instance Numbers begin at {first}"
     return None
 
