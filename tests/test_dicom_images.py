@@ -10,6 +10,8 @@ import pytest
 from bedrest.cli import main
 from bedrest.io.dicom.contrast import classify_contrasts
 from bedrest.io.dicom.reader import find_images, read_dicom
+from bedrest.io.manifest.resolve import build_manifest
+from bedrest.settings import load_study
 from bedrest.vocabulary import Contrast
 from dicom_files import SAGITTAL, Series, items, pixels, write_enhanced, write_series
 
@@ -190,6 +192,58 @@ def test_many_echoes_are_asked_for_where_several_fit(tmp_path, capsys):
     assert status == 3 and list(images) == [IN_PHASE]
 
 
+def read_back(folder: Path) -> dict[Contrast, np.ndarray]:
+    """What a study reads of a visit that was imported, with the command's next step: check."""
+    (folder / "study.toml").write_text(
+        'name = "s"\ngroups = ["a"]\nreference_session = "ses-1"\n[images]\nlayout = "bids"\nroot = "bids0"\n'
+        '[[sessions]]\nid = "ses-1"\nstudy_day = -1\nphase = "baseline"\n')
+    manifest = build_manifest(load_study(folder / "study.toml"))
+    assert not manifest.problems
+    return {Contrast(c): np.asarray(nib.load(p).dataobj)
+            for c, p in zip(manifest.scans["contrast"], manifest.scans["path"], strict=True)}
+
+
+@pytest.mark.parametrize(("times", "tesla"), [((4.76, 7.14), 1.5), ((2.3, 3.45), 3.0), ((1.15, 2.3), 3.0)])
+def test_numbers_of_echoes_rise_with_their_times(tmp_path, times, tesla):
+    """In phase may be the first echo: BIDS counts by time, and the sidecar says which is which."""
+    echoes(tmp_path / "d", times, tesla=tesla)
+    status, images = imported(tmp_path / "d")
+    assert status == 0
+    np.testing.assert_array_equal(images["echo-1_MEGRE"], pixels(SHAPE, 0))
+    first, second = (Contrast.OPPOSED, Contrast.IN_PHASE) if times[0] == 1.15 else (Contrast.IN_PHASE, Contrast.OPPOSED)
+    by_contrast = read_back(tmp_path)
+    np.testing.assert_array_equal(by_contrast[first], pixels(SHAPE, 0))
+    np.testing.assert_array_equal(by_contrast[second], pixels(SHAPE, 1))
+
+
+def test_image_types_exchanged_against_echo_times_are_asked_for(tmp_path, capsys):
+    """In phase at 2.38 ms and opposed at 4.76 ms at 1.5 T: one of the two is wrong. The remedy goes on to the study."""
+    for n, (echo, word) in enumerate(((2.38, "IN_PHASE"), (4.76, "OPP_PHASE"))):
+        write_series(tmp_path / "d", Series(5 + n, ("DERIVED", "PRIMARY", word), echo_ms=echo), pixels(SHAPE, n))
+    assert imported(tmp_path / "d") == (1, {})
+    assert "say the opposite: choose, as --set 5=opposed --set 6=in_phase" in capsys.readouterr().out
+    assert imported(tmp_path / "d", "--set", "5=in_phase", "--set", "6=opposed")[0] == 0
+    np.testing.assert_array_equal(read_back(tmp_path)[Contrast.IN_PHASE], pixels(SHAPE, 0))
+
+
+def test_computed_phases_may_carry_one_echo_time(tmp_path):
+    """As Philips writes them: the words count, and no sidecar says what contradicts them."""
+    for n, word in enumerate(("IP", "OP")):
+        write_series(tmp_path / "d", Series(5 + n, ("DERIVED", "PRIMARY", word)), pixels(SHAPE, n))
+    assert imported(tmp_path / "d")[0] == 0
+    np.testing.assert_array_equal(read_back(tmp_path)[Contrast.IN_PHASE], pixels(SHAPE, 0))
+    assert [("EchoTime" in json.loads(p.read_text())) for p in sorted((tmp_path / "bids0").rglob("*MEGRE.json"))] == [
+        True, False]
+
+
+def test_an_echo_that_lost_a_slice_is_still_one_of_the_pair(tmp_path, capsys):
+    echoes(tmp_path / "d", (2.38, 4.76))
+    next((tmp_path / "d").glob("*-5-100-7.dcm")).unlink()
+    status, images = imported(tmp_path / "d")
+    assert status == 3 and list(images) == [OPPOSED]
+    assert "1 slice is missing that image 5-1 has" in capsys.readouterr().out
+
+
 def test_the_field_may_be_given_as_a_frequency(tmp_path):
     echoes(tmp_path / "d", (2.38, 4.76), more=({"MagneticFieldStrength": None, "ImagingFrequency": 63.87},) * 2)
     assert imported(tmp_path / "d")[0] == 0
@@ -286,6 +340,7 @@ def test_a_multi_frame_object_of_all_four_contrasts_is_taken_apart(tmp_path):
 
 def philips(rescale: float, scale: float | None, bytes_alone: bool = False):
     def each(ds, k: int) -> None:
+        ds.private_block(0x2005, "Another", create=True).add_new(0x0E, "FL", 7.0)
         ds.Manufacturer, ds.RescaleSlope, ds.RescaleIntercept = "Philips Medical Systems", rescale, 0
         if scale is not None:
             block = ds.private_block(0x2005, "Philips MR Imaging DD 001", create=True)

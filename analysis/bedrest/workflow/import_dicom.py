@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bedrest.errors import BedrestError, StudyError
-from bedrest.io.bids.writer import contrast_path, write_contrast
-from bedrest.io.contrast_rules import ContrastGuess
-from bedrest.io.dicom.contrast import classify_contrasts, measured_values, scale_doubts
+from bedrest.io.bids.writer import contrast_path, write_scanned
+from bedrest.io.contrast_rules import ContrastGuess, phase_by_echo_time
+from bedrest.io.dicom.contrast import classify_contrasts, echo_numbers, measured_values, scale_doubts
 from bedrest.io.dicom.header import ARCHIVES, DICOMDIR
 from bedrest.io.dicom.reader import UNPLACED, DicomFolder, find_images, read_dicom
 from bedrest.io.dicom.slices import DicomImage, grid_of, slice_doubt, unfinished_acquisitions
@@ -44,12 +44,13 @@ def import_dicom(folder: Path, output: Path, *, subject: str, session: str, chos
         doubtful = any(guess.doubtful for guess in guesses.values())
         raise StudyError("at least one image whose contrast the headers tell", "doubtful ones alone" if doubtful else
                          "none", str(folder), "See the list above; say which is which, as --set 7=water --set 8=fat.")
-    if existing := [p for c in wanted.values() if (p := contrast_path(output, subject, session, c)).exists()]:
+    images = {wanted[i.name]: i for i in dicom.images if i.name in wanted}
+    paths = {c: contrast_path(output, subject, session, c, echo_numbers(images).get(c)) for c in images}
+    if existing := [path for path in paths.values() if path.exists()]:
         raise StudyError("no images of this visit yet", f"{len(existing)} already there", str(existing[0].parent),
                          "Remove them to import again, or give another --subject or --session.")
-    images = {wanted[i.name]: i for i in dicom.images if i.name in wanted}
     measured = measured_values(images)
-    failed = sum(not _import(image, contrast, output, subject, session, measured=contrast in measured)
+    failed = sum(not _import(image, contrast, paths[contrast], measured=contrast in measured)
                  for contrast, image in images.items())
     if failed == len(wanted):
         raise StudyError("at least one image that can be read", "none", str(folder), "See above.")
@@ -78,8 +79,7 @@ def _doubts(images: Sequence[DicomImage], guesses: Mapping[str, ContrastGuess],
     return changed
 
 
-def _import(image: DicomImage, contrast: Contrast, root: Path, subject: str, session: str, *,
-            measured: bool) -> bool:
+def _import(image: DicomImage, contrast: Contrast, path: Path, *, measured: bool) -> bool:
     """Write one image; whether it could be read."""
     try:
         volume = read_dicom(image, measured=measured)
@@ -89,9 +89,11 @@ def _import(image: DicomImage, contrast: Contrast, root: Path, subject: str, ses
     header = image.header
     numbers = {"EchoTime": header.echo_time_ms / 1000, "RepetitionTime": header.repetition_time_ms / 1000,
                "FlipAngle": header.flip_angle_deg, "MagneticFieldStrength": header.field_tesla}
+    by_time = phase_by_echo_time(header.echo_time_ms, header.field_tesla).contrast
+    if contrast in (Contrast.IN_PHASE, Contrast.OPPOSED) and by_time not in (None, contrast):
+        del numbers["EchoTime"]  # of another echo: a computed image, or the user knows better
     # Numbers alone: any text of a header may hold a name.
-    write_contrast(root, subject, session, contrast, volume,
-                   sidecar={k: round(v, 6) for k, v in numbers.items() if v == v}, exact=True)
+    write_scanned(path, contrast, volume, sidecar={k: round(v, 6) for k, v in numbers.items() if v == v})
     return True
 
 
@@ -125,10 +127,10 @@ def _require_one_visit(dicom: DicomFolder, folder: Path, one_examination: bool) 
             raise StudyError("one examination", f"images of {n} {what}", str(folder), "Keep each examination in a "
                              "folder of its own." + (" If an anonymiser changed them: add --one-examination."
                                                      if one_place else ""))
-    if len(dicom.studies) > 1 and not one_examination:
+    if len(set(dicom.studies) - {""}) > 1 and not one_examination:
         evidence = [words for words, holds in (("one Patient ID", dicom.patients), ("one day", dicom.dates),
                                                ("one frame of reference", one_place)) if holds]
-        raise StudyError("one examination", f"{len(dicom.studies)} Study Instance UIDs"
+        raise StudyError("one examination", f"{len(set(dicom.studies) - {''})} Study Instance UIDs"
                          f"{' with ' * bool(evidence)}{', '.join(evidence)}", str(folder),
                          "If an anonymiser gave each part of one examination its own: add --one-examination. If they "
                          "are several examinations: keep each in a folder of its own.")

@@ -17,7 +17,7 @@ from bedrest.io.images.label_tables import bids_label_table
 from bedrest.types import LabelMap, Scan, Volume
 from bedrest.vocabulary import LEVEL_OF_LABEL, Contrast
 
-# contrast -> (file name ending, sidecar); echo times of a 1.5 T Dixon pair
+# contrast -> (file name ending, sidecar); echo times of a 1.5 T Dixon pair, for synthetic images
 _BIDS: dict[Contrast, tuple[str, dict[str, object]]] = {
     Contrast.OPPOSED: ("echo-1_MEGRE", {"EchoTime": 0.00238, "ImageType": ["DERIVED", "PRIMARY", "OPP_PHASE"]}),
     Contrast.IN_PHASE: ("echo-2_MEGRE", {"EchoTime": 0.00476, "ImageType": ["DERIVED", "PRIMARY", "IN_PHASE"]}),
@@ -45,23 +45,31 @@ def write_scan(root: Path, subject: str, session: str, *, scan: Scan) -> None:
         write_contrast(root, subject, session, contrast, volume, sidecar={"Manufacturer": "synthetic"})
 
 
-def contrast_path(root: Path, subject: str, session: str, contrast: Contrast) -> Path:
-    """Where a contrast of a visit lies."""
-    return root / subject / session / "anat" / f"{subject}_{session}_{_BIDS[contrast][0]}.nii.gz"
+def contrast_path(root: Path, subject: str, session: str, contrast: Contrast, echo: int | None = None) -> Path:
+    """Where a contrast of a visit lies. `echo`: number of an in- or opposed-phase echo, where in phase is the first."""
+    ending = _BIDS[contrast][0]
+    if echo is not None and ending.endswith("MEGRE"):
+        ending = f"echo-{echo}_MEGRE"
+    return root / subject / session / "anat" / f"{subject}_{session}_{ending}.nii.gz"
 
 
 def write_contrast(root: Path, subject: str, session: str, contrast: Contrast, volume: Volume, *,
-                   sidecar: Mapping[str, object], exact: bool = False) -> None:
-    """Write one contrast of a visit with its sidecar, as whole numbers where they are fine enough.
+                   sidecar: Mapping[str, object]) -> None:
+    """Write one synthetic contrast of a visit with its sidecar, as whole numbers where they are fine enough.
 
-    `sidecar`: goes before what a contrast's sidecar holds by itself. `exact`: fractions are kept.
+    `sidecar`: goes before what a contrast's sidecar holds by itself.
     """
     path = contrast_path(root, subject, session, contrast)
-    highest = float(np.abs(volume.data).max(initial=0))
-    whole = bool((volume.data == np.round(volume.data)).all()) if exact else highest > SMALL
-    _write_nifti(volume, path, np.int16 if whole and highest < 2**15 else np.float32)
-    content = json.dumps({**_BIDS[contrast][1], **sidecar}, indent=1)
-    write_text(path.with_name(path.name.removesuffix(".nii.gz") + ".json"), content + "\n")
+    _write_nifti(volume, path, np.int16 if SMALL < _highest(volume) < 2**15 else np.float32)
+    _write_json(_sidecar_path(path), {**_BIDS[contrast][1], **sidecar})
+
+
+def write_scanned(path: Path, contrast: Contrast, volume: Volume, *, sidecar: Mapping[str, object]) -> None:
+    """Write one contrast of a scanner at its `contrast_path`: fractions are kept, and no echo time is made up."""
+    whole = bool((volume.data == np.round(volume.data)).all()) and _highest(volume) < 2**15
+    _write_nifti(volume, path, np.int16 if whole else np.float32)
+    known = {k: v for k, v in _BIDS[contrast][1].items() if k != "EchoTime"}
+    _write_json(_sidecar_path(path), {**known, **sidecar})
 
 
 def write_reference_mask(derivatives: Path, subject: str, session: str, *, mask: LabelMap) -> None:
@@ -91,6 +99,14 @@ def write_dataset_files(root: Path, *, description: Mapping[str, object], readme
     for subject, table in sessions.items():
         text = table.to_csv(sep="\t", index=False, na_rep="n/a")
         write_text(root / subject / f"{subject}_sessions.tsv", text)
+
+
+def _highest(volume: Volume) -> float:
+    return float(np.abs(volume.data).max(initial=0))
+
+
+def _sidecar_path(path: Path) -> Path:
+    return path.with_name(path.name.removesuffix(".nii.gz") + ".json")
 
 
 def _write_json(path: Path, content: Mapping[str, object]) -> None:

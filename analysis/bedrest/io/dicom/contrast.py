@@ -23,7 +23,7 @@ from bedrest.io.contrast_rules import (
     phase_by_echo_time,
 )
 from bedrest.io.dicom.header import ECHO_MS, ImageHeader, same_sequence
-from bedrest.io.dicom.slices import DicomImage, head_foot_mm
+from bedrest.io.dicom.slices import DicomImage, head_foot_mm, shared_places
 from bedrest.vocabulary import Contrast
 
 NEIGHBOUR_SERIES = 2  # echoes of one sequence as series: phase images may lie between
@@ -36,6 +36,7 @@ def classify_contrasts(images: Sequence[DicomImage], chosen: Mapping[str, Contra
     guesses = {i.name: classify_contrast(i.header) for i in images}
     for echoes in _echo_trains([i for i in images if guesses[i.name] == _ECHO]):
         guesses |= _by_echo_times(echoes)
+    guesses |= _exchanged_phases(images, guesses)
     given = set(chosen.values())
     for name, guess in guesses.items():
         if name in chosen:
@@ -98,17 +99,14 @@ def _echo_trains(images: Sequence[DicomImage]) -> list[list[DicomImage]]:
 
 
 def _one_run(a: DicomImage, b: DicomImage) -> bool:
-    """Whether two images are echoes of one run of a sequence: same geometry and parameters, same time or neighbours."""
-    if len(a.frames) != len(b.frames) or not same_sequence(a.header, b.header):
-        return False
-    places = [np.array(sorted(tuple(f.position_mm) for f in i.frames)) for i in (a, b)]
-    if np.abs(places[0] - places[1]).max() > 0.1:
+    """Whether two images are of one run of a sequence: same geometry and parameters, same time or neighbours."""
+    if not same_sequence(a.header, b.header) or 2 * shared_places(a, b) < max(len(a.frames), len(b.frames)):
         return False
     apart_s = abs(a.header.acquisition_time_s - b.header.acquisition_time_s)
     if apart_s > SAME_TIME_S + np.nan_to_num(a.header.repetition_time_ms) / 1000:
         return False
-    if a.header.series_number == b.header.series_number:
-        return a.header.series_uid == b.header.series_uid
+    if a.header.series_number == b.header.series_number or a.header.series_uid == b.header.series_uid:
+        return (a.header.series_number, a.header.series_uid) == (b.header.series_number, b.header.series_uid)
     return (abs(a.header.series_number - b.header.series_number) <= NEIGHBOUR_SERIES
             and (apart_s >= 0 or a.header.acquisition == b.header.acquisition))
 
@@ -131,6 +129,30 @@ def _by_echo_times(echoes: Sequence[DicomImage]) -> dict[str, ContrastGuess]:
         reason = (f"echoes at {at} ms at {echoes[0].header.field_tesla:g} T are no pair of in and opposed phase (a "
                   f"field map?); where you know it, choose one, as --set {name}=in_phase")
     return {i.name: ContrastGuess(None, reason, doubtful=True) for i in echoes}
+
+
+def _exchanged_phases(images: Sequence[DicomImage], guesses: Mapping[str, ContrastGuess]) -> dict[str, ContrastGuess]:
+    """Images in and opposed phase by Image Type, of which the echo times of one sequence say the opposite."""
+    doubts: dict[str, ContrastGuess] = {}
+    for a in images:
+        for b in images:
+            if (guesses[a.name].contrast == Contrast.IN_PHASE and guesses[b.name].contrast == Contrast.OPPOSED
+                    and _one_run(a, b) and "SE" not in a.header.sequence):
+                times = [phase_by_echo_time(i.header.echo_time_ms, i.header.field_tesla) for i in (a, b)]
+                if [t.contrast for t in times] == [Contrast.OPPOSED, Contrast.IN_PHASE]:
+                    reason = (f"{a.name} is in_phase and {b.name} opposed by Image Type, {times[0].reason} and "
+                              f"{times[1].reason} say the opposite: choose, as --set {a.name}=opposed --set "
+                              f"{b.name}=in_phase")
+                    doubts |= {i.name: ContrastGuess(None, reason, doubtful=True) for i in (a, b)}
+    return doubts
+
+
+def echo_numbers(images: Mapping[Contrast, DicomImage]) -> dict[Contrast, int]:
+    """Numbers of the echoes in and opposed phase, which rise with the echo time."""
+    phases = (Contrast.OPPOSED, Contrast.IN_PHASE)  # in this order where the times do not say it
+    times = [images[c].header.echo_time_ms if c in images else float("nan") for c in phases]
+    ordered = reversed(phases) if times[1] < times[0] - ECHO_MS else phases
+    return {c: n for n, c in enumerate(ordered, 1)}
 
 
 def _heights(rivals: Sequence[DicomImage]) -> str:

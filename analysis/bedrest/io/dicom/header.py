@@ -22,10 +22,10 @@ from bedrest.errors import ImageError, StudyError, brief
 from bedrest.io.images.limits import MAX_VOXELS
 
 MAX_UNPACKED_BYTES = 2 * MAX_VOXELS  # of a gzipped file: the largest image there may be, at 16 bits
-ECHO_MS, REPETITION, FLIP_DEG, SPACING, ORIENTATION = 0.05, 0.05, 1.0, 1e-3, 2e-3  # equal up to; two of them relative
+ECHO_MS, REPETITION, FLIP_DEG, SPACING, ORIENTATION = 0.05, 0.01, 1.0, 1e-3, 2e-3  # equal up to; two of them relative
 DICOMDIR, ARCHIVES = "DICOMDIR files, which only list others", "archives"
 _HZ_PER_TESLA = 42.577e6
-_PHILIPS_SCALE_SLOPE, _GE_COMPONENT = 0x2005100E, 0x0043102F
+_PHILIPS_SCALE_SLOPE, _GE_COMPONENT = (0x2005, "Philips MR Imaging DD 001", 0x0E), (0x0043, "GEMS_PARM_01", 0x2F)
 _GE_COMPONENTS = {0: "MAGNITUDE", 1: "PHASE", 2: "REAL", 3: "IMAGINARY"}
 _MR_IMAGES = {f"1.2.840.10008.5.1.4.1.1.4{end}" for end in ("", ".1", ".4")}
 _TAGS = [
@@ -38,7 +38,8 @@ _TAGS = [
     "TemporalPositionIdentifier", "TriggerTime", "DiffusionBValue", "Rows", "Columns", "NumberOfFrames", "PixelSpacing",
     "SliceThickness", "SpacingBetweenSlices", "ImageOrientationPatient", "ImagePositionPatient", "StackID",
     "RescaleSlope", "RescaleIntercept", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
-    _PHILIPS_SCALE_SLOPE, _PHILIPS_SCALE_SLOPE & 0xFFFF0000 | 0x10, _GE_COMPONENT, 0x00430010,
+    *((group << 16) + place for group, _, element in (_PHILIPS_SCALE_SLOPE, _GE_COMPONENT)
+      for block in range(0x10, 0x20) for place in (block, (block << 8) + element)),
 ]
 
 
@@ -144,8 +145,8 @@ def read_file(path: Path) -> DicomFile:
         raise
     except Exception as error:  # each way of being damaged has its own
         raise NoMrImage("damaged DICOM files") from error
-    return DicomFile(str(header.get("StudyInstanceUID", "")), str(header.get("PatientID") or ""),
-                     str(header.get("StudyDate") or ""), tuple(f for f in frames if f is not None), frames.count(None))
+    study, patient, date = (str(header.get(n) or "").strip() for n in ("StudyInstanceUID", "PatientID", "StudyDate"))
+    return DicomFile(study, patient, date, tuple(f for f in frames if f is not None), frames.count(None))
 
 
 def read_pixels(path: Path, at: str) -> NDArray[Any]:
@@ -244,11 +245,13 @@ def _frames(header: Any, path: Path) -> Iterator[Frame | None]:
 
 def _frame(header: Any, places: list[Any], path: Path, index: int, *, enhanced: bool) -> Frame | None:
     """One slice; `places` are the data sets that may hold a value, the nearest first."""
-    def first(*names: Any) -> Any:
-        return next((value(p.get(n)) for n in names for p in places if value(p.get(n)) not in (None, "")), None)
+    def first(*names: str) -> Any:
+        return next((p.get(n) for n in names for p in places if p.get(n) not in (None, "")), None)
 
-    def value(element: Any) -> Any:
-        return getattr(element, "value", element)  # of a private element
+    def private(group: int, creator: str, element: int) -> Any:
+        return next((p.private_block(group, creator)[element].value for p in places
+                     if any(e.value == creator for e in p.group_dataset(group) if e.tag.is_private_creator)
+                     and element in p.private_block(group, creator)), None)
 
     def number(*names: str) -> float:
         return _number(first(*names))
@@ -263,7 +266,7 @@ def _frame(header: Any, places: list[Any], path: Path, index: int, *, enhanced: 
         series_uid=str(header.get("SeriesInstanceUID", "")),
         series_number=int(_number(header.get("SeriesNumber"), 0.0)),
         image_type=_words(first("FrameType", "ImageType")),
-        component=_component(first("ComplexImageComponent"), first(_GE_COMPONENT)),
+        component=_component(first("ComplexImageComponent"), private(*_GE_COMPONENT)),
         echo_time_ms=number("EffectiveEchoTime", "EchoTime"),
         repetition_time_ms=number("RepetitionTime"),
         inversion_time_ms=number("InversionTime", "InversionTimes"),
@@ -289,7 +292,7 @@ def _frame(header: Any, places: list[Any], path: Path, index: int, *, enhanced: 
              str(first("TemporalPositionIndex", "TemporalPositionIdentifier")), str(first("DiffusionBValue")),
              str(first("NominalCardiacTriggerDelayTime", "TriggerTime")), shared.inversion_time_ms,
              shared.repetition_time_ms, shared.acquisition, shared.acquisition_time_s)
-    scale_slope = _number(first(_PHILIPS_SCALE_SLOPE))
+    scale_slope = _number(private(*_PHILIPS_SCALE_SLOPE))
     count = number("InStackPositionNumber") if enhanced else number("InstanceNumber")
     return Frame(path, index, shared, np.array(position), _number(first("RescaleSlope"), 1.0),
                  _number(first("RescaleIntercept"), 0.0), scale_slope if scale_slope > 0 else float("nan"),

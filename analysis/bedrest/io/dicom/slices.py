@@ -13,6 +13,7 @@ from bedrest.io.dicom.header import Frame, ImageHeader, same_sequence
 from bedrest.types import Grid
 
 SLICE_TOLERANCE_MM = 0.1  # between a slice and its position in an even stack; scanners round to 0.01 mm
+SAME_SLICE_MM = 0.25  # between slices of two images
 MIN_SLICES = 4  # a lumbar disc is about 50 mm wide
 MAX_STEP_MM = 7.5  # farther apart, too few slices meet a disc to measure it
 MAX_STEP_OF_DECLARED, MAX_STEP_OF_THICKNESS = 1.25, 1.75  # of Spacing Between Slices; of Slice Thickness
@@ -145,17 +146,20 @@ def _number_doubt(image: DicomImage, images: Sequence[DicomImage]) -> str | None
 
 def _sibling_doubt(image: DicomImage, images: Sequence[DicomImage]) -> str | None:
     """Images of one acquisition have their slices at the same places."""
-    places = np.array([f.position_mm for f in image.frames])
-    step = float(np.diff(np.sort(along_normal(image.frames))).min())
     for other in images:
-        if other is image or len(other.frames) < 2 or not same_sequence(image.header, other.header):
+        if other is image or not same_sequence(image.header, other.header):
             continue
-        theirs = np.array([f.position_mm for f in other.frames])
-        nearest = np.linalg.norm(theirs[:, None] - places[None], axis=2).min(axis=1)
-        missing = int((nearest > step / 4).sum())
-        if missing and 2 * (len(theirs) - missing) >= len(places):
+        shared = shared_places(image, other)
+        missing = len(other.frames) - shared
+        if missing and 2 * shared >= len(image.frames):
             return f"{missing} slice{'s are' if missing > 1 else ' is'} missing that image {other.name} has"
     return None
+
+
+def shared_places(image: DicomImage, other: DicomImage) -> int:
+    """How many slices of another image lie where this one has a slice."""
+    places, theirs = (np.array([f.position_mm for f in i.frames]) for i in (image, other))
+    return int((np.linalg.norm(theirs[:, None] - places[None], axis=2).min(axis=1) <= SAME_SLICE_MM).sum())
 
 
 def unfinished_acquisitions(images: Sequence[DicomImage]) -> list[str]:
