@@ -5,6 +5,7 @@ Water and fat are 3.4 ppm apart: at some echo times they are in phase, half-way 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,12 +26,17 @@ NO_USE: dict[str, str] = {
     **dict.fromkeys(("P", "PHASE", "PHASE MAP", "PHASE_MAP"), "a phase image"),
     **dict.fromkeys(("R", "REAL", "I", "IMAGINARY"), "a real or imaginary part"),
     **dict.fromkeys(("LOCALIZER", "SCOUT"), "a localizer"),
-    **dict.fromkeys(("PROJECTION IMAGE", "MIP", "MPR", "MNIP"), "a projection or reformation"),
+    **dict.fromkeys(("PROJECTION IMAGE", "MIP", "MPR", "MNIP", "CSA MPR", "REFORMATTED"),
+                    "a projection or reformation"),
+    **dict.fromkeys(("MOSAIC",), "a mosaic of slices"),
     **dict.fromkeys(("FAT_FRACTION", "FATFRAC", "FAT_FRAC", "FF", "WATER_FRACTION", "T2_STAR", "T2STAR", "T2*",
-                     "R2_STAR", "R2STAR", "R2*", "T2 MAP", "T1 MAP", "B0", "B0 MAP", "B1", "ADC", "SUB"),
+                     "R2_STAR", "R2STAR", "R2*", "T2 MAP", "T1 MAP", "B0", "B0 MAP", "B1", "ADC", "SUB",
+                     "SUBTRACTION", "PDFF", "FAT_PERCENT", "T2_MAP", "T1_MAP", "T2_STAR_MAP", "DIFFUSION", "TRACEW",
+                     "VELOCITY MAP"),
                     "a map or a computed image"),
 }
-FAT_SUPPRESSED = ("FS", "FATSAT", "SPIR", "SPAIR")
+FAT_SUPPRESSED = ("FS", "FATSAT", "SPIR", "SPAIR", "STIR", "SUPPRESSED", "EXCITED")  # words before an underscore
+MAX_CYCLES = 4.2  # of fat against water: later, what is not known of 3.4 ppm makes more than the tolerance
 
 
 @dataclass(frozen=True)
@@ -42,12 +48,19 @@ class ContrastGuess:
     doubtful: bool = False  # the image may be a wanted one: the user should check
 
 
+def fat_suppressed(words: Iterable[str]) -> bool:
+    """Whether Scan Options or Image Type say that fat (or water) is suppressed, or one of them excited alone."""
+    return any(word.split("_")[0] in FAT_SUPPRESSED for word in words)
+
+
 def phase_by_echo_time(echo_time_ms: float, field_tesla: float) -> ContrastGuess:
     """In- or opposed-phase echo of a gradient echo; undecided between them, or where a value is not finite."""
     cycles = echo_time_ms * 1e-3 * WATER_FAT_HZ_PER_TESLA * field_tesla  # of fat against water
     if not np.isfinite(cycles) or cycles <= 0:
         return ContrastGuess(None, "a gradient echo that does not say its echo time and field strength", doubtful=True)
     words = f"TE {echo_time_ms:g} ms at {field_tesla:g} T"
+    if cycles > MAX_CYCLES:
+        return ContrastGuess(None, f"too late an echo to be in or opposed phase: {words}", doubtful=True)
     part = cycles % 1
     if min(part, 1 - part) <= PHASE_TOLERANCE and cycles > 0.5:
         return ContrastGuess(Contrast.IN_PHASE, words)
