@@ -196,7 +196,7 @@ def test_missing_covariates_are_left_out_aloud(study):
     subjects = study.subjects.assign(age=[30.0] * 11 + [math.nan])
     data = observations(study.measures, source="automatic", subjects=subjects, sessions=study.sessions,
                         plan=replace(SCENARIO.plan, covariates=("age",)))
-    assert data.n_without_covariate == 12 and data.frame["subject"].nunique() == 11
+    assert len(data.incomplete) == 12 and data.frame["subject"].nunique() == 11
     with pytest.raises(StudyError, match="numbers"):
         observations(study.measures, source="automatic", subjects=subjects.assign(age="old"), sessions=study.sessions,
                      plan=replace(SCENARIO.plan, covariates=("age",)))

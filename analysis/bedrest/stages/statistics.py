@@ -31,8 +31,8 @@ def run(job: Job) -> None:
                          results.read_subjects(subjects["subject"], schemas.SCAN_RECORDS),
                          results.read(schemas.MEASURES), results.read(schemas.CHANGE, measure=VOLUME.name),
                          results.read(schemas.ACCURACY), results.read(schemas.ARVD))
-    plan = AnalysisPlan(study.groups, study.session_ids, study.reference_session, settings.covariates,
-                        settings.covariance, settings.confidence_level)
+    plan = AnalysisPlan(study.groups, study.session_ids, study.reference_session,
+                        tuple(dict.fromkeys(settings.covariates)), settings.covariance, settings.confidence_level)
     options = AnalysisOptions(settings.recovery_band_percent, Resampling(settings.resamples, settings.seed), excluded)
     analysis = Analysis(tables, plan, options)
     qc = qc_frame(subjects=subjects, sessions=tables.sessions, measures=tables.measures,

@@ -11,7 +11,7 @@ from pathlib import Path
 from bedrest import schemas
 from bedrest.errors import BedrestError, ManyProblems, OutputError, Problem
 from bedrest.io.files import sha256_of
-from bedrest.io.manifest.entries import LeftOut
+from bedrest.io.manifest.entries import InputProblem, LeftOut
 from bedrest.io.manifest.resolve import Manifest
 from bedrest.io.results import StudyResults
 from bedrest.pages.reports import check_own_notebook
@@ -53,7 +53,7 @@ def check_study(study_toml: Path, *, read_images: bool) -> CheckedStudy:
     manifest = build_manifest(study, None)
     corrections = find_corrections(study, manifest)
     inputs = [*check_manifest(study, manifest, whole=read_images), *corrections.problems,
-              *check_edited(study, manifest, corrections.edited)]
+              *check_edited(study, manifest, corrections.edited), *covariate_problems(study, manifest)]
     problems = [str(p.problem) for p in inputs if not p.doubt]
     problems += map(str, (*study_problems(study), *manifest_problems(study, manifest)))
     if (space := space_problem(study, manifest)) is not None:
@@ -88,10 +88,18 @@ def study_problems(study: Study, *, device: str | None = None) -> list[Problem]:
 
 def manifest_problems(study: Study, manifest: Manifest) -> list[Problem]:
     """What the statistics would stop at, hours later."""
-    from bedrest.statistics.study.responses import check_covariates
+    from bedrest.statistics.study.covariates import check_covariates
 
     return _problems([partial(check_covariates, (name,), manifest.subjects, manifest.sessions)
                       for name in study.statistics.covariates])
+
+
+def covariate_problems(study: Study, manifest: Manifest) -> list[InputProblem]:
+    """Doubts about the covariates: what the statistics could then not tell apart, or only from one subject."""
+    from bedrest.statistics.study.covariates import covariate_doubts
+
+    return [InputProblem("", "", problem, doubt=True) for problem in covariate_doubts(
+        study.statistics.covariates, manifest.subjects, manifest.sessions, manifest.scans[["subject", "session"]])]
 
 
 def space_problem(study: Study, manifest: Manifest) -> Problem | None:

@@ -30,6 +30,7 @@ from bedrest.pages.reports import study_pages
 from bedrest.settings import Study
 from bedrest.stages.all_stages import JOBS, SUBJECT_STAGES, reads_of_job, record_of, stage
 from bedrest.stages.stage import Scope
+from bedrest.workflow.checks import covariate_problems
 from bedrest.workflow.display import JsonLog, display_here
 from bedrest.workflow.events import EVENTS, NewLines, Translator, start_events
 from bedrest.workflow.fingerprints import write_fingerprints
@@ -66,6 +67,7 @@ def prepare(study: Study, results: StudyResults) -> tuple[Manifest, list[InputPr
     excluded = {p.subject for p in problems if p.subject and p.excludes_subject}
     kept = Manifest(*(t[~t["subject"].isin(excluded)] for t in (manifest.subjects, manifest.sessions,
                                                                 _usable_scans(manifest, problems))))
+    problems += covariate_problems(study, kept)
     edited, levels = (t[t["subject"].isin(kept.subjects["subject"])] for t in (corrections.edited, corrections.levels))
     rows = typed_frame(({"subject": p.subject, "session": p.session, "findings": (p.finding,)}
                         for p in problems), schemas.INPUT_PROBLEMS)

@@ -139,7 +139,7 @@ def _gls(data: Observations, scenario: Scenario) -> Answers:
     codes = frame["session"].map({s: n for n, s in enumerate(sessions)}).to_numpy()
     fit = fit_reml(frame["y"].to_numpy(), design.x, clusters=frame["subject"].to_numpy(),
                    structure=HeterogeneousCompoundSymmetry(codes, sessions))
-    model = CohortModel("automatic", LEVELS[-1], "", "", frame, sessions, scenario.plan, design)
+    model = CohortModel(data, LEVELS[-1], "", "", frame, sessions, scenario.plan, design)
     return _answers_of(Satterthwaite(fit), model, scenario)
 
 

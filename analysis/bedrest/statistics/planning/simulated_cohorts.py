@@ -72,7 +72,7 @@ def draw_cohort(scenario: Scenario, rng: np.random.Generator) -> Observations:
         "y": y.ravel()[took_place],
         "flagged": False,
     })
-    return Observations("automatic", frame, 0, 0)
+    return Observations("automatic", frame)
 
 
 Work = Callable[[np.random.SeedSequence, int], np.ndarray]

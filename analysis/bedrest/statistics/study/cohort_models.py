@@ -11,8 +11,9 @@ without the visit of a subject, seven discs would count as seven subjects. Must 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,7 @@ from bedrest.statistics.estimators.design import Design, make_design
 from bedrest.statistics.estimators.reml import Fit, fit_reml
 from bedrest.statistics.estimators.samples import MIN_SUBJECTS
 from bedrest.statistics.estimators.small_sample import SmallSample
+from bedrest.statistics.study.covariates import aliases, apart
 from bedrest.statistics.study.responses import AnalysisPlan, Observations, used_sessions
 from bedrest.vocabulary import ALL_LEVELS, LEVELS, ModelKind
 
@@ -39,15 +41,16 @@ class CohortModel:
 
     Attributes
     ----------
-    source, level : series of masks; a disc level or `all`
+    data, level : every observation, also of visits with too few subjects; a disc level or `all`
     formula, random : fixed and random parts as text
     frame, sessions : the observations in the model; its visits in order
     design, tests : None when the model could not be fitted
+    aliased : covariates that other terms decide, as in `covariates.aliases`
     notes : what a reader must know
     singular : was a random term left out because its variance came out as zero
     """
 
-    source: str
+    data: Observations
     level: str
     formula: str
     random: str
@@ -56,9 +59,14 @@ class CohortModel:
     plan: AnalysisPlan
     design: Design | None = None
     tests: SmallSample | None = None
+    aliased: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     singular: bool = False
     reason: str = ""
+
+    @property
+    def source(self) -> str:
+        return self.data.source
 
     @property
     def kind(self) -> ModelKind:
@@ -87,6 +95,15 @@ class CohortModel:
         return self.design.change("session", to=session, since=self.plan.reference_session, cell=self.cell(group),
                                   minus=None if minus is None else self.cell(minus))
 
+    def why_not(self, *terms: str) -> str:
+        """Why the data cannot tell means or changes over these terms: a covariate that goes with them, empty cells."""
+        if going := [apart(c, t) for c, t in self.aliased.items() if {*t} & {*terms}]:
+            return "; ".join(going)
+        pairs = combinations(self.design.factors.items() if self.design else (), 2)
+        empty = [f"{v} and {w}" for (a, of_a), (b, of_b) in pairs for v, w in product(of_a, of_b)
+                 if not ((self.frame[a] == v) & (self.frame[b] == w)).any()]
+        return "no disc of " + ", ".join(empty) if empty else "the data cannot tell it"
+
     def change_sd(self, session: str) -> float:
         """SD between subjects of the change since the reference visit that the model estimates, on the log scale.
 
@@ -109,14 +126,12 @@ class CohortModel:
 
 def level_models(data: Observations, plan: AnalysisPlan) -> list[CohortModel]:
     """The primary model of every level that was measured, from T11-T12 down."""
-    measured = set(data.frame["level"])
+    measured = {*data.frame["level"], *data.incomplete["level"]}
     return [level_model(data, plan, level=level) for level in LEVELS if level in measured]
 
 
 def level_model(data: Observations, plan: AnalysisPlan, *, level: str) -> CohortModel:
     """The primary model of one level."""
-    of_level = replace(data, frame=data.frame[data.frame["level"] == level].reset_index(drop=True))
-
     def structure(frame: pd.DataFrame, sessions: tuple[str, ...]) -> tuple[list[Term], str]:
         if plan.covariance == "unstructured":
             term = unstructured_term(frame["session"], frame["subject"], names=sessions)
@@ -124,12 +139,12 @@ def level_model(data: Observations, plan: AnalysisPlan, *, level: str) -> Cohort
         terms = [random_term("subject", frame["subject"]), *residual_terms(frame["session"], names=sessions)]
         return terms, "random subject; residual variance by visit"
 
-    return _fit(of_level, plan, level=level, terms_of=structure)
+    return _fit(data.of_level(level), plan, level=level, terms_of=structure)
 
 
 def joint_model(data: Observations, plan: AnalysisPlan) -> CohortModel | None:
     """The model of all discs; None with fewer than two levels."""
-    if data.frame["level"].nunique() < 2:
+    if len({*data.frame["level"], *data.incomplete["level"]}) < 2:
         return None
 
     def structure(frame: pd.DataFrame, sessions: tuple[str, ...]) -> tuple[list[Term], str]:
@@ -150,15 +165,18 @@ def _fit(
     sessions = used_sessions(data, plan, at_least=MIN_SUBJECTS)
     left_out = [s for s in plan.sessions if s not in sessions and (data.frame["session"] == s).any()]
     notes = [f"visit {s} left out: fewer than {MIN_SUBJECTS} subjects" for s in left_out]
-    if data.n_without_covariate:
-        notes.append(f"{data.n_without_covariate} discs left out: a covariate is missing")
+    if missing := [c for c in plan.covariates if c in data.incomplete and data.incomplete[c].isna().any()]:
+        notes.append(f"{len(data.incomplete)} discs left out: no {' or '.join(missing)}")
     frame = data.frame[data.frame["session"].isin(sessions)].reset_index(drop=True)
     groups = tuple(g for g in plan.groups if (frame["group"] == g).any())
     formula = _formula(level, groups, plan.covariates)
-    model = CohortModel(data.source, level, f"100 ln(volume) ~ {formula}", "", frame, sessions, plan,
+    aliased = aliases(frame, plan.covariates)
+    notes += [f"{apart(c, t)}: the column {c} is left out" for c, t in aliased.items()]
+    model = CohortModel(data, level, f"100 ln(volume) ~ {formula}", "", frame, sessions, plan, aliased=aliased,
                         notes=tuple(notes))
     if plan.reference_session not in sessions or len(sessions) < 2:
-        return replace(model, reason=f"fewer than {MIN_SUBJECTS} subjects at the reference visit, or at any other")
+        few = f"fewer than {MIN_SUBJECTS} subjects at the reference visit, or at any other"
+        return replace(model, reason="; ".join([few, *notes]))
     order = (plan.reference_session, *(s for s in sessions if s != plan.reference_session))
     factors: dict[str, tuple[str, ...]] = {"session": order}
     if len(groups) > 1:
@@ -200,4 +218,4 @@ def _formula(level: str, groups: tuple[str, ...], covariates: tuple[str, ...]) -
     fixed = "session * group" if len(groups) > 1 else "session"
     if level == ALL_LEVELS:
         fixed += " + level * session" + (" + level * group" if len(groups) > 1 else "")
-    return " + ".join([fixed, *covariates])
+    return " + ".join([fixed, *(c if c.isidentifier() else f"`{c}`" for c in covariates)])

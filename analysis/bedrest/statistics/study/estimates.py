@@ -75,7 +75,7 @@ def contrast_row(
     fit.
     """
     plan = model.plan
-    pairs = {g: _with_both(model, g, session) for g in groups}
+    pairs = {g: _with_both(model, g, session, model.data.frame) for g in groups}
     row: Row = {
         "formula": model.formula, "source": model.source, "measure": VOLUME.name, "level": model.level,
         "group": " - ".join(groups), "reference_session": plan.reference_session, "session": session,
@@ -84,32 +84,38 @@ def contrast_row(
         "n_missing": int(subjects["group"].isin(groups).sum()) - sum(len(p) for p in pairs.values()),
         "confidence_level": plan.confidence_level,
     }
-    reason = reason or "; ".join(
-        f"{g}: {len(p)} subjects with both visits, at least {MIN_SUBJECTS} are needed"
-        for g, p in pairs.items() if len(p) < MIN_SUBJECTS)
+    reason = reason or "; ".join(_too_few(model, g, session, len(p)) for g, p in pairs.items() if len(p) < MIN_SUBJECTS)
     weights = None if reason else model.change_weights(session, group=groups[0],
                                                        minus=groups[1] if len(groups) > 1 else None)
     if weights is None or test is None:
-        return {**row, "status": str(Status.FAILED), "reason": reason or "the data cannot tell this contrast"}
+        return {**row, "status": str(Status.FAILED), "reason": reason or model.why_not("session")}
     comparison = test(weights)
     remarks = [*notes, *_remarks(model, [s for p in pairs.values() for s in p], session)]
     return {**row, **_percent(comparison, plan.confidence_level), **_effect(model, comparison, session),
             "status": str(Status.FLAGGED if remarks else Status.OK), "reason": "; ".join(remarks)}
 
 
-def _with_both(model: CohortModel, group: str, session: str) -> list[str]:
+def _with_both(model: CohortModel, group: str, session: str, observed: pd.DataFrame) -> list[str]:
     """Subjects of a group with some disc measured at both visits."""
-    rows = _at_both_visits(model, session)
+    rows = _at_both_visits(model, session, observed)
     n = rows[rows["group"] == group].groupby(["subject", "level"])["session"].nunique()
     return sorted({subject for (subject, _), visits in n.items() if visits == 2})
 
 
-def _at_both_visits(model: CohortModel, session: str) -> pd.DataFrame:
-    return model.frame[model.frame["session"].isin([session, model.plan.reference_session])]
+def _too_few(model: CohortModel, group: str, session: str, n: int) -> str:
+    """Why a group cannot be compared: subjects with both visits, and those who had more, had they their covariates."""
+    data, key = model.data, ["subject", "group", "session", "level"]
+    more = len(_with_both(model, group, session, pd.concat([data.frame[key], data.incomplete[key]]))) - n
+    return (f"{group}: {n} subject{'' if n == 1 else 's'} with both visits, at least {MIN_SUBJECTS} are needed"
+            + (f"; {more} more without a covariate" if more else ""))
+
+
+def _at_both_visits(model: CohortModel, session: str, observed: pd.DataFrame) -> pd.DataFrame:
+    return observed[observed["session"].isin([session, model.plan.reference_session])]
 
 
 def _remarks(model: CohortModel, members: list[str], session: str) -> list[str]:
-    rows = _at_both_visits(model, session)
+    rows = _at_both_visits(model, session, model.frame)
     rows = rows[rows["subject"].isin(members)]
     remarks = []
     if flagged := rows.loc[rows["flagged"], "subject"].nunique():
@@ -148,16 +154,18 @@ def marginal_means_frame(models: Sequence[CohortModel]) -> pd.DataFrame:
 
 
 def _mean_row(model: CohortModel, group: str, session: str) -> Row:
-    in_group = model.frame["group"] == group
-    estimable = model.design is not None and session in model.sessions and in_group.any()
-    weights = (model.design.mean(session=session, **model.cell(group)) if estimable and model.design is not None
+    observed = model.data.frame
+    n = int(observed.loc[(observed["group"] == group) & (observed["session"] == session), "subject"].nunique())
+    in_model = n > 0 and session in model.sessions
+    weights = (model.design.mean(session=session, **model.cell(group)) if in_model and model.design is not None
                else None)
     row: Row = {
         "source": model.source, "measure": VOLUME.name, "level": model.level, "group": group, "session": session,
-        "n": int(model.frame.loc[in_group & (model.frame["session"] == session), "subject"].nunique()),
-        "confidence_level": model.plan.confidence_level}
+        "n": n, "confidence_level": model.plan.confidence_level}
     if weights is None or model.tests is None:
-        return {**row, "status": str(Status.FAILED), "reason": model.reason or "no subject of the group was there"}
+        reason = model.reason or (model.why_not("group", "session") if in_model else "; ".join(model.notes) if n
+                                  else "no subject of the group was measured")
+        return {**row, "status": str(Status.FAILED), "reason": reason}
     comparison = model.tests.contrast(weights)
     mean, low, high = (math.exp(v / LOG_SCALE) for v in (
         comparison.estimate, *comparison.interval(model.plan.confidence_level)))
@@ -178,7 +186,7 @@ def terms_frame(models: Sequence[CohortModel]) -> pd.DataFrame:
                 "formula": m.formula, "n": int(m.frame["subject"].nunique()), "df_method": DF_METHOD}
             weights = m.design.term(term)
             if weights is None:
-                row |= {"status": str(Status.FAILED), "reason": "a group has no subject at some visit"}
+                row |= {"status": str(Status.FAILED), "reason": m.why_not(*term)}
             else:
                 f = m.tests.f_test(weights)
                 row |= {"f": f.f, "df_numerator": f.df_numerator, "df_denominator": f.df_denominator, "p": f.p,

@@ -6,17 +6,15 @@ small disc and a large one. A disc that failed is left out here and counted. Mus
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from bedrest.errors import StudyError
+from bedrest.statistics.study.covariates import covariate_values
 from bedrest.vocabulary import LEVELS, Status
 
 LOG_SCALE = 100.0
-TEXT_COVARIATES = ("sex",)
 
 
 @dataclass(frozen=True)
@@ -45,13 +43,18 @@ class Observations:
     """The observations of one mask source.
 
     The frame has columns subject, group, session, level, y, flagged, and the covariates; one row per measured disc and
-    visit. Beside it, counted: discs that were not measured, and discs left out because a covariate is missing.
+    visit. `incomplete` has the rows that are left out because a covariate is missing.
     """
 
     source: str
     frame: pd.DataFrame
-    n_failed: int
-    n_without_covariate: int
+    incomplete: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["subject", "group", "session",
+                                                                                   "level"]))
+
+    def of_level(self, level: str) -> Observations:
+        """Those of one level."""
+        return Observations(self.source, *(f[f["level"] == level].reset_index(drop=True)
+                                           for f in (self.frame, self.incomplete)))
 
 
 def observations(measures: pd.DataFrame, *, source: str, subjects: pd.DataFrame, sessions: pd.DataFrame,
@@ -70,45 +73,15 @@ def observations(measures: pd.DataFrame, *, source: str, subjects: pd.DataFrame,
         "flagged": (rows["status"] == Status.FLAGGED).to_numpy(),
     }).reset_index(drop=True)
     for name in plan.covariates:
-        frame[name] = _covariate(name, frame, subjects, sessions)
+        frame[name] = covariate_values(name, frame, subjects, sessions)
     complete = frame[list(plan.covariates)].notna().all(axis=1)
-    frame = frame[complete].reset_index(drop=True)
+    frame, incomplete = frame[complete].reset_index(drop=True), frame[~complete].reset_index(drop=True)
     for name in plan.covariates:
         frame[name] -= frame.drop_duplicates(["subject", "session"])[name].mean()
-    return Observations(source, frame, int((~usable).sum()), int((~complete).sum()))
-
-
-def check_covariates(names: Sequence[str], subjects: pd.DataFrame, sessions: pd.DataFrame) -> None:
-    """Raise where `observations` would, before there are any."""
-    for name in names:
-        _covariate(name, sessions[["subject", "session"]], subjects, sessions)
+    return Observations(source, frame, incomplete)
 
 
 def used_sessions(data: Observations, plan: AnalysisPlan, *, at_least: int) -> tuple[str, ...]:
     """Visits with enough subjects to estimate a variance from, in the study's order."""
     n = data.frame.groupby("session")["subject"].nunique()
     return tuple(s for s in plan.sessions if n.get(s, 0) >= at_least)
-
-
-def _covariate(name: str, frame: pd.DataFrame, subjects: pd.DataFrame, sessions: pd.DataFrame) -> np.ndarray:
-    for table, key in ((sessions, ["subject", "session"]), (subjects, ["subject"])):
-        if name in table.columns:
-            return _as_number(name, frame[key].merge(table[[*key, name]], on=key, how="left")[name])
-    known = sorted({*_numeric(subjects), *_numeric(sessions)} - {"study_day"})
-    raise StudyError(f"a covariate out of {', '.join(known)}", repr(name), "statistics.covariates",
-                     "Add the column to the subjects or sessions table, or leave the covariate out.")
-
-
-def _as_number(name: str, values: pd.Series) -> np.ndarray:
-    if name in TEXT_COVARIATES:  # two values: a half either way, so that 0 stays the middle
-        sexes: np.ndarray = values.map({"F": -0.5, "M": 0.5}).to_numpy(dtype=np.float64)
-        return sexes
-    numbers = pd.to_numeric(values, errors="coerce")
-    if (numbers.isna() & values.notna() & (values.astype(str) != "")).any():
-        raise StudyError("numbers", repr(values[numbers.isna() & values.notna()].iloc[0]), f"covariate {name}",
-                         "Only numbers and sex can be covariates.")
-    return np.asarray(numbers.to_numpy(dtype=np.float64))
-
-
-def _numeric(table: pd.DataFrame) -> Sequence[str]:
-    return [c for c in table.columns if pd.api.types.is_numeric_dtype(table[c]) or c in TEXT_COVARIATES]

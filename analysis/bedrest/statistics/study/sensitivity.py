@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 import numpy as np
@@ -25,7 +25,7 @@ from bedrest.statistics.study.estimates import contrasts_frame
 from bedrest.statistics.study.families import Row, family_units, holm
 from bedrest.statistics.study.flow import StudyTables
 from bedrest.statistics.study.mixedlm_sensitivity import MixedLMModel, mixedlm_contrasts
-from bedrest.statistics.study.responses import AnalysisPlan, Observations
+from bedrest.statistics.study.responses import AnalysisPlan
 from bedrest.vocabulary import ALL_LEVELS, LEVELS, ModelKind, Status
 
 Values = Sequence[Sequence[float]]  # one change a subject, of each group
@@ -216,7 +216,7 @@ def _without_flagged(models: Sequence[CohortModel], subjects: pd.DataFrame) -> p
     for source in dict.fromkeys(m.source for m in models):
         of_source = [m for m in models if m.source == source]
         for m in of_source if any(m.frame["flagged"].any() for m in of_source) else []:
-            data = Observations(source, m.frame[~m.frame["flagged"]].reset_index(drop=True), 0, 0)
+            data = replace(m.data, frame=m.data.frame[~m.data.frame["flagged"]].reset_index(drop=True))
             again = (joint_model(data, m.plan) if m.kind == ModelKind.JOINT
                      else level_model(data, m.plan, level=m.level))
             refitted += [again] if again is not None else []
