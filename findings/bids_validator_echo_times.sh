@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # What most would guess: a dataset that the BIDS validator passes without an error has echoes in the order of their
 #   numbers, and reconstructions that are what their names say.
-# What is true: the validator looks at each sidecar alone. It passes, without a warning about it, echo-1 with the longer echo
-#   time (and EchoNumber 2 in the sidecar), two echoes of the same time, and a rec-water image whose ImageType says FAT.
-#   It does refuse an echo without EchoTime, and warns of times in milliseconds. Which of two Dixon echoes is in-phase, and
-#   which image is fat, is decided by what it does not look at.
+# What is true: the validator looks at each sidecar alone. It passes, without a warning about it, echo-1 with the
+#   longer echo time (and EchoNumber 2 in the sidecar), two echoes of the same time, and a rec-water image whose
+#   ImageType says FAT. It does refuse an echo without EchoTime, and warns of times in milliseconds. Which of two
+#   Dixon echoes is in-phase, and which image is fat, is decided by what it does not look at.
 # Version: bids-validator-deno 3.0.2 from PyPI, nibabel 5.4.2, numpy 2.4.6.
 # Who meets it: who takes a green validator for proof that a Dixon study is labelled rightly.
 # Prints its answers; ends with 1 if any of it changes.

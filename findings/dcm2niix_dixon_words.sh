@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# What most would guess: the sidecar repeats Image Type (0008,0008) of the DICOM files, and `_ph` ends the names of phase
-#   images alone.
-# What is true: dcm2niix cuts the values at underscores too, so that IN_PHASE becomes "IN", "PHASE" and OUT_PHASE "OUT",
-#   "PHASE", and takes the word that it has made for a phase image: it appends another "PHASE" and ends the name with
-#   `_ph`, for a magnitude that has an M besides with `_phMag`. Water beside it, and Philips' IP and OP, are left alone.
-#   Who sorts by ImageType finds no IN_PHASE; who drops `_ph` files drops both echoes of a Dixon scan.
+# What most would guess: the sidecar repeats Image Type (0008,0008) of the DICOM files, and `_ph` ends the names of
+#   phase images alone.
+# What is true: dcm2niix cuts the values at underscores too, so that IN_PHASE becomes "IN", "PHASE" and OUT_PHASE
+#   "OUT", "PHASE", and takes the word that it has made for a phase image: it appends another "PHASE" and ends the
+#   name with `_ph`, for a magnitude that has an M besides with `_phMag`. Water beside it, and Philips' IP and OP, are
+#   left alone. Who sorts by ImageType finds no IN_PHASE; who drops `_ph` files drops both echoes of a Dixon scan.
 # Version: dcm2niix v1.0.20260724, pydicom 3.0.2, numpy 2.4.6.
 # Who meets it: studies with Siemens or GE Dixon scans (VIBE Dixon, LAVA-Flex) in BIDS.
 # Prints file names and words; ends with 1 if any of it changes.

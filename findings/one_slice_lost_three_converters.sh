@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
-# What most would guess: of a DICOM series that lacks one slice in the middle (a broken transfer), a converter either makes
-#   an image with the right distances or says that it cannot; at least its exit status tells.
+# What most would guess: of a DICOM series that lacks one slice in the middle (a broken transfer), a converter either
+#   makes an image with the right distances or says that it cannot; at least its exit status tells.
 # What is true: three converters, three answers, and two images that are wrong by a slice, all with exit status 0.
 #   dcm2niix warns and writes two files: the plain name has 6 slices at 4 mm, so that all beyond the gap lies 4 mm too
-#   near, and the one with `_Eq_1` has 7, one of them made up. dicom2nifti writes nothing (SLICE_INCREMENT_INCONSISTENT)
-#   and ends with 0. SimpleITK warns and spreads 6 slices evenly at 4.8 mm: all volumes are 20 % too large.
+#   near, and the one with `_Eq_1` has 7, one of them made up. dicom2nifti writes nothing
+#   (SLICE_INCREMENT_INCONSISTENT) and ends with 0. SimpleITK warns and spreads 6 slices evenly at 4.8 mm: all volumes
+#   are 20 % too large.
 # Version: dcm2niix v1.0.20260724, dicom2nifti 2.6.2, SimpleITK 2.5.7, nibabel 5.4.2, pydicom 3.0.2, numpy 2.4.6.
-# Who meets it: who converts old or transferred MR studies in a script and takes the first NIfTI file or the exit status.
+# Who meets it: who converts old or transferred MR studies in a script and takes the first NIfTI file or the exit
+#   status.
 # Prints what each writes; ends with 1 if any of it changes.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 "${PYTHON:-python3.11}" -m venv venv
-venv/bin/pip install -q --disable-pip-version-check dcm2niix==1.0.20260724 dicom2nifti==2.6.2 SimpleITK==2.5.7 nibabel==5.4.2 pydicom==3.0.2 \
-    numpy==2.4.6
+venv/bin/pip install -q --disable-pip-version-check dcm2niix==1.0.20260724 dicom2nifti==2.6.2 SimpleITK==2.5.7 \
+    nibabel==5.4.2 pydicom==3.0.2 numpy==2.4.6
 cat > lost.py <<'PYTHON'
 import subprocess
 from importlib.metadata import version

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# What most would guess: ITK (SimpleITK, 3D Slicer's readers, ANTs, ITK-SNAP) and nibabel place a NIfTI image alike, by the
-#   sform where it is set; or, as older notes have it, ITK always takes the qform.
-# What is true: SimpleITK takes the sform if its code is 1 (scanner) or the qform has none; with code 2, 3 or 4 (aligned,
-#   Talairach, MNI) beside a qform it takes the qform, where nibabel takes the sform. Two headers that differ in that one
-#   number place the same image 10 mm apart. With neither, nibabel puts the middle of the image at 0, SimpleITK its
-#   corner. A sform with shear, which registration writes, is refused by SimpleITK and read by nibabel.
+# What most would guess: ITK (SimpleITK, 3D Slicer's readers, ANTs, ITK-SNAP) and nibabel place a NIfTI image alike,
+#   by the sform where it is set; or, as older notes have it, ITK always takes the qform.
+# What is true: SimpleITK takes the sform if its code is 1 (scanner) or the qform has none; with code 2, 3 or 4
+#   (aligned, Talairach, MNI) beside a qform it takes the qform, where nibabel takes the sform. Two headers that
+#   differ in that one number place the same image 10 mm apart. With neither, nibabel puts the middle of the image at
+#   0, SimpleITK its corner. A sform with shear, which registration writes, is refused by SimpleITK and read by
+#   nibabel.
 # Version: SimpleITK 2.5.7 (ITK 5.4), nibabel 5.4.2, numpy 2.4.6.
 # Who meets it: scans whose sform alone was changed by an alignment, with code 2 (what nibabel's set_sform gives where
 #   none was set); masks drawn on them in a program built on ITK lie elsewhere when nibabel measures them.
@@ -34,7 +35,7 @@ for codes in ((1, 1), (2, 1), (3, 1), (4, 1), (2, 0), (0, 1), (0, 0)):
     by_nibabel = nib.load("scan.nii").affine[:3, 3]
     by_itk = np.array(sitk.ReadImage("scan.nii").GetOrigin()) * [-1, -1, 1] + 0.0
     apart[codes] = round(float(np.linalg.norm(by_nibabel - by_itk)), 1)
-    print(f"sform code {codes[0]}, qform code {codes[1]}: nibabel {by_nibabel}, SimpleITK {by_itk}: {apart[codes]} mm apart")
+    print(f"sform code {codes[0]}, qform code {codes[1]}: nibabel {by_nibabel}, SimpleITK {by_itk}: {apart[codes]} mm")
 assert apart == {(1, 1): 0, (2, 1): 10, (3, 1): 10, (4, 1): 10, (2, 0): 0, (0, 1): 0, (0, 0): 7.6}, apart
 
 sform[0, 2] = 0.2

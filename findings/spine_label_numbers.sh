@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# What most would guess: programs that number vertebrae and discs of the spine agree at least on the direction of counting
-#   and on discs being numbered one by one, so that a wrong table shows at once.
-# What is true: each table is another, and most numbers mean something plausible in all of them. 100 is the L5-S1 disc in
-#   TotalSpineSeg and every disc at once in SPINEPS' semantic mask; 20 is L1 in SPINEPS, C6 in TotalSegmentator's
-#   vertebrae_mr and all discs in its total_mr; 24 is L5, T4 and C2. TotalSegmentator counts vertebrae from the sacrum up
-#   and numbers no disc singly; SPINEPS counts down, adds 100 to the vertebra above for a disc, and puts a thirteenth
-#   thoracic vertebra at 28, behind the sacrum (26). TotalSpineSeg counts down with gaps (82, 91 to 95, 100) and has no
-#   number for a sixth lumbar vertebra.
+# What most would guess: programs that number vertebrae and discs of the spine agree at least on the direction of
+#   counting and on discs being numbered one by one, so that a wrong table shows at once.
+# What is true: each table is another, and most numbers mean something plausible in all of them. 100 is the L5-S1 disc
+#   in TotalSpineSeg and every disc at once in SPINEPS' semantic mask; 20 is L1 in SPINEPS, C6 in TotalSegmentator's
+#   vertebrae_mr and all discs in its total_mr; 24 is L5, T4 and C2. TotalSegmentator counts vertebrae from the sacrum
+#   up and numbers no disc singly; SPINEPS counts down, adds 100 to the vertebra above for a disc, and puts a
+#   thirteenth thoracic vertebra at 28, behind the sacrum (26). TotalSpineSeg counts down with gaps (82, 91 to 95,
+#   100) and has no number for a sixth lumbar vertebra.
 # Version: totalspineseg 20260807, spineps 2.1.3, TotalSegmentator 2.18.0, as their packages say.
 # Who meets it: who measures discs in masks of one program with the table of another, or compares programs.
 # Prints what lumbar numbers mean in each; ends with 1 if a table changes. The packages are read, not run.
@@ -43,7 +43,8 @@ maps = next(ast.literal_eval(node.value) for node in ast.parse(text("totalsegmen
             if isinstance(node, ast.Assign) and node.targets[0].id == "class_map")
 above = {20: "L1", 23: "L4", 24: "L5"}
 peers = {"TotalSpineSeg": spineseg, "SPINEPS semantic": spineps,
-         "SPINEPS instances": {**above, 26: "Sacrum", 28: "T13", **{100 + n: f"disc below {v}" for n, v in above.items()}},
+         "SPINEPS instances": {**above, 26: "Sacrum", 28: "T13",
+                               **{100 + n: f"disc below {v}" for n, v in above.items()}},
          "TotalSegmentator total": maps["total"], "TotalSegmentator total_mr": maps["total_mr"],
          "TotalSegmentator vertebrae_mr": maps["vertebrae_mr"]}
 for peer, table in peers.items():

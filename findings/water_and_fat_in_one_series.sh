@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# What most would guess: the water and fat images of a Dixon scan that lie in one DICOM series become two NIfTI files, as
-#   two echoes of one series do.
-# What is true: dcm2niix makes them two "time points" of one 4D file, since only Image Type differs, and nothing in the
-#   file says which is which. Where instance numbers begin anew with fat, both volumes hold slices of water and of fat in
-#   an order that differs from run to run, without a warning. dicom2nifti writes the same 4D file where instance numbers
-#   run on; where they begin anew it writes nothing (NOT_A_VOLUME) and still ends with 0. SimpleITK stacks 6 water and 6
-#   fat slices over each other as one image of 12 slices, thinner than any was, with a warning about spacing.
+# What most would guess: the water and fat images of a Dixon scan that lie in one DICOM series become two NIfTI files,
+#   as two echoes of one series do.
+# What is true: dcm2niix makes them two "time points" of one 4D file, since only Image Type differs, and nothing in
+#   the file says which is which. Where instance numbers begin anew with fat, both volumes hold slices of water and of
+#   fat in an order that differs from run to run, without a warning. dicom2nifti writes the same 4D file where
+#   instance numbers run on; where they begin anew it writes nothing (NOT_A_VOLUME) and still ends with 0. SimpleITK
+#   stacks 6 water and 6 fat slices over each other as one image of 12 slices, thinner than any was, with a warning
+#   about spacing.
 # Version: dcm2niix v1.0.20260724, dicom2nifti 2.6.2, SimpleITK 2.5.7, nibabel 5.4.2, pydicom 3.0.2, numpy 2.4.6.
 # Who meets it: Dixon studies whose scanner or archive keeps all reconstructions in one series.
 # Prints what each writes; ends with 1 if any of it changes.
@@ -14,8 +15,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 "${PYTHON:-python3.11}" -m venv venv
-venv/bin/pip install -q --disable-pip-version-check dcm2niix==1.0.20260724 dicom2nifti==2.6.2 SimpleITK==2.5.7 nibabel==5.4.2 pydicom==3.0.2 \
-    numpy==2.4.6
+venv/bin/pip install -q --disable-pip-version-check dcm2niix==1.0.20260724 dicom2nifti==2.6.2 SimpleITK==2.5.7 \
+    nibabel==5.4.2 pydicom==3.0.2 numpy==2.4.6
 cat > dixon.py <<'PYTHON'
 import subprocess
 from importlib.metadata import version

@@ -18,6 +18,7 @@ from bedrest.statistics.planning.simulated_cohorts import Scenario
 from bedrest.statistics.study.analysis import Analysis, AnalysisOptions
 from bedrest.statistics.study.covariates import aliases, check_covariates, covariate_doubts
 from bedrest.statistics.study.flow import StudyTables
+from bedrest.statistics.study.paper_text import Records, paper_text
 from bedrest.statistics.study.sensitivity import Resampling
 from bedrest.vocabulary import Family
 from command_line import bedrest
@@ -79,6 +80,8 @@ def test_sex_is_the_group(study):
     assert set(means["status"]) == {"failed"} and set(means["reason"]) == {"sex and group cannot be told apart"}
     without = analysed(told).table(CONTRASTS)
     assert analysis.table(CONTRASTS)[CHANGES].to_numpy() == pytest.approx(without[CHANGES].to_numpy(), nan_ok=True)
+    text = paper_text(Records.of(analysis, version="0", description="synthetic"), source="automatic")
+    assert "sex and group cannot be told apart: the column sex is left out" in text
     # The remedy works.
     assert doubts(told) == [] and set(terms(analysed(told))["status"]) == {"ok"}
 
