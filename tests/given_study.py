@@ -59,7 +59,7 @@ def write_study(tmp_path: Path) -> Path:
     rows = ["subject,session,contrast,path"]
     for n, subject in enumerate(("A", "B")):
         for session, swelling in (("ses-1", 1.0), ("ses-2", 1.1 + 0.1 * n)):
-            mask = spine(swelling)
+            mask = np.roll(spine(swelling), n, axis=1)  # every visit has images of its own
             saved(tmp_path / f"{subject}_{session}_mask.nii.gz", mask, SPINE)
             saved(tmp_path / f"{subject}_{session}_water.nii.gz", (100 + 50 * (mask > 0)).astype(np.int16), SPINE)
             rows += [f"{subject},{session},{kind},{subject}_{session}_{kind}.nii.gz" for kind in ("mask", "water")]

@@ -168,7 +168,8 @@ def broken_study(study: Path) -> dict[tuple[str, str], str]:
     raw = np.asarray(image.dataobj)
     (study / "cut.nii").write_bytes(nib.Nifti1Image(raw, SPINE).to_bytes()[:5_000])
     saved(study / "series.nii.gz", np.stack([raw, raw], 3), SPINE)
-    saved(study / "moved.nii.gz", raw, SPINE + np.diag([0, 0, 0, 0]) + np.array([[0, 0, 0, 9]] + [[0] * 4] * 3))
+    other = raw + np.arange(raw.size, dtype=raw.dtype).reshape(raw.shape) % 7  # an image of its own
+    saved(study / "moved.nii.gz", other, SPINE + np.diag([0, 0, 0, 0]) + np.array([[0, 0, 0, 9]] + [[0] * 4] * 3))
     visit("A", "ses-1", {"mask": good}, "")
     visit("A", "ses-2", {"water": "cut.nii.gz"}, "damaged")
     visit("B", "ses-1", {"water": "text.nii.gz"}, "NIfTI")

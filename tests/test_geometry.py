@@ -328,7 +328,7 @@ def study_with(folder: Path, files: dict[str, Volume | LabelMap], *, resample: b
 
 
 def told(study: Study) -> list[str]:
-    return [str(p.problem) for p in check_manifest(study, build_manifest(study))]
+    return [str(p.problem) for p in check_manifest(study, build_manifest(study)) if not p.doubt]
 
 
 def stages(study: Study, *names) -> StudyResults:

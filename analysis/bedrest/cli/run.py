@@ -72,8 +72,8 @@ def _run_locked(study: Study, results: StudyResults, *, cores: int, device: str,
 
     remove_leftovers(study.output_dir, spare=study.edited_dir)
     manifest, problems = prepare(study, results)
-    for p in problems:
-        print(f"- {'doubtful: ' if p.doubt else ''}{p.problem}", file=sys.stderr)
+    for line in dict.fromkeys(f"- {'doubtful: ' if p.doubt else ''}{p.problem}" for p in problems):
+        print(line, file=sys.stderr)
     if manifest.subjects.empty:
         raise StudyError("at least one subject that can be analysed", "none", str(study.path),
                          "See the problems above, or run `bedrest check`.")

@@ -201,6 +201,8 @@ class FindingCode(StrEnum):
     NOT_FOLLOWED = "not_followed", _CHANGE, _FAILED, "{name}: a disc without a level cannot be followed between visits"
     CHANGE_IMPLAUSIBLE = ("change_implausible", _CHANGE, _FLAGGED, "change {change_percent:+.1f} % outside "
                           "-{high_percent:.0f} to +{high_percent:.0f}")
+    ACQUISITION_DIFFERS = ("acquisition_differs", _CHANGE, _FLAGGED, "acquired unlike {reference} ({what}): the "
+        "interval is wider for it, but cannot hold what another scanner or protocol does to an image")
     DISC_MOVED = ("disc_moved", _CHANGE, _FLAGGED, "distance to {neighbour} {distance_mm:.1f} mm, at {reference} "
                   "{reference_mm:.1f}: differs by more than {high_mm:.0f}, possibly renamed")
     NO_LIMIT = ("no_limit", _CHANGE, _OK, "no limit: no repeated baseline scans, and no standard error of this change "

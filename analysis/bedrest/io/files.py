@@ -9,7 +9,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -141,15 +141,16 @@ def sha256_of(path: Path) -> str:
 
 
 class Checksums:
-    """Checksums of files, computed again only where a file may have changed.
+    """Checksums of files, or what else `of` makes of one, computed again only where a file may have changed.
 
     A file with the same inode, size and times has the same content: the time of the last change of status (ctime)
     cannot be set by a program, so neither an older file moved into place nor one with its old time restored goes
     unnoticed. A file changed within the last two seconds is not remembered: the next change might not show.
     """
 
-    def __init__(self, memory: Path) -> None:
+    def __init__(self, memory: Path, of: Callable[[Path], str] | None = None) -> None:
         self._memory = memory  # the file that keeps checksums from one run to the next
+        self._of = of
         try:
             self._known: dict[str, list[Any]] = dict(json.loads(memory.read_text()))
         except (OSError, ValueError, TypeError):
@@ -163,7 +164,7 @@ class Checksums:
             entry = self._known.get(key)
             if not (isinstance(entry, list) and len(entry) == 2 and entry[0] == state):
                 began = time.time_ns()
-                entry = [state, sha256_of(path)]
+                entry = [state, (self._of or sha256_of)(path)]
                 if began - state[-1] < 2_000_000_000 or _state(path) != state:
                     return str(entry[1])
             self._known[key] = entry

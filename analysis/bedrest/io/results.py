@@ -100,6 +100,11 @@ class StudyResults:
         return self.output_dir / "work" / "checksums.json"
 
     @property
+    def sketches_json(self) -> Path:
+        """Fingerprints of images that need not be read again: see `images.voxel_digest`."""
+        return self.output_dir / "work" / "sketches.json"
+
+    @property
     def runs_json(self) -> Path:
         """Every run that did something, with its time and exit status."""
         return self.output_dir / "work" / "runs.json"

@@ -6,7 +6,7 @@ The one source of `data_manifest/columns.md`. Knows nothing of where tables lie 
 from __future__ import annotations
 
 from bedrest.schemas import statistics
-from bedrest.schemas.between_visits import CHANGE, CHANGE_BANDS, DETECTIONS
+from bedrest.schemas.between_visits import ACQUISITION, CHANGE, CHANGE_BANDS, DETECTIONS
 from bedrest.schemas.cohort import BASELINE, FAILURES, FLOW, QC, REPORTS
 from bedrest.schemas.inputs import EDITED_MASKS, INPUT_PROBLEMS, LEVEL_NAMES, PSEUDONYMS, SCANS, SESSIONS, SUBJECTS
 from bedrest.schemas.measures import JOINT, MASK_MEASURES, MEASURES, SPINE_MEASURES
@@ -36,7 +36,8 @@ TABLES: tuple[Table, ...] = (
 
 # One name a line would be all there is to see of this file.
 __all__ = [  # noqa: RUF022
-    "TABLES", "Col", "Table", "ACCURACY", "AGREEMENT", "ARVD", "BASELINE", "CHANGE", "CHANGE_BANDS", "CONTRASTS",
+    "ACQUISITION", "TABLES", "Col", "Table", "ACCURACY", "AGREEMENT", "ARVD", "BASELINE", "CHANGE", "CHANGE_BANDS",
+    "CONTRASTS",
     "DETECTIONS", "EDITED_MASKS", "EDITS", "FAILURES", "FINDINGS", "FLOW", "INPUT_PROBLEMS", "JOINT", "LEVEL_NAMES",
     "MARGINAL_MEANS", "MASK_ACCURACY", "MASK_MEASURES", "MATCHES", "MEASURES", "MODELS", "POWER", "PSEUDONYMS",
     "QC", "RECOVERY", "RENAMES", "REPEATABILITY", "REPORTS", "RESIDUALS", "SCANS", "SCAN_RECORDS", "SENSITIVITY",

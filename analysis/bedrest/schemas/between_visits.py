@@ -9,6 +9,10 @@ from bedrest.schemas.columns import num
 from bedrest.schemas.table import Col, Table
 from bedrest.vocabulary import LimitFrom, Verdict
 
+# Columns of `SESSIONS` and `SCAN_RECORDS` that should be alike at all visits of a subject, and the share by which
+# numbers may differ: 2.89 T is written as 3 T, too.
+ACQUISITION = {"contrasts": 0.0, "voxel_mm": 0.01, "field_tesla": 0.05, "scanner": 0.0, "slice_mm": 0.02}
+
 CHANGE = Table("change", "one row per disc and visit after the reference visit", (
     col.SUBJECT, col.GROUP, col.LEVEL, col.SOURCE, col.MEASURE, col.REFERENCE_SESSION, col.SESSION, col.STUDY_DAY,
     col.PHASE,
@@ -20,7 +24,10 @@ CHANGE = Table("change", "one row per disc and visit after the reference visit",
     num("value", "the measure at this visit", ""),
     num("change", "value minus reference_value", ""),
     num("change_percent", "change over reference_value", "%"),
-    num("se_percent", "standard error of change_percent, from both visits' volume_repeat_sd_mm3", "%", 0),
+    Col("acquisition_differs", "str", "what is known to differ between the acquisitions of both visits, joined by +: "
+        f"{', '.join(ACQUISITION)}; empty where nothing is", required=False),
+    num("se_percent", "standard error of change_percent, from both visits' volume_repeat_sd_mm3; where acquisitions "
+        "differ from volume_se_mm3, if that is larger", "%", 0),
     num("ci_low_percent", "lower end of the interval of change_percent", "%"),
     num("ci_high_percent", "upper end of the interval of change_percent", "%"),
     Col("confidence_level", "float", "level of the interval", "1"),

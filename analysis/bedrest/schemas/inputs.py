@@ -19,6 +19,11 @@ SESSIONS = Table("sessions", "one row per visit of a subject", (
     Col("scan_time", "str", "clock time of the scan, HH:MM", required=False, optional=True),
     Col("minutes_supine", "float", "minutes lying before the scan; a standing day changes a disc more than bed rest",
         "min", required=False, optional=True, minimum=0),
+    Col("field_tesla", "float", "field strength; from the sidecars of the images where the table does not say", "T",
+        required=False, optional=True, minimum=0),
+    Col("scanner", "str", "manufacturer, model and serial number of the scanner; likewise", required=False,
+        optional=True),
+    Col("slice_mm", "float", "slice thickness, without gaps; likewise", "mm", required=False, optional=True, minimum=0),
 ), ("subject", "session"))
 
 SCANS = Table("scans", "one row per file", (

@@ -16,6 +16,7 @@ SCAN_RECORDS = Table("scan_records", "one row per visit: outcome of its segmenta
     Col("source", "str", "whose mask segmentation passed on: automatic or given",
         values=(MaskOrigin.AUTOMATIC, MaskOrigin.GIVEN)),
     Col("contrasts", "str", "contrasts used, joined by +", required=False),
+    Col("voxel_mm", "str", "voxel size of the mask: right x front x head, mm", required=False),
     Col("device", "str", "cpu, cuda or mps", required=False),
     num("seconds", "wall time of segmentation", "s", 0),
     Col("warnings", "str", "remarks on the scan and on its segmentation", required=False),

@@ -15,12 +15,13 @@ from bedrest.tables.failures import failures_frame, without_corrected
 def run(job: Job) -> None:
     """Write the subject's slices of change, arvd and failures."""
     read = job.results.read_subject
-    measures = read(job.subject, schemas.MEASURES)
+    measures, visits = read(job.subject, schemas.MEASURES), read(job.subject, schemas.SCAN_RECORDS)
+    acquisitions = visits.merge(read(job.subject, schemas.SESSIONS), on=["subject", "session"])
     changes = change_frame(measures, reference_session=job.study.reference_session,
-                           confidence_level=job.study.statistics.confidence_level)
+                           confidence_level=job.study.statistics.confidence_level, acquisitions=acquisitions)
     renames = read(job.subject, schemas.RENAMES)
-    records, findings = without_corrected(read(job.subject, schemas.SCAN_RECORDS),
-                                          read(job.subject, schemas.FINDINGS), measures=measures, renames=renames)
+    records, findings = without_corrected(visits, read(job.subject, schemas.FINDINGS), measures=measures,
+                                          renames=renames)
     failures = failures_frame(
         input_problems=read(job.subject, schemas.INPUT_PROBLEMS), scan_records=records, findings=findings,
         renames=renames, measures=measures, accuracy=read(job.subject, schemas.ACCURACY), change=changes)
@@ -29,5 +30,5 @@ def run(job: Job) -> None:
         write_slice(job, frame, table)
 
 
-STAGE = Stage("change", run, Scope.SUBJECT, after=("measure",), inputs=(schemas.INPUT_PROBLEMS,),
+STAGE = Stage("change", run, Scope.SUBJECT, after=("measure",), inputs=(schemas.SESSIONS, schemas.INPUT_PROBLEMS),
               settings=("reference_session", "statistics.confidence_level"))

@@ -16,6 +16,7 @@ import numpy as np
 from bedrest import schemas
 from bedrest.errors import BedrestError
 from bedrest.findings import Finding, FindingCode, findings_of_error, worst_status
+from bedrest.imaging.orientation import reorient_to_ras
 from bedrest.io.images.masks import label_table_path, read_label_map, write_label_map, write_volume
 from bedrest.io.images.read_ahead import read_ahead
 from bedrest.io.tables.frames import concat_tables, typed_frame
@@ -68,7 +69,7 @@ def _segment_visit(job: Job, visit: Visit, contents: Callable[[], LabelMap | Sca
     target = job.results.mask(visit.subject, visit.session)
     header = like(visit)
     record: dict[str, Any] = {**key, "mask_path": "", "source": MaskOrigin.AUTOMATIC.value, "contrasts": "",
-                              "device": "", "seconds": float("nan"), "findings": ()}
+                              "voxel_mm": "", "device": "", "seconds": float("nan"), "findings": ()}
     begun = time.monotonic()
     try:
         content = contents()
@@ -94,6 +95,7 @@ def _segment_visit(job: Job, visit: Visit, contents: Callable[[], LabelMap | Sca
                                 like=header)
         write_label_map(discs, target, names={**LEVEL_OF_LABEL, **{d.label: d.name for d in segmented}}, like=header)
         record |= {"mask_path": str(target.relative_to(job.results.output_dir)),
+                   "voxel_mm": " x ".join(f"{mm:.4g}" for mm in reorient_to_ras(discs.grid).ras.spacing_mm),
                    "seconds": round(time.monotonic() - begun, 2)}
         if not any(d.status != Status.FAILED for d in segmented):
             record["findings"] += segmented[0].findings if segmented else (Finding(FindingCode.MASK_EMPTY),)

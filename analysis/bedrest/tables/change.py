@@ -13,14 +13,15 @@ import pandas as pd
 from bedrest.io.tables.frames import typed_frame
 from bedrest.measurement.registry import VOLUME
 from bedrest.schemas import CHANGE
-from bedrest.tables.change_checks import Positions, implausible_change, moved_disc
+from bedrest.tables.change_checks import Acquisitions, Positions, implausible_change, moved_disc, other_acquisition
 from bedrest.tables.pairs import Side, Volumes, judge
 from bedrest.vocabulary import Status
 
 _VISIT = ["subject", "group", "session", "study_day", "phase", "source", "mask_origin"]
 
 
-def change_frame(measures: pd.DataFrame, *, reference_session: str, confidence_level: float = 0.95) -> pd.DataFrame:
+def change_frame(measures: pd.DataFrame, *, reference_session: str, confidence_level: float = 0.95,
+                 acquisitions: pd.DataFrame | None = None) -> pd.DataFrame:
     """Change of volume, one row for each subject, mask source, visit after or before the reference, and level.
 
     Every visit in `measures` other than the reference gets a row for each level that the subject has with that
@@ -31,8 +32,9 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str, confidence_l
     Returns: as in `schemas.CHANGE`, of the volume; NaN where failed.
 
     `measures`: as in `schemas.MEASURES`, any number of subjects. `confidence_level`: of the intervals, 0 to 1.
+    `acquisitions`: see `change_checks.Acquisitions`; None: nothing is known.
     """
-    volumes, positions = Volumes(measures), Positions(measures)
+    volumes, positions, acquisitions_of = Volumes(measures), Positions(measures), Acquisitions(acquisitions)
     rows = []
     for (subject, source), series in measures.groupby(["subject", "source"], sort=False):
         at_reference = series["session"] == reference_session
@@ -43,24 +45,28 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str, confidence_l
                                  for session in (reference_session, visit["session"]))
                 status, findings = judge(level, [before, after])
                 change = {"confidence_level": confidence_level}
+                differs = acquisitions_of.differing(subject, (reference_session, visit["session"]),
+                                                    methods=(before.volume_method, after.volume_method))
                 if status != Status.FAILED:
-                    change = _change(before, after, confidence_level)
-                    doubts = [*implausible_change(change["change_percent"]),
+                    change = _change(before, after, confidence_level, alike=not differs)
+                    doubts = [*other_acquisition(differs, reference_session),
+                              *implausible_change(change["change_percent"]),
                               *moved_disc(positions, subject, level=level, source=source,
                                           sessions=(reference_session, visit["session"]))]
                     status = Status.FLAGGED if doubts else status
                     findings = (*findings, *doubts)
                 rows.append({**visit, "level": level, "reference_session": reference_session,
-                             "mask_origin_reference": origin, "measure": VOLUME.name, "unit": VOLUME.unit, **change,
+                             "mask_origin_reference": origin, "measure": VOLUME.name, "unit": VOLUME.unit,
+                             "acquisition_differs": "+".join(differs), **change,
                              "status": str(status), "findings": findings})
     return typed_frame(rows, CHANGE)
 
 
-def _change(before: Side, after: Side, confidence_level: float) -> dict[str, float]:
+def _change(before: Side, after: Side, confidence_level: float, *, alike: bool) -> dict[str, float]:
     v1, v2 = before.volume_mm3, after.volume_mm3
     change_percent = 100 * (v2 - v1) / v1
     return {"reference_value": v1, "value": v2, "change": v2 - v1, "change_percent": change_percent,
-            **_uncertainty(before, after, change_percent, confidence_level),
+            **_uncertainty(before, after, change_percent, confidence_level, alike=alike),
             "change_single_percent": 100 * (after.volume_single_mm3 / before.volume_single_mm3 - 1)}
 
 
@@ -77,10 +83,15 @@ def half_width(se: float, confidence_level: float = 0.95) -> float:
     return NormalDist().inv_cdf((1 + confidence_level) / 2) * se
 
 
-def _uncertainty(before: Side, after: Side, change_percent: float, confidence_level: float) -> dict[str, float]:
-    """Standard error and interval of a change in per cent."""
-    se = change_se_percent(change_percent, before.repeat_sd_mm3 / before.volume_mm3,
-                           after.repeat_sd_mm3 / after.volume_mm3)
+def _uncertainty(before: Side, after: Side, change_percent: float, confidence_level: float, *, alike: bool
+                 ) -> dict[str, float]:
+    """Standard error and interval of a change in per cent.
+
+    `alike`: whether both visits were acquired alike. If not, what the network gets wrong about a disc need not be the
+    same at both, and nothing of the error against the truth cancels.
+    """
+    sds = (s.repeat_sd_mm3 if alike else max(s.repeat_sd_mm3, s.se_mm3) for s in (before, after))
+    se = change_se_percent(change_percent, *(sd / s.volume_mm3 for sd, s in zip(sds, (before, after), strict=True)))
     reach = half_width(se, confidence_level)
     return {"se_percent": se, "ci_low_percent": change_percent - reach, "ci_high_percent": change_percent + reach,
             "confidence_level": confidence_level}

@@ -1,4 +1,4 @@
-"""Which changes between two visits cannot be believed, and why: too large, or not the same disc.
+"""Which changes between two visits cannot be believed, and why: too large, not the same disc, not acquired alike.
 
 Knows nothing of images, nor of how a single visit was checked.
 """
@@ -6,6 +6,7 @@ Knows nothing of images, nor of how a single visit was checked.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -13,8 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bedrest.findings import Finding, FindingCode
-from bedrest.schemas import MEASURES
-from bedrest.vocabulary import LEVELS
+from bedrest.schemas import ACQUISITION, MEASURES
+from bedrest.vocabulary import LEVELS, VolumeMethod
 
 # Published changes of a disc: volume +8 +- 9 to +11 +- 9 % (mean, SD) in three days of dry immersion (Treffel et al.,
 # Front Physiol 2016;7:605), -16 % over a standing day (Botsford et al., Spine 1994;19:935), volume still raised months
@@ -44,6 +45,46 @@ class Positions:
         """Distance between the centres of two discs at one visit; NaN where either was not measured."""
         a, b = (self._centres.get((subject, session, level, source)) for level in levels)
         return math.nan if a is None or b is None else float(np.linalg.norm(a - b))
+
+
+class Acquisitions:
+    """What is known of how visits were acquired.
+
+    `known`: subject, session and any column of `schemas.ACQUISITION`, by which visits are compared; None: nothing.
+    """
+
+    def __init__(self, known: pd.DataFrame | None) -> None:
+        rows = known.to_dict("records") if known is not None else []
+        self._visits = {(r["subject"], r["session"]): {c: r[c] for c in ACQUISITION if not _unknown(r.get(c))}
+                        for r in rows}
+
+    def differing(self, subject: str, sessions: tuple[str, str], *, methods: tuple[str, str]) -> tuple[str, ...]:
+        """Columns in which two visits of a subject are known to differ.
+
+        Contrasts count where volumes were measured singly (`methods`, see `vocabulary.VolumeMethod`): joint ones are
+        from those that all visits have.
+        """
+        one, other = (self._visits.get((subject, s), {}) for s in sessions)
+        return tuple(c for c in ACQUISITION if c in one and c in other and _differ(one[c], other[c], ACQUISITION[c])
+                     and (c != "contrasts" or VolumeMethod.SINGLE in methods))
+
+
+def _unknown(value: object) -> bool:
+    return value is None or value == "" or value != value
+
+
+def _differ(one: object, other: object, tolerance: float) -> bool:
+    """Whether two cells differ: numbers, or sizes as 4 x 1.25 x 1.25, by more than the tolerance, else as words."""
+    if tolerance:
+        pairs = zip(str(one).split(" x "), str(other).split(" x "), strict=True)
+        return not all(math.isclose(float(a), float(b), rel_tol=tolerance) for a, b in pairs)
+    return str(one).casefold() != str(other).casefold()
+
+
+def other_acquisition(differs: Sequence[str], reference_session: str) -> list[Finding]:
+    """Whether the visits compared were acquired differently, by `Acquisitions.differing`."""
+    return [Finding(FindingCode.ACQUISITION_DIFFERS, {"what": tuple(differs), "reference": reference_session})
+            ] if differs else []
 
 
 def implausible_change(change_percent: float) -> list[Finding]:

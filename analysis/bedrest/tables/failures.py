@@ -130,10 +130,16 @@ def failures_frame(
     for row in _not_ok(accuracy):
         if not ledger.covers(row.status, [row.place(source=s) for s in Source]):
             ledger.add(FindingStage.EVALUATE, row.place(), status=row.status, findings=row.findings)
+    other_acquisition: dict[Place, _Row] = {}
     for row in _not_ok(change):
         before = row.place(session=row.cells["reference_session"])
+        if all(f.code == FindingCode.ACQUISITION_DIFFERS for f in row.findings):  # of a visit, not of a disc
+            other_acquisition[row.place().visit] = row
+            continue
         if not ledger.covers(row.status, [row.place(), before]):
             ledger.add(FindingStage.CHANGE, row.place(), status=row.status, findings=row.findings)
+    for place, row in other_acquisition.items():
+        ledger.list_(FindingStage.CHANGE, place, status=row.status, findings=row.findings)
     return typed_frame(ledger.rows, FAILURES)
 
 

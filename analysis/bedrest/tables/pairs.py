@@ -13,6 +13,7 @@ import pandas as pd
 
 from bedrest.findings import Finding, FindingCode
 from bedrest.io.tables.finding_cells import findings_of
+from bedrest.io.tables.frames import text
 from bedrest.measurement.registry import VOLUME
 from bedrest.measurement.volumes import VOLUME_SINGLE
 from bedrest.schemas import MEASURES
@@ -25,7 +26,7 @@ class Side:
 
     Attributes
     ----------
-    volume_single_mm3, repeat_sd_mm3 : as in `schemas.MEASURES`
+    volume_single_mm3, volume_method, se_mm3, repeat_sd_mm3 : as in `schemas.MEASURES`
     """
 
     volume_mm3: float  # NaN when it cannot be used
@@ -33,6 +34,8 @@ class Side:
     findings: tuple[Finding, ...]  # each with its visit and source
     volume_single_mm3: float = math.nan
     repeat_sd_mm3: float = math.nan
+    se_mm3: float = math.nan
+    volume_method: str = ""
 
 
 class Volumes:
@@ -43,10 +46,11 @@ class Volumes:
 
     def __init__(self, measures: pd.DataFrame) -> None:
         columns = [measures[c] for c in (*MEASURES.key, VOLUME.name, "status", VOLUME_SINGLE.name,
-                                         "volume_repeat_sd_mm3")]
+                                         "volume_repeat_sd_mm3", "volume_se_mm3", "volume_method")]
         self._rows = {
-            (subject, session, level, source): (float(volume), str(status), findings, float(single), float(sd))
-            for subject, session, level, source, volume, status, single, sd, findings in zip(
+            (subject, session, level, source): Side(float(volume), str(status), findings, float(single), float(sd),
+                                                    float(se), text(method))
+            for subject, session, level, source, volume, status, single, sd, se, method, findings in zip(
                 *columns, findings_of(measures), strict=True)
         }
         self._visits = {(subject, session, source) for subject, session, _, source in self._rows}
@@ -63,12 +67,12 @@ class Volumes:
             return failed(Finding(FindingCode.NO_SUCH_VISIT))
         if (subject, session, level, source) not in self._rows:
             return failed(Finding(FindingCode.NOT_MEASURED_THERE, {"name": level}))
-        volume, status, findings, single, repeat_sd = self._rows[subject, session, level, source]
-        if status == Status.FAILED:
-            return failed(*doubts_of(status, findings))
-        if not (math.isfinite(volume) and volume > 0):
-            return failed(Finding(FindingCode.NO_USABLE_VOLUME, {"value_mm3": volume}))
-        return Side(volume, status, _placed(doubts_of(status, findings), session, source), single, repeat_sd)
+        row = self._rows[subject, session, level, source]
+        if row.status == Status.FAILED:
+            return failed(*doubts_of(row.status, row.findings))
+        if not (math.isfinite(row.volume_mm3) and row.volume_mm3 > 0):
+            return failed(Finding(FindingCode.NO_USABLE_VOLUME, {"value_mm3": row.volume_mm3}))
+        return replace(row, findings=_placed(doubts_of(row.status, row.findings), session, source))
 
 
 def doubts_of(status: str, findings: Iterable[Finding]) -> tuple[Finding, ...]:

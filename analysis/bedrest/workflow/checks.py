@@ -66,7 +66,8 @@ def check_study(study_toml: Path, *, read_images: bool) -> CheckedStudy:
     n = f"{len(manifest.subjects)} subjects, {len(manifest.sessions)} visits, {len(manifest.scans)} files"
     if len(corrections.edited) or len(corrections.levels):
         n += f", {len(corrections.edited)} edited masks, {len(corrections.levels)} names set manually"
-    return CheckedStudy(f"{study.name}: {n}", problems, [str(p.problem) for p in inputs if p.doubt], manifest.left_out)
+    doubts = list(dict.fromkeys(str(p.problem) for p in inputs if p.doubt))
+    return CheckedStudy(f"{study.name}: {n}", list(dict.fromkeys(problems)), doubts, manifest.left_out)
 
 
 def study_problems(study: Study, *, device: str | None = None) -> list[Problem]:

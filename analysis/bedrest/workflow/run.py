@@ -20,6 +20,7 @@ from bedrest import schemas
 from bedrest.errors import OutputError, StudyError
 from bedrest.io.files import Checksums, output_error, sha256_of, write_if_changed
 from bedrest.io.images.label_tables import ALL_LABELS, write_label_files
+from bedrest.io.images.voxel_digest import voxel_sketch
 from bedrest.io.manifest.corrections import find_corrections
 from bedrest.io.manifest.resolve import InputProblem, Manifest, build_manifest, check_manifest
 from bedrest.io.results import StudyResults
@@ -63,12 +64,15 @@ def prepare(study: Study, results: StudyResults) -> tuple[Manifest, list[InputPr
     manifest = build_manifest(study, checksums)
     corrections = find_corrections(study, manifest, checksums)
     checksums.save()
-    problems = [*check_manifest(study, manifest, whole=False), *corrections.problems]
+    sketches = Checksums(results.sketches_json, voxel_sketch)
+    problems = [*check_manifest(study, manifest, whole=False, sketch=sketches), *corrections.problems]
+    sketches.save()
     excluded = {p.subject for p in problems if p.subject and p.excludes_subject}
     kept = Manifest(*(t[~t["subject"].isin(excluded)] for t in (manifest.subjects, manifest.sessions,
-                                                                _usable_scans(manifest, problems))))
+                                                                _usable(manifest.scans, problems))))
     problems += covariate_problems(study, kept)
-    edited, levels = (t[t["subject"].isin(kept.subjects["subject"])] for t in (corrections.edited, corrections.levels))
+    edited, levels = (t[t["subject"].isin(kept.subjects["subject"])]
+                      for t in (_usable(corrections.edited, problems), corrections.levels))
     rows = typed_frame(({"subject": p.subject, "session": p.session, "findings": (p.finding,)}
                         for p in problems), schemas.INPUT_PROBLEMS)
     for frame, table in ((kept.subjects, schemas.SUBJECTS), (kept.sessions, schemas.SESSIONS),
@@ -79,11 +83,11 @@ def prepare(study: Study, results: StudyResults) -> tuple[Manifest, list[InputPr
     return kept, problems
 
 
-def _usable_scans(manifest: Manifest, problems: list[InputProblem]) -> pd.DataFrame:
-    """The manifest's files without those of visits that are excluded."""
+def _usable(files: pd.DataFrame, problems: list[InputProblem]) -> pd.DataFrame:
+    """Files without those of visits that are excluded."""
     excluded = {(p.subject, p.session) for p in problems if p.excludes_visit}
-    visits = zip(manifest.scans["subject"], manifest.scans["session"], strict=True)
-    return manifest.scans[np.array([visit not in excluded for visit in visits], dtype=bool)]
+    visits = zip(files["subject"], files["session"], strict=True)
+    return files[np.array([visit not in excluded for visit in visits], dtype=bool)]
 
 
 def run_workflow(study: Study, results: StudyResults, manifest: Manifest, *, cores: int, device: str,

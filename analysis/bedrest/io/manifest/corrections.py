@@ -19,6 +19,7 @@ from bedrest.io.images.nifti import read_grid
 from bedrest.io.manifest.edited_masks import find_edited, read_edited
 from bedrest.io.manifest.entries import InputProblem, Manifest
 from bedrest.io.manifest.level_names import read_levels
+from bedrest.io.manifest.same_images import same_edited_masks
 from bedrest.io.results import StudyResults
 from bedrest.settings import Study
 from bedrest.types import Grid
@@ -42,7 +43,7 @@ def find_corrections(study: Study, manifest: Manifest, checksum: Callable[[Path]
     """
     edited, problems = find_edited(study, manifest.sessions, checksum)
     levels, more = read_levels(study, manifest.sessions)
-    return Corrections(edited, levels, (*problems, *more))
+    return Corrections(edited, levels, (*problems, *same_edited_masks(edited), *more))
 
 
 def check_edited(study: Study, manifest: Manifest, edited: pd.DataFrame) -> list[InputProblem]:

@@ -36,7 +36,9 @@ def override(study: Study, entries: LayoutEntries) -> LayoutEntries:
         entries.subjects_file = str(images.subjects_csv)
         entries.problems += problems
     if images.sessions_csv is not None:
-        entries.visits, problems = load(read_text(images.sessions_csv, SESSIONS.name), INPUT_SESSIONS)
+        text = read_text(images.sessions_csv, SESSIONS.name)  # `visit_days` reads the dates
+        text = replace(text, frame=text.frame.drop(columns="acq_time", errors="ignore"))
+        entries.visits, problems = load(text, INPUT_SESSIONS)
         entries.problems += problems
     if images.scans_csv is not None:
         scans, problems = load(read_text(images.scans_csv, SCANS.name), SCANS)

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pandas as pd
 
 from bedrest.errors import Problem
 from bedrest.findings import Finding, FindingCode, findings_of_error
+from bedrest.io.manifest.acquisition import Acquisition
 from bedrest.schemas import SCANS, SESSIONS, SUBJECTS
+from bedrest.types import Grid
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,23 @@ class InputProblem:
         """It, as tables and pages hold it."""
         (finding,) = findings_of_error(self.problem)
         return replace(finding, code=FindingCode.DOUBTFUL_INPUT) if self.doubt else finding
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedFile:
+    """An image or mask of the study that can be read."""
+
+    subject: str
+    session: str
+    contrast: str  # a contrast or the role of a mask
+    path: Path
+    grid: Grid
+    fingerprint: str  # see `images.voxel_digest`
+    acquisition: Acquisition
+
+    @property
+    def visit(self) -> str:
+        return f"{self.subject} {self.session}"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +14,12 @@ from bedrest.errors import BedrestError, Problem
 from bedrest.io.files import no_plain_file, output_error
 from bedrest.io.images.masks import read_label_map, require_inside
 from bedrest.io.images.nifti import RESAMPLE_ON_REQUEST, read_grid, read_volume, require_shared
-from bedrest.io.manifest.entries import InputProblem, Manifest
+from bedrest.io.images.voxel_digest import voxel_digest, voxel_sketch
+from bedrest.io.manifest.acquisition import acquisition_of
+from bedrest.io.manifest.acquisition_checks import acquisition_doubts
+from bedrest.io.manifest.entries import CheckedFile, InputProblem, Manifest
+from bedrest.io.manifest.same_images import same_image_problems
+from bedrest.io.manifest.visit_days import day_problems
 from bedrest.settings import Study
 from bedrest.types import Grid, LabelMap, require_same_grid
 from bedrest.vocabulary import Contrast, MaskRole
@@ -23,21 +29,26 @@ _ORDER = (*Contrast, *MaskRole)
 
 @dataclass(frozen=True, eq=False)
 class _Placed:
-    """The grid of a file, and its labels if it is a mask with any."""
+    """The grid of a file, its fingerprint (see `images.voxel_digest`), and its labels if it is a mask with any."""
 
     grid: Grid
+    fingerprint: str
     mask: LabelMap | None = None
 
 
-def check_manifest(study: Study, manifest: Manifest, *, whole: bool = True) -> list[InputProblem]:
+def check_manifest(study: Study, manifest: Manifest, *, whole: bool = True,
+                   sketch: Callable[[Path], str] = voxel_sketch) -> list[InputProblem]:
     """Every problem of the input of this study: those of the whole study first, then subject by subject.
 
-    `whole`: read every image whole; otherwise only its header, and check that the file is not cut off.
+    `whole`: read every image whole; otherwise only its header and, by `sketch`, the first voxels, and check that the
+    file is not cut off.
     """
     problems = [*_study_problems(study, manifest), *manifest.problems]
     sessions = manifest.sessions.groupby("subject")["session"].unique()
     files = dict(list(manifest.scans.groupby(["subject", "session"])))
     excluded = {(p.subject, p.session) for p in manifest.problems if p.excludes_visit}
+    checked: dict[str, list[CheckedFile]] = {}
+    unreadable: dict[str, set[str]] = {}
     for subject in manifest.subjects["subject"]:
         visits = list(sessions.get(subject, []))
         if study.reference_session not in visits:
@@ -49,8 +60,16 @@ def check_manifest(study: Study, manifest: Manifest, *, whole: bool = True) -> l
             rows = files.get((subject, session), manifest.scans.iloc[:0])
             if rows.empty and (subject, session) in excluded:
                 continue  # why it has no image is told
-            problems += [InputProblem(subject, session, p)
-                         for p in _visit_problems(study, rows, f"{subject} {session}", whole=whole)]
+            of_visit, placed = _visit_problems(study, rows, f"{subject} {session}", sketch=None if whole else sketch)
+            problems += [InputProblem(subject, session, p) for p in of_visit]
+            checked.setdefault(subject, []).extend(
+                CheckedFile(subject, session, contrast, Path(path), image.grid, image.fingerprint,
+                            acquisition_of(Path(path))) for contrast, path, image in placed)
+            unreadable.setdefault(subject, set()).update({*rows["contrast"]} - {contrast for contrast, *_ in placed})
+    problems += [doubt for subject, of_subject in checked.items()
+                 for doubt in acquisition_doubts(of_subject, reported={*study.contrasts, *unreadable[subject]})]
+    together = [f for of_subject in checked.values() for f in of_subject]
+    problems += [*same_image_problems(together, whole=whole), *day_problems(study, manifest.sessions, together)]
     return sorted(problems, key=lambda p: (p.subject, p.session))
 
 
@@ -84,40 +103,45 @@ def unwritable(folder: Path) -> Problem | None:
     return None
 
 
-def _visit_problems(study: Study, rows: pd.DataFrame, visit: str, *, whole: bool) -> list[Problem]:
-    """Problems of one visit: missing files, then each file, then how their grids fit."""
+def _visit_problems(study: Study, rows: pd.DataFrame, visit: str, *, sketch: Callable[[Path], str] | None
+                    ) -> tuple[list[Problem], list[tuple[str, str, _Placed]]]:
+    """Problems of one visit: missing files, then each file, then how their grids fit. And its readable files."""
     present = set(rows["contrast"])
     if not present & {*Contrast, MaskRole.MASK}:
-        return [Problem(visit, "at least one image", "none", "Add the visit's files, or take the visit out.")]
+        return [Problem(visit, "at least one image", "none", "Add the visit's files, or take the visit out.")], []
     problems = [Problem(visit, f"a {c.value} image, as study.toml lists it", f"only {', '.join(sorted(present))}",
                         "Add the file, or take the contrast out of contrasts in study.toml.")
                 for c in study.contrasts if c not in present and MaskRole.MASK not in present]
+    placed: list[tuple[str, str, _Placed]] = []
     images: dict[str, tuple[_Placed, str]] = {}
     for contrast in _ORDER:
         for path in rows.loc[rows["contrast"] == contrast, "path"]:
-            of_file, image = _file_problems(Path(path), contrast, f"{visit} {contrast.value}", whole=whole)
+            of_file, image = _file_problems(Path(path), contrast, f"{visit} {contrast.value}", sketch=sketch)
             problems += of_file
             if image is not None:
+                placed.append((contrast.value, path, image))
                 images.setdefault(contrast.value, (image, path))
-    return [*problems, *_grid_problems(images, visit, resample=study.images.resample)]
+    return [*problems, *_grid_problems(images, visit, resample=study.images.resample)], placed
 
 
 def _file_problems(path: Path, contrast: Contrast | MaskRole, where: str, *,
-                   whole: bool) -> tuple[list[Problem], _Placed | None]:
+                   sketch: Callable[[Path], str] | None) -> tuple[list[Problem], _Placed | None]:
     if why := no_plain_file(path):
         return [Problem(f"{where} ({path})", "an image file", why, "Correct the path, or restore the file.")], None
     try:
-        if not whole:
-            return [], _Placed(read_grid(path, where=where))
+        if sketch is not None:
+            grid = read_grid(path, where=where)
+            return [], _Placed(grid, sketch(path) or str(path))
         if isinstance(contrast, Contrast):
-            return [], _Placed(read_volume(path, where=where).grid)
+            image = read_volume(path, where=where)
+            return [], _Placed(image.grid, voxel_digest(image.data, image.grid))
         mask = read_label_map(path, where=where)
     except BedrestError as error:
         return [error.as_problem()], None
     if not mask.data.any():
         return [Problem(f"{where} ({path})", "at least one labelled voxel", "an empty mask",
-                        "Check that the right file was exported.")], _Placed(mask.grid)
-    return [], _Placed(mask.grid, mask)
+                        "Check that the right file was exported.")], _Placed(mask.grid, str(path))
+    return [], _Placed(mask.grid, voxel_digest(mask.data, mask.grid), mask)
 
 
 def _grid_problems(images: dict[str, tuple[_Placed, str]], visit: str, *, resample: bool) -> list[Problem]:
