@@ -321,6 +321,18 @@ def test_what_is_spelt_otherwise_or_not_known_is_none(bids, other):
     assert lines(bids) == ([], [])
 
 
+def test_sidecars_are_inherited_in_bids_and_lie_beside_the_image_elsewhere(bids, tmp_path):
+    for n, tesla in ((1, 3), (2, 1.5)):
+        sidecar = bids.images.root / f"sub-01/ses-{n}/sub-01_ses-{n}_T1w.json"
+        sidecar.write_text(json.dumps({"MagneticFieldStrength": tesla}))
+    assert "ses-1: 3 T; ses-2: 1.5 T" in lines(bids)[1][0]
+    study = csv_study(tmp_path / "csv", BOTH)
+    for name, tesla in (("a1", 3), ("a2", 1.5), ("b1", 3), ("b2", 30000)):  # the last one in gauss
+        (study.images.root / f"{name}.json").write_text(json.dumps({"MagneticFieldStrength": tesla}))
+    problems, (doubt,) = lines(study)
+    assert problems == [] and doubt.startswith("A: ")
+
+
 def grids(tmp_path, shape=(8, 40, 40), spacing=(4.0, 1.25, 1.25), *, first=((8, 40, 40), (4.0, 1.25, 1.25))):
     study = csv_study(tmp_path, BOTH)
     for n, (size, mm) in enumerate((first, (shape, spacing)), 1):
@@ -372,7 +384,8 @@ def test_the_table_of_visits_has_the_acquisition(bids):
     first = found.loc[("sub-01", "ses-1"), ["field_tesla", "scanner", "slice_mm"]].tolist()
     assert first == [7, "Siemens Skyra 45012", 3.5]
     assert found.loc[("sub-01", "ses-2"), "field_tesla"] == 1.5 and found.loc[("sub-01", "ses-2"), "scanner"] == ""
-    assert np.isnan(found.loc[("sub-02", "ses-1"), "field_tesla"])
+    assert found.loc[("sub-02", "ses-1"), "field_tesla"] == 3  # of the sidecar of the whole dataset
+    assert np.isnan(found.loc[("sub-02", "ses-1"), "slice_mm"])
 
 
 # Change.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,9 @@ from typing import Any
 
 import pandas as pd
 
+from bedrest.io.bids.sidecars import Sidecar, Sidecars
 from bedrest.io.files import require_plain_file
+from bedrest.settings import Study
 from bedrest.vocabulary import Contrast
 
 COLUMNS = ("field_tesla", "scanner", "slice_mm")  # of `schemas.SESSIONS`
@@ -31,25 +34,38 @@ class Acquisition:
     taken: str = ""  # date and time
 
 
-def acquisition_of(image: Path) -> Acquisition:
-    """The acquisition of an image by the JSON file beside it; everything unknown where there is none."""
-    try:
-        sidecar = image.with_name(image.name.removesuffix(".gz").removesuffix(".nii") + ".json")
-        require_plain_file(sidecar)
-        content = dict(json.loads(sidecar.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, RecursionError):
-        return Acquisition()
+def acquisition_reader(study: Study) -> Callable[[Path], Acquisition]:
+    """What returns the acquisition of an image: by all its sidecars in a BIDS dataset, else by the one beside it."""
+    if study.images.layout == "bids":
+        sidecars = Sidecars(study.images.root)
+        return lambda image: _acquisition(sidecars.of(image))
+    return lambda image: _acquisition(Sidecar(_beside(image)))
+
+
+def _acquisition(sidecar: Sidecar) -> Acquisition:
+    content = sidecar.content
     parts = (_words(content, "Manufacturer"), _words(content, "ManufacturersModelName"),
              _words(content, "DeviceSerialNumber"))
-    return Acquisition(_number(content, "MagneticFieldStrength"), " ".join(filter(None, parts)),
-                       _number(content, "SliceThickness"), 1000 * _number(content, "EchoTime"),
+    return Acquisition(sidecar.field_tesla, " ".join(filter(None, parts)), _number(content, "SliceThickness"),
+                       sidecar.echo_time_ms,
                        _words(content, "AcquisitionDateTime") or _words(content, "AcquisitionDate"))
 
 
-def with_acquisitions(sessions: pd.DataFrame, scans: pd.DataFrame) -> pd.DataFrame:
+def _beside(image: Path) -> dict[str, Any]:
+    try:
+        sidecar = image.with_name(image.name.removesuffix(".gz").rsplit(".", 1)[0] + ".json")
+        require_plain_file(sidecar)
+        return dict(json.loads(sidecar.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return {}
+
+
+def with_acquisitions(sessions: pd.DataFrame, scans: pd.DataFrame,
+                      acquisition_of: Callable[[Path], Acquisition]) -> pd.DataFrame:
     """Visits with `COLUMNS` from the sidecars of their images, where the user's table does not give them.
 
     A column of which nothing is known is left out. `sessions`, `scans`: as in `schemas.SESSIONS` and `SCANS`.
+    `acquisition_of`: see `acquisition_reader`.
     """
     images = scans[scans["contrast"].isin([*Contrast])]
     known: dict[tuple[str, str], list[Acquisition]] = {}
@@ -66,7 +82,7 @@ def with_acquisitions(sessions: pd.DataFrame, scans: pd.DataFrame) -> pd.DataFra
     return out
 
 
-def _number(content: dict[str, Any], key: str) -> float:
+def _number(content: Mapping[str, Any], key: str) -> float:
     """A finite number above 0, else NaN."""
     with suppress(KeyError, TypeError, ValueError, OverflowError):
         if 0 < (value := float(content[key])) < math.inf:
@@ -74,6 +90,6 @@ def _number(content: dict[str, Any], key: str) -> float:
     return math.nan
 
 
-def _words(content: dict[str, Any], key: str) -> str:
+def _words(content: Mapping[str, Any], key: str) -> str:
     value = content.get(key)
     return " ".join(str(value).split()) if isinstance(value, str | int) else ""

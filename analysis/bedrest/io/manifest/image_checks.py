@@ -15,7 +15,7 @@ from bedrest.io.files import no_plain_file, output_error
 from bedrest.io.images.masks import read_label_map, require_inside
 from bedrest.io.images.nifti import RESAMPLE_ON_REQUEST, read_grid, read_volume, require_shared
 from bedrest.io.images.voxel_digest import voxel_digest, voxel_sketch
-from bedrest.io.manifest.acquisition import acquisition_of
+from bedrest.io.manifest.acquisition import acquisition_reader
 from bedrest.io.manifest.acquisition_checks import acquisition_doubts
 from bedrest.io.manifest.entries import CheckedFile, InputProblem, Manifest
 from bedrest.io.manifest.same_images import same_image_problems
@@ -49,6 +49,7 @@ def check_manifest(study: Study, manifest: Manifest, *, whole: bool = True,
     excluded = {(p.subject, p.session) for p in manifest.problems if p.excludes_visit}
     checked: dict[str, list[CheckedFile]] = {}
     unreadable: dict[str, set[str]] = {}
+    acquisition_of = acquisition_reader(study)
     for subject in manifest.subjects["subject"]:
         visits = list(sessions.get(subject, []))
         if study.reference_session not in visits:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from bedrest.errors import ManifestError, Problem, did_you_mean
 from bedrest.io.files import sha256_of
-from bedrest.io.manifest.acquisition import with_acquisitions
+from bedrest.io.manifest.acquisition import acquisition_reader, with_acquisitions
 from bedrest.io.manifest.bids_layout import find_bids
 from bedrest.io.manifest.csv_layout import override
 from bedrest.io.manifest.entries import InputProblem, LayoutEntries, Manifest
@@ -130,7 +130,7 @@ def _sessions(study: Study, subjects: pd.DataFrame, visits: pd.DataFrame, scans:
         days = frame["study_day"].astype("float64").fillna(days)
     if "phase" in frame:
         phases = frame["phase"].astype("str").where(frame["phase"].fillna("") != "", phases)
-    frame = with_acquisitions(frame.assign(study_day=days, phase=phases), scans)
+    frame = with_acquisitions(frame.assign(study_day=days, phase=phases), scans, acquisition_reader(study))
     return typed(frame, SESSIONS).sort_values(["subject", "study_day"], ignore_index=True)
 
 
