@@ -14,7 +14,8 @@ from bedrest.vocabulary import Contrast
 
 WATER_FAT_HZ_PER_TESLA = 3.4 * 42.577  # ppm x MHz/T
 PHASE_TOLERANCE = 0.15  # of a full cycle between water and fat
-T2_ECHO_MS, T2_REPETITION_MS = 60.0, 1500.0  # shorter ones are not T2-weighted
+# Shorter ones are not T2-weighted; of the T2 series of SPIDER, 3-D ones repeat after 1000 to 1430 ms.
+T2_ECHO_MS, T2_REPETITION_MS = 60.0, 1000.0
 
 DIXON_WORDS: dict[str, Contrast] = {  # upper case, with underscores for spaces
     "W": Contrast.WATER, "WATER": Contrast.WATER, "F": Contrast.FAT, "FAT": Contrast.FAT,
@@ -53,10 +54,16 @@ def fat_suppressed(words: Iterable[str]) -> bool:
     return any(word.split("_")[0] in FAT_SUPPRESSED for word in words)
 
 
+def water_fat_cycles(echo_time_ms: float, field_tesla: float) -> float | None:
+    """Cycles of fat against water until the echo; None where the values do not say."""
+    cycles = echo_time_ms * 1e-3 * WATER_FAT_HZ_PER_TESLA * field_tesla
+    return cycles if np.isfinite(cycles) and cycles > 0 else None
+
+
 def phase_by_echo_time(echo_time_ms: float, field_tesla: float) -> ContrastGuess:
     """In- or opposed-phase echo of a gradient echo; undecided between them, or where a value is not finite."""
-    cycles = echo_time_ms * 1e-3 * WATER_FAT_HZ_PER_TESLA * field_tesla  # of fat against water
-    if not np.isfinite(cycles) or cycles <= 0:
+    cycles = water_fat_cycles(echo_time_ms, field_tesla)
+    if cycles is None:
         return ContrastGuess(None, "a gradient echo that does not say its echo time and field strength", doubtful=True)
     words = f"TE {echo_time_ms:g} ms at {field_tesla:g} T"
     if cycles > MAX_CYCLES:

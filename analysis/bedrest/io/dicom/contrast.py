@@ -21,6 +21,7 @@ from bedrest.io.contrast_rules import (
     ContrastGuess,
     fat_suppressed,
     phase_by_echo_time,
+    water_fat_cycles,
 )
 from bedrest.io.dicom.header import ECHO_MS, ImageHeader, same_sequence
 from bedrest.io.dicom.slices import DicomImage, head_foot_mm, shared_places
@@ -117,10 +118,11 @@ def _by_echo_times(echoes: Sequence[DicomImage]) -> dict[str, ContrastGuess]:
     guesses = {i.name: phase_by_echo_time(i.header.echo_time_ms, i.header.field_tesla) for i in echoes}
     if {Contrast.IN_PHASE, Contrast.OPPOSED} <= {g.contrast for g in guesses.values()}:
         return guesses
-    known = next((g for g in guesses.values() if g.contrast is None and "field strength" in g.reason), None)
+    unknown = next((guesses[i.name] for i in echoes
+                    if water_fat_cycles(i.header.echo_time_ms, i.header.field_tesla) is None), None)
     name = echoes[0].name
-    if known and len(echoes) > 1:
-        reason = known.reason
+    if unknown and len(echoes) > 1:
+        reason = unknown.reason
     elif not any(b - a > ECHO_MS for a, b in pairwise(times)):
         reason = ("a gradient echo alone: neither Image Type nor echo times show a contrast; where you know it, choose "
                   f"it, as --set {name}=in_phase")
