@@ -57,7 +57,7 @@ display(show.text(f"{len(failures)} failed or flagged item(s), listed below." if
 
 # %%
 display(show.picture(visit_timeline(study.sessions, sessions), "Visits over the study days."))
-masks = automatic.drop_duplicates("session")[["session", "mask_origin"]]
+masks = automatic.groupby("session", as_index=False)["mask_origin"].agg(lambda m: " and ".join(sorted(set(m))))
 visits = sessions.merge(records[["session", "contrasts", "status", "reason"]], on="session", how="left")
 visits = visits.merge(masks, on="session", how="left")
 display(show.table(visits.drop(columns="subject"), schemas.SESSIONS))

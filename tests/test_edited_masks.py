@@ -37,7 +37,7 @@ from bedrest.tables.failures import failures_frame, without_corrected
 from bedrest.tables.measures import VisitKey, failed_frame, measures_frame, with_segmented
 from bedrest.tables.segmented import segmented_frame
 from bedrest.types import Grid, LabelMap, SegmentedDisc
-from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LABEL_OF_LEVEL, LEVEL_OF_LABEL
+from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL
 from bedrest.workflow.run import prepare
 from command_line import table
 from given_study import SPINE, finish_here, saved, spine, write_study
@@ -211,14 +211,17 @@ def test_a_disc_half_of_which_was_another_is_not_called_renumbered():
     assert (over_two[0].level, over_two[0].status) == ("L5-S1", "ok")
 
 
-def test_an_edited_disc_is_free_of_the_networks_doubts_and_a_missing_one_keeps_its_reason():
-    automatic = [segmented(1, UNSURE), segmented(2), segmented(7, OUT_OF_VIEW)]
-    found = {f.name: f for f in edited_discs(compare_edit(mask_of((1, 9), (2, 9)), mask_of((1, 8))), automatic)}
-    assert found["L5-S1"].findings == ()
+def test_an_edited_disc_is_free_of_the_networks_doubts_and_every_other_stays_as_it_was():
+    automatic = [segmented(1, UNSURE), segmented(2), segmented(3, LOW), segmented(7, OUT_OF_VIEW)]
+    edits = compare_edit(mask_of((1, 9), (2, 9), (3, 9)), mask_of((1, 8), (0, 10), (3, 9)))
+    found = {f.name: f for f in edited_discs(edits, automatic)}
+    assert found["L5-S1"].findings == (Finding(FindingCode.DISC_EDITED),)
     assert math.isnan(found["L5-S1"].mean_probability) and math.isnan(found["L5-S1"].level_confidence)
     assert codes(found["L4-L5"].findings) == [FindingCode.NOT_IN_EDITED_MASK]
-    assert found["T11-T12"].findings == (OUT_OF_VIEW,)
-    assert set(found) == set(LABEL_OF_LEVEL)
+    assert [found[name] for name in ("L3-L4", "T11-T12")] == automatic[2:]
+    assert len(found) == 4
+    drawn = edited_discs(compare_edit(None, mask_of((1, 9))), [])  # where segmentation found nothing
+    assert [d.status for d in drawn] == ["ok"] + ["failed"] * 6
 
 
 # Names
@@ -406,8 +409,13 @@ def test_an_edit_answers_what_segmentation_said_of_that_visit_alone():
     findings = pd.concat(segmented_frame([segmented(1, UNSURE)], subject="A", session=s)
                          for s in ("ses-1", "ses-2", "ses-3"))
     renames = renames_frame(levels(("ses-3", "L5-S1", "L5-S1")), {"ses-3": []})
-    kept, said = without_corrected(records, findings, measures=visit("ses-2", 100, "edited"), renames=renames)
+    measured = visit("ses-2", 100, "edited")
+    kept, said = without_corrected(records, findings, measures=measured, renames=renames)
     assert kept["session"].tolist() == ["ses-1", "ses-3"] and said["session"].tolist() == ["ses-1"]
+    other = measured.assign(level="L4-L5", mask_origin="automatic")
+    doubted = segmented_frame([segmented(1, UNSURE), segmented(2, LOW)], subject="A", session="ses-2")
+    _, said = without_corrected(records, doubted, measures=pd.concat([measured, other]), renames=renames)
+    assert said["level"].tolist() == ["L4-L5"]  # what was said of a disc that nobody edited still holds
 
 
 @pytest.fixture

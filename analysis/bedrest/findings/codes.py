@@ -111,6 +111,8 @@ class FindingCode(StrEnum):
 
     # Manually edited masks
     DISC_REMOVED = "disc_removed", _MEASURE, _OK, "not in the edited mask"
+    DISC_EDITED = ("disc_edited", _MEASURE, _OK, "edited manually: the voxels of the edited mask were counted, without "
+                   "a standard error")
     DISC_ADDED = "disc_added", _MEASURE, _OK, "in the edited mask alone"
     NOT_IN_EDITED_MASK = "not_in_edited_mask", _MEASURE, _FAILED, "not in the edited mask"
     LABELS_RENUMBERED = ("labels_renumbered", _MEASURE, _FLAGGED, "level uncertain: most of this disc was {name} "
@@ -203,6 +205,8 @@ class FindingCode(StrEnum):
                           "-{high_percent:.0f} to +{high_percent:.0f}")
     DISC_MOVED = ("disc_moved", _CHANGE, _FLAGGED, "distance to {neighbour} {distance_mm:.1f} mm, at {reference} "
                   "{reference_mm:.1f}: differs by more than {high_mm:.0f}, possibly renamed")
+    VOLUMES_COUNTED = ("volumes_counted", _CHANGE, _OK, "the voxels of both masks were counted, since only one of them "
+                       "is as the network made it")
     NO_LIMIT = ("no_limit", _CHANGE, _OK, "no limit: no repeated baseline scans, and no standard error of this change "
                 "({masks} masks)")
 

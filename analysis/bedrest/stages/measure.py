@@ -21,7 +21,7 @@ from bedrest.measurement.comparison.agreement import DiscAgreement, compare_mask
 from bedrest.measurement.discs import measure_discs
 from bedrest.measurement.quality import checked
 from bedrest.measurement.spine import measure_spine
-from bedrest.measurement.volumes import after_edit
+from bedrest.measurement.volumes import volumes_from_probability
 from bedrest.segmentation.weights import chosen_weights
 from bedrest.settings import Study
 from bedrest.stages.corrected_masks import Corrections, MeasuredMask, corrections_of, keep, measured_mask
@@ -39,7 +39,7 @@ from bedrest.tables.measures import (
     with_segmented,
     without_signals,
 )
-from bedrest.types import LabelMap, Volume, require_same_grid, same_grid
+from bedrest.types import LabelMap, require_same_grid, same_grid
 from bedrest.vocabulary import LEVEL_OF_LABEL, MaskOrigin, MaskRole
 
 
@@ -99,10 +99,11 @@ def _measure_ours(job: Job, visit: Visit, key: VisitKey, record: pd.Series, segm
     images, left_out = contrasts_at(scan, mask) if scan is not None else ({}, [])
     try:
         measured = checked(measure_discs(mask, levels, images, _tissues_of(job, visit, chosen),
-                                         probability=_probability_of(job, visit, chosen, record)), mask)
+                                         volumes_mm3=_volumes_of(job, visit, chosen, record)), mask)
     except BedrestError as error:
         return failed(findings_of_error(error))
-    frame = measures_frame(measured, visit=key, source="automatic", mask_origin=chosen.origin)
+    frame = measures_frame(measured, visit=key, source="automatic", mask_origin=str(record["source"]))
+    frame.loc[frame["level"].isin(chosen.edited), "mask_origin"] = MaskOrigin.EDITED.value
     frame = with_segmented(without_signals(frame, left_out), segmented)
     return chosen, frame, spine_frame(measure_spine(measured), frame, visit=key, source="automatic")
 
@@ -122,18 +123,19 @@ def _tissues_of(job: Job, visit: Visit, chosen: MeasuredMask) -> LabelMap | None
     return tissues if same_grid(tissues.grid, chosen.mask.grid) else None
 
 
-def _probability_of(job: Job, visit: Visit, chosen: MeasuredMask, record: pd.Series) -> Volume | None:
-    """The probability behind the mask, 0 or 1 where the mask was edited.
+def _volumes_of(job: Job, visit: Visit, chosen: MeasuredMask, record: pd.Series) -> dict[int, float]:
+    """Summed probabilities, by label, of the discs that are as the network segmented them, whatever was done to others.
 
-    A mask that was given has none, nor has a manual one where segmentation failed.
+    A mask that was given has none, nor has a disc that was edited: the person decided which voxels are disc.
     """
     if chosen.mask is None or not is_ours(record):
-        return None
+        return {}
     probability = read_volume(job.results.probability(visit.subject, visit.session), where=visit.where)
-    if chosen.origin != MaskOrigin.EDITED:
-        return probability
     automatic = read_label_map(job.results.mask(visit.subject, visit.session), where=visit.where)
-    return after_edit(probability, automatic, chosen.mask)
+    summed = volumes_from_probability(probability, automatic)
+    labels = chosen.segmented.loc[~chosen.segmented["level"].isin(chosen.edited), "label"]
+    under = {int(k): automatic.data[chosen.mask.data == k] for k in labels}
+    return {k: summed[int(before[0])] for k, before in under.items() if before.size}  # names may have been changed
 
 
 def _measure_reference(visit: Visit, key: VisitKey, ours: LabelMap | None, *, resample: bool

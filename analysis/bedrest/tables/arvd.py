@@ -72,8 +72,8 @@ def arvd_frame(measures: pd.DataFrame, *, reference_session: str) -> pd.DataFram
 
 
 def _values(volumes: Volumes, subject: str, level: str, *, sessions: tuple[str, str]) -> dict[str, object]:
-    sides = [volumes.side(subject, session, level=level, source=source)
-             for source in (Source.REFERENCE, Source.AUTOMATIC) for session in sessions]
+    sides = [side for source in (Source.REFERENCE, Source.AUTOMATIC)
+             for side in volumes.pair(subject, sessions, level=level, source=source)]
     status, findings = judge(level, sides)
     judged: dict[str, object] = {"status": str(status), "findings": findings}
     if status == Status.FAILED:

@@ -10,6 +10,7 @@ from statistics import NormalDist
 
 import pandas as pd
 
+from bedrest.findings import Finding, FindingCode
 from bedrest.io.tables.frames import typed_frame
 from bedrest.measurement.registry import VOLUME
 from bedrest.schemas import CHANGE
@@ -17,7 +18,7 @@ from bedrest.tables.change_checks import Positions, implausible_change, moved_di
 from bedrest.tables.pairs import Side, Volumes, judge
 from bedrest.vocabulary import Status
 
-_VISIT = ["subject", "group", "session", "study_day", "phase", "source", "mask_origin"]
+_VISIT = ["subject", "group", "session", "study_day", "phase", "source"]
 
 
 def change_frame(measures: pd.DataFrame, *, reference_session: str, confidence_level: float = 0.95) -> pd.DataFrame:
@@ -36,22 +37,27 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str, confidence_l
     rows = []
     for (subject, source), series in measures.groupby(["subject", "source"], sort=False):
         at_reference = series["session"] == reference_session
-        origin = next(iter(series.loc[at_reference, "mask_origin"]), "")
+        origins = dict(zip(zip(series["session"], series["level"], strict=True), series["mask_origin"], strict=True))
+        of_visit = dict(zip(series["session"], series["mask_origin"], strict=True))
         for visit in series.loc[~at_reference, _VISIT].drop_duplicates().to_dict("records"):
             for level in dict.fromkeys(series["level"]):
-                before, after = (volumes.side(subject, session, level=level, source=source)
-                                 for session in (reference_session, visit["session"]))
+                pair = (reference_session, visit["session"])
+                before, after = volumes.pair(subject, pair, level=level, source=source)
+                origin, origin_after = (origins.get((s, level), of_visit.get(s, "")) for s in pair)
                 status, findings = judge(level, [before, after])
                 change = {"confidence_level": confidence_level}
                 if status != Status.FAILED:
                     change = _change(before, after, confidence_level)
                     doubts = [*implausible_change(change["change_percent"]),
                               *moved_disc(positions, subject, level=level, source=source,
-                                          sessions=(reference_session, visit["session"]))]
+                                          sessions=pair)]
                     status = Status.FLAGGED if doubts else status
                     findings = (*findings, *doubts)
+                    if before.recounted or after.recounted:
+                        findings += (Finding(FindingCode.VOLUMES_COUNTED),)
                 rows.append({**visit, "level": level, "reference_session": reference_session,
-                             "mask_origin_reference": origin, "measure": VOLUME.name, "unit": VOLUME.unit, **change,
+                             "mask_origin_reference": origin, "mask_origin": origin_after,
+                             "measure": VOLUME.name, "unit": VOLUME.unit, **change,
                              "status": str(status), "findings": findings})
     return typed_frame(rows, CHANGE)
 

@@ -62,10 +62,13 @@ def _no_disc(row: Mapping[str, str]) -> Finding:
 def mask_counts(measures: pd.DataFrame) -> dict[str, int]:
     """How many visits were measured on masks of which origin, reference masks apart; origins without any left out.
 
+    A visit counts as edited where one of its discs is.
+
     `measures`: as in `schemas.MEASURES`.
     """
     measured = measures[(measures["source"] != Source.REFERENCE) & (measures["status"] != Status.FAILED)]
-    visits = measured.drop_duplicates(["subject", "session"])["mask_origin"]
+    visits = measured.groupby(["subject", "session"], sort=False)["mask_origin"].agg(
+        lambda discs: MaskOrigin.EDITED if MaskOrigin.EDITED in set(discs) else discs.iloc[0])
     return {o.value: n for o in MaskOrigin if (n := int((visits == o).sum()))}
 
 

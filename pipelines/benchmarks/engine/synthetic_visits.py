@@ -13,7 +13,7 @@ import pandas as pd
 from bedrest.measurement.definition import DiscMeasure
 from bedrest.measurement.discs import measure_discs
 from bedrest.measurement.registry import VOLUME
-from bedrest.measurement.volumes import VOLUME_SINGLE
+from bedrest.measurement.volumes import VOLUME_SINGLE, volumes_from_probability
 from bedrest.phantom.demo_cohort import DemoPlan, draw_subject, group_of
 from bedrest.phantom.paint import paint_levels
 from bedrest.phantom.render import Artefacts, render_t2
@@ -115,7 +115,8 @@ def score_cohort(trained: TrainedNetwork, plan: DemoPlan, device: str, *, dixon:
                 "contrasts": contrasts, "subject": visit.key.subject, "session": visit.key.session,
                 "volume_analytic_mm3": visit.volumes_mm3[s.agreement.level], **disc_row(s)} for s in scores)
             if contrasts == ALL_DIXON:
-                measures = measure_discs(discs, LEVEL_OF_LABEL, {}, probability=segmented.disc_probability)
+                summed = volumes_from_probability(segmented.disc_probability, discs)
+                measures = measure_discs(discs, LEVEL_OF_LABEL, {}, volumes_mm3=summed)
                 cohort.measures.append(measures_frame(measures, visit=visit.key, source="automatic"))
                 cohort.measures.append(_analytic(visit))
     return cohort
