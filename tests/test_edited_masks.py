@@ -342,7 +342,7 @@ def test_levels_csv_keeps_identifiers_as_text_and_lies_beside_the_study_or_where
     found = corrections(study)
     assert found.problems == ()
     assert found.levels[["subject", "session"]].to_numpy().tolist() == [["01", ""]] * 2
-    named = study.model_copy(update={"levels": tmp_path / "names.csv"})
+    named = study.model_copy(update={"level_names": tmp_path / "names.csv"})
     with pytest.raises(ManifestError, match="no such file"):
         corrections(named)
     (tmp_path / "names.csv").write_text("subject,session,foud,level\n")

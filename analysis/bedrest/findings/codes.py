@@ -11,7 +11,7 @@ from string import Formatter
 
 from bedrest.vocabulary import FindingStage, Status
 
-_OK, _FLAGGED, _FAILED = Status.OK, Status.FLAGGED, Status.FAILED
+_OK, _FLAGGED, _FAILED, _NOT_IN_VIEW = Status
 _INPUT, _SEGMENT, _LEVELS, _MEASURE, _EVALUATE, _CHANGE = FindingStage
 
 
@@ -84,8 +84,10 @@ class FindingCode(StrEnum):
     NO_DISC_FOUND = ("no_disc_found", _SEGMENT, _FAILED, "no disc found in this scan: expected discs between lumbar "
                      "vertebrae; check field of view and contrast")
     MASK_EMPTY = "mask_empty", _SEGMENT, _FAILED, "the mask is empty"
-    DISC_OUT_OF_VIEW = ("disc_out_of_view", _SEGMENT, _FAILED, "not found: no disc at this height; it may lie outside "
-                        "the field of view")
+    DISC_OUT_OF_VIEW = ("disc_out_of_view", _SEGMENT, _NOT_IN_VIEW, "its place lies outside the field of view or at "
+                        "its edge")
+    DISC_MISSED = ("disc_missed", _SEGMENT, _FAILED, "not found, though the field of view shows the place where its "
+                   "neighbours say it should be")
     DISC_IN_GAP = "disc_in_gap", _SEGMENT, _FAILED, "not found: a gap between its neighbours shows where it should be"
     LOW_PROBABILITY = ("low_probability", _SEGMENT, _FLAGGED, "low confidence: mean probability {probability:.2f}, "
                        "expected at least {lowest}")
@@ -104,6 +106,7 @@ class FindingCode(StrEnum):
     NAMES_DIFFER_FROM_OTHER_VISIT = ("names_differ_from_other_visit", _MEASURE, _FLAGGED, "level uncertain: disc "
         "positions match {like}, {levels:n level} {direction} than named here")
     LEVEL_SET_MANUALLY = "level_set_manually", _MEASURE, _OK, "level set by levels.csv"
+    LEVEL_NOT_ASKED = "level_not_asked", _MEASURE, _NOT_IN_VIEW, "not among the levels that study.toml lists"
     DISC_EXCLUDED = "disc_excluded", _MEASURE, _FAILED, "excluded by {by}"
     LEVEL_GIVEN_AWAY = "level_given_away", _MEASURE, _FAILED, "no disc has this level since {by} gave it another"
     NO_SUCH_DISC = ("no_such_disc", _LEVELS, _FAILED, "levels.csv: expected a disc {name} to be named {level}, found "

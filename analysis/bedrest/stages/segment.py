@@ -24,7 +24,7 @@ from bedrest.stages.stage import Job, Scope, Stage, write_slice
 from bedrest.stages.visits import Visit, like, scan_of, visits_of
 from bedrest.tables.segmented import segmented_frame
 from bedrest.types import LabelMap, Scan, SegmentedDisc
-from bedrest.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, MaskOrigin, MaskRole, Status
+from bedrest.vocabulary import LEVEL_OF_LABEL, MEASURED, TISSUE_OF_LABEL, MaskOrigin, MaskRole
 
 if TYPE_CHECKING:
     from bedrest.segmentation.weights import TrainedNetwork
@@ -95,7 +95,7 @@ def _segment_visit(job: Job, visit: Visit, contents: Callable[[], LabelMap | Sca
         write_label_map(discs, target, names={**LEVEL_OF_LABEL, **{d.label: d.name for d in segmented}}, like=header)
         record |= {"mask_path": str(target.relative_to(job.results.output_dir)),
                    "seconds": round(time.monotonic() - begun, 2)}
-        if not any(d.status != Status.FAILED for d in segmented):
+        if not any(d.status in MEASURED for d in segmented):
             record["findings"] += segmented[0].findings if segmented else (Finding(FindingCode.MASK_EMPTY),)
     except BedrestError as error:
         maps = (target, job.results.tissue_mask(visit.subject, visit.session))

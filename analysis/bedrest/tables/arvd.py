@@ -13,7 +13,7 @@ import pandas as pd
 from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import ARVD
 from bedrest.tables.pairs import Volumes, judge
-from bedrest.vocabulary import Source, Status
+from bedrest.vocabulary import MEASURED, Source
 
 
 def arvd(vg1: float, vg2: float, vt2: float) -> float:
@@ -76,7 +76,7 @@ def _values(volumes: Volumes, subject: str, level: str, *, sessions: tuple[str, 
              for side in volumes.pair(subject, sessions, level=level, source=source)]
     status, findings = judge(level, sides)
     judged: dict[str, object] = {"status": str(status), "findings": findings}
-    if status == Status.FAILED:
+    if status not in MEASURED:
         return judged
     vg1, vg2, vt1, vt2 = (s.volume_mm3 for s in sides)
     return {**judged, "vg1_mm3": vg1, "vg2_mm3": vg2, "vt1_mm3": vt1, "vt2_mm3": vt2, "arvd": arvd(vg1, vg2, vt2),

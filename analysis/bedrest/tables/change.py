@@ -16,7 +16,7 @@ from bedrest.measurement.registry import VOLUME
 from bedrest.schemas import CHANGE
 from bedrest.tables.change_checks import Positions, implausible_change, moved_disc
 from bedrest.tables.pairs import Side, Volumes, judge
-from bedrest.vocabulary import Status
+from bedrest.vocabulary import MEASURED, Status
 
 _VISIT = ["subject", "group", "session", "study_day", "phase", "source"]
 
@@ -26,8 +26,8 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str, confidence_l
 
     Every visit in `measures` other than the reference gets a row for each level that the subject has with that
     source at any visit. A row is failed, with the visit and the cause in its findings, when either side is failed or
-    missing (a subject without a reference visit has only such rows), and flagged when either side is or when the
-    change itself is beyond belief, see `change_checks`.
+    missing (a subject without a reference visit has only such rows), else not in view when either side is, and flagged
+    when either side is or when the change itself is beyond belief, see `change_checks`.
 
     Returns: as in `schemas.CHANGE`, of the volume; NaN where failed.
 
@@ -46,7 +46,7 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str, confidence_l
                 origin, origin_after = (origins.get((s, level), of_visit.get(s, "")) for s in pair)
                 status, findings = judge(level, [before, after])
                 change = {"confidence_level": confidence_level}
-                if status != Status.FAILED:
+                if status in MEASURED:
                     change = _change(before, after, confidence_level)
                     doubts = [*implausible_change(change["change_percent"]),
                               *moved_disc(positions, subject, level=level, source=source,

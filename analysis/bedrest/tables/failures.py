@@ -162,9 +162,9 @@ def without_corrected(scan_records: pd.DataFrame, findings: pd.DataFrame, *, mea
 
 
 def _not_ok(frame: pd.DataFrame | None) -> list[_Row]:
-    """Rows that are not ok; discs of a visit that all failed for one reason as one row without a level."""
+    """Rows that failed or are doubtful; discs of a visit that all failed for one reason as one row without a level."""
     visits: dict[tuple[str, ...], list[_Row]] = {}
-    for row in _rows(frame):
+    for row in (r for r in _rows(frame) if r.status != Status.NOT_IN_VIEW):
         visits.setdefault(tuple(row.cells.get(c, "") for c in ("subject", "session", "source")), []).append(row)
     kept = []
     for rows in visits.values():

@@ -15,7 +15,7 @@ from bedrest.measurement.registry import VOLUME
 from bedrest.measurement.volumes import VOLUME_SINGLE
 from bedrest.schemas import JOINT, MATCHES
 from bedrest.segmentation.weights import key_of
-from bedrest.vocabulary import LEVEL_OF_LABEL, MaskOrigin, Source, Status, VolumeMethod
+from bedrest.vocabulary import LEVEL_OF_LABEL, MEASURED, MaskOrigin, Source, VolumeMethod
 
 if TYPE_CHECKING:
     from bedrest.longitudinal.error_model import ErrorModel
@@ -62,7 +62,7 @@ def with_joint(measures: pd.DataFrame, joint: pd.DataFrame) -> pd.DataFrame:
     """
     volumes = joint[joint[VOLUME.name] > 0].set_index(["session", "level"])
     out = measures.copy()
-    ours = ((measures["source"] == Source.AUTOMATIC) & (measures["status"] != Status.FAILED)
+    ours = ((measures["source"] == Source.AUTOMATIC) & measures["status"].isin(MEASURED)
             & (measures["mask_origin"] != MaskOrigin.EDITED))
     for _, disc in measures[ours].groupby("level", sort=False):
         keys = pd.MultiIndex.from_frame(disc[["session", "level"]])
@@ -83,7 +83,7 @@ def with_errors(measures: pd.DataFrame, joint: pd.DataFrame, records: pd.DataFra
     together = joint.set_index(["session", "level"])
     alone = records.set_index("session")["contrasts"]
     out = measures.copy()
-    automatic = measures[(measures["mask_origin"] == MaskOrigin.AUTOMATIC) & (measures["status"] != Status.FAILED)]
+    automatic = measures[(measures["mask_origin"] == MaskOrigin.AUTOMATIC) & measures["status"].isin(MEASURED)]
     for row in automatic.itertuples():
         joined = row.volume_method == VolumeMethod.JOINT
         joint_row = together.loc[(row.session, row.level)] if joined else None

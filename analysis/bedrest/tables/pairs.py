@@ -17,7 +17,7 @@ from bedrest.io.tables.frames import text
 from bedrest.measurement.registry import VOLUME
 from bedrest.measurement.volumes import VOLUME_SINGLE, VOLUME_VOXELS
 from bedrest.schemas import MEASURES
-from bedrest.vocabulary import LEVELS, Status, VolumeMethod
+from bedrest.vocabulary import LEVELS, MEASURED, Status, VolumeMethod
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class Volumes:
         if (subject, session, level, source) not in self._rows:
             return failed(Finding(FindingCode.NOT_MEASURED_THERE, {"name": level}))
         row = self._rows[subject, session, level, source]
-        if row.status == Status.FAILED:
-            return failed(*doubts_of(row.status, row.findings))
+        if row.status not in MEASURED:
+            return Side(math.nan, row.status, _placed(doubts_of(row.status, row.findings), session, source))
         if not (math.isfinite(row.volume_mm3) and row.volume_mm3 > 0):
             return failed(Finding(FindingCode.NO_USABLE_VOLUME, {"value_mm3": row.volume_mm3}))
         return replace(row, findings=_placed(doubts_of(row.status, row.findings), session, source))
@@ -131,7 +131,7 @@ def judge(level: str, sides: list[Side]) -> tuple[str, tuple[Finding, ...]]:
     """
     if level not in LEVELS:
         return Status.FAILED, (Finding(FindingCode.NOT_FOLLOWED, {"name": level}),)
-    failed = [s for s in sides if s.status == Status.FAILED]
-    doubtful = failed or [s for s in sides if s.status != Status.OK]
-    status = Status.FAILED if failed else Status.FLAGGED if doubtful else Status.OK
+    for status in (Status.FAILED, Status.NOT_IN_VIEW, Status.FLAGGED, Status.OK):
+        if doubtful := [s for s in sides if s.status == status]:
+            break
     return status, tuple(dict.fromkeys(f for s in doubtful for f in s.findings))

@@ -23,7 +23,7 @@ from bedrest.segmentation.weights import TrainedNetwork, key_of
 from bedrest.tables.arvd import arvd_frame
 from bedrest.tables.measures import VisitKey, measures_frame
 from bedrest.types import LabelMap, Scan
-from bedrest.vocabulary import DIXON, LABEL_OF_LEVEL, LEVEL_OF_LABEL, Contrast, Status
+from bedrest.vocabulary import DIXON, LABEL_OF_LEVEL, LEVEL_OF_LABEL, MEASURED, Contrast
 from tqdm import tqdm
 
 from pipelines.benchmarks.mask_scores import MaskScore, summarise
@@ -146,7 +146,7 @@ def summarise_volumes(measures: pd.DataFrame, *, reference_session: str) -> Volu
     wide = measures.set_index(["subject", "session", "level", "source"])[VOLUME.name].unstack("source")
     true = wide.dropna(subset="reference").reset_index("level")
     change = arvd_frame(measures, reference_session=reference_session)
-    change = change[change["status"] != Status.FAILED]
+    change = change[change["status"].isin(MEASURED)]
     signed = 100 * change["signed_change_error"]
     return VolumeSummary(
         volume_errors(true["automatic"], true["reference"], true["level"]),
