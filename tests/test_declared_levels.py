@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from bedrest import schemas
 from bedrest.anatomy.absent import why_absent
 from bedrest.errors import ManyProblems
 from bedrest.findings import Finding, FindingCode, worst_status
 from bedrest.io.tables.frames import typed_frame
 from bedrest.measurement.rename import rename_discs
-from bedrest.schemas import CHANGE, EDITED_MASKS, FAILURES, JOINT, MEASURES, SCAN_RECORDS, SPINE_MEASURES
+from bedrest.schemas import (
+    CHANGE,
+    EDITED_MASKS,
+    FAILURES,
+    FINDINGS,
+    JOINT,
+    MEASURES,
+    REPEATABILITY,
+    SCAN_RECORDS,
+    SPINE_MEASURES,
+)
 from bedrest.settings import load_study
 from bedrest.statistics.study.detection import detection_counts, detections_frame, limit_words
 from bedrest.statistics.study.flow import StudyTables, flow_frame
@@ -115,8 +127,6 @@ def test_levels_are_a_list_and_the_table_of_names_has_another_key(tmp_path):
 
 
 def detected(subject: Segmented) -> pd.DataFrame:
-    from bedrest.schemas import REPEATABILITY
-
     return detections_frame(subject.results.read_subject("01", CHANGE), typed_frame([], REPEATABILITY),
                             confidence_level=0.95)
 
@@ -135,8 +145,8 @@ def test_an_ordinary_field_of_view_fails_nobody(tmp_path):
         level: ["ok" if level in LUMBAR else "not in view"] for level in LEVELS}
     assert set(spine["status"]) == {"not in view"} and spine["reason"].str.contains("T12-L1").all()
     days = {s: day for s, (day, _) in SESSIONS.items()}
-    visits = read("01", subject_table("sessions"))
-    qc = qc_frame(subjects=read("01", subject_table("subjects")), sessions=visits, measures=measures,
+    visits = read("01", schemas.SESSIONS)
+    qc = qc_frame(subjects=read("01", schemas.SUBJECTS), sessions=visits, measures=measures,
                   failures=read("01", FAILURES), planned=days)
     assert set(qc["verdict"]) == {"pass"} and set(qc["discs_not_in_view"]) == {2} and set(qc["discs_failed"]) == {0}
     found = detected(subject)
@@ -145,15 +155,9 @@ def test_an_ordinary_field_of_view_fails_nobody(tmp_path):
     plan = AnalysisPlan(("g",), tuple(SESSIONS), "ses-1")
     data = observations(measures, source="automatic", subjects=pd.DataFrame(), sessions=pd.DataFrame(), plan=plan)
     assert data.n_failed == 0 and set(data.frame["level"]) == set(LUMBAR)
-    flow = flow_frame(StudyTables(read("01", subject_table("subjects")), visits, read("01", SCAN_RECORDS), measures,
+    flow = flow_frame(StudyTables(read("01", schemas.SUBJECTS), visits, read("01", SCAN_RECORDS), measures,
                                   change))
     assert flow["discs_expected"].tolist() == flow["discs_analysed"].tolist() == [5, 5, 5]
-
-
-def subject_table(name: str):
-    from bedrest import schemas
-
-    return {"sessions": schemas.SESSIONS, "subjects": schemas.SUBJECTS}[name]
 
 
 def test_a_gap_and_a_disc_that_the_field_of_view_shows_still_fail(tmp_path):
@@ -210,7 +214,6 @@ def test_a_visit_without_a_mask_fails_and_is_one_row(tmp_path):
 def test_a_visit_that_shows_less_than_the_others_keeps_their_changes(tmp_path):
     subject = Segmented(tmp_path)
     mask = subject.mask("ses-2")
-    from bedrest.schemas import FINDINGS
     findings = subject.results.read_subject("01", FINDINGS)
     rows = findings.drop(columns=["findings", "reason"], errors="ignore").to_dict("records")
     narrow = [(r["session"], r["level"]) == ("ses-2", "T11-T12") for r in rows]
@@ -219,7 +222,6 @@ def test_a_visit_that_shows_less_than_the_others_keeps_their_changes(tmp_path):
     joint = subject.results.read_subject("01", JOINT)
     subject.put(joint[~((joint["session"] == "ses-2") & (joint["level"] == "T11-T12"))], JOINT)
     mask[mask == 7] = 0
-    import nibabel as nib
     path = subject.results.mask("01", "ses-2")
     nib.save(nib.Nifti1Image(mask, nib.load(path).affine), path)
     subject.tables()
