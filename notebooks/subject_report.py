@@ -101,7 +101,7 @@ if len(renames):
 # %% [markdown]
 # ## Volumes
 # `volume_method` says how a volume was measured. joint: summed disc probabilities, all visits of the subject segmented
-# alike; single: summed probabilities of this visit alone; voxels: voxel count (mask given, disc edited). Change is relative to
+# alike; single: summed probabilities of this visit alone; voxels: voxel count. Change is relative to
 # the reference visit. Its interval comes from an error model estimated on synthetic scans; manual and edited masks have
 # none. `beyond error` is judged by the repeated baseline scans of the study where there are any, as in the cohort
 # report. In the figure, blue shading is the mean of the group and one SD between subjects, from the tables at the time
