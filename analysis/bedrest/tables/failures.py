@@ -158,7 +158,7 @@ def without_corrected(scan_records: pd.DataFrame, findings: pd.DataFrame, *, mea
     named = set(renames["session"])
     kept = [s not in named and (s not in edited or (s, level) in as_segmented)
             for s, level in zip(findings["session"], findings["level"], strict=True)]
-    return scan_records[~scan_records["session"].isin(edited)], findings[kept]
+    return scan_records[~scan_records["session"].isin(edited)], findings.loc[kept]
 
 
 def _not_ok(frame: pd.DataFrame | None) -> list[_Row]:
