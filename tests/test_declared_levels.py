@@ -154,7 +154,7 @@ def test_an_ordinary_field_of_view_fails_nobody(tmp_path):
     assert "not judged" not in limit_words(found)
     plan = AnalysisPlan(("g",), tuple(SESSIONS), "ses-1")
     data = observations(measures, source="automatic", subjects=pd.DataFrame(), sessions=pd.DataFrame(), plan=plan)
-    assert data.n_failed == 0 and set(data.frame["level"]) == set(LUMBAR)
+    assert set(data.frame["level"]) == set(LUMBAR) and len(data.frame) == 15
     flow = flow_frame(StudyTables(read("01", schemas.SUBJECTS), visits, read("01", SCAN_RECORDS), measures,
                                   change))
     assert flow["discs_expected"].tolist() == flow["discs_analysed"].tolist() == [5, 5, 5]

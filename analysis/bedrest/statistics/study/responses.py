@@ -65,7 +65,6 @@ def observations(measures: pd.DataFrame, *, source: str, subjects: pd.DataFrame,
     """
     discs = measures[(measures["source"] == source) & measures["level"].isin(LEVELS)]
     discs = discs[discs["session"].isin(plan.sessions) & discs["group"].isin(plan.groups)]
-    discs = discs[discs["status"] != Status.NOT_IN_VIEW]
     usable = (discs["status"] != Status.FAILED) & (discs["volume_mm3"] > 0)
     rows = discs.loc[usable, ["subject", "group", "session", "level", "volume_mm3", "status"]]
     frame = pd.DataFrame({
