@@ -57,7 +57,7 @@ display(show.text(f"{len(failures)} failed or flagged item(s), listed below." if
 
 # %%
 display(show.picture(visit_timeline(study.sessions, sessions), "Visits over the study days."))
-masks = automatic.drop_duplicates("session")[["session", "mask_origin"]]
+masks = automatic.groupby("session", as_index=False)["mask_origin"].agg(lambda m: " and ".join(sorted(set(m))))
 visits = sessions.merge(records[["session", "contrasts", "status", "reason"]], on="session", how="left")
 visits = visits.merge(masks, on="session", how="left")
 display(show.table(visits.drop(columns="subject"), schemas.SESSIONS))
@@ -88,8 +88,8 @@ display(show.table(failures.drop(columns="subject"), empty="None: every disc was
 
 # %% [markdown]
 # ## Manual corrections
-# An edited mask is measured in place of the automatic one; names of discs are set in levels.csv. A change between an
-# edited and an automatic mask includes the difference between the two kinds of mask.
+# An edited disc is measured in place of the automatic one, by counting its voxels; names of discs are set in
+# levels.csv. A change between an edited and an automatic disc counts the voxels of both.
 
 # %%
 display(show.text(edit_words(edits, change)))
@@ -101,7 +101,7 @@ if len(renames):
 # %% [markdown]
 # ## Volumes
 # `volume_method` says how a volume was measured. joint: summed disc probabilities, all visits of the subject segmented
-# alike; single: summed probabilities of this visit alone; voxels: voxel count of a given mask. Change is relative to
+# alike; single: summed probabilities of this visit alone; voxels: voxel count. Change is relative to
 # the reference visit. Its interval comes from an error model estimated on synthetic scans; manual and edited masks have
 # none. `beyond error` is judged by the repeated baseline scans of the study where there are any, as in the cohort
 # report. In the figure, blue shading is the mean of the group and one SD between subjects, from the tables at the time

@@ -143,7 +143,8 @@ def text_table(folder: Path, out: Path, rng: Rng) -> Act:
 TOML = {
     "name": '"s"', "description": '"d"', "groups": '["control", "exercise"]', "reference_session": '"ses-1"',
     "output": '"out"', "device": '"cpu"', "contrasts": '["water"]', "tissues": '"all"', "visits": '"together"',
-    "weights": '"w.safetensors"', "edited": '"e"', "levels": '"levels.csv"', "notebooks": '["n.py"]',
+    "weights": '"w.safetensors"', "edited": '"e"', "levels": '["L5-S1"]', "level_names": '"levels.csv"',
+    "notebooks": '["n.py"]',
 }
 TABLES = {
     "images": {"layout": '"csv"', "root": '"."', "subjects_csv": '"subjects.csv"', "scans_csv": '"scans.csv"',

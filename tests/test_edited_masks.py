@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import nibabel as nib
@@ -19,11 +21,11 @@ from bedrest.io.manifest.edited_masks import read_edited
 from bedrest.io.manifest.level_names import names_of_visit
 from bedrest.io.manifest.resolve import build_manifest
 from bedrest.io.results import StudyResults
-from bedrest.io.tables.frames import typed_frame, validated
+from bedrest.io.tables.frames import empty_table, typed_frame, validated
 from bedrest.measurement.comparison.edits import compare_edit, edited_discs
 from bedrest.measurement.definition import DiscMeasure
 from bedrest.measurement.rename import SET_MANUALLY, absent_discs, rename_discs
-from bedrest.schemas import EDITS, LEVEL_NAMES, MEASURES, SCAN_RECORDS
+from bedrest.schemas import CHANGE, EDITS, JOINT, LEVEL_NAMES, MATCHES, MEASURES, SCAN_RECORDS
 from bedrest.settings import Study, load_study
 from bedrest.stages.all_stages import stage
 from bedrest.stages.corrected_masks import Corrections, keep, measured_mask
@@ -35,12 +37,14 @@ from bedrest.tables.change import change_frame
 from bedrest.tables.edits import edit_words, edits_frame, mask_counts, renames_frame
 from bedrest.tables.failures import failures_frame, without_corrected
 from bedrest.tables.measures import VisitKey, failed_frame, measures_frame, with_segmented
+from bedrest.tables.pairs import counted_alike
 from bedrest.tables.segmented import segmented_frame
 from bedrest.types import Grid, LabelMap, SegmentedDisc
 from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LABEL_OF_LEVEL, LEVEL_OF_LABEL
 from bedrest.workflow.run import prepare
 from command_line import table
 from given_study import SPINE, finish_here, saved, spine, write_study
+from segmented_study import VOXEL_MM3, Segmented
 from sentences import codes, reason
 from study_folders import AFFINE, BOTH, csv_study, image
 
@@ -211,14 +215,17 @@ def test_a_disc_half_of_which_was_another_is_not_called_renumbered():
     assert (over_two[0].level, over_two[0].status) == ("L5-S1", "ok")
 
 
-def test_an_edited_disc_is_free_of_the_networks_doubts_and_a_missing_one_keeps_its_reason():
-    automatic = [segmented(1, UNSURE), segmented(2), segmented(7, OUT_OF_VIEW)]
-    found = {f.name: f for f in edited_discs(compare_edit(mask_of((1, 9), (2, 9)), mask_of((1, 8))), automatic)}
-    assert found["L5-S1"].findings == ()
+def test_an_edited_disc_is_free_of_the_networks_doubts_and_every_other_stays_as_it_was():
+    automatic = [segmented(1, UNSURE), segmented(2), segmented(3, LOW), segmented(7, OUT_OF_VIEW)]
+    edits = compare_edit(mask_of((1, 9), (2, 9), (3, 9)), mask_of((1, 8), (0, 10), (3, 9)))
+    found = {f.name: f for f in edited_discs(edits, automatic)}
+    assert found["L5-S1"].findings == (Finding(FindingCode.DISC_EDITED),)
     assert math.isnan(found["L5-S1"].mean_probability) and math.isnan(found["L5-S1"].level_confidence)
     assert codes(found["L4-L5"].findings) == [FindingCode.NOT_IN_EDITED_MASK]
-    assert found["T11-T12"].findings == (OUT_OF_VIEW,)
-    assert set(found) == set(LABEL_OF_LEVEL)
+    assert [found[name] for name in ("L3-L4", "T11-T12")] == automatic[2:]
+    assert len(found) == 4
+    drawn = edited_discs(compare_edit(None, mask_of((1, 9))), [])  # where segmentation found nothing
+    assert [d.status for d in drawn] == ["ok"] + ["failed"] * 6
 
 
 # Names
@@ -335,7 +342,7 @@ def test_levels_csv_keeps_identifiers_as_text_and_lies_beside_the_study_or_where
     found = corrections(study)
     assert found.problems == ()
     assert found.levels[["subject", "session"]].to_numpy().tolist() == [["01", ""]] * 2
-    named = study.model_copy(update={"levels": tmp_path / "names.csv"})
+    named = study.model_copy(update={"level_names": tmp_path / "names.csv"})
     with pytest.raises(ManifestError, match="no such file"):
         corrections(named)
     (tmp_path / "names.csv").write_text("subject,session,foud,level\n")
@@ -406,8 +413,13 @@ def test_an_edit_answers_what_segmentation_said_of_that_visit_alone():
     findings = pd.concat(segmented_frame([segmented(1, UNSURE)], subject="A", session=s)
                          for s in ("ses-1", "ses-2", "ses-3"))
     renames = renames_frame(levels(("ses-3", "L5-S1", "L5-S1")), {"ses-3": []})
-    kept, said = without_corrected(records, findings, measures=visit("ses-2", 100, "edited"), renames=renames)
+    measured = visit("ses-2", 100, "edited")
+    kept, said = without_corrected(records, findings, measures=measured, renames=renames)
     assert kept["session"].tolist() == ["ses-1", "ses-3"] and said["session"].tolist() == ["ses-1"]
+    other = measured.assign(level="L4-L5", mask_origin="automatic")
+    doubted = segmented_frame([segmented(1, UNSURE), segmented(2, LOW)], subject="A", session="ses-2")
+    _, said = without_corrected(records, doubted, measures=pd.concat([measured, other]), renames=renames)
+    assert said["level"].tolist() == ["L4-L5"]  # what was said of a disc that nobody edited still holds
 
 
 @pytest.fixture
@@ -466,6 +478,140 @@ def test_check_tells_of_edited_masks_and_names_before_a_run(tmp_path, capsys):
     for words in ("'L5_S1'", "Did you mean 'L5-S1'?", "B ses-1, edited mask", "found 9", "B ses-2, edited mask",
                   "corners up to 5.0 mm", "2 edited masks, 1 names set manually"):
         assert words in told, words
+
+
+# What is measured of an edited mask
+
+
+def drawn_more(data: np.ndarray, label: int, voxels: int) -> np.ndarray:
+    """The mask with some voxels more of one disc, taken from those around it: background or another disc."""
+    from scipy import ndimage
+
+    more = data.copy()
+    for _ in range(6):
+        around = np.argwhere(ndimage.binary_dilation(more == label) & (more != label))
+        missing = int((data == label).sum()) + voxels - int((more == label).sum())
+        more[tuple(around[:missing].T)] = label
+    return more
+
+
+def test_a_disc_drawn_larger_has_the_volume_drawn_and_every_other_row_keeps_its_text(tmp_path):
+    subject = Segmented(tmp_path)
+    before, measures, change = subject.tables(), subject.read(MEASURES), subject.read(CHANGE)
+    mask = subject.mask("ses-2")
+    more = drawn_more(mask, 2, int(0.209 * (mask == 2).sum()))
+    subject.edit(ses_2=more)
+    after, edited, changed = subject.tables(), subject.read(MEASURES), subject.read(CHANGE)
+    at = ("ses-2", "L4-L5")
+    assert {line for line in {*before["measures"]} ^ {*after["measures"]} if "ses-2" not in line or "L4-L5" not in line
+            } == set()
+    assert edited.loc[at, "volume_mm3"] == (more == 2).sum() * VOXEL_MM3
+    assert edited.loc[at, ["volume_method", "mask_origin", "status"]].tolist() == ["voxels", "edited", "ok"]
+    assert math.isnan(edited.loc[at, "volume_se_mm3"]) and "counted" in edited.loc[at, "reason"]
+    # Against the reference visit's own voxels, not its joint volume, which is 2 % larger than they are.
+    start = (subject.mask("ses-1") == 2).sum()
+    assert changed.loc[at, "change_percent"] == pytest.approx(100 * ((more == 2).sum() / start - 1), abs=1e-9)
+    was = measures["volume_voxels_mm3"]
+    drawn = (1 + changed.loc[at, "change_percent"] / 100) / (was[at] / was["ses-1", "L4-L5"])
+    assert drawn == pytest.approx((more == 2).sum() / (mask == 2).sum(), abs=1e-12)
+    assert math.isnan(changed.loc[at, "ci_low_percent"]) and "both masks were counted" in changed.loc[at, "reason"]
+    ends = ["change_percent", "se_percent", "ci_low_percent", "ci_high_percent", "mask_origin"]
+    pd.testing.assert_frame_equal(changed[ends].drop(at), change[ends].drop(at))  # ses-3 of the same disc, too
+    assert change["ci_low_percent"].notna().all()
+
+
+def test_a_mask_saved_as_it_was_changes_no_byte(tmp_path):
+    subject = Segmented(tmp_path)
+    before = subject.tables()
+    subject.edit(ses_1=subject.mask("ses-1").astype(np.float32), ses_2=subject.mask("ses-2"))
+    assert subject.tables() == before
+    assert set(subject.read(EDITS)["voxels_added"]) == {0}  # that it was saved is not hidden
+    assert not subject.results.measured_mask("01", "ses-2").exists()
+
+
+def test_a_disc_drawn_into_its_neighbours_rim_leaves_the_neighbours_volume(tmp_path):
+    subject = Segmented(tmp_path, visits="alone")
+    subject.put(empty_table(JOINT), JOINT)
+    subject.tables()
+    single = subject.read(MEASURES)
+    mask = subject.mask("ses-2")
+    upper = np.argwhere(mask == 3)[:, 2].min()  # up to the voxels below L3-L4: within the 4 mm that count as its rim
+    mask[6:10, 10:14, upper - 4:upper] = 2
+    subject.edit(ses_2=mask)
+    subject.tables()
+    edited = subject.read(MEASURES)
+    columns = ["volume_mm3", "volume_method", "volume_se_mm3", "mean_probability", "level_confidence", "mask_origin"]
+    pd.testing.assert_frame_equal(edited[columns].drop(("ses-2", "L4-L5")), single[columns].drop(("ses-2", "L4-L5")))
+    assert single.loc[("ses-2", "L3-L4"), "volume_method"] == "single"
+
+
+@pytest.mark.parametrize("what", ["removed", "added", "renumbered"])
+def test_discs_that_come_go_or_change_numbers_touch_no_other(tmp_path, what):
+    lost = {7: (Finding(FindingCode.DISC_IN_GAP),)} if what == "added" else {}
+    subject = Segmented(tmp_path, lost=lost)
+    subject.tables()
+    before, mask = subject.read(MEASURES), subject.mask("ses-2")
+    levels = {"removed": ["L2-L3"], "added": ["T11-T12"], "renumbered": ["L5-S1", "L4-L5"]}[what]
+    if what == "renumbered":
+        mask = np.choose(mask, [0, 2, 1, *range(3, 8)]).astype(np.int16)
+    else:
+        mask[mask == 4] = 0 if what == "removed" else 4
+        mask[spine(1.2) == 7] = 7
+    subject.edit(ses_2=mask)
+    subject.tables()
+    edited, change = subject.read(MEASURES), subject.read(CHANGE)
+    columns = ["volume_mm3", "volume_method", "volume_se_mm3", "mean_probability", "level_confidence", "mask_origin"]
+    others = [at for at in before.index if at not in [("ses-2", level) for level in levels]]
+    pd.testing.assert_frame_equal(edited.loc[others, columns], before.loc[others, columns])
+    rows = edited.loc["ses-2"].loc[levels]
+    assert set(rows["mask_origin"]) == {"edited"} and set(edited.drop("ses-2")["mask_origin"]) == {"automatic"}
+    assert (rows["status"] == "failed").all() == (what == "removed")
+    assert rows["reason"].str.contains("renumbered").all() == (what == "renumbered")
+    if what != "removed":
+        voxels = [(mask == k).sum() * VOXEL_MM3 for k in (LABEL_OF_LEVEL[v] for v in levels)]
+        assert rows["volume_mm3"].tolist() == voxels
+    if what == "renumbered":
+        start = [(subject.mask("ses-1") == LABEL_OF_LEVEL[v]).sum() * VOXEL_MM3 for v in levels]
+        assert change.loc["ses-2"].loc[levels, "reference_value"].tolist() == start
+    assert change.loc["ses-3", "ci_low_percent"].notna().sum() == (6 if what == "added" else 7)
+
+
+def test_an_outline_does_not_take_back_the_names_of_the_other_visits(tmp_path):
+    """Found one level too low at ses-2: the other visits' names hold when an outline is drawn, not when numbers are."""
+    subject = Segmented(tmp_path, lost={7: (OUT_OF_VIEW,)})
+    finding = Finding(FindingCode.RENAMED_AS_AT_OTHER_VISIT, {"like": "ses-1", "levels": 1, "direction": "higher"})
+    names = [LEVEL_OF_LABEL[k] for k in range(1, 8)]
+    subject.put(typed_frame(({"subject": "01", "session": "ses-2", "found": f, "level": v, "findings": [finding]}
+                             for f, v in pairwise(names)), MATCHES), MATCHES)
+    joint = subject.results.read_subject("01", JOINT)
+    moved = joint["session"] == "ses-2"
+    joint.loc[moved, "level"] = joint.loc[moved, "level"].map(dict(pairwise(names)))
+    subject.put(joint, JOINT)
+    before = subject.tables()
+    mask = subject.mask("ses-2")
+    subject.edit(ses_2=drawn_more(mask, 2, 20))  # as found L4-L5, which is L3-L4
+    after, edited = subject.tables(), subject.read(MEASURES)
+    assert {line for line in {*before["measures"]} ^ {*after["measures"]} if ",L3-L4," not in line} == set()
+    assert edited.loc[("ses-2", "L3-L4"), ["volume_mm3", "mask_origin"]].tolist() == [
+        ((mask == 2).sum() + 20) * VOXEL_MM3, "edited"]
+    assert edited.loc[("ses-1", "L3-L4"), "volume_method"] == "joint"
+    subject.edit(ses_2=np.choose(mask, [0, *range(2, 8), 0]).astype(np.int16))
+    subject.tables()
+    assert set(subject.read(MEASURES)["volume_method"]) <= {"single", "voxels", ""}  # named by hand: not followed
+
+
+def test_models_take_every_visit_of_a_disc_by_one_method():
+    rows = [measures_frame([replace(disc(level, v), volume_method=method, values={
+        **disc(level, v).values, "volume_voxels_mm3": 0.9 * v})], visit=replace(KEY, session=session),
+        source="automatic") for level, session, v, method in (
+            ("L5-S1", "ses-1", 100, "joint"), ("L5-S1", "ses-2", 110, "voxels"), ("L4-L5", "ses-1", 200, "joint"),
+            ("L4-L5", "ses-2", 210, "joint"))]
+    measures = pd.concat(rows, ignore_index=True).assign(volume_repeat_sd_mm3=1.0)
+    alike = counted_alike(measures)
+    assert alike["volume_mm3"].tolist() == [90, 110, 200, 210]
+    assert alike["volume_method"].tolist() == ["voxels", "voxels", "joint", "joint"]
+    assert alike["volume_repeat_sd_mm3"].isna().tolist() == [True, False, False, False]
+    assert measures["volume_mm3"].tolist() == [100, 110, 200, 210]
 
 
 # The whole chain

@@ -127,7 +127,7 @@ def a_file_for_output(study: Path) -> None:
     (own_notebook, "absent.py"),
     (partial(under, "statistics", 'covariates = ["agee"]'), "a covariate out of"),
     (partial(with_line, 'edited = "absent"'), "the folder of edited masks, found no such folder"),
-    (partial(with_line, 'levels = "absent.csv"'), "absent.csv"),
+    (partial(with_line, 'level_names = "absent.csv"'), "absent.csv"),
     (a_file_for_output, "found a file of that name"),
     (lambda s: (s / "scans.csv").unlink(), "scans.csv"),
     (lambda s: (s / "scans.csv").write_text("subject,session,contrast,path\n"), "none"),

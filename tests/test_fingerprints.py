@@ -24,7 +24,7 @@ from stored_study import store_study
 # Settings that the manifest is resolved from: what comes of them stands in tables that stages declare. And where a run
 # works.
 RESOLVED = {"images.layout", "images.root", "images.derivatives", "images.subjects_csv", "images.sessions_csv",
-            "images.scans_csv", "images.pairs", "contrasts", "edited", "levels", "notebooks", "weights"}
+            "images.scans_csv", "images.pairs", "contrasts", "edited", "level_names", "notebooks", "weights"}
 WHERE_IT_RUNS = {"output", "device", "path"}
 # One module of each package, and the stages whose results it may change.
 PAGES = {"subject_report", "cohort_report", "page"}

@@ -23,6 +23,7 @@ from bedrest.io.images.nifti import read_scan, read_volume
 from bedrest.io.manifest.resolve import build_manifest, check_manifest
 from bedrest.io.results import StudyResults
 from bedrest.measurement.discs import measure_discs
+from bedrest.measurement.volumes import volumes_from_probability
 from bedrest.phantom.paint import paint_levels
 from bedrest.settings import Study
 from bedrest.stages import joint_volumes, measure, segment
@@ -133,7 +134,8 @@ def through(folder: Path, scan: Scan, *, ending: str = ".nii", dtype: type | Non
     read = read_scan(paths, where="scan")
     result = run_engine(load_weights(), read, device="cpu")
     named = {f.label: f.name for f in result.segmented}
-    discs = measure_discs(result.discs, named, {}, probability=result.disc_probability)
+    summed = volumes_from_probability(result.disc_probability, result.discs)
+    discs = measure_discs(result.discs, named, {}, volumes_mm3=summed)
     frame = pd.DataFrame({"level": [d.level for d in discs], "volume_mm3": [d["volume_mm3"] for d in discs],
                           "status": [str(f.status) for f in result.segmented],
                           "doubts": [reason(d.findings) for d in discs]})

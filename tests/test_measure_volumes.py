@@ -5,7 +5,9 @@ import pytest
 from bedrest.errors import GeometryError
 from bedrest.io.images.masks import write_volume
 from bedrest.io.images.nifti import read_volume
+from bedrest.measurement.definition import DiscMeasure
 from bedrest.measurement.discs import measure_discs
+from bedrest.measurement.volumes import volumes_from_probability
 from bedrest.types import Grid, LabelMap, Volume
 
 LEVELS = {1: "L5-S1", 2: "L4-L5"}
@@ -31,11 +33,15 @@ def partial(centres_mm: list[np.ndarray], *, fine: int = 5) -> tuple[Volume, Lab
     return Volume(share, grid), LabelMap(labels, grid)
 
 
+def soft(share: Volume, mask: LabelMap) -> list[DiscMeasure]:
+    return measure_discs(mask, LEVELS, {}, volumes_mm3=volumes_from_probability(share, mask))
+
+
 def test_shares_of_voxels_give_the_volume_wherever_the_disc_lies(rng):
     summed, counted = [], []
     for _ in range(8):
         share, mask = partial([rng.uniform(-1, 1, 3)])
-        disc = measure_discs(mask, {1: "L5-S1"}, {}, probability=share)[0]
+        disc = soft(share, mask)[0]
         summed.append(disc["volume_mm3"] / TRUE_MM3)
         counted.append(disc["volume_voxels_mm3"] / TRUE_MM3)
         assert disc["volume_voxels_mm3"] == disc["n_voxels"] * SPACING.prod()
@@ -51,31 +57,29 @@ def test_without_probabilities_voxels_are_counted():
 
 def test_neighbours_keep_what_is_nearer_to_them():
     share, mask = partial([np.array([0, 0, -6.0]), np.array([0, 0, 6.0])])
-    for disc in measure_discs(mask, LEVELS, {}, probability=share):
+    for disc in soft(share, mask):
         assert disc["volume_mm3"] == pytest.approx(TRUE_MM3, rel=0.005)
 
 
 def test_what_lies_far_from_any_disc_does_not_count():
     share, mask = partial([np.zeros(3)])
-    before = measure_discs(mask, {1: "L5-S1"}, {}, probability=share)[0]["volume_mm3"]
+    before = soft(share, mask)[0]["volume_mm3"]
     share.data[:, :, :6] = 0.4  # more than 20 mm below
-    assert measure_discs(mask, {1: "L5-S1"}, {}, probability=share)[0]["volume_mm3"] == before
+    assert soft(share, mask)[0]["volume_mm3"] == before
 
 
 def test_turned_arrays_have_the_same_volume():
     share, mask = partial([np.array([1.0, -0.4, 0.7])])
     grid = Grid(tuple(mask.grid.shape[::-1]), mask.grid.affine_ras_mm[:, [2, 1, 0, 3]])
-    turned = measure_discs(LabelMap(mask.data.T.copy(), grid), {1: "L5-S1"}, {},
-                           probability=Volume(share.data.T.copy(), grid))[0]
-    assert turned["volume_mm3"] == pytest.approx(
-        measure_discs(mask, {1: "L5-S1"}, {}, probability=share)[0]["volume_mm3"], rel=1e-6)
+    turned = soft(Volume(share.data.T.copy(), grid), LabelMap(mask.data.T.copy(), grid))[0]
+    assert turned["volume_mm3"] == pytest.approx(soft(share, mask)[0]["volume_mm3"], rel=1e-6)
 
 
 def test_probability_of_another_grid_is_refused():
     share, mask = partial([np.zeros(3)])
     moved = Grid(share.grid.shape, share.grid.affine_ras_mm + np.array([[0, 0, 0, 5]] + [[0] * 4] * 3))
     with pytest.raises(GeometryError, match="probability and mask on one grid"):
-        measure_discs(mask, {1: "L5-S1"}, {}, probability=Volume(share.data, moved))
+        volumes_from_probability(Volume(share.data, moved), mask)
 
 
 def test_a_small_file_keeps_the_volume(tmp_path):
@@ -83,5 +87,5 @@ def test_a_small_file_keeps_the_volume(tmp_path):
     write_volume(share, tmp_path / "p.nii.gz", dtype=np.int16)
     back = read_volume(tmp_path / "p.nii.gz", where="p")
     assert np.abs(back.data - share.data).max() < 1e-4
-    one, two = (measure_discs(mask, {1: "L5-S1"}, {}, probability=p)[0]["volume_mm3"] for p in (share, back))
+    one, two = (soft(p, mask)[0]["volume_mm3"] for p in (share, back))
     assert two == pytest.approx(one, rel=1e-5)

@@ -239,7 +239,8 @@ def test_the_grid_of_thumbnails_links_every_visit_to_its_report(study, subject_p
 
 def test_a_visit_is_judged_by_what_was_said_of_it(study):
     qc = study[2][schemas.QC].set_index(["subject", "session"])
-    assert qc.loc[("s1", "ses-2"), ["discs_ok", "discs_flagged", "discs_failed"]].tolist() == [5, 1, 1]
+    counts = [f"discs_{status}" for status in ("ok", "flagged", "failed", "not_in_view")]
+    assert qc.loc[("s1", "ses-2"), counts].tolist() == [5, 1, 1, 0]
     assert "L5-S1: excluded by <at> the edge" in qc.loc[("s1", "ses-2"), "reason"]
     assert qc.loc[LOST, "verdict"] == "missing"
     nothing = study[2][schemas.MEASURES].assign(status="failed", volume_mm3=np.nan)

@@ -15,14 +15,14 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bedrest.errors import ManyProblems, Problem, StudyError, did_you_mean
-from bedrest.vocabulary import FORMULA_STARTS, MISSING_WORDS, Contrast, Phase
+from bedrest.vocabulary import FORMULA_STARTS, LEVELS, MISSING_WORDS, Contrast, Phase
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]*")
 _LONGEST_NAME = 100  # two of them and an ending make a file name, which may have 255 bytes
 _LONGEST_PATH = 4000
 _HELP = "data_manifest/README.md has an example."
 _IMAGE_PATHS = ("root", "derivatives", "subjects_csv", "sessions_csv", "scans_csv")  # keys of [images]
-_PATHS = ("output", "weights", "edited", "levels")
+_PATHS = ("output", "weights", "edited", "level_names")
 
 
 def is_safe_name(text: str) -> bool:
@@ -100,8 +100,10 @@ class Study(_Frozen):
                                                  "separately, faster and less precise")
     edited: Path | None = Field(None, description="folder of manually corrected masks; relative to study.toml; "
                                 "default: masks/edited in the output folder")
-    levels: Path | None = Field(None, description="table of disc names set manually; relative to study.toml; default: "
-                                "levels.csv beside study.toml, if there is one")
+    levels: tuple[str, ...] = Field((), description="levels to measure, out of T11-T12 to L5-S1; the others are 'not "
+                                    "in view', which is no failure; empty = all")
+    level_names: Path | None = Field(None, description="table of disc names set manually; relative to study.toml; "
+                                     "default: levels.csv beside study.toml, if there is one")
     notebooks: tuple[Path, ...] = Field((), description="notebooks of your own (.py in percent format, or .ipynb) that "
                                         "are run as pages own/<name>.html; relative to study.toml")
     statistics: Statistics = Field(default_factory=Statistics)  # type: ignore[arg-type]
@@ -121,7 +123,12 @@ class Study(_Frozen):
     def levels_file(self) -> Path | None:
         """Table of disc names set manually; None when there is none."""
         beside = self.path.parent / "levels.csv"
-        return self.levels or (beside if beside.is_file() else None)
+        return self.level_names or (beside if beside.is_file() else None)
+
+    @property
+    def measured_levels(self) -> tuple[str, ...]:
+        """Levels that are measured: those listed, or all."""
+        return self.levels or LEVELS
 
     @property
     def session_ids(self) -> tuple[str, ...]:
@@ -207,7 +214,10 @@ def _name_problems(study: Study, where: str) -> Iterator[Problem]:
 def _fit_problems(study: Study, where: str) -> Iterator[Problem]:
     """Values that do not fit each other."""
     ids, images = study.session_ids, study.images
-    for what, listed in (("session", ids), ("group", study.groups), ("name of notebooks",
+    for level in (v for v in study.levels if v not in LEVELS):
+        yield Problem(where, f"levels out of {', '.join(LEVELS)}", repr(level),
+                      did_you_mean(level.upper(), LEVELS, "Correct the name."))
+    for what, listed in (("session", ids), ("group", study.groups), ("level", study.levels), ("name of notebooks",
                                                                      tuple(p.stem for p in study.notebooks))):
         for name in dict.fromkeys(listed):
             if listed.count(name) > 1:
@@ -240,6 +250,9 @@ def _problem(error: Any, where: str) -> Problem:
     if error["type"] == "extra_forbidden":
         return _unknown(place, where)
     dotted = ".".join(map(str, place)) or "study"
+    if place == ("levels",) and isinstance(error["input"], str):
+        return Problem(where, 'levels as a list of discs, such as ["L4-L5", "L5-S1"]', repr(error["input"])[:80],
+                       "A table of names set manually is named by the key level_names.")
     if error["type"] == "missing":
         return Problem(where, f"a key {dotted}", "none", f"Add it; {_HELP}")
     return Problem(where, f"{dotted} that fits ({error['msg']})", repr(error["input"])[:80] if place else "this study",

@@ -65,6 +65,10 @@ class Status(StrEnum):
     OK = "ok"
     FLAGGED = "flagged"  # measured, but a check raises doubt
     FAILED = "failed"  # not measured; every value is missing
+    NOT_IN_VIEW = "not in view"  # outside the field of view, or not asked for: not measured, and nothing is wrong
+
+
+MEASURED: Final = (Status.OK, Status.FLAGGED)
 
 
 class FindingStage(StrEnum):

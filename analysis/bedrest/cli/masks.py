@@ -14,7 +14,7 @@ import tyro
 
 from bedrest.cli.arguments import Device, Flag, ImageFile, OutputMask, OutputTable, WeightsFile, unset
 from bedrest.errors import StudyError
-from bedrest.vocabulary import Status
+from bedrest.vocabulary import MEASURED, Status
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,11 +63,11 @@ class Segment:
         write_segmentation(result, self.output, probabilities=self.probabilities, like=images[0])
         for warning in result.warnings:
             print(f"warning: {render(warning)}", file=sys.stderr)
-        print(f"{'level':10s} {'status':8s} p_disc p_level reason")
+        print(f"{'level':10s} {'status':11s} p_disc p_level reason")
         for d in result.segmented:
-            print(f"{d.name:10s} {d.status:8s} {d.mean_probability:6.2f} {d.level_confidence:7.2f}",
+            print(f"{d.name:10s} {d.status:11s} {d.mean_probability:6.2f} {d.level_confidence:7.2f}",
                   render_all(d.findings))
-        return 0 if any(d.status != Status.FAILED for d in result.segmented) else 3
+        return 0 if any(d.status in MEASURED for d in result.segmented) else 3
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _warnings_printed() -> Iterator[None]:
 
 
 def _print_problems(frame: pd.DataFrame, output: Path) -> int:
-    bad = frame[frame["status"] != Status.OK]
+    bad = frame[~frame["status"].isin([Status.OK, Status.NOT_IN_VIEW])]
     for _, row in bad.iterrows():
         print(f"{row['status']}: {row['level']}: {row['reason']}", file=sys.stderr)
     print(f"{len(frame)} discs, {len(bad)} not ok: {output}")

@@ -30,7 +30,7 @@ _ENDS = ("estimate", "ci_low", "ci_high")
 
 def badge(status: str) -> str:
     """A status as a coloured badge."""
-    return f'<span class="badge {escape(status)}">{escape(status)}</span>'
+    return f'<span class="badge {escape(status.replace(" ", "-"))}">{escape(status)}</span>'
 
 
 def header(title: str, *, note: str = "", status: str = "", facts: Mapping[str, object]) -> HTML:

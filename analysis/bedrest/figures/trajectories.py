@@ -143,17 +143,20 @@ def _draw_line(panel: Axes, rows: pd.DataFrame, source: str) -> None:
     for status, face in ((Status.OK, colour), (Status.FLAGGED, "white")):
         selected = rows[rows["status"] == status]
         panel.plot(selected["study_day"], selected["y"], marker, color=colour, markerfacecolor=face, zorder=3)
-    lost = rows.loc[rows["status"] == Status.FAILED, "study_day"]
-    if len(lost):  # an unclipped line without points has no finite box, and the layout gives up
-        at = panel.get_xaxis_transform()
-        panel.plot(lost, np.full(len(lost), 0.03), "x", color=style.BLACK, transform=at, clip_on=False)
+    for status, colour in ((Status.FAILED, style.BLACK), (Status.NOT_IN_VIEW, style.GREY)):
+        lost = rows.loc[rows["status"] == status, "study_day"]
+        if len(lost):  # an unclipped line without points has no finite box, and the layout gives up
+            at = panel.get_xaxis_transform()
+            panel.plot(lost, np.full(len(lost), 0.03), "x", color=colour, transform=at, clip_on=False)
 
 
 def _status_handles(rows: pd.DataFrame) -> list[Line2D]:
     present = set(rows["status"])
     hollow = Line2D([], [], color=style.GREY, marker="o", markerfacecolor="white", linestyle="", label="flagged")
     cross = Line2D([], [], color=style.BLACK, marker="x", linestyle="", label="not measured")
-    return [h for h, s in ((hollow, Status.FLAGGED), (cross, Status.FAILED)) if s in present]
+    outside = Line2D([], [], color=style.GREY, marker="x", linestyle="", label="not in view")
+    handles = ((hollow, Status.FLAGGED), (cross, Status.FAILED), (outside, Status.NOT_IN_VIEW))
+    return [h for h, s in handles if s in present]
 
 
 def shown_measures(measures: pd.DataFrame) -> list[Measure[Any]]:
@@ -172,7 +175,7 @@ def subject_measures(measures: pd.DataFrame) -> Figure:
     shown = shown_measures(measures)
     if not shown:
         return style.empty_figure("no measured disc to draw")
-    levels = style.ordered_levels(measures["level"])
+    levels = style.ordered_levels(measures.loc[measures[VOLUME.name].notna(), "level"])
     rows = -(-len(shown) // _COLUMNS)
     figure = style.new_figure(width_mm=style.DOUBLE_MM, height_mm=16 + 42 * rows)
     axes = figure.subplots(rows, min(_COLUMNS, len(shown)), squeeze=False).ravel().tolist()

@@ -11,7 +11,7 @@ from string import Formatter
 
 from bedrest.vocabulary import FindingStage, Status
 
-_OK, _FLAGGED, _FAILED = Status.OK, Status.FLAGGED, Status.FAILED
+_OK, _FLAGGED, _FAILED, _NOT_IN_VIEW = Status
 _INPUT, _SEGMENT, _LEVELS, _MEASURE, _EVALUATE, _CHANGE = FindingStage
 
 
@@ -84,8 +84,10 @@ class FindingCode(StrEnum):
     NO_DISC_FOUND = ("no_disc_found", _SEGMENT, _FAILED, "no disc found in this scan: expected discs between lumbar "
                      "vertebrae; check field of view and contrast")
     MASK_EMPTY = "mask_empty", _SEGMENT, _FAILED, "the mask is empty"
-    DISC_OUT_OF_VIEW = ("disc_out_of_view", _SEGMENT, _FAILED, "not found: no disc at this height; it may lie outside "
-                        "the field of view")
+    DISC_OUT_OF_VIEW = ("disc_out_of_view", _SEGMENT, _NOT_IN_VIEW, "its place lies outside the field of view or at "
+                        "its edge")
+    DISC_MISSED = ("disc_missed", _SEGMENT, _FAILED, "not found, though the field of view shows the place where its "
+                   "neighbours say it should be")
     DISC_IN_GAP = "disc_in_gap", _SEGMENT, _FAILED, "not found: a gap between its neighbours shows where it should be"
     LOW_PROBABILITY = ("low_probability", _SEGMENT, _FLAGGED, "low confidence: mean probability {probability:.2f}, "
                        "expected at least {lowest}")
@@ -104,6 +106,7 @@ class FindingCode(StrEnum):
     NAMES_DIFFER_FROM_OTHER_VISIT = ("names_differ_from_other_visit", _MEASURE, _FLAGGED, "level uncertain: disc "
         "positions match {like}, {levels:n level} {direction} than named here")
     LEVEL_SET_MANUALLY = "level_set_manually", _MEASURE, _OK, "level set by levels.csv"
+    LEVEL_NOT_ASKED = "level_not_asked", _MEASURE, _NOT_IN_VIEW, "not among the levels that study.toml lists"
     DISC_EXCLUDED = "disc_excluded", _MEASURE, _FAILED, "excluded by {by}"
     LEVEL_GIVEN_AWAY = "level_given_away", _MEASURE, _FAILED, "no disc has this level since {by} gave it another"
     NO_SUCH_DISC = ("no_such_disc", _LEVELS, _FAILED, "levels.csv: expected a disc {name} to be named {level}, found "
@@ -111,6 +114,8 @@ class FindingCode(StrEnum):
 
     # Manually edited masks
     DISC_REMOVED = "disc_removed", _MEASURE, _OK, "not in the edited mask"
+    DISC_EDITED = ("disc_edited", _MEASURE, _OK, "edited manually: the voxels of the edited mask were counted, without "
+                   "a standard error")
     DISC_ADDED = "disc_added", _MEASURE, _OK, "in the edited mask alone"
     NOT_IN_EDITED_MASK = "not_in_edited_mask", _MEASURE, _FAILED, "not in the edited mask"
     LABELS_RENUMBERED = ("labels_renumbered", _MEASURE, _FLAGGED, "level uncertain: most of this disc was {name} "
@@ -205,6 +210,8 @@ class FindingCode(StrEnum):
         "interval is wider for it, but cannot hold what another scanner or protocol does to an image")
     DISC_MOVED = ("disc_moved", _CHANGE, _FLAGGED, "distance to {neighbour} {distance_mm:.1f} mm, at {reference} "
                   "{reference_mm:.1f}: differs by more than {high_mm:.0f}, possibly renamed")
+    VOLUMES_COUNTED = ("volumes_counted", _CHANGE, _OK, "the voxels of both masks were counted, since only one of them "
+                       "is as the network made it")
     NO_LIMIT = ("no_limit", _CHANGE, _OK, "no limit: no repeated baseline scans, and no standard error of this change "
                 "({masks} masks)")
 

@@ -20,7 +20,7 @@ from bedrest.vocabulary import Source, Status
 Value = float | int | str | tuple[str, ...]
 
 _BY_CODE = {code.value: code for code in FindingCode}
-_SEVERITY = (Status.OK, Status.FLAGGED, Status.FAILED)
+_SEVERITY = (Status.OK, Status.NOT_IN_VIEW, Status.FLAGGED, Status.FAILED)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Knows nothing of the network that may have made the mask, nor of files, and no m
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from bedrest.findings import Finding, FindingCode
 from bedrest.measurement.bones import find_bones
@@ -14,18 +15,17 @@ from bedrest.measurement.definition import DiscMeasure, DiscPosition, compute_al
 from bedrest.measurement.geometry import bounding_box
 from bedrest.measurement.quality import check_disc, spacing_looks_permuted
 from bedrest.measurement.registry import DISC_MEASURES
-from bedrest.measurement.volumes import volumes_from_probability
 from bedrest.types import LabelMap, Volume, require_same_grid
 from bedrest.vocabulary import Contrast, VolumeMethod
 
 
 def measure_discs(
     discs: LabelMap, levels: Mapping[int, str], images: Mapping[Contrast, Volume], tissues: LabelMap | None = None, *,
-    probability: Volume | None = None,
+    volumes_mm3: Mapping[int, float] = MappingProxyType({}),
 ) -> list[DiscMeasure]:
     """Measure every disc of a mask.
 
-    Raises GeometryError if an image, the tissue map or the probability lies on another grid than the mask.
+    Raises GeometryError if an image or the tissue map lies on another grid than the mask.
 
     Where the header's spacings look permuted, heights, diameters and positions are NaN and the disc is flagged: the
     volume alone does not depend on the order of the axes.
@@ -38,20 +38,15 @@ def measure_discs(
     images : contrasts to take the mean signal from, on the grid of `discs`; may be empty
     tissues : the discs with their neighbours, numbered as in `vocabulary.TISSUE_OF_LABEL`, on the grid of `discs`;
         without it bulge, canal width, intervertebral length and normalised signals are missing
-    probability : calibrated probability of disc from which the mask was made, on its grid: then volumes are measured
-        from it
+    volumes_mm3 : by label, as `volumes_from_probability` gives them; of discs without an entry voxels are counted
     """
     for contrast, image in images.items():
         require_same_grid(image.grid, discs.grid, names=(f"{contrast.value} image", "mask"))
     if tissues is not None:
         require_same_grid(tissues.grid, discs.grid, names=("tissue map", "mask"))
-    volumes: dict[int, float] = {}
-    if probability is not None:
-        require_same_grid(probability.grid, discs.grid, names=("probability", "mask"))
-        volumes = volumes_from_probability(probability, discs)
     permuted = spacing_looks_permuted(discs.grid)
     bones = find_bones(tissues) if tissues is not None and not permuted else None
-    scan = MeasuredScan(discs, images, volumes, tissues, bones, permuted)
+    scan = MeasuredScan(discs, images, volumes_mm3, tissues, bones, permuted)
     return [_measure(scan, label, level) for label, level in levels.items()]
 
 

@@ -19,7 +19,7 @@ from bedrest.measurement.geometry import Box, DiscGeometry, bounding_box
 from bedrest.measurement.registry import VOLUME
 from bedrest.measurement.signals import FAT_FRACTION, NORMALISED, SIGNALS
 from bedrest.types import Grid, LabelMap
-from bedrest.vocabulary import Contrast, Status
+from bedrest.vocabulary import MEASURED, Contrast
 
 _VOLUME_MM3 = (500.0, 40_000.0)
 _HEIGHT_MM = (1.5, 25.0)
@@ -153,7 +153,7 @@ def check_spine(measures: Sequence[DiscMeasure]) -> dict[str, list[Finding]]:
     ----------
     measures : sequence of DiscMeasure, all discs of one mask at one visit; failed and unnamed ones are left out
     """
-    named = [m for m in measures if m.status != Status.FAILED and m.level in TYPICAL_VOLUME]
+    named = [m for m in measures if m.status in MEASURED and m.level in TYPICAL_VOLUME]
     by_level = {m.level: [*_volume_doubts(m, named), *_signal_doubts(m, named)] for m in named}
     return {level: doubts for level, doubts in by_level.items() if doubts}
 

@@ -11,10 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from bedrest.anatomy.absent import why_absent
 from bedrest.errors import ManifestError
 from bedrest.findings import ABOUT_NAME, Finding, FindingCode
 from bedrest.types import LabelMap, SegmentedDisc
-from bedrest.vocabulary import EXCLUDE, LABEL_OF_LEVEL, LEVELS, NameSource
+from bedrest.vocabulary import EXCLUDE, LABEL_OF_LEVEL, LEVEL_OF_LABEL, LEVELS, NameSource
 
 SET_MANUALLY = Finding(FindingCode.LEVEL_SET_MANUALLY)
 
@@ -26,8 +27,8 @@ def rename_discs(
     """Give discs other names, all at once: two names may change places.
 
     Returns LabelMap: labels as the new names ask for; excluded discs are background. Returns list of SegmentedDisc: one
-    for each disc that is left, and a failed one for each level that no disc has any more. A new name has its origin
-    and no confidence. Raises ManifestError: two discs of the mask would have one level.
+    for each disc that is left, and one that says why for each level without a disc. A new name has its origin and no
+    confidence. Raises ManifestError: two discs of the mask would have one level.
 
     Parameters
     ----------
@@ -48,7 +49,19 @@ def rename_discs(
         data[discs.data == d.label] = label
         if label:
             renamed.append(_renamed(d, to[d.name], label, because) if d.name in names else d)
-    return LabelMap(data, discs.grid), [*renamed, *_without_disc(segmented, to, by)]
+    mask = LabelMap(data, discs.grid)
+    return mask, [*renamed, *_explained(_without_disc(segmented, to, by), mask)]
+
+
+def _explained(absent: list[SegmentedDisc], discs: LabelMap) -> list[SegmentedDisc]:
+    """Levels without a disc; why, now that the others have names, of those that were not known before."""
+    labels = [k for k in LEVEL_OF_LABEL if (discs.data == k).any()]
+    if not labels or not any(f.code == FindingCode.LEVEL_WITHOUT_DISC for d in absent for f in d.findings):
+        return absent
+    to_mm = discs.grid.affine_ras_mm
+    centres = {k: (to_mm @ np.append(np.argwhere(discs.data == k).mean(axis=0), 1))[:3] for k in labels}
+    return [replace(d, findings=(why_absent(centres, d.label, discs.grid),))
+            if d.findings[0].code == FindingCode.LEVEL_WITHOUT_DISC else d for d in absent]
 
 
 def absent_discs(discs: LabelMap, segmented: Sequence[SegmentedDisc], names: Mapping[str, str]) -> list[str]:

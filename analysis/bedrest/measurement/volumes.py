@@ -12,7 +12,7 @@ import numpy as np
 
 from bedrest.measurement.definition import Measure, Needs, Scale
 from bedrest.measurement.geometry import bounding_box
-from bedrest.types import LabelMap, Volume
+from bedrest.types import LabelMap, Volume, require_same_grid
 
 if TYPE_CHECKING:
     from bedrest.measurement.context import DiscInScan
@@ -23,11 +23,12 @@ REACH_MM = 4.0  # how far beyond a disc's mask probabilities count; they are cal
 def volumes_from_probability(probability: Volume, discs: LabelMap) -> dict[int, float]:
     """Volume of every disc in the mask, mm3, by label: probabilities summed over the disc and REACH_MM around it.
 
-    `probability`: calibrated probability of disc, 0 to 1, on the grid of `discs`. `discs`: a voxel between two discs
-    counts for the nearer one.
+    `probability`: calibrated probability of disc, 0 to 1. `discs`: a voxel between two discs counts for the nearer one.
+    Raises GeometryError if they lie on different grids.
     """
     from skimage.segmentation import expand_labels
 
+    require_same_grid(probability.grid, discs.grid, names=("probability", "mask"))
     spacing = discs.grid.spacing_mm
     box = bounding_box(discs.data > 0)
     if box is None:
@@ -38,15 +39,6 @@ def volumes_from_probability(probability: Volume, discs: LabelMap) -> dict[int, 
     labels, place = np.unique(near, return_inverse=True)
     sums = np.bincount(place.ravel(), weights=probability.data[wide].ravel().astype(np.float64))
     return {int(k): float(v) * discs.grid.voxel_volume_mm3 for k, v in zip(labels, sums, strict=True) if k > 0}
-
-
-def after_edit(probability: Volume, before: LabelMap, edited: LabelMap) -> Volume:
-    """Probability of disc where a mask was corrected manually: 0 or 1 where the two masks differ, else as it was.
-
-    `probability`, `before`, `edited`: on one grid.
-    """
-    inside = edited.data > 0
-    return Volume(np.where(inside == (before.data > 0), probability.data, inside).astype(np.float32), probability.grid)
 
 
 def _n_voxels(disc: DiscInScan) -> float:
@@ -67,8 +59,8 @@ VOLUME: Measure[DiscInScan] = Measure(
     "volume_mm3", "mm3", Scale.RATIO, "volume of the disc, by volume_method", _volume_mm3, minimum=0)
 VOLUME_SINGLE: Measure[DiscInScan] = Measure(
     "volume_single_mm3", "mm3", Scale.RATIO,
-    "from this visit alone: its summed probabilities, which keep partial volume (where a mask was edited, its voxels "
-    "count whole); for masks that no network made volume_voxels_mm3", _volume_mm3, needs=Needs.PROBABILITY, minimum=0)
+    "from this visit alone: its summed probabilities, which keep partial volume; for discs whose mask no network made, "
+    "or was edited, volume_voxels_mm3", _volume_mm3, needs=Needs.PROBABILITY, minimum=0)
 VOLUME_VOXELS: Measure[DiscInScan] = Measure(
     "volume_voxels_mm3", "mm3", Scale.RATIO, "voxel count times voxel volume", _counted_mm3, minimum=0)
 N_VOXELS: Measure[DiscInScan] = Measure(

@@ -16,7 +16,7 @@ from bedrest.io.tables.frames import empty_table
 from bedrest.measurement.registry import VOLUME
 from bedrest.pages.notebooks import TEMPLATES
 from bedrest.settings import Session, Study
-from bedrest.vocabulary import LEVELS, MaskOrigin, Status
+from bedrest.vocabulary import LEVELS, MEASURED, MaskOrigin, Status
 
 INDEX_TEMPLATES = {f"template {name}": TEMPLATES / name for name in ("index.html.j2", "style.css.j2")}
 MOST_FAILURES = 200
@@ -65,9 +65,9 @@ def _row(subject: str, group: str, results: StudyResults, study: Study, later: l
          tables: list[pd.DataFrame]) -> dict[str, object]:
     measures, change, failures = tables
     ours = measures[(measures["source"] != "reference") & measures["level"].isin(LEVELS)]
-    measured = ours[ours["status"] != Status.FAILED]
+    measured = ours[ours["status"].isin(MEASURED)]
     status = next((s for s in (Status.FAILED, Status.FLAGGED) if s in set(failures["status"])), Status.OK)
-    usable = change[(change["source"] != "reference") & (change["status"] != Status.FAILED)]
+    usable = change[(change["source"] != "reference") & change["status"].isin(MEASURED)]
     means = [usable.loc[usable["session"] == s.id, "change_percent"].mean() for s in later]
     remark = str(failures["reason"].iloc[0]) if len(failures) else ""
     if len(failures) > 1:
@@ -77,6 +77,6 @@ def _row(subject: str, group: str, results: StudyResults, study: Study, later: l
         "link": quote(results.subject_html(subject).relative_to(results.output_dir).as_posix()),
         "visits": measured["session"].nunique(), "planned": len(study.sessions),
         "edited": ours.loc[ours["mask_origin"] == MaskOrigin.EDITED, "session"].nunique(),
-        "discs": len(measured), "discs_planned": len(study.sessions) * len(LEVELS),
+        "discs": len(measured), "discs_planned": len(study.sessions) * len(study.measured_levels),
         "changes": ["" if pd.isna(m) else f"{m:+.1f}" for m in means], "remark": remark,
     }

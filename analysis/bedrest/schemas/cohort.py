@@ -40,6 +40,7 @@ QC = Table("qc", "one row per subject and planned visit: quality of its automati
     Col("discs_ok", "int", "named discs that pass every check", "1", minimum=0),
     Col("discs_flagged", "int", "named discs measured, but doubtful", "1", minimum=0),
     Col("discs_failed", "int", "named discs not measured", "1", minimum=0),
+    Col("discs_not_in_view", "int", "levels outside the field of view, or not asked for", "1", minimum=0),
     Col("reason", "str", "every remark on the visit and its discs; empty when there is none", required=False),
     col.FINDINGS,
 ), ("subject", "session"))

@@ -19,9 +19,10 @@ SOURCE = Col("source", "str", "series of masks: automatic (by the method, or edi
                                "mask_origin says which) or reference", values=tuple(Source))
 MEASURE = Col("measure", "str", "which measure the row is about: a column of measures",
               values=tuple(m.name for m in DISC_MEASURES))
-MASK_ORIGIN = Col("mask_origin", "str", "how the measured mask came about", values=tuple(MaskOrigin))
+MASK_ORIGIN = Col("mask_origin", "str", "how the disc's measured mask came about", values=tuple(MaskOrigin))
 CONFIDENCE_LEVEL = Col("confidence_level", "float", "level of the interval", "1")
-STATUS = Col("status", "str", "ok, flagged (measured but doubtful) or failed (not measured)", values=tuple(Status))
+STATUS = Col("status", "str", "ok, flagged (measured but doubtful), failed (not measured) or not in view (outside "
+             "the field of view, or not asked for: nothing is wrong)", values=tuple(Status))
 FINDINGS = Col("findings", "str", "the same for programs: a JSON list of codes with their values, see the codes of "
                "findings", required=False)
 REASON = Col("reason", "str", "why a row is not ok; empty when it is, unless its level was set manually",

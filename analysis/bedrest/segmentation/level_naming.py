@@ -14,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from bedrest.anatomy.absent import why_absent
 from bedrest.anatomy.structures import Structure
 from bedrest.findings import Finding, FindingCode
 from bedrest.segmentation.regions import DiscRegion, find_discs
@@ -55,7 +56,7 @@ def name_discs(probabilities: NDArray[np.float32], grid: Grid) -> NamedDiscs:
     remnant = max((r.volume_mm3 for r in regions if r not in discs and r.on_sacrum >= 0.08), default=0.0)
     if remnant > LARGE_REMNANT * discs[start].volume_mm3:
         warnings += (Finding(FindingCode.DISC_IN_SACRUM),)
-    return _named(components, disc, discs[start:], confidence, warnings)
+    return _named(components, disc, discs[start:], confidence, warnings, grid)
 
 
 def _lumbosacral(discs: list[DiscRegion]) -> tuple[int | None, float]:
@@ -88,7 +89,7 @@ def _levels_without(code: FindingCode) -> tuple[SegmentedDisc, ...]:
 
 
 def _named(components: Labels, disc: NDArray[np.float32], discs: list[DiscRegion], confidence: float,
-           warnings: tuple[Finding, ...]) -> NamedDiscs:
+           warnings: tuple[Finding, ...], grid: Grid) -> NamedDiscs:
     gaps = np.linalg.norm(np.diff(np.array([d.centre_mm for d in discs]), axis=0), axis=1)
     usual = float(np.median(gaps)) if gaps.size else 0.0
     label, region_of, confidence_of = 1, {1: discs[0]}, {1: confidence}
@@ -101,10 +102,10 @@ def _named(components: Labels, disc: NDArray[np.float32], discs: list[DiscRegion
         confidence *= GAP_CONFIDENCE if across else 1.0
         region_of[label], confidence_of[label] = d, confidence
     labels, named = np.zeros_like(components), []
+    centres = {k: d.centre_mm for k, d in region_of.items()}
     for k, level in LEVEL_OF_LABEL.items():
         if k not in region_of:
-            code = FindingCode.DISC_OUT_OF_VIEW if k > max(region_of) else FindingCode.DISC_IN_GAP
-            named.append(SegmentedDisc(k, level, (Finding(code),)))
+            named.append(SegmentedDisc(k, level, (why_absent(centres, k, grid),)))
             continue
         voxels = components == region_of[k].number
         labels[voxels] = k

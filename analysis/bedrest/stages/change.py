@@ -10,6 +10,7 @@ from bedrest.stages.stage import Job, Scope, Stage, write_slice
 from bedrest.tables.arvd import arvd_frame
 from bedrest.tables.change import change_frame
 from bedrest.tables.failures import failures_frame, without_corrected
+from bedrest.vocabulary import LEVELS
 
 
 def run(job: Job) -> None:
@@ -22,6 +23,7 @@ def run(job: Job) -> None:
     renames = read(job.subject, schemas.RENAMES)
     records, findings = without_corrected(visits, read(job.subject, schemas.FINDINGS), measures=measures,
                                           renames=renames)
+    findings = findings[~findings["level"].isin(set(LEVELS) - set(job.study.measured_levels))]
     failures = failures_frame(
         input_problems=read(job.subject, schemas.INPUT_PROBLEMS), scan_records=records, findings=findings,
         renames=renames, measures=measures, accuracy=read(job.subject, schemas.ACCURACY), change=changes)
@@ -31,4 +33,4 @@ def run(job: Job) -> None:
 
 
 STAGE = Stage("change", run, Scope.SUBJECT, after=("measure",), inputs=(schemas.SESSIONS, schemas.INPUT_PROBLEMS),
-              settings=("reference_session", "statistics.confidence_level"))
+              settings=("reference_session", "levels", "statistics.confidence_level"))

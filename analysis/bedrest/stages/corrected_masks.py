@@ -13,7 +13,7 @@ import pandas as pd
 
 from bedrest import schemas
 from bedrest.errors import BedrestError
-from bedrest.findings import Finding, decode, findings_of_error
+from bedrest.findings import Finding, FindingCode, decode, findings_of_error
 from bedrest.io.images.masks import label_table_path, read_label_map, write_label_map
 from bedrest.io.manifest.edited_masks import read_edited
 from bedrest.io.manifest.level_names import names_of_visit
@@ -28,6 +28,8 @@ from bedrest.tables.segmented import segmented_frame
 from bedrest.types import Grid, LabelMap, SegmentedDisc
 from bedrest.vocabulary import MaskOrigin, Status
 
+_EDITED = (FindingCode.DISC_EDITED, FindingCode.NOT_IN_EDITED_MASK)
+
 
 @dataclass(frozen=True, eq=False)
 class Corrections:
@@ -36,8 +38,8 @@ class Corrections:
     Attributes
     ----------
     edited : session to the manually edited mask
-    levels, matches : rows of `schemas.LEVEL_NAMES` and `schemas.MATCHES`, these only of visits without corrections
-    disputed : whether a corrected visit had some
+    levels, matches : rows of `schemas.LEVEL_NAMES` and `schemas.MATCHES`, these only of visits not named manually
+    disputed : whether a visit that was named manually had some
     """
 
     edited: dict[str, Path]
@@ -52,7 +54,7 @@ class MeasuredMask:
 
     Attributes
     ----------
-    origin : see `vocabulary.MaskOrigin`
+    origin : see `vocabulary.MaskOrigin`; edited where one of its discs is
     segmented, edits : rows of `schemas.FINDINGS`, and where the mask was edited of `schemas.EDITS`
     absent : names set manually whose disc is not there; None where no name was set
     matched : whether names were taken from the other visits
@@ -65,6 +67,12 @@ class MeasuredMask:
     absent: list[str] | None = None
     matched: bool = False
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def edited(self) -> frozenset[str]:
+        """Discs that were edited, by level: drawn otherwise, added or removed."""
+        return frozenset(level for level, findings in zip(self.segmented["level"], findings_of(self.segmented),
+                                                          strict=True) if any(f.code in _EDITED for f in findings))
 
     @property
     def renamed(self) -> bool:
@@ -80,8 +88,19 @@ def corrections_of(results: StudyResults, subject: str) -> Corrections:
     edited = results.read_subject(subject, schemas.EDITED_MASKS)
     paths = {s: Path(p) for s, p in zip(edited["session"], edited["path"], strict=True)}
     levels, matches = (results.read_subject(subject, table) for table in (schemas.LEVEL_NAMES, schemas.MATCHES))
-    manual = [s for s in matches["session"].unique() if s in paths or names_of_visit(levels, s)]
+    manual = [s for s in matches["session"].unique() if names_of_visit(levels, s)
+              or (s in paths and _renumbered(results.mask(subject, s), paths[s], where=f"{subject} {s}"))]
     return Corrections(paths, levels, matches[~matches["session"].isin(manual)], disputed=bool(manual))
+
+
+def _renumbered(automatic: Path, edited: Path, *, where: str) -> bool:
+    """Whether editing gave discs other numbers; a mask that cannot be read may have."""
+    try:
+        before = read_label_map(automatic, where=where)
+        edits = compare_edit(before, read_edited(edited, before=before, grid=None, where=where))
+    except BedrestError:
+        return True
+    return any(f.code == FindingCode.LABELS_RENUMBERED for e in edits for f in e.findings)
 
 
 def measured_mask(results: StudyResults, corrections: Corrections, *, visit: VisitKey, record: pd.Series,
@@ -96,15 +115,16 @@ def measured_mask(results: StudyResults, corrections: Corrections, *, visit: Vis
     origin = MaskOrigin.EDITED.value if path else str(record["source"])
     try:
         before = read_label_map(results.output_dir / record["mask_path"], where=where) if record["mask_path"] else None
+        lost = tuple(f for f in decode(record["findings"]) if f.status != Status.OK)
+        chosen = MeasuredMask(before, str(record["source"]), segmented, none, findings=lost)
         if path:
             mask = read_edited(path, before=before, grid=grid, where=where)
             compared = compare_edit(before, mask)
-            discs = edited_discs(compared, _discs(segmented))
-            chosen = MeasuredMask(mask, origin, _frame(discs, visit), edits_frame(compared, visit=visit))
-        else:
-            lost = tuple(f for f in decode(record["findings"]) if f.status != Status.OK)
-            chosen = MeasuredMask(before, origin, segmented, none, findings=lost)
-            chosen = _matched(chosen, corrections.matches[corrections.matches["session"] == visit.session], visit)
+            chosen = replace(chosen, edits=edits_frame(compared, visit=visit))
+            if any(e.changed for e in compared):
+                discs = edited_discs(compared, _discs(segmented))
+                chosen = replace(chosen, mask=mask, origin=origin, segmented=_frame(discs, visit))
+        chosen = _matched(chosen, corrections.matches[corrections.matches["session"] == visit.session], visit)
         return _renamed(chosen, names_of_visit(corrections.levels, visit.session), visit)
     except BedrestError as error:
         findings = findings_of_error(error)

@@ -26,4 +26,4 @@ def _files(study: Study, page: str) -> Mapping[str, Path]:
 
 STAGE = Stage("index", run, Scope.STUDY, after=("statistics", "figures", "cohort_report", "page", "subject_report"),
               inputs=(schemas.SCANS, schemas.EDITED_MASKS),
-              settings=("name", "description", "sessions", "reference_session"), files=_files)
+              settings=("name", "description", "sessions", "reference_session", "levels"), files=_files)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,10 +18,11 @@ from bedrest.io.images.nifti import RESAMPLE_ON_REQUEST, read_volume
 from bedrest.io.tables.frames import concat_tables, empty_table
 from bedrest.longitudinal.error_model import errors_path, load_errors
 from bedrest.measurement.comparison.agreement import DiscAgreement, compare_masks, name_binary_reference
+from bedrest.measurement.definition import DiscMeasure
 from bedrest.measurement.discs import measure_discs
 from bedrest.measurement.quality import checked
 from bedrest.measurement.spine import measure_spine
-from bedrest.measurement.volumes import after_edit
+from bedrest.measurement.volumes import volumes_from_probability
 from bedrest.segmentation.weights import chosen_weights
 from bedrest.settings import Study
 from bedrest.stages.corrected_masks import Corrections, MeasuredMask, corrections_of, keep, measured_mask
@@ -39,8 +40,10 @@ from bedrest.tables.measures import (
     with_segmented,
     without_signals,
 )
-from bedrest.types import LabelMap, Volume, require_same_grid, same_grid
+from bedrest.types import LabelMap, require_same_grid, same_grid
 from bedrest.vocabulary import LEVEL_OF_LABEL, MaskOrigin, MaskRole
+
+_NOT_ASKED = Finding(FindingCode.LEVEL_NOT_ASKED)
 
 
 def run(job: Job) -> None:
@@ -60,6 +63,7 @@ def run(job: Job) -> None:
         if chosen.absent is not None:
             absent[visit.session] = chosen.absent
         frames, of_reference, agreement = _measure_reference(visit, key, chosen.mask,
+                                                             levels=job.study.measured_levels,
                                                              resample=job.study.images.resample)
         measures += [frame, *frames]
         spines += [spine, *of_reference]
@@ -84,25 +88,31 @@ def _measure_ours(job: Job, visit: Visit, key: VisitKey, record: pd.Series, segm
                            grid=scan.grid if scan is not None else None)
     keep(job.results, chosen, visit=key, like=like(visit))
     mask, segmented = chosen.mask, chosen.segmented
+    others = [v for v in LEVEL_OF_LABEL.values() if v not in job.study.measured_levels]
 
     def failed(findings: tuple[Finding, ...]) -> tuple[MeasuredMask, pd.DataFrame, pd.DataFrame]:
-        frame = failed_frame(key, source="automatic", mask_origin=chosen.origin,
-                             levels=tuple(LEVEL_OF_LABEL.values()), findings=findings)
+        wanted = [v for v in LEVEL_OF_LABEL.values() if v not in others]
+        frame = concat_tables([failed_frame(key, source="automatic", mask_origin=chosen.origin, levels=levels,
+                                            findings=why)
+                               for levels, why in ((wanted, findings), (others, (_NOT_ASKED,)))], schemas.MEASURES)
         return chosen, frame, spine_frame(measure_spine([]), frame, visit=key, source="automatic")
 
     if mask is None:
         return failed(chosen.findings)
     levels = {int(label): level for label, level in zip(segmented["label"], segmented["level"], strict=True)}
     levels = levels or dict(LEVEL_OF_LABEL)
+    wanted = {k: v for k, v in levels.items() if v not in others}
     if resample and scan is not None and not same_grid(scan.grid, mask.grid):
         scan = images_of(visit, resample=True, target=mask.grid)
     images, left_out = contrasts_at(scan, mask) if scan is not None else ({}, [])
     try:
-        measured = checked(measure_discs(mask, levels, images, _tissues_of(job, visit, chosen),
-                                         probability=_probability_of(job, visit, chosen, record)), mask)
+        measured = checked(measure_discs(mask, wanted, images, _tissues_of(job, visit, chosen),
+                                         volumes_mm3=_volumes_of(job, visit, chosen, record)), mask)
     except BedrestError as error:
         return failed(findings_of_error(error))
-    frame = measures_frame(measured, visit=key, source="automatic", mask_origin=chosen.origin)
+    measured += [DiscMeasure(levels[k], k, findings=(_NOT_ASKED,)) for k in levels if k not in wanted]
+    frame = measures_frame(measured, visit=key, source="automatic", mask_origin=str(record["source"]))
+    frame.loc[frame["level"].isin(chosen.edited), "mask_origin"] = MaskOrigin.EDITED.value
     frame = with_segmented(without_signals(frame, left_out), segmented)
     return chosen, frame, spine_frame(measure_spine(measured), frame, visit=key, source="automatic")
 
@@ -122,29 +132,30 @@ def _tissues_of(job: Job, visit: Visit, chosen: MeasuredMask) -> LabelMap | None
     return tissues if same_grid(tissues.grid, chosen.mask.grid) else None
 
 
-def _probability_of(job: Job, visit: Visit, chosen: MeasuredMask, record: pd.Series) -> Volume | None:
-    """The probability behind the mask, 0 or 1 where the mask was edited.
+def _volumes_of(job: Job, visit: Visit, chosen: MeasuredMask, record: pd.Series) -> dict[int, float]:
+    """Summed probabilities, by label, of the discs that are as the network segmented them, whatever was done to others.
 
-    A mask that was given has none, nor has a manual one where segmentation failed.
+    A mask that was given has none, nor has a disc that was edited: which voxels are disc was decided manually.
     """
     if chosen.mask is None or not is_ours(record):
-        return None
+        return {}
     probability = read_volume(job.results.probability(visit.subject, visit.session), where=visit.where)
-    if chosen.origin != MaskOrigin.EDITED:
-        return probability
     automatic = read_label_map(job.results.mask(visit.subject, visit.session), where=visit.where)
-    return after_edit(probability, automatic, chosen.mask)
+    summed = volumes_from_probability(probability, automatic)
+    labels = chosen.segmented.loc[~chosen.segmented["level"].isin(chosen.edited), "label"]
+    under = {int(k): automatic.data[chosen.mask.data == k] for k in labels}
+    return {k: summed[int(before[0])] for k, before in under.items() if before.size}  # names may have been changed
 
 
-def _measure_reference(visit: Visit, key: VisitKey, ours: LabelMap | None, *, resample: bool
+def _measure_reference(visit: Visit, key: VisitKey, ours: LabelMap | None, *, levels: Sequence[str], resample: bool
                        ) -> tuple[list[pd.DataFrame], list[pd.DataFrame], list[pd.DataFrame]]:
     path = visit.paths.get(MaskRole.REFERENCE)
     if path is None:
         return [], [], []
     try:
         reference = read_reference(path, where=visit.where)
-        levels = {k: v for k, v in LEVEL_OF_LABEL.items() if (reference.data == k).any()}
-        measured = checked(measure_discs(reference, levels, {}), reference)
+        wanted = {k: v for k, v in LEVEL_OF_LABEL.items() if v in levels and (reference.data == k).any()}
+        measured = checked(measure_discs(reference, wanted, {}), reference)
     except BedrestError as error:
         return [], [], [failed_accuracy(key, findings=findings_of_error(error))]
     frame = measures_frame(measured, visit=key, source="reference")
@@ -152,9 +163,9 @@ def _measure_reference(visit: Visit, key: VisitKey, ours: LabelMap | None, *, re
     if ours is None:
         return [frame], [spine], []
     try:
-        agreement = _agreement(ours, reference, levels, where=visit.where, resample=resample)
+        agreement = _agreement(ours, reference, wanted, where=visit.where, resample=resample)
     except BedrestError as error:  # it has its own grid, and was measured in it
-        return [frame], [spine], [failed_accuracy(key, findings=findings_of_error(error), levels=levels.values())]
+        return [frame], [spine], [failed_accuracy(key, findings=findings_of_error(error), levels=wanted.values())]
     return [frame], [spine], [accuracy_frame(agreement, visit=key)]
 
 
@@ -185,4 +196,4 @@ def _files(study: Study, page: str) -> Mapping[str, Path]:
 
 STAGE = Stage("measure", run, Scope.SUBJECT, after=("joint_volumes",),
               inputs=(schemas.SCANS, schemas.SUBJECTS, schemas.SESSIONS, schemas.EDITED_MASKS, schemas.LEVEL_NAMES),
-              settings=("tissues", "images.resample"), files=_files)
+              settings=("tissues", "levels", "images.resample"), files=_files)

@@ -25,7 +25,7 @@ from bedrest.stages.stage import Job, Scope, Stage, write_slice
 from bedrest.stages.visits import Visit, like, scan_of, visits_of
 from bedrest.tables.segmented import segmented_frame
 from bedrest.types import LabelMap, Scan, SegmentedDisc
-from bedrest.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, MaskOrigin, MaskRole, Status
+from bedrest.vocabulary import LEVEL_OF_LABEL, MEASURED, TISSUE_OF_LABEL, MaskOrigin, MaskRole
 
 if TYPE_CHECKING:
     from bedrest.segmentation.weights import TrainedNetwork
@@ -97,7 +97,7 @@ def _segment_visit(job: Job, visit: Visit, contents: Callable[[], LabelMap | Sca
         record |= {"mask_path": str(target.relative_to(job.results.output_dir)),
                    "voxel_mm": " x ".join(f"{mm:.4g}" for mm in reorient_to_ras(discs.grid).ras.spacing_mm),
                    "seconds": round(time.monotonic() - begun, 2)}
-        if not any(d.status != Status.FAILED for d in segmented):
+        if not any(d.status in MEASURED for d in segmented):
             record["findings"] += segmented[0].findings if segmented else (Finding(FindingCode.MASK_EMPTY),)
     except BedrestError as error:
         maps = (target, job.results.tissue_mask(visit.subject, visit.session))

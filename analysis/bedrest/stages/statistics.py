@@ -12,6 +12,7 @@ from bedrest.measurement.registry import VOLUME
 from bedrest.stages.stage import Job, Scope, Stage
 from bedrest.tables.edits import mask_counts
 from bedrest.tables.measures import method_counts
+from bedrest.tables.pairs import counted_alike
 from bedrest.tables.qc import qc_frame
 
 
@@ -27,9 +28,10 @@ def run(job: Job) -> None:
     subjects = results.read_manifest(schemas.SUBJECTS)
     problems = results.read_manifest(schemas.INPUT_PROBLEMS)
     excluded = tuple(sorted(set(problems["subject"]) - set(subjects["subject"]) - {""}))
+    measures = results.read(schemas.MEASURES)
     tables = StudyTables(subjects, results.read_manifest(schemas.SESSIONS),
                          results.read_subjects(subjects["subject"], schemas.SCAN_RECORDS),
-                         results.read(schemas.MEASURES), results.read(schemas.CHANGE, measure=VOLUME.name),
+                         counted_alike(measures), results.read(schemas.CHANGE, measure=VOLUME.name),
                          results.read(schemas.ACCURACY), results.read(schemas.ARVD))
     plan = AnalysisPlan(study.groups, study.session_ids, study.reference_session,
                         tuple(dict.fromkeys(settings.covariates)), settings.covariance, settings.confidence_level)
@@ -40,7 +42,7 @@ def run(job: Job) -> None:
     for table, frame in (*analysis.tables(), (schemas.QC, qc)):
         write_table(frame, results.table(table), table)
     records = Records.of(analysis, version=__version__, description=study.description,
-                         masks=mask_counts(tables.measures), methods=method_counts(tables.measures))
+                         masks=mask_counts(measures), methods=method_counts(measures))
     write_text(results.paper_text, paper_text(records, source="automatic"))
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import ARVD
 from bedrest.tables.pairs import Volumes, judge
-from bedrest.vocabulary import Source, Status
+from bedrest.vocabulary import MEASURED, Source
 
 
 def arvd(vg1: float, vg2: float, vt2: float) -> float:
@@ -72,11 +72,11 @@ def arvd_frame(measures: pd.DataFrame, *, reference_session: str) -> pd.DataFram
 
 
 def _values(volumes: Volumes, subject: str, level: str, *, sessions: tuple[str, str]) -> dict[str, object]:
-    sides = [volumes.side(subject, session, level=level, source=source)
-             for source in (Source.REFERENCE, Source.AUTOMATIC) for session in sessions]
+    sides = [side for source in (Source.REFERENCE, Source.AUTOMATIC)
+             for side in volumes.pair(subject, sessions, level=level, source=source)]
     status, findings = judge(level, sides)
     judged: dict[str, object] = {"status": str(status), "findings": findings}
-    if status == Status.FAILED:
+    if status not in MEASURED:
         return judged
     vg1, vg2, vt1, vt2 = (s.volume_mm3 for s in sides)
     return {**judged, "vg1_mm3": vg1, "vg2_mm3": vg2, "vt1_mm3": vt1, "vt2_mm3": vt2, "arvd": arvd(vg1, vg2, vt2),

@@ -10,14 +10,15 @@ from statistics import NormalDist
 
 import pandas as pd
 
+from bedrest.findings import Finding, FindingCode
 from bedrest.io.tables.frames import typed_frame
 from bedrest.measurement.registry import VOLUME
 from bedrest.schemas import CHANGE
 from bedrest.tables.change_checks import Acquisitions, Positions, implausible_change, moved_disc, other_acquisition
 from bedrest.tables.pairs import Side, Volumes, judge
-from bedrest.vocabulary import Status
+from bedrest.vocabulary import MEASURED, Status
 
-_VISIT = ["subject", "group", "session", "study_day", "phase", "source", "mask_origin"]
+_VISIT = ["subject", "group", "session", "study_day", "phase", "source"]
 
 
 def change_frame(measures: pd.DataFrame, *, reference_session: str, confidence_level: float = 0.95,
@@ -26,8 +27,8 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str, confidence_l
 
     Every visit in `measures` other than the reference gets a row for each level that the subject has with that
     source at any visit. A row is failed, with the visit and the cause in its findings, when either side is failed or
-    missing (a subject without a reference visit has only such rows), and flagged when either side is or when the
-    change itself is beyond belief, see `change_checks`.
+    missing (a subject without a reference visit has only such rows), else not in view when either side is, and flagged
+    when either side is or when the change itself is beyond belief, see `change_checks`.
 
     Returns: as in `schemas.CHANGE`, of the volume; NaN where failed.
 
@@ -38,26 +39,29 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str, confidence_l
     rows = []
     for (subject, source), series in measures.groupby(["subject", "source"], sort=False):
         at_reference = series["session"] == reference_session
-        origin = next(iter(series.loc[at_reference, "mask_origin"]), "")
+        origins = dict(zip(zip(series["session"], series["level"], strict=True), series["mask_origin"], strict=True))
+        of_visit = dict(zip(series["session"], series["mask_origin"], strict=True))
         for visit in series.loc[~at_reference, _VISIT].drop_duplicates().to_dict("records"):
             for level in dict.fromkeys(series["level"]):
-                before, after = (volumes.side(subject, session, level=level, source=source)
-                                 for session in (reference_session, visit["session"]))
+                pair = (reference_session, visit["session"])
+                before, after = volumes.pair(subject, pair, level=level, source=source)
+                origin, origin_after = (origins.get((s, level), of_visit.get(s, "")) for s in pair)
                 status, findings = judge(level, [before, after])
                 change = {"confidence_level": confidence_level}
-                differs = acquisitions_of.differing(subject, (reference_session, visit["session"]),
-                                                    methods=(before.volume_method, after.volume_method))
-                if status != Status.FAILED:
+                differs = acquisitions_of.differing(subject, pair, methods=(before.volume_method, after.volume_method))
+                if status in MEASURED:
                     change = _change(before, after, confidence_level, alike=not differs)
                     doubts = [*other_acquisition(differs, reference_session),
                               *implausible_change(change["change_percent"]),
                               *moved_disc(positions, subject, level=level, source=source,
-                                          sessions=(reference_session, visit["session"]))]
+                                          sessions=pair)]
                     status = Status.FLAGGED if doubts else status
                     findings = (*findings, *doubts)
+                    if before.recounted or after.recounted:
+                        findings += (Finding(FindingCode.VOLUMES_COUNTED),)
                 rows.append({**visit, "level": level, "reference_session": reference_session,
-                             "mask_origin_reference": origin, "measure": VOLUME.name, "unit": VOLUME.unit,
-                             "acquisition_differs": "+".join(differs), **change,
+                             "mask_origin_reference": origin, "mask_origin": origin_after, "measure": VOLUME.name,
+                             "unit": VOLUME.unit, "acquisition_differs": "+".join(differs), **change,
                              "status": str(status), "findings": findings})
     return typed_frame(rows, CHANGE)
 

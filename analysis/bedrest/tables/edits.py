@@ -15,7 +15,7 @@ from bedrest.io.tables.frames import typed_frame
 from bedrest.measurement.comparison.edits import DiscEdit
 from bedrest.schemas import EDITS, RENAMES
 from bedrest.tables.measures import VisitKey
-from bedrest.vocabulary import LEVELS, MaskOrigin, Source, Status
+from bedrest.vocabulary import LEVELS, MEASURED, MaskOrigin, Source, Status
 
 
 def edits_frame(edits: Iterable[DiscEdit], *, visit: VisitKey) -> pd.DataFrame:
@@ -62,10 +62,13 @@ def _no_disc(row: Mapping[str, str]) -> Finding:
 def mask_counts(measures: pd.DataFrame) -> dict[str, int]:
     """How many visits were measured on masks of which origin, reference masks apart; origins without any left out.
 
+    A visit counts as edited where one of its discs is.
+
     `measures`: as in `schemas.MEASURES`.
     """
-    measured = measures[(measures["source"] != Source.REFERENCE) & (measures["status"] != Status.FAILED)]
-    visits = measured.drop_duplicates(["subject", "session"])["mask_origin"]
+    measured = measures[(measures["source"] != Source.REFERENCE) & measures["status"].isin(MEASURED)]
+    visits = measured.groupby(["subject", "session"], sort=False)["mask_origin"].agg(
+        lambda discs: MaskOrigin.EDITED if MaskOrigin.EDITED in set(discs) else discs.iloc[0])
     return {o.value: n for o in MaskOrigin if (n := int((visits == o).sum()))}
 
 
@@ -82,7 +85,7 @@ def edit_words(edits: pd.DataFrame, change: pd.DataFrame) -> str:
     words = (f"Masks of {len(visits)} visit(s) of {visits['subject'].nunique()} subject(s) were corrected manually. "
              f"{int(altered.sum())} of {len(edits)} discs were changed")
     words += f", volumes by {both.min():+.1f} to {both.max():+.1f} %." if len(both) else "."
-    usable = change[(change["source"] != "reference") & (change["status"] != Status.FAILED)]
+    usable = change[(change["source"] != "reference") & change["status"].isin(MEASURED)]
     edited = usable[["mask_origin", "mask_origin_reference"]] == MaskOrigin.EDITED
     mixed = int((edited.sum(axis=1) == 1).sum())
     return words + (f" {mixed} change(s) compare an edited with an unedited mask." if mixed else "")

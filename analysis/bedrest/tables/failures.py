@@ -150,22 +150,27 @@ def _listed_at(ledger: _Ledger, place: Place, finding: Finding) -> int:
 
 def without_corrected(scan_records: pd.DataFrame, findings: pd.DataFrame, *, measures: pd.DataFrame,
                       renames: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Findings of segmentation on visits that were measured without correction; an edited mask or a manual name
-    settles them.
+    """Findings of segmentation on what was measured without correction: an edited disc, and a manual name at a visit,
+    settle them.
 
     What still holds of a corrected visit stands in its measures.
 
     `scan_records`, `findings`, `measures`, `renames`: as in `schemas`, one subject.
     """
-    edited = set(measures.loc[measures["mask_origin"] == MaskOrigin.EDITED, "session"])
-    return (scan_records[~scan_records["session"].isin(edited)],
-            findings[~findings["session"].isin(edited | set(renames["session"]))])
+    at_edited = measures["session"].isin(measures.loc[measures["mask_origin"] == MaskOrigin.EDITED, "session"])
+    edited = set(measures.loc[at_edited, "session"])
+    left = measures[at_edited & (measures["mask_origin"] != MaskOrigin.EDITED)]
+    as_segmented = set(zip(left["session"], left["level"], strict=True))
+    named = set(renames["session"])
+    kept = [s not in named and (s not in edited or (s, level) in as_segmented)
+            for s, level in zip(findings["session"], findings["level"], strict=True)]
+    return scan_records[~scan_records["session"].isin(edited)], findings.loc[kept]
 
 
 def _not_ok(frame: pd.DataFrame | None) -> list[_Row]:
-    """Rows that are not ok; discs of a visit that all failed for one reason as one row without a level."""
+    """Rows that failed or are doubtful; discs of a visit that all failed for one reason as one row without a level."""
     visits: dict[tuple[str, ...], list[_Row]] = {}
-    for row in _rows(frame):
+    for row in (r for r in _rows(frame) if r.status != Status.NOT_IN_VIEW):
         visits.setdefault(tuple(row.cells.get(c, "") for c in ("subject", "session", "source")), []).append(row)
     kept = []
     for rows in visits.values():

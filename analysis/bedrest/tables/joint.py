@@ -15,14 +15,12 @@ from bedrest.measurement.registry import VOLUME
 from bedrest.measurement.volumes import VOLUME_SINGLE
 from bedrest.schemas import JOINT, MATCHES
 from bedrest.segmentation.weights import key_of
-from bedrest.vocabulary import LEVEL_OF_LABEL, MaskOrigin, Source, Status, VolumeMethod
+from bedrest.vocabulary import LEVEL_OF_LABEL, MEASURED, MaskOrigin, Source, VolumeMethod
 
 if TYPE_CHECKING:
     from bedrest.longitudinal.error_model import ErrorModel
     from bedrest.longitudinal.joint_volumes import JointVolume
     from bedrest.longitudinal.level_matching import Match
-
-_OURS = (MaskOrigin.AUTOMATIC, MaskOrigin.EDITED)
 
 
 def joint_frame(volumes: Iterable[JointVolume], *, subject: str, single_mm3: Mapping[str, Mapping[int, float]]
@@ -54,8 +52,8 @@ def with_joint(measures: pd.DataFrame, joint: pd.DataFrame) -> pd.DataFrame:
     """One subject's measures with its joint volumes in place of the single ones, disc by disc.
 
     A disc's visits are measured all jointly or all singly, never some this way and some that way: a disc keeps its
-    single volumes where one of its measured visits has no joint one, for example because its mask was given. Where a
-    mask was edited, the joint volume grows or shrinks by as much as the single one did.
+    single volumes where one of its measured visits has no joint one, for example because its mask was given. Only a
+    disc that was edited stays as it was drawn, and takes nothing from its other visits: `pairs` compares them alike.
 
     Parameters
     ----------
@@ -64,16 +62,12 @@ def with_joint(measures: pd.DataFrame, joint: pd.DataFrame) -> pd.DataFrame:
     """
     volumes = joint[joint[VOLUME.name] > 0].set_index(["session", "level"])
     out = measures.copy()
-    ours = (measures["source"] == Source.AUTOMATIC) & (measures["status"] != Status.FAILED)
+    ours = ((measures["source"] == Source.AUTOMATIC) & measures["status"].isin(MEASURED)
+            & (measures["mask_origin"] != MaskOrigin.EDITED))
     for _, disc in measures[ours].groupby("level", sort=False):
         keys = pd.MultiIndex.from_frame(disc[["session", "level"]])
-        if not (disc["mask_origin"].isin(_OURS).all() and keys.isin(volumes.index).all()):
-            continue
-        rows = volumes.loc[keys].set_index(disc.index)
-        edited = disc["mask_origin"] == MaskOrigin.EDITED
-        grown = (disc[VOLUME_SINGLE.name] / rows[VOLUME_SINGLE.name]).where(edited, 1.0)
-        if grown.notna().all():
-            out.loc[disc.index, VOLUME.name] = rows[VOLUME.name] * grown
+        if (disc["mask_origin"] == MaskOrigin.AUTOMATIC).all() and keys.isin(volumes.index).all():
+            out.loc[disc.index, VOLUME.name] = volumes.loc[keys, VOLUME.name].to_numpy()
             out.loc[disc.index, "volume_method"] = VolumeMethod.JOINT.value
     return out
 
@@ -89,7 +83,7 @@ def with_errors(measures: pd.DataFrame, joint: pd.DataFrame, records: pd.DataFra
     together = joint.set_index(["session", "level"])
     alone = records.set_index("session")["contrasts"]
     out = measures.copy()
-    automatic = measures[(measures["mask_origin"] == MaskOrigin.AUTOMATIC) & (measures["status"] != Status.FAILED)]
+    automatic = measures[(measures["mask_origin"] == MaskOrigin.AUTOMATIC) & measures["status"].isin(MEASURED)]
     for row in automatic.itertuples():
         joined = row.volume_method == VolumeMethod.JOINT
         joint_row = together.loc[(row.session, row.level)] if joined else None

@@ -18,7 +18,7 @@ from bedrest.measurement.definition import DiscMeasure
 from bedrest.measurement.signals import SIGNALS
 from bedrest.measurement.spine import LUMBAR_DISCS, SpineMeasure
 from bedrest.schemas import ACCURACY, MASK_MEASURES, MEASURES, SPINE_MEASURES
-from bedrest.vocabulary import LEVELS, Contrast, Source, Status, VolumeMethod
+from bedrest.vocabulary import LEVELS, MEASURED, Contrast, Source, Status, VolumeMethod
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def without_signals(measures: pd.DataFrame, missing: Sequence[Finding]) -> pd.Da
 
     `measures`: as in `schemas.MEASURES`.
     """
-    new = [(*findings, *missing) if status != Status.FAILED else findings
+    new = [(*findings, *missing) if status in MEASURED else findings
            for findings, status in zip(findings_of(measures), measures["status"], strict=True)]
     return with_row_findings(measures, new, MEASURES)
 
@@ -98,7 +98,11 @@ def spine_frame(spine: SpineMeasure, discs: pd.DataFrame, *, visit: VisitKey, so
     flagged = set(discs.loc[discs["status"] == Status.FLAGGED, "level"])
     doubtful = [level for level in LUMBAR_DISCS if level in flagged]
     flagged_discs = [Finding(FindingCode.DISCS_FLAGGED, {"levels": doubtful})] if doubtful else []
-    status = Status.FLAGGED if doubtful and spine.status == Status.OK else spine.status
+    out_of_view = set(discs.loc[discs["status"] == Status.NOT_IN_VIEW, "level"])
+    status = Status(spine.status)
+    if spine.findings and all(set(f.values.get("levels", ("",))) <= out_of_view for f in spine.findings):
+        status = Status.NOT_IN_VIEW if spine.status == Status.FAILED else Status.OK
+    status = Status.FLAGGED if doubtful and status == Status.OK else status
     row = {**asdict(visit), "source": source, **spine.values, "n_discs": spine.n_discs, "status": str(status),
            "findings": (*spine.findings, *flagged_discs)}
     return typed_frame([row], SPINE_MEASURES)
@@ -117,7 +121,7 @@ def with_segmented(measures: pd.DataFrame, segmented: pd.DataFrame) -> pd.DataFr
     judged = [_with_earlier(status, findings, *before.get(level, (Status.OK, ())))
               for level, status, findings in zip(measures["level"], measures["status"], findings_of(measures),
                                                  strict=True)]
-    measured = measures["status"] != Status.FAILED
+    measured = measures["status"].isin(MEASURED)
     aligned = segmented.set_index("level").reindex(measures["level"]).set_index(measures.index)
     new = measures.assign(
         mean_probability=aligned["mean_probability"].where(measured),
@@ -129,8 +133,10 @@ def with_segmented(measures: pd.DataFrame, segmented: pd.DataFrame) -> pd.DataFr
 
 def _with_earlier(status: str, findings: tuple[Finding, ...], earlier_status: str, earlier: tuple[Finding, ...]
                   ) -> tuple[str, tuple[Finding, ...]]:
-    if status == Status.FAILED:
-        return status, (earlier or findings) if earlier_status == Status.FAILED else findings
+    if status == Status.FAILED and earlier_status not in MEASURED:
+        return earlier_status, earlier or findings
+    if status not in MEASURED:
+        return status, findings
     return status if earlier_status == Status.OK else Status.FLAGGED.value, (*earlier, *findings)
 
 
@@ -158,6 +164,6 @@ def method_counts(measures: pd.DataFrame) -> dict[str, int]:
     ----------
     measures : as in `schemas.MEASURES`; failed discs and those without a level do not count
     """
-    measured = measures[(measures["source"] != Source.REFERENCE) & (measures["status"] != Status.FAILED)
+    measured = measures[(measures["source"] != Source.REFERENCE) & measures["status"].isin(MEASURED)
                    & measures["level"].isin(LEVELS)]
     return {m.value: n for m in VolumeMethod if (n := int((measured["volume_method"] == m).sum()))}

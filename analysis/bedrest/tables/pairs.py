@@ -15,9 +15,9 @@ from bedrest.findings import Finding, FindingCode
 from bedrest.io.tables.finding_cells import findings_of
 from bedrest.io.tables.frames import text
 from bedrest.measurement.registry import VOLUME
-from bedrest.measurement.volumes import VOLUME_SINGLE
+from bedrest.measurement.volumes import VOLUME_SINGLE, VOLUME_VOXELS
 from bedrest.schemas import MEASURES
-from bedrest.vocabulary import LEVELS, Status
+from bedrest.vocabulary import LEVELS, MEASURED, Status, VolumeMethod
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Side:
 
     Attributes
     ----------
-    volume_single_mm3, volume_method, se_mm3, repeat_sd_mm3 : as in `schemas.MEASURES`
+    volume_single_mm3, volume_voxels_mm3, volume_method, se_mm3, repeat_sd_mm3 : as in `schemas.MEASURES`
+    recounted : whether its voxels were counted to compare it with a disc that the network did not segment
     """
 
     volume_mm3: float  # NaN when it cannot be used
@@ -35,7 +36,9 @@ class Side:
     volume_single_mm3: float = math.nan
     repeat_sd_mm3: float = math.nan
     se_mm3: float = math.nan
+    volume_voxels_mm3: float = math.nan
     volume_method: str = ""
+    recounted: bool = False
 
 
 class Volumes:
@@ -46,11 +49,11 @@ class Volumes:
 
     def __init__(self, measures: pd.DataFrame) -> None:
         columns = [measures[c] for c in (*MEASURES.key, VOLUME.name, "status", VOLUME_SINGLE.name,
-                                         "volume_repeat_sd_mm3", "volume_se_mm3", "volume_method")]
+                                         "volume_repeat_sd_mm3", "volume_se_mm3", VOLUME_VOXELS.name, "volume_method")]
         self._rows = {
             (subject, session, level, source): Side(float(volume), str(status), findings, float(single), float(sd),
-                                                    float(se), text(method))
-            for subject, session, level, source, volume, status, single, sd, se, method, findings in zip(
+                                                    float(se), float(voxels), text(method))
+            for subject, session, level, source, volume, status, single, sd, se, voxels, method, findings in zip(
                 *columns, findings_of(measures), strict=True)
         }
         self._visits = {(subject, session, source) for subject, session, _, source in self._rows}
@@ -68,11 +71,46 @@ class Volumes:
         if (subject, session, level, source) not in self._rows:
             return failed(Finding(FindingCode.NOT_MEASURED_THERE, {"name": level}))
         row = self._rows[subject, session, level, source]
-        if row.status == Status.FAILED:
-            return failed(*doubts_of(row.status, row.findings))
+        if row.status not in MEASURED:
+            return Side(math.nan, row.status, _placed(doubts_of(row.status, row.findings), session, source))
         if not (math.isfinite(row.volume_mm3) and row.volume_mm3 > 0):
             return failed(Finding(FindingCode.NO_USABLE_VOLUME, {"value_mm3": row.volume_mm3}))
         return replace(row, findings=_placed(doubts_of(row.status, row.findings), session, source))
+
+    def pair(self, subject: str, sessions: tuple[str, str], *, level: str, source: str) -> tuple[Side, Side]:
+        """One disc at two visits, by one method: where one volume was counted, so is the other, without its error.
+
+        A count lies apart from summed probabilities by a per cent or more, as much as bed rest changes a disc.
+        """
+        one, other = (self.side(subject, session, level=level, source=source) for session in sessions)
+        if (one.volume_method == VolumeMethod.VOXELS) != (other.volume_method == VolumeMethod.VOXELS):
+            return _counted(one), _counted(other)
+        return one, other
+
+
+def _counted(side: Side) -> Side:
+    voxels = side.volume_voxels_mm3
+    if side.volume_method in ("", VolumeMethod.VOXELS) or not voxels > 0:
+        return side
+    return replace(side, volume_mm3=voxels, volume_single_mm3=voxels, repeat_sd_mm3=math.nan,
+                   se_mm3=math.nan, recounted=True)
+
+
+def counted_alike(measures: pd.DataFrame) -> pd.DataFrame:
+    """Measures with every disc by one method at all its visits: where one volume was counted, so are the others.
+
+    For models, which take all visits of a disc at once. `measures`: as in `schemas.MEASURES`, any number of subjects.
+    """
+    known = measures["volume_method"].isin(list(VolumeMethod))
+    counted = measures["volume_method"] == VolumeMethod.VOXELS
+    series = [measures[c] for c in ("subject", "level", "source")]
+    chosen = known & ~counted & counted.groupby(series).transform("any") & (measures[VOLUME_VOXELS.name] > 0)
+    out = measures.copy()
+    for name in (VOLUME.name, VOLUME_SINGLE.name):
+        out.loc[chosen, name] = measures.loc[chosen, VOLUME_VOXELS.name]
+    out.loc[chosen, "volume_method"] = VolumeMethod.VOXELS.value
+    out.loc[chosen, ["volume_se_mm3", "volume_repeat_sd_mm3"]] = math.nan
+    return out
 
 
 def doubts_of(status: str, findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -95,7 +133,7 @@ def judge(level: str, sides: list[Side]) -> tuple[str, tuple[Finding, ...]]:
     """
     if level not in LEVELS:
         return Status.FAILED, (Finding(FindingCode.NOT_FOLLOWED, {"name": level}),)
-    failed = [s for s in sides if s.status == Status.FAILED]
-    doubtful = failed or [s for s in sides if s.status != Status.OK]
-    status = Status.FAILED if failed else Status.FLAGGED if doubtful else Status.OK
+    for status in (Status.FAILED, Status.NOT_IN_VIEW, Status.FLAGGED, Status.OK):
+        if doubtful := [s for s in sides if s.status == status]:
+            break
     return status, tuple(dict.fromkeys(f for s in doubtful for f in s.findings))

@@ -34,7 +34,7 @@ def qc_frame(*, subjects: pd.DataFrame, sessions: pd.DataFrame, measures: pd.Dat
     for subject, group in zip(subjects["subject"], subjects["group"], strict=True):
         for session, day in planned.items():
             at = (subject, session)
-            counts = {f"discs_{s.value}": int(discs.get((*at, s.value), 0)) for s in Status}
+            counts = {f"discs_{s.value.replace(' ', '_')}": int(discs.get((*at, s.value), 0)) for s in Status}
             rows.append({"subject": subject, "group": group, "session": session, "study_day": days.get(at, day),
                          "verdict": _verdict(counts, findings.get(at, []), scanned=at in days).value, **counts,
                          "findings": findings.get(at, [])})

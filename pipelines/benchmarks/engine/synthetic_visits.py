@@ -13,7 +13,7 @@ import pandas as pd
 from bedrest.measurement.definition import DiscMeasure
 from bedrest.measurement.discs import measure_discs
 from bedrest.measurement.registry import VOLUME
-from bedrest.measurement.volumes import VOLUME_SINGLE
+from bedrest.measurement.volumes import VOLUME_SINGLE, volumes_from_probability
 from bedrest.phantom.demo_cohort import DemoPlan, draw_subject, group_of
 from bedrest.phantom.paint import paint_levels
 from bedrest.phantom.render import Artefacts, render_t2
@@ -23,7 +23,7 @@ from bedrest.segmentation.weights import TrainedNetwork, key_of
 from bedrest.tables.arvd import arvd_frame
 from bedrest.tables.measures import VisitKey, measures_frame
 from bedrest.types import LabelMap, Scan
-from bedrest.vocabulary import DIXON, LABEL_OF_LEVEL, LEVEL_OF_LABEL, Contrast, Status
+from bedrest.vocabulary import DIXON, LABEL_OF_LEVEL, LEVEL_OF_LABEL, MEASURED, Contrast
 from tqdm import tqdm
 
 from pipelines.benchmarks.mask_scores import MaskScore, summarise
@@ -115,7 +115,8 @@ def score_cohort(trained: TrainedNetwork, plan: DemoPlan, device: str, *, dixon:
                 "contrasts": contrasts, "subject": visit.key.subject, "session": visit.key.session,
                 "volume_analytic_mm3": visit.volumes_mm3[s.agreement.level], **disc_row(s)} for s in scores)
             if contrasts == ALL_DIXON:
-                measures = measure_discs(discs, LEVEL_OF_LABEL, {}, probability=segmented.disc_probability)
+                summed = volumes_from_probability(segmented.disc_probability, discs)
+                measures = measure_discs(discs, LEVEL_OF_LABEL, {}, volumes_mm3=summed)
                 cohort.measures.append(measures_frame(measures, visit=visit.key, source="automatic"))
                 cohort.measures.append(_analytic(visit))
     return cohort
@@ -145,7 +146,7 @@ def summarise_volumes(measures: pd.DataFrame, *, reference_session: str) -> Volu
     wide = measures.set_index(["subject", "session", "level", "source"])[VOLUME.name].unstack("source")
     true = wide.dropna(subset="reference").reset_index("level")
     change = arvd_frame(measures, reference_session=reference_session)
-    change = change[change["status"] != Status.FAILED]
+    change = change[change["status"].isin(MEASURED)]
     signed = 100 * change["signed_change_error"]
     return VolumeSummary(
         volume_errors(true["automatic"], true["reference"], true["level"]),

@@ -38,6 +38,11 @@ class DiscEdit:
     findings: tuple[Finding, ...] = ()  # what is doubtful about it, or that one of the masks does not hold it
 
     @property
+    def changed(self) -> bool:
+        """Whether the masks hold different voxels of it."""
+        return bool(self.voxels_added or self.voxels_removed)
+
+    @property
     def status(self) -> Status:
         """See `vocabulary.Status`."""
         return worst_status(self.findings)
@@ -84,20 +89,23 @@ def _lies_on_another(under: np.ndarray, label: int) -> tuple[Finding, ...]:
 
 
 def edited_discs(edits: Sequence[DiscEdit], automatic: Sequence[SegmentedDisc]) -> list[SegmentedDisc]:
-    """What is known of an edited mask's discs: labelled manually, so none of the network's doubts apply.
+    """What is known of an edited mask's discs. Of those that were edited none of the network's doubts apply.
 
     Parameters
     ----------
-    automatic : of the mask before; a level that is in neither mask keeps its reason
+    automatic : of the mask before; a disc that was not edited, and a level that is in neither mask, stay as they are
     """
-    present = {e.label: e for e in edits if not math.isnan(e.volume_edited_mm3)}
-    lost_before = {d.name: d for d in automatic if d.status == Status.FAILED}
-    discs = []
-    for label in sorted({*LEVEL_OF_LABEL, *(e.label for e in edits)}):
-        name = level_name(label)
-        if (edit := present.get(label)) is None:
-            absent = SegmentedDisc(label, name, (Finding(FindingCode.NOT_IN_EDITED_MASK),))
-            discs.append(lost_before.get(name, absent))
-        else:
-            discs.append(SegmentedDisc(label, name, tuple(f for f in edit.findings if f.status != Status.OK)))
-    return discs
+    changed = {e.label: e for e in edits if e.changed}
+    before = {d.label: d for d in automatic} or {k: _absent(k) for k in LEVEL_OF_LABEL}
+    return [_edited(changed[k]) if k in changed else before[k] for k in sorted({*before, *changed})]
+
+
+def _edited(edit: DiscEdit) -> SegmentedDisc:
+    if math.isnan(edit.volume_edited_mm3):
+        return _absent(edit.label)
+    doubts = (f for f in edit.findings if f.status != Status.OK)
+    return SegmentedDisc(edit.label, edit.level, (*doubts, Finding(FindingCode.DISC_EDITED)))
+
+
+def _absent(label: int) -> SegmentedDisc:
+    return SegmentedDisc(label, level_name(label), (Finding(FindingCode.NOT_IN_EDITED_MASK),))

@@ -11,7 +11,7 @@ import pandas as pd
 from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import BASELINE, SUBJECTS
 from bedrest.statistics.study.responses import AnalysisPlan
-from bedrest.vocabulary import LEVELS, Status
+from bedrest.vocabulary import LEVELS, MEASURED
 
 ALL_SUBJECTS = "(all)"
 _NUMBERS = {"age": "age", "height_cm": "height", "weight_kg": "weight"}
@@ -24,7 +24,7 @@ def baseline_frame(subjects: pd.DataFrame, measures: pd.DataFrame, plan: Analysi
     Tables as in `schemas`. Reference masks and failed rows are not used; a column of `subjects` that is not there
     counts as missing, as does an unknown sex. A sex that no subject has gets no rows.
     """
-    discs = measures[(measures["source"] != "reference") & (measures["status"] != Status.FAILED)
+    discs = measures[(measures["source"] != "reference") & measures["status"].isin(MEASURED)
                      & (measures["session"] == plan.reference_session)]
     subjects = subjects.set_index("subject").reindex(columns=["group", "sex", *_NUMBERS])
     columns: dict[str, tuple[str, pd.Series]] = {

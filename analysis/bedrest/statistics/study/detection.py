@@ -18,7 +18,7 @@ from bedrest.io.tables.frames import text, typed_frame
 from bedrest.measurement.registry import VOLUME
 from bedrest.schemas import DETECTIONS, Col, Table
 from bedrest.tables.change import half_width
-from bedrest.vocabulary import ALL_LEVELS, LimitFrom, Status, Verdict
+from bedrest.vocabulary import ALL_LEVELS, MEASURED, LimitFrom, Status, Verdict
 
 MIN_SUBJECTS_OF_LEVEL = 10  # with fewer, an SD of one level is too uncertain: that of all levels together is used
 REPEATS_LEVEL = 0.95  # of a smallest detectable change, by its definition, whatever level the intervals have
@@ -80,7 +80,7 @@ def detections_frame(change: pd.DataFrame, repeatability: pd.DataFrame, *, confi
     rows = []
     for row, findings in zip(change.to_dict("records"), findings_of(change), strict=True):
         limit = repeats[row["source"], row["level"], row["measure"]]
-        if row["status"] == Status.FAILED:
+        if row["status"] not in MEASURED:
             limit = Limit()
         elif not limit.limit_from:
             limit = model_limit(row["se_percent"], confidence_level=confidence_level)
@@ -127,7 +127,7 @@ def detection_counts(detections: pd.DataFrame) -> pd.DataFrame:
     Visits of a group in the order of their study day, its median over subjects.
     """
     rows = []
-    for (source, group, session), discs in detections.groupby(["source", "group", "session"], sort=False):
+    for (source, group, session), discs in _in_view(detections).groupby(["source", "group", "session"], sort=False):
         counts = discs["verdict"].value_counts()
         judged = discs[discs["verdict"] != Verdict.NOT_JUDGED]
         rows.append({"source": source, "group": group, "session": session,
@@ -137,6 +137,11 @@ def detection_counts(detections: pd.DataFrame) -> pd.DataFrame:
     first = {g: n for n, g in enumerate(dict.fromkeys(detections["group"]))}
     rows.sort(key=lambda r: (str(r["source"]), first[r["group"]], r["study_day"]))
     return typed_frame(rows, DETECTION_COUNTS)
+
+
+def _in_view(detections: pd.DataFrame) -> pd.DataFrame:
+    """Without discs that nobody could or wanted to see."""
+    return detections[detections["status"] != Status.NOT_IN_VIEW]
 
 
 def visit_changes(detections: pd.DataFrame) -> pd.DataFrame:
@@ -162,7 +167,7 @@ def limit_words(detections: pd.DataFrame) -> str:
             f"{len(rows)} change(s) of single discs were judged by {_LIMITS[LimitFrom(limit_from)]}: beyond error are "
             f"rises above {_span(rows['limit_high_percent'])} % and falls below {_span(rows['limit_low_percent'])} %. "
             f"Of discs that do not change, {outside:.3g} % are expected to lie outside.")
-    if lost := len(detections) - len(judged):
+    if lost := len(_in_view(detections)) - len(judged):
         sentences.append(f"{lost} change(s) were not judged; detections.csv has the reasons.")
     return " ".join(sentences)
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import ACCURACY, ARVD, FLOW
-from bedrest.vocabulary import LEVELS, MaskOrigin, Status
+from bedrest.vocabulary import LEVELS, MEASURED, MaskOrigin, Status
 
 LEFT_OUT = "(left out: input problems)"
 
@@ -34,7 +34,7 @@ def flow_frame(tables: StudyTables, *, excluded: Sequence[str] = ()) -> pd.DataF
 
     Subjects whose input could not be used at all get separate rows, since their group is not known for sure.
     """
-    discs, paired = (t[(t["source"] != "reference") & (t["status"] != Status.FAILED)]
+    discs, paired = (t[(t["source"] != "reference") & t["status"].isin(MEASURED)]
                      for t in (tables.measures, tables.change))
     discs = discs[discs["level"].isin(LEVELS)]
     records, passed = tables.scan_records, discs[discs["status"] == Status.OK]

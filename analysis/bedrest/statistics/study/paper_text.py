@@ -103,7 +103,7 @@ def edited_words(masks: Mapping[str, int]) -> str:
 _MEASURED = {
     VolumeMethod.JOINT: "jointly from all visits of the subject, as summed probabilities of disc",
     VolumeMethod.SINGLE: "from their visit alone, as summed probabilities of disc",
-    VolumeMethod.VOXELS: "by counting the voxels of a mask that no network made",
+    VolumeMethod.VOXELS: "by counting the voxels of a given or edited mask",
 }
 
 
@@ -114,7 +114,7 @@ def volume_words(methods: Mapping[str, int]) -> str:
     --------
     >>> volume_words({"joint": 160, "voxels": 8})  # doctest: +NORMALIZE_WHITESPACE
     'Of 168 disc volumes 160 were measured jointly from all visits of the subject, as summed probabilities of disc, and
-    8 by counting the voxels of a mask that no network made.'
+    8 by counting the voxels of a given or edited mask.'
     """
     if len(methods) < 2:
         return "".join(f"All {n} disc volumes were measured {_MEASURED[VolumeMethod(m)]}." for m, n in methods.items())

@@ -26,7 +26,7 @@ from bedrest.statistics.study.families import Row, family_units, holm
 from bedrest.statistics.study.flow import StudyTables
 from bedrest.statistics.study.mixedlm_sensitivity import MixedLMModel, mixedlm_contrasts
 from bedrest.statistics.study.responses import AnalysisPlan
-from bedrest.vocabulary import ALL_LEVELS, LEVELS, ModelKind, Status
+from bedrest.vocabulary import ALL_LEVELS, LEVELS, MEASURED, ModelKind, Status
 
 Values = Sequence[Sequence[float]]  # one change a subject, of each group
 _ALL_DISCS = ", mean of all discs"
@@ -115,7 +115,7 @@ def subject_changes(change: pd.DataFrame) -> pd.DataFrame:
     `n_expected` the levels that the source has in the table.
     """
     named = change[change["level"].isin(LEVELS)]
-    usable = named[(named["status"] != Status.FAILED) & named["change_percent"].notna()]
+    usable = named[named["status"].isin(MEASURED) & named["change_percent"].notna()]
     expected = named.groupby("source")["level"].nunique()
     single = usable[["source", "subject", "session", "level", "change_percent"]].assign(
         n_flagged=(usable["status"] == Status.FLAGGED).astype(int), n_levels=1)

@@ -13,7 +13,7 @@ from bedrest.findings import render
 from bedrest.io.tables.finding_cells import findings_of
 from bedrest.io.tables.frames import typed_frame
 from bedrest.schemas import CHANGE_BANDS, MEASURES, Col, Table
-from bedrest.vocabulary import LEVELS, Status
+from bedrest.vocabulary import LEVELS, MEASURED
 
 _COLUMN = {c.name: c for c in MEASURES.columns}
 GROUP_MEANS = Table("group_means", "mean disc volume of a group at a visit, one row per level and mask source", (
@@ -37,7 +37,7 @@ def group_means(measures: pd.DataFrame, *, confidence_level: float = 0.95) -> pd
     named = measures[measures["level"].isin(LEVELS)]
     rows = []
     for (source, group, session, level), discs in named.groupby(["source", "group", "session", "level"], sort=False):
-        usable = discs.loc[discs["status"] != Status.FAILED, "volume_mm3"].dropna().to_numpy(dtype=np.float64)
+        usable = discs.loc[discs["status"].isin(MEASURED), "volume_mm3"].dropna().to_numpy(dtype=np.float64)
         n = usable.size
         mean = float(usable.mean()) if n else math.nan
         sd = float(usable.std(ddof=1)) if n > 1 else math.nan
@@ -92,7 +92,7 @@ def change_bands(change: pd.DataFrame) -> pd.DataFrame:
 
     Failed rows are left out; `study_day` is the median of the group.
     """
-    usable = change[(change["status"] != Status.FAILED) & change["change_percent"].notna()]
+    usable = change[change["status"].isin(MEASURED) & change["change_percent"].notna()]
     rows = []
     for (source, group, session, level), discs in usable.groupby(["source", "group", "session", "level"], sort=False):
         mean, sd = discs["change_percent"].mean(), discs["change_percent"].std(ddof=1)

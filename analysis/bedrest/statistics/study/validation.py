@@ -21,7 +21,7 @@ from bedrest.statistics.estimators.intervals import REPLICATES, Clusters, Estima
 from bedrest.statistics.estimators.method_comparison import passing_bablok
 from bedrest.statistics.estimators.reliability import intraclass, measurement_error
 from bedrest.statistics.study.families import Row
-from bedrest.vocabulary import ALL_LEVELS, LEVELS, Phase, Status
+from bedrest.vocabulary import ALL_LEVELS, LEVELS, MEASURED, Phase, Status
 
 ONE_A_SUBJECT = "one value a subject: t, noncentral t (Carkeet 2015), F, chi-square and Kendall intervals"
 SEVERAL_A_SUBJECT = (f"several values a subject: variance components (Bland and Altman 2007), subjects resampled "
@@ -85,7 +85,7 @@ def _change_pairs(arvd: pd.DataFrame) -> pd.DataFrame:
 
 def _usable(rows: pd.DataFrame, values: pd.DataFrame, *, needed: tuple[str, ...]) -> pd.DataFrame:
     finite = np.isfinite(values[list(needed)].to_numpy(dtype=np.float64)).all(axis=1)
-    usable = finite & rows["level"].isin(LEVELS) & (rows["status"] != Status.FAILED)
+    usable = finite & rows["level"].isin(LEVELS) & rows["status"].isin(MEASURED)
     return pd.concat([rows[["subject", "level"]], values], axis=1).assign(
         usable=usable, flagged=rows["status"] == Status.FLAGGED)
 
@@ -93,7 +93,7 @@ def _usable(rows: pd.DataFrame, values: pd.DataFrame, *, needed: tuple[str, ...]
 def _repeats(visits: pd.DataFrame) -> pd.DataFrame:
     """Baseline volumes in order of time; usable when the disc has two or more."""
     rows = visits.sort_values("study_day", kind="stable")
-    measured = rows["level"].isin(LEVELS) & (rows["status"] != Status.FAILED) & (rows["volume_mm3"] > 0)
+    measured = rows["level"].isin(LEVELS) & rows["status"].isin(MEASURED) & (rows["volume_mm3"] > 0)
     repeated = measured.groupby([rows["subject"], rows["level"]]).transform("sum") > 1
     return rows[["subject", "level", "volume_mm3"]].assign(usable=measured & repeated,
                                                            flagged=rows["status"] == Status.FLAGGED)
