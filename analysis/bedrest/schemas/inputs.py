@@ -21,8 +21,8 @@ SESSIONS = Table("sessions", "one row per visit of a subject", (
         "min", required=False, optional=True, minimum=0),
     Col("field_tesla", "float", "field strength; from the sidecars of the images where the table does not say", "T",
         required=False, optional=True, minimum=0),
-    Col("scanner", "str", "manufacturer, model and serial number of the scanner; likewise", required=False,
-        optional=True),
+    Col("scanner", "str", "manufacturer and model of the scanner, four digits of a digest of its serial number; "
+        "likewise", required=False, optional=True),
     Col("slice_mm", "float", "slice thickness, without gaps; likewise", "mm", required=False, optional=True, minimum=0),
 ), ("subject", "session"))
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ class Acquisition:
     """What a sidecar says of an acquisition; NaN or empty where it does not."""
 
     field_tesla: float = math.nan
-    scanner: str = ""  # manufacturer, model and serial number
+    scanner: str = ""  # manufacturer and model, and of the serial number a short digest: tables are shared
     slice_mm: float = math.nan
     echo_ms: float = math.nan
     taken: str = ""  # date and time
@@ -45,10 +46,14 @@ def acquisition_reader(study: Study) -> Callable[[Path], Acquisition]:
 def _acquisition(sidecar: Sidecar) -> Acquisition:
     content = sidecar.content
     parts = (_words(content, "Manufacturer"), _words(content, "ManufacturersModelName"),
-             _words(content, "DeviceSerialNumber"))
+             _digest(_words(content, "DeviceSerialNumber")))
     return Acquisition(sidecar.field_tesla, " ".join(filter(None, parts)), _number(content, "SliceThickness"),
                        sidecar.echo_time_ms,
                        _words(content, "AcquisitionDateTime") or _words(content, "AcquisitionDate"))
+
+
+def _digest(serial_number: str) -> str:
+    return f"#{sha256(serial_number.encode()).hexdigest()[:4]}" if serial_number else ""
 
 
 def _beside(image: Path) -> dict[str, Any]:
