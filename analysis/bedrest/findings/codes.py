@@ -206,6 +206,8 @@ class FindingCode(StrEnum):
     MISSING_IN_MASK = "missing_in_mask", _EVALUATE, _FAILED, "{name} is missing in the {mask} mask"
     MISSING_IN_BOTH_MASKS = ("missing_in_both_masks", _EVALUATE, _FAILED, "{name} is missing in the predicted and in "
                              "the reference mask")
+    NAMED_AS_ANOTHER = ("named_as_another", _EVALUATE, _FAILED, "{name} of the {mask} mask is {other} of the {opposite} "
+                        "mask (Dice {dice:.2f}), {off}: correct the names of one of them")
     REFERENCE_MASK_MOVED = ("reference_mask_moved", _EVALUATE, _OK, "the reference mask lay on another grid and was "
                             "moved to ours by nearest neighbour")
 

@@ -18,9 +18,11 @@ from bedrest.findings import Finding, FindingCode, worst_status
 from bedrest.measurement.comparison.surfaces import surface_distances
 from bedrest.measurement.geometry import bounding_box, centre_of_mass_mm
 from bedrest.types import LabelIJK, LabelMap, require_same_grid
-from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL, Status
+from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL, LEVELS, Status
 
 _SMALLEST_DISC_VOXELS = 100
+# Dice of one disc in two masks, and of two discs: neighbours do not overlap.
+_SAME_DISC, _OTHER_DISC = 0.5, 0.1
 
 
 @dataclass(frozen=True)
@@ -78,15 +80,48 @@ def compare_masks(
 
     `predicted`, `reference`: LabelMap, shape (I, J, K), on one grid. `levels`, `reference_levels`: label to level in
     each of the two. Returns: one for each level named in either mapping, those of `levels` first. A level that is
-    missing in either mask is failed and says in which. Raises GeometryError if shapes differ or corners lie more than
+    missing in either mask is failed and says in which; one that is another level of the other mask is failed and says
+    which. Raises GeometryError if shapes differ or corners lie more than
     0.1 mm apart.
     """
     require_same_grid(predicted.grid, reference.grid, names=("predicted mask", "reference mask"))
     label_predicted = {level: label for label, level in levels.items()}
     label_reference = {level: label for label, level in reference_levels.items()}
     names = dict.fromkeys([*label_predicted, *label_reference])
-    return [_compare(predicted, reference, name, labels=(label_predicted.get(name), label_reference.get(name)))
-            for name in names]
+    found = [_compare(predicted, reference, name, labels=(label_predicted.get(name), label_reference.get(name)))
+             for name in names]
+    if all(a.dice >= _OTHER_DISC for a in found):
+        return found
+    others = _other_names(predicted, reference, levels, reference_levels)
+    return [a if a.dice >= _OTHER_DISC or a.level not in others else DiscAgreement(a.level, findings=(
+        *a.findings, others[a.level])) for a in found]
+
+
+def _other_names(predicted: LabelMap, reference: LabelMap, levels: Mapping[int, str],
+                 reference_levels: Mapping[int, str]) -> dict[str, Finding]:
+    """Levels whose disc, in the predicted or else in the reference mask, has another level in the other mask."""
+    pairs, shared = np.unique(np.stack([predicted.data, reference.data])[:, (predicted.data != 0) & (reference.data != 0)],
+                              axis=1, return_counts=True)
+    sizes = [dict(zip(*np.unique(m.data, return_counts=True), strict=True)) for m in (predicted, reference)]
+    found: dict[str, Finding] = {}
+    for (a, b), both in zip(pairs.T, shared, strict=True):
+        one, other = levels.get(int(a)), reference_levels.get(int(b))
+        if one is None or other is None or one == other:
+            continue
+        dice = dice_of(int(sizes[0][a]), int(sizes[1][b]), int(both))
+        if dice >= _SAME_DISC:
+            n = abs(_place(one) - _place(other))
+            off = "one level off" if n == 1 else f"{n} levels off"
+            for name, name_there, mask, opposite in ((other, one, "reference", "predicted"),
+                                                     (one, other, "predicted", "reference")):
+                if mask == "predicted" or name not in found:
+                    found[name] = Finding(FindingCode.NAMED_AS_ANOTHER, {
+                        "name": name, "other": name_there, "mask": mask, "opposite": opposite, "dice": dice, "off": off})
+    return found
+
+
+def _place(level: str) -> int:
+    return LEVELS.index(level) if level in LEVELS else 0
 
 
 def _compare(

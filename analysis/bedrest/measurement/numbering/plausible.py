@@ -92,11 +92,11 @@ def _not_discs(stack: Stack) -> Contradiction | None:
                              "Such a mask marks places, as labelled discs of SCT do: give the mask of the discs.")
     what = ("bodies as thick as vertebrae" if stack.what == "vertebrae" else
             "bodies that lie along the spine, as cord and canal do,")
-    flat = stack.bottom_up([b for b in stack.bodies if b not in stack.labels and stack.is_flat(b)])
+    flat = stack.discs_among(b for b in stack.bodies if b not in stack.labels)
     pairs = pairs_of(flat)
     return Contradiction("labels that are discs", f"{what} under the labels {shown}",
                          f"Flat as discs are the labels {', '.join(map(str, flat))}; if the lowest is L5-S1: {{option}}."
-                         if flat else "There is nothing flat as a disc in this mask: give the mask of the discs.", pairs)
+                         if flat else "There is no stack of flat labels in this mask: give the mask of the discs.", pairs)
 
 
 def _out_of_order(stack: Stack, levels: Mapping[int, str]) -> Contradiction | None:

@@ -113,9 +113,8 @@ def _recognised(mask: LabelMap, bodies: Mapping[int, Body], where: str, option: 
         remark = Finding(code, {"numbering": numbering.name, "kind": numbering.kind})
         return NamedMask(found.mask, found.levels, found.known, (remark, *found.remarks), found.doubts)
     ours, *_ = named(OURS)
-    if read and not ours.has_disc(bodies):
-        return read[0][1]
-    return _read(mask, bodies, ours, where, option)
+    certain = [found for n, found in read if not n.shared or not ours.has_disc(bodies)]
+    return certain[0] if certain else _read(mask, bodies, ours, where, option)
 
 
 def _read(mask: LabelMap, bodies: Mapping[int, Body], numbering: Numbering, where: str, option: str) -> NamedMask:
@@ -145,12 +144,11 @@ def _no_disc(mask: LabelMap, bodies: Mapping[int, Body], numbering: Numbering, w
     """A mask without any label that is a disc in this numbering."""
     expected = (f"labels of {numbering.name}: " + ", ".join(f"{k} = {v}" for k, v in numbering.discs.items())
                 if numbering.discs else f"a mask of {numbering.name} that holds discs")
-    stack = Stack(mask, bodies, bodies)
-    flat = stack.bottom_up([b for b in bodies if Stack(mask, bodies, [b]).is_flat(b)])
+    flat = Stack(mask, bodies, []).discs_among(bodies)
     others = dict.fromkeys(n.name for n in fitting(bodies))
     remedy = (f"Its labels are those of {' or '.join(others)}: {option.format(next(iter(others)))}." if others else
               f"If the lowest of the flat labels is L5-S1: {option.format(pairs_of(flat))}." if flat else
-              "Give the mask of the discs.")
+              f"Name its discs: {option.format('NUMBER=LEVEL,...')}.")
     return Problem(where, expected, f"the labels {', '.join(map(str, sorted(bodies)))}", remedy)
 
 

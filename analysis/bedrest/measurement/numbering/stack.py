@@ -5,7 +5,7 @@ Knows no names.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bedrest.measurement.geometry import bounding_box
+from bedrest.measurement.quality import spacing_looks_permuted
 from bedrest.types import LabelMap
 
 # Thickness over the distance of neighbours: 0.11 to 0.47 in 256 discs of 36 SPIDER masks, with a median of 0.13 to 0.38
@@ -25,6 +26,7 @@ LEAST_ACROSS = 0.5
 _SMALLEST_MM3 = 100.0  # discs have 1700 and more
 _PIECE_SHARE, _PIECES_APART_MM = 0.1, 15.0
 _LEAST_UPRIGHT = 0.5  # cosine between the spine and the head-foot axis of the header
+_STEP_MM = (15.0, 60.0)  # from disc to disc: 18 to 46 in those masks
 _WIDE_MM = 25.0  # from front to back; a disc has more, the spinal cord less
 
 
@@ -79,7 +81,7 @@ class Stack:
         """Where the label lies along the spine, from the foot up."""
         return float(self.bodies[label].centre_mm @ self.axis)
 
-    def bottom_up(self, labels: Collection[int]) -> list[int]:
+    def bottom_up(self, labels: Iterable[int]) -> list[int]:
         return sorted(labels, key=self.height_mm)
 
     def shape(self, label: int) -> tuple[float, float, float]:
@@ -99,6 +101,12 @@ class Stack:
         short, long, across = self.shape(label)
         return (self._thickness(short) <= 1 and across >= LEAST_ACROSS and long >= short
                 and self.bodies[label].volume_mm3 >= _SMALLEST_MM3)
+
+    def discs_among(self, labels: Iterable[int]) -> list[int]:
+        """The labels that are flat, from the bottom up, if they are stacked as discs are; else none."""
+        flat = [] if spacing_looks_permuted(self.mask.grid) else self.bottom_up(b for b in labels if self.is_flat(b))
+        steps = np.diff([self.height_mm(label) for label in flat])
+        return flat if ((steps >= _STEP_MM[0]) & (steps <= _STEP_MM[1])).all() else []
 
     def _thickness(self, short_mm: float) -> float:
         """In units of the largest one that a disc may have."""
