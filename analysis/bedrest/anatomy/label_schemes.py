@@ -1,7 +1,6 @@
 """Which number is which structure in the masks of other programs: the numberings that masks are known to have.
 
-Knows nothing of images. docs/label_schemes.md shows the same with version and source of each; `tests/test_label_schemes.py`
-holds the two together.
+Knows nothing of images. docs/label_schemes.md shows the same with version and source of each.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from bedrest.errors import StudyError
 from bedrest.io.images.label_tables import write_label_files
 from bedrest.io.images.masks import label_table_path, placed_on, read_label_map, write_label_map, write_volume
 from bedrest.io.images.nifti import read_volume
-from bedrest.measurement.comparison.agreement import compare_masks
+from bedrest.measurement.comparison.agreement import compare_masks, with_other_names
 from bedrest.measurement.discs import measure_discs
 from bedrest.measurement.numbering.recognise import (
     OF_REFERENCE_ON_COMMAND_LINE,
@@ -114,8 +114,8 @@ def measure(mask: PathLike | LabelMap, *, levels: Levels = None, image: PathLike
         Label to level, also as text: ``"51=L5-S1,102=L4-L5"``. Default: as `labels` says.
     image : on the mask's grid; mean signals are taken from it
     labels : str, optional
-        The program whose numbers the mask has, for example ``"spineps"``; docs/label_schemes.md lists them. Default: the
-        numbering that fits, 1 = L5-S1 ... 7 = T11-T12 where none does.
+        The program whose numbers the mask has, for example ``"spineps"``; docs/label_schemes.md lists them. Default:
+        the numbering that fits, 1 = L5-S1 ... 7 = T11-T12 where none does.
 
     Returns
     -------
@@ -198,8 +198,9 @@ def evaluate(predicted: PathLike | LabelMap, reference: PathLike | LabelMap, *, 
                       option=OF_REFERENCE_ON_COMMAND_LINE)
     _warn(one)
     _warn(other)
-    discs = compare_masks(one.mask, placed_on(other.mask, one.mask.grid), levels=one.levels,
-                          reference_levels=other.levels)
+    judge = placed_on(other.mask, one.mask.grid)
+    discs = compare_masks(one.mask, judge, levels=one.levels, reference_levels=other.levels)
+    discs = with_other_names(discs, one.mask, judge, levels=one.levels, reference_levels=other.levels)
     remarks = {d.level: (*one.findings(d.level), *other.findings(d.level)) for d in discs}
     frame = accuracy_frame([replace(d, findings=(*remarks[d.level], *d.findings)) for d in discs],
                            visit=VisitKey(name, "", "", float("nan"), ""))
@@ -213,7 +214,8 @@ def _named(mask: PathLike | LabelMap, levels: Levels, labels: str | None, *, wha
         raise StudyError("levels or labels", "both", what, "Leave one of them out.")
     if isinstance(levels, Mapping):
         levels = ",".join(f"{k}={v}" for k, v in levels.items())
-    given = parse_levels(levels, where=option.split(" ")[0].replace("labels", "levels")) if levels is not None else labels
+    typed = option.split(" ")[0].replace("labels", "levels")
+    given = labels if levels is None else parse_levels(levels, where=typed)
     if isinstance(mask, LabelMap):
         return name_discs(mask, given, where=what, option=option), "mask"
     read = read_label_map(Path(mask), where=what, by_name=given is None)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _MaskFile = Annotated[Path, tyro.conf.Positional]
 _Levels = Annotated[str | None, unset("default: as --labels says", metavar="LABEL=LEVEL,...")]
-_Labels = Annotated[str | None, unset("default: the numbering that fits, else 1=L5-S1 ... 7=T11-T12", metavar="PROGRAM")]
+_Labels = Annotated[str | None, unset("default: the one that fits, else 1=L5-S1 ... 7=T11-T12", metavar="PROGRAM")]
 _SHOWN = ["level", "dice", "centre_distance_mm", "assd_mm", "hausdorff_mm", "volume_error_percent", "status"]
 
 

@@ -24,8 +24,9 @@ MAX_FRACTION_OUTSIDE_FOV = 0.01  # of labelled voxels outside the scan; more: th
 def read_label_map(path: Path, *, where: str, by_name: bool = False) -> LabelMap:
     """Read a mask of whole numbers, 0 = background. Values within `WHOLE` of a whole number are that number.
 
-    `by_name`: segments of 3D Slicer that are named as structures of the spine are numbered as ours. Raises ImageError:
-    the file is missing or damaged, or holds values that are not whole numbers; GeometryError: the header cannot be used.
+    `by_name`: segments of 3D Slicer that are named as structures of the spine are numbered as ours. Raises
+    ImageError: the file is missing or damaged, or holds values that are not whole numbers; GeometryError: the header
+    cannot be used.
     """
     at = f"{where} ({path})"
     if path.name.lower().endswith(".nrrd"):
@@ -53,8 +54,8 @@ def _not_whole(data: np.ndarray, path: Path, at: str) -> ImageError:
     found = f"{int(apart.sum())} voxels with other values, such as {float(data[apart].flat[0]):.6g}"
     if (slope, offset) != (1, 0):
         return ImageError(expected, f"{found}, by the scale factor {slope:.9g} and offset {offset:g} in the header "
-                          "(scl_slope, scl_inter)", at, "Save it as whole numbers without scaling, for example by nibabel: "
-                          "Nifti1Image(np.round(image.get_fdata()).astype(np.int16), image.affine).")
+                          "(scl_slope, scl_inter)", at, "Save it as whole numbers without scaling, for example by "
+                          "nibabel: Nifti1Image(np.round(image.get_fdata()).astype(np.int16), image.affine).")
     return ImageError(expected, found, at, "A mask must not be interpolated: resample it with nearest neighbour.")
 
 

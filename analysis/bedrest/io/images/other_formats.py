@@ -7,7 +7,7 @@ say where it lies. World frame RAS+, as everywhere; ITK's is LPS.
 
 from __future__ import annotations
 
-import gzip
+import math
 import re
 import struct
 import zlib
@@ -27,6 +27,7 @@ ENDINGS = (".mha", ".nrrd", ".mgz", ".mgh")
 _MAX_HEADER = 4_000_000  # bytes; those of Slicer hold a line for each property of each segment
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _UNNAMED_SEGMENTS = 1000  # added to the number of a segment whose name says nothing, beside others that are named
+_OF_SPACE = ("domain", "space", "time", "???")  # kinds of axes that do not hold several values of one voxel
 _REFERENCE = re.compile(r"Reference image geometry\|([^|]*)\|")
 
 
@@ -103,8 +104,9 @@ def _nrrd(path: Path, at: str) -> _Header:
             fields[key.strip().lower()] = value.strip()
     _refuse_second_file(not {"data file", "datafile"} & fields.keys(), at)
     sizes, kinds = tuple(map(int, fields["sizes"].split())), fields.get("kinds", "").split()
-    across = [n for n, kind in zip(sizes, kinds, strict=False) if kind.lower() not in ("domain", "space", "time", "???")]
-    _refuse_layers(int(np.prod(across)) if across else 1, slicer="Segment0_ID" in keys or "Segment0_Name" in keys, at=at)
+    across = [n for n, kind in zip(sizes, kinds, strict=False) if kind.lower() not in _OF_SPACE]
+    slicer = "Segment0_ID" in keys or "Segment0_Name" in keys
+    _refuse_layers(math.prod(across), slicer=slicer, at=at)
     if "space directions" not in fields or not {"space", "space dimension"} & fields.keys():
         raise GeometryError("a header that tells where the image lies", "no space and space directions", at,
                             "Write the image again with its geometry, or convert it to NIfTI.")
@@ -122,8 +124,8 @@ def _refuse_second_file(here: bool, at: str) -> None:
 def _refuse_layers(n: int, *, slicer: bool, at: str) -> None:
     if n > 1 and slicer:
         raise ImageError("segments that do not overlap", f"{n} layers of segments that do", at,
-                         "Remove the overlap in 3D Slicer (Segment Editor, Masking: overwrite all), or export the segments "
-                         "that you need as one label map.")
+                         "Remove the overlap in 3D Slicer (Segment Editor, Masking: overwrite all), or export the "
+                         "segments that you need as one label map.")
     if n > 1:
         raise ImageError("one number per voxel", f"{n} numbers (colour or vectors)", at, "Export a grey-scale image.")
 
@@ -134,7 +136,8 @@ def _refuse_sizes(header: _Header, size: int, at: str) -> None:
         raise ImageError("one 3-D image", f"shape {header.sizes}", at, "Give one volume, not a slice or a series.")
     voxels = sizes[0] * sizes[1] * sizes[2]
     if voxels > limits.MAX_VOXELS:
-        raise ImageError(f"at most {limits.MAX_VOXELS:,} voxels", f"{voxels:,}", at, "Check the header or crop the image.")
+        raise ImageError(f"at most {limits.MAX_VOXELS:,} voxels", f"{voxels:,}", at,
+                         "Check the header or crop the image.")
     if voxels > size * (limits.MAX_PACKING if header.compressed else 1):
         raise ImageError(f"{voxels:,} voxels", f"a file that ends early ({size:,} bytes)", at,
                          "Copy or export the file again.")
@@ -171,8 +174,7 @@ def _grid(affine: np.ndarray, shape: tuple[int, ...], at: str) -> Grid:
 def _read_freesurfer(path: Path, at: str) -> OtherImage:
     import nibabel as nib
 
-    opened: Any = gzip.open(path) if path.name.lower().endswith(".mgz") else path.open("rb")
-    with opened as file:
+    with nib.openers.ImageOpener(str(path)) as file:
         start = file.read(30)
     version, *sizes, _, _, good = struct.unpack(">7ih", start)
     if version != 1:

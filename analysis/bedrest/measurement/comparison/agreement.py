@@ -80,18 +80,27 @@ def compare_masks(
 
     `predicted`, `reference`: LabelMap, shape (I, J, K), on one grid. `levels`, `reference_levels`: label to level in
     each of the two. Returns: one for each level named in either mapping, those of `levels` first. A level that is
-    missing in either mask is failed and says in which; one that is another level of the other mask is failed and says
-    which. Raises GeometryError if shapes differ or corners lie more than
+    missing in either mask is failed and says in which. Raises GeometryError if shapes differ or corners lie more than
     0.1 mm apart.
     """
     require_same_grid(predicted.grid, reference.grid, names=("predicted mask", "reference mask"))
     label_predicted = {level: label for label, level in levels.items()}
     label_reference = {level: label for label, level in reference_levels.items()}
     names = dict.fromkeys([*label_predicted, *label_reference])
-    found = [_compare(predicted, reference, name, labels=(label_predicted.get(name), label_reference.get(name)))
-             for name in names]
+    return [_compare(predicted, reference, name, labels=(label_predicted.get(name), label_reference.get(name)))
+            for name in names]
+
+
+def with_other_names(
+    found: Sequence[DiscAgreement], predicted: LabelMap, reference: LabelMap, *, levels: Mapping[int, str],
+    reference_levels: Mapping[int, str]
+) -> list[DiscAgreement]:
+    """The same, but discs that the two masks name differently: failed, and said to be one level off, say.
+
+    Parameters as in `compare_masks`, which made `found`.
+    """
     if all(a.dice >= _OTHER_DISC for a in found):
-        return found
+        return list(found)
     others = _other_names(predicted, reference, levels, reference_levels)
     return [a if a.dice >= _OTHER_DISC or a.level not in others else DiscAgreement(a.level, findings=(
         *a.findings, others[a.level])) for a in found]
@@ -100,8 +109,9 @@ def compare_masks(
 def _other_names(predicted: LabelMap, reference: LabelMap, levels: Mapping[int, str],
                  reference_levels: Mapping[int, str]) -> dict[str, Finding]:
     """Levels whose disc, in the predicted or else in the reference mask, has another level in the other mask."""
-    pairs, shared = np.unique(np.stack([predicted.data, reference.data])[:, (predicted.data != 0) & (reference.data != 0)],
-                              axis=1, return_counts=True)
+    both_labelled = (predicted.data != 0) & (reference.data != 0)
+    pairs, shared = np.unique(np.stack([predicted.data[both_labelled], reference.data[both_labelled]]), axis=1,
+                              return_counts=True)
     sizes = [dict(zip(*np.unique(m.data, return_counts=True), strict=True)) for m in (predicted, reference)]
     found: dict[str, Finding] = {}
     for (a, b), both in zip(pairs.T, shared, strict=True):
@@ -116,7 +126,8 @@ def _other_names(predicted: LabelMap, reference: LabelMap, levels: Mapping[int, 
                                                      (one, other, "predicted", "reference")):
                 if mask == "predicted" or name not in found:
                     found[name] = Finding(FindingCode.NAMED_AS_ANOTHER, {
-                        "name": name, "other": name_there, "mask": mask, "opposite": opposite, "dice": dice, "off": off})
+                        "name": name, "other": name_there, "mask": mask, "opposite": opposite, "dice": dice,
+                        "off": off})
     return found
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -63,8 +64,8 @@ def doubts(stack: Stack, levels: Mapping[int, str]) -> dict[str, list[Finding]]:
         degrees = float(np.rad2deg(np.arccos(stack.axis[2])))
         return {levels[label]: [Finding(FindingCode.NOT_UPRIGHT, {"degrees": degrees})] for label in stack.labels}
     labels = sorted(stack.labels, key=lambda label: LABEL_OF_LEVEL[levels[label]])
-    steps = [(a, b, (stack.height_mm(b) - stack.height_mm(a))
-              / (LABEL_OF_LEVEL[levels[b]] - LABEL_OF_LEVEL[levels[a]])) for a, b in zip(labels, labels[1:], strict=False)]
+    steps = [(a, b, (stack.height_mm(b) - stack.height_mm(a)) / (LABEL_OF_LEVEL[levels[b]] - LABEL_OF_LEVEL[levels[a]]))
+             for a, b in pairwise(labels)]
     usual = float(np.median([mm for _, _, mm in steps]))
     found: dict[str, list[Finding]] = {}
     if len(steps) < _FEWEST_GAPS or usual <= 0:
@@ -95,8 +96,9 @@ def _not_discs(stack: Stack) -> Contradiction | None:
     flat = stack.discs_among(b for b in stack.bodies if b not in stack.labels)
     pairs = pairs_of(flat)
     return Contradiction("labels that are discs", f"{what} under the labels {shown}",
-                         f"Flat as discs are the labels {', '.join(map(str, flat))}; if the lowest is L5-S1: {{option}}."
-                         if flat else "There is no stack of flat labels in this mask: give the mask of the discs.", pairs)
+                         f"Flat as discs are the labels {', '.join(map(str, flat))}; if the lowest is L5-S1: "
+                         "{option}." if flat else "There is no stack of flat labels in this mask: give the mask of the "
+                         "discs.", pairs)
 
 
 def _out_of_order(stack: Stack, levels: Mapping[int, str]) -> Contradiction | None:
@@ -138,6 +140,6 @@ def _between(stack: Stack, levels: Mapping[int, str], bones: Mapping[int, str]) 
         if best and 2 * count[best] > len(discs) else "not named as the bones beside them"
     pairs = ",".join(f"{label}={_DISCS[disc + best]}" for label, (disc, _) in zip(stack.labels, discs, strict=True)
                      if 0 <= disc + best < len(_DISCS))
-    return Contradiction("every disc between the bones of its name", f"{judged - count[0]} of {judged} elsewhere: discs "
-                         f"{off}", "Find out which names are right, those of the bones or of the discs; if those of the "
-                         "bones: {option}." if best else "Find out which names are right.", pairs)
+    return Contradiction("every disc between the bones of its name", f"{judged - count[0]} of {judged} elsewhere: "
+                         f"discs {off}", "Find out which names are right, those of the bones or of the discs; if those "
+                         "of the bones: {option}." if best else "Find out which names are right.", pairs)

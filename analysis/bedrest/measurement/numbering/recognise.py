@@ -17,7 +17,7 @@ from bedrest.findings import Finding, FindingCode
 from bedrest.measurement.numbering.plausible import Contradiction, contradiction, doubts, pairs_of
 from bedrest.measurement.numbering.stack import Body, Stack, bodies_of
 from bedrest.types import LabelMap
-from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LABEL_OF_LEVEL, LEVEL_OF_LABEL
+from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LABEL_OF_LEVEL, LEVEL_OF_LABEL, Status
 
 ON_COMMAND_LINE = "--labels {}"
 IN_STUDY = 'labels = "{}" under [images] in study.toml'
@@ -53,6 +53,11 @@ class NamedMask:
             "where": self.problem.where, "expected": self.problem.expected, "found": self.problem.actual,
             "remedy": self.problem.remedy}),)
         return (*against, *self.remarks, *self.doubts.get(level, ()))
+
+    def all_doubts(self) -> list[Finding]:
+        """Every doubt about the mask or one of its discs, once."""
+        every = dict.fromkeys((*self.remarks, *(f for of_disc in self.doubts.values() for f in of_disc)))
+        return [f for f in every if f.status != Status.OK]
 
     def in_ours(self) -> LabelMap:
         """The mask with its discs numbered as in `vocabulary.LEVEL_OF_LABEL`; of another numbering, discs alone.
@@ -119,7 +124,8 @@ def _recognised(mask: LabelMap, bodies: Mapping[int, Body], where: str, option: 
 
 def _read(mask: LabelMap, bodies: Mapping[int, Body], numbering: Numbering, where: str, option: str) -> NamedMask:
     if bodies and not numbering.has_disc(bodies):
-        return NamedMask(mask, numbering.discs or LEVEL_OF_LABEL, problem=_no_disc(mask, bodies, numbering, where, option))
+        problem = _no_disc(mask, bodies, numbering, where, option)
+        return NamedMask(mask, numbering.discs or LEVEL_OF_LABEL, problem=problem)
     if numbering.all_discs:
         return _split(mask, bodies, numbering, where, option)
     return _checked(mask, bodies, numbering, where, option)

@@ -129,7 +129,7 @@ class Stack:
         return "cord" if across < LEAST_ACROSS and np.median(along) < _WIDE_MM else ""
 
     def background(self) -> int:
-        """The label that surrounds everything else: most voxels, all corners of the image. 0: that is 0, as it should be."""
+        """The label that surrounds everything else: most voxels, all corners of the image. 0: as it should be."""
         corners = np.unique(self.mask.data[np.ix_(*[(0, n - 1) for n in self.mask.grid.shape])])
         label = int(corners[0])
         most = label in self.bodies and 2 * self.bodies[label].voxels > self.mask.data.size
