@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from bedrest.anatomy.levels import parse_levels
 from bedrest.errors import BedrestError, did_you_mean
-from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL, TISSUE_OF_LABEL, VERTEBRA_ABOVE_DISC
+from bedrest.vocabulary import CANAL_LABEL, FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL, TISSUE_OF_LABEL, VERTEBRA_ABOVE_DISC
 
 SACRUM = "sacrum"
 OURS, BINARY = "bedrest", "binary"
@@ -32,6 +32,7 @@ class Numbering:
     transitional : labels that stand for a spine without the usual five lumbar and twelve thoracic vertebrae, and what
         they are
     all_discs : the one label of all discs, where it does not tell them apart; 0: it does
+    canal : labels of spinal cord and canal, which run along the spine
     shared : whether other masks have these numbers for something else, so that they prove nothing by themselves
     """
 
@@ -42,12 +43,13 @@ class Numbering:
     others: frozenset[int] = frozenset()
     transitional: Mapping[int, str] = field(default_factory=dict)
     all_discs: int = 0
+    canal: frozenset[int] = frozenset()
     shared: bool = False
 
-    def knows(self, labels: Collection[int]) -> bool:
-        """Whether all these labels have a meaning in it, and one of them is a disc."""
-        known = self.others | {*self.discs, *self.bones, *self.transitional, self.all_discs}
-        return known.issuperset(labels) and self.has_disc(labels)
+    def covers(self, labels: Collection[int]) -> bool:
+        """Whether all these labels have a meaning in it."""
+        known = self.others | self.canal | {*self.discs, *self.bones, *self.transitional, self.all_discs}
+        return known.issuperset(labels)
 
     def has_disc(self, labels: Collection[int]) -> bool:
         return any(label in self.discs or label == self.all_discs != 0 for label in labels)
@@ -68,21 +70,22 @@ def _numbers(*ranges: tuple[int, int]) -> frozenset[int]:
 NUMBERINGS: tuple[Numbering, ...] = (
     Numbering(OURS, "1 = L5-S1 upwards", LEVEL_OF_LABEL,
               {above: bone for above, bone in zip(VERTEBRA_ABOVE_DISC.values(), _FROM_L5, strict=True)} | {10: SACRUM},
-              frozenset(TISSUE_OF_LABEL) | _numbers((FIRST_UNNAMED_LABEL, FIRST_UNNAMED_LABEL + 49))),
-    Numbering("totalspineseg", "step2_output", {82: "T11-T12", 91: "T12-L1", **_up(92, _DISCS[4:0:-1]), 100: "L5-S1"},
+              frozenset(TISSUE_OF_LABEL) | _numbers((FIRST_UNNAMED_LABEL, FIRST_UNNAMED_LABEL + 49)),
+              canal=frozenset({CANAL_LABEL})),
+    Numbering("totalspineseg", "step2_output", {100: "L5-S1", **_down(95, _DISCS[1:6]), 82: "T11-T12"},
               {31: "T11", 32: "T12", **_up(41, _FROM_L5[4::-1]), 50: SACRUM},
-              _numbers((1, 2), (11, 17), (21, 30), (63, 67), (71, 81))),
-    Numbering("totalspineseg", "before October 2024: 202 = L5-S upwards", _up(202), {**_up(18, _FROM_L5), 92: SACRUM},
-              _numbers((25, 41), (200, 201), (209, 224)), shared=True),
+              _numbers((11, 17), (21, 30), (63, 67), (71, 81)), canal=frozenset({1, 2})),
+    Numbering("totalspineseg", "earlier numbering: 202 = L5-S upwards", _up(202), {**_up(18, _FROM_L5), 92: SACRUM},
+              _numbers((25, 41), (209, 224)), canal=frozenset({200, 201}), shared=True),
     Numbering("spineps", "seg-vert", _down(124), {**_down(24, _FROM_L5), 26: SACRUM},
               _numbers((1, 17), (101, 117), (126, 127), (201, 228), (301, 328)),
               {25: "a sixth lumbar vertebra", 125: "a disc below a sixth lumbar vertebra",
                28: "a thirteenth thoracic vertebra", 128: "a disc below a thirteenth thoracic vertebra"}),
     Numbering("spineps", "seg-spine", {}, {26: SACRUM}, _numbers((41, 74), (80, 80)), all_discs=100),
     Numbering("spider", "1 = L5, 201 = L5-S1 upwards", _up(201), _up(1, _FROM_L5),
-              _numbers((8, 14), (100, 114), (208, 214)), shared=True),
+              _numbers((8, 14), (101, 114), (208, 214)), canal=frozenset({100}), shared=True),
     Numbering("spider", "24 = L5, 224 = L5-S1, falling upwards", _down(224), _down(24, _FROM_L5),
-              _numbers((1, 17), (100, 124), (201, 217)), shared=True),
+              _numbers((1, 17), (101, 124), (201, 217)), canal=frozenset({100}), shared=True),
     Numbering("sct", "labelled discs: the number of the vertebra below", _down(25), {},
               _numbers((1, 18), (26, 26), (49, 50), (60, 60)), shared=True),
     Numbering("totalsegmentator", "total_mr", {}, {18: SACRUM}, _numbers((1, 17), (19, 19), (21, 50)), all_discs=20),
@@ -99,7 +102,8 @@ NAMES: tuple[str, ...] = tuple(dict.fromkeys(n.name for n in NUMBERINGS))
 
 def fitting(labels: Collection[int]) -> list[Numbering]:
     """Numberings in which every one of these labels has a meaning; `BINARY` only by its name."""
-    return [n for n in NUMBERINGS if n.name != BINARY and n.knows(labels) and not _twice(n, labels)]
+    return [n for n in NUMBERINGS if n.name != BINARY and n.covers(labels) and n.has_disc(labels)
+            and not _twice(n, labels)]
 
 
 def named(name: str) -> list[Numbering]:

@@ -19,7 +19,7 @@ _BONE_NAME = re.compile(rf"(?<![A-Z0-9]){_BONE}(?![A-Z0-9])")
 
 
 def structure_of_name(name: str) -> int | None:
-    """Number of a structure, as in `vocabulary.TISSUE_OF_LABEL`, by a name that a person or another program gave it.
+    """Number of a structure, as in `vocabulary.TISSUE_OF_LABEL`, by a name that others gave it.
 
     Examples
     --------

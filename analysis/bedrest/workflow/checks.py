@@ -42,7 +42,7 @@ class CheckedStudy:
 def check_study(study_toml: Path, *, read_images: bool) -> CheckedStudy:
     """Everything that would stop a run, exclude a subject or a visit, or should be looked at.
 
-    With `read_images` every image is read whole; else only its header, and whether the file is cut off.
+    With `read_images` every image is read whole; else only its header, and whether the file is cut off. Masks are read.
 
     Raises
     ------

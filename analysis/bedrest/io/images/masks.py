@@ -51,12 +51,12 @@ def _not_whole(data: np.ndarray, path: Path, at: str) -> ImageError:
     if n := int((~np.isfinite(data)).sum()):
         return ImageError(expected, f"{n} voxels that are NaN or infinite", at, "Write 0 where there is no structure.")
     apart = np.abs(data - np.round(data)) > WHOLE
-    found = f"{int(apart.sum())} voxels with other values, such as {float(data[apart].flat[0]):.6g}"
+    wrong = f"{int(apart.sum())} voxels with other values, such as {float(data[apart].flat[0]):.6g}"
     if (slope, offset) != (1, 0):
-        return ImageError(expected, f"{found}, by the scale factor {slope:.9g} and offset {offset:g} in the header "
+        return ImageError(expected, f"{wrong}, by the scale factor {slope:.8g} and offset {offset:g} in the header "
                           "(scl_slope, scl_inter)", at, "Save it as whole numbers without scaling, for example by "
                           "nibabel: Nifti1Image(np.round(image.get_fdata()).astype(np.int16), image.affine).")
-    return ImageError(expected, found, at, "A mask must not be interpolated: resample it with nearest neighbour.")
+    return ImageError(expected, wrong, at, "A mask must not be interpolated: resample it with nearest neighbour.")
 
 
 def placed_on(mask: LabelMap, grid: Grid) -> LabelMap:

@@ -27,6 +27,8 @@ ENDINGS = (".mha", ".nrrd", ".mgz", ".mgh")
 _MAX_HEADER = 4_000_000  # bytes; those of Slicer hold a line for each property of each segment
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _UNNAMED_SEGMENTS = 1000  # added to the number of a segment whose name says nothing, beside others that are named
+_BYTES = {"MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4, "MET_LONG": 4,
+          "MET_ULONG": 4, "MET_LONG_LONG": 8, "MET_ULONG_LONG": 8, "MET_FLOAT": 4, "MET_DOUBLE": 8}
 _OF_SPACE = ("domain", "space", "time", "???")  # kinds of axes that do not hold several values of one voxel
 _REFERENCE = re.compile(r"Reference image geometry\|([^|]*)\|")
 
@@ -69,22 +71,36 @@ def read_other(path: Path, at: str) -> OtherImage:
 
 
 def _metaimage(path: Path, at: str) -> _Header:
-    with path.open("rb") as file:
-        lines = re.split(rb"\r?\n", file.read(65_536))
     keys: dict[str, str] = {}
-    for line in lines:
-        key, _, value = line.decode("latin-1").partition("=")
-        keys[key.strip()] = value.strip()
-        if key.strip() == "ElementDataFile":
-            break
+    with path.open("rb") as file:
+        while "ElementDataFile" not in keys and file.tell() < _MAX_HEADER and (line := file.readline(65_536)):
+            key, _, value = line.decode("latin-1").partition("=")
+            keys[key.strip()] = value.strip()
+        start = file.tell()
     _refuse_second_file(keys.get("ElementDataFile", "") == "LOCAL", at)
     if "ElementSpacing" not in keys or "DimSize" not in keys:
         raise GeometryError("a header with DimSize and ElementSpacing", "none", at,
                             "Write the image again; without them its volumes mean nothing.")
-    if int(keys.get("CompressedDataSize") or 0) > path.stat().st_size:
-        raise ImageError(f"{keys['CompressedDataSize']} bytes", "a file that ends early", at, limits.EXPORT_AGAIN)
+    if keys.get("BinaryData", "True").lower() != "true" or keys.get("ElementType") not in _BYTES:
+        raise ImageError("binary numbers", f"{keys.get('ElementType')} as text or of another type", at,
+                         "Write the image again as whole or decimal numbers.")
     _refuse_layers(int(keys.get("ElementNumberOfChannels") or 1), slicer=False, at=at)
-    return _Header(tuple(map(int, keys["DimSize"].split())), keys.get("CompressedData", "").lower() == "true")
+    header = _Header(tuple(map(int, keys["DimSize"].split())), keys.get("CompressedData", "").lower() == "true")
+    _refuse_sizes(header, path.stat().st_size, at)
+    _refuse_lost_bytes(path, start, header.compressed, math.prod(header.sizes) * _BYTES[keys["ElementType"]], at)
+    return header
+
+
+def _refuse_lost_bytes(path: Path, start: int, compressed: bool, promised: int, at: str) -> None:
+    """ITK goes on with what happens to lie in memory where a MetaImage is cut off or cannot be unpacked."""
+    held, unpack = 0, zlib.decompressobj(zlib.MAX_WBITS | 32)
+    with path.open("rb") as file:
+        file.seek(start)
+        while (piece := file.read(2**20)) and held < promised:
+            held += len(unpack.decompress(piece)) if compressed else len(piece)
+    if held < promised:
+        raise ImageError(f"{promised:,} bytes of voxels", f"a file that ends early ({held:,} bytes)", at,
+                         limits.EXPORT_AGAIN)
 
 
 def _nrrd(path: Path, at: str) -> _Header:
@@ -193,9 +209,9 @@ def whole_segmentation(image: OtherImage) -> OtherImage:
 
     As it is where the file does not tell that grid, or segments were drawn finer or beyond it.
     """
-    told = _REFERENCE.search(image.keys.get("Segmentation_ConversionParameters", ""))
+    geometry = _REFERENCE.search(image.keys.get("Segmentation_ConversionParameters", ""))
     offset = [int(n) for n in image.keys.get("Segmentation_ReferenceImageExtentOffset", "").split()]
-    numbers = [float(n) for n in told[1].split(";") if n] if told else []
+    numbers = [float(n) for n in geometry[1].split(";") if n] if geometry else []
     if len(numbers) != 22 or len(offset) != 3:
         return image
     extent = np.array(numbers[16:], dtype=int)

@@ -92,18 +92,18 @@ def compare_masks(
 
 
 def with_other_names(
-    found: Sequence[DiscAgreement], predicted: LabelMap, reference: LabelMap, *, levels: Mapping[int, str],
+    agreements: Sequence[DiscAgreement], predicted: LabelMap, reference: LabelMap, *, levels: Mapping[int, str],
     reference_levels: Mapping[int, str]
 ) -> list[DiscAgreement]:
     """The same, but discs that the two masks name differently: failed, and said to be one level off, say.
 
-    Parameters as in `compare_masks`, which made `found`.
+    Parameters as in `compare_masks`, which made `agreements`.
     """
-    if all(a.dice >= _OTHER_DISC for a in found):
-        return list(found)
+    if all(a.dice >= _OTHER_DISC for a in agreements):
+        return list(agreements)
     others = _other_names(predicted, reference, levels, reference_levels)
     return [a if a.dice >= _OTHER_DISC or a.level not in others else DiscAgreement(a.level, findings=(
-        *a.findings, others[a.level])) for a in found]
+        *a.findings, others[a.level])) for a in agreements]
 
 
 def _other_names(predicted: LabelMap, reference: LabelMap, levels: Mapping[int, str],
@@ -113,7 +113,7 @@ def _other_names(predicted: LabelMap, reference: LabelMap, levels: Mapping[int, 
     pairs, shared = np.unique(np.stack([predicted.data[both_labelled], reference.data[both_labelled]]), axis=1,
                               return_counts=True)
     sizes = [dict(zip(*np.unique(m.data, return_counts=True), strict=True)) for m in (predicted, reference)]
-    found: dict[str, Finding] = {}
+    differing: dict[str, Finding] = {}
     for (a, b), both in zip(pairs.T, shared, strict=True):
         one, other = levels.get(int(a)), reference_levels.get(int(b))
         if one is None or other is None or one == other:
@@ -124,11 +124,11 @@ def _other_names(predicted: LabelMap, reference: LabelMap, levels: Mapping[int, 
             off = "one level off" if n == 1 else f"{n} levels off"
             for name, name_there, mask, opposite in ((other, one, "reference", "predicted"),
                                                      (one, other, "predicted", "reference")):
-                if mask == "predicted" or name not in found:
-                    found[name] = Finding(FindingCode.NAMED_AS_ANOTHER, {
+                if mask == "predicted" or name not in differing:
+                    differing[name] = Finding(FindingCode.NAMED_AS_ANOTHER, {
                         "name": name, "other": name_there, "mask": mask, "opposite": opposite, "dice": dice,
                         "off": off})
-    return found
+    return differing
 
 
 def _place(level: str) -> int:

@@ -28,7 +28,7 @@ class Contradiction:
     """Why labels cannot be the discs that they are named, in the parts of a message."""
 
     expected: str
-    found: str
+    actual: str
     remedy: str
     pairs: str = ""  # names that would fit, as typed; the remedy speaks of them
 
@@ -67,15 +67,15 @@ def doubts(stack: Stack, levels: Mapping[int, str]) -> dict[str, list[Finding]]:
     steps = [(a, b, (stack.height_mm(b) - stack.height_mm(a)) / (LABEL_OF_LEVEL[levels[b]] - LABEL_OF_LEVEL[levels[a]]))
              for a, b in pairwise(labels)]
     usual = float(np.median([mm for _, _, mm in steps]))
-    found: dict[str, list[Finding]] = {}
+    by_level: dict[str, list[Finding]] = {}
     if len(steps) < _FEWEST_GAPS or usual <= 0:
-        return found
+        return by_level
     for a, b, mm in steps:
         if not GAPS[0] <= mm / usual <= GAPS[1]:
             for disc, other in ((levels[a], levels[b]), (levels[b], levels[a])):
-                found.setdefault(disc, []).append(Finding(FindingCode.DISC_DISTANCE, {
+                by_level.setdefault(disc, []).append(Finding(FindingCode.DISC_DISTANCE, {
                     "name": other, "distance_mm": mm, "usual_mm": usual}))
-    return found
+    return by_level
 
 
 def _not_discs(stack: Stack) -> Contradiction | None:

@@ -6,14 +6,14 @@ The numbering is the one that was named, or the only one that fits the labels an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from bedrest.anatomy.label_schemes import BINARY, OURS, SACRUM, Numbering, check_labels, fitting, named
 from bedrest.anatomy.levels import parse_levels
 from bedrest.errors import GeometryError, Problem
-from bedrest.findings import Finding, FindingCode
+from bedrest.findings import Finding, FindingCode, findings_of_error
 from bedrest.measurement.numbering.plausible import Contradiction, contradiction, doubts, pairs_of
 from bedrest.measurement.numbering.stack import Body, Stack, bodies_of
 from bedrest.types import LabelMap
@@ -49,9 +49,8 @@ class NamedMask:
 
     def findings(self, level: str) -> tuple[Finding, ...]:
         """All remarks that concern a disc, the contradiction as a doubt."""
-        against = () if self.problem is None else (Finding(FindingCode.DOUBTFUL_INPUT, {
-            "where": self.problem.where, "expected": self.problem.expected, "found": self.problem.actual,
-            "remedy": self.problem.remedy}),)
+        against = () if self.problem is None else (
+            replace(f, code=FindingCode.DOUBTFUL_INPUT) for f in findings_of_error(self.problem))
         return (*against, *self.remarks, *self.doubts.get(level, ()))
 
     def all_doubts(self) -> list[Finding]:
@@ -92,7 +91,8 @@ def name_discs(mask: LabelMap, labels: str | Mapping[int, str] | None = None, *,
         labels = parse_levels(labels) if "=" in labels else labels
     if isinstance(labels, str):
         kinds = named(labels)
-        best = max(kinds, key=lambda n: (n.has_disc(bodies), len(bodies.keys() & n.discs.keys()), n.knows(bodies)))
+        best = max(kinds, key=lambda n: (n.covers(bodies), n.has_disc(bodies), len(bodies.keys() & (
+            n.discs.keys() | n.bones.keys()))))
         return _read(mask, bodies, best, where, option)
     if labels is not None:
         return _checked(mask, bodies, Numbering("", "", labels), where, option)
@@ -101,24 +101,26 @@ def name_discs(mask: LabelMap, labels: str | Mapping[int, str] | None = None, *,
 
 def _recognised(mask: LabelMap, bodies: Mapping[int, Body], where: str, option: str) -> NamedMask:
     """By the numbering that fits; where none does, by ours, with what speaks against it."""
-    read = [(n, _read(mask, bodies, n, where, option)) for n in fitting(bodies)]
-    good = [(n, found) for n, found in read if found.problem is None]
-    ways = {tuple(sorted((label, level) for label, level in found.levels.items() if (found.mask.data == label).any()))
-            for _, found in good}
+    alone = Stack(mask, bodies, [])
+    read = [(n, _read(mask, bodies, n, where, option)) for n in fitting(bodies)
+            if not any(alone.is_flat(label) for label in n.canal & bodies.keys())]
+    good = [(n, result) for n, result in read if result.problem is None]
+    ways = {tuple(sorted((label, level) for label, level in result.levels.items() if (result.mask.data == label).any()))
+            for _, result in good}
     if len(ways) > 1:
         names = ", ".join(f"{n.name} ({n.kind})" for n, _ in good)
         problem = Problem(where, "labels of one known numbering", f"labels that fit several: {names}",
                           f"Say which it is: {' or '.join(dict.fromkeys(option.format(n.name) for n, _ in good))}.")
         return NamedMask(mask, good[0][1].levels, problem=problem)
     if good:
-        numbering, found = good[0]
+        numbering, result = good[0]
         if numbering.name == OURS:
-            return found
+            return result
         code = FindingCode.NUMBERING_SHARED if numbering.shared else FindingCode.NUMBERING_TAKEN
         remark = Finding(code, {"numbering": numbering.name, "kind": numbering.kind})
-        return NamedMask(found.mask, found.levels, found.known, (remark, *found.remarks), found.doubts)
+        return NamedMask(result.mask, result.levels, result.known, (remark, *result.remarks), result.doubts)
     ours, *_ = named(OURS)
-    certain = [found for n, found in read if not n.shared or not ours.has_disc(bodies)]
+    certain = [result for n, result in read if not n.shared or not ours.has_disc(bodies)]
     return certain[0] if certain else _read(mask, bodies, ours, where, option)
 
 
@@ -136,13 +138,13 @@ def _checked(mask: LabelMap, bodies: Mapping[int, Body], numbering: Numbering, w
     against = contradiction(stack, numbering.discs, numbering.bones)
     remarks = tuple(Finding(FindingCode.TRANSITIONAL_LABEL, {"label": label, "what": what})
                     for label, what in numbering.transitional.items() if label in bodies)
-    known = numbering.others | {*numbering.bones, *numbering.transitional}
+    known = numbering.others | numbering.canal | {*numbering.bones, *numbering.transitional}
     return NamedMask(mask, numbering.discs, known, remarks, doubts(stack, numbering.discs) if against is None else {},
                      None if against is None else _problem(against, where, option))
 
 
 def _problem(against: Contradiction, where: str, option: str) -> Problem:
-    return Problem(where, against.expected, against.found,
+    return Problem(where, against.expected, against.actual,
                    against.remedy.replace("{option}", option.format(against.pairs)))
 
 
@@ -169,18 +171,18 @@ def _split(mask: LabelMap, bodies: Mapping[int, Body], numbering: Numbering, whe
     number = np.zeros(int(pieces.max()) + 1, np.int32)
     number[discs] = [i + 1 if i < len(LEVEL_OF_LABEL) else FIRST_UNNAMED_LABEL + i for i in range(len(discs))]
     split = LabelMap(number[pieces], mask.grid)
-    found = _checked(split, bodies_of(split), Numbering(OURS, "", LEVEL_OF_LABEL), where, option)
+    result = _checked(split, bodies_of(split), Numbering(OURS, "", LEVEL_OF_LABEL), where, option)
     sacrum = [bodies[label] for label, bone in numbering.bones.items() if bone == SACRUM and label in bodies]
     lowest = parts[discs[0]].centre_mm[2] if discs else 0.0
     counted = numbering.name == BINARY or any(
         b.centre_mm[2] < lowest < _top_mm(mask, b.label) + _ABOVE_SACRUM_MM for b in sacrum)
-    if found.problem is None and not counted:
+    if result.problem is None and not counted:
         problem = Problem(where, "discs that can be told apart", f"all discs under label {numbering.all_discs}, and no "
                           "sacrum below the lowest from which they could be counted",
                           f"If the lowest is L5-S1, write the discs alone as 1 and give {option.format(BINARY)}; "
                           "otherwise give every disc a number.")
         return NamedMask(split, LEVEL_OF_LABEL, problem=problem)
-    return NamedMask(split, LEVEL_OF_LABEL, found.known, found.remarks, found.doubts, found.problem)
+    return NamedMask(split, LEVEL_OF_LABEL, result.known, result.remarks, result.doubts, result.problem)
 
 
 def _top_mm(mask: LabelMap, label: int) -> float:
