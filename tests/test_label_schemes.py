@@ -143,7 +143,7 @@ def cord() -> LabelMap:
     (spine({}, numbered(1, names=BONES)), "totalsegmentator", "the labels 1, 2, 3"),
     (spine(dict.fromkeys(LEVELS, 20), dict.fromkeys(VERTEBRAE, 19)), "totalsegmentator", "no sacrum"),
     (spine(numbered(51, 51, LEVELS[:5])), None, "the labels 51, 102, 153, 204, 255"),
-], ids=["points", "cord by level", "vertebrae", "vertebrae from the top", "binary", "vertebrae_mr", "no sacrum", "fmrp"])
+], ids=["points", "cord by level", "vertebrae", "vertebrae from the top", "binary", "no discs", "no sacrum", "fmrp"])
 def test_what_cannot_be_discs_is_refused(mask: LabelMap, labels: str | None, said: str) -> None:
     problem = named(mask, labels).problem
     assert problem is not None and said in problem.actual
@@ -230,8 +230,8 @@ def test_evaluate_compares_two_numberings_and_says_one_level_off(tmp_path: Path,
     assert "one level off" in capsys.readouterr().err
     rows = pd.read_csv(tmp_path / "e.csv").set_index("level")
     assert set(rows["status"]) == {"failed"} and rows["dice"].isna().all()
-    assert rows.loc["L5-S1", "reason"] == ("L5-S1 of the predicted mask is L4-L5 of the reference mask (Dice 1.00), one "
-                                           "level off: correct the names of one of them")
+    assert rows.loc["L5-S1", "reason"] == ("L5-S1 of the predicted mask is L4-L5 of the reference mask (Dice 1.00), "
+                                           "one level off: correct the names of one of them")
     assert "is missing in the predicted mask" in rows.loc["T11-T12", "reason"]
 
 

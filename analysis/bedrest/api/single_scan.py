@@ -155,6 +155,9 @@ def measure(mask: PathLike | LabelMap, *, levels: Levels = None, image: PathLike
         require_same_grid(volume.grid, named.mask.grid, names=(shown, name or "mask"), where=shown)
         images = {Contrast.WATER: volume}
     _warn(named)
+    for label, n in unknown_labels(named.mask, named.levels).items():
+        if label not in named.known:
+            warnings.warn(f"label {label} ({n} voxels) is not among the levels asked for", UserWarning, stacklevel=2)
     discs = checked(measure_discs(named.mask, named.levels, images), named.mask)
     return mask_measures_frame([replace(d, findings=(*named.findings(d.level), *d.findings)) for d in discs], mask=name,
                                contrast=Contrast.WATER)
@@ -225,6 +228,3 @@ def _named(mask: PathLike | LabelMap, levels: Levels, labels: str | None, *, wha
 def _warn(named: NamedMask) -> None:
     if named.problem is not None:
         warnings.warn(str(named.problem), UserWarning, stacklevel=3)
-    for label, n in unknown_labels(named.mask, named.levels).items():
-        if label not in named.known:
-            warnings.warn(f"label {label} ({n} voxels) is not among the levels asked for", UserWarning, stacklevel=3)
