@@ -90,6 +90,41 @@ def test_a_real_mask_lies_where_its_header_says(real_data: Path) -> None:
     assert behind[0].mean() < behind[1].mean() - 20
 
 
+@pytest.mark.parametrize(("code", "taken"), [(1, "sform"), (2, "qform"), (4, "qform")])
+def test_itk_takes_another_form_than_nibabel(tmp_path: Path, code: int, taken: str) -> None:
+    """What docs/importing_images.md says of SimpleITK 2.5.7, and that we do as nibabel does."""
+    image = nib.Nifti1Image(np.arange(120, dtype=np.int16).reshape(4, 5, 6), AFFINE)
+    moved = AFFINE.copy()
+    moved[0, 3] += 0.5
+    image.set_sform(AFFINE, code)
+    image.set_qform(moved, 1)
+    nib.save(image, tmp_path / "i.nii.gz")
+    origin = sitk.ReadImage(str(tmp_path / "i.nii.gz")).GetOrigin()[0]
+    assert -origin == pytest.approx({"sform": AFFINE, "qform": moved}[taken][0, 3])
+    assert read_volume(tmp_path / "i.nii.gz", where="s").grid.affine_ras_mm[0, 3] == AFFINE[0, 3]
+    image.set_qform(AFFINE @ np.diag([-1, 1, 1, 1.0]), 1)  # left and right exchanged in one of the two
+    nib.save(image, tmp_path / "i.nii.gz")
+    with pytest.raises(BedrestError, match="sform and qform that agree"):
+        read_volume(tmp_path / "i.nii.gz", where="s")
+
+
+def test_one_image_with_a_qform_and_one_with_a_sform_lie_in_one_place(tmp_path: Path, rng) -> None:
+    paths = {}
+    for contrast, codes in ((Contrast.WATER, (1, 0)), (Contrast.FAT, (0, 1))):
+        image = nib.Nifti1Image(rng.integers(0, 300, (4, 5, 6)).astype(np.int16), TURNED)
+        image.set_sform(TURNED if codes[0] else None, codes[0])
+        image.set_qform(TURNED, codes[1])
+        nib.save(image, tmp_path / f"{contrast}.nii.gz")
+        paths[contrast] = tmp_path / f"{contrast}.nii.gz"
+    assert set(read_scan(paths, where="s").contrasts) == set(paths)
+    wrong = nib.load(paths[Contrast.FAT])
+    wrong.set_qform(AFFINE, 1)
+    wrong.set_sform(None, 0)
+    nib.save(nib.Nifti1Image(np.asarray(wrong.dataobj), None, wrong.header), tmp_path / "wrong.nii.gz")
+    with pytest.raises(BedrestError, match="grid"):
+        read_scan({**paths, Contrast.FAT: tmp_path / "wrong.nii.gz"}, where="s")
+
+
 # 3D Slicer.
 
 def slicer(path: Path, names: dict[int, str], *, told: bool = True) -> Path:

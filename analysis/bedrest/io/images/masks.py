@@ -50,7 +50,7 @@ def _not_whole(data: np.ndarray, path: Path, at: str) -> ImageError:
     expected, slope, offset = "whole numbers from 0 up", *scale_of(path, at)
     if n := int((~np.isfinite(data)).sum()):
         return ImageError(expected, f"{n} voxels that are NaN or infinite", at, "Write 0 where there is no structure.")
-    apart = np.abs(data - np.round(data)) > WHOLE
+    apart = (np.abs(data - np.round(data)) > WHOLE) | (data < 0)
     wrong = f"{int(apart.sum())} voxels with other values, such as {float(data[apart].flat[0]):.6g}"
     if (slope, offset) != (1, 0):
         return ImageError(expected, f"{wrong}, by the scale factor {slope:.8g} and offset {offset:g} in the header "
