@@ -26,7 +26,7 @@ from bedrest.stages.stage import Job, Scope, Stage, write_slice
 from bedrest.stages.visits import Visit, like, scan_of, visits_of
 from bedrest.tables.segmented import segmented_frame
 from bedrest.types import Scan, SegmentedDisc
-from bedrest.vocabulary import LEVEL_OF_LABEL, MEASURED, TISSUE_OF_LABEL, MaskOrigin, MaskRole, Status
+from bedrest.vocabulary import LEVEL_OF_LABEL, MEASURED, TISSUE_OF_LABEL, MaskOrigin, MaskRole
 
 if TYPE_CHECKING:
     from bedrest.segmentation.weights import TrainedNetwork
