@@ -16,7 +16,7 @@ KINDS = {
     "how-to": ["docs/own_data", "docs/importing_images", "docs/manual_correction", "docs/training", "docs/methods",
                "docs/sizing_a_study", "docs/clusters"],
     "reference": ["docs/commands", "data_manifest/README", "data_manifest/study_keys", "data_manifest/columns",
-                  "data_manifest/finding_codes", "docs/other_programs",
+                  "data_manifest/finding_codes", "docs/label_schemes", "docs/other_programs",
                   "docs/engine_benchmark", "docs/change_benchmark", "docs/error_rates", "docs/method_benchmarks",
                   *sorted(f"docs/method_benchmarks/{p.stem}" for p in ROOT.glob("docs/method_benchmarks/*.md"))],
     "explanation": ["docs/measuring_change", "docs/statistics", "docs/segmentation", "docs/trust", "docs/privacy",

@@ -29,7 +29,9 @@ WHERE_IT_RUNS = {"output", "device", "path"}
 # One module of each package, and the stages whose results it may change.
 PAGES = {"subject_report", "cohort_report", "page"}
 STALE = {
-    "anatomy/levels.py": set(),  # of `bedrest measure` and `evaluate` alone
+    # Names of segments, with which every mask is read.
+    "anatomy/levels.py": {"segment", "joint_volumes", "measure", "index"} | PAGES,
+    "anatomy/label_schemes.py": {"segment", "joint_volumes", "measure"},
     "api/single_scan.py": set(),
     "anatomy/structures.py": {"segment", "joint_volumes", "measure", "index"},
     "cli/commands.py": set(),

@@ -61,8 +61,8 @@ def not_an_image(folder, rng):
 
 
 def another_format(folder, rng):
-    nib.save(nib.MGHImage(noise(rng).astype(np.float32), PLAIN), folder / "i.mgz")
-    return folder / "i.mgz"
+    nib.save(nib.Nifti1Pair(noise(rng), PLAIN), folder / "i.img")
+    return folder / "i.img"
 
 
 def with_nan(folder, rng):
@@ -118,7 +118,7 @@ def two_headers(folder, rng):
 BAD = [
     (lambda f, r: f / "absent.nii", ImageError, "no such file", "manifest"),
     (not_an_image, ImageError, "a NIfTI image", "Export"),
-    (another_format, ImageError, "i.mgz", "Convert"),
+    (another_format, ImageError, "i.img", "Convert"),
     (truncated_gzip, ImageError, "ends early", "again"),
     (cut_off_in_the_header, ImageError, "a NIfTI image", "cut off"),
     (empty_file, ImageError, "Empty file", "again"),

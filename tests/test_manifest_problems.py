@@ -34,7 +34,7 @@ def test_a_damaged_file_is_told_and_others_go_on(bids):
 
 def test_a_whole_file_is_not_read_for_its_header(bids, monkeypatch):
     manifest = build_manifest(bids)
-    monkeypatch.setattr("bedrest.io.images.nifti.load_nifti", lambda *_, **__: pytest.fail("the voxels were read"))
+    monkeypatch.setattr("bedrest.io.images.nifti.load_image", lambda *_, **__: pytest.fail("the voxels were read"))
     assert check_manifest(bids, manifest, whole=False) == []
 
 

@@ -1,14 +1,40 @@
-"""Which number in a mask is which disc, as typed on the command line: ``51=L5-S1,102=L4-L5``.
+"""Which number in a mask is which disc, as typed on the command line: ``51=L5-S1,102=L4-L5``; names of structures as
+others write them.
 
 Knows nothing of masks.
 """
 
 from __future__ import annotations
 
+import re
+
 from bedrest.errors import BedrestError, did_you_mean
-from bedrest.vocabulary import LEVELS
+from bedrest.vocabulary import CANAL_LABEL, LABEL_OF_LEVEL, LEVELS, SACRUM_LABEL, TISSUE_OF_LABEL
 
 _FORM = "label=level pairs joined by commas, for example 51=L5-S1,102=L4-L5"
+
+_BONE = r"(T11|T12|L[1-5])"
+_DISC_NAME = re.compile(rf"(?<![A-Z0-9]){_BONE}[-/_ –]*(T12|L[1-5]|S1?)(?![A-Z0-9])")
+_BONE_NAME = re.compile(rf"(?<![A-Z0-9]){_BONE}(?![A-Z0-9])")
+
+
+def structure_of_name(name: str) -> int | None:
+    """Number of a structure, as in `vocabulary.TISSUE_OF_LABEL`, by a name that others gave it.
+
+    Examples
+    --------
+    >>> [structure_of_name(n) for n in ("L5/S1", "disc_L4_L5", "vertebrae_L5", "Sacrum", "Segment_1")]
+    [1, 2, 11, 10, None]
+    """
+    word = name.upper().replace("_", " ")
+    if disc := _DISC_NAME.search(word):
+        return LABEL_OF_LEVEL.get(f"{disc[1]}-{'S1' if disc[2].startswith('S') else disc[2]}")
+    if "SACRUM" in word or word.strip() == "S1":
+        return SACRUM_LABEL
+    if "CANAL" in word:
+        return CANAL_LABEL
+    bone = _BONE_NAME.search(word)
+    return next((label for label, known in TISSUE_OF_LABEL.items() if bone and known == bone[1]), None)
 
 
 def parse_levels(text: str, *, where: str = "--levels") -> dict[int, str]:

@@ -12,10 +12,16 @@ import pandas as pd
 from bedrest.anatomy.levels import parse_levels
 from bedrest.errors import StudyError
 from bedrest.io.images.label_tables import write_label_files
-from bedrest.io.images.masks import label_table_path, read_label_map, write_label_map, write_volume
+from bedrest.io.images.masks import label_table_path, placed_on, read_label_map, write_label_map, write_volume
 from bedrest.io.images.nifti import read_volume
-from bedrest.measurement.comparison.agreement import compare_masks
+from bedrest.measurement.comparison.agreement import compare_masks, with_other_names
 from bedrest.measurement.discs import measure_discs
+from bedrest.measurement.numbering.recognise import (
+    OF_REFERENCE_ON_COMMAND_LINE,
+    ON_COMMAND_LINE,
+    NamedMask,
+    name_discs,
+)
 from bedrest.measurement.quality import checked, unknown_labels
 from bedrest.schemas import MASK_ACCURACY
 from bedrest.stages.visits import Visit, scan_of
@@ -96,8 +102,8 @@ def write_segmentation(segmentation: Segmentation, path: PathLike, *, probabilit
         write_volume(segmentation.disc_probability, Path(probabilities), like=header)
 
 
-def measure(mask: PathLike | LabelMap, *, levels: Levels = None,
-            image: PathLike | Volume | None = None) -> pd.DataFrame:
+def measure(mask: PathLike | LabelMap, *, levels: Levels = None, image: PathLike | Volume | None = None,
+            labels: str | None = None) -> pd.DataFrame:
     """Measure the discs of a mask, whoever made it.
 
     Parameters
@@ -105,19 +111,23 @@ def measure(mask: PathLike | LabelMap, *, levels: Levels = None,
     mask : path or LabelMap
         Whole numbers, 0 = background.
     levels : mapping of int to str, or str, optional
-        Label to level, also as text: ``"51=L5-S1,102=L4-L5"``. Default: 1 = L5-S1 ... 7 = T11-T12.
+        Label to level, also as text: ``"51=L5-S1,102=L4-L5"``. Default: as `labels` says.
     image : on the mask's grid; mean signals are taken from it
+    labels : str, optional
+        The program whose numbers the mask has, for example ``"spineps"``; docs/label_schemes.md lists them. Default:
+        the numbering that fits, 1 = L5-S1 ... 7 = T11-T12 where none does.
 
     Returns
     -------
     DataFrame
         One row a level, columns of `schemas.MASK_MEASURES`, which data_manifest/columns.md explains: volume in mm3,
-        heights and diameters in mm. A level that could not be measured has the status ``failed`` and a reason.
+        heights and diameters in mm. A level that could not be measured has the status ``failed`` and a reason. Where
+        the labels cannot be the discs that they are named, every row is flagged with what speaks against it.
 
     Warns
     -----
     UserWarning
-        The mask holds labels that no level stands for.
+        The labels cannot be the discs that they are named, or the mask holds labels that mean nothing in its numbering.
 
     Raises
     ------
@@ -137,32 +147,35 @@ def measure(mask: PathLike | LabelMap, *, levels: Levels = None,
     >>> measures[["level", "volume_mm3", "diameter_ap_mm", "status"]].values.tolist()
     [['L5-S1', 12000.0, 30.0, 'ok']]
     """
-    label_map, name = _label_map(mask, where="mask")
-    level_of_label = _levels(levels, where="--levels")
+    named, name = _named(mask, levels, labels, what="mask", option=ON_COMMAND_LINE)
     images = {}
     if image is not None:
         volume = image if isinstance(image, Volume) else read_volume(Path(image), where="image")
         shown = "image" if isinstance(image, Volume) else str(image)
-        require_same_grid(volume.grid, label_map.grid, names=(shown, name or "mask"), where=shown)
+        require_same_grid(volume.grid, named.mask.grid, names=(shown, name or "mask"), where=shown)
         images = {Contrast.WATER: volume}
-    for label, n in unknown_labels(label_map, level_of_label).items():
-        warnings.warn(f"label {label} ({n} voxels) is not among the levels asked for", UserWarning, stacklevel=2)
-    discs = checked(measure_discs(label_map, level_of_label, images), label_map)
-    return mask_measures_frame(discs, mask=name, contrast=Contrast.WATER)
+    _warn(named)
+    for label, n in unknown_labels(named.mask, named.levels).items():
+        if label not in named.known:
+            warnings.warn(f"label {label} ({n} voxels) is not among the levels asked for", UserWarning, stacklevel=2)
+    discs = checked(measure_discs(named.mask, named.levels, images), named.mask)
+    return mask_measures_frame([replace(d, findings=(*named.findings(d.level), *d.findings)) for d in discs], mask=name,
+                               contrast=Contrast.WATER)
 
 
 def evaluate(predicted: PathLike | LabelMap, reference: PathLike | LabelMap, *, levels: Levels = None,
-             reference_levels: Levels = None) -> pd.DataFrame:
+             reference_levels: Levels = None, labels: str | None = None,
+             reference_labels: str | None = None) -> pd.DataFrame:
     """Compare a mask with a reference mask, level by level.
 
-    The masks, files or from memory, lie on one grid and hold whole numbers, 0 = background. `levels` and
-    `reference_levels` say which label is which level in each of the two, as in `measure`.
+    The masks, files or from memory, lie on one grid and hold whole numbers, 0 = background. `levels` or `labels`, and
+    `reference_levels` or `reference_labels`, say which label is which level in each of the two, as in `measure`.
 
     Returns
     -------
     DataFrame
         One row a level, columns of `schemas.MASK_ACCURACY`: Dice, distances in mm, volumes in mm3. A level that is
-        missing in either mask has the status ``failed`` and a reason.
+        missing in either mask, or is another level of the reference, has the status ``failed`` and a reason.
 
     Raises
     ------
@@ -183,23 +196,35 @@ def evaluate(predicted: PathLike | LabelMap, reference: PathLike | LabelMap, *, 
     >>> agreement[["level", "dice", "centre_distance_mm"]].values.tolist()
     [['L5-S1', 0.9, 1.0]]
     """
-    predicted_map, name = _label_map(predicted, where="predicted mask")
-    reference_map, _ = _label_map(reference, where="reference mask")
-    discs = compare_masks(predicted_map, reference_map, levels=_levels(levels, where="--levels"),
-                          reference_levels=_levels(reference_levels, where="--reference-levels"))
-    frame = accuracy_frame(discs, visit=VisitKey(name, "", "", float("nan"), ""))
+    one, name = _named(predicted, levels, labels, what="predicted mask", option=ON_COMMAND_LINE)
+    other, _ = _named(reference, reference_levels, reference_labels, what="reference mask",
+                      option=OF_REFERENCE_ON_COMMAND_LINE)
+    _warn(one)
+    _warn(other)
+    judge = placed_on(other.mask, one.mask.grid)
+    discs = compare_masks(one.mask, judge, levels=one.levels, reference_levels=other.levels)
+    discs = with_other_names(discs, one.mask, judge, levels=one.levels, reference_levels=other.levels)
+    remarks = {d.level: (*one.findings(d.level), *other.findings(d.level)) for d in discs}
+    frame = accuracy_frame([replace(d, findings=(*remarks[d.level], *d.findings)) for d in discs],
+                           visit=VisitKey(name, "", "", float("nan"), ""))
     return frame.rename(columns={"subject": "mask"})[MASK_ACCURACY.column_names]
 
 
-def _label_map(mask: PathLike | LabelMap, *, where: str) -> tuple[LabelMap, str]:
-    """The mask and its name: of a file, its own without endings."""
+def _named(mask: PathLike | LabelMap, levels: Levels, labels: str | None, *, what: str,
+           option: str) -> tuple[NamedMask, str]:
+    """The mask with its discs named, and its own name: of a file, that without endings."""
+    if levels is not None and labels is not None:
+        raise StudyError("levels or labels", "both", what, "Leave one of them out.")
+    if isinstance(levels, Mapping):
+        levels = ",".join(f"{k}={v}" for k, v in levels.items())
+    typed = option.split(" ")[0].replace("labels", "levels")
+    given = labels if levels is None else parse_levels(levels, where=typed)
     if isinstance(mask, LabelMap):
-        return mask, "mask"
-    return read_label_map(Path(mask), where=where), Path(mask).name.split(".")[0]
+        return name_discs(mask, given, where=what, option=option), "mask"
+    read = read_label_map(Path(mask), where=what, by_name=given is None)
+    return name_discs(read, given, where=f"{what} ({mask})", option=option), Path(mask).name.split(".")[0]
 
 
-def _levels(levels: Levels, *, where: str) -> dict[int, str]:
-    if levels is None:
-        return dict(LEVEL_OF_LABEL)
-    return parse_levels(levels if isinstance(levels, str) else ",".join(f"{k}={v}" for k, v in levels.items()),
-                        where=where)
+def _warn(named: NamedMask) -> None:
+    if named.problem is not None:
+        warnings.warn(str(named.problem), UserWarning, stacklevel=3)

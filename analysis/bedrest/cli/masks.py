@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MaskFile = Annotated[Path, tyro.conf.Positional]
-_Levels = Annotated[str | None, unset("default: 1=L5-S1 ... 7=T11-T12", metavar="LABEL=LEVEL,...")]
+_Levels = Annotated[str | None, unset("default: as --labels says", metavar="LABEL=LEVEL,...")]
+_Labels = Annotated[str | None, unset("default: the one that fits, else 1=L5-S1 ... 7=T11-T12", metavar="PROGRAM")]
 _SHOWN = ["level", "dice", "centre_distance_mm", "assd_mm", "hausdorff_mm", "volume_error_percent", "status"]
 
 
@@ -80,6 +81,8 @@ class Measure:
     """Table to write, one row per disc."""
     levels: _Levels = None
     """Which label is which disc, as 51=L5-S1,102=L4-L5."""
+    labels: _Labels = None
+    """Program whose numbers the mask has, as spineps or totalspineseg: docs/label_schemes.md."""
     image: ImageFile = None
     """Image on the mask's grid to take mean signals from."""
 
@@ -90,7 +93,7 @@ class Measure:
 
         _refuse_overwrite(self.output, [self.mask])
         with _warnings_printed():
-            measures = measure(self.mask, levels=self.levels, image=self.image)
+            measures = measure(self.mask, levels=self.levels, image=self.image, labels=self.labels)
         write_table(measures, self.output, MASK_MEASURES)
         return _print_problems(measures, self.output)
 
@@ -109,6 +112,10 @@ class Evaluate:
     """Which label of the predicted mask is which disc."""
     reference_levels: _Levels = None
     """Which label of the reference mask is which disc."""
+    labels: _Labels = None
+    """Program whose numbers the predicted mask has."""
+    reference_labels: _Labels = None
+    """Program whose numbers the reference mask has."""
 
     def run(self) -> int:
         from bedrest.api import evaluate
@@ -116,8 +123,9 @@ class Evaluate:
         from bedrest.schemas import MASK_ACCURACY
 
         _refuse_overwrite(self.output, [self.predicted, self.reference])
-        agreement = evaluate(self.predicted, self.reference, levels=self.levels,
-                             reference_levels=self.reference_levels)
+        with _warnings_printed():
+            agreement = evaluate(self.predicted, self.reference, levels=self.levels, labels=self.labels,
+                                 reference_levels=self.reference_levels, reference_labels=self.reference_labels)
         write_table(agreement, self.output, MASK_ACCURACY)
         print(agreement[_SHOWN].round(3).to_string(index=False))
         return _print_problems(agreement, self.output)

@@ -122,6 +122,16 @@ class FindingCode(StrEnum):
                          "before editing, so labels may have been renumbered on saving (restore them, or confirm the "
                          "name in levels.csv)")
 
+    # Masks of others
+    NUMBERING_TAKEN = "numbering_taken", _MEASURE, _OK, "labels read as those of {numbering} ({kind})"
+    NUMBERING_SHARED = ("numbering_shared", _MEASURE, _FLAGGED, "labels read as those of {numbering} ({kind}), but "
+                        "other masks use these numbers for something else: confirm with labels {numbering}")
+    TRANSITIONAL_LABEL = ("transitional_label", _MEASURE, _FLAGGED, "level uncertain: label {label} stands for {what}")
+    NOT_UPRIGHT = ("not_upright", _MEASURE, _FLAGGED, "by the header the discs are stacked {degrees:.0f} degrees off "
+                   "the head-foot axis: the order of their names was not checked")
+    DISC_DISTANCE = ("disc_distance", _MEASURE, _FLAGGED, "{distance_mm:.0f} mm a level from {name}, {usual_mm:.0f} "
+                     "usual in this mask: a disc may be missing between them, or one have the wrong name")
+
     # One disc
     NOT_IN_MASK = "not_in_mask", _MEASURE, _FAILED, "label {label} ({name}) is not in the mask"
     AT_IMAGE_EDGE = "at_image_edge", _MEASURE, _FLAGGED, "touches the edge of the image: it may be cut off"
@@ -196,6 +206,8 @@ class FindingCode(StrEnum):
     MISSING_IN_MASK = "missing_in_mask", _EVALUATE, _FAILED, "{name} is missing in the {mask} mask"
     MISSING_IN_BOTH_MASKS = ("missing_in_both_masks", _EVALUATE, _FAILED, "{name} is missing in the predicted and in "
                              "the reference mask")
+    NAMED_AS_ANOTHER = ("named_as_another", _EVALUATE, _FAILED, "{name} of the {mask} mask is {other} of the "
+                        "{opposite} mask (Dice {dice:.2f}), {off}: correct the names of one of them")
     REFERENCE_MASK_MOVED = ("reference_mask_moved", _EVALUATE, _OK, "the reference mask lay on another grid and was "
                             "moved to ours by nearest neighbour")
 

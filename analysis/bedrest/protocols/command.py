@@ -83,7 +83,8 @@ def benchmark(study_toml: Path, output: Path, options: BenchmarkOptions) -> int:
     labelled = labelled_visits(manifest, where=str(study_toml))
     folder = output / protocol.name
     with locked(output):
-        visits, rows = labelled_cases(labelled, manifest, resample=study.images.resample)
+        visits, rows = labelled_cases(labelled, manifest, resample=study.images.resample,
+                                      labels=study.images.reference_labels)
         planned = Benchmark(study, options, protocol, settings, visits, splits_of(study, protocol, visits, options),
                             own_engine(study, labelled, settings.budget.device), folder)
         for run in planned.runs():

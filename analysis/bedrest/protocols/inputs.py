@@ -78,14 +78,15 @@ def settings_of(study: Study, options: BenchmarkOptions) -> Settings:
 
 
 def labelled_cases(labelled: Sequence[Visit], manifest: Manifest, *,
-                   resample: bool) -> tuple[list[Labelled], list[dict[str, Any]]]:
+                   resample: bool, labels: str | None = None) -> tuple[list[Labelled], list[dict[str, Any]]]:
     """Visits as methods take them, and the row of each; one that cannot be used is failed and left out."""
     sums = {(r.subject, r.session, r.contrast): r.sha256 for r in manifest.scans.itertuples()}
     visits, rows = [], []
     for v in tqdm(labelled, desc="labelled scans", unit="scan"):
         row = {"subject": v.subject, "session": v.session, "contrasts": "+".join(v.contrasts()), "discs": 0}
         try:
-            scan, reference = scan_of(v, resample=resample), read_reference(v.paths[MaskRole.REFERENCE], where=v.where)
+            scan = scan_of(v, resample=resample)
+            reference = read_reference(v.paths[MaskRole.REFERENCE], where=v.where, labels=labels)
             if resample:
                 reference = labels_on(reference, scan.grid, where=f"{v.where} {MaskRole.REFERENCE}")
             case = case_of(scan, reference, subject=v.subject, session=v.session)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +13,19 @@ from bedrest.errors import BedrestError
 from bedrest.findings import Finding, FindingCode, findings_of_error
 from bedrest.imaging.common_grid import contrasts_at, labels_on
 from bedrest.io.files import sha256_of
-from bedrest.io.images.masks import read_label_map
+from bedrest.io.images.masks import placed_on, read_label_map
 from bedrest.io.images.nifti import RESAMPLE_ON_REQUEST, read_volume
 from bedrest.io.tables.frames import concat_tables, empty_table
 from bedrest.longitudinal.error_model import errors_path, load_errors
-from bedrest.measurement.comparison.agreement import DiscAgreement, compare_masks, name_binary_reference
+from bedrest.measurement.comparison.agreement import (
+    DiscAgreement,
+    compare_masks,
+    name_binary_reference,
+    with_other_names,
+)
 from bedrest.measurement.definition import DiscMeasure
 from bedrest.measurement.discs import measure_discs
+from bedrest.measurement.numbering.recognise import OF_REFERENCE_IN_STUDY, NamedMask, name_discs
 from bedrest.measurement.quality import checked
 from bedrest.measurement.spine import measure_spine
 from bedrest.measurement.volumes import volumes_from_probability
@@ -62,9 +68,7 @@ def run(job: Job) -> None:
         edits.append(chosen.edits)
         if chosen.absent is not None:
             absent[visit.session] = chosen.absent
-        frames, of_reference, agreement = _measure_reference(visit, key, chosen.mask,
-                                                             levels=job.study.measured_levels,
-                                                             resample=job.study.images.resample)
+        frames, of_reference, agreement = _measure_reference(visit, key, chosen.mask, job.study)
         measures += [frame, *frames]
         spines += [spine, *of_reference]
         accuracies += agreement
@@ -147,15 +151,18 @@ def _volumes_of(job: Job, visit: Visit, chosen: MeasuredMask, record: pd.Series)
     return {k: summed[int(before[0])] for k, before in under.items() if before.size}  # names may have been changed
 
 
-def _measure_reference(visit: Visit, key: VisitKey, ours: LabelMap | None, *, levels: Sequence[str], resample: bool
+def _measure_reference(visit: Visit, key: VisitKey, ours: LabelMap | None, study: Study
                        ) -> tuple[list[pd.DataFrame], list[pd.DataFrame], list[pd.DataFrame]]:
     path = visit.paths.get(MaskRole.REFERENCE)
     if path is None:
         return [], [], []
     try:
-        reference = read_reference(path, where=visit.where)
-        wanted = {k: v for k, v in LEVEL_OF_LABEL.items() if v in levels and (reference.data == k).any()}
-        measured = checked(measure_discs(reference, wanted, {}), reference)
+        named = read_named_reference(path, where=visit.where, labels=study.images.reference_labels)
+        reference = named.in_ours()
+        wanted = {k: v for k, v in LEVEL_OF_LABEL.items()
+                  if v in study.measured_levels and (reference.data == k).any()}
+        measured = [replace(m, findings=(*named.findings(m.level), *m.findings))
+                    for m in checked(measure_discs(reference, wanted, {}), reference)]
     except BedrestError as error:
         return [], [], [failed_accuracy(key, findings=findings_of_error(error))]
     frame = measures_frame(measured, visit=key, source="reference")
@@ -163,7 +170,7 @@ def _measure_reference(visit: Visit, key: VisitKey, ours: LabelMap | None, *, le
     if ours is None:
         return [frame], [spine], []
     try:
-        agreement = _agreement(ours, reference, wanted, where=visit.where, resample=resample)
+        agreement = _agreement(ours, reference, wanted, where=visit.where, resample=study.images.resample)
     except BedrestError as error:  # it has its own grid, and was measured in it
         return [frame], [spine], [failed_accuracy(key, findings=findings_of_error(error), levels=wanted.values())]
     return [frame], [spine], [accuracy_frame(agreement, visit=key)]
@@ -173,20 +180,35 @@ def _agreement(ours: LabelMap, reference: LabelMap, levels: dict[int, str], *, w
                resample: bool) -> list[DiscAgreement]:
     """Agreement on the grid of our mask; a reference on another grid is moved there where the study asks for it."""
     at = f"{where} {MaskRole.REFERENCE}"
+    reference = placed_on(reference, ours.grid)
     if not resample:
         require_same_grid(ours.grid, reference.grid, where=at, names=("the scan", "the reference mask"),
                           remedy=RESAMPLE_ON_REQUEST)
-        return compare_masks(ours, reference, levels=levels, reference_levels=levels)
-    agreement = compare_masks(ours, labels_on(reference, ours.grid, where=at), levels=levels, reference_levels=levels)
+    moved = labels_on(reference, ours.grid, where=at) if resample else reference
+    agreement = compare_masks(ours, moved, levels=levels, reference_levels=levels)
+    agreement = with_other_names(agreement, ours, moved, levels=levels, reference_levels=levels)
     if same_grid(ours.grid, reference.grid):
         return agreement
     return [replace(a, findings=(*a.findings, Finding(FindingCode.REFERENCE_MASK_MOVED))) for a in agreement]
 
 
-def read_reference(path: Path, *, where: str) -> LabelMap:
-    """A reference mask with its discs named; one of 0 and 1 only is named from the bottom up."""
-    reference = read_label_map(path, where=where)
-    return name_binary_reference(reference) if set(pd.unique(reference.data.ravel())) == {0, 1} else reference
+def read_reference(path: Path, *, where: str, labels: str | None) -> LabelMap:
+    """As `read_named_reference`, numbered as in `vocabulary.LEVEL_OF_LABEL`.
+
+    Raises GeometryError: the labels cannot be the discs that they are named.
+    """
+    return read_named_reference(path, where=where, labels=labels).in_ours()
+
+
+def read_named_reference(path: Path, *, where: str, labels: str | None) -> NamedMask:
+    """A reference mask with its discs named; one of 0 and 1 only is named from the bottom up.
+
+    `labels`: as in `settings.Images.reference_labels`.
+    """
+    reference = read_label_map(path, where=where, by_name=labels is None)
+    if labels is None and set(pd.unique(reference.data.ravel())) == {0, 1}:
+        reference = name_binary_reference(reference)
+    return name_discs(reference, labels, where=f"{where} {MaskRole.REFERENCE} ({path})", option=OF_REFERENCE_IN_STUDY)
 
 
 def _files(study: Study, page: str) -> Mapping[str, Path]:
@@ -196,4 +218,4 @@ def _files(study: Study, page: str) -> Mapping[str, Path]:
 
 STAGE = Stage("measure", run, Scope.SUBJECT, after=("joint_volumes",),
               inputs=(schemas.SCANS, schemas.SUBJECTS, schemas.SESSIONS, schemas.EDITED_MASKS, schemas.LEVEL_NAMES),
-              settings=("tissues", "levels", "images.resample"), files=_files)
+              settings=("tissues", "levels", "images.resample", "images.reference_labels"), files=_files)

@@ -20,11 +20,12 @@ from bedrest.imaging.orientation import reorient_to_ras
 from bedrest.io.images.masks import label_table_path, read_label_map, write_label_map, write_volume
 from bedrest.io.images.read_ahead import read_ahead
 from bedrest.io.tables.frames import concat_tables, typed_frame
+from bedrest.measurement.numbering.recognise import IN_STUDY, NamedMask, name_discs
 from bedrest.settings import Study
 from bedrest.stages.stage import Job, Scope, Stage, write_slice
 from bedrest.stages.visits import Visit, like, scan_of, visits_of
 from bedrest.tables.segmented import segmented_frame
-from bedrest.types import LabelMap, Scan, SegmentedDisc
+from bedrest.types import Scan, SegmentedDisc
 from bedrest.vocabulary import LEVEL_OF_LABEL, MEASURED, TISSUE_OF_LABEL, MaskOrigin, MaskRole
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def run(job: Job) -> None:
     visits = visits_of(job)
     network = None if all(MaskRole.MASK in v.paths for v in visits) else _network(job)
     records, segmented = [], []
-    read = partial(_read_visit, resample=job.study.images.resample)
+    read = partial(_read_visit, study=job.study)
     for visit, contents in read_ahead(visits, read):
         record, discs = _segment_visit(job, visit, contents, network)
         records.append(record)
@@ -46,11 +47,13 @@ def run(job: Job) -> None:
     write_slice(job, concat_tables(segmented, schemas.FINDINGS), schemas.FINDINGS)
 
 
-def _read_visit(visit: Visit, *, resample: bool) -> LabelMap | Scan:
-    """The mask that was given, or the scan to segment."""
+def _read_visit(visit: Visit, *, study: Study) -> NamedMask | Scan:
+    """The mask that was given, its discs named, or the scan to segment."""
     if given := visit.paths.get(MaskRole.MASK):
-        return read_label_map(given, where=visit.where)
-    return scan_of(visit, resample=resample)
+        labels = study.images.labels
+        mask = read_label_map(given, where=visit.where, by_name=labels is None)
+        return name_discs(mask, labels, where=f"{visit.where} ({given})", option=IN_STUDY)
+    return scan_of(visit, resample=study.images.resample)
 
 
 def _network(job: Job) -> tuple[TrainedNetwork, str]:
@@ -63,7 +66,7 @@ def _network(job: Job) -> tuple[TrainedNetwork, str]:
     return loaded_weights(chosen_weights(job.study.weights)), device
 
 
-def _segment_visit(job: Job, visit: Visit, contents: Callable[[], LabelMap | Scan],
+def _segment_visit(job: Job, visit: Visit, contents: Callable[[], NamedMask | Scan],
                    network: tuple[TrainedNetwork, str] | None) -> tuple[dict[str, Any], list[SegmentedDisc]]:
     key = {"subject": visit.subject, "session": visit.session}
     target = job.results.mask(visit.subject, visit.session)
@@ -73,10 +76,10 @@ def _segment_visit(job: Job, visit: Visit, contents: Callable[[], LabelMap | Sca
     begun = time.monotonic()
     try:
         content = contents()
-        if isinstance(content, LabelMap):
+        if isinstance(content, NamedMask):
             record["source"] = MaskOrigin.GIVEN.value
-            discs = content
-            segmented = [SegmentedDisc(label, level) for label, level in LEVEL_OF_LABEL.items()
+            discs = content.in_ours()
+            segmented = [SegmentedDisc(label, level, content.findings(level)) for label, level in LEVEL_OF_LABEL.items()
                          if (discs.data == label).any()]
         else:
             from bedrest.segmentation.engine import segment as segment_scan
@@ -132,4 +135,4 @@ def weights_file(study: Study, page: str = "") -> Mapping[str, Path]:
 
 
 STAGE = Stage("segment", run, Scope.SUBJECT, inputs=(schemas.SCANS, schemas.SESSIONS),
-              settings=("tissues", "images.resample"), files=weights_file)
+              settings=("tissues", "images.resample", "images.labels"), files=weights_file)

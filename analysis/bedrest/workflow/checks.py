@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from bedrest import schemas
+from bedrest.anatomy.label_schemes import check_labels
 from bedrest.errors import BedrestError, ManyProblems, OutputError, Problem
+from bedrest.findings import render
 from bedrest.io.files import sha256_of
+from bedrest.io.images.masks import read_label_map
 from bedrest.io.manifest.entries import InputProblem, LeftOut
 from bedrest.io.manifest.resolve import Manifest
 from bedrest.io.results import StudyResults
+from bedrest.measurement.numbering.recognise import IN_STUDY, OF_REFERENCE_IN_STUDY, name_discs
 from bedrest.pages.reports import check_own_notebook
 from bedrest.settings import Study
 from bedrest.vocabulary import Contrast, MaskRole
@@ -37,7 +42,7 @@ class CheckedStudy:
 def check_study(study_toml: Path, *, read_images: bool) -> CheckedStudy:
     """Everything that would stop a run, exclude a subject or a visit, or should be looked at.
 
-    With `read_images` every image is read whole; else only its header, and whether the file is cut off.
+    With `read_images` every image is read whole; else only its header, and whether the file is cut off. Masks are read.
 
     Raises
     ------
@@ -53,7 +58,8 @@ def check_study(study_toml: Path, *, read_images: bool) -> CheckedStudy:
     manifest = build_manifest(study, None)
     corrections = find_corrections(study, manifest)
     inputs = [*check_manifest(study, manifest, whole=read_images), *corrections.problems,
-              *check_edited(study, manifest, corrections.edited), *covariate_problems(study, manifest)]
+              *mask_problems(study, manifest), *check_edited(study, manifest, corrections.edited),
+              *covariate_problems(study, manifest)]
     problems = [str(p.problem) for p in inputs if not p.doubt]
     problems += map(str, (*study_problems(study), *manifest_problems(study, manifest)))
     if (space := space_problem(study, manifest)) is not None:
@@ -70,6 +76,29 @@ def check_study(study_toml: Path, *, read_images: bool) -> CheckedStudy:
     return CheckedStudy(f"{study.name}: {n}", list(dict.fromkeys(problems)), doubts, manifest.left_out)
 
 
+def mask_problems(study: Study, manifest: Manifest) -> list[InputProblem]:
+    """Given and reference masks whose labels cannot be the discs that they are named, and doubts about them.
+
+    Masks that cannot be read are for `check_manifest`.
+    """
+    problems = []
+    rows = manifest.scans[manifest.scans["contrast"].isin([*MaskRole])]
+    for subject, session, role, path in rows[["subject", "session", "contrast", "path"]].itertuples(index=False):
+        reference, where = role == MaskRole.REFERENCE, f"{subject} {session} {role} ({path})"
+        labels = study.images.reference_labels if reference else study.images.labels
+        with suppress(BedrestError):
+            mask = read_label_map(Path(path), where=where, by_name=labels is None)
+            if reference and labels is None and mask.data.max() == 1:
+                continue  # named from the bottom up
+            named = name_discs(mask, labels, where=where, option=OF_REFERENCE_IN_STUDY if reference else IN_STUDY)
+            if named.problem is not None:
+                problems.append(InputProblem(subject, session, named.problem))
+            problems += [InputProblem(subject, session, Problem(
+                where, "labels without a doubt", render(f), "Look at the mask; study.toml can name its numbering."),
+                doubt=True) for f in named.all_doubts()]
+    return problems
+
+
 def study_problems(study: Study, *, device: str | None = None) -> list[Problem]:
     """What study.toml names besides images: weights, their errors, device, the user's notebooks."""
     from bedrest.longitudinal.error_model import load_errors
@@ -81,9 +110,14 @@ def study_problems(study: Study, *, device: str | None = None) -> list[Problem]:
         check_weights(path)
         load_errors(path, sha256=sha256_of(path))
 
+    def numbering() -> None:
+        for key, value in (("labels", study.images.labels), ("reference_labels", study.images.reference_labels)):
+            if value is not None:
+                check_labels(value, where=f"images.{key} in {study.path}")
+
     wanted, results = device or study.device, StudyResults(study.output_dir)
     device_check = [] if wanted in ("auto", "cpu") else [partial(resolve_device, wanted)]
-    return _problems([weights, *device_check,
+    return _problems([weights, numbering, *device_check,
                       *(partial(check_own_notebook, path, study, results) for path in study.notebooks)])
 
 

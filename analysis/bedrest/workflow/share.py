@@ -14,6 +14,7 @@ from pathlib import Path
 from bedrest import schemas
 from bedrest.errors import ManyProblems, OutputError
 from bedrest.io.files import output_error, sha256_of, write_text
+from bedrest.io.images.other_formats import is_other_format
 from bedrest.io.pseudonyms import HIDDEN_REASON, Pseudonyms, find_leaks, load_key
 from bedrest.io.results import StudyResults
 from bedrest.io.tables.typed_csv import read_table, write_table
@@ -101,7 +102,8 @@ def _link_files(results: StudyResults, staged: StudyResults, subject: str, name:
     frame, rows = read_table(results.subject_table(subject, table), table), []
     for row in frame.to_dict("records"):
         source = Path(row["path"])
-        ending = ".nii.gz" if source.name.lower().endswith(".gz") else ".nii"
+        ending = source.suffix.lower() if is_other_format(source) else (
+            ".nii.gz" if source.name.lower().endswith(".gz") else ".nii")
         link = staged.output_dir / "images" / f"{name}_{row['session']}_{row.get('contrast', 'edited')}{ending}"
         _link(source, link)
         rows.append(str(link))

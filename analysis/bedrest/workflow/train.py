@@ -23,9 +23,11 @@ from bedrest.io.manifest.resolve import Manifest, build_manifest
 from bedrest.io.results import StudyResults
 from bedrest.io.tables.frames import concat_tables
 from bedrest.io.tables.typed_csv import read_table, write_table
+from bedrest.measurement.numbering.recognise import OF_REFERENCE_IN_STUDY, name_discs
 from bedrest.settings import load_study
 from bedrest.stages.measure import read_reference
 from bedrest.stages.visits import Visit, scan_of, visit_in
+from bedrest.types import LabelMap
 from bedrest.vocabulary import LEVEL_OF_LABEL, MaskRole, Status
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ class Training:
     machine: Machine
     results: StudyResults
     resample: bool = False  # as in `settings.Images`
+    reference_labels: str | None = None  # the same
 
     @property
     def folder(self) -> Path:
@@ -76,7 +79,8 @@ def train(study_toml: Path, output: Path, *, plan: FineTuningPlan, start: Path |
                  if r.contrast != MaskRole.MASK}
     network = finetune.start_from(load_weights(chosen_weights(start)), checksums)
     folds = finetune.make_folds((v.subject for v in visits), plan)
-    training = Training(visits, folds, network, plan, machine, StudyResults(output), study.images.resample)
+    training = Training(visits, folds, network, plan, machine, StudyResults(output), study.images.resample,
+                        study.images.reference_labels)
     finetune.refuse_other_training(output, network, plan)
     output.mkdir(parents=True, exist_ok=True)
     with locked(output):
@@ -152,7 +156,7 @@ def _label(training: Training) -> list[LabelledScan]:
     for v in tqdm(training.visits, desc="labelled scans", unit="scan"):
         try:
             scan = scan_of(v, resample=training.resample)
-            mask = read_label_map(v.paths[MaskRole.REFERENCE], where=v.where)
+            mask = _training_mask(v, training.reference_labels)
             scans.append(label_scan(scan, mask, training.start.trained, training.machine.device,
                                     subject=v.subject, session=v.session))
             rows.append((v.subject, v.session, list(v.contrasts()), pd.unique(mask.data.ravel()).tolist()))
@@ -163,6 +167,16 @@ def _label(training: Training) -> list[LabelledScan]:
     write_table(training_scans_frame(rows, training.folds), training.results.table(schemas.TRAINING_SCANS),
                 schemas.TRAINING_SCANS)
     return scans
+
+
+def _training_mask(visit: Visit, labels: str | None) -> LabelMap:
+    """The labelled discs; under one label, training need not tell them apart."""
+    path = visit.paths[MaskRole.REFERENCE]
+    mask = read_label_map(path, where=visit.where, by_name=labels is None)
+    if labels is None and mask.data.max() == 1:
+        return mask
+    return name_discs(mask, labels, where=f"{visit.where} {MaskRole.REFERENCE} ({path})",
+                      option=OF_REFERENCE_IN_STUDY).in_ours()
 
 
 def _print_plan(training: Training) -> None:
@@ -207,7 +221,7 @@ def _compare(training: Training, visit: Visit, network: TrainedNetwork, *, keep:
             names = {**LEVEL_OF_LABEL, **{d.label: d.name for d in result.segmented}}
             write_label_map(result.discs, training.results.mask(visit.subject, visit.session), names=names,
                             like=next(iter(visit.contrasts().values())))
-        reference = read_reference(visit.paths[MaskRole.REFERENCE], where=visit.where)
+        reference = read_reference(visit.paths[MaskRole.REFERENCE], where=visit.where, labels=training.reference_labels)
         levels = {k: v for k, v in LEVEL_OF_LABEL.items() if (reference.data == k).any()}
         return accuracy_frame(compare_masks(result.discs, reference, levels=levels, reference_levels=levels), visit=key)
     except BedrestError as error:

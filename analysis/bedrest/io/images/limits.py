@@ -23,7 +23,7 @@ MAX_VOXELS = 400_000_000
 MAX_BYTES = 8 * MAX_VOXELS
 MAX_VOXEL_OFFSET = 16_000_000  # bytes of header and extensions before the voxels
 _ENDINGS = (".nii", ".nii.gz")
-_MAX_PACKING = 1032  # largest compression ratio of deflate
+MAX_PACKING = 1032  # largest compression ratio of deflate
 EXPORT_AGAIN = "Export the file again; it may be cut off or of another format."
 
 
@@ -32,12 +32,10 @@ def refuse_unreadable(path: Path, at: str) -> None:
 
     `at`: subject, session, contrast and file, for messages.
     """
-    if why := no_plain_file(path):
-        raise ImageError("an image file", why, at, "Ask for access." if why == "no permission" else
-                         "Check the path in the manifest.")
+    refuse_no_file(path, at)
     if not path.name.lower().endswith(_ENDINGS):
-        raise ImageError("a NIfTI image, named .nii or .nii.gz", f"a file named {path.name!r}", at,
-                         "Convert it to one .nii or .nii.gz file first.")
+        raise ImageError("a NIfTI image, named .nii or .nii.gz, or one named .mha, .nrrd or .mgz",
+                         f"a file named {path.name!r}", at, "Convert it to one .nii or .nii.gz file first.")
     try:
         with nib.openers.ImageOpener(str(path)) as file:
             _refuse(file, path, at)
@@ -45,6 +43,13 @@ def refuse_unreadable(path: Path, at: str) -> None:
         raise ImageError("an image file that may be read", "no permission", at, "Ask for access.") from error
     except (OSError, EOFError, ValueError, LookupError, zlib.error, HeaderDataError) as error:
         raise ImageError("a NIfTI image", f"a damaged file ({brief(error)})", at, EXPORT_AGAIN) from error
+
+
+def refuse_no_file(path: Path, at: str) -> None:
+    """Raise ImageError unless a plain file lies there."""
+    if why := no_plain_file(path):
+        raise ImageError("an image file", why, at, "Ask for access." if why == "no permission" else
+                         "Check the path in the manifest.")
 
 
 def _refuse(file: Any, path: Path, at: str) -> None:
@@ -67,7 +72,7 @@ def _refuse(file: Any, path: Path, at: str) -> None:
         raise ImageError(f"at most {MAX_VOXELS:,} voxels", f"{n:,} of {item} bytes", at,
                          "Check the header or crop the image.")
     size = path.stat().st_size
-    if before + n * item > size * (_MAX_PACKING if path.name.lower().endswith(".gz") else 1):
+    if before + n * item > size * (MAX_PACKING if path.name.lower().endswith(".gz") else 1):
         raise ImageError(f"{n:,} voxels of {item} bytes", f"a file that ends early ({size:,} bytes)", at,
                          "Copy or export the file again.")
 

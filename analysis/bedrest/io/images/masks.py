@@ -13,25 +13,71 @@ from nibabel.filebasedimages import ImageFileError
 from bedrest.errors import GeometryError, ImageError
 from bedrest.io.files import atomic_path, write_text
 from bedrest.io.images.label_tables import bids_label_table
-from bedrest.io.images.nifti import load_nifti
-from bedrest.types import Grid, LabelMap, Volume
+from bedrest.io.images.nifti import load_image, scale_of
+from bedrest.io.images.other_formats import by_segment_names, is_other_format, read_other, whole_segmentation
+from bedrest.types import SAME_GRID_MM, Grid, LabelMap, Volume, same_grid
 
+WHOLE = 1e-3  # from a whole number; nibabel saves masks under a header of measured values with a scale factor
 MAX_FRACTION_OUTSIDE_FOV = 0.01  # of labelled voxels outside the scan; more: the mask is of another place
 
 
-def read_label_map(path: Path, *, where: str) -> LabelMap:
-    """Read a mask of whole numbers, 0 = background.
+def read_label_map(path: Path, *, where: str, by_name: bool = False) -> LabelMap:
+    """Read a mask of whole numbers, 0 = background. Values within `WHOLE` of a whole number are that number.
 
-    Raises ImageError: the file is missing or damaged, or holds values that are not whole numbers; GeometryError: the
-    header cannot be used.
+    `by_name`: segments of 3D Slicer that are named as structures of the spine are numbered as ours. Raises
+    ImageError: the file is missing or damaged, or holds values that are not whole numbers; GeometryError: the header
+    cannot be used.
     """
     at = f"{where} ({path})"
-    data, grid = load_nifti(path, at)
-    whole = np.isfinite(data) & (data == np.round(data)) & (data >= 0) & (data < 2**31)
-    if not whole.all():
-        raise ImageError("whole numbers from 0 up", f"{int((~whole).sum())} voxels with other values", at,
-                         "A mask must not be interpolated: resample it with nearest neighbour.")
+    if path.name.lower().endswith(".nrrd"):
+        image = whole_segmentation(read_other(path, at))
+        data, grid = (by_segment_names(image, at) if by_name else image.data), image.grid
+    else:
+        data, grid = load_image(path, at)
+    if data.dtype.kind not in "iu" or data.dtype.itemsize > 4:
+        data = data.astype(np.float64, copy=False)
+        nearest = np.round(data)
+        if not (np.abs(data - nearest) <= WHOLE).all():  # NaN is not
+            raise _not_whole(data, path, at)
+        data = nearest
+    if data.min(initial=0) < 0 or data.max(initial=0) >= 2**31:
+        raise ImageError("whole numbers from 0 up", f"values from {data.min():g} to {data.max():g}", at,
+                         "Give every structure a number above 0, and 0 to the background.")
     return LabelMap(data.astype(np.int32), grid)
+
+
+def _not_whole(data: np.ndarray, path: Path, at: str) -> ImageError:
+    expected, slope, offset = "whole numbers from 0 up", *scale_of(path, at)
+    if n := int((~np.isfinite(data)).sum()):
+        return ImageError(expected, f"{n} voxels that are NaN or infinite", at, "Write 0 where there is no structure.")
+    apart = (np.abs(data - np.round(data)) > WHOLE) | (data < 0)
+    wrong = f"{int(apart.sum())} voxels with other values, such as {float(data[apart].flat[0]):.6g}"
+    if (slope, offset) != (1, 0):
+        return ImageError(expected, f"{wrong}, by the scale factor {slope:.8g} and offset {offset:g} in the header "
+                          "(scl_slope, scl_inter)", at, "Save it as whole numbers without scaling, for example by "
+                          "nibabel: Nifti1Image(np.round(image.get_fdata()).astype(np.int16), image.affine).")
+    return ImageError(expected, wrong, at, "A mask must not be interpolated: resample it with nearest neighbour.")
+
+
+def placed_on(mask: LabelMap, grid: Grid) -> LabelMap:
+    """A mask on a grid of which it is a part, or that is a part of it, whole voxels apart; else as it is.
+
+    Programs crop masks to what is labelled. As it is, too, where labelled voxels would be lost.
+    """
+    if same_grid(mask.grid, grid):
+        return LabelMap(mask.data, grid)
+    to_grid = np.linalg.inv(grid.affine_ras_mm) @ mask.grid.affine_ras_mm
+    start = np.round(to_grid[:3, 3])
+    far = np.abs(to_grid - np.eye(4))[:3, :3] @ (np.array(mask.grid.shape) - 1) + np.abs(to_grid[:3, 3] - start)
+    if (far * grid.spacing_mm > SAME_GRID_MM).any():
+        return mask
+    index = np.argwhere(mask.data)
+    place = index + start.astype(int)
+    if not ((place >= 0) & (place < grid.shape)).all():
+        return mask
+    data = np.zeros(grid.shape, np.int32)
+    data[tuple(place.T)] = mask.data[tuple(index.T)]
+    return LabelMap(data, grid)
 
 
 def require_inside(mask: LabelMap, grid: Grid, *, where: str) -> None:
@@ -91,7 +137,7 @@ def _write(data: np.ndarray, grid: Grid, path: Path, like: Path | None, *, dtype
 
 def _coordinate_codes(like: Path | None) -> tuple[int, int, str]:
     """Sform code, qform code and spatial unit to write; at least one code is not 0."""
-    if like is None:
+    if like is None or is_other_format(like):
         return 1, 1, "mm"
     try:
         header: Any = nib.load(like).header

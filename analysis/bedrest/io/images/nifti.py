@@ -1,4 +1,4 @@
-"""Reads NIfTI images and refuses those whose measurements would be wrong, saying what, where and what to do."""
+"""Reads images and refuses those whose measurements would be wrong, saying what, where and what to do."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bedrest.errors import GeometryError, ImageError, brief
 from bedrest.findings import Finding, FindingCode
 from bedrest.io.images.limits import EXPORT_AGAIN, refuse_unreadable
+from bedrest.io.images.other_formats import is_other_format, read_other
 from bedrest.types import SAME_GRID_MM, Grid, Scan, Volume, require_same_grid
 from bedrest.vocabulary import Contrast
 
@@ -27,13 +28,13 @@ RESAMPLE_ON_REQUEST = (
 
 
 def read_volume(path: Path, *, where: str) -> Volume:
-    """Read a NIfTI image, .nii or .nii.gz: axes as stored, world RAS+.
+    """Read an image, NIfTI or one of `other_formats`: axes as stored, world RAS+.
 
     `where`: subject, session and contrast, for messages. Raises ImageError, GeometryError: the file is missing,
     damaged, not one 3-D image, constant, or holds values that are not numbers.
     """
     at = f"{where} ({path})"
-    data, grid = load_nifti(path, at, dtype=np.float32)
+    data, grid = load_image(path, at, dtype=np.float32)
     if bad := int((~np.isfinite(data)).sum()):
         raise ImageError("finite intensities", f"{bad} voxels that are NaN or infinite", at,
                          "Export the image again, or set these voxels to a value you can defend.")
@@ -71,6 +72,8 @@ def header_notes(paths: Mapping[Contrast, Path], *, where: str) -> tuple[Finding
     """
     notes = []
     for contrast, path in paths.items():
+        if is_other_format(path):
+            continue
         image = _open(path, f"{where} {contrast} ({path})")
         apart = _header_distance_mm(image)
         if apart is None and not int(image.header["sform_code"]) and not int(image.header["qform_code"]):
@@ -103,6 +106,8 @@ def read_grid(path: Path, *, where: str) -> Grid:
     Raises ImageError, GeometryError: the file is missing, cut off, or not one 3-D image. Voxel values are not checked.
     """
     at = f"{where} ({path})"
+    if is_other_format(path):
+        return read_other(path, at).grid
     image, grid = _open_one(path, at)
     voxels = int(np.prod(image.shape, dtype=np.int64))
     stored: Any = image.dataobj  # the header in memory no longer holds the voxel offset
@@ -115,12 +120,15 @@ def read_grid(path: Path, *, where: str) -> Grid:
     else:
         fits = size >= promised
     if not fits:
-        load_nifti(path, at, dtype=np.float32)
+        load_image(path, at, dtype=np.float32)
     return grid
 
 
-def load_nifti(path: Path, at: str, *, dtype: type = np.float64) -> tuple[np.ndarray, Grid]:
-    """Scaled values and grid of a NIfTI file holding one 3-D image; values unchecked."""
+def load_image(path: Path, at: str, *, dtype: type = np.float64) -> tuple[np.ndarray, Grid]:
+    """Scaled values and grid of a file holding one 3-D image; values unchecked."""
+    if is_other_format(path):
+        other = read_other(path, at)
+        return other.data.astype(dtype, copy=False), other.grid
     image, grid = _open_one(path, at)
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # overflow is caught below as not finite
@@ -128,6 +136,14 @@ def load_nifti(path: Path, at: str, *, dtype: type = np.float64) -> tuple[np.nda
     except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error) as error:
         raise ImageError(f"{grid.shape} voxels", f"a file that ends early or is damaged ({brief(error)})", at,
                          "Copy or export the file again.") from error
+
+
+def scale_of(path: Path, at: str) -> tuple[float, float]:
+    """Scale factor and offset that the header of an image puts on its stored values; 1 and 0 where there are none."""
+    if is_other_format(path):
+        return 1.0, 0.0
+    stored: Any = _open(path, at).dataobj
+    return float(stored.slope), float(stored.inter)
 
 
 def _open_one(path: Path, at: str) -> tuple[nib.Nifti1Image, Grid]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from bedrest.errors import BedrestError, Problem
-from bedrest.io.images.nifti import load_nifti
+from bedrest.io.images.nifti import load_image
 from bedrest.io.images.voxel_digest import voxel_digest
 from bedrest.io.manifest.entries import CheckedFile, InputProblem
 from bedrest.vocabulary import MaskRole
@@ -48,7 +48,7 @@ def _confirmed(group: list[CheckedFile]) -> Iterator[list[CheckedFile]]:
     parted: dict[str, list[CheckedFile]] = {}
     for file in group:
         with suppress(BedrestError):
-            parted.setdefault(voxel_digest(*load_nifti(Path(file.path), file.visit)), []).append(file)
+            parted.setdefault(voxel_digest(*load_image(Path(file.path), file.visit)), []).append(file)
     yield from parted.values()
 
 

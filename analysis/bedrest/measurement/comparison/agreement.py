@@ -18,9 +18,11 @@ from bedrest.findings import Finding, FindingCode, worst_status
 from bedrest.measurement.comparison.surfaces import surface_distances
 from bedrest.measurement.geometry import bounding_box, centre_of_mass_mm
 from bedrest.types import LabelIJK, LabelMap, require_same_grid
-from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL, Status
+from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL, LEVELS, Status
 
 _SMALLEST_DISC_VOXELS = 100
+# Dice of one disc in two masks, and of two discs: neighbours do not overlap.
+_SAME_DISC, _OTHER_DISC = 0.5, 0.1
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,50 @@ def compare_masks(
     names = dict.fromkeys([*label_predicted, *label_reference])
     return [_compare(predicted, reference, name, labels=(label_predicted.get(name), label_reference.get(name)))
             for name in names]
+
+
+def with_other_names(
+    agreements: Sequence[DiscAgreement], predicted: LabelMap, reference: LabelMap, *, levels: Mapping[int, str],
+    reference_levels: Mapping[int, str]
+) -> list[DiscAgreement]:
+    """The same, but discs that the two masks name differently: failed, and said to be one level off, say.
+
+    Parameters as in `compare_masks`, which made `agreements`.
+    """
+    if all(a.dice >= _OTHER_DISC for a in agreements):
+        return list(agreements)
+    others = _other_names(predicted, reference, levels, reference_levels)
+    return [a if a.dice >= _OTHER_DISC or a.level not in others else DiscAgreement(a.level, findings=(
+        *a.findings, others[a.level])) for a in agreements]
+
+
+def _other_names(predicted: LabelMap, reference: LabelMap, levels: Mapping[int, str],
+                 reference_levels: Mapping[int, str]) -> dict[str, Finding]:
+    """Levels whose disc, in the predicted or else in the reference mask, has another level in the other mask."""
+    both_labelled = (predicted.data != 0) & (reference.data != 0)
+    pairs, shared = np.unique(np.stack([predicted.data[both_labelled], reference.data[both_labelled]]), axis=1,
+                              return_counts=True)
+    sizes = [dict(zip(*np.unique(m.data, return_counts=True), strict=True)) for m in (predicted, reference)]
+    differing: dict[str, Finding] = {}
+    for (a, b), both in zip(pairs.T, shared, strict=True):
+        one, other = levels.get(int(a)), reference_levels.get(int(b))
+        if one is None or other is None or one == other:
+            continue
+        dice = dice_of(int(sizes[0][a]), int(sizes[1][b]), int(both))
+        if dice >= _SAME_DISC:
+            n = abs(_place(one) - _place(other))
+            off = "one level off" if n == 1 else f"{n} levels off"
+            for name, name_there, mask, opposite in ((other, one, "reference", "predicted"),
+                                                     (one, other, "predicted", "reference")):
+                if mask == "predicted" or name not in differing:
+                    differing[name] = Finding(FindingCode.NAMED_AS_ANOTHER, {
+                        "name": name, "other": name_there, "mask": mask, "opposite": opposite, "dice": dice,
+                        "off": off})
+    return differing
+
+
+def _place(level: str) -> int:
+    return LEVELS.index(level) if level in LEVELS else 0
 
 
 def _compare(

@@ -1,0 +1,1 @@
+"""Masks of others: whether what is named as discs can be discs, and which numbering a mask has."""
