@@ -177,6 +177,10 @@ def test_each_line_says_what_was_expected_and_found_and_what_to_do(lines):
     assert [line for line in told if not LINE.fullmatch(line)] == []
 
 
+def test_a_visit_that_is_excluded_is_not_held_against_the_others(lines):
+    assert [line for line in lines if "sub-02" in line and "same contrasts" in line] == []
+
+
 def test_nothing_is_said_of_a_subject_in_order(lines):
     assert [line for line in lines if "sub-00" in line] == []
 

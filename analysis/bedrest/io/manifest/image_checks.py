@@ -68,7 +68,8 @@ def check_manifest(study: Study, manifest: Manifest, *, whole: bool = True,
                             acquisition_of(Path(path))) for contrast, path, image in placed)
             unreadable.setdefault(subject, set()).update({*rows["contrast"]} - {contrast for contrast, *_ in placed})
     problems += [doubt for subject, of_subject in checked.items()
-                 for doubt in acquisition_doubts(of_subject, reported={*study.contrasts, *unreadable[subject]})]
+                 for doubt in acquisition_doubts([f for f in of_subject if (f.subject, f.session) not in excluded],
+                                                 reported={*study.contrasts, *unreadable[subject]})]
     together = [f for of_subject in checked.values() for f in of_subject]
     problems += [*same_image_problems(together, whole=whole), *day_problems(study, manifest.sessions, together)]
     return sorted(problems, key=lambda p: (p.subject, p.session))
