@@ -17,6 +17,7 @@ DISC_Z = [20 + 14 * i for i in range(7)]  # lower edges of seven discs, 17.5 mm 
 def _column(*, missing: tuple[int, ...] = (), sacrum: bool = True) -> np.ndarray:
     """A column of blocks: sacrum below, then discs and vertebrae in turn; one-hot probabilities."""
     structure = np.zeros(GRID.shape, np.uint8)
+    structure[7:13, :6] = Structure.CANAL
     body = (slice(4, 16), slice(6, 24))
     if sacrum:
         structure[(*body, slice(0, DISC_Z[0]))] = Structure.SACRUM
@@ -132,4 +133,4 @@ def test_bodies_are_named_by_the_discs_they_lie_between(missing):
 
 def test_bodies_without_named_discs_stay_unnamed():
     out = _neighbours(_column(sacrum=False))
-    assert set(np.unique(out)) == {0, 30, *range(101, 108)}
+    assert set(np.unique(out)) == {0, 20, 30, *range(101, 108)}

@@ -66,6 +66,37 @@ class FindingCode(StrEnum):
     CONTRAST_RESAMPLED_IN_PART = ("contrast_resampled_in_part", _SEGMENT, _OK, "{contrast} resampled linearly onto the "
         "grid of {onto}; it does not show {missing_percent:.1f} % of that grid", _WARNINGS)
 
+    # Images that cannot be right
+    EMPTY_SLICES = ("empty_slices", _SEGMENT, _OK, "{contrast}: {count:n slice} of {total} ({direction}, {slices}, "
+                    "counted from 0) without any signal", _WARNINGS)
+    REPEATED_SLICES = ("repeated_slices", _SEGMENT, _OK, "{contrast}: {count:n slice} of {total} ({direction}, "
+                       "{slices}, counted from 0) with the very voxels of another one", _WARNINGS)
+    CUT_BY_EMPTY_SLICES = ("cut_by_empty_slices", _SEGMENT, _FLAGGED, "{contrast}: reaches slices without any signal: "
+                           "it may be cut off")
+    IN_REPEATED_SLICES = ("in_repeated_slices", _SEGMENT, _FLAGGED, "{contrast}: lies in slices that are copies of "
+                          "others: part of it may not be shown")
+    SIGNAL_VOID = ("signal_void", _SEGMENT, _FLAGGED, "{contrast}: {volume_mm3:.0f} mm3 without any signal in it or "
+                   "beside it: it may be cut off")
+    NEGATIVE_INTENSITIES = ("negative_intensities", _SEGMENT, _FLAGGED, "{contrast}: {percent:.3g} % of the voxels are "
+        "negative, down to {lowest:.0f} (the brightest has {highest:.0f}): integers that wrapped around, a phase image, "
+        "or a rescaled one; export the magnitude image as floats or unsigned integers")
+    OVERFLOW = ("overflow", _SEGMENT, _FLAGGED, "{contrast}: intensities end at {limit:.0f}, the limit of an integer "
+                "type, and drop from there to near 0: brighter ones seem to be wrapped or cut; export as floats")
+    CONTRASTS_EXCHANGED = ("contrasts_exchanged", _SEGMENT, _FLAGGED, "{one} and {other} seem to be exchanged: marrow "
+        "over disc is {one_ratio:.2f} in {one}, {other_ratio:.2f} in {other}, expected the other way round")
+    MARROW_BRIGHTER_THAN_DISC = ("marrow_brighter_than_disc", _SEGMENT, _FLAGGED, "{contrast}: darker than the marrow "
+        "beside it, which has {ratio:.2f} of its signal, expected at most {high}: is this the fat image?")
+    MARROW_DARKER_THAN_DISC = ("marrow_darker_than_disc", _SEGMENT, _FLAGGED, "{contrast}: brighter than the marrow "
+        "beside it, which has {ratio:.2f} of its signal, expected at least {low}: is this the water image?")
+    CANAL_DARK_IN_T2 = ("canal_dark_in_t2", _SEGMENT, _FLAGGED, "t2: the spinal canal has {ratio:.2f} of the discs' "
+                        "signal, expected at least {low}: is this image T2-weighted?")
+    NO_SPINAL_CANAL = ("no_spinal_canal", _SEGMENT, _FLAGGED, "is this a lumbar spine? {canal_cm3:.1f} cm3 of spinal "
+                       "canal a disc, expected at least {low}: levels were not counted")
+    NOT_A_LUMBAR_SPINE = ("not_a_lumbar_spine", _SEGMENT, _FAILED, "level not known: no lumbar spine to count levels "
+                          "in")
+    FEW_DISCS = ("few_discs", _SEGMENT, _FLAGGED, "level uncertain: {count:n disc} found, too few to be sure of a "
+                 "lumbar spine")
+
     # Segmentation
     COMPUTED_IN_TILES = ("computed_in_tiles", _SEGMENT, _OK, "computed in tiles: {voxels} voxels, over "
                          "{limit}", _WARNINGS)
@@ -231,5 +262,6 @@ class FindingCode(StrEnum):
 # Remarks on a disc's name; a name set manually or by the other visits settles them.
 ABOUT_NAME = frozenset({
     FindingCode.LEVEL_UNCERTAIN, FindingCode.DISC_WITHOUT_LEVEL, FindingCode.LEVEL_WITHOUT_DISC,
-    FindingCode.NAMES_DIFFER_FROM_OTHER_VISIT, FindingCode.LABELS_RENUMBERED,
+    FindingCode.NAMES_DIFFER_FROM_OTHER_VISIT, FindingCode.LABELS_RENUMBERED, FindingCode.FEW_DISCS,
+    FindingCode.NO_SPINAL_CANAL, FindingCode.NOT_A_LUMBAR_SPINE,
 })

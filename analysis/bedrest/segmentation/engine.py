@@ -10,6 +10,8 @@ from skimage.segmentation import expand_labels
 
 from bedrest.imaging.crop import Box, box_of, crop_grid
 from bedrest.imaging.resample import resample
+from bedrest.imaging.voxel_checks import bad_slices, impossible_intensities
+from bedrest.segmentation.disc_doubts import doubted
 from bedrest.segmentation.level_naming import name_discs
 from bedrest.segmentation.neighbour_naming import name_neighbours
 from bedrest.segmentation.predict import BAND, Probabilities, disc_probability, predict
@@ -42,9 +44,12 @@ def segment(trained: TrainedNetwork, scan: Scan, *, device: str, tissues: bool =
         fine = np.stack([resample(p, probabilities.grid, part, order=1) for p in probabilities.data])
         all_tissues = name_neighbours(fine.argmax(axis=0).astype(np.uint8), labels, part)
         neighbours = LabelMap(_whole(all_tissues, box, probabilities), scan.grid)
-    return Segmentation(LabelMap(_whole(labels, box, probabilities), scan.grid),
-                        Volume(_whole(disc.astype(np.float32), box, probabilities), scan.grid),
-                        named.discs, (*probabilities.notes, *named.warnings), neighbours)
+    whole = _whole(labels, box, probabilities)
+    slices, intensities = bad_slices(scan), impossible_intensities(scan)
+    discs = doubted(named.discs, whole, scan, slices, intensities, probabilities, named.labels)
+    return Segmentation(LabelMap(whole, scan.grid),
+                        Volume(_whole(disc.astype(np.float32), box, probabilities), scan.grid), discs,
+                        (*(s.note for s in slices), *intensities, *probabilities.notes, *named.warnings), neighbours)
 
 
 def _whole(data: NDArray[Any], box: Box, probabilities: Probabilities) -> NDArray[Any]:

@@ -27,6 +27,10 @@ MIN_LEVEL_CONFIDENCE = 0.70  # names below this confidence are flagged; two plac
 MIN_MEAN_PROBABILITY = 0.80
 MAX_GAP_MM = 75.0
 MIN_DOUBT = 0.02  # that a disc's neighbour is bone of the other kind, at the least
+# Spinal canal in view, cm3 a disc: at least 4.5 in real lumbar scans and in an abdomen with two discs in view, 8 in
+# phantoms; at most 1.2 in what the network takes for discs in an axial upper abdomen.
+FEWEST_CANAL_CM3 = 1.5
+FEWEST_DISCS = 3  # with the sacrum in view; lumbar scans show six or seven
 LARGE_REMNANT = 0.3  # size of a disc inside the sacrum, relative to L5-S1, that suggests a transitional vertebra
 
 Labels = NDArray[np.int32]
@@ -50,6 +54,10 @@ def name_discs(probabilities: NDArray[np.float32], grid: Grid) -> NamedDiscs:
     warnings: tuple[Finding, ...] = (Finding(FindingCode.REGIONS_LEFT_OUT, {"count": apart}),) if apart else ()
     if not discs:
         return NamedDiscs(np.zeros(grid.shape, np.int32), _levels_without(FindingCode.NO_DISC_FOUND), warnings)
+    canal_cm3 = float((probabilities.argmax(axis=0) == Structure.CANAL).sum()) * grid.voxel_volume_mm3 / 1000
+    if canal_cm3 < FEWEST_CANAL_CM3 * len(discs):
+        doubt = Finding(FindingCode.NO_SPINAL_CANAL, {"canal_cm3": canal_cm3 / len(discs), "low": FEWEST_CANAL_CM3})
+        return _unnamed(components, disc, discs, warnings, doubt)
     start, confidence = _lumbosacral(discs)
     if start is None:
         return _unnamed(components, disc, discs, warnings)
@@ -73,15 +81,18 @@ def _lumbosacral(discs: list[DiscRegion]) -> tuple[int | None, float]:
 
 
 def _unnamed(components: Labels, disc: NDArray[np.float32], discs: list[DiscRegion],
-             warnings: tuple[Finding, ...]) -> NamedDiscs:
+             warnings: tuple[Finding, ...], doubt: Finding | None = None) -> NamedDiscs:
+    """Without names, as the sacrum is not in view, or for the doubt given."""
+    why = doubt or Finding(FindingCode.DISC_WITHOUT_LEVEL)
     labels, unnamed = np.zeros_like(components), []
     for i, d in enumerate(discs):
         voxels = components == d.number
         labels[voxels] = FIRST_UNNAMED_LABEL + i
         unnamed.append(SegmentedDisc(FIRST_UNNAMED_LABEL + i, f"unnamed-{i + 1}",
-                                     (Finding(FindingCode.DISC_WITHOUT_LEVEL),), float(disc[voxels].mean())))
-    return NamedDiscs(labels, (*_levels_without(FindingCode.LEVEL_WITHOUT_DISC), *unnamed),
-                      (*warnings, Finding(FindingCode.SACRUM_NOT_IN_VIEW)))
+                                     (why,), float(disc[voxels].mean())))
+    levels = _levels_without(FindingCode.NOT_A_LUMBAR_SPINE if doubt else FindingCode.LEVEL_WITHOUT_DISC)
+    return NamedDiscs(labels, (*levels, *unnamed),
+                      (*warnings, *(() if doubt else (Finding(FindingCode.SACRUM_NOT_IN_VIEW),))))
 
 
 def _levels_without(code: FindingCode) -> tuple[SegmentedDisc, ...]:
@@ -115,5 +126,7 @@ def _named(components: Labels, disc: NDArray[np.float32], discs: list[DiscRegion
             doubts.append(Finding(FindingCode.LOW_PROBABILITY, {"probability": mean, "lowest": MIN_MEAN_PROBABILITY}))
         if confidence_of[k] < MIN_LEVEL_CONFIDENCE:
             doubts.append(Finding(FindingCode.LEVEL_UNCERTAIN, {"confidence": confidence_of[k], "name": level}))
+        if len(region_of) < FEWEST_DISCS:
+            doubts.append(Finding(FindingCode.FEW_DISCS, {"count": len(region_of)}))
         named.append(SegmentedDisc(k, level, tuple(doubts), mean, confidence_of[k]))
     return NamedDiscs(labels, tuple(named), warnings)

@@ -6,7 +6,7 @@ Knows nothing of levels and files.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -40,6 +40,8 @@ class Probabilities:
     # from the calibration used; not yet applied to `data`, from which levels are determined
     by_level: Mapping[str, float]
     notes: tuple[Finding, ...] = ()  # what was done differently from usual
+    # the contrasts given, normalised, on `grid`
+    images: Mapping[Contrast, NDArray[np.float32]] = field(default_factory=dict)
 
 
 def predict(trained: TrainedNetwork, scan: Scan, device: str) -> Probabilities:
@@ -49,10 +51,12 @@ def predict(trained: TrainedNetwork, scan: Scan, device: str) -> Probabilities:
     working = grid_with_spacing(reorientation.ras, WORKING_SPACING_MM)
     front_back, notes = find_spine(trained, reordered, reorientation.ras, working, device)
     grid = crop_grid(working, (slice(0, working.shape[0]), front_back, slice(0, working.shape[2])))
-    logits = forward(trained.network, network_input(reordered, reorientation.ras, grid), device)
+    image = network_input(reordered, reorientation.ras, grid)
+    logits = forward(trained.network, image, device)
     calibration = trained.calibration.given(reordered)
+    given = {c: channel for c, channel in zip(Contrast, image, strict=True) if c in reordered}
     return Probabilities(calibrated(logits.data, calibration), grid, reorientation, calibration.by_level,
-                         (*notes, *logits.notes))
+                         (*notes, *logits.notes), given)
 
 
 def network_input(reordered: dict[Contrast, NDArray[np.float32]], source: Grid, grid: Grid) -> NDArray[np.float32]:

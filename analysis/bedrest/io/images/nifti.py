@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,18 @@ def read_scan(paths: Mapping[Contrast, Path], *, where: str) -> Scan:
 
 
 def read_contrasts(paths: Mapping[Contrast, Path], *, where: str) -> dict[Contrast, Volume]:
-    """Read all contrasts of a visit, each on its own grid; errors as `read_scan`, but for the last."""
+    """Read all contrasts of a visit, each on its own grid; errors as `read_scan`, but for the last.
+
+    Raises ImageError too where two contrasts hold the same voxels.
+    """
     if not paths:
         raise ImageError("at least one contrast", "none", where, "Name the visit's image files in the scans table.")
-    return {c: read_volume(p, where=f"{where} {c}") for c, p in paths.items()}
+    volumes = {c: read_volume(p, where=f"{where} {c}") for c, p in paths.items()}
+    for one, other in combinations(volumes, 2):
+        if np.array_equal(volumes[one].data, volumes[other].data):
+            raise ImageError("a different image for each contrast", f"the same voxels as {one} ({paths[one]}) and as "
+                             f"{other} ({paths[other]})", where, "Give each file as the contrast that it shows.")
+    return volumes
 
 
 def header_notes(paths: Mapping[Contrast, Path], *, where: str) -> tuple[Finding, ...]:
