@@ -78,8 +78,8 @@ class FindingCode(StrEnum):
     SIGNAL_VOID = ("signal_void", _SEGMENT, _FLAGGED, "{contrast}: {volume_mm3:.0f} mm3 without any signal in it or "
                    "beside it: it may be cut off")
     NEGATIVE_INTENSITIES = ("negative_intensities", _SEGMENT, _FLAGGED, "{contrast}: {percent:.3g} % of the voxels are "
-        "negative, down to {lowest:.0f} (the brightest has {highest:.0f}): integers that wrapped around, a phase image, "
-        "or a rescaled one; export the magnitude image as floats or unsigned integers")
+        "negative, down to {lowest:.0f} (the brightest has {highest:.0f}): integers that wrapped around, a phase "
+        "image or a rescaled one; export the magnitude image as floats or unsigned integers")
     OVERFLOW = ("overflow", _SEGMENT, _FLAGGED, "{contrast}: intensities end at {limit:.0f}, the limit of an integer "
                 "type, and drop from there to near 0: brighter ones seem to be wrapped or cut; export as floats")
     CONTRASTS_EXCHANGED = ("contrasts_exchanged", _SEGMENT, _FLAGGED, "{one} and {other} seem to be exchanged: marrow "

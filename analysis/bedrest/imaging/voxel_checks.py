@@ -17,9 +17,9 @@ from bedrest.types import Scan
 from bedrest.vocabulary import Contrast
 
 _DIRECTIONS = ("right-left", "front-back", "head-foot")
-# Intensities below 0, as shares of the maximum and of the 99th percentile, and the share of voxels that may have them. An
-# abdomen resampled with ringing reaches -0.06 of the maximum; no other real scan at hand has any. Wrapped integers begin
-# at -1 of the maximum.
+# Intensities below 0, as shares of the maximum and of the 99th percentile, and the share of voxels that may have them.
+# An abdomen resampled with ringing reaches -0.06 of the maximum; no other real scan at hand has any. Wrapped integers
+# begin at -1 of the maximum.
 _DEEP, _MAX_DEEP = 0.25, 1e-5
 _RINGING, _MAX_RINGING = 0.10, 0.01
 _INTEGER_BITS = (12, 14, 15, 16)  # not 8: images that were rescaled to 0-255 end there

@@ -128,7 +128,8 @@ def _beside(probabilities: Probabilities, disc: NDArray[np.bool_]) -> _Beside:
 
 def contrast_doubts(marrow: dict[Contrast, float]) -> list[Finding]:
     """What contradicts the names of the images, from marrow over disc in each of them; at most one for each image."""
-    doubts, suspected = [], set()
+    doubts: list[Finding] = []
+    suspected: set[Contrast] = set()
     for low, high in RISING:
         if {low, high} <= marrow.keys() - suspected and marrow[low] > RISING_TOLERANCE * marrow[high]:
             doubts.append(Finding(FindingCode.CONTRASTS_EXCHANGED, {
