@@ -34,6 +34,9 @@ of them refuses a scan; a file that holds the same voxels as that of another con
 What they cannot tell: fat given as in-phase alone, T2 given as water or in-phase, an image that was cut at a
 level below the limits of integers, and a region where water and fat are exchanged beside the spine.
 
+Alarms on real scans that are right: in `lumbar-t2-ivd-fmrp` the first of 16 slices holds one value everywhere and two
+subjects' discs reach the slice beside it; the last four data sets show an abdomen, legs and a pelvis, no lumbar spine.
+
 """
 _REAL: dict[str, tuple[tuple[str, dict[Contrast, str]], ...]] = {
     "lumbar-dixon-water-tum": tuple((n, {Contrast.WATER: f"vol-{n}_water"}) for n in ("01", "22", "40")),
@@ -83,7 +86,7 @@ def run(options: ImageChecks) -> int:
     }
     text = _HEAD + f"Made by `{command_text(options, module=MODULE)}`, bedrest {__version__}.\n"
     for title, scans in sections.items():
-        rows = [said(trained, name, scan) for name, scan in scans]
+        rows = [remarks(trained, name, scan) for name, scan in scans]
         text += f"\n## {title}\n\n" + markdown_table(
             ("scan", "contrasts", "discs ok", "flagged", "remarks on the scan", "doubts about discs"), rows)
     if options.output is not None:
@@ -92,7 +95,7 @@ def run(options: ImageChecks) -> int:
     return 0
 
 
-def said(trained: TrainedNetwork, name: str, scan: Scan) -> list[str]:
+def remarks(trained: TrainedNetwork, name: str, scan: Scan) -> list[str]:
     """One row: what was remarked on a scan and on how many of its discs. Levels out of view are left out."""
     from bedrest.segmentation.engine import segment
 
