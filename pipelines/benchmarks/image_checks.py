@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from bedrest import __version__
 from bedrest.io.tables.markdown import markdown_table
-from bedrest.vocabulary import Contrast, Status
+from bedrest.vocabulary import MEASURED, Contrast, Status
 
 from pipelines.command_line import command_text, run_command
 
@@ -100,7 +100,7 @@ def remarks(trained: TrainedNetwork, name: str, scan: Scan) -> list[str]:
     from bedrest.segmentation.engine import segment
 
     result = segment(trained, scan, device="cpu")
-    codes = Counter(f.code.value for d in result.segmented for f in d.findings if d.status != Status.FAILED)
+    codes = Counter(f.code.value for d in result.segmented for f in d.findings if d.status in MEASURED)
     status = Counter(d.status for d in result.segmented)
     return [name, " ".join(scan.contrasts), str(status[Status.OK]), str(status[Status.FLAGGED]),
             ", ".join(dict.fromkeys(f.code.value for f in result.warnings)) or "-",

@@ -18,7 +18,7 @@ from bedrest.imaging.crop import Box, box_around
 from bedrest.imaging.voxel_checks import BadSlices
 from bedrest.segmentation.predict import Probabilities
 from bedrest.types import Scan, SegmentedDisc
-from bedrest.vocabulary import Contrast, Status
+from bedrest.vocabulary import MEASURED, Contrast
 
 NEAR_SLICE_MM = 3.0  # a disc ends this near to an empty slice that cuts it
 NEAR_VOID_MM = 2.5
@@ -59,7 +59,7 @@ def doubted(discs: Sequence[SegmentedDisc], labels: NDArray[np.int32], scan: Sca
     out = []
     for disc in discs:
         doubts: list[Finding] = []
-        if disc.status != Status.FAILED and disc.label in beside:
+        if disc.status in MEASURED and disc.label in beside:
             mask = labels == disc.label
             if mask.any():
                 box = box_around(mask)
