@@ -66,7 +66,7 @@ def test_the_same_voxels_lie_at_the_same_places(tmp_path: Path, rng, ending: str
     assert same_grid(ours.grid, theirs.grid) and np.array_equal(ours.data, data)
     assert np.array_equal(read_label_map(path, where="s").data, data)
     assert same_grid(read_grid(path, where="s"), theirs.grid)
-    scan = read_scan({Contrast.WATER: source, Contrast.FAT: path}, where="s")
+    scan = read_scan({Contrast.WATER: nifti(tmp_path / "w.nii.gz", data + 1), Contrast.FAT: path}, where="s")
     assert set(scan.contrasts) == {Contrast.WATER, Contrast.FAT}
 
 

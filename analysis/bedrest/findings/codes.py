@@ -75,7 +75,7 @@ class FindingCode(StrEnum):
                            "it may be cut off")
     IN_REPEATED_SLICES = ("in_repeated_slices", _SEGMENT, _FLAGGED, "{contrast}: lies in slices that are copies of "
                           "others: part of it may not be shown")
-    SIGNAL_VOID = ("signal_void", _SEGMENT, _FLAGGED, "{contrast}: {volume_mm3:.0f} mm3 without any signal in it or "
+    SIGNAL_VOID = ("signal_void", _SEGMENT, _FLAGGED, "{contrast}: {void_mm3:.0f} mm3 without any signal in it or "
                    "beside it: it may be cut off")
     NEGATIVE_INTENSITIES = ("negative_intensities", _SEGMENT, _FLAGGED, "{contrast}: {percent:.3g} % of the voxels are "
         "negative, down to {lowest:.0f} (the brightest has {highest:.0f}): integers that wrapped around, a phase "

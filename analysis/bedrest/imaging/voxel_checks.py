@@ -41,9 +41,14 @@ class BadSlices:
 
 
 def bad_slices(scan: Scan) -> list[BadSlices]:
-    """Slices along any axis that hold one value everywhere, or the very voxels of another slice."""
-    bad = []
+    """Slices along any axis that hold one value everywhere, or the very voxels of another slice.
+
+    Contrasts that were resampled and show only a part of the scan's grid are empty beyond it, which their note says.
+    """
+    bad, in_part = [], {n.values["contrast"] for n in scan.notes if n.code == FindingCode.CONTRAST_RESAMPLED_IN_PART}
     for contrast, volume in scan.contrasts.items():
+        if contrast in in_part:
+            continue
         for axis in range(3):
             empty, copied = _bad_along(volume.data, axis)
             for code, slices in ((FindingCode.EMPTY_SLICES, empty), (FindingCode.REPEATED_SLICES, copied)):

@@ -94,9 +94,9 @@ def _void_doubts(mask: NDArray[np.bool_], box: Box, scan: Scan) -> list[Finding]
         void = signal <= VOID_SIGNAL * np.median(signal[mask[wide]])
         if contrast in scan.outside_fov:
             void &= ~scan.outside_fov[contrast][wide]
-        volume_mm3 = float((ndimage.binary_opening(void, width) & near).sum() * scan.grid.voxel_volume_mm3)
-        if volume_mm3 >= VOID_MM3:
-            doubts.append(Finding(FindingCode.SIGNAL_VOID, {"contrast": contrast, "volume_mm3": volume_mm3}))
+        void_mm3 = float((ndimage.binary_opening(void, width) & near).sum() * scan.grid.voxel_volume_mm3)
+        if void_mm3 >= VOID_MM3:
+            doubts.append(Finding(FindingCode.SIGNAL_VOID, {"contrast": contrast, "void_mm3": void_mm3}))
     return doubts
 
 

@@ -24,8 +24,8 @@ from bedrest.settings import Study
 from bedrest.vocabulary import Status
 
 # Every dependency in pyproject.toml.
-PACKAGES = ("torch", "numpy", "pandas", "nibabel", "scipy", "scikit-image", "statsmodels", "formulaic", "matplotlib",
-            "seaborn", "jupyterlab", "papermill", "jupytext", "nbconvert", "ipykernel", "pydantic",
+PACKAGES = ("torch", "numpy", "pandas", "nibabel", "SimpleITK", "scipy", "scikit-image", "statsmodels", "formulaic",
+            "matplotlib", "seaborn", "jupyterlab", "papermill", "jupytext", "nbconvert", "ipykernel", "pydantic",
             "safetensors", "tqdm", "tyro", "monai", "snakemake", "pillow", "Surface-Distance-Based-Measures")
 
 
