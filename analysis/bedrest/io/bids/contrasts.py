@@ -27,6 +27,8 @@ _NO_USE = {  # entity -> what such an image is
     "space": "a derivative", "res": "a derivative", "den": "a derivative",
 }
 _SUPPRESSED = re.compile(r"stir|tirm|flair|fatsat|fatsup|spair|spir(?!al)|fs$", re.IGNORECASE)
+# Also one letter alone, or as the capital at the end of a word: dixonW. The echoes of a T2-weighted Dixon are no T2w.
+_DIXON = re.compile(r"(?i:water|fat|dixon|inph|outph|oppo|^(w|f|ip|op|opp)$)|[a-z](W|F|IP|OP|Opp)$")
 _CORRECT = "Find out which of the two is right, and correct the other."
 
 
@@ -89,13 +91,19 @@ def _reason(name: BidsName, sidecar: Sidecar) -> str:
     for entity in ("acq", "rec"):
         if _SUPPRESSED.search(name.label(entity)):
             return f"{entity}-{name.entities[entity]}: fat or fluid is suppressed"
+    if sidecar.sequence == "an echo-planar image":
+        return "an echo-planar image, as its sidecar says"
     rec = name.label("rec")
     if name.suffix == "T2w":
         return _reason_of_t2(name, sidecar)
     if name.suffix == "T1w" and rec not in _REC:
         return "a T1w that is neither rec-water nor rec-fat"
-    if name.suffix == "MEGRE" and sidecar.spin_echo:
+    if name.suffix == "T1w" and sidecar.echo_time_ms >= T2_ECHO_MS:
+        return f"TE {sidecar.echo_time_ms:g} ms: {_REC[rec]} of a T2-weighted Dixon sequence"
+    if name.suffix == "MEGRE" and sidecar.sequence == "a spin echo":
         return "a spin echo, as its sidecar says, not a gradient echo"
+    if name.suffix == "MEGRE" and sidecar.suppressed and not sidecar.contrasts:
+        return f"{sidecar.suppressed}, as its sidecar says: neither in- nor opposed-phase"
     if name.suffix == "MEGRE" and rec in _REC:
         return f"a MEGRE with rec-{rec}; {_REC[rec]} images are named rec-{_REC[rec]}_T1w"
     return ""
@@ -103,9 +111,13 @@ def _reason(name: BidsName, sidecar: Sidecar) -> str:
 
 def _reason_of_t2(name: BidsName, sidecar: Sidecar) -> str:
     te = sidecar.echo_time_ms
-    labels = {name.label("rec"), name.label("acq")} & _REC.keys()
-    if by_words := sidecar.contrasts | {_REC[label] for label in labels}:
+    if by_words := sidecar.contrasts:
         return f"{_listed(by_words)} of a T2-weighted Dixon sequence"
+    for entity in ("acq", "rec"):
+        if _DIXON.search(name.entities.get(entity, "")):
+            return f"{entity}-{name.entities[entity]}: of a T2-weighted Dixon sequence"
+    if sidecar.sequence == "a gradient echo":
+        return "a gradient echo, as its sidecar says, not a spin echo"
     if sidecar.suppressed:
         return f"{sidecar.suppressed}, as its sidecar says: fat or fluid is suppressed"
     if re.match(r"pdw?(\d|$)", name.label("acq")):
