@@ -339,8 +339,8 @@ def test_what_is_in_order_is_used(tmp_path, ending, sidecar, contrast):
     ("part-mag_T2w", "t2"), ("run-01_T2w", "t2"), ("acq-sag_run-2_T2w", "t2"), ("rec-norm_T2w", "t2"),
     ("echo-2_T2w", "t2"), ("T2w_", None)])
 def test_valid_names_in_other_spellings(tmp_path, ending, contrast):
-    write(tmp_path, {ending: {"EchoTime": 0.1 if contrast == "t2" else 0.01, "ScanningSequence": "SE", "InversionTime": 0, "ScanOptions": "SFS",
-                              "ImageType": ["ORIGINAL", "PRIMARY", "M", "ND", "NORM"]}})
+    write(tmp_path, {ending: {"EchoTime": 0.1 if contrast == "t2" else 0.01, "ScanningSequence": "SE",
+                              "InversionTime": 0, "ScanOptions": "SFS", "ImageType": ["ORIGINAL", "PRIMARY", "M", "ND", "NORM"]}})
     assert taken(build_manifest(study(tmp_path))) == ({ending: contrast} if contrast else {})
 
 

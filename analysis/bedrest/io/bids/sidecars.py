@@ -113,10 +113,10 @@ class Sidecar:
     @property
     def sequence(self) -> str:
         """What it says of the sequence: "an echo-planar image", "a spin echo" or "a gradient echo"; else empty."""
-        said = {*_parts(self.content.get("ScanningSequence"))}
-        if "EP" in said:
+        codes = _parts(self.content.get("ScanningSequence"))
+        if "EP" in codes:
             return "an echo-planar image"
-        return {(True, False): "a spin echo", (False, True): "a gradient echo"}.get(("SE" in said, "GR" in said), "")
+        return {(True, False): "a spin echo", (False, True): "a gradient echo"}.get(("SE" in codes, "GR" in codes), "")
 
     @property
     def suppressed(self) -> str:

@@ -182,7 +182,7 @@ def apart(images: Sequence[DicomImage]) -> list[str]:
         apart_s = abs(a.header.acquisition_time_s - b.header.acquisition_time_s)
         if len(references) > 1 and all(len({f.header.frame_of_reference for f in i.frames}) == 1 for i in (a, b)):
             notes.append(f"{a.name} and {b.name} have two frames of reference: the subject was positioned anew, or an "
-                         "anonymiser changed them; see that they show one person at one place")
+                         "anonymiser changed them; see that they show one subject at one place")
         elif apart_s > MAX_APART_S and same_sequence(a.header, b.header):
             notes.append(f"{a.name} and {b.name} are of two runs of a sequence, {apart_s / 60:.0f} min apart; see that "
                          "the subject did not move, or choose images of one run")
