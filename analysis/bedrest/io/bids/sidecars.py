@@ -121,8 +121,8 @@ class Sidecar:
     @property
     def suppressed(self) -> str:
         """How fat or fluid was suppressed; empty where it does not say."""
-        if _number(self.content.get("InversionTime")) > 0 or "IR" in _parts(self.content.get("ScanningSequence")) \
-                or "YES" in _parts(self.content.get("InversionRecovery")):
+        if _number(self.content.get("InversionTime")) > 0 or "YES" in _parts(self.content.get("InversionRecovery")) \
+                or any("IR" in _parts(self.content.get(key)) for key in ("ScanningSequence", "ImageType")):
             return "inversion recovery"
         return "fat suppression" if {*FAT_SUPPRESSED} & {*_parts(self.content.get("ScanOptions"))} else ""
 
