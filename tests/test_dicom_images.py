@@ -227,6 +227,16 @@ def test_field_strength_in_gauss_or_by_frequency(tmp_path, field):
     (sidecar, *_) = (tmp_path / "bids0").rglob("*echo-1_MEGRE.json")
     assert json.loads(sidecar.read_text())["MagneticFieldStrength"] == pytest.approx(1.5, abs=0.01)
 
+def test_the_option_for_a_single_echo_names_its_phase_by_its_time(tmp_path, capsys):
+    """In and opposed phase of two breath-holds, too far apart to be a pair: the options printed import both."""
+    echoes(tmp_path / "d", (2.38, 4.76), numbers=(5, 6),
+           more=({"AcquisitionTime": "100000"}, {"AcquisitionTime": "100030"}))
+    assert imported(tmp_path / "d") == (1, {})
+    listed = capsys.readouterr().out
+    assert "as --set 5=opposed" in listed and "as --set 6=in_phase" in listed
+    status, images = imported(tmp_path / "d", "--set", "5=opposed", "--set", "6=in_phase")
+    assert status == 0 and set(images) == {OPPOSED, IN_PHASE}
+
 
 # Whether images belong together, and what no choice would help.
 

@@ -172,7 +172,7 @@ def _judge_echoes(echoes: list[_Echo], result: Judged) -> Problem | None:
     against = [e for e in echoes if e.by_word and e.by_time.contrast not in (None, e.by_word)]
     computed = one_time or len(set(words)) == len(echoes) == 2 > len(against)
     if against and computed and not one_time:
-        result.doubts.append(_against_words(against[0], against[0].by_time, "The words count; see that they are right."))
+        result.doubts.append(_against_words(against[0], against[0].by_time, "Words count; see that they are right."))
     phases: dict[Contrast, list[_Echo]] = {}
     for echo in echoes:
         time = ContrastGuess(None, "") if computed else echo.by_time

@@ -148,16 +148,17 @@ def _by_echo_times(echoes: Sequence[DicomImage]) -> dict[str, ContrastGuess]:
                 replace(g, contrast=None, reason=f"{g.contrast}, as the earlier {e.name}") for i in echoes}
     unknown = next((guesses[i.name] for i in echoes
                     if water_fat_cycles(i.header.echo_time_ms, i.header.field_tesla) is None), None)
-    name = echoes[0].name
+    by_time = {n: guess.contrast or "CONTRAST" for n, guess in guesses.items()}
+    name = next((n for n, c in by_time.items() if c != "CONTRAST"), echoes[0].name)
     if unknown and len(echoes) > 1:
         reason = unknown.reason
     elif not any(b - a > ECHO_MS for a, b in pairwise(times)):
         reason = ("a gradient echo alone: neither Image Type nor echo times show a contrast; where you know it, choose "
-                  f"it, as --set {name}=in_phase")
+                  f"it, as --set {name}={by_time[name]}")
     else:
         at = ", ".join(f"{t:g}" for t in times)
         reason = (f"echoes at {at} ms at {echoes[0].header.field_tesla:g} T are no pair of in and opposed phase (a "
-                  f"field map?); where you know it, choose one, as --set {name}=in_phase")
+                  f"field map?); where you know it, choose one, as --set {name}={by_time[name]}")
     return {i.name: ContrastGuess(None, reason, doubtful=True) for i in echoes}
 
 
