@@ -194,7 +194,45 @@ def test_a_field_strength_that_is_none_is_not_used(tmp_path):
     assert len(words) == 2 and any("127.8, which is not used" in w for w in words)
 
 
+@pytest.mark.parametrize(("images", "words"), [
+    (["rec-water_run-1_T1w", "rec-fat_run-2_T1w"], "another run"),
+    (["run-1_rec-water_T1w", "rec-fat_T1w"], "another run"),
+    (["acq-a_echo-1_MEGRE", "acq-b_echo-2_MEGRE"], "another run or acq"),
+    (["run-01_rec-water_T1w", "rec-fat_run-1_T1w"], ""), (["acq-dixonW_rec-water_T1w", "acq-dixonF_rec-fat_T1w"], ""),
+    (["rec-water_run-1_T1w", "run-2_T2w"], ""), (["run-2_echo-1_part-mag_MEGRE", "run-2_echo-2_MEGRE"], "")])
+def test_images_of_several_runs_are_a_doubt(tmp_path, images, words):
+    """A fat fraction of two runs is wrong wherever the subject moved between."""
+    write(tmp_path, {name: {"EchoTime": 0.0046 if "echo-2" in name else 0.0023, "MagneticFieldStrength": 1.5}
+                     for name in images if "T2w" not in name} | {name: None for name in images if "T2w" in name})
+    doubts = check(study(tmp_path))
+    assert len(taken(build_manifest(study(tmp_path)))) == 2
+    assert len(doubts) == bool(words) and all(d.doubt and words in d.problem.actual for d in doubts)
+
+
+@pytest.mark.parametrize(("tesla", "opposed_ms", "in_phase_ms", "doubtful"), [
+    (1.5, 1.1, 2.2, True), (1.5, 2.2, 2.4, True), (3, 1.49, 2.73, False), (1.5, 2.39, 4.77, False)])
+def test_words_of_computed_phases_go_before_times_of_any_phase(tmp_path, tesla, opposed_ms, in_phase_ms, doubtful):
+    """Only times that exchange both words refuse the visit; as import-dicom does."""
+    write(tmp_path, {e: {"EchoTime": te / 1e3, "MagneticFieldStrength": tesla, "ImageType": ["DIXON", w, "PHASE"]}
+                     for e, te, w in ((ECHO_1, opposed_ms, "OUT"), (ECHO_2, in_phase_ms, "IN"))})
+    assert taken(build_manifest(study(tmp_path))) == {ECHO_1: "opposed", ECHO_2: "in_phase"}
+    assert [d.doubt for d in check(study(tmp_path))] == [True] * doubtful
+
+
 # Sidecars and where they lie.
+
+def test_links_to_what_was_not_fetched_say_so(tmp_path):
+    """DataLad leaves links without content behind, of images and of sidecars."""
+    anat = write(tmp_path, {"T2w": {}, "rec-fat_T1w": None})
+    for end in ("nii.gz", "json"):
+        (anat / f"sub-01_ses-1_T2w.{end}").rename(tmp_path / f"fetched.{end}")
+        (anat / f"sub-01_ses-1_T2w.{end}").symlink_to(tmp_path / f"object.{end}")
+    problems = check(study(tmp_path))
+    assert len(problems) == 2 and all("datalad get" in p.problem.actual for p in problems)
+    for end in ("nii.gz", "json"):
+        (tmp_path / f"fetched.{end}").rename(tmp_path / f"object.{end}")
+    assert check(study(tmp_path)) == []
+
 
 def test_sidecars_are_inherited_the_nearest_wins_key_by_key(tmp_path):
     anat = write(tmp_path, {ECHO_1: {"ImageType": ["IN_PHASE"]}})
@@ -272,12 +310,22 @@ def test_a_magnitude_image_by_name_and_a_phase_image_by_sidecar(tmp_path):
 
 
 @pytest.mark.parametrize(("ending", "sidecar", "reason"), [
-    ("rec-water_T2w", None, "water of a T2-weighted Dixon"),
+    ("rec-water_T2w", None, "of a T2-weighted Dixon"),
     ("T2w", {"ImageType": ["M", "IN", "PHASE"]}, "in_phase of"),
-    ("acq-water_T2w", None, "water of a T2-weighted Dixon"), ("rec-Fat_T2w", None, "fat of a T2-weighted Dixon"),
+    ("acq-water_T2w", None, "of a T2-weighted Dixon"), ("rec-Fat_T2w", None, "of a T2-weighted Dixon"),
+    ("acq-tseDixonFat_T2w", None, "of a T2-weighted Dixon"), ("acq-dixonW_T2w", None, "of a T2-weighted Dixon"),
+    ("rec-inphase_T2w", None, "of a T2-weighted Dixon"), ("acq-opp_T2w", None, "of a T2-weighted Dixon"),
+    ("rec-water_T1w", {"EchoTime": 0.092}, "TE 92 ms: water of a T2-weighted Dixon"),
+    ("T2w", {"EchoTime": 0.08, "ScanningSequence": "EP_SE"}, "echo-planar"),
+    ("echo-1_MEGRE", {"EchoTime": 0.01, "ScanningSequence": ["EP", "GR"]}, "echo-planar"),
+    ("T2w", {"ScanningSequence": "GR"}, "a gradient echo"),
+    ("echo-1_MEGRE", {"EchoTime": 0.0023, "MagneticFieldStrength": 1.5, "ScanOptions": "FS"}, "fat suppression"),
+    ("echo-1_MEGRE", {"EchoTime": 0.0023, "MagneticFieldStrength": 1.5, "InversionTime": 0.4}, "inversion"),
     ("acq-STIR_T2w", None, "suppressed"), ("acq-sagTIRM_T2w", None, "suppressed"), ("acq-T2fs_T2w", None, "suppressed"),
     ("T2w", {"ScanningSequence": "SE_IR"}, "inversion"), ("T2w", {"ScanningSequence": ["SE", "IR"]}, "inversion"),
-    ("T2w", {"InversionTime": 0.15}, "inversion"), ("T2w", {"ScanOptions": "SAT1\\FS"}, "fat suppression"),
+    ("T2w", {"InversionTime": 0.15}, "inversion"), ("T2w", {"ImageType": ["ORIGINAL", "M_IR", "M", "IR"]}, "inversion"),
+    ("rec-inphase_T1w", None, "named echo-1_MEGRE"), ("echo-1_T1w", {"EchoTime": 0.0024}, "named echo-1_MEGRE"),
+    ("T2w", {"ScanOptions": "SAT1\\FS"}, "fat suppression"),
     ("T2w", {"ScanOptions": ["PFP", "SPAIR"]}, "fat suppression"), ("T2w", {"EchoTime": 0.012}, "TE 12 ms"),
     ("echo-1_T2w", {"EchoTime": 0.0118}, "TE 11.8 ms"), ("echo-1_T2w", None, "one echo of several"),
     ("acq-PDw_T2w", None, "proton density"), ("PDw", None, "suffix 'PDw'"), ("T2star", None, "suffix"),
@@ -300,12 +348,26 @@ def test_what_is_not_used_says_why(tmp_path, ending, sidecar, reason):
     assert reason in unused(manifest)[ending] and check(study(tmp_path)) == []
 
 
+@pytest.mark.parametrize(("ending", "sidecar", "contrast"), [
+    *((f"acq-{label}_T2w", {"EchoTime": 0.1, "ScanningSequence": "SE"}, "t2")
+      for label in ("sag", "T2W", "tseT2W", "spaceISO", "HASTE", "tseWIP", "axial", "dropIn", "lowSAR")),
+    ("T2w", {"ScanningSequence": ["SE", "GR"], "EchoTime": 0.1}, "t2"), ("T2w", {"ScanOptions": ["SAT1", "PFP"]}, "t2"),
+    ("rec-water_T1w", {"EchoTime": 0.0096, "ScanningSequence": "SE"}, "water"),
+    ("echo-1_MEGRE", {"ImageType": ["OUT", "PHASE"], "ScanOptions": "FS"}, "opposed"),
+    ("echo-1_MEGRE", {"EchoTime": 0.0023, "ImagingFrequency": 127.7}, "in_phase"),
+    ("echo-1_MEGRE", {"EchoTime": 0.0023, "ImagingFrequency": 127.7, "MagneticFieldStrength": 1.5}, "opposed")])
+def test_what_is_in_order_is_used(tmp_path, ending, sidecar, contrast):
+    write(tmp_path, {ending: sidecar})
+    assert taken(build_manifest(study(tmp_path))) == {ending: contrast} and check(study(tmp_path)) == []
+
+
 @pytest.mark.parametrize(("ending", "contrast"), [
     ("rec-Water_T1w", "water"), ("REC-FAT_T1w", "fat"), ("rec-F_T1w", "fat"), ("acq-spiral_T2w", "t2"),
     ("part-mag_T2w", "t2"), ("run-01_T2w", "t2"), ("acq-sag_run-2_T2w", "t2"), ("rec-norm_T2w", "t2"),
     ("echo-2_T2w", "t2"), ("T2w_", None)])
 def test_valid_names_in_other_spellings(tmp_path, ending, contrast):
-    write(tmp_path, {ending: {"EchoTime": 0.1, "ScanningSequence": "SE", "InversionTime": 0, "ScanOptions": "SFS",
+    write(tmp_path, {ending: {"EchoTime": 0.1 if contrast == "t2" else 0.01, "ScanningSequence": "SE",
+                              "InversionTime": 0, "ScanOptions": "SFS",
                               "ImageType": ["ORIGINAL", "PRIMARY", "M", "ND", "NORM"]}})
     assert taken(build_manifest(study(tmp_path))) == ({ending: contrast} if contrast else {})
 

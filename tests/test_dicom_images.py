@@ -178,18 +178,128 @@ def test_field_maps_are_no_dixon_pair(tmp_path, capsys, times, tesla):
     assert status == 0 and len(images) == 3
 
 
-def test_many_echoes_are_asked_for_where_several_fit(tmp_path, capsys):
-    """Six echoes at 3 T, three of them in phase; with three echoes, only the middle one is."""
-    for n, echo in enumerate((1.15, 2.3, 3.45, 4.6, 5.75, 6.9)):
-        write_series(tmp_path / "six", Series(5, PLAIN, echo_ms=echo, tesla=3.0), pixels(SHAPE, n), start=100 * n)
-        if n < 3:
-            write_series(tmp_path / "three", Series(5, PLAIN, echo_ms=echo, tesla=3.0), pixels(SHAPE, n), start=100 * n)
-    assert imported(tmp_path / "six") == (1, {})
-    assert "5-2, 5-4, 5-6 could all be in_phase: choose one, as --set 5-2=in_phase" in capsys.readouterr().out
-    status, images = imported(tmp_path / "six", "--set", "5-2=in_phase", "--set", "5-1=opposed")
+@pytest.mark.parametrize(("times", "tesla", "opposed", "in_phase"), [
+    ((1.15, 2.3, 3.45, 4.6, 5.75, 6.9), 3.0, 0, 1), ((1.1, 2.2, 3.3, 4.4, 5.5, 6.6), 1.5, 1, 3),
+    ((2.3, 3.45, 4.6), 3.0, 1, 0)])
+def test_of_many_echoes_the_earliest_ones_count_as_in_bids(tmp_path, capsys, times, tesla, opposed, in_phase):
+    for n, echo in enumerate(times):
+        write_series(tmp_path / "d", Series(5, PLAIN, echo_ms=echo, tesla=tesla), pixels(SHAPE, n), start=100 * n)
+    status, images = imported(tmp_path / "d")
+    assert status == 0 and len(images) == 2
+    by_contrast = read_back(tmp_path)
+    np.testing.assert_array_equal(by_contrast[Contrast.OPPOSED], pixels(SHAPE, opposed))
+    np.testing.assert_array_equal(by_contrast[Contrast.IN_PHASE], pixels(SHAPE, in_phase))
+    assert ", as the earlier 5-" in capsys.readouterr().out
+
+
+def test_a_repeated_echo_is_asked_for(tmp_path, capsys):
+    for n, (echo, run) in enumerate(((2.38, 1), (4.76, 1), (2.38, 2), (4.76, 2))):
+        write_series(tmp_path / "d", Series(5, PLAIN, echo_ms=echo, more={"TemporalPositionIdentifier": run}),
+                     pixels(SHAPE, n), start=100 * n)
+    assert imported(tmp_path / "d") == (1, {})
+    assert "5-1, 5-2 could all be opposed: choose one, as --set 5-1=opposed" in capsys.readouterr().out
+
+
+def test_source_echoes_beside_images_in_and_opposed_phase_are_no_rivals(tmp_path, capsys):
+    """Philips exports echoes with the images that it computes of them, in one series; in another they are asked for."""
+    for place, number in (("one", 5), ("other", 6)):
+        for n, word in enumerate(("OP", "IP")):
+            computed = Series(5, ("DERIVED", "PRIMARY", word), echo_ms=1.3, tesla=3.0, uid="1.2.3.5")
+            write_series(tmp_path / place, computed, pixels(SHAPE, n), start=100 * n)
+        for n, echo in enumerate((1.3, 2.3), 2):
+            write_series(tmp_path / place, Series(number, PLAIN, echo_ms=echo, tesla=3.0, uid=f"1.2.3.{number}"),
+                         pixels(SHAPE, n), start=100 * n)
+    status, images = imported(tmp_path / "one")
+    assert status == 0 and "in_phase by its echo time, 5-1 by Image Type" in capsys.readouterr().out
+    np.testing.assert_array_equal(images[OPPOSED], pixels(SHAPE, 0))
+    np.testing.assert_array_equal(images[IN_PHASE], pixels(SHAPE, 1))
+    assert imported(tmp_path / "other")[0] == 1
+
+
+@pytest.mark.parametrize("field", [
+    {"MagneticFieldStrength": 15000}, {"MagneticFieldStrength": 0, "ImagingFrequency": 63.7},
+    {"MagneticFieldStrength": None, "ImagingFrequency": 63.7}])
+def test_field_strength_in_gauss_or_by_frequency(tmp_path, field):
+    echoes(tmp_path / "d", (2.38, 4.76), more=(field, field))
+    status, images = imported(tmp_path / "d")
     assert status == 0 and set(images) == {OPPOSED, IN_PHASE}
-    status, images = imported(tmp_path / "three")
-    assert status == 3 and list(images) == [IN_PHASE]
+    read_back(tmp_path)
+    (sidecar, *_) = (tmp_path / "bids0").rglob("*echo-1_MEGRE.json")
+    assert json.loads(sidecar.read_text())["MagneticFieldStrength"] == pytest.approx(1.5, abs=0.01)
+
+def test_the_option_for_a_single_echo_names_its_phase_by_its_time(tmp_path, capsys):
+    """In and opposed phase of two breath-holds, too far apart to be a pair: the options printed import both."""
+    echoes(tmp_path / "d", (2.38, 4.76), numbers=(5, 6),
+           more=({"AcquisitionTime": "100000"}, {"AcquisitionTime": "100030"}))
+    assert imported(tmp_path / "d") == (1, {})
+    listed = capsys.readouterr().out
+    assert "as --set 5=opposed" in listed and "as --set 6=in_phase" in listed
+    status, images = imported(tmp_path / "d", "--set", "5=opposed", "--set", "6=in_phase")
+    assert status == 0 and set(images) == {OPPOSED, IN_PHASE}
+
+
+# Whether images belong together, and what no choice would help.
+
+T2 = {"echo_ms": 90.0, "repetition_ms": 3000.0, "sequence": "SE"}
+
+
+@pytest.mark.parametrize("shape", [(7, 6, 1), (7, 6, 3), (7, 6, 5)])
+def test_a_localizer_is_no_rival_of_a_t2_series(tmp_path, capsys, shape):
+    """Single-shot localizers are T2-weighted by their times."""
+    write_series(tmp_path / "d", Series(1, PLAIN, **T2), pixels(shape), step_mm=15.0)
+    write_series(tmp_path / "d", Series(2, PLAIN, **T2), pixels(SHAPE, 2))
+    status, images = imported(tmp_path / "d")
+    assert status == 0 and "but as a localizer has: " in capsys.readouterr().out
+    np.testing.assert_array_equal(images["T2w"], pixels(SHAPE, 2))
+
+
+def test_few_slices_of_water_are_asked_for_beside_another_water(tmp_path, capsys):
+    """Stations: what is left of one is no localizer."""
+    write_series(tmp_path / "d", Series(1, WATER), pixels((7, 6, 3)))
+    write_series(tmp_path / "d", Series(2, WATER), pixels(SHAPE, 2), origin=(-8.0, -70.0, -160.0))
+    assert imported(tmp_path / "d") == (1, {}) and "1, 2 could all be water" in capsys.readouterr().out
+
+
+def test_a_gradient_echo_localizer_is_no_doubt(tmp_path, capsys):
+    write_series(tmp_path / "d", Series(1, PLAIN, echo_ms=5.0), pixels((7, 6, 3)), step_mm=20.0)
+    write_series(tmp_path / "d", Series(2, WATER), pixels(SHAPE, 2))
+    assert imported(tmp_path / "d")[0] == 0 and "3 slices, 20.0 mm apart, as a localizer has" in capsys.readouterr().out
+
+
+def test_no_choice_is_offered_for_what_is_no_image(tmp_path, capsys):
+    """GE writes the first echo time into every echo (dcm2niix 359): nothing separates them."""
+    for n in (0, 1):
+        write_series(tmp_path / "d", Series(4, PLAIN), pixels(SHAPE, n), start=100 * n)
+    assert imported(tmp_path / "d") == (1, {})
+    said = "".join(capsys.readouterr())
+    assert "no image: expected one slice at each place, found 16 slices at 8 places" in said and "--set" not in said
+    write_series(tmp_path / "d", Series(5, WATER), pixels(SHAPE, 5))
+    assert imported(tmp_path / "d")[0] == 3 and "Not imported, as in doubt: 4.\n" in capsys.readouterr().out
+
+
+def test_what_is_in_doubt_is_told_with_an_option_that_works(tmp_path, capsys):
+    write_series(tmp_path / "d", Series(5, WATER), pixels(SHAPE, 5))
+    write_series(tmp_path / "d", Series(6, PLAIN, **{**T2, "repetition_ms": 700.0}), pixels(SHAPE, 6))
+    assert imported(tmp_path / "d")[0] == 3
+    said = capsys.readouterr().out
+    assert "TR 700 ms, which is below 1000 ms for T2" in said and "--set 6=CONTRAST" in said
+    status, images = imported(tmp_path / "d", "--set", "6=t2")
+    assert status == 0 and set(images) == {"rec-water_T1w", "T2w"}
+
+
+@pytest.mark.parametrize(("first", "second", "words"), [
+    ({"FrameOfReferenceUID": "1.2.5"}, {"FrameOfReferenceUID": "1.2.6"}, "5 and 9 have two frames of reference"),
+    ({"AcquisitionTime": "100000"}, {"AcquisitionTime": "102000"}, "two runs of a sequence, 20 min apart"),
+    ({"AcquisitionTime": "100000"}, {"AcquisitionTime": "100100"}, ""),
+    ({"FrameOfReferenceUID": "1.2.5"}, {}, ""),
+])
+def test_images_taken_apart_are_told(tmp_path, capsys, first, second, words):
+    """Water of one run and fat of another make a wrong fat fraction wherever the subject moved between."""
+    write_series(tmp_path / "d", Series(5, WATER, more=first), pixels(SHAPE))
+    write_series(tmp_path / "d", Series(9, FAT, more=second), pixels(SHAPE, 1))
+    assert imported(tmp_path / "d")[0] == 0
+    said = capsys.readouterr().out
+    assert words in said and ("note:" in said) == bool(words)
 
 
 def read_back(folder: Path) -> dict[Contrast, np.ndarray]:

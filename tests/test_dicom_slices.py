@@ -103,6 +103,18 @@ def test_one_series_may_be_numbered_after_another(tmp_path):
     assert imported(tmp_path / "d") == (0, ["rec-fat", "rec-water"])
 
 
+def test_numbers_may_run_through_the_whole_study(tmp_path, capsys):
+    """Some archives number on from one series to the next, whatever its sequence; without that one, a doubt."""
+    for n, series in enumerate((Series(7, ("ORIGINAL", "PRIMARY", "M"), echo_ms=95, repetition_ms=4000, sequence="SE"),
+                                Series(8, WATER))):
+        files = write_series(tmp_path / "d", series, pixels(SHAPE, n),
+                             each=lambda ds, k, n=n: setattr(ds, "InstanceNumber", 12 * n + k + 1))
+    assert imported(tmp_path / "d")[0] == 0
+    for path in {*(tmp_path / "d").iterdir()} - {*files}:
+        path.unlink()
+    assert imported(tmp_path / "d")[0] == 1 and "Instance Numbers begin at 13" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("lost", [(11,), (0,), (0, 11), tuple(range(0, 12, 2))])
 def test_images_of_one_acquisition_have_the_same_slices(tmp_path, capsys, lost):
     """The last slice of the fat image is lost: nothing in its own headers shows it, the others do."""

@@ -186,6 +186,7 @@ def longer(folder, days=(-3, 30, 60), *, reference="ses-1"):
 
 
 DATES = [("1925-03-10T08:00:00", "1925-01-02T08:00:00"), ("1880-05-01", "1880-02-28"),
+         ("20240310080000.000000", "20240102080000"), ("20240310", "20240102"),
          ("2024-03-10T08:00:00.5Z", "2024-01-02T08:00:00Z"), ("10/03/2024", "02/01/2024"), ("10.3.1925", "2.1.1925")]
 
 
@@ -229,13 +230,17 @@ def test_only_visits_in_the_wrong_order_are_refused(tmp_path):
 
 
 def test_times_that_are_no_contradiction(bids):
-    for rows in (("08:00:00", "07:30:00"), ("n/a", "1925-01-02T08:00:00"), ("2024-01-02", "2024-03-09"),
+    for rows in (("08:00:00", "07:30:00"), ("XXXX-XX-XXT09:00:00", "XXXX-XX-XXT08:00:00"),
+                 ("n/a", "1925-01-02T08:00:00"), ("2024-01-02", "2024-03-09"),
                  ("1925-01-02T08:00:00", "1925-03-07T20:00:00")):
         sessions_of(bids, rows, name="acq_time")
         assert lines(bids) == ([], []), rows
     sessions_of(bids, ("01/05/2024", "03/04/2024"), name="acq_time")  # the order depends on the reading
     problems, (doubt,) = lines(bids)
     assert problems == [] and "every reading says the same" in doubt and "'01/05/2024'" in doubt
+    sessions_of(bids, ("10-MAR-2024", "02-JAN-2024"), name="acq_time")
+    problems, (doubt,) = lines(bids)
+    assert problems == [] and "dates as 2024-03-10T08:00:00" in doubt and "'10-MAR-2024'" in doubt
 
 
 @pytest.mark.parametrize("wrong", [("-3", "bed_rest", "-1"), ("-3", "baseline", "60"), ("2", "recovery", "0.5")])

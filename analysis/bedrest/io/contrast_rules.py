@@ -12,7 +12,9 @@ import numpy as np
 
 from bedrest.vocabulary import Contrast
 
-WATER_FAT_HZ_PER_TESLA = 3.4 * 42.577  # ppm x MHz/T
+MHZ_PER_TESLA = 42.577  # of protons
+WATER_FAT_HZ_PER_TESLA = 3.4 * MHZ_PER_TESLA  # ppm x MHz/T
+MAX_FIELD_TESLA = 25.0  # stronger ones are in gauss
 PHASE_TOLERANCE = 0.15  # of a full cycle between water and fat
 # Shorter ones are not T2-weighted; of the T2 series of SPIDER, 3-D ones repeat after 1000 to 1430 ms.
 T2_ECHO_MS, T2_REPETITION_MS = 60.0, 1000.0
@@ -47,6 +49,12 @@ class ContrastGuess:
     contrast: Contrast | None  # None where it is undecided, or of no use here
     reason: str  # what decided it, or why it is undecided
     doubtful: bool = False  # the image may be a wanted one: the user should check
+
+
+def field_in_tesla(given: float, imaging_mhz: float) -> float:
+    """Field strength: as given, in tesla or gauss, else by the imaging frequency; NaN where neither says it."""
+    given = given / 1e4 if given > 1e3 else given
+    return given if 0 < given < MAX_FIELD_TESLA else imaging_mhz / MHZ_PER_TESLA if imaging_mhz > 0 else float("nan")
 
 
 def fat_suppressed(words: Iterable[str]) -> bool:

@@ -47,7 +47,7 @@ def no_plain_file(path: Path) -> str:
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        return "no such file"
+        return "no such file" + " where the link leads (in a DataLad dataset: datalad get)" * path.is_symlink()
     except PermissionError:
         return "no permission"
     except OSError as error:  # a loop of links, a name that is too long

@@ -14,10 +14,11 @@ from bedrest.io.contrast_rules import ContrastGuess, phase_by_echo_time
 from bedrest.io.dicom.contrast import classify_contrasts, echo_numbers, measured_values, scale_doubts
 from bedrest.io.dicom.header import ARCHIVES, DICOMDIR
 from bedrest.io.dicom.reader import UNPLACED, DicomFolder, find_images, read_dicom
-from bedrest.io.dicom.slices import DicomImage, grid_of, slice_doubt, unfinished_acquisitions
+from bedrest.io.dicom.slices import DicomImage, apart, grid_of, slice_doubt, too_few, unfinished_acquisitions
 from bedrest.io.files import write_if_changed
 from bedrest.vocabulary import Contrast
 
+_NO_IMAGE = "no image"
 _LABEL = re.compile(r"^[A-Za-z0-9]+$")
 
 
@@ -37,13 +38,15 @@ def import_dicom(folder: Path, output: Path, *, subject: str, session: str, chos
             raise StudyError(f"images out of {', '.join(i.name for i in dicom.images)}", ", ".join(unknown), option,
                              f"Run without {option} to see the list.")
     guesses = classify_contrasts(dicom.images, contrast_of)
-    guesses |= _doubts(dicom.images, guesses, set(accepted))
+    guesses |= {**_doubts(dicom.images, guesses, set(accepted)), **_unreadable(dicom.images, guesses)}
     _print_images(dicom, guesses)
     wanted = {i.name: c for i in dicom.images if (c := guesses[i.name].contrast) is not None}
+    doubtful = [n for n, guess in guesses.items() if guess.doubtful]
+    remedy = next((f" Where you know an image, say it, as --set {n}=CONTRAST, or --accept it where its line says so."
+                   for n in doubtful if not guesses[n].reason.startswith(_NO_IMAGE)), "")
     if not wanted:
-        doubtful = any(guess.doubtful for guess in guesses.values())
         raise StudyError("at least one image whose contrast the headers tell", "doubtful ones alone" if doubtful else
-                         "none", str(folder), "See the list above; say which is which, as --set 7=water --set 8=fat.")
+                         "none", str(folder), f"See the list above.{remedy}")
     images = {wanted[i.name]: i for i in dicom.images if i.name in wanted}
     paths = {c: contrast_path(output, subject, session, c, echo_numbers(images).get(c)) for c in images}
     if existing := [path for path in paths.values() if path.exists()]:
@@ -60,7 +63,9 @@ def import_dicom(folder: Path, output: Path, *, subject: str, session: str, chos
         write_if_changed(output / "dataset_description.json", json.dumps(description, indent=1) + "\n")
     print(f"{len(wanted) - failed} images: {output / subject / session}\n"
           f"Next: a row for {subject} in {output / 'participants.tsv'}, then bedrest check STUDY.toml")
-    return 3 if failed or any(guess.doubtful for guess in guesses.values()) else 0
+    if doubtful:
+        print(f"Not imported, as in doubt: {', '.join(doubtful)}.{remedy}")
+    return 3 if failed or doubtful else 0
 
 
 def _doubts(images: Sequence[DicomImage], guesses: Mapping[str, ContrastGuess],
@@ -76,6 +81,21 @@ def _doubts(images: Sequence[DicomImage], guesses: Mapping[str, ContrastGuess],
         changed[name] = (ContrastGuess(contrast, f"{reason}; accepted although {doubt}") if name in accepted else
                          ContrastGuess(None, f"{contrast} {reason}, but {doubt}. Export it again, whole, or import it "
                                        f"as it is: --accept {name}", doubtful=True))
+    return changed
+
+
+def _unreadable(images: Sequence[DicomImage], guesses: Mapping[str, ContrastGuess]) -> dict[str, ContrastGuess]:
+    """Doubtful images that no choice would help: localizers, and slices that make no image."""
+    changed: dict[str, ContrastGuess] = {}
+    for image in (i for i in images if guesses[i.name].doubtful):
+        if few := too_few(image):
+            changed[image.name] = ContrastGuess(None, f"{few}, as a localizer has; {guesses[image.name].reason}")
+            continue
+        try:
+            grid_of(image)
+        except BedrestError as error:
+            changed[image.name] = ContrastGuess(None, f"{_NO_IMAGE}: expected {error.expected}, found {error.actual}. "
+                                                f"{error.remedy}", doubtful=True)
     return changed
 
 
@@ -167,5 +187,6 @@ def _print_images(dicom: DicomFolder, guesses: dict[str, ContrastGuess]) -> None
               f"{'-' if te != te else f'{te:.2f}':>6s}  {guess.reason}")
     if dicom.left_out:
         print(f"left out: {', '.join(_left_out(dicom))}")
-    for note in unfinished_acquisitions(dicom.images):
+    taken = [image for image in dicom.images if guesses[image.name].contrast]
+    for note in (*unfinished_acquisitions(dicom.images), *apart(taken)):
         print(f"note: {note}")

@@ -7,7 +7,7 @@ T1w. A name and a sidecar that contradict each other are a problem, never decide
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -27,6 +27,8 @@ _NO_USE = {  # entity -> what such an image is
     "space": "a derivative", "res": "a derivative", "den": "a derivative",
 }
 _SUPPRESSED = re.compile(r"stir|tirm|flair|fatsat|fatsup|spair|spir(?!al)|fs$", re.IGNORECASE)
+# Also one letter alone, or as the capital at the end of a word: dixonW. The echoes of a T2-weighted Dixon are no T2w.
+_DIXON = re.compile(r"(?i:water|fat|dixon|inph|outph|oppo|^(w|f|ip|op|opp)$)|[a-z](W|F|IP|OP|Opp)$")
 _CORRECT = "Find out which of the two is right, and correct the other."
 
 
@@ -37,6 +39,7 @@ class Judged:
     contrasts: dict[Path, Contrast] = field(default_factory=dict)
     left_out: dict[Path, str] = field(default_factory=dict)
     contradictions: list[Problem] = field(default_factory=list)
+    doubts: list[Problem] = field(default_factory=list)
     by_number: list[Path] = field(default_factory=list)  # phases that nothing but the number of the echo tells
 
 
@@ -68,7 +71,21 @@ def judged(images: Mapping[Path, Sidecar]) -> Judged:
         result.contrasts |= phases.contrasts
         result.left_out |= phases.left_out
         result.by_number += phases.by_number
+        result.doubts += phases.doubts
+    result.doubts += _of_several_runs(result.contrasts)
     return result
+
+
+def _of_several_runs(contrasts: Mapping[Path, Contrast]) -> Iterator[Problem]:
+    """Images that are compared voxel by voxel, but were not taken in one run by their names."""
+    for pair, entities in (((Contrast.WATER, Contrast.FAT), ["run"]), (PHASES, ["run", "acq"])):
+        both = [path for path, c in contrasts.items() if c in pair]
+        named = {path: str([BidsName.of(path).entities.get(e) for e in entities]) for path in both}
+        if len({*contrasts.values()} & {*pair}) == 2 == len(named) == len({*named.values()}):
+            first, other = named
+            yield Problem(f"{first} and {other.name}", f"{' and '.join(pair)} of one run",
+                          f"another {' or '.join(entities)} in their names", "See that both are of one acquisition; if "
+                          "not, add the image that is missing, or take one out.")
 
 
 def _reason(name: BidsName, sidecar: Sidecar) -> str:
@@ -89,13 +106,19 @@ def _reason(name: BidsName, sidecar: Sidecar) -> str:
     for entity in ("acq", "rec"):
         if _SUPPRESSED.search(name.label(entity)):
             return f"{entity}-{name.entities[entity]}: fat or fluid is suppressed"
+    if sidecar.sequence == "an echo-planar image":
+        return "an echo-planar image, as its sidecar says"
     rec = name.label("rec")
     if name.suffix == "T2w":
         return _reason_of_t2(name, sidecar)
     if name.suffix == "T1w" and rec not in _REC:
-        return "a T1w that is neither rec-water nor rec-fat"
-    if name.suffix == "MEGRE" and sidecar.spin_echo:
+        return "a T1w that is neither rec-water nor rec-fat; in- and opposed-phase are named echo-1_MEGRE, echo-2_MEGRE"
+    if name.suffix == "T1w" and sidecar.echo_time_ms >= T2_ECHO_MS:
+        return f"TE {sidecar.echo_time_ms:g} ms: {_REC[rec]} of a T2-weighted Dixon sequence"
+    if name.suffix == "MEGRE" and sidecar.sequence == "a spin echo":
         return "a spin echo, as its sidecar says, not a gradient echo"
+    if name.suffix == "MEGRE" and sidecar.suppressed and not sidecar.contrasts:
+        return f"{sidecar.suppressed}, as its sidecar says: neither in- nor opposed-phase"
     if name.suffix == "MEGRE" and rec in _REC:
         return f"a MEGRE with rec-{rec}; {_REC[rec]} images are named rec-{_REC[rec]}_T1w"
     return ""
@@ -103,9 +126,13 @@ def _reason(name: BidsName, sidecar: Sidecar) -> str:
 
 def _reason_of_t2(name: BidsName, sidecar: Sidecar) -> str:
     te = sidecar.echo_time_ms
-    labels = {name.label("rec"), name.label("acq")} & _REC.keys()
-    if by_words := sidecar.contrasts | {_REC[label] for label in labels}:
+    if by_words := sidecar.contrasts:
         return f"{_listed(by_words)} of a T2-weighted Dixon sequence"
+    for entity in ("acq", "rec"):
+        if _DIXON.search(name.entities.get(entity, "")):
+            return f"{entity}-{name.entities[entity]}: of a T2-weighted Dixon sequence"
+    if sidecar.sequence == "a gradient echo":
+        return "a gradient echo, as its sidecar says, not a spin echo"
     if sidecar.suppressed:
         return f"{sidecar.suppressed}, as its sidecar says: fat or fluid is suppressed"
     if re.match(r"pdw?(\d|$)", name.label("acq")):
@@ -138,13 +165,17 @@ def _judge_echoes(echoes: list[_Echo], result: Judged) -> Problem | None:
     """Judge the echoes of one MEGRE, in the order of their numbers. Words go before times, times before numbers."""
     times = [e.sidecar.echo_time_ms for e in echoes if e.sidecar.echo_time_ms > 0]
     words = [e.by_word for e in echoes if e.by_word is not None]
-    # Philips: phases that are computed from two echoes carry the time of one of them.
+    # Phases that are computed from two echoes carry the time of one of them, or times of any phase.
     one_time = len(times) > 1 and len(set(times)) == 1
     if not (one_time and len(set(words)) == len(echoes)) and (problem := _order_problem(echoes)):
         return problem
+    against = [e for e in echoes if e.by_word and e.by_time.contrast not in (None, e.by_word)]
+    computed = one_time or len(set(words)) == len(echoes) == 2 > len(against)
+    if against and computed and not one_time:
+        result.doubts.append(_against_words(against[0], against[0].by_time, "Words count; see that they are right."))
     phases: dict[Contrast, list[_Echo]] = {}
     for echo in echoes:
-        time = ContrastGuess(None, "") if one_time else echo.by_time
+        time = ContrastGuess(None, "") if computed else echo.by_time
         if problem := _echo_problem(echo, time):
             return problem
         phase = echo.by_word or time.contrast
@@ -201,13 +232,17 @@ def _echo_problem(echo: _Echo, time: ContrastGuess) -> Problem | None:
     if len(by_words) > 1 or by_words - {*PHASES}:
         return _contradiction(echo.path, "in_phase or opposed", _listed(by_words))
     if by_words and time.contrast not in (None, *by_words):
-        return Problem(str(echo.path), f"{_listed(by_words)}, as the words in its sidecar say", f"{time.contrast} by "
-                       f"{time.reason} in the same sidecar", _CORRECT)
+        return _against_words(echo, time, _CORRECT)
     known = bool(by_words) or time.contrast is not None
     # A scanner calls the echo of every sequence with one echo the first.
     if echo.number is not None and number > 0 and number != echo.number and not (known and number == 1):
         return _contradiction(echo.path, f"echo {echo.number}", f"EchoNumber {number:g}")
     return None
+
+
+def _against_words(echo: _Echo, time: ContrastGuess, remedy: str) -> Problem:
+    return Problem(str(echo.path), f"{echo.by_word}, as the words in its sidecar say",
+                   f"{time.contrast} by {time.reason} in the same sidecar", remedy)
 
 
 def _contradiction(path: Path, by_name: str, by_sidecar: str) -> Problem:

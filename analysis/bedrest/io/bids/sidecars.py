@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from bedrest.errors import Problem, brief
-from bedrest.io.contrast_rules import DIXON_WORDS, FAT_SUPPRESSED, NO_USE
+from bedrest.io.contrast_rules import DIXON_WORDS, FAT_SUPPRESSED, MAX_FIELD_TESLA, NO_USE, field_in_tesla
 from bedrest.io.files import require_plain_file
 from bedrest.vocabulary import Contrast
 
-MAX_ECHO_S, MAX_FIELD_TESLA = 1.0, 25.0  # longer and stronger ones are in milliseconds or gauss
+MAX_ECHO_S = 1.0  # longer ones are in milliseconds
 PHASES = (Contrast.IN_PHASE, Contrast.OPPOSED)
 _INDICES = ("echo", "run", "inv", "flip", "chunk", "split")  # entities whose values are numbers, which may be padded
 _PHASE_MARK = "ph"  # dcm2niix appends it to what it takes for a phase image, those of ImageType IN_PHASE among them
@@ -103,8 +103,7 @@ class Sidecar:
     @property
     def field_tesla(self) -> float:
         """NaN where it does not say."""
-        field = _number(self.content.get("MagneticFieldStrength"))
-        return field if field < MAX_FIELD_TESLA else field / 1e4 if field > 1e3 else math.nan
+        return field_in_tesla(*map(_number, map(self.content.get, ("MagneticFieldStrength", "ImagingFrequency"))))
 
     @property
     def echo_number(self) -> float:
@@ -112,16 +111,18 @@ class Sidecar:
         return _number(self.content.get("EchoNumber"))
 
     @property
-    def spin_echo(self) -> bool:
-        """Whether it says a spin echo and no gradient echo."""
-        sequence = _parts(self.content.get("ScanningSequence"))
-        return "SE" in sequence and "GR" not in sequence
+    def sequence(self) -> str:
+        """What it says of the sequence: "an echo-planar image", "a spin echo" or "a gradient echo"; else empty."""
+        codes = _parts(self.content.get("ScanningSequence"))
+        if "EP" in codes:
+            return "an echo-planar image"
+        return {(True, False): "a spin echo", (False, True): "a gradient echo"}.get(("SE" in codes, "GR" in codes), "")
 
     @property
     def suppressed(self) -> str:
         """How fat or fluid was suppressed; empty where it does not say."""
-        if _number(self.content.get("InversionTime")) > 0 or "IR" in _parts(self.content.get("ScanningSequence")) \
-                or "YES" in _parts(self.content.get("InversionRecovery")):
+        if _number(self.content.get("InversionTime")) > 0 or "YES" in _parts(self.content.get("InversionRecovery")) \
+                or any("IR" in _parts(self.content.get(key)) for key in ("ScanningSequence", "ImageType")):
             return "inversion recovery"
         return "fat suppression" if {*FAT_SUPPRESSED} & {*_parts(self.content.get("ScanOptions"))} else ""
 

@@ -9,6 +9,7 @@ with long echo and repetition time. Everything else stays undecided, with a reas
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -23,8 +24,8 @@ from bedrest.io.contrast_rules import (
     phase_by_echo_time,
     water_fat_cycles,
 )
-from bedrest.io.dicom.header import ECHO_MS, ImageHeader, same_sequence
-from bedrest.io.dicom.slices import DicomImage, head_foot_mm, shared_places
+from bedrest.io.dicom.header import ECHO_MS, ImageHeader, close, same_sequence
+from bedrest.io.dicom.slices import DicomImage, head_foot_mm, shared_places, too_few
 from bedrest.vocabulary import Contrast
 
 NEIGHBOUR_SERIES = 2  # echoes of one sequence as series: phase images may lie between
@@ -45,6 +46,7 @@ def classify_contrasts(images: Sequence[DicomImage], chosen: Mapping[str, Contra
         elif guess.contrast in given:
             guesses[name] = ContrastGuess(None, f"{guess.contrast} by its header, but you chose another image")
     for contrast in Contrast:
+        guesses |= _outdone([i for i in images if guesses[i.name].contrast == contrast], guesses)
         rivals = [i for i in images if guesses[i.name].contrast == contrast]
         if len(rivals) > 1:
             reason = (f"{', '.join(i.name for i in rivals)} could all be {contrast}: choose one, as "
@@ -53,6 +55,22 @@ def classify_contrasts(images: Sequence[DicomImage], chosen: Mapping[str, Contra
     return guesses
 
 
+def _outdone(rivals: Sequence[DicomImage], guesses: Mapping[str, ContrastGuess]) -> dict[str, ContrastGuess]:
+    """Out of several images of one contrast those that are no rivals: localizers, or no word where others have one.
+
+    Scanners make localizers as T2-weighted single shots; Philips puts source echoes beside images in and opposed phase.
+    """
+    few = {i.name: why for i in rivals if guesses[i.name].contrast == Contrast.T2 and (why := too_few(i))}
+    outdone = {n: replace(guesses[n], contrast=None, reason=f"t2, {guesses[n].reason}, but as a localizer has: {why}")
+               for n, why in few.items() if len(few) < len(rivals)}
+    named = [i for i in rivals if guesses[i.name].reason == _BY_WORD]
+    outdone |= {i.name: replace(guesses[i.name], contrast=None, reason=f"{guesses[i.name].contrast} by its echo time, "
+                                f"{named[0].name} by Image Type")
+                for i in rivals if named and i not in named and _of_one_series(i, named[0])}
+    return outdone
+
+
+_BY_WORD = "by Image Type"
 _ECHO = ContrastGuess(None, "a gradient echo", doubtful=True)  # to be judged with the other echoes
 
 
@@ -74,15 +92,17 @@ def classify_contrast(header: ImageHeader) -> ContrastGuess:
     if dixon:
         if "SE" in header.sequence and header.echo_time_ms >= T2_ECHO_MS:
             return ContrastGuess(None, f"{dixon.pop()} of a T2-weighted Dixon sequence", doubtful=True)
-        return ContrastGuess(dixon.pop(), "by Image Type")
+        return ContrastGuess(dixon.pop(), _BY_WORD)
     inverted = "IR" in header.sequence or header.inversion_time_ms > 0 or any(
         "IR" in word.split("_") for word in header.image_type)
     suppressed = inverted or fat_suppressed((*header.options, *header.image_type))
-    if spin_echo and header.echo_time_ms >= T2_ECHO_MS and header.repetition_time_ms >= T2_REPETITION_MS:
+    if spin_echo and header.echo_time_ms >= T2_ECHO_MS:
+        times = f"a spin echo, TE {header.echo_time_ms:g} ms, TR {header.repetition_time_ms:g} ms"
+        if not header.repetition_time_ms >= T2_REPETITION_MS:
+            return ContrastGuess(None, f"{times}, which is below {T2_REPETITION_MS:g} ms for T2", doubtful=True)
         if suppressed:
             return ContrastGuess(None, "T2-weighted, but fat or fluid is suppressed", doubtful=True)
-        times = f"TE {header.echo_time_ms:g} ms, TR {header.repetition_time_ms:g} ms"
-        return ContrastGuess(Contrast.T2, f"a spin echo, {times}")
+        return ContrastGuess(Contrast.T2, times)
     if "GR" in header.sequence and "SE" not in header.sequence:
         return ContrastGuess(None, "a gradient echo that inverts or suppresses", doubtful=True) if suppressed else _ECHO
     return ContrastGuess(None, "neither Image Type nor echo times show a contrast", doubtful=True)
@@ -107,29 +127,38 @@ def _one_run(a: DicomImage, b: DicomImage) -> bool:
     if apart_s > SAME_TIME_S + np.nan_to_num(a.header.repetition_time_ms) / 1000:
         return False
     if a.header.series_number == b.header.series_number or a.header.series_uid == b.header.series_uid:
-        return (a.header.series_number, a.header.series_uid) == (b.header.series_number, b.header.series_uid)
+        return _of_one_series(a, b)
     return (abs(a.header.series_number - b.header.series_number) <= NEIGHBOUR_SERIES
             and (apart_s >= 0 or a.header.acquisition == b.header.acquisition))
 
 
+def _of_one_series(a: DicomImage, b: DicomImage) -> bool:
+    return (a.header.series_number, a.header.series_uid) == (b.header.series_number, b.header.series_uid)
+
+
 def _by_echo_times(echoes: Sequence[DicomImage]) -> dict[str, ContrastGuess]:
-    """In and opposed phase among the echoes of one sequence, where both are there."""
+    """In and opposed phase among the echoes of one sequence, where both are there: the earliest ones."""
     times = sorted(i.header.echo_time_ms for i in echoes)
     guesses = {i.name: phase_by_echo_time(i.header.echo_time_ms, i.header.field_tesla) for i in echoes}
     if {Contrast.IN_PHASE, Contrast.OPPOSED} <= {g.contrast for g in guesses.values()}:
-        return guesses
+        first = {g.contrast: i for i in sorted(echoes, key=lambda e: -e.header.echo_time_ms)
+                 if (g := guesses[i.name]).contrast}
+        return {i.name: replace(g, doubtful=False) if not (g := guesses[i.name]).contrast else
+                g if close(i.header.echo_time_ms, (e := first[g.contrast]).header.echo_time_ms, ECHO_MS) else
+                replace(g, contrast=None, reason=f"{g.contrast}, as the earlier {e.name}") for i in echoes}
     unknown = next((guesses[i.name] for i in echoes
                     if water_fat_cycles(i.header.echo_time_ms, i.header.field_tesla) is None), None)
-    name = echoes[0].name
+    by_time = {n: guess.contrast or "CONTRAST" for n, guess in guesses.items()}
+    name = next((n for n, c in by_time.items() if c != "CONTRAST"), echoes[0].name)
     if unknown and len(echoes) > 1:
         reason = unknown.reason
     elif not any(b - a > ECHO_MS for a, b in pairwise(times)):
         reason = ("a gradient echo alone: neither Image Type nor echo times show a contrast; where you know it, choose "
-                  f"it, as --set {name}=in_phase")
+                  f"it, as --set {name}={by_time[name]}")
     else:
         at = ", ".join(f"{t:g}" for t in times)
         reason = (f"echoes at {at} ms at {echoes[0].header.field_tesla:g} T are no pair of in and opposed phase (a "
-                  f"field map?); where you know it, choose one, as --set {name}=in_phase")
+                  f"field map?); where you know it, choose one, as --set {name}={by_time[name]}")
     return {i.name: ContrastGuess(None, reason, doubtful=True) for i in echoes}
 
 

@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bedrest.errors import ImageError, StudyError, brief
+from bedrest.io.contrast_rules import field_in_tesla
 from bedrest.io.images.limits import MAX_VOXELS
 
 MAX_UNPACKED_BYTES = 2 * MAX_VOXELS  # of a gzipped file: the largest image there may be, at 16 bits
 ECHO_MS, REPETITION, FLIP_DEG, SPACING, ORIENTATION = 0.05, 0.01, 1.0, 1e-3, 2e-3  # equal up to; two of them relative
 DICOMDIR, ARCHIVES = "DICOMDIR files, which only list others", "archives"
-_HZ_PER_TESLA = 42.577e6
 _PHILIPS_SCALE_SLOPE, _GE_COMPONENT = (0x2005, "Philips MR Imaging DD 001", 0x0E), (0x0043, "GEMS_PARM_01", 0x2F)
 _GE_COMPONENTS = {0: "MAGNITUDE", 1: "PHASE", 2: "REAL", 3: "IMAGINARY"}
 _MR_IMAGES = {f"1.2.840.10008.5.1.4.1.1.4{end}" for end in ("", ".1", ".4")}
@@ -260,7 +260,6 @@ def _frame(header: Any, places: list[Any], path: Path, index: int, *, enhanced: 
     position = _numbers(first("ImagePositionPatient"), 3)
     if spacing is None or orientation is None or position is None:
         return None
-    frequency = number("ImagingFrequency", "TransmitterFrequency") * 1e6 / _HZ_PER_TESLA
     acquisition = number("AcquisitionNumber")
     shared = ImageHeader(
         series_uid=str(header.get("SeriesInstanceUID", "")),
@@ -271,7 +270,8 @@ def _frame(header: Any, places: list[Any], path: Path, index: int, *, enhanced: 
         repetition_time_ms=number("RepetitionTime"),
         inversion_time_ms=number("InversionTime", "InversionTimes"),
         flip_angle_deg=number("FlipAngle"),
-        field_tesla=_number(first("MagneticFieldStrength"), frequency),
+        field_tesla=field_in_tesla(number("MagneticFieldStrength"),
+                                   number("ImagingFrequency", "TransmitterFrequency")),
         sequence=_sequence(_words(first("ScanningSequence", "EchoPulseSequence")), first("InversionRecovery"),
                            first("EchoPlanarPulseSequence")),
         variant=(str(first("SequenceName", "PulseSequenceName") or ""), str(first("MRAcquisitionType") or ""),

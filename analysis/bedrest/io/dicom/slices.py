@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from bedrest.types import Grid
 
 SLICE_TOLERANCE_MM = 0.1  # between a slice and its position in an even stack; scanners round to 0.01 mm
 SAME_SLICE_MM = 0.25  # between slices of two images
+MAX_APART_S = 120.0  # between images of one run; in and opposed phase may be two breath-holds
 MIN_SLICES = 4  # a lumbar disc is about 50 mm wide
 MAX_STEP_MM = 7.5  # farther apart, too few slices meet a disc to measure it
 MAX_STEP_OF_DECLARED, MAX_STEP_OF_THICKNESS = 1.25, 1.75  # of Spacing Between Slices; of Slice Thickness
@@ -112,6 +114,16 @@ def _distance_doubt(header: ImageHeader, step_mm: float) -> str | None:
     return None
 
 
+def too_few(image: DicomImage) -> str | None:
+    """Why an image has too few slices to measure discs, as a localizer; else None. Also where it has no grid."""
+    try:
+        grid, frames = grid_of(image)
+    except GeometryError as error:
+        return None if len(image.frames) >= MIN_SLICES else f"{error.actual} slices"
+    step_mm = float(grid.spacing_mm[2])
+    return f"{len(frames)} slices, {step_mm:.1f} mm apart" if _few_doubt(len(frames), step_mm) else None
+
+
 def _few_doubt(n: int, step_mm: float) -> str | None:
     if n < MIN_SLICES:
         return f"slices may be missing: there are {n}"
@@ -121,9 +133,10 @@ def _few_doubt(n: int, step_mm: float) -> str | None:
 
 
 def _number_doubt(image: DicomImage, images: Sequence[DicomImage]) -> str | None:
-    """Instance Numbers of a series run on from 1; where images are interleaved, each skips the others'.
+    """Instance Numbers of a series run on from 1 or from the last one of another series.
 
-    Numbers that begin far above the number of slices count something else.
+    Where images are interleaved, each skips the others'. Numbers that begin far above the number of slices count
+    something else.
     """
     def numbers_of(one: DicomImage) -> list[int]:
         return sorted(f.number for f in one.frames if f.number is not None)
@@ -137,8 +150,7 @@ def _number_doubt(image: DicomImage, images: Sequence[DicomImage]) -> str | None
         k = int(steps.argmax())
         return f"slices are missing: their Instance Numbers jump from {numbers[k]} to {numbers[k + 1]}"
     first = min(n for i in series for n in numbers_of(i))
-    others = [numbers_of(i)[-1:] for i in images if i.header.series_uid != image.header.series_uid
-              and same_sequence(i.header, image.header)]
+    others = [numbers_of(i)[-1:] for i in images if i.header.series_uid != image.header.series_uid]
     if 1 < first <= 2 * len(image.frames) and [first - 1] not in others:
         return f"the first slices may be missing: Instance Numbers begin at {first}"
     return None
@@ -160,6 +172,21 @@ def shared_places(image: DicomImage, other: DicomImage) -> int:
     """How many slices of another image lie where this one has a slice."""
     places, theirs = (np.array([f.position_mm for f in i.frames]) for i in (image, other))
     return int((np.linalg.norm(theirs[:, None] - places[None], axis=2).min(axis=1) <= SAME_SLICE_MM).sum())
+
+
+def apart(images: Sequence[DicomImage]) -> list[str]:
+    """Pairs of images of one visit between which the subject may have moved, in words."""
+    notes = []
+    for a, b in combinations(images, 2):
+        references = {i.header.frame_of_reference for i in (a, b)} - {""}
+        apart_s = abs(a.header.acquisition_time_s - b.header.acquisition_time_s)
+        if len(references) > 1 and all(len({f.header.frame_of_reference for f in i.frames}) == 1 for i in (a, b)):
+            notes.append(f"{a.name} and {b.name} have two frames of reference: the subject was positioned anew, or an "
+                         "anonymiser changed them; see that they show one subject at one place")
+        elif apart_s > MAX_APART_S and same_sequence(a.header, b.header):
+            notes.append(f"{a.name} and {b.name} are of two runs of a sequence, {apart_s / 60:.0f} min apart; see that "
+                         "the subject did not move, or choose images of one run")
+    return notes
 
 
 def unfinished_acquisitions(images: Sequence[DicomImage]) -> list[str]:

@@ -43,6 +43,7 @@ def list_images(root: Path, reference_session: str, *, spare: list[Path]) -> Lis
         listing.rows += [(subject, session, c.value, str(p.absolute())) for p, c in result.contrasts.items()]
         listing.left_out |= result.left_out
         listing.problems += [InputProblem(subject, session, p, excludes_visit=True) for p in result.contradictions]
+        listing.problems += [InputProblem(subject, session, p, doubt=True) for p in result.doubts]
         by_number += result.by_number
     if by_number:
         listing.problems.append(InputProblem("", "", _of_number_alone(root, by_number), doubt=True))

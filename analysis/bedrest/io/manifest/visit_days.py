@@ -27,7 +27,9 @@ _SLIP = (7.0, 0.25)  # a visit may slip by so many days, and by this share of it
 _DATE_SLIP = (3.0, 0.1)  # dates and days may differ by so many days, and by this share of the time between
 _SESSION = re.compile(r"ses-[^/]+(?=/)")
 _CLOCK = re.compile(r"\d{1,2}:\d{2}")
+_DICOM_TIME = re.compile(r"^(\d{8})\d{2,6}([.+-]\d+)*$")  # date and time without a mark between them
 _DATE = re.compile(r"(\d{1,4})[./-](\d{1,2})[./-](\d{1,4})\b")
+_YEAR = re.compile(r"\d{4}")  # dates that are masked have none
 _PHASES = "baseline until day 1, bed_rest and recovery from then on"
 _TABLES = "sessions.tsv, sessions.csv or scans.tsv"
 
@@ -62,7 +64,8 @@ def day_problems(study: Study, sessions: pd.DataFrame, files: Iterable[CheckedFi
         visits = [_Visit(plan[s], float(day), str(phase),
                          _by_day((*dates.get(s, ()), *written.get((str(subject), s), ()))))
                   for s, day, phase in rows[["session", "study_day", "phase"]].itertuples(index=False)]
-        unread += [f"{subject} {v.session} {t!r}" for v in visits for t in v.dates if len(set(_readings(t))) != 1]
+        unread += [f"{subject} {v.session} {t!r}" for v in visits for t in v.dates
+                   if len(r := set(_readings(t))) != 1 or (None in r and _YEAR.search(t))]
         problems += _of_subject(study, str(subject), sorted(visits, key=lambda v: v.plan.study_day))
     if unread:
         problems.append(InputProblem("", "", Problem(
@@ -190,7 +193,7 @@ def _by_day(texts: Iterable[str]) -> tuple[str, ...]:
 def _readings(text: str) -> tuple[int | None, int | None]:
     """Day number of a date, with the day first and with the month first; the same for a date as BIDS writes it."""
     with suppress(ValueError):
-        day = datetime.fromisoformat(text).toordinal()
+        day = datetime.fromisoformat(_DICOM_TIME.sub(r"\1", text)).toordinal()
         return day, day
     if not (match := _DATE.match(text)):
         return None, None
