@@ -43,6 +43,8 @@ def demo(request, tmp_path_factory) -> Path:
         copy.parent.mkdir(parents=True, exist_ok=True)
         scan = nib.load(path)  # not the same voxels: one image under two names excludes both
         nib.save(nib.Nifti1Image(np.asarray(scan.dataobj)[::-1], scan.affine), copy)
+        with_ending = [str(p).replace(".nii.gz", ".json") for p in (path, copy)]
+        shutil.copy(*with_ending)
     participants = (bids / "participants.tsv").read_text()
     excluded = participants.splitlines()[1].replace("sub-01\tbed rest", f"{EXCLUDED}\tbed resst")
     (bids / "participants.tsv").write_text(f"{participants}{excluded}\n")
