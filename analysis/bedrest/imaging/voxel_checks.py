@@ -64,11 +64,14 @@ def bad_slices(scan: Scan) -> list[BadSlices]:
 def _bad_along(data: NDArray[np.float32], axis: int) -> tuple[list[int], list[int]]:
     """Empty slices, and slices of which there is another one with the same voxels, in their order."""
     others = tuple({0, 1, 2} - {axis})
-    flat = data.max(axis=others) == data.min(axis=others)
-    same = defaultdict(list)
-    for i in np.flatnonzero(~flat):
-        same[np.ascontiguousarray(data.take(i, axis)).tobytes()].append(int(i))
-    return np.flatnonzero(flat).tolist(), sorted(i for copies in same.values() if len(copies) > 1 for i in copies)
+    high, low, total = data.max(axis=others), data.min(axis=others), data.sum(axis=others, dtype=np.float64)
+    alike: dict[tuple[float, float, float], list[int]] = defaultdict(list)  # few have anything to be compared with
+    for i in np.flatnonzero(high > low).tolist():
+        alike[high[i], low[i], total[i]].append(i)
+    slices = np.moveaxis(data, axis, 0)
+    copied = (i for group in alike.values() for i in group
+              if any(i != j and np.array_equal(slices[i], slices[j]) for j in group))
+    return np.flatnonzero(high == low).tolist(), sorted(copied)
 
 
 def _ranges(numbers: list[int]) -> str:
