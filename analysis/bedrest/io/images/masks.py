@@ -77,11 +77,8 @@ def placed_on(mask: LabelMap, grid: Grid) -> LabelMap:
     """
     if same_grid(mask.grid, grid):
         return LabelMap(mask.data, grid)
-    to_grid = np.linalg.inv(grid.affine_ras_mm) @ mask.grid.affine_ras_mm
-    near = np.round(to_grid[:3])
-    far = np.abs(to_grid[:3] - near) @ np.append(np.array(mask.grid.shape) - 1, 1)
-    same_voxels = (np.abs(near[:, :3]).sum(axis=0) == 1).all() and (np.abs(near[:, :3]).sum(axis=1) == 1).all()
-    if not same_voxels or (far * grid.spacing_mm > SAME_GRID_MM).any():
+    near = voxels_of(mask.grid, grid)
+    if near is None:
         return mask
     index = np.argwhere(mask.data)
     place = (index @ near[:, :3].T + near[:, 3]).astype(int)
@@ -90,6 +87,22 @@ def placed_on(mask: LabelMap, grid: Grid) -> LabelMap:
     data = np.zeros(grid.shape, np.int32)
     data[tuple(place.T)] = mask.data[tuple(index.T)]
     return LabelMap(data, grid)
+
+
+def voxels_of(part: Grid, grid: Grid) -> np.ndarray | None:
+    """Which voxel of a grid each voxel of a part of it is, or the other way round: (3, 4) index to index, whole numbers.
+
+    None: their voxels are not the same, or one is neither within the other nor around it, as where one was moved.
+    """
+    to_grid = (np.linalg.inv(grid.affine_ras_mm) @ part.affine_ras_mm)[:3]
+    near, last = np.round(to_grid), np.append(np.array(part.shape) - 1, 1)
+    axes = np.abs(near[:, :3])
+    if (axes.sum(axis=0) != 1).any() or (axes.sum(axis=1) != 1).any():
+        return None
+    ends, highest = np.sort([near[:, 3], near @ last], axis=0), np.array(grid.shape) - 1
+    within = ((ends[0] >= 0) & (ends[1] <= highest)) | ((ends[0] <= 0) & (ends[1] >= highest))
+    exact = np.abs(to_grid - near) @ last * grid.spacing_mm <= SAME_GRID_MM
+    return near if within.all() and exact.all() else None
 
 
 def require_inside(mask: LabelMap, grid: Grid, *, where: str) -> None:

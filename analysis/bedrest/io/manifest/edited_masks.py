@@ -57,8 +57,8 @@ def find_edited(study: Study, visits: pd.DataFrame,
                 "Keep one of them in the folder."), excludes_subject=True))
         else:
             rows[visit] = path.absolute()
-    without = [stem for stem, visit in visit_of.items() if visit not in rows]
-    problems += [InputProblem("", "", _unknown_file(path, without)) for path in unknown]
+    without = {stem for stem, visit in visit_of.items() if visit not in rows}
+    problems += [InputProblem("", "", _unknown_file(path, list(visit_of), without)) for path in unknown]
     frame = pd.DataFrame([(*visit, str(p), _checksum(p, checksum)) for visit, p in rows.items()],
                          columns=EDITED_MASKS.column_names, dtype="str")
     return typed(frame, EDITED_MASKS), problems
@@ -99,12 +99,15 @@ def _stem(path: Path) -> str:
     return next(path.name[:-len(e)] for e in _IMAGES if path.name.lower().endswith(e))
 
 
-def _unknown_file(path: Path, stems: list[str]) -> Problem:
-    """A file that would not be read: reported, so that no correction is lost silently."""
+def _unknown_file(path: Path, stems: list[str], without: set[str]) -> Problem:
+    """A file that would not be read: reported, so that no correction is lost silently.
+
+    `stems`: of the files that would be, `without`: of those that are not there.
+    """
     stem = _stem(path)
     near, ending = get_close_matches(stem, stems, n=1, cutoff=0.5), path.name[len(stem):]
     remedy = "Move it elsewhere."
-    if near:
+    if near and near[0] in without:
         remedy = f"Rename it to {near[0]}{ending}?" if ending.lower() in _ENDINGS else f"Save it as {near[0]}.nii.gz."
     return Problem(str(path), "<subject>_<session>_discs.nii.gz (or .nii, .nrrd, .seg.nrrd, .mha, .mgz) of a visit of the study", path.name, remedy)
 

@@ -165,7 +165,7 @@ def _no_disc(mask: LabelMap, bodies: Mapping[int, Body], numbering: Numbering, w
     """A mask without any label that is a disc in this numbering."""
     expected = (f"labels of {numbering.name}: " + ", ".join(f"{k} = {v}" for k, v in numbering.discs.items())
                 if numbering.discs else f"a mask of {numbering.name} that holds discs")
-    flat = Stack(mask, bodies, []).discs_among(bodies)
+    flat = Stack(mask, bodies, []).discs_among(bodies) if numbering.discs or numbering.all_discs else []
     others = dict.fromkeys(n.name for n in fitting(bodies) if _read(mask, bodies, n, where, option).problem is None)
     remedy = (f"Its labels are those of {' or '.join(others)}: {option.format(next(iter(others)))}." if others else
               f"If the lowest of the flat labels is L5-S1: {option.format(pairs_of(flat))}." if flat else
@@ -179,6 +179,11 @@ def _split(mask: LabelMap, bodies: Mapping[int, Body], numbering: Numbering, whe
     """Discs under one label: named upwards from the sacrum, which tells that the lowest is L5-S1."""
     from scipy.ndimage import label as connected
 
+    flat = Stack(mask, bodies, []).discs_among(bodies) if numbering.name == BINARY else []
+    if len(flat) > 1:
+        problem = Problem(where, "all discs under one label", f"discs under the labels {', '.join(map(str, flat))}",
+                          f"Name them: if the lowest is L5-S1, {option.format(pairs_of(flat))}.")
+        return NamedMask(mask, {}, problem=problem)
     pieces, _ = connected(mask.data == numbering.all_discs, structure=np.ones((3, 3, 3)))
     parts = bodies_of(LabelMap(pieces.astype(np.int32), mask.grid))
     discs = sorted((p for p, b in parts.items() if b.volume_mm3 >= _SMALLEST_PIECE_MM3),
