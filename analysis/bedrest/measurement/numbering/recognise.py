@@ -183,7 +183,7 @@ def _split(mask: LabelMap, bodies: Mapping[int, Body], numbering: Numbering, whe
     if len(flat) > 1:
         problem = Problem(where, "all discs under one label", f"discs under the labels {', '.join(map(str, flat))}",
                           f"Name them: if the lowest is L5-S1, {option.format(pairs_of(flat))}.")
-        return NamedMask(mask, {}, problem=problem)
+        return NamedMask(mask, LEVEL_OF_LABEL, problem=problem)
     pieces, _ = connected(mask.data == numbering.all_discs, structure=np.ones((3, 3, 3)))
     parts = bodies_of(LabelMap(pieces.astype(np.int32), mask.grid))
     discs = sorted((p for p, b in parts.items() if b.volume_mm3 >= _SMALLEST_PIECE_MM3),
