@@ -401,7 +401,7 @@ def test_a_scale_factor_excuses_no_interpolated_mask(tmp_path: Path, values: np.
 
 def test_probabilities_are_told_to_be_cut_at_one_half(tmp_path: Path, rng) -> None:
     path = nifti(tmp_path / "p.nii.gz", rng.random((4, 5, 6)))
-    with pytest.raises(ImageError, match="probabilities. Write 1 where they exceed one half"):
+    with pytest.raises(ImageError, match=r"probabilities\. Write 1 where they exceed one half"):
         read_label_map(path, where="s")
 
 

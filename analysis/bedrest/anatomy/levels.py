@@ -27,7 +27,7 @@ def structure_of_name(name: str) -> int | None:
 
     Examples
     --------
-    >>> [structure_of_name(n) for n in ("L5/S1", "disc_L4_L5", "L3/4", "Th12/L1", "vertebrae_L5", "Sacrum", "Segment_1")]
+    >>> [structure_of_name(n) for n in ("L5/S1", "disc_L4_L5", "L3/4", "Th12/L1", "vertebrae_L5", "Sacrum", "disc")]
     [1, 2, 3, 6, 11, 10, None]
     """
     word = _THORACIC.sub("T", name.upper().replace("_", " "))

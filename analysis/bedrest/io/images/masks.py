@@ -65,7 +65,8 @@ def _not_whole(data: np.ndarray, path: Path, at: str) -> ImageError:
                           "(scl_slope, scl_inter)", at, "Save it as whole numbers without scaling, for example by "
                           "nibabel: Nifti1Image(np.round(image.get_fdata()).astype(np.int16), image.affine).")
     if data.min() >= 0 and data.max() <= 1:
-        return ImageError(expected, f"{wrong}: probabilities", at, "Write 1 where they exceed one half, and 0 elsewhere.")
+        return ImageError(expected, f"{wrong}: probabilities", at,
+                          "Write 1 where they exceed one half, and 0 elsewhere.")
     return ImageError(expected, wrong, at, "A mask must not be interpolated: resample it with nearest neighbour.")
 
 
@@ -90,7 +91,7 @@ def placed_on(mask: LabelMap, grid: Grid) -> LabelMap:
 
 
 def voxels_of(part: Grid, grid: Grid) -> np.ndarray | None:
-    """Which voxel of a grid each voxel of a part of it is, or the other way round: (3, 4) index to index, whole numbers.
+    """Which voxel of a grid each voxel of a part of it is, or the other way round: (3, 4) index to index.
 
     None: their voxels are not the same, or one is neither within the other nor around it, as where one was moved.
     """

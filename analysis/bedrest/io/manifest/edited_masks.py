@@ -109,7 +109,8 @@ def _unknown_file(path: Path, stems: list[str], without: set[str]) -> Problem:
     remedy = "Move it elsewhere."
     if near and near[0] in without:
         remedy = f"Rename it to {near[0]}{ending}?" if ending.lower() in _ENDINGS else f"Save it as {near[0]}.nii.gz."
-    return Problem(str(path), "<subject>_<session>_discs.nii.gz (or .nii, .nrrd, .seg.nrrd, .mha, .mgz) of a visit of the study", path.name, remedy)
+    return Problem(str(path), "<subject>_<session>_discs.nii.gz (or .nii, .nrrd, .seg.nrrd, .mha, .mgz) of a visit of "
+                   "the study", path.name, remedy)
 
 
 def _checksum(path: Path, checksum: Callable[[Path], str]) -> str:

@@ -106,7 +106,7 @@ def _parts(stack: Stack, several: list[int]) -> Contradiction:
         return Contradiction("one label for each disc", actual, "If the mask was resampled, do that with nearest "
                              "neighbour: other ways mix the numbers. Otherwise give every disc a number.")
     give = "{option}" if several == [1] or len(stack.bodies) == 1 else "write the discs alone as 1 and give {option}"
-    return Contradiction("one label for each disc", actual, f"If all discs have this one label and the lowest is L5-S1: "
+    return Contradiction("one label for each disc", actual, "If all discs have this one label and the lowest is L5-S1: "
                          f"{give}. Otherwise give every disc a number.", BINARY)
 
 

@@ -152,8 +152,8 @@ def _too_many(bodies: Mapping[int, Body], known: Collection[int]) -> Contradicti
     if len(unknown) <= _MOST_UNKNOWN:
         return None
     return Contradiction("a number for each structure", f"{len(unknown)} numbers that stand for none, such as "
-                         f"{', '.join(map(str, sorted(unknown)[:3]))}", "Probabilities or intensities are no mask: write "
-                         "a number above 0 where there is a disc. A mask is resampled with nearest neighbour.")
+                         f"{', '.join(map(str, sorted(unknown)[:3]))}", "Probabilities or intensities are no mask: "
+                         "write a number above 0 where there is a disc. A mask is resampled with nearest neighbour.")
 
 
 def _problem(against: Contradiction, where: str, option: str) -> Problem:
