@@ -96,7 +96,7 @@ def test_edited_masks_are_found_by_the_name_of_the_automatic_ones(tmp_path):
 
 @pytest.mark.parametrize(("name", "remedy"), [
     ("A_ses1_discs.nii.gz", "Rename it to A_ses-1_discs.nii.gz?"),
-    ("A_ses-2_discs.seg.nrrd", "Save it as A_ses-2_discs.nii.gz."),
+    ("A_ses-2_discs.nhdr", "Save it as A_ses-2_discs.nii.gz."),
     ("something.nii", "Move it elsewhere."),
 ])
 def test_a_file_that_nobody_would_read_is_told(tmp_path, name, remedy):
@@ -157,7 +157,7 @@ def test_an_edited_mask_that_cannot_be_used_says_where_and_what(tmp_path):
     with pytest.raises(GeometryError, match=r"A ses-1, edited mask \(.*edited.nii.*corners up to 1.0 mm"):
         read(before.data, moved)
     with pytest.raises(GeometryError, match="shapes"):
-        read(before.data[:, :, 1:], before=None)
+        read(before.data[:, :, ::2], np.diag([2.0, 1.0, 1.0, 1.0]), before=None)
     with pytest.raises(ImageError, match=r"edited.nii.*found 8, 102"):
         read(mask_of((1, 5), (8, 1), (102, 1)).data)
     assert (read(mask_of((1, 5), (102, 1)).data, before=None).data == 102).any()

@@ -308,3 +308,73 @@ def test_real_vertebrae_are_refused_as_discs(real_data: Path, folder: str) -> No
     for path in masks[:2]:
         problem = named(read_label_map(path, where=path.name)).problem
         assert problem is not None and "as thick as vertebrae" in problem.actual
+
+
+@pytest.mark.parametrize("number", [1, 20, 100, 255])
+def test_one_number_for_all_discs_is_counted_from_the_lowest_as_the_message_says(number: int) -> None:
+    mask = spine(dict.fromkeys(LEVELS, number))
+    problem = named(mask).problem
+    assert problem is not None and "--labels binary" in problem.remedy
+    result = named(mask, "binary")
+    assert result.problem is None and volumes(result.mask, result.levels) == DISC_VOXELS
+
+
+def test_binary_leaves_no_numbered_disc_unmeasured() -> None:
+    problem = named(spine(numbered(1)), "binary").problem
+    assert problem is not None and "discs under the labels 1, 2, 3, 4, 5, 6, 7" in problem.actual
+    pairs = re.search(r"--labels (\S+)\.", problem.remedy)
+    assert pairs is not None and named(spine(numbered(1)), pairs[1]).problem is None
+
+
+def test_a_program_that_holds_no_discs_is_not_answered_with_a_numbering_of_discs() -> None:
+    """vertebrae_mr without a sacrum: 2 to 6, as ours from L4-L5 up, but vertebrae."""
+    mask = spine({}, numbered(2, names=VERTEBRAE[:5]))
+    problem = named(mask, "totalsegmentator").problem
+    assert problem is not None and "--labels" not in problem.remedy and "give the mask of the discs" in problem.remedy
+    assert named(mask).problem is not None
+
+
+def test_vertebrae_and_discs_numbered_in_turn_are_told_with_all_flat_labels() -> None:
+    mask = spine(numbered(2, 2), numbered(1, 2, BONES))
+    problem = named(mask).problem
+    assert problem is not None and "2, 4, 6, 8, 10, 12, 14" in problem.remedy
+    pairs = re.search(r"--labels (\S+)\.", problem.remedy)
+    assert pairs is not None and volumes(mask, named(mask, pairs[1]).levels) == DISC_VOXELS
+
+
+def test_probabilities_as_whole_numbers_and_linear_resampling_are_said_to_be_that() -> None:
+    from scipy.ndimage import gaussian_filter, zoom
+
+    discs = spine(numbered(1))
+    shown = gaussian_filter((discs.data > 0).astype(np.float64), 1.0)
+    problem = named(LabelMap(np.round(255 * shown).astype(np.int32), discs.grid)).problem
+    assert problem is not None and "Probabilities" in problem.remedy
+    finer = np.round(zoom(discs.data.astype(np.float64), 1.25, order=1)).astype(np.int32)
+    affine = AFFINE @ np.diag([0.8, 0.8, 0.8, 1])
+    problem = named(LabelMap(finer, Grid(finer.shape, affine))).problem
+    assert problem is not None and "nearest neighbour" in problem.remedy and "binary" not in problem.remedy
+
+
+def test_two_discs_under_one_number_are_flagged_and_measured(tmp_path: Path) -> None:
+    merged = spine(dict(zip(LEVELS, (1, 2, 2, 4, 5, 6, 7), strict=True)))
+    with pytest.warns(UserWarning, match="2 parts one above the other under label 2"):
+        measures = bedrest.measure(merged)
+    row = measures.set_index("level").loc["L4-L5"]
+    assert row["status"] == "flagged" and row["volume_mm3"] == pytest.approx(2 * DISC_VOXELS["L4-L5"] * 8)
+    assert np.isnan(row["wedge_deg"])
+
+
+def test_many_labels_without_a_meaning_are_counted() -> None:
+    data = spine(numbered(1)).data.copy()
+    data[0, 0, :30] = np.arange(300, 330)
+    with pytest.warns(UserWarning) as caught:
+        bedrest.measure(LabelMap(data, Grid(SHAPE, AFFINE)))
+    said = [str(w.message) for w in caught]
+    assert len(said) == 11 and said[-1] == "nor are 20 other labels"
+
+
+@pytest.mark.parametrize(("name", "label"), [
+    ("L4/5", 2), ("L45", 2), ("Disc L3-4", 3), ("Th12/L1", 6), ("D11-D12", 7), ("T11/12", 7), ("unnamed-2", 102),
+    ("L4 inferior endplate", None), ("disc L5", None), ("L5-L6", None), ("L1_2", 15), ("Th12", 16)])
+def test_names_of_segments_as_clinics_write_them(name: str, label: int | None) -> None:
+    assert structure_of_name(name) == label

@@ -150,7 +150,7 @@ def test_a_binary_reference_is_named_from_the_bottom_up(flipped: bool) -> None:
 
 @pytest.mark.parametrize("count", [6, 8])
 def test_a_binary_reference_with_another_count_is_refused(count: int) -> None:
-    with pytest.raises(GeometryError, match=rf"found {count}\. .*--reference-levels"):
+    with pytest.raises(GeometryError, match=rf"found {count}\. .*reference_labels = .binary"):
         name_binary_reference(_column(count))
 
 

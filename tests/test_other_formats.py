@@ -16,9 +16,9 @@ import SimpleITK as sitk
 from bedrest.cli import main
 from bedrest.errors import BedrestError, ImageError
 from bedrest.io.images import limits
-from bedrest.io.images.masks import read_label_map
+from bedrest.io.images.masks import placed_on, read_label_map
 from bedrest.io.images.nifti import read_grid, read_scan, read_volume
-from bedrest.types import same_grid
+from bedrest.types import Grid, LabelMap, Volume, same_grid
 from bedrest.vocabulary import Contrast
 from given_study import write_study
 from scipy.spatial.transform import Rotation
@@ -347,3 +347,90 @@ def test_a_study_takes_other_formats_and_numberings(tmp_path: Path, capsys) -> N
     assert main(["check", str(folder / "study.toml")]) == 1
     shown = capsys.readouterr()
     assert "Did you mean 'spineps'?" in shown.out + shown.err
+
+
+def _segments(names: tuple[str, ...], values: tuple[int, ...] | None) -> dict[str, str]:
+    keys = {f"Segment{i}_Name": name for i, name in enumerate(names)} | {"Segment0_ID": "Segment_1"}
+    return keys | ({} if values is None else {f"Segment{i}_LabelValue": str(v) for i, v in enumerate(values)})
+
+
+def test_segments_without_numbers_of_their_own_are_refused(tmp_path: Path) -> None:
+    """Without LabelValue every segment would be number 1, and the last name would stand for it."""
+    path = nrrd(tmp_path / "i.seg.nrrd", np.arange(27).reshape(3, 3, 3) % 3, {}, _segments(("L5-S1", "L4-L5"), None))
+    with pytest.raises(ImageError, match="one number for several of 2 segments"):
+        read_label_map(path, where="s", by_name=True)
+    assert read_label_map(path, where="s").data.max() == 2
+
+
+def test_two_segments_of_one_vertebra_do_not_refuse_the_discs(tmp_path: Path) -> None:
+    data = np.arange(64).reshape(4, 4, 4) % 4
+    path = nrrd(tmp_path / "i.seg.nrrd", data, {}, _segments(("L4 body", "L4 arch", "L4/5"), (1, 2, 3)))
+    assert set(np.unique(read_label_map(path, where="s", by_name=True).data)) == {0, 2, 1001, 1002}
+
+
+@pytest.mark.parametrize(("fields", "found"), [({"encoding": "bzip2"}, "the encoding bzip2"),
+                                               ({"data file": "i.raw"}, "voxels lie in another file")])
+def test_nrrd_that_is_not_read_says_why(tmp_path: Path, fields: dict[str, str], found: str) -> None:
+    path = nrrd(tmp_path / "i.nrrd", np.zeros((3, 3, 3)), fields)
+    if "data file" in fields:  # a header alone ends without a blank line
+        path.write_bytes(path.read_bytes().partition(b"\n\n")[0] + b"\n")
+    with pytest.raises(ImageError, match=found):
+        read_label_map(path, where="s")
+
+
+@pytest.mark.parametrize(("stored", "highest"), [(np.uint8, 7), (np.int16, 207), (np.int16, 1007)])
+def test_whole_numbers_that_a_scale_factor_rounds_are_read(tmp_path: Path, stored: type, highest: int) -> None:
+    """nibabel saves floats under a header of whole numbers with a scale factor that makes 1 into 0.988."""
+    labels = np.arange(512).reshape(8, 8, 8) % 8
+    labels = np.where(labels > 0, labels + highest - 7, 0)
+    image = nib.Nifti1Image(labels.astype(np.float64), TURNED)
+    image.set_data_dtype(stored)
+    nib.save(image, tmp_path / "m.nii.gz")
+    assert np.abs(nib.load(tmp_path / "m.nii.gz").get_fdata() - labels).max() > 1e-3
+    assert np.array_equal(read_label_map(tmp_path / "m.nii.gz", where="s").data, labels)
+
+
+@pytest.mark.parametrize("values", [np.linspace(0, 7, 512), np.linspace(0, 1, 512)])
+def test_a_scale_factor_excuses_no_interpolated_mask(tmp_path: Path, values: np.ndarray) -> None:
+    image = nib.Nifti1Image(values.reshape(8, 8, 8), TURNED)
+    image.set_data_dtype(np.uint8)
+    nib.save(image, tmp_path / "m.nii.gz")
+    with pytest.raises(ImageError, match="whole numbers"):
+        read_label_map(tmp_path / "m.nii.gz", where="s")
+
+
+def test_probabilities_are_told_to_be_cut_at_one_half(tmp_path: Path, rng) -> None:
+    path = nifti(tmp_path / "p.nii.gz", rng.random((4, 5, 6)))
+    with pytest.raises(ImageError, match=r"probabilities\. Write 1 where they exceed one half"):
+        read_label_map(path, where="s")
+
+
+def _same_voxels_elsewhere_in_memory(mask: LabelMap, how: str) -> LabelMap:
+    data, affine = mask.data, mask.grid.affine_ras_mm
+    if how == "flipped":
+        data, turn = data[::-1], np.diag([-1.0, 1, 1, 1])
+        turn[0, 3] = data.shape[0] - 1
+    elif how == "permuted":
+        data, turn = data.transpose(2, 0, 1), np.eye(4)[:, [2, 0, 1, 3]]
+    else:
+        low, high = np.argwhere(data).min(0), np.argwhere(data).max(0) + 1
+        data, turn = data[tuple(slice(a, b) for a, b in zip(low, high, strict=True))], np.eye(4)
+        turn[:3, 3] = low
+    return LabelMap(np.ascontiguousarray(data), Grid(data.shape, affine @ turn))
+
+
+@pytest.mark.parametrize("how", ["flipped", "permuted", "cropped"])
+def test_the_same_voxels_in_another_order_are_the_same_mask(how: str) -> None:
+    mask = spine(numbered(1), affine=TURNED)
+    other = _same_voxels_elsewhere_in_memory(mask, how)
+    assert np.array_equal(placed_on(other, mask.grid).data, mask.data)
+    assert (bedrest.evaluate(mask, other)["dice"] == 1).all()
+    image = Volume(mask.data.astype(np.float32), mask.grid)
+    assert bedrest.measure(other, image=image)["volume_mm3"].tolist() == bedrest.measure(mask)["volume_mm3"].tolist()
+
+
+def test_a_mask_moved_by_whole_voxels_is_not_put_back() -> None:
+    mask = spine(numbered(1))
+    moved = AFFINE.copy()
+    moved[:3, 3] += AFFINE[:3, 1]
+    assert placed_on(LabelMap(mask.data, Grid(SHAPE, moved)), mask.grid).grid.affine_ras_mm is moved

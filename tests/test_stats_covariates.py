@@ -12,8 +12,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from bedrest.errors import StudyError
+from bedrest.errors import ManyProblems, StudyError
 from bedrest.schemas import CONTRASTS, MARGINAL_MEANS, MODELS, TERMS
+from bedrest.settings import load_study
 from bedrest.statistics.planning.simulated_cohorts import Scenario
 from bedrest.statistics.study.analysis import Analysis, AnalysisOptions
 from bedrest.statistics.study.covariates import aliases, check_covariates, covariate_doubts
@@ -226,3 +227,17 @@ def test_check_prints_it(tmp_path):
     study.path.write_text(text.replace("[images]", '[statistics]\ncovariates = ["sex"]\n[images]'))
     lines = bedrest("check", study.path, cwd=tmp_path).stdout.splitlines()
     assert any("doubtful: covariate sex: " in line and "sex and group cannot be told apart" in line for line in lines)
+
+
+@pytest.mark.parametrize(("column", "typed"), [("Sporty", "sporty"), ("bmi", "bmj")])
+def test_a_covariate_in_other_letters_is_told_with_the_columns_name(study, column, typed):
+    table = with_subjects(study, **{column: [str(k) for k in range(12)] if column == "Sporty" else AGES})
+    with pytest.raises(StudyError, match=f"Did you mean '{column}'"):
+        check_covariates([typed], table.subjects, table.sessions)
+
+
+def test_a_covariate_listed_twice_is_refused(tmp_path):
+    study = csv_study(tmp_path, BOTH)
+    study.path.write_text(study.path.read_text() + '\n[statistics]\ncovariates = ["age", "age"]\n')
+    with pytest.raises(ManyProblems, match="every covariate once, found 'age' more than once"):
+        load_study(study.path)

@@ -221,8 +221,8 @@ def _fit_problems(study: Study, where: str) -> Iterator[Problem]:
     for level in (v for v in study.levels if v not in LEVELS):
         yield Problem(where, f"levels out of {', '.join(LEVELS)}", repr(level),
                       did_you_mean(level.upper(), LEVELS, "Correct the name."))
-    for what, listed in (("session", ids), ("group", study.groups), ("level", study.levels), ("name of notebooks",
-                                                                     tuple(p.stem for p in study.notebooks))):
+    for what, listed in (("session", ids), ("group", study.groups), ("level", study.levels), (
+            "covariate", study.statistics.covariates), ("name of notebooks", tuple(p.stem for p in study.notebooks))):
         for name in dict.fromkeys(listed):
             if listed.count(name) > 1:
                 yield Problem(where, f"every {what} once", f"{name!r} more than once", "Remove or rename one of them.")

@@ -31,6 +31,7 @@ from bedrest.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, Contrast
 
 PathLike = str | Path
 Levels = Mapping[int, str] | str | None
+_MOST_WARNINGS = 10  # of labels without a meaning
 
 
 def segment(water: PathLike | None = None, fat: PathLike | None = None, in_phase: PathLike | None = None,
@@ -152,12 +153,11 @@ def measure(mask: PathLike | LabelMap, *, levels: Levels = None, image: PathLike
     if image is not None:
         volume = image if isinstance(image, Volume) else read_volume(Path(image), where="image")
         shown = "image" if isinstance(image, Volume) else str(image)
+        named = replace(named, mask=placed_on(named.mask, volume.grid))
         require_same_grid(volume.grid, named.mask.grid, names=(shown, name or "mask"), where=shown)
         images = {Contrast.WATER: volume}
     _warn(named)
-    for label, n in unknown_labels(named.mask, named.levels).items():
-        if label not in named.known:
-            warnings.warn(f"label {label} ({n} voxels) is not among the levels asked for", UserWarning, stacklevel=2)
+    _warn_of_unknown(named)
     discs = checked(measure_discs(named.mask, named.levels, images), named.mask)
     return mask_measures_frame([replace(d, findings=(*named.findings(d.level), *d.findings)) for d in discs], mask=name,
                                contrast=Contrast.WATER)
@@ -228,3 +228,11 @@ def _named(mask: PathLike | LabelMap, levels: Levels, labels: str | None, *, wha
 def _warn(named: NamedMask) -> None:
     if named.problem is not None:
         warnings.warn(str(named.problem), UserWarning, stacklevel=3)
+
+
+def _warn_of_unknown(named: NamedMask) -> None:
+    unknown = {k: n for k, n in unknown_labels(named.mask, named.levels).items() if k not in named.known}
+    for label, n in list(unknown.items())[:_MOST_WARNINGS]:
+        warnings.warn(f"label {label} ({n} voxels) is not among the levels asked for", UserWarning, stacklevel=3)
+    if len(unknown) > _MOST_WARNINGS:
+        warnings.warn(f"nor are {len(unknown) - _MOST_WARNINGS} other labels", UserWarning, stacklevel=3)

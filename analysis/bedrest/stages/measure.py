@@ -201,14 +201,19 @@ def read_reference(path: Path, *, where: str, labels: str | None) -> LabelMap:
 
 
 def read_named_reference(path: Path, *, where: str, labels: str | None) -> NamedMask:
-    """A reference mask with its discs named; one of 0 and 1 only is named from the bottom up.
-
-    `labels`: as in `settings.Images.reference_labels`.
-    """
+    """A reference mask with its discs named, as by `name_reference`."""
     reference = read_label_map(path, where=where, by_name=labels is None)
+    return name_reference(reference, labels, where=f"{where} {MaskRole.REFERENCE} ({path})")
+
+
+def name_reference(reference: LabelMap, labels: str | None, *, where: str) -> NamedMask:
+    """The discs of a reference mask named; those of one with 0 and 1 only from the bottom up, if there are seven.
+
+    `labels`: as in `settings.Images.reference_labels`. Raises GeometryError: there are not seven.
+    """
     if labels is None and set(pd.unique(reference.data.ravel())) == {0, 1}:
-        reference = name_binary_reference(reference)
-    return name_discs(reference, labels, where=f"{where} {MaskRole.REFERENCE} ({path})", option=OF_REFERENCE_IN_STUDY)
+        reference = name_binary_reference(reference, where=where)
+    return name_discs(reference, labels, where=where, option=OF_REFERENCE_IN_STUDY)
 
 
 def _files(study: Study, page: str) -> Mapping[str, Path]:

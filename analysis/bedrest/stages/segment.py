@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,8 @@ from bedrest import schemas
 from bedrest.errors import BedrestError
 from bedrest.findings import Finding, FindingCode, findings_of_error, worst_status
 from bedrest.imaging.orientation import reorient_to_ras
-from bedrest.io.images.masks import label_table_path, read_label_map, write_label_map, write_volume
+from bedrest.io.images.masks import label_table_path, placed_on, read_label_map, write_label_map, write_volume
+from bedrest.io.images.nifti import read_grid
 from bedrest.io.images.read_ahead import read_ahead
 from bedrest.io.tables.frames import concat_tables, typed_frame
 from bedrest.measurement.numbering.recognise import IN_STUDY, NamedMask, name_discs
@@ -52,6 +54,9 @@ def _read_visit(visit: Visit, *, study: Study) -> NamedMask | Scan:
     if given := visit.paths.get(MaskRole.MASK):
         labels = study.images.labels
         mask = read_label_map(given, where=visit.where, by_name=labels is None)
+        for image in list(visit.contrasts().values())[:1]:
+            with suppress(BedrestError):  # an image that cannot be read is reported where signals are measured
+                mask = placed_on(mask, read_grid(image, where=visit.where))
         return name_discs(mask, labels, where=f"{visit.where} ({given})", option=IN_STUDY)
     return scan_of(visit, resample=study.images.resample)
 

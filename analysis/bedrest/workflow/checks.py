@@ -9,19 +9,25 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
+
 from bedrest import schemas
 from bedrest.anatomy.label_schemes import check_labels
-from bedrest.errors import BedrestError, ManyProblems, OutputError, Problem
+from bedrest.errors import BedrestError, GeometryError, ManyProblems, OutputError, Problem
 from bedrest.findings import render
 from bedrest.io.files import sha256_of
 from bedrest.io.images.masks import read_label_map
+from bedrest.io.manifest.edited_masks import read_edited
 from bedrest.io.manifest.entries import InputProblem, LeftOut
 from bedrest.io.manifest.resolve import Manifest
 from bedrest.io.results import StudyResults
-from bedrest.measurement.numbering.recognise import IN_STUDY, OF_REFERENCE_IN_STUDY, name_discs
+from bedrest.measurement.comparison.edits import compare_edit
+from bedrest.measurement.numbering.recognise import IN_STUDY, name_discs
+from bedrest.measurement.quality import unknown_labels
 from bedrest.pages.reports import check_own_notebook
 from bedrest.settings import Study
-from bedrest.vocabulary import Contrast, MaskRole
+from bedrest.stages.measure import name_reference
+from bedrest.vocabulary import Contrast, MaskRole, Status
 
 # Measured on the demo cohort, rounded up: maps take 0.3 of a visit's largest image, pages 1.5 MB a visit.
 _MAPS_OF_IMAGE, _PAGES_OF_VISIT, _OF_STUDY = 0.5, 2_000_000, 20_000_000
@@ -59,6 +65,7 @@ def check_study(study_toml: Path, *, read_images: bool) -> CheckedStudy:
     corrections = find_corrections(study, manifest)
     inputs = [*check_manifest(study, manifest, whole=read_images), *corrections.problems,
               *mask_problems(study, manifest), *check_edited(study, manifest, corrections.edited),
+              *edit_doubts(study, corrections.edited),
               *covariate_problems(study, manifest)]
     problems = [str(p.problem) for p in inputs if not p.doubt]
     problems += map(str, (*study_problems(study), *manifest_problems(study, manifest)))
@@ -88,15 +95,41 @@ def mask_problems(study: Study, manifest: Manifest) -> list[InputProblem]:
         labels = study.images.reference_labels if reference else study.images.labels
         with suppress(BedrestError):
             mask = read_label_map(Path(path), where=where, by_name=labels is None)
-            if reference and labels is None and mask.data.max() == 1:
-                continue  # named from the bottom up
-            named = name_discs(mask, labels, where=where, option=OF_REFERENCE_IN_STUDY if reference else IN_STUDY)
+            try:
+                named = (name_reference(mask, labels, where=where) if reference else
+                         name_discs(mask, labels, where=where, option=IN_STUDY))
+            except GeometryError as error:
+                problems.append(InputProblem(subject, session, error.as_problem()))
+                continue
             if named.problem is not None:
                 problems.append(InputProblem(subject, session, named.problem))
             problems += [InputProblem(subject, session, Problem(
                 where, "labels without a doubt", render(f), "Look at the mask; study.toml can name its numbering."),
                 doubt=True) for f in named.all_doubts()]
+            unknown = unknown_labels(named.mask, named.levels).keys() - named.known
+            if unknown and named.problem is None:
+                problems.append(InputProblem(subject, session, Problem(
+                    where, "labels that stand for something", f"{', '.join(map(str, sorted(unknown)[:5]))}, which do "
+                    "not", "Look at the mask: they are not measured."), doubt=True))
     return problems
+
+
+def edit_doubts(study: Study, edited: pd.DataFrame) -> list[InputProblem]:
+    """Doubts about discs of edited masks (as in `schemas.EDITED_MASKS`), as programs may renumber them.
+
+    Masks that cannot be used are for `check_edited`.
+    """
+    doubts = []
+    for subject, session, path in edited[["subject", "session", "path"]].itertuples(index=False):
+        where = f"{subject} {session}"
+        with suppress(BedrestError):
+            before = read_label_map(StudyResults(study.output_dir).mask(subject, session), where=where)
+            mask = read_edited(Path(path), before=before, grid=None, where=where)
+            doubts += [InputProblem(subject, session, Problem(
+                f"{where} {edit.level}, edited mask ({path})", "the number that the disc had", render(f),
+                "Give it back its number, or confirm its name in levels.csv."), doubt=True)
+                for edit in compare_edit(before, mask) for f in edit.findings if f.status != Status.OK]
+    return doubts
 
 
 def study_problems(study: Study, *, device: str | None = None) -> list[Problem]:

@@ -17,12 +17,14 @@ from bedrest.io.images.nifti import load_image, scale_of
 from bedrest.io.images.other_formats import by_segment_names, is_other_format, read_other, whole_segmentation
 from bedrest.types import SAME_GRID_MM, Grid, LabelMap, Volume, same_grid
 
-WHOLE = 1e-3  # from a whole number; nibabel saves masks under a header of measured values with a scale factor
+WHOLE = 1e-3  # from a whole number
+COARSEST_SCALE = 0.2  # a scale factor up to this one leaves no doubt which whole number was meant
 MAX_FRACTION_OUTSIDE_FOV = 0.01  # of labelled voxels outside the scan; more: the mask is of another place
 
 
 def read_label_map(path: Path, *, where: str, by_name: bool = False) -> LabelMap:
-    """Read a mask of whole numbers, 0 = background. Values within `WHOLE` of a whole number are that number.
+    """Read a mask of whole numbers, 0 = background. Values within `WHOLE` of a whole number, or within what the
+    header's scale factor rounds off, are that number: nibabel saves floats under a header of integers that way.
 
     `by_name`: segments of 3D Slicer that are named as structures of the spine are numbered as ours. Raises
     ImageError: the file is missing or damaged, or holds values that are not whole numbers; GeometryError: the header
@@ -37,13 +39,19 @@ def read_label_map(path: Path, *, where: str, by_name: bool = False) -> LabelMap
     if data.dtype.kind not in "iu" or data.dtype.itemsize > 4:
         data = data.astype(np.float64, copy=False)
         nearest = np.round(data)
-        if not (np.abs(data - nearest) <= WHOLE).all():  # NaN is not
+        if not (np.abs(data - nearest) <= _tolerance(path, at)).all():  # NaN is not
             raise _not_whole(data, path, at)
         data = nearest
     if data.min(initial=0) < 0 or data.max(initial=0) >= 2**31:
         raise ImageError("whole numbers from 0 up", f"values from {data.min():g} to {data.max():g}", at,
                          "Give every structure a number above 0, and 0 to the background.")
     return LabelMap(data.astype(np.int32), grid)
+
+
+def _tolerance(path: Path, at: str) -> float:
+    """How far from a whole number a label may lie: half a step of the stored values, and no less than `WHOLE`."""
+    step = abs(scale_of(path, at)[0])
+    return max(WHOLE, 0.51 * step) if step <= COARSEST_SCALE else WHOLE
 
 
 def _not_whole(data: np.ndarray, path: Path, at: str) -> ImageError:
@@ -56,28 +64,46 @@ def _not_whole(data: np.ndarray, path: Path, at: str) -> ImageError:
         return ImageError(expected, f"{wrong}, by the scale factor {slope:.8g} and offset {offset:g} in the header "
                           "(scl_slope, scl_inter)", at, "Save it as whole numbers without scaling, for example by "
                           "nibabel: Nifti1Image(np.round(image.get_fdata()).astype(np.int16), image.affine).")
+    if data.min() >= 0 and data.max() <= 1:
+        return ImageError(expected, f"{wrong}: probabilities", at,
+                          "Write 1 where they exceed one half, and 0 elsewhere.")
     return ImageError(expected, wrong, at, "A mask must not be interpolated: resample it with nearest neighbour.")
 
 
 def placed_on(mask: LabelMap, grid: Grid) -> LabelMap:
-    """A mask on a grid of which it is a part, or that is a part of it, whole voxels apart; else as it is.
+    """A mask on a grid of the same voxels, of which it is a part or that is a part of it; else as it is.
 
-    Programs crop masks to what is labelled. As it is, too, where labelled voxels would be lost.
+    Programs crop masks to what is labelled, and store the axes in another order or direction. As it is, too, where
+    labelled voxels would be lost.
     """
     if same_grid(mask.grid, grid):
         return LabelMap(mask.data, grid)
-    to_grid = np.linalg.inv(grid.affine_ras_mm) @ mask.grid.affine_ras_mm
-    start = np.round(to_grid[:3, 3])
-    far = np.abs(to_grid - np.eye(4))[:3, :3] @ (np.array(mask.grid.shape) - 1) + np.abs(to_grid[:3, 3] - start)
-    if (far * grid.spacing_mm > SAME_GRID_MM).any():
+    near = voxels_of(mask.grid, grid)
+    if near is None:
         return mask
     index = np.argwhere(mask.data)
-    place = index + start.astype(int)
+    place = (index @ near[:, :3].T + near[:, 3]).astype(int)
     if not ((place >= 0) & (place < grid.shape)).all():
         return mask
     data = np.zeros(grid.shape, np.int32)
     data[tuple(place.T)] = mask.data[tuple(index.T)]
     return LabelMap(data, grid)
+
+
+def voxels_of(part: Grid, grid: Grid) -> np.ndarray | None:
+    """Which voxel of a grid each voxel of a part of it is, or the other way round: (3, 4) index to index.
+
+    None: their voxels are not the same, or one is neither within the other nor around it, as where one was moved.
+    """
+    to_grid = (np.linalg.inv(grid.affine_ras_mm) @ part.affine_ras_mm)[:3]
+    near, last = np.round(to_grid), np.append(np.array(part.shape) - 1, 1)
+    axes = np.abs(near[:, :3])
+    if (axes.sum(axis=0) != 1).any() or (axes.sum(axis=1) != 1).any():
+        return None
+    ends, highest = np.sort([near[:, 3], near @ last], axis=0), np.array(grid.shape) - 1
+    within = ((ends[0] >= 0) & (ends[1] <= highest)) | ((ends[0] <= 0) & (ends[1] >= highest))
+    exact = np.abs(to_grid - near) @ last * grid.spacing_mm <= SAME_GRID_MM
+    return near if within.all() and exact.all() else None
 
 
 def require_inside(mask: LabelMap, grid: Grid, *, where: str) -> None:

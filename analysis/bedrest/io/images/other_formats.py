@@ -22,6 +22,7 @@ from bedrest.anatomy.levels import structure_of_name
 from bedrest.errors import GeometryError, ImageError, brief
 from bedrest.io.images import limits
 from bedrest.types import Grid
+from bedrest.vocabulary import LEVEL_OF_LABEL
 
 ENDINGS = (".mha", ".nrrd", ".mgz", ".mgh")
 _MAX_HEADER = 4_000_000  # bytes; those of Slicer hold a line for each property of each segment
@@ -29,6 +30,7 @@ _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _UNNAMED_SEGMENTS = 1000  # added to the number of a segment whose name says nothing, beside others that are named
 _BYTES = {"MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4, "MET_LONG": 4,
           "MET_ULONG": 4, "MET_LONG_LONG": 8, "MET_ULONG_LONG": 8, "MET_FLOAT": 4, "MET_DOUBLE": 8}
+_ENCODINGS = ("raw", "gzip", "gz", "ascii", "text", "txt", "hex")
 _OF_SPACE = ("domain", "space", "time", "???")  # kinds of axes that do not hold several values of one voxel
 _REFERENCE = re.compile(r"Reference image geometry\|([^|]*)\|")
 
@@ -107,6 +109,7 @@ def _nrrd(path: Path, at: str) -> _Header:
     with path.open("rb") as file:
         head = file.read(_MAX_HEADER)
     text, blank, _ = head.replace(b"\r\n", b"\n").partition(b"\n\n")
+    _refuse_second_file(not re.search(rb"\ndata ?file:", text), at)
     if not text.startswith(b"NRRD") or not blank:
         raise ImageError("a NRRD image", "a file of another format, or one that is cut off in the header", at,
                          limits.EXPORT_AGAIN)
@@ -118,7 +121,8 @@ def _nrrd(path: Path, at: str) -> _Header:
         elif ": " in line and not line.startswith("#"):
             key, _, value = line.partition(": ")
             fields[key.strip().lower()] = value.strip()
-    _refuse_second_file(not {"data file", "datafile"} & fields.keys(), at)
+    if (encoding := fields.get("encoding", "raw").lower()) not in _ENCODINGS:
+        raise ImageError("voxels as raw or gzip", f"the encoding {encoding}", at, "Save it with the encoding gzip.")
     sizes, kinds = tuple(map(int, fields["sizes"].split())), fields.get("kinds", "").split()
     across = [n for n, kind in zip(sizes, kinds, strict=False) if kind.lower() not in _OF_SPACE]
     slicer = "Segment0_ID" in keys or "Segment0_Name" in keys
@@ -128,7 +132,7 @@ def _nrrd(path: Path, at: str) -> _Header:
                             "Write the image again with its geometry, or convert it to NIfTI.")
     if units := set(re.findall(r'"([^"]*)"', fields.get("space units", ""))) - {"mm", "", "none"}:
         raise GeometryError("voxel sizes in mm", f"the unit {', '.join(units)}", at, "Convert the header to mm.")
-    return _Header(sizes, fields.get("encoding", "raw") != "raw", keys)
+    return _Header(sizes, encoding != "raw", keys)
 
 
 def _refuse_second_file(here: bool, at: str) -> None:
@@ -230,15 +234,21 @@ def whole_segmentation(image: OtherImage) -> OtherImage:
 def by_segment_names(image: OtherImage, at: str) -> np.ndarray:
     """Values with segments that are named as structures of the spine numbered as in `vocabulary.TISSUE_OF_LABEL`.
 
-    As they are where no segment is named as a disc. Raises ImageError: two segments have one name.
+    As they are where no segment is named as a disc. Raises ImageError: two segments have the name of one disc, or one
+    number.
     """
-    names = {int(image.keys.get(key.removesuffix("Name") + "LabelValue", 1)): name for key, name in image.keys.items()
-             if re.fullmatch(r"Segment\d+_Name", key)}
-    number = {value: structure_of_name(name) for value, name in names.items()}
-    if not any(n is not None and n < 10 for n in number.values()):
+    segments = [(int(image.keys.get(key.removesuffix("Name") + "LabelValue", 1)), name)
+                for key, name in image.keys.items() if re.fullmatch(r"Segment\d+_Name", key)]
+    names = dict(segments)
+    number = {value: structure_of_name(name) for value, name in segments}
+    if not any(n in LEVEL_OF_LABEL for n in number.values()):
         return image.data
+    if len(names) < len(segments):
+        raise ImageError("a number of its own for each segment", f"one number for several of {len(segments)} segments "
+                         "(LabelValue)", at, "Save it with a newer 3D Slicer, or as a label map with numbers.")
     taken = [n for n in number.values() if n is not None]
-    if twice := sorted({n for n in taken if taken.count(n) > 1}):
+    twice = {n for n in taken if taken.count(n) > 1}
+    if twice & LEVEL_OF_LABEL.keys():
         raise ImageError("one segment for each structure",
                          f"several named {', '.join(repr(names[v]) for v, n in number.items() if n in twice)}", at,
                          "Merge them or rename one of them.")
@@ -246,5 +256,6 @@ def by_segment_names(image: OtherImage, at: str) -> np.ndarray:
     for value in np.unique(image.data):
         if value:
             other = _UNNAMED_SEGMENTS + int(value)
-            data[image.data == value] = number.get(int(value)) or other
+            known = number.get(int(value))
+            data[image.data == value] = other if known is None or known in twice else known
     return data

@@ -21,6 +21,7 @@ from bedrest.io.manifest.entries import InputProblem, Manifest
 from bedrest.io.manifest.level_names import read_levels
 from bedrest.io.manifest.same_images import same_edited_masks
 from bedrest.io.results import StudyResults
+from bedrest.schemas import EDITED_MASKS
 from bedrest.settings import Study
 from bedrest.types import Grid
 from bedrest.vocabulary import Contrast, MaskRole
@@ -43,7 +44,11 @@ def find_corrections(study: Study, manifest: Manifest, checksum: Callable[[Path]
     """
     edited, problems = find_edited(study, manifest.sessions, checksum)
     levels, more = read_levels(study, manifest.sessions)
-    return Corrections(edited, levels, (*problems, *same_edited_masks(edited), *more))
+    results = StudyResults(study.output_dir)
+    automatic = [(s, v, str(path), checksum(path)) for s, v in manifest.sessions[["subject", "session"]].itertuples(
+        index=False) if s in set(edited["subject"]) and (path := results.mask(s, v)).is_file()]
+    copies = same_edited_masks(edited, pd.DataFrame(automatic, columns=EDITED_MASKS.column_names, dtype="str"))
+    return Corrections(edited, levels, (*problems, *copies, *more))
 
 
 def check_edited(study: Study, manifest: Manifest, edited: pd.DataFrame) -> list[InputProblem]:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from bedrest.errors import ImageError, ManifestError, Problem
 from bedrest.io.files import sha256_of
-from bedrest.io.images.masks import read_label_map
+from bedrest.io.images.masks import placed_on, read_label_map
 from bedrest.io.manifest.entries import InputProblem
 from bedrest.io.results import StudyResults
 from bedrest.io.tables.frames import typed
@@ -23,8 +23,8 @@ from bedrest.settings import Study
 from bedrest.types import Grid, LabelMap, require_same_grid
 from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL
 
-_ENDINGS = (".nii.gz", ".nii")
-_IMAGES = (*_ENDINGS, ".nrrd", ".mha", ".mhd", ".mgz", ".img")
+_ENDINGS = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha", ".mgz", ".mgh")
+_IMAGES = (*_ENDINGS, ".mhd", ".nhdr", ".img", ".hdr")
 _MOST_UNNAMED = 50
 
 
@@ -42,21 +42,23 @@ def find_edited(study: Study, visits: pd.DataFrame,
     if study.edited is not None and not folder.is_dir():
         raise ManifestError("the folder of edited masks", "no such folder", str(folder),
                             f"Make it, or correct edited in {study.path}.")
-    files = sorted(p for p in folder.glob("*") if p.name.endswith(_IMAGES) and not p.name.startswith("."))
+    files = sorted(p for p in folder.glob("*") if p.name.lower().endswith(_IMAGES) and not p.name.startswith("."))
     visit_of = {results.mask(s, v).name.removesuffix(".nii.gz"): (s, v)
                 for s, v in visits[["subject", "session"]].itertuples(index=False)}
     rows: dict[tuple[str, str], Path] = {}
-    problems = []
+    problems, unknown = [], []
     for path in files:
         visit = visit_of.get(_stem(path))
-        if visit is None or not path.name.endswith(_ENDINGS):
-            problems.append(InputProblem("", "", _unknown_file(path, list(visit_of))))
+        if visit is None or not path.name.lower().endswith(_ENDINGS):
+            unknown.append(path)
         elif visit in rows:
             problems.append(InputProblem(*visit, Problem(
                 f"{visit[0]} {visit[1]}, edited mask", "one file", f"{rows[visit]} and {path.name}",
                 "Keep one of them in the folder."), excludes_subject=True))
         else:
             rows[visit] = path.absolute()
+    without = {stem for stem, visit in visit_of.items() if visit not in rows}
+    problems += [InputProblem("", "", _unknown_file(path, list(visit_of), without)) for path in unknown]
     frame = pd.DataFrame([(*visit, str(p), _checksum(p, checksum)) for visit, p in rows.items()],
                          columns=EDITED_MASKS.column_names, dtype="str")
     return typed(frame, EDITED_MASKS), problems
@@ -70,9 +72,10 @@ def read_edited(path: Path, *, before: LabelMap | None, grid: Grid | None, where
     that stand for none; GeometryError: it lies on another grid.
     """
     at = f"{where}, edited mask ({path})"
-    mask = read_label_map(path, where=f"{where}, edited mask")
+    mask = read_label_map(path, where=f"{where}, edited mask", by_name=True)
     scan = before.grid if before is not None else grid
     if scan is not None:
+        mask = placed_on(mask, scan)
         require_same_grid(scan, mask.grid, where=at, names=("the scan", "the edited mask"),
                           remedy="Save it again on the grid of the automatic mask: see docs/manual_correction.md.")
     labels = set(np.unique(mask.data).tolist()) - {0}
@@ -93,17 +96,21 @@ def _known(before: LabelMap | None) -> set[int]:
 
 
 def _stem(path: Path) -> str:
-    return next(path.name.removesuffix(e) for e in _IMAGES if path.name.endswith(e))
+    return next(path.name[:-len(e)] for e in _IMAGES if path.name.lower().endswith(e))
 
 
-def _unknown_file(path: Path, stems: list[str]) -> Problem:
-    """A file that would not be read: reported, so that no correction is lost silently."""
+def _unknown_file(path: Path, stems: list[str], without: set[str]) -> Problem:
+    """A file that would not be read: reported, so that no correction is lost silently.
+
+    `stems`: of the files that would be, `without`: of those that are not there.
+    """
     stem = _stem(path)
-    near, ending = get_close_matches(stem, stems, n=1, cutoff=0.5), path.name.removeprefix(stem)
+    near, ending = get_close_matches(stem, stems, n=1, cutoff=0.5), path.name[len(stem):]
     remedy = "Move it elsewhere."
-    if near:
-        remedy = f"Rename it to {near[0]}{ending}?" if ending in _ENDINGS else f"Save it as {near[0]}.nii.gz."
-    return Problem(str(path), "<subject>_<session>_discs.nii.gz (or .nii) of a visit of the study", path.name, remedy)
+    if near and near[0] in without:
+        remedy = f"Rename it to {near[0]}{ending}?" if ending.lower() in _ENDINGS else f"Save it as {near[0]}.nii.gz."
+    return Problem(str(path), "<subject>_<session>_discs.nii.gz (or .nii, .nrrd, .seg.nrrd, .mha, .mgz) of a visit of "
+                   "the study", path.name, remedy)
 
 
 def _checksum(path: Path, checksum: Callable[[Path], str]) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from bedrest.errors import BedrestError, Problem
 from bedrest.io.files import no_plain_file, output_error
-from bedrest.io.images.masks import read_label_map, require_inside
+from bedrest.io.images.masks import read_label_map, require_inside, voxels_of
 from bedrest.io.images.nifti import RESAMPLE_ON_REQUEST, read_grid, read_volume, require_shared
 from bedrest.io.images.voxel_digest import voxel_digest, voxel_sketch
 from bedrest.io.manifest.acquisition import acquisition_reader
@@ -153,9 +153,11 @@ def _grid_problems(images: dict[str, tuple[_Placed, str]], visit: str, *, resamp
         (first, first_path), (image, path) = images[first_name], images[name]
         where = f"{visit} {name} ({path})"
         try:
-            if not resample:
+            if not resample and not (name in {*MaskRole} and voxels_of(image.grid, first.grid) is not None):
                 require_same_grid(first.grid, image.grid, where=where, names=(first_path, path),
                                   remedy=RESAMPLE_ON_REQUEST)
+            elif not resample:
+                continue
             elif image.mask is not None:
                 require_inside(image.mask, first.grid, where=where)
             else:

@@ -33,10 +33,15 @@ def same_image_problems(files: Iterable[CheckedFile], *, whole: bool) -> list[In
     return [p for (visits, masks), words in together.items() for p in _problems(visits, words, masks=masks)]
 
 
-def same_edited_masks(edited: pd.DataFrame) -> list[InputProblem]:
-    """Doubts about edited masks of several visits that are one file; `edited` as in `schemas.EDITED_MASKS`."""
+def same_edited_masks(edited: pd.DataFrame, automatic: pd.DataFrame) -> list[InputProblem]:
+    """Doubts about edited masks that are also the edited or the automatic mask of another visit.
+
+    `edited`, `automatic`: as in `schemas.EDITED_MASKS`.
+    """
     problems = []
-    for checksum, rows in edited.groupby("sha256", sort=False):
+    masks = pd.concat([edited, automatic])
+    for checksum, rows in masks[masks["sha256"].isin(edited["sha256"])].groupby("sha256", sort=False):
+        rows = rows.drop_duplicates(["subject", "session"])  # saved as it was
         if checksum and len(rows) > 1:
             visits = tuple(rows[["subject", "session"]].itertuples(index=False, name=None))
             problems += _problems(visits, [" = ".join(rows["path"])], masks=True)

@@ -109,7 +109,7 @@ def misspelt_columns(names: Iterable[str], table: Table, *, where: str) -> list[
     absent = [c.name for c in table.columns if c.name not in listed]
     nearest = {n: get_close_matches(n, absent, n=1, cutoff=0.8) for n in listed if n not in table.column_names}
     return [Problem(where, f"columns out of {', '.join(table.column_names)}", f"the column {name!r}",
-                    f"Did you mean {near[0]!r}? As it stands it is not used.")
+                    f"Did you mean {near[0]!r}? As it stands it is a further column.")
             for name, near in nearest.items() if near]
 
 

@@ -163,7 +163,7 @@ def dice_of(count_a: int, count_b: int, both: int) -> float:
     return 2 * both / (count_a + count_b)
 
 
-def name_binary_reference(reference: LabelMap) -> LabelMap:
+def name_binary_reference(reference: LabelMap, *, where: str = "reference mask") -> LabelMap:
     """Name the discs of a mask that holds them all under one label, as in IVDM3Seg.
 
     Parts are connected components (corners count) and numbered by the height of their centres in the world: the
@@ -182,7 +182,8 @@ def name_binary_reference(reference: LabelMap) -> LabelMap:
     if len(discs) != len(LEVEL_OF_LABEL):
         raise GeometryError(
             f"{len(LEVEL_OF_LABEL)} separate discs of more than {_SMALLEST_DISC_VOXELS} voxels under one label",
-            f"{len(discs)}", "reference mask", "Give every disc a label and name them with --reference-levels.")
+            f"{len(discs)}", where, "If the lowest is L5-S1, write reference_labels = \"binary\" under [images] in "
+            "study.toml; otherwise give every disc a number.")
     boxes = find_objects(pieces)
     affine = reference.grid.affine_ras_mm
     height = {p: centre_of_mass_mm(pieces[boxes[p - 1]] == p, boxes[p - 1], affine)[2] for p in discs}

@@ -81,10 +81,7 @@ def doubts(stack: Stack, levels: Mapping[int, str]) -> dict[str, list[Finding]]:
 def _not_discs(stack: Stack) -> Contradiction | None:
     several = [label for label in stack.labels if not stack.is_flat(label) and stack.pieces_along(label) > 1]
     if several:
-        n = stack.pieces_along(several[0])
-        return Contradiction("one label for each disc", f"{n} parts one above the other under label {several[0]}",
-                             "If all discs have this one label and the lowest is L5-S1: {option}. Otherwise give "
-                             "every disc a number.", BINARY)
+        return _parts(stack, several)
     if not stack.what:
         return None
     shown = ", ".join(map(str, sorted(stack.labels)))
@@ -93,12 +90,24 @@ def _not_discs(stack: Stack) -> Contradiction | None:
                              "Such a mask marks places, as labelled discs of SCT do: give the mask of the discs.")
     what = ("bodies as thick as vertebrae" if stack.what == "vertebrae" else
             "bodies that lie along the spine, as cord and canal do,")
-    flat = stack.discs_among(b for b in stack.bodies if b not in stack.labels)
+    flat = stack.discs_among(stack.bodies)
     pairs = pairs_of(flat)
     return Contradiction("labels that are discs", f"{what} under the labels {shown}",
                          f"Flat as discs are the labels {', '.join(map(str, flat))}; if the lowest is L5-S1: "
                          "{option}." if flat else "There is no stack of flat labels in this mask: give the mask of the "
                          "discs.", pairs)
+
+
+def _parts(stack: Stack, several: list[int]) -> Contradiction:
+    """Labels that are in several parts one above the other."""
+    shown = f"label {several[0]}" if len(several) == 1 else f"each of the labels {', '.join(map(str, several))}"
+    actual = f"{stack.pieces_along(several[0])} parts one above the other under {shown}"
+    if len(stack.labels) > 1:
+        return Contradiction("one label for each disc", actual, "If the mask was resampled, do that with nearest "
+                             "neighbour: other ways mix the numbers. Otherwise give every disc a number.")
+    give = "{option}" if several == [1] or len(stack.bodies) == 1 else "write the discs alone as 1 and give {option}"
+    return Contradiction("one label for each disc", actual, "If all discs have this one label and the lowest is L5-S1: "
+                         f"{give}. Otherwise give every disc a number.", BINARY)
 
 
 def _out_of_order(stack: Stack, levels: Mapping[int, str]) -> Contradiction | None:

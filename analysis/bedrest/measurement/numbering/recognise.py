@@ -5,7 +5,7 @@ The numbering is the one that was named, or the only one that fits the labels an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -25,6 +25,7 @@ OF_REFERENCE_ON_COMMAND_LINE = "--reference-labels {}"
 OF_REFERENCE_IN_STUDY = 'reference_labels = "{}" under [images] in study.toml'
 _ABOVE_SACRUM_MM = 25.0  # from the sacrum's top to the middle of a disc: at most 15 to L5-S1, 35 and more to L4-L5
 _SMALLEST_PIECE_MM3 = 300.0
+_MOST_UNKNOWN = 60  # total_mr of TotalSegmentator has 50 numbers, of which one may be named by pairs
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +94,8 @@ def name_discs(mask: LabelMap, labels: str | Mapping[int, str] | None = None, *,
         kinds = named(labels)
         best = max(kinds, key=lambda n: (n.covers(bodies), n.has_disc(bodies), len(bodies.keys() & (
             n.discs.keys() | n.bones.keys()))))
+        if best.name == BINARY and len(bodies) == 1:
+            best = replace(best, all_discs=next(iter(bodies)))  # 255, or the number that the discs had among others
         return _read(mask, bodies, best, where, option)
     if labels is not None:
         return _checked(mask, bodies, Numbering("", "", labels), where, option)
@@ -135,12 +138,22 @@ def _read(mask: LabelMap, bodies: Mapping[int, Body], numbering: Numbering, wher
 
 def _checked(mask: LabelMap, bodies: Mapping[int, Body], numbering: Numbering, where: str, option: str) -> NamedMask:
     stack = Stack(mask, bodies, numbering.discs)
-    against = contradiction(stack, numbering.discs, numbering.bones)
+    known = numbering.others | numbering.canal | {*numbering.bones, *numbering.transitional}
+    against = _too_many(bodies, known | {*numbering.discs}) or contradiction(stack, numbering.discs, numbering.bones)
     remarks = tuple(Finding(FindingCode.TRANSITIONAL_LABEL, {"label": label, "what": what})
                     for label, what in numbering.transitional.items() if label in bodies)
-    known = numbering.others | numbering.canal | {*numbering.bones, *numbering.transitional}
     return NamedMask(mask, numbering.discs, known, remarks, doubts(stack, numbering.discs) if against is None else {},
                      None if against is None else _problem(against, where, option))
+
+
+def _too_many(bodies: Mapping[int, Body], known: Collection[int]) -> Contradiction | None:
+    """More numbers without a meaning than a mask of any program has."""
+    unknown = bodies.keys() - {*known}
+    if len(unknown) <= _MOST_UNKNOWN:
+        return None
+    return Contradiction("a number for each structure", f"{len(unknown)} numbers that stand for none, such as "
+                         f"{', '.join(map(str, sorted(unknown)[:3]))}", "Probabilities or intensities are no mask: "
+                         "write a number above 0 where there is a disc. A mask is resampled with nearest neighbour.")
 
 
 def _problem(against: Contradiction, where: str, option: str) -> Problem:
@@ -152,11 +165,13 @@ def _no_disc(mask: LabelMap, bodies: Mapping[int, Body], numbering: Numbering, w
     """A mask without any label that is a disc in this numbering."""
     expected = (f"labels of {numbering.name}: " + ", ".join(f"{k} = {v}" for k, v in numbering.discs.items())
                 if numbering.discs else f"a mask of {numbering.name} that holds discs")
-    flat = Stack(mask, bodies, []).discs_among(bodies)
-    others = dict.fromkeys(n.name for n in fitting(bodies))
+    flat = Stack(mask, bodies, []).discs_among(bodies) if numbering.discs or numbering.all_discs else []
+    others = dict.fromkeys(n.name for n in fitting(bodies) if _read(mask, bodies, n, where, option).problem is None)
     remedy = (f"Its labels are those of {' or '.join(others)}: {option.format(next(iter(others)))}." if others else
               f"If the lowest of the flat labels is L5-S1: {option.format(pairs_of(flat))}." if flat else
-              f"Name its discs: {option.format('NUMBER=LEVEL,...')}.")
+              f"If they are all discs and the lowest is L5-S1: {option.format(BINARY)}; otherwise give every disc a "
+              "number." if len(bodies) == 1 else
+              "There is no stack of flat labels in this mask: give the mask of the discs.")
     return Problem(where, expected, f"the labels {', '.join(map(str, sorted(bodies)))}", remedy)
 
 
@@ -164,6 +179,11 @@ def _split(mask: LabelMap, bodies: Mapping[int, Body], numbering: Numbering, whe
     """Discs under one label: named upwards from the sacrum, which tells that the lowest is L5-S1."""
     from scipy.ndimage import label as connected
 
+    flat = Stack(mask, bodies, []).discs_among(bodies) if numbering.name == BINARY else []
+    if len(flat) > 1:
+        problem = Problem(where, "all discs under one label", f"discs under the labels {', '.join(map(str, flat))}",
+                          f"Name them: if the lowest is L5-S1, {option.format(pairs_of(flat))}.")
+        return NamedMask(mask, LEVEL_OF_LABEL, problem=problem)
     pieces, _ = connected(mask.data == numbering.all_discs, structure=np.ones((3, 3, 3)))
     parts = bodies_of(LabelMap(pieces.astype(np.int32), mask.grid))
     discs = sorted((p for p, b in parts.items() if b.volume_mm3 >= _SMALLEST_PIECE_MM3),
@@ -177,12 +197,14 @@ def _split(mask: LabelMap, bodies: Mapping[int, Body], numbering: Numbering, whe
     counted = numbering.name == BINARY or any(
         b.centre_mm[2] < lowest < _top_mm(mask, b.label) + _ABOVE_SACRUM_MM for b in sacrum)
     if result.problem is None and not counted:
+        alone = "" if len(bodies) == 1 else "write the discs alone as 1 and "
         problem = Problem(where, "discs that can be told apart", f"all discs under label {numbering.all_discs}, and no "
                           "sacrum below the lowest from which they could be counted",
-                          f"If the lowest is L5-S1, write the discs alone as 1 and give {option.format(BINARY)}; "
-                          "otherwise give every disc a number.")
+                          f"If the lowest is L5-S1, {alone}give {option.format(BINARY)}; otherwise give every disc a "
+                          "number.")
         return NamedMask(split, LEVEL_OF_LABEL, problem=problem)
-    return NamedMask(split, LEVEL_OF_LABEL, result.known, result.remarks, result.doubts, result.problem)
+    known = result.known | frozenset(number.tolist())  # discs above T11-T12, and specks
+    return NamedMask(split, LEVEL_OF_LABEL, known, result.remarks, result.doubts, result.problem)
 
 
 def _top_mm(mask: LabelMap, label: int) -> float:

@@ -90,7 +90,8 @@ class Stack:
         The thickness is that of a box with this spread.
         """
         lateral = np.array([1.0, 0.0, 0.0]) - self.axis[0] * self.axis
-        lateral /= np.linalg.norm(lateral)
+        across = float(np.linalg.norm(lateral))  # 0 where the labels lie side by side
+        lateral = lateral / across if across > 1e-6 else np.array([0.0, 1.0, 0.0])
         plane = np.stack([self.axis, np.cross(self.axis, lateral)])
         values, vectors = np.linalg.eigh(plane @ self.bodies[label].covariance_mm2 @ plane.T)
         short, long = np.sqrt(12 * np.clip(values, 0, None))

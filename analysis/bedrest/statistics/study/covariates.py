@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from bedrest.errors import Problem, StudyError
+from bedrest.errors import Problem, StudyError, did_you_mean
 from bedrest.statistics.estimators.samples import constant
 
 TEXT_COVARIATES = ("sex",)
@@ -36,8 +36,10 @@ def covariate_values(name: str, frame: pd.DataFrame, subjects: pd.DataFrame, ses
         if name in table.columns:
             return _as_number(name, frame[key].merge(table[[*key, name]], on=key, how="left")[name])
     known = sorted({*_numeric(subjects), *_numeric(sessions)} - {"study_day"})
-    raise StudyError(f"a covariate out of {', '.join(known)}", repr(name), "statistics.covariates",
-                     "Add the column to the subjects or sessions table, or leave the covariate out.")
+    same = [c for c in (*subjects.columns, *sessions.columns) if c.lower() == name.lower()]  # in other letters
+    remedy = "Add the column to the subjects or sessions table, or leave the covariate out."
+    raise StudyError(f"a covariate out of {', '.join([*known, *same])}", repr(name), "statistics.covariates",
+                     did_you_mean(same[0] if same else name, [*known, *same], remedy))
 
 
 def check_covariates(names: Sequence[str], subjects: pd.DataFrame, sessions: pd.DataFrame) -> None:
