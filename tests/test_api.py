@@ -163,3 +163,15 @@ def test_a_study_gives_its_masks_scans_and_figures(given):
         opened.mask("sub-nobody", session)
     with pytest.raises(ManifestError, match="a session of the study"):
         opened.scan(subject, "ses-none")
+
+
+def test_a_mask_that_ends_before_a_level_is_no_failure_but_a_gap_is(tmp_path, rng):
+    """Five discs of an image that shows more, with L3-L4 forgotten; a level that is asked for has to be there."""
+    data = np.zeros((60, 50, 150), np.int32)
+    for label in (1, 2, 4, 5):
+        data[10:50, 10:40, 25 * label - 15:25 * label - 5] = label
+    mask = bedrest.LabelMap(data, bedrest.Grid(data.shape, np.diag([1.0, 1.0, 1.4, 1.0])))
+    status = bedrest.measure(mask).set_index("level")["status"]
+    assert status[["T11-T12", "T12-L1", "L3-L4"]].tolist() == ["not in view", "not in view", "failed"]
+    asked = bedrest.measure(mask, levels={1: "L5-S1", 7: "T11-T12"}).set_index("level")["status"]
+    assert asked["T11-T12"] == "failed"

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from bedrest.cli import main
-from bedrest.errors import BedrestError, ImageError
+from bedrest.errors import BedrestError, GeometryError, ImageError
 from bedrest.io.images import limits
 from bedrest.io.images.masks import placed_on, read_label_map
 from bedrest.io.images.nifti import read_grid, read_scan, read_volume
@@ -257,7 +257,7 @@ REFUSED = {
     "colour nrrd": (lambda d: nrrd(d / "i.nrrd", np.ones((3, 4, 5, 6)), {
         "dimension": "4", "kinds": "RGB-color domain domain domain",
         "space directions": "none (2,0,0) (0,2,0) (0,0,2)"}), "3 numbers"),
-    "no place": (lambda d: nrrd(d / "i.nrrd", np.ones((4, 5, 6)), {"space": "", "space directions": ""}), "no space"),
+    "no place": (lambda d: nrrd(d / "i.nrrd", np.ones((4, 5, 6)), {"space": "", "space directions": ""}), "space none"),
     "micrometres": (lambda d: nrrd(d / "i.nrrd", np.ones((4, 5, 6)), {"space units": '"um" "um" "um"'}), "unit um"),
     "nrrd bomb": (lambda d: nrrd(d / "i.nrrd", np.ones((4, 5, 6)), {"sizes": "400 500 600"}), "at most 100,000"),
     "packed too well": (lambda d: nrrd(d / "i.nrrd", np.ones((1, 2, 2)), {"sizes": "90 90 12"}), "damaged"),
@@ -434,3 +434,11 @@ def test_a_mask_moved_by_whole_voxels_is_not_put_back() -> None:
     moved = AFFINE.copy()
     moved[:3, 3] += AFFINE[:3, 1]
     assert placed_on(LabelMap(mask.data, Grid(SHAPE, moved)), mask.grid).grid.affine_ras_mm is moved
+
+
+@pytest.mark.parametrize("space", ["scanner-xyz", "3D-right-handed", "left-posterior-superior-time"])
+def test_a_nrrd_that_does_not_say_where_left_and_head_are_is_refused(tmp_path: Path, rng, space: str) -> None:
+    path = nrrd(tmp_path / "i.nrrd", rng.integers(0, 300, (4, 5, 6)), {
+        "space": space, "space origin": "(1,2,3)", "space directions": "(2,0,0) (0,1,0) (0,0,3)"})
+    with pytest.raises(GeometryError, match=f"found the space {space}"):
+        read_volume(path, where="s")

@@ -11,10 +11,12 @@ import pandas as pd
 
 from bedrest.anatomy.levels import parse_levels
 from bedrest.errors import StudyError
+from bedrest.findings import Finding, FindingCode
 from bedrest.io.images.label_tables import write_label_files
 from bedrest.io.images.masks import label_table_path, placed_on, read_label_map, write_label_map, write_volume
 from bedrest.io.images.nifti import read_volume
 from bedrest.measurement.comparison.agreement import compare_masks, with_other_names
+from bedrest.measurement.definition import DiscMeasure
 from bedrest.measurement.discs import measure_discs
 from bedrest.measurement.numbering.recognise import (
     OF_REFERENCE_ON_COMMAND_LINE,
@@ -27,7 +29,7 @@ from bedrest.schemas import MASK_ACCURACY
 from bedrest.stages.visits import Visit, scan_of
 from bedrest.tables.measures import VisitKey, accuracy_frame, mask_measures_frame
 from bedrest.types import LabelMap, Scan, Segmentation, Volume, require_same_grid
-from bedrest.vocabulary import LEVEL_OF_LABEL, TISSUE_OF_LABEL, Contrast
+from bedrest.vocabulary import LEVEL_OF_LABEL, LEVELS, MEASURED, TISSUE_OF_LABEL, Contrast, Status
 
 PathLike = str | Path
 Levels = Mapping[int, str] | str | None
@@ -122,8 +124,9 @@ def measure(mask: PathLike | LabelMap, *, levels: Levels = None, image: PathLike
     -------
     DataFrame
         One row a level, columns of `schemas.MASK_MEASURES`, which data_manifest/columns.md explains: volume in mm3,
-        heights and diameters in mm. A level that could not be measured has the status ``failed`` and a reason. Where
-        the labels cannot be the discs that they are named, every row is flagged with what speaks against it.
+        heights and diameters in mm. A level that could not be measured has the status ``failed`` and a reason; one
+        above or below the discs of the mask is ``not in view``, unless `levels` asks for it. Where the labels cannot be
+        the discs that they are named, every row is flagged with what speaks against it.
 
     Warns
     -----
@@ -159,8 +162,20 @@ def measure(mask: PathLike | LabelMap, *, levels: Levels = None, image: PathLike
     _warn(named)
     _warn_of_unknown(named)
     discs = checked(measure_discs(named.mask, named.levels, images), named.mask)
+    if levels is None:
+        discs = _without_ends(discs)
     return mask_measures_frame([replace(d, findings=(*named.findings(d.level), *d.findings)) for d in discs], mask=name,
                                contrast=Contrast.WATER)
+
+
+def _without_ends(discs: list[DiscMeasure]) -> list[DiscMeasure]:
+    """Levels above and below those that a mask has are no failure where nobody asked for them; one between is."""
+    places = [LEVELS.index(d.level) for d in discs if d.status in MEASURED and d.level in LEVELS]
+    if not places:
+        return discs
+    return [replace(d, findings=(Finding(FindingCode.NOT_DRAWN),))
+            if d.status == Status.FAILED and d.level in LEVELS
+            and not min(places) < LEVELS.index(d.level) < max(places) else d for d in discs]
 
 
 def evaluate(predicted: PathLike | LabelMap, reference: PathLike | LabelMap, *, levels: Levels = None,

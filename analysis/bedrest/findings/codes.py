@@ -137,6 +137,7 @@ class FindingCode(StrEnum):
     NAMES_DIFFER_FROM_OTHER_VISIT = ("names_differ_from_other_visit", _MEASURE, _FLAGGED, "level uncertain: disc "
         "positions match {like}, {levels:n level} {direction} than named here")
     LEVEL_SET_MANUALLY = "level_set_manually", _MEASURE, _OK, "level set by levels.csv"
+    NOT_DRAWN = "not_drawn", _MEASURE, _NOT_IN_VIEW, "the mask ends before this level"
     LEVEL_NOT_ASKED = "level_not_asked", _MEASURE, _NOT_IN_VIEW, "not among the levels that study.toml lists"
     DISC_EXCLUDED = "disc_excluded", _MEASURE, _FAILED, "excluded by {by}"
     LEVEL_GIVEN_AWAY = "level_given_away", _MEASURE, _FAILED, "no disc has this level since {by} gave it another"

@@ -18,7 +18,6 @@ from bedrest.io.dicom.slices import DicomImage, apart, grid_of, slice_doubt, too
 from bedrest.io.files import write_if_changed
 from bedrest.vocabulary import Contrast
 
-_NO_IMAGE = "no image"
 _LABEL = re.compile(r"^[A-Za-z0-9]+$")
 
 
@@ -38,12 +37,13 @@ def import_dicom(folder: Path, output: Path, *, subject: str, session: str, chos
             raise StudyError(f"images out of {', '.join(i.name for i in dicom.images)}", ", ".join(unknown), option,
                              f"Run without {option} to see the list.")
     guesses = classify_contrasts(dicom.images, contrast_of)
-    guesses |= {**_doubts(dicom.images, guesses, set(accepted)), **_unreadable(dicom.images, guesses)}
+    unreadable = _unreadable(dicom.images, guesses)
+    guesses |= {**_doubts(dicom.images, guesses, set(accepted)), **unreadable}
     _print_images(dicom, guesses)
     wanted = {i.name: c for i in dicom.images if (c := guesses[i.name].contrast) is not None}
     doubtful = [n for n, guess in guesses.items() if guess.doubtful]
     remedy = next((f" Where you know an image, say it, as --set {n}=CONTRAST, or --accept it where its line says so."
-                   for n in doubtful if not guesses[n].reason.startswith(_NO_IMAGE)), "")
+                   for n in doubtful if n not in unreadable), "")
     if not wanted:
         raise StudyError("at least one image whose contrast the headers tell", "doubtful ones alone" if doubtful else
                          "none", str(folder), f"See the list above.{remedy}")
@@ -94,7 +94,7 @@ def _unreadable(images: Sequence[DicomImage], guesses: Mapping[str, ContrastGues
         try:
             grid_of(image)
         except BedrestError as error:
-            changed[image.name] = ContrastGuess(None, f"{_NO_IMAGE}: expected {error.expected}, found {error.actual}. "
+            changed[image.name] = ContrastGuess(None, f"no image: expected {error.expected}, found {error.actual}. "
                                                 f"{error.remedy}", doubtful=True)
     return changed
 

@@ -31,6 +31,7 @@ _UNNAMED_SEGMENTS = 1000  # added to the number of a segment whose name says not
 _BYTES = {"MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4, "MET_LONG": 4,
           "MET_ULONG": 4, "MET_LONG_LONG": 8, "MET_ULONG_LONG": 8, "MET_FLOAT": 4, "MET_DOUBLE": 8}
 _ENCODINGS = ("raw", "gzip", "gz", "ascii", "text", "txt", "hex")
+_SPACES = ("right-anterior-superior", "ras", "left-anterior-superior", "las", "left-posterior-superior", "lps")
 _OF_SPACE = ("domain", "space", "time", "???")  # kinds of axes that do not hold several values of one voxel
 _REFERENCE = re.compile(r"Reference image geometry\|([^|]*)\|")
 
@@ -127,9 +128,12 @@ def _nrrd(path: Path, at: str) -> _Header:
     across = [n for n, kind in zip(sizes, kinds, strict=False) if kind.lower() not in _OF_SPACE]
     slicer = "Segment0_ID" in keys or "Segment0_Name" in keys
     _refuse_layers(math.prod(across), slicer=slicer, at=at)
-    if "space directions" not in fields or not {"space", "space dimension"} & fields.keys():
-        raise GeometryError("a header that tells where the image lies", "no space and space directions", at,
-                            "Write the image again with its geometry, or convert it to NIfTI.")
+    space = fields.get("space", "none")
+    if "space directions" not in fields or space.lower() not in _SPACES:  # ITK would take any other one for LPS
+        raise GeometryError("a header that tells where the image lies in the body: space, such as "
+                            "left-posterior-superior, and space directions", f"the space {space}" +
+                            ("" if "space directions" in fields else " without directions"), at,
+                            "Save it again with its geometry in 3D Slicer or ITK-SNAP, or convert it to NIfTI.")
     if units := set(re.findall(r'"([^"]*)"', fields.get("space units", ""))) - {"mm", "", "none"}:
         raise GeometryError("voxel sizes in mm", f"the unit {', '.join(units)}", at, "Convert the header to mm.")
     return _Header(sizes, encoding != "raw", keys)
