@@ -173,5 +173,5 @@ def test_a_mask_that_ends_before_a_level_is_no_failure_but_a_gap_is(tmp_path, rn
     mask = bedrest.LabelMap(data, bedrest.Grid(data.shape, np.diag([1.0, 1.0, 1.4, 1.0])))
     status = bedrest.measure(mask).set_index("level")["status"]
     assert status[["T11-T12", "T12-L1", "L3-L4"]].tolist() == ["not in view", "not in view", "failed"]
-    asked = bedrest.measure(mask, levels={1: "L5-S1", 7: "T11-T12"}).set_index("level")["status"]
+    asked = bedrest.measure(mask, levels={**LEVEL_OF_LABEL}).set_index("level")["status"]
     assert asked["T11-T12"] == "failed"
