@@ -373,12 +373,19 @@ def test_contrasts_on_two_grids_are_refused_and_resampled_on_request(drawn, stra
 
 @pytest.fixture
 def given(mask_alone) -> dict[str, Volume | LabelMap]:
-    """A mask made elsewhere, an image and a reference mask, each on a grid of its own in one world."""
+    """A mask made elsewhere, an image and a reference mask, each on a grid of its own in one world: in other orders of
+    axes, and less than half a voxel apart, since a grid of the same voxels is no other one.
+    """
     grid = mask_alone.grid
-    image = FEW[2].grid(grid)
-    reference = FEW[0]
+    image, reference = _moved(FEW[2].grid(grid), 0.3), FEW[0]
     return {"water": Volume(ramp(image), image), "mask": mask_alone,
-            "reference_mask": LabelMap(reference.data(mask_alone.data), reference.grid(grid))}
+            "reference_mask": LabelMap(reference.data(mask_alone.data), _moved(reference.grid(grid), -0.3))}
+
+
+def _moved(grid: Grid, mm: float) -> Grid:
+    affine = grid.affine_ras_mm.copy()
+    affine[:3, 3] += mm
+    return Grid(grid.shape, affine)
 
 
 def test_masks_on_other_grids_are_measured_in_their_own(given, tmp_path):

@@ -75,7 +75,7 @@ def test_two_kills_in_a_row_and_the_run_after_them(study, tmp_path, monkeypatch)
     left = folder / "out/tables/.tmp-99999-measures.csv"  # as one that was killed while it wrote would leave it
     left.parent.mkdir(parents=True, exist_ok=True)
     left.write_text("half a tab")
-    assert killed(folder, float(rng.uniform(0, 2)), after_steps=5, whole=False)
+    assert killed(folder, 0.1, after_steps=5, whole=False)
     assert 5 <= steps_done(folder) < steps_done(reference)
     assert "segment" not in finish(folder)  # what had ended is kept
     assert_same(folder, reference)

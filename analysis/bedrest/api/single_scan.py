@@ -162,8 +162,7 @@ def measure(mask: PathLike | LabelMap, *, levels: Levels = None, image: PathLike
     _warn(named)
     _warn_of_unknown(named)
     discs = checked(measure_discs(named.mask, named.levels, images), named.mask)
-    if levels is None:
-        discs = _without_ends(discs)
+    discs = _without_ends(discs) if levels is None else discs
     return mask_measures_frame([replace(d, findings=(*named.findings(d.level), *d.findings)) for d in discs], mask=name,
                                contrast=Contrast.WATER)
 
