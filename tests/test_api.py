@@ -175,3 +175,13 @@ def test_a_mask_that_ends_before_a_level_is_no_failure_but_a_gap_is(tmp_path, rn
     assert status[["T11-T12", "T12-L1", "L3-L4"]].tolist() == ["not in view", "not in view", "failed"]
     asked = bedrest.measure(mask, levels={**LEVEL_OF_LABEL}).set_index("level")["status"]
     assert asked["T11-T12"] == "failed"
+
+
+def test_masks_of_two_scans_share_no_disc_and_that_is_told(masks):
+    mask = read_label_map(masks / "mask.nii.gz", where="m")
+    discs = bedrest.LabelMap(np.where(mask.data == 44, 0, mask.data), mask.grid)
+    other = bedrest.LabelMap(np.roll(discs.data, 12, axis=2), mask.grid)
+    levels = {1: "L5-S1", 2: "L4-L5", 3: "L3-L4"}
+    found = bedrest.evaluate(discs, other, levels=levels, reference_levels=levels)
+    assert found["dice"].tolist() == [0, 0, 0] and (found["status"] == "flagged").all()
+    assert found["reason"].str.contains("are they of one scan").all()

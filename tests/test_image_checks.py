@@ -13,7 +13,7 @@ from bedrest.api import segment
 from bedrest.cli.masks import Segment
 from bedrest.errors import ImageError
 from bedrest.findings import FindingCode, render
-from bedrest.imaging.voxel_checks import bad_slices, impossible_intensities
+from bedrest.imaging.voxel_checks import bad_slices, impossible_intensities, notes_of
 from bedrest.io.images.nifti import read_scan
 from bedrest.io.results import StudyResults
 from bedrest.segmentation import engine
@@ -272,6 +272,31 @@ def test_a_run_says_what_segment_says(sound, level, tmp_path):
         present = by_visit[session][by_visit[session]["status"].isin(MEASURED)]
         assert len(present) >= 5 and (present["status"] == "flagged").all()
         assert present["findings"].str.contains(code).all()
+
+
+def test_a_run_refuses_a_visit_whose_water_and_fat_are_exchanged(sound, tmp_path):
+    for name, contrast in (("water", FAT), ("fat", WATER)):
+        volume = sound.dixon.contrasts[contrast]
+        nib.save(nib.Nifti1Image(volume.data, volume.grid.affine_ras_mm), tmp_path / f"{name}.nii.gz")
+    (tmp_path / "scans.csv").write_text("subject,session,contrast,path\n" + "".join(
+        f"A,ses-1,{name},{name}.nii.gz\n" for name in ("water", "fat")))
+    (tmp_path / "study.toml").write_text(
+        'name = "s"\ngroups = ["g"]\nreference_session = "ses-1"\noutput = "out"\n[images]\nlayout = "csv"\n'
+        'root = "."\nscans_csv = "scans.csv"\n[[sessions]]\nid = "ses-1"\nstudy_day = 1\nphase = "baseline"\n')
+    measures = _measured(tmp_path)
+    assert (measures["status"] == "failed").all() and measures["volume_mm3"].isna().all()
+    record = StudyResults(tmp_path / "out").read_subject("A", schemas.SCAN_RECORDS).iloc[0]
+    assert all(w in record["reason"] for w in ("the two exchanged: in ", "give each file the name of what it shows"))
+
+
+def test_padding_within_the_plane_of_thick_slices_is_no_remark():
+    data = np.zeros((9, 40, 40), np.float32)
+    data[1:, 4:36, 4:36] = np.random.default_rng(1).uniform(1, 9, (8, 32, 32))
+    scan = Scan({WATER: Volume(data, Grid(data.shape, np.diag([4.0, 1.25, 1.25, 1.0])))})
+    bad = bad_slices(scan)
+    assert {b.axis for b in bad} == {0, 1, 2}  # discs are held against all of them
+    [note] = notes_of(bad, scan.grid)
+    assert note.values["slices"] == "0" and note.values["total"] == 9
 
 
 def _measured(folder: Path) -> pd.DataFrame:

@@ -124,3 +124,10 @@ def test_generated_pages_are_up_to_date():
     assert (DOCS / "finding_codes.md").read_text() == finding_codes_page(), remedy
     assert (DOCS / "study.schema.json").read_text() == study_schema(), remedy
     assert (DOCS / "study_keys.md").read_text() == study_keys(), remedy
+
+
+def test_a_key_that_was_appended_to_the_file_is_told_where_it_belongs(load):
+    """What follows the last [[sessions]] belongs to that visit."""
+    [told] = complaints(load, GOOD + 'levels = ["L4-L5", "L5-S1"]\n')
+    assert "levels at the top of the file" in told and "Move it above the first line that begins with [" in told
+    assert load('levels = ["L4-L5", "L5-S1"]\n' + GOOD).levels == ("L4-L5", "L5-S1")

@@ -276,5 +276,8 @@ def _unknown(place: tuple[Any, ...], where: str) -> Problem:
             annotation = model.model_fields[step].annotation
             model = next((a for a in get_args(annotation) if hasattr(a, "model_fields")), annotation)
     known = [k for k in getattr(model, "model_fields", {}) if k != "path"]
+    if len(place) > 1 and place[-1] in Study.model_fields:
+        return Problem(where, f"{place[-1]} at the top of the file", f"{'.'.join(map(str, place))}, within a table",
+                       "Move it above the first line that begins with [: what follows such a line belongs to it.")
     return Problem(where, f"keys out of {', '.join(known)}", f"unknown key {'.'.join(map(str, place))!r}",
                    did_you_mean(place[-1], known, "Remove it.", cutoff=0.5))

@@ -28,8 +28,9 @@ _HEAD = """# What the checks of images say
 Before and after segmentation every scan is checked for what no sound one has: empty or copied slices, regions without
 signal at a disc, negative or wrapped intensities, images of another contrast than their names say, no lumbar spine. The
 same checks are made by `bedrest segment`, `bedrest.segment` and `bedrest run`, as findings
-([codes](../data_manifest/finding_codes.md)): remarks on the scan, and doubts about discs, which are then flagged. None
-of them refuses a scan; a file that holds the same voxels as that of another contrast is refused on reading.
+([codes](../data_manifest/finding_codes.md)): remarks on the scan, and doubts about discs, which are then flagged. A run
+refuses a visit where every disc shows the same two contrasts exchanged; a file that holds the same voxels as that of
+another contrast is refused on reading.
 
 What they cannot tell: fat given as in-phase alone, T2 given as water or in-phase, an image that was cut at a
 level below the limits of integers, and a region where water and fat are exchanged beside the spine.

@@ -240,6 +240,7 @@ class FindingCode(StrEnum):
                              "the reference mask")
     NAMED_AS_ANOTHER = ("named_as_another", _EVALUATE, _FAILED, "{name} of the {mask} mask is {other} of the "
                         "{opposite} mask (Dice {dice:.2f}), {off}: correct the names of one of them")
+    NO_OVERLAP = ("no_overlap", _EVALUATE, _FLAGGED, "the two masks share no voxel of it: are they of one scan?")
     REFERENCE_MASK_MOVED = ("reference_mask_moved", _EVALUATE, _OK, "the reference mask lay on another grid and was "
                             "moved to ours by nearest neighbour")
 

@@ -6,6 +6,7 @@ Thresholds were set on synthetic and real scans; docs/image_checks.md has what t
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bedrest.findings import Finding, FindingCode
-from bedrest.types import Scan
+from bedrest.types import Grid, Scan
 from bedrest.vocabulary import Contrast
 
 _DIRECTIONS = ("right-left", "front-back", "head-foot")
@@ -22,6 +23,7 @@ _DIRECTIONS = ("right-left", "front-back", "head-foot")
 # begin at -1 of the maximum.
 _DEEP, _MAX_DEEP = 0.25, 1e-5
 _RINGING, _MAX_RINGING = 0.10, 0.01
+_THICK = 0.8  # of the largest voxel size: along such an axis slices were taken
 _INTEGER_BITS = (12, 14, 15, 16)  # not 8: images that were rescaled to 0-255 end there
 _NEAR_LIMIT = 0.995  # share of the largest number of so many bits
 # Steps from above 0.8 of the maximum to below 0.2 of it between neighbours, over the voxels above 0.8. Wrapped images
@@ -59,6 +61,13 @@ def bad_slices(scan: Scan) -> list[BadSlices]:
                                           "slices": _ranges(slices)})
                     bad.append(BadSlices(contrast, code, axis, np.array(slices), note))
     return bad
+
+
+def notes_of(bad: Sequence[BadSlices], grid: Grid) -> tuple[Finding, ...]:
+    """Remarks on a scan. Empty rows and columns within the plane of thick slices are padding, and not remarked on."""
+    thickest = max(grid.spacing_mm)
+    return tuple(b.note for b in bad if b.code != FindingCode.EMPTY_SLICES
+                 or grid.spacing_mm[b.axis] > _THICK * thickest)
 
 
 def _bad_along(data: NDArray[np.float32], axis: int) -> tuple[list[int], list[int]]:

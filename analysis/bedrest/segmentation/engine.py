@@ -10,7 +10,7 @@ from skimage.segmentation import expand_labels
 
 from bedrest.imaging.crop import Box, box_of, crop_grid
 from bedrest.imaging.resample import resample
-from bedrest.imaging.voxel_checks import bad_slices, impossible_intensities
+from bedrest.imaging.voxel_checks import bad_slices, impossible_intensities, notes_of
 from bedrest.segmentation.disc_doubts import doubted
 from bedrest.segmentation.level_naming import name_discs
 from bedrest.segmentation.neighbour_naming import name_neighbours
@@ -49,7 +49,7 @@ def segment(trained: TrainedNetwork, scan: Scan, *, device: str, tissues: bool =
     discs = doubted(named.discs, whole, scan, slices, intensities, probabilities, named.labels)
     return Segmentation(LabelMap(whole, scan.grid),
                         Volume(_whole(disc.astype(np.float32), box, probabilities), scan.grid), discs,
-                        (*(s.note for s in slices), *intensities, *probabilities.notes, *named.warnings), neighbours)
+                        (*notes_of(slices, scan.grid), *intensities, *probabilities.notes, *named.warnings), neighbours)
 
 
 def _whole(data: NDArray[Any], box: Box, probabilities: Probabilities) -> NDArray[Any]:

@@ -6,7 +6,7 @@ Orders the work; computes nothing itself. A visit that cannot be segmented is a 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bedrest import schemas
-from bedrest.errors import BedrestError
+from bedrest.errors import BedrestError, ImageError
 from bedrest.findings import Finding, FindingCode, findings_of_error, worst_status
 from bedrest.imaging.orientation import reorient_to_ras
 from bedrest.io.images.masks import label_table_path, placed_on, read_label_map, write_label_map, write_volume
@@ -93,6 +93,7 @@ def _segment_visit(job: Job, visit: Visit, contents: Callable[[], NamedMask | Sc
             trained, device = network
             result = segment_scan(trained, content, device=device, tissues=job.study.tissues == "all")
             discs, segmented = result.discs, list(result.segmented)
+            _refuse_exchanged(segmented, visit.where)
             record |= {"contrasts": "+".join(visit.contrasts()), "device": device,
                        "findings": (*content.notes, *result.warnings)}
             write_volume(result.disc_probability, job.results.probability(visit.subject, visit.session), like=header,
@@ -114,6 +115,19 @@ def _segment_visit(job: Job, visit: Visit, contents: Callable[[], NamedMask | Sc
         why = findings_of_error(error) if header is not None else (Finding(FindingCode.NO_IMAGES),)
         return record | {"findings": (*record["findings"], *why)}, []
     return record, segmented
+
+
+def _refuse_exchanged(segmented: Sequence[SegmentedDisc], where: str) -> None:
+    """Raise ImageError where every disc shows the same two contrasts exchanged: files that contradict their names."""
+    shown = [[f for f in d.findings if f.code == FindingCode.CONTRASTS_EXCHANGED]
+             for d in segmented if d.status in MEASURED]
+    pairs = {(str(f.values["one"]), str(f.values["other"])) for findings in shown for f in findings}
+    if shown and all(shown) and len(pairs) == 1:
+        one, other = pairs.pop()
+        raise ImageError(f"{one} and {other} as their files are named", f"the two exchanged: in {one} marrow has "
+                         f"{shown[0][0].values['one_ratio']:.2f} of the signal of {segmented[0].name}, in {other} "
+                         f"{shown[0][0].values['other_ratio']:.2f}", where,
+                         "Look at both images; give each file the name of what it shows, then run again.")
 
 
 def use_threads(device: str, threads: int) -> None:

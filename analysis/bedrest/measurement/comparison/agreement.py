@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from scipy.ndimage import find_objects
@@ -102,8 +102,9 @@ def with_other_names(
     if all(a.dice >= _OTHER_DISC for a in agreements):
         return list(agreements)
     others = _other_names(predicted, reference, levels, reference_levels)
-    return [a if a.dice >= _OTHER_DISC or a.level not in others else DiscAgreement(a.level, findings=(
+    named = [a if a.dice >= _OTHER_DISC or a.level not in others else DiscAgreement(a.level, findings=(
         *a.findings, others[a.level])) for a in agreements]
+    return [replace(a, findings=(*a.findings, Finding(FindingCode.NO_OVERLAP))) if a.dice == 0 else a for a in named]
 
 
 def _other_names(predicted: LabelMap, reference: LabelMap, levels: Mapping[int, str],
