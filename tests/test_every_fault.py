@@ -124,6 +124,21 @@ def mask_of_vertebrae(s: Subject) -> None:
     s.mask("ses-1", spine({}, {"L5": 1, "L4": 2}).data, "label-vertebrae_desc-manual_dseg")
 
 
+def changed(path: Path, change: Callable[[np.ndarray], object]) -> None:
+    loaded = nib.load(path)
+    data = np.asarray(loaded.dataobj).copy()
+    change(data)
+    nib.save(nib.Nifti1Image(data, loaded.affine), path)
+
+
+def empty_slice(s: Subject) -> None:
+    changed(s.path("ses-1", "rec-water_T1w"), lambda data: data[-1].fill(0))
+
+
+def wrapped(s: Subject) -> None:
+    changed(s.path("ses-2", "rec-water_T1w"), lambda data: np.putmask(data, data > 250, data - 2000))
+
+
 # The fault, what `check` says of it, and how strongly.
 FAULTS: list[tuple[Callable[[Subject], None], str, str]] = [
     (echoes_contradict, r"IN_PHASE|in[- _]phase", "problem"), (fat_called_water, r"(?i)fat.*|water", "problem"),
@@ -134,6 +149,7 @@ FAULTS: list[tuple[Callable[[Subject], None], str, str]] = [
     (other_contrasts, "contrasts", "doubt"), (other_grid, "9.0 mm apart", "problem"),
     (forms_apart, "sform and qform", "problem"), (cut_off, "(?i)ends early|damaged|end", "problem"),
     (numbered_from_the_top, "(?i)top|order", "problem"), (mask_of_vertebrae, "vertebrae", "not used"),
+    (empty_slice, "without any signal", "doubt"), (wrapped, "(?i)negative|below 0", "doubt"),
 ]
 
 

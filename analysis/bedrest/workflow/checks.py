@@ -17,6 +17,7 @@ from bedrest.errors import BedrestError, GeometryError, ManyProblems, OutputErro
 from bedrest.findings import render
 from bedrest.io.files import sha256_of
 from bedrest.io.images.masks import read_label_map
+from bedrest.io.images.nifti import read_volume
 from bedrest.io.manifest.edited_masks import read_edited
 from bedrest.io.manifest.entries import InputProblem, LeftOut
 from bedrest.io.manifest.resolve import Manifest
@@ -27,6 +28,7 @@ from bedrest.measurement.quality import unknown_labels
 from bedrest.pages.reports import check_own_notebook
 from bedrest.settings import Study
 from bedrest.stages.measure import name_reference
+from bedrest.types import Scan
 from bedrest.vocabulary import Contrast, MaskRole, Status
 
 # Measured on the demo cohort, rounded up: maps take 0.3 of a visit's largest image, pages 1.5 MB a visit.
@@ -65,8 +67,8 @@ def check_study(study_toml: Path, *, read_images: bool) -> CheckedStudy:
     corrections = find_corrections(study, manifest)
     inputs = [*check_manifest(study, manifest, whole=read_images), *corrections.problems,
               *mask_problems(study, manifest), *check_edited(study, manifest, corrections.edited),
-              *edit_doubts(study, corrections.edited),
-              *covariate_problems(study, manifest)]
+              *edit_doubts(study, corrections.edited), *covariate_problems(study, manifest),
+              *(image_doubts(manifest) if read_images else [])]
     problems = [str(p.problem) for p in inputs if not p.doubt]
     problems += map(str, (*study_problems(study), *manifest_problems(study, manifest)))
     if (space := space_problem(study, manifest)) is not None:
@@ -112,6 +114,24 @@ def mask_problems(study: Study, manifest: Manifest) -> list[InputProblem]:
                     where, "labels that stand for something", f"{', '.join(map(str, sorted(unknown)[:5]))}, which do "
                     "not", "Look at the mask: they are not measured."), doubt=True))
     return problems
+
+
+def image_doubts(manifest: Manifest) -> list[InputProblem]:
+    """Doubts about voxels that need no segmentation; images that cannot be read are for `check_manifest`."""
+    from bedrest.imaging.voxel_checks import bad_slices, impossible_intensities, notes_of
+
+    doubts = []
+    rows = manifest.scans[manifest.scans["contrast"].isin([*Contrast])]
+    for subject, session, contrast, path in rows[["subject", "session", "contrast", "path"]].itertuples(index=False):
+        where = f"{subject} {session} {contrast} ({path})"
+        with suppress(BedrestError):
+            scan = Scan({Contrast(contrast): read_volume(Path(path), where=where)})
+            doubts += [InputProblem(subject, session, Problem(
+                where, "slices and intensities as a scanner makes them", render(f),
+                "Export the image again if it should have them; discs that they touch are flagged."), doubt=True)
+                for f in (*notes_of(bad_slices(scan), next(iter(scan.contrasts.values())).grid),
+                          *impossible_intensities(scan))]
+    return doubts
 
 
 def edit_doubts(study: Study, edited: pd.DataFrame) -> list[InputProblem]:
