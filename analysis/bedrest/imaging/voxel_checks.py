@@ -47,9 +47,9 @@ def bad_slices(scan: Scan) -> list[BadSlices]:
 
     Contrasts that were resampled and show only a part of the scan's grid are empty beyond it, which their note says.
     """
-    bad, in_part = [], {n.values["contrast"] for n in scan.notes if n.code == FindingCode.CONTRAST_RESAMPLED_IN_PART}
+    bad = []
     for contrast, volume in scan.contrasts.items():
-        if contrast in in_part:
+        if contrast in scan.outside_fov:
             continue
         for axis in range(3):
             empty, copied = _bad_along(volume.data, axis)
