@@ -46,11 +46,12 @@ class _Stretch:
     thickening_mm: float = 0.0  # t
 
     def _index(self, points: Points) -> NDArray[np.float64]:
-        return (((points - self.pose.centre_mm) @ self.pose.axes - self.start_mm) / STEP_MM).T
+        return np.asarray((((points - self.pose.centre_mm) @ self.pose.axes - self.start_mm) / STEP_MM).T)
 
     def forward(self, points: Points) -> Points:
         """(N, 3) points of the reference -> where they go."""
-        return points + self.thickening_mm * self._read(self.carried, self._index(points))[:, None] * self._normal
+        moved_mm = self.thickening_mm * self._read(self.carried, self._index(points))
+        return np.asarray(points + moved_mm[:, None] * self._normal)
 
     def jacobian(self, points: Points) -> NDArray[np.float64]:
         """(N,) of `forward`, at points of the reference."""
@@ -71,7 +72,7 @@ class _Stretch:
             share[near] = new
             if done:
                 break
-        return points - self.thickening_mm * share[:, None] * self._normal
+        return np.asarray(points - self.thickening_mm * share[:, None] * self._normal)
 
     @property
     def _normal(self) -> NDArray[np.float64]:
