@@ -65,7 +65,7 @@ def test_the_sacrum_has_wings_and_discs_a_dark_sheet():
 def test_patches_fit_and_targets_are_shares(painting, rng):
     for _ in range(6):
         image, target = draw_patch(painting, rng, Sampling())
-        assert image.shape == (5, 24, 64, 96) and target.shape == (5, 24, 64, 96)
+        assert image.shape == (len(Contrast), 24, 64, 96) and target.shape == (5, 24, 64, 96)
         assert image.dtype == np.float32 and np.isfinite(image).all() and image.min() >= 0
         np.testing.assert_allclose(target.sum(axis=0), 1, atol=1e-5)
         assert image.any(axis=(1, 2, 3)).any()  # never a patch without any contrast
@@ -88,7 +88,7 @@ def test_coarse_shares_count_every_sub_voxel(painting):
     expected = [(block == t).sum() for t in Tissue]
     np.testing.assert_array_equal(shares[:, 5, 50, 60], expected)
     image, target = draw_overview(shares, np.random.default_rng(0), Sampling())
-    assert image.shape == target.shape == (5, 16, 96, 96)
+    assert image.shape == (len(Contrast), 16, 96, 96) and target.shape == (5, 16, 96, 96)
     np.testing.assert_allclose(target.sum(axis=0), 1, atol=1e-5)
 
 

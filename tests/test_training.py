@@ -80,7 +80,7 @@ class Background(torch.nn.Module):
     """A teacher that sees background everywhere."""
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return 9.0 * torch.eye(len(Structure))[Structure.BACKGROUND][None, :, None, None, None].expand_as(image)
+        return 9.0 * torch.eye(len(Structure))[Structure.BACKGROUND][None, :, None, None, None].expand(1, -1, *image.shape[2:])
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +199,7 @@ def test_splits_are_by_subject_and_repeat(subjects, folds, share, seed):
 
 
 def constant(step: int):
-    image = torch.rand(2, 5, 4, 16, 16, generator=torch.Generator().manual_seed(step))
+    image = torch.rand(2, len(Contrast), 4, 16, 16, generator=torch.Generator().manual_seed(step))
     while True:
         yield image, torch.full((2, 5, 4, 16, 16), 0.2)
 

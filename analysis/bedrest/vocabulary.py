@@ -10,13 +10,14 @@ from typing import Final
 
 
 class Contrast(StrEnum):
-    """MR contrasts of a scan, in the order of the network's channels."""
+    """MR contrasts of a scan, in the order of the network's channels: a new one goes last (`weights`)."""
 
     WATER = "water"
     FAT = "fat"
     IN_PHASE = "in_phase"
     OPPOSED = "opposed"
     T2 = "t2"
+    T1 = "t1"
 
 
 DIXON: Final[tuple[Contrast, ...]] = (Contrast.WATER, Contrast.FAT, Contrast.IN_PHASE, Contrast.OPPOSED)

@@ -14,7 +14,7 @@ from bedrest.vocabulary import LABEL_OF_LEVEL, Contrast
 from numpy.typing import NDArray
 
 Float = NDArray[np.float32]
-WATER, FAT, IN_PHASE, OPPOSED, T2 = Contrast
+WATER, FAT, IN_PHASE, OPPOSED, T2, T1 = Contrast
 
 
 @dataclass(frozen=True, eq=False)

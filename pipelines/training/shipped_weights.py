@@ -19,7 +19,7 @@ from bedrest.io.code_state import code_state
 from bedrest.io.files import sha256_of, write_text
 from bedrest.phantom.paint import Painting, paint, paint_levels
 from bedrest.phantom.random_spine import draw_spine
-from bedrest.phantom.render import Artefacts, demo_grid, render_dixon, render_t2
+from bedrest.phantom.render import Artefacts, demo_grid, render_dixon, render_t1, render_t2
 from bedrest.phantom.variation import TRAINING_SEED, paint_anatomies
 from bedrest.segmentation.network import LOCATOR, SEGMENTER, Architecture, build_network
 from bedrest.segmentation.predict import network_input
@@ -35,6 +35,7 @@ from torch import nn
 from pipelines.training.overview import coarse_shares, draw_overview
 
 CALIBRATION_SUBJECTS = 12
+IN_PHASE = list(Contrast).index(Contrast.IN_PHASE)  # its channel
 MIDDLE = slice(40, 200)  # voxels from back to front that hold the spine, a multiple of 16
 
 
@@ -131,8 +132,8 @@ def _calibrate(network: nn.Module, *, seed: int, device: str) -> Calibration:
     rng = np.random.default_rng([seed, 3])
     spines = [draw_spine(rng).posed(rng, shift_mm=2, rotation_deg=1) for _ in range(CALIBRATION_SUBJECTS)]
     paintings = [paint(s, demo_grid(), rng) for s in spines]
-    scans = [{**render_dixon(p, rng, Artefacts()).contrasts, **render_t2(p, rng, Artefacts()).contrasts}
-             for p in paintings]
+    scans = [{c: v for render in (render_dixon, render_t2, render_t1)
+              for c, v in render(p, rng, Artefacts()).contrasts.items()} for p in paintings]
     shares = [structure_shares(p.tissue)[:, :, MIDDLE] for p in paintings]
     named = [paint_levels(s, demo_grid()).data[:, MIDDLE] for s in spines]
 
@@ -147,9 +148,15 @@ def _calibrate(network: nn.Module, *, seed: int, device: str) -> Calibration:
 
 
 def _copy(weights: Path, network: nn.Module, part: str) -> None:
-    """Start a network from its part of a weights file, wherever layers fit by name."""
+    """Start a network from its part of a weights file, wherever layers fit by name.
+
+    A contrast that the file does not know starts as in-phase, which it resembles most.
+    """
     with safe_open(weights, framework="pt") as file, torch.no_grad():
         stored = set(file.keys())
         for name, tensor in tensors_of(network).items():
             if f"{part}.{name}" in stored:
-                tensor.copy_(file.get_tensor(f"{part}.{name}"))
+                start = file.get_tensor(f"{part}.{name}")
+                if start.ndim == 5 and (new := tensor.shape[1] - start.shape[1]) > 0:  # the first layer, of contrasts
+                    start = torch.cat([start, *[start[:, [IN_PHASE]]] * new], dim=1)
+                tensor.copy_(start)

@@ -44,7 +44,7 @@ SPLINE = 10  # voxels beyond which a cubic spline no longer depends on a value
 class PreparedVisit:
     """What the joint measurement keeps of one visit."""
 
-    image: NDArray[np.float32]  # (5, I, J, K), normalised, axes right, front, head
+    image: NDArray[np.float32]  # (contrasts, I, J, K), normalised, axes right, front, head
     grid: Grid  # grid of `image`
     contrasts: frozenset[Contrast]  # those that the visit has
     poses: dict[int, Pose]  # label to Pose, of the discs that were named
@@ -104,6 +104,7 @@ def joint_volumes(trained: TrainedNetwork, visits: Mapping[str, PreparedVisit], 
     """
     having = {s: v for s, v in visits.items() if label in v.poses}
     common = frozenset.intersection(*(v.contrasts for v in having.values())) if having else frozenset()
+    common &= frozenset(trained.contrasts)
     if not common:
         return []
     middle = mean_pose([v.poses[label] for v in having.values()])

@@ -75,6 +75,9 @@ def reference_signals(level: str, centre_mm: tuple[float, float, float], images:
     if Contrast.T2 in images:
         signals[Contrast.T2], finding = near.canal_signal(images[Contrast.T2].data[near.box], bodies)
         missing.append(finding)
+    if Contrast.T1 in images:
+        signals[Contrast.T1], finding = near.signal_of(images[Contrast.T1].data[near.box], bodies)
+        missing.append(finding)
     return signals, [f for f in missing if f]
 
 

@@ -79,8 +79,8 @@ def _fat_fraction(disc: DiscInScan) -> float:
 
 
 _REFERENCE = {**dict.fromkeys(DIXON, "the marrow of its two neighbours, water + fat"),
-              Contrast.T2: "the spinal canal beside it"}
-_TITLE = {c: c.value.replace("_", " ").replace("t2", "T2") for c in Contrast}
+              Contrast.T2: "the spinal canal beside it", Contrast.T1: "the marrow of its two neighbours"}
+_TITLE = {c: c.value.replace("_", " ").replace("t2", "T2").replace("t1", "T1") for c in Contrast}
 
 SIGNALS: dict[Contrast, Measure[DiscInScan]] = {
     c: Measure(f"signal_{c.value}", "a.u.", Scale.RATIO, f"mean {c.value} intensity in the disc", _signal(c),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bedrest.phantom.paint import FINE, Painting
-from bedrest.phantom.tissues import FAT, T2, WATER
+from bedrest.phantom.tissues import FAT, T1, T2, WATER
 from bedrest.types import Grid, Scan, Volume
 from bedrest.vocabulary import Contrast
 
@@ -72,9 +72,19 @@ def render_dixon(painting: Painting, rng: np.random.Generator, artefacts: Artefa
 
 def render_t2(painting: Painting, rng: np.random.Generator, artefacts: Artefacts) -> Scan:
     """A T2-weighted scan of the same anatomy."""
+    return _render(Contrast.T2, T2, painting, rng, artefacts)
+
+
+def render_t1(painting: Painting, rng: np.random.Generator, artefacts: Artefacts) -> Scan:
+    """A T1-weighted spin-echo scan of the same anatomy."""
+    return _render(Contrast.T1, T1, painting, rng, artefacts)
+
+
+def _render(contrast: Contrast, table: Float, painting: Painting, rng: np.random.Generator,
+            artefacts: Artefacts) -> Scan:
     gain = 1 + artefacts.bias * smooth_field(painting.grid.shape, rng)
-    signal = block_mean(T2[painting.tissue]) * gain * _texture(painting.grid, rng, artefacts)
-    return Scan({Contrast.T2: Volume(rician(signal, 163.0 / artefacts.snr, rng), painting.grid)})
+    signal = block_mean(table[painting.tissue]) * gain * _texture(painting.grid, rng, artefacts)
+    return Scan({contrast: Volume(rician(signal, 163.0 / artefacts.snr, rng), painting.grid)})
 
 
 def _texture(grid: Grid, rng: np.random.Generator, artefacts: Artefacts) -> Float:

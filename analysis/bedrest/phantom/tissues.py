@@ -39,30 +39,30 @@ class Tissue(IntEnum):
     BASIVERTEBRAL = 21  # vein entering the back of a body
 
 
-# structure; water, fat and T2-weighted signal in arbitrary units
-_TABLE: dict[Tissue, tuple[Structure, float, float, float]] = {
-    Tissue.AIR: (Structure.BACKGROUND, 0, 0, 0),
-    Tissue.MUSCLE: (Structure.BACKGROUND, 70, 6, 40),
-    Tissue.SUBCUTANEOUS_FAT: (Structure.BACKGROUND, 12, 120, 170),
-    Tissue.VISCERAL_FAT: (Structure.BACKGROUND, 14, 100, 150),
-    Tissue.ORGAN: (Structure.BACKGROUND, 85, 12, 90),
-    Tissue.VESSEL: (Structure.BACKGROUND, 60, 5, 15),
-    Tissue.CSF: (Structure.CANAL, 85, 4, 230),
-    Tissue.CORD: (Structure.CANAL, 95, 8, 110),
-    Tissue.MARROW: (Structure.VERTEBRA, 52, 48, 95),
-    Tissue.END_PLATE: (Structure.VERTEBRA, 18, 8, 15),
-    Tissue.NUCLEUS: (Structure.DISC, 175, 12, 190),
-    Tissue.NUCLEUS_DEGENERATED: (Structure.DISC, 150, 15, 80),
-    Tissue.ANNULUS: (Structure.DISC, 156, 17, 45),
-    Tissue.SACRUM_MARROW: (Structure.SACRUM, 45, 62, 100),
-    Tissue.SACRUM_CORTEX: (Structure.SACRUM, 18, 10, 15),
-    Tissue.SACRUM_DISC: (Structure.SACRUM, 120, 20, 70),
-    Tissue.POSTERIOR_MARROW: (Structure.BACKGROUND, 45, 60, 95),
-    Tissue.POSTERIOR_CORTEX: (Structure.BACKGROUND, 20, 10, 18),
-    Tissue.LIGAMENT: (Structure.BACKGROUND, 40, 10, 20),
-    Tissue.ROOT: (Structure.BACKGROUND, 90, 12, 80),
-    Tissue.FLUID: (Structure.BACKGROUND, 110, 3, 230),
-    Tissue.BASIVERTEBRAL: (Structure.VERTEBRA, 95, 20, 140),
+# structure; water, fat, T2-weighted and T1-weighted spin-echo signal in arbitrary units
+_TABLE: dict[Tissue, tuple[Structure, float, float, float, float]] = {
+    Tissue.AIR: (Structure.BACKGROUND, 0, 0, 0, 0),
+    Tissue.MUSCLE: (Structure.BACKGROUND, 70, 6, 40, 95),
+    Tissue.SUBCUTANEOUS_FAT: (Structure.BACKGROUND, 12, 120, 170, 320),
+    Tissue.VISCERAL_FAT: (Structure.BACKGROUND, 14, 100, 150, 290),
+    Tissue.ORGAN: (Structure.BACKGROUND, 85, 12, 90, 110),
+    Tissue.VESSEL: (Structure.BACKGROUND, 60, 5, 15, 20),
+    Tissue.CSF: (Structure.CANAL, 85, 4, 230, 40),
+    Tissue.CORD: (Structure.CANAL, 95, 8, 110, 105),
+    Tissue.MARROW: (Structure.VERTEBRA, 52, 48, 95, 165),
+    Tissue.END_PLATE: (Structure.VERTEBRA, 18, 8, 15, 25),
+    Tissue.NUCLEUS: (Structure.DISC, 175, 12, 190, 100),
+    Tissue.NUCLEUS_DEGENERATED: (Structure.DISC, 150, 15, 80, 95),
+    Tissue.ANNULUS: (Structure.DISC, 156, 17, 45, 85),
+    Tissue.SACRUM_MARROW: (Structure.SACRUM, 45, 62, 100, 185),
+    Tissue.SACRUM_CORTEX: (Structure.SACRUM, 18, 10, 15, 25),
+    Tissue.SACRUM_DISC: (Structure.SACRUM, 120, 20, 70, 85),
+    Tissue.POSTERIOR_MARROW: (Structure.BACKGROUND, 45, 60, 95, 180),
+    Tissue.POSTERIOR_CORTEX: (Structure.BACKGROUND, 20, 10, 18, 28),
+    Tissue.LIGAMENT: (Structure.BACKGROUND, 40, 10, 20, 35),
+    Tissue.ROOT: (Structure.BACKGROUND, 90, 12, 80, 95),
+    Tissue.FLUID: (Structure.BACKGROUND, 110, 3, 230, 45),
+    Tissue.BASIVERTEBRAL: (Structure.VERTEBRA, 95, 20, 140, 120),
 }
 STRUCTURE_OF_TISSUE: NDArray[np.uint8] = np.array([_TABLE[t][0] for t in Tissue], dtype=np.uint8)
-WATER, FAT, T2 = np.array([_TABLE[t][1:] for t in Tissue], dtype=np.float32).T
+WATER, FAT, T2, T1 = np.array([_TABLE[t][1:] for t in Tissue], dtype=np.float32).T

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bedrest.anatomy.structures import Structure
@@ -34,18 +35,19 @@ SEGMENTER = Architecture((12, 24, 48, 64, 96))
 LOCATOR = Architecture((8, 16, 24, 32, 48))
 
 
-def build_network(architecture: Architecture) -> torch.nn.Module:
-    """Network from (B, 5 contrasts, I, J, K) intensities to (B, 5 structures, I, J, K) logits.
+def build_network(architecture: Architecture, *, channels: int = len(Contrast)) -> torch.nn.Module:
+    """Network from (B, contrasts, I, J, K) intensities to (B, 5 structures, I, J, K) logits.
 
+    `channels`: how many contrasts it looks at, the first ones; it takes all of them and leaves the others aside.
     Missing contrasts are channels of zeros. I, J, K must be multiples of `MULTIPLES`; axes right, front, head.
     """
     # monai imports jsonschema, which would build a grammar of web addresses, a second for every process: none has any.
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     from monai.networks.nets import DynUNet
 
-    return DynUNet(
+    network = DynUNet(
         spatial_dims=3,
-        in_channels=len(Contrast),
+        in_channels=channels,
         out_channels=len(Structure),
         kernel_size=[(3, 3, 3)] * len(STRIDES),
         strides=STRIDES,
@@ -53,3 +55,14 @@ def build_network(architecture: Architecture) -> torch.nn.Module:
         filters=architecture.filters,
         norm_name="batch",
     )
+    if channels < len(Contrast):
+        network.register_forward_pre_hook(partial(_first, channels))
+    return network
+
+
+def _first(channels: int, _network: torch.nn.Module, given: tuple[torch.Tensor]) -> torch.Tensor:
+    import torch
+
+    image = given[0]
+    last = image.ndim == 5 and image.is_contiguous(memory_format=torch.channels_last_3d)
+    return image[:, :channels].contiguous(memory_format=torch.channels_last_3d if last else torch.contiguous_format)

@@ -45,9 +45,13 @@ class Probabilities:
 
 
 def predict(trained: TrainedNetwork, scan: Scan, device: str) -> Probabilities:
-    """Probabilities of the structures from all contrasts of a scan."""
+    """Probabilities of the structures from all contrasts of a scan that the weights know.
+
+    Raises WeightsError: they know none of them.
+    """
     reorientation = reorient_to_ras(scan.grid)
-    reordered = {c: reorientation.apply(v.data) for c, v in scan.contrasts.items()}
+    known = trained.known(scan.contrasts)
+    reordered = {c: reorientation.apply(v.data) for c, v in scan.contrasts.items() if c in known}
     working = grid_with_spacing(reorientation.ras, WORKING_SPACING_MM)
     front_back, notes = find_spine(trained, reordered, reorientation.ras, working, device)
     grid = crop_grid(working, (slice(0, working.shape[0]), front_back, slice(0, working.shape[2])))
@@ -60,7 +64,7 @@ def predict(trained: TrainedNetwork, scan: Scan, device: str) -> Probabilities:
 
 
 def network_input(reordered: dict[Contrast, NDArray[np.float32]], source: Grid, grid: Grid) -> NDArray[np.float32]:
-    """Normalised contrasts on `grid`, (5, I, J, K); zeros where a contrast is missing.
+    """Normalised contrasts on `grid`, (contrasts, I, J, K); zeros where a contrast is missing.
 
     `reordered`: contrast to float32, shape of `source`, axes right, front, head.
     """

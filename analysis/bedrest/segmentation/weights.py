@@ -26,7 +26,6 @@ SHIPPED = Path(__file__).parent / "weights" / "synthetic.safetensors"
 _REQUIRED = {
     "spacing_mm": json.dumps(WORKING_SPACING_MM),
     "locator_spacing_mm": json.dumps(LOCATOR_SPACING_MM),
-    "contrasts": json.dumps(list(Contrast)),
     "label_map": json.dumps({s.name.lower(): int(s) for s in Structure}),
     "intensity_rule": RULE,
 }
@@ -76,6 +75,18 @@ class TrainedNetwork:
     calibration: Calibration
     record: dict[str, Any] = field(default_factory=dict)  # data and its hashes, plan, steps, minutes, commit
     path: Path = SHIPPED
+    contrasts: tuple[Contrast, ...] = tuple(Contrast)  # those it was trained for, in channel order: the first or all
+
+    def known(self, contrasts: Iterable[Contrast]) -> frozenset[Contrast]:
+        """Those of a scan's contrasts that these weights were trained for.
+
+        Raises WeightsError: they were trained for none of them.
+        """
+        if not (known := frozenset(contrasts) & frozenset(self.contrasts)):
+            raise WeightsError(f"a scan with one of {', '.join(self.contrasts)}", f"{', '.join(contrasts)} alone",
+                               f"{self.path}, whose networks were not trained for that contrast",
+                               "Give another contrast of this visit, or weights trained for this one (--weights).")
+        return known
 
 
 def chosen_weights(given: Path | None) -> Path:
@@ -127,6 +138,16 @@ def _check_header(header: Mapping[str, str]) -> None:
     for key, wanted in _REQUIRED.items():
         if header[key] != wanted:
             raise ValueError(f"{key} {header[key]}; this program uses {wanted}")
+    _contrasts(header)
+
+
+def _contrasts(header: Mapping[str, str]) -> tuple[Contrast, ...]:
+    """Those that a file's networks know: later programs know more, and give theirs to the first channels."""
+    stored = json.loads(header["contrasts"])
+    known = tuple(Contrast)[:len(stored)]
+    if not stored or stored != list(known):
+        raise ValueError(f"contrasts {header['contrasts'][:80]}; this program uses {json.dumps(list(Contrast))}")
+    return known
 
 
 def _unusable(path: Path, error: Exception) -> WeightsError:
@@ -148,6 +169,7 @@ def save_weights(path: Path, trained: TrainedNetwork) -> None:
 
     header = {
         **_REQUIRED,
+        "contrasts": json.dumps(trained.contrasts),
         "architecture": json.dumps(asdict(trained.architecture)),
         "locator_architecture": json.dumps(asdict(trained.locator_architecture)),
         "calibration": json.dumps(asdict(trained.calibration)),
@@ -183,7 +205,8 @@ def load_weights(path: Path = SHIPPED) -> TrainedNetwork:
         _check_header(header)
         architecture, locator_architecture = (_architecture(header[key])
                                               for key in ("architecture", "locator_architecture"))
-        network, locator = build_network(architecture), build_network(locator_architecture)
+        contrasts = _contrasts(header)
+        network, locator = (build_network(a, channels=len(contrasts)) for a in (architecture, locator_architecture))
         tensors = {**_tensors(network, "segmenter"), **_tensors(locator, "locator")}
         if set(tensors) != set(stored):
             raise ValueError(f"layers that do not fit: {sorted(set(tensors) ^ set(stored))[:3]}")
@@ -192,7 +215,7 @@ def load_weights(path: Path = SHIPPED) -> TrainedNetwork:
                 tensor.copy_(stored[key])
         return TrainedNetwork(network.eval(), locator.eval(), architecture, locator_architecture,
                               Calibration.read(json.loads(header["calibration"])),
-                              json.loads(header["record"]), path)
+                              json.loads(header["record"]), path, contrasts)
     except (OSError, SafetensorError, LookupError, ValueError, TypeError, AttributeError, RuntimeError,
             MemoryError) as error:  # RecursionError is a RuntimeError
         raise _unusable(path, error) from error

@@ -148,7 +148,8 @@ def run_fold(fold: Fold, pool: Pool, start: Start, plan: FineTuningPlan, *, mach
     batches = batches_of(replace(pool, scans=training), plan.augmentation, seed=plan.seed, batch=plan.batch,
                          workers=machine.workers)
     torch.manual_seed(plan.seed)
-    first = build_network(start.trained.architecture) if plan.from_scratch else copy.deepcopy(start.trained.network)
+    first = (build_network(start.trained.architecture, channels=len(start.trained.contrasts)) if plan.from_scratch
+             else copy.deepcopy(start.trained.network))
     network, progress = fit(first, batches, fit_plan, folder / "checkpoint.pt",
                             validate=score if validation else None, title=fold.name)
     early = progress.seconds < plan.minutes * 60

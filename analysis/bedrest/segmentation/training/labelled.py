@@ -70,9 +70,10 @@ def label_scan(scan: Scan, mask: LabelMap, teacher: TrainedNetwork, device: str,
     discs = resample(reorientation.apply((mask.data > 0).astype(np.float32)), reorientation.ras, working, order=1)
     box = _around(discs, working.spacing_mm, where)
     grid, discs = crop_grid(working, box), discs[box]
-    image = network_input({c: reorientation.apply(v.data) for c, v in scan.contrasts.items()}, reorientation.ras, grid)
-    channels = tuple(i for i, c in enumerate(Contrast) if c in scan.contrasts)
-    predicted = calibrated(forward(teacher.network, image, device).data, teacher.calibration.given(scan.contrasts))
+    known = teacher.known(scan.contrasts)
+    image = network_input({c: reorientation.apply(scan.contrasts[c].data) for c in known}, reorientation.ras, grid)
+    channels = tuple(i for i, c in enumerate(Contrast) if c in known)
+    predicted = calibrated(forward(teacher.network, image, device).data, teacher.calibration.given(known))
     target = training_target(discs, predicted, float(grid.spacing_mm[2]))
     return LabelledScan(subject, session, channels, image.astype(np.float16), discs.astype(np.float16),
                         target.astype(np.float16), grid.spacing_mm)

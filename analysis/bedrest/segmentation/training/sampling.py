@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bedrest.anatomy.structures import Structure
 from bedrest.phantom.paint import FINE, Painting
 from bedrest.phantom.render import dixon_signals
-from bedrest.phantom.tissues import FAT, STRUCTURE_OF_TISSUE, T2, WATER, Tissue
+from bedrest.phantom.tissues import FAT, STRUCTURE_OF_TISSUE, T1, T2, WATER, Tissue
 from bedrest.segmentation.training.artefacts import scanned, shared_gain
 from bedrest.vocabulary import Contrast
 
@@ -31,9 +31,10 @@ class Sampling:
 
     patch: tuple[int, int, int] = (24, 64, 96)  # (I, J, K) voxels of the working grid
     locator_patch: tuple[int, int, int] = (16, 96, 96)  # of the locator's grid
-    # Shares of patches rendered as Dixon and as T2; the rest gets random tissue contrasts.
-    dixon: float = 0.5
-    t2: float = 0.25
+    # Shares of patches rendered as Dixon, as T2 and as T1; the rest gets random tissue contrasts.
+    dixon: float = 0.45
+    t2: float = 0.22
+    t1: float = 0.13
     sacrum: float = 0.4  # of patches, centred near the sacrum, which fills little of the field and decides every name
     scale: float = 0.15  # largest relative stretch or squeeze along each axis
 
@@ -41,7 +42,7 @@ class Sampling:
 def draw_patch(painting: Painting, rng: np.random.Generator, sampling: Sampling) -> tuple[Float, Float]:
     """One training pair of the segmenter.
 
-    Returns `image`: float32, (5, I, J, K), normalised contrasts, zeros where a contrast is missing; `target`: float32,
+    Returns `image`: float32, (contrasts, I, J, K), normalised contrasts, zeros where a contrast is missing; `target`: float32,
     (5, I, J, K), share of each voxel that each structure fills.
     """
     tissue = _crop(painting, rng, sampling)
@@ -110,6 +111,8 @@ def draw_tissue_signals(rng: np.random.Generator, sampling: Sampling) -> dict[Co
         return {Contrast.WATER: _jittered(WATER, 0.15, rng), Contrast.FAT: _jittered(FAT, 0.20, rng)}
     if kind < sampling.dixon + sampling.t2:
         return {Contrast.T2: _jittered(T2, 0.35, rng)}
+    if kind < sampling.dixon + sampling.t2 + sampling.t1:
+        return {Contrast.T1: _jittered(T1, 0.3, rng)}
     return {c: _random_table(rng) for c in draw_subset(list(Contrast), rng)}
 
 
