@@ -32,6 +32,7 @@ from pipelines.benchmarks.image_faults import (
     FAT,
     IN_PHASE,
     OPPOSED,
+    T1,
     T2,
     WATER,
     changed,
@@ -176,6 +177,15 @@ def test_a_little_ringing_below_zero_is_left_alone(sound, rng):
     scan = changed(only(sound.dixon, WATER), lambda d: d - 12 * (rng.random(d.shape) < 0.05) * (d < 20))
     assert scan.contrasts[WATER].data.min() < -5
     assert not impossible_intensities(scan)
+
+
+def test_t1_and_t2_under_each_others_names(sound, doubts):
+    images = {**sound.t1.contrasts, **sound.t2.contrasts}
+    told = {FindingCode.CANAL_DARK_IN_T2, FindingCode.CANAL_BRIGHT_IN_T1, FindingCode.CONTRASTS_EXCHANGED}
+    for names, code in (({T2: T1}, FindingCode.CANAL_DARK_IN_T2), ({T1: T2}, FindingCode.CANAL_BRIGHT_IN_T1),
+                        ({T1: T2, T2: T1}, FindingCode.CONTRASTS_EXCHANGED), ({T1: T1, T2: T2}, None)):
+        found = doubts(named(Scan(images), names))
+        assert len(found) >= 5 and all(c & told == ({code} if code else set()) for c in found.values())
 
 
 @pytest.mark.parametrize("share", [0.05, 0.01])
