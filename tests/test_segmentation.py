@@ -114,8 +114,6 @@ def _dice(found: np.ndarray, truth: np.ndarray) -> list[float]:
 
 
 def test_the_locator_keeps_every_disc_in_the_crop(held_out):
-    from bedrest.segmentation.predict import predict
-
     scan, truth = held_out
     found = predict(load_weights(), scan, "cpu")
     assert not found.notes
@@ -200,7 +198,7 @@ def test_weights_that_do_not_know_t1_use_the_other_contrasts_as_ever(held_out, t
     alone, beside = (predict(small, Scan(c), "cpu") for c in (scan.contrasts, {**scan.contrasts, **t1.contrasts}))
     np.testing.assert_array_equal(alone.data, beside.data)
     assert FindingCode.CONTRAST_NOT_LEARNT in {f.code for f in beside.notes} - {f.code for f in alone.notes}
-    with pytest.raises(WeightsError, match=r"t1 alone.*five\.safetensors.*--weights"):
+    with pytest.raises(WeightsError, match=r"five\.safetensors.*t1 alone.*--weights"):
         predict(small, t1, "cpu")
 
 

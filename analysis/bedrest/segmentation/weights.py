@@ -85,7 +85,8 @@ class TrainedNetwork:
         if not (known := frozenset(contrasts) & frozenset(self.contrasts)):
             raise WeightsError(f"a scan with one of {', '.join(self.contrasts)}", f"{', '.join(contrasts)} alone",
                                f"{self.path}, whose networks were not trained for that contrast",
-                               "Give another contrast of this visit, or weights trained for this one (--weights).")
+                               "Give another contrast of this visit, or weights trained for this one (--weights; "
+                               "weights in study.toml).")
         return known
 
 
