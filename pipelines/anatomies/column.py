@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pipelines.anatomies.real_masks import Array, DiscFrame, Field, Part, RealSpine, frame_of
+from pipelines.anatomies.vary_tissues import smooth_noise
 
 Labels = NDArray[np.uint8]
 Box = tuple[slice, slice, slice]
@@ -200,20 +201,12 @@ def _paint_vertebra(canvas: Canvas, box: Box, field: Field, column: Column, i: i
              + ((y - centre[1]) / rng.uniform(5, 14))[None, :, None] ** 2
              + ((z - centre[2]) / rng.uniform(1.5, 3))[None, None, :] ** 2)
         tissue[inside & (r <= 1)] = Tissue.BASIVERTEBRAL
-    uneven = look.wander_mm * _wander(tissue.shape, rng)
+    uneven = look.wander_mm * smooth_noise(tissue.shape, rng)
     facing = disc > -(GAP_MM + look.end_plate_mm) * TENTH
     if look.cortex_mm:
         tissue[inside & ~facing & (field < look.cortex_mm + uneven)] = Tissue.END_PLATE
     if look.end_plate_mm:
         tissue[inside & (disc > -TENTH * (look.end_plate_mm + uneven))] = Tissue.END_PLATE
-
-
-def _wander(shape: tuple[int, ...], rng: np.random.Generator) -> Field:
-    """A smooth random field of unit standard deviation at its knots."""
-    knots = [max(2, n // 12) for n in shape]
-    coarse = rng.standard_normal(knots, dtype=np.float32)
-    return np.asarray(ndimage.zoom(coarse, np.array(shape) / knots, order=1, mode="nearest", grid_mode=True,
-                                   output=np.float32))
 
 
 def _paint_canal(canvas: Canvas, column: Column, look: Look, rng: np.random.Generator) -> None:

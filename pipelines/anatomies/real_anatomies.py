@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -23,6 +23,7 @@ from pipelines.anatomies.backdrop import paint_backdrop
 from pipelines.anatomies.column import Canvas, Column, canvas_of, column_of, draw_look, paint_column
 from pipelines.anatomies.real_masks import Array, RealSpine, frame_of, read_real_spine, series_of
 from pipelines.anatomies.sacrum import draw_sacrum, paint_sacrum
+from pipelines.anatomies.vary_tissues import vary_tissues
 
 REAL_SEED = 20_000_027  # training; benchmarks and tests draw from other seeds
 ROOM_MM = 6.0
@@ -53,14 +54,13 @@ def paint_real_anatomy(series: str, rng: np.random.Generator, *, varied: bool = 
         grid = _ended(grid, float((pose @ [*spine.vertebrae[-1].points().mean(0)[:2], spine.top_mm, 1])[2]), rng)
     ceiling = grid.affine_ras_mm[2, 3] + grid.affine_ras_mm[2, 2] * grid.shape[2]
     column = column_of(spine, pose, -np.inf if open_end else ceiling + 20)
-    look = draw_look(rng)
-    if not varied:
-        look = type(look)(**{**vars(look), "disc_offset_mm": 0.0})
+    look = draw_look(rng) if varied else replace(draw_look(rng), disc_offset_mm=0.0)
     tissue = paint_backdrop(column, grid, rng).repeat(FINE, 0).repeat(FINE, 1).repeat(FINE, 2)
     canvas = canvas_of(tissue, fine_affine(grid))
     paint_column(canvas, column, look, rng)
     paint_sacrum(canvas, column, draw_sacrum(rng), look, rng)
-    return _told(canvas, column, grid, spine)
+    anatomy = _told(canvas, column, grid, spine)
+    return replace(anatomy, painting=vary_tissues(anatomy.painting, rng)) if varied else anatomy
 
 
 def fine_affine(grid: Grid) -> Array:
