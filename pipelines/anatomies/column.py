@@ -120,9 +120,9 @@ class Canvas:
 
     def parts(self, parts: tuple[Part, ...]) -> Iterator[tuple[int, Box, Field]]:
         for i, part in enumerate(parts):
-            found = sampled(part, self.affine, self.tissue.shape)
-            if found is not None:
-                yield i, *found
+            place = sampled(part, self.affine, self.tissue.shape)
+            if place is not None:
+                yield i, *place
 
     def axis_mm(self, k: int, box: Box) -> Field:
         """World coordinate of the sub-voxels of a box along one axis."""
@@ -237,12 +237,12 @@ def _paint_discs(canvas: Canvas, column: Column, look: Look, rng: np.random.Gene
     dark = rng.random(len(column.discs)) < look.degenerated
     for i, box, _ in canvas.parts(column.discs):
         tissue, disc = canvas.tissue[box], canvas.disc[box]
-        own = canvas.level[box] == i + 1
+        this = canvas.level[box] == i + 1
         if look.ligament_mm:
             soft = (tissue != Tissue.END_PLATE) & (tissue != Tissue.MARROW) & (tissue != Tissue.CSF)
             bone = np.isin(tissue, (Tissue.SACRUM_MARROW, Tissue.SACRUM_CORTEX, Tissue.CORD, Tissue.BASIVERTEBRAL))
             tissue[(disc <= 0) & (disc > -TENTH * look.ligament_mm) & soft & ~bone] = Tissue.LIGAMENT
-        tissue[own] = Tissue.ANNULUS
-        deepest = max(int(disc[own].max(initial=0)), 1)
-        core = own & (disc > deepest * look.nucleus)
+        tissue[this] = Tissue.ANNULUS
+        deepest = max(int(disc[this].max(initial=0)), 1)
+        core = this & (disc > deepest * look.nucleus)
         tissue[core] = Tissue.NUCLEUS_DEGENERATED if dark[i] else Tissue.NUCLEUS
