@@ -9,7 +9,6 @@ be determined from these images. Knows nothing of intensities.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +16,15 @@ from numpy.typing import NDArray
 from bedrest.anatomy.absent import why_absent
 from bedrest.anatomy.structures import Structure
 from bedrest.findings import Finding, FindingCode
+from bedrest.segmentation.lumbosacral import LowestDisc, lowest_disc, slots_of
 from bedrest.segmentation.regions import DiscRegion, find_discs
 from bedrest.types import Grid, SegmentedDisc
 from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL
 
-MISSING_GAP = 1.55  # a gap this many times the usual one hides a disc
 GAP_CONFIDENCE = 0.9  # factor of the confidence of names above an inferred gap
 MIN_LEVEL_CONFIDENCE = 0.70  # names below this confidence are flagged; two places equally likely give 0.5
 MIN_MEAN_PROBABILITY = 0.80
 MAX_GAP_MM = 75.0
-MIN_DOUBT = 0.02  # that a disc's neighbour is bone of the other kind, at the least
 # Spinal canal in view, cm3 a disc: at least 4.5 in real lumbar scans and in an abdomen with two discs in view, 8 in
 # phantoms; at most 1.2 in what the network takes for discs in an axial upper abdomen.
 FEWEST_CANAL_CM3 = 1.5
@@ -58,26 +56,13 @@ def name_discs(probabilities: NDArray[np.float32], grid: Grid) -> NamedDiscs:
     if canal_cm3 < FEWEST_CANAL_CM3 * len(discs):
         doubt = Finding(FindingCode.NO_SPINAL_CANAL, {"canal_cm3": canal_cm3 / len(discs), "low": FEWEST_CANAL_CM3})
         return _unnamed(components, disc, discs, warnings, doubt)
-    start, confidence = _lumbosacral(discs)
-    if start is None:
+    lowest = lowest_disc(discs, probabilities, grid)
+    if not lowest.border_in_view:
         return _unnamed(components, disc, discs, warnings)
     remnant = max((r.volume_mm3 for r in regions if r not in discs and r.on_sacrum >= 0.08), default=0.0)
-    if remnant > LARGE_REMNANT * discs[start].volume_mm3:
+    if remnant > LARGE_REMNANT * discs[0].volume_mm3:
         warnings += (Finding(FindingCode.DISC_IN_SACRUM),)
-    return _named(components, disc, discs[start:], confidence, warnings, grid)
-
-
-def _lumbosacral(discs: list[DiscRegion]) -> tuple[int | None, float]:
-    """Index of L5-S1 in `discs`, from the bottom up, and its probability; None where no sacrum is in view.
-
-    Each gap below a disc is sacrum or vertebra, all sacrum below all vertebrae. The probability of each position of
-    the border is the product over the gaps.
-    """
-    below = [discs[0].below, *(low.above + high.below for low, high in pairwise(discs))]
-    sacrum = [float(np.clip(s / (s + v) if s + v > 0 else 0.5, MIN_DOUBT, 1 - MIN_DOUBT)) for s, v in below]
-    likelihood = [np.prod(sacrum[:n]) * np.prod([1 - p for p in sacrum[n:]]) for n in range(len(discs) + 1)]
-    best = int(np.argmax(likelihood))
-    return (best - 1 if best else None), float(likelihood[best] / np.sum(likelihood))
+    return _named(components, disc, discs, lowest, warnings, grid)
 
 
 def _unnamed(components: Labels, disc: NDArray[np.float32], discs: list[DiscRegion],
@@ -99,19 +84,18 @@ def _levels_without(code: FindingCode) -> tuple[SegmentedDisc, ...]:
     return tuple(SegmentedDisc(k, level, (Finding(code),)) for k, level in LEVEL_OF_LABEL.items())
 
 
-def _named(components: Labels, disc: NDArray[np.float32], discs: list[DiscRegion], confidence: float,
+def _named(components: Labels, disc: NDArray[np.float32], discs: list[DiscRegion], lowest: LowestDisc,
            warnings: tuple[Finding, ...], grid: Grid) -> NamedDiscs:
-    gaps = np.linalg.norm(np.diff(np.array([d.centre_mm for d in discs]), axis=0), axis=1)
-    usual = float(np.median(gaps)) if gaps.size else 0.0
-    label, region_of, confidence_of = 1, {1: discs[0]}, {1: confidence}
-    for d, gap in zip(discs[1:], gaps, strict=True):
-        if gap > MAX_GAP_MM:
-            warnings += (Finding(FindingCode.DISCS_ABOVE_GAP_LEFT_OUT, {"gap_mm": gap}),)
+    slots, confidence = slots_of(discs), lowest.probability
+    region_of, confidence_of = {}, {}
+    for i, d in enumerate(discs):
+        gap_mm = float(np.linalg.norm(d.centre_mm - discs[i - 1].centre_mm)) if i else 0.0
+        if gap_mm > MAX_GAP_MM:
+            warnings += (Finding(FindingCode.DISCS_ABOVE_GAP_LEFT_OUT, {"gap_mm": gap_mm}),)
             break
-        across = gap > MISSING_GAP * usual
-        label += 2 if across else 1
-        confidence *= GAP_CONFIDENCE if across else 1.0
-        region_of[label], confidence_of[label] = d, confidence
+        confidence *= GAP_CONFIDENCE if i and slots[i] - slots[i - 1] > 1 else 1.0
+        if (label := lowest.label + slots[i]) >= 1:
+            region_of[label], confidence_of[label] = d, confidence
     labels, named = np.zeros_like(components), []
     centres = {k: d.centre_mm for k, d in region_of.items()}
     for k, level in LEVEL_OF_LABEL.items():

@@ -85,11 +85,13 @@ def find_spine(trained: TrainedNetwork, reordered: dict[Contrast, NDArray[np.flo
     """
     coarse = grid_with_spacing(source, LOCATOR_SPACING_MM)
     logits = forward(trained.locator, network_input(reordered, source, coarse), device)
-    spine = torch.softmax(logits.data, dim=0)[Structure.BACKGROUND].numpy() < 0.5
+    probability = torch.softmax(logits.data, dim=0).numpy()
+    spine = probability[Structure.BACKGROUND] < 0.5
     # Dilated first, so that one vertebra missed by the locator does not cut the spine in two.
     masses, _ = ndimage.label(ndimage.binary_dilation(spine, iterations=2))
-    sizes = np.bincount(masses[spine], minlength=2)
-    largest = spine & (masses == sizes.argmax())
+    # Fat of the back can be the larger mass, but the locator calls it no structure of the spine.
+    sizes = np.bincount(masses[spine & (probability.argmax(axis=0) != Structure.BACKGROUND)], minlength=2)
+    largest = spine & (masses == sizes.argmax()) & (masses > 0)
     if not largest.any() or np.ptp(np.flatnonzero(largest.any(axis=(0, 1)))) + 1 < MIN_HEIGHT * coarse.shape[2]:
         whole = slice(0, working.shape[1])
         return whole, (Finding(FindingCode.SPINE_NOT_LOCATED), *logits.notes)
