@@ -155,6 +155,24 @@ def test_unnamed_discs_take_the_other_visits_names() -> None:
     assert match.names == {f"unnamed-{i}": LEVEL_OF_LABEL[i + 1] for i in range(1, 7)}
 
 
+def test_a_disc_missed_at_an_unnamed_visit_does_not_shift_what_it_takes() -> None:
+    spine, later, rng = person(3)
+    unnamed = discs_of(later, rng, unnamed=True)
+    del unnamed[3]
+    match, = match_levels({"ses-1": discs_of(spine, rng), "ses-2": unnamed})
+    assert list(match.names.values()) == [level for level in LEVEL_OF_LABEL.values() if level != "L2-L3"]
+
+
+def test_unnamed_discs_that_fit_two_places_alike_stay_unnamed() -> None:
+    spine, _, rng = person(3)
+    reference = discs_of(spine, rng)
+    axes = Rotation.from_euler("x", 10, degrees=True).as_matrix()
+    even = [PlacedDisc(d.label, d.name, d.confidence, Pose(np.array([0.0, 0, 35.0 * i]), axes), 9000.0)
+            for i, d in enumerate(reference)]
+    lost = [PlacedDisc(101 + i, f"unnamed-{i + 1}", math.nan, d.pose, 9000.0) for i, d in enumerate(even[1:5])]
+    assert match_levels({"ses-1": even, "ses-2": lost}) == []
+
+
 def test_the_majority_overrules_a_visit_and_neither_of_two_equals() -> None:
     spine, later, rng = person(4)
     wrong = discs_of(later, rng, shift=1)

@@ -43,8 +43,23 @@ def test_a_gap_keeps_its_name_and_says_so():
     assert np.unique(named.labels[6:14, 8:22, DISC_Z[4]]).tolist() == [5]
 
 
-def test_without_a_sacrum_nothing_is_named():
-    named = name_discs(_column(sacrum=False), GRID)
+def _cut(probabilities: np.ndarray, first: int) -> tuple[np.ndarray, Grid]:
+    """A field of view that begins higher."""
+    affine = GRID.affine_ras_mm.copy()
+    affine[2, 3] = first * 1.25
+    return probabilities[..., first:], Grid((*GRID.shape[:2], GRID.shape[2] - first), affine)
+
+
+def _below_lowest(probabilities: np.ndarray, sacrum: float) -> np.ndarray:
+    """What lies under the lowest disc is taken for sacrum with this probability, else for vertebra."""
+    below = (slice(4, 16), slice(6, 24), slice(0, DISC_Z[0]))
+    probabilities[(slice(None), *below)] = 0
+    probabilities[(Structure.SACRUM, *below)], probabilities[(Structure.VERTEBRA, *below)] = sacrum, 1 - sacrum
+    return probabilities
+
+
+def test_without_a_sacrum_in_view_nothing_is_named():
+    named = name_discs(*_cut(_column(sacrum=False), 12))
     assert all(f.status == Status.FAILED for f in named.discs[:7])
     assert [f.name for f in named.discs[7:]] == [f"unnamed-{i}" for i in range(1, 8)]
     assert set(np.unique(named.labels)) == {0, *range(101, 108)}
@@ -94,17 +109,51 @@ def test_two_places_for_the_border_are_never_chosen_between_in_silence():
     assert all(f.level_confidence == pytest.approx(0.5, abs=0.02) for f in found)
 
 
-def test_confidence_is_the_share_of_the_likeliest_border_worked_out_by_hand():
-    # Sacrum 0.9 below the lowest disc, vertebra for certain above it: the border lies there (0.9 * 0.98^6), or nowhere
-    # in view (0.1 * 0.98^6), or one disc higher (0.9 * 0.02 * 0.98^5) and so on.
+def test_a_sacrum_that_is_not_recognised_costs_confidence_and_no_names():
+    # A block that looks like a vertebra; 25 mm of it are in view, where the next disc would be 17.5 mm below.
+    named = name_discs(_below_lowest(_column(), 0.1), GRID)
+    sure = name_discs(_column(), GRID).discs[0].level_confidence
+    for label, z in enumerate(DISC_Z, start=1):
+        assert np.unique(named.labels[6:14, 8:22, z : z + 5]).tolist() == [label]
+        disc = named.discs[label - 1]
+        assert disc.level_confidence < sure and disc.status == Status.FLAGGED
+        assert FindingCode.SACRUM_NOT_RECOGNISED in codes(disc.findings)
+    assert named.discs[0].findings[0].values["sacrum"] == pytest.approx(0.1, abs=0.01)
+
+
+@pytest.mark.parametrize("sacrum", [0.5, 0.3])
+def test_bone_cut_off_below_the_lowest_disc_gives_no_names(sacrum):
+    named = name_discs(*_cut(_below_lowest(_column(), sacrum), 12))
+    assert [d.name for d in named.discs[7:]] == [f"unnamed-{i}" for i in range(1, 8)]
+    assert all(d.status == Status.FAILED for d in named.discs[:7])
+
+
+def test_too_little_of_what_may_be_the_sacrum_is_told_as_such():
+    probabilities, grid = _cut(_below_lowest(_column(), 0.62), 12)
+    named = name_discs(probabilities, grid)
+    doubts = [d.findings[0] for d in named.discs[7:]]
+    assert {f.code for f in doubts} <= {FindingCode.ENDS_BELOW_LOWEST_DISC, FindingCode.DISC_WITHOUT_LEVEL}
+
+
+def test_a_lowest_disc_that_was_missed_does_not_shift_the_names():
+    # Under L4-L5 a vertebra, then sacrum, without a disc between them.
+    probabilities = _column(missing=(0,))
+    named = name_discs(probabilities, GRID)
+    assert codes(named.discs[0].findings) == [FindingCode.DISC_MISSED]
+    for label, z in list(enumerate(DISC_Z, start=1))[1:]:
+        assert np.unique(named.labels[6:14, 8:22, z : z + 5]).tolist() == [label]
+        assert FindingCode.LOWEST_DISC_MISSED in codes(named.discs[label - 1].findings)
+
+
+def test_a_large_mass_away_from_the_column_is_no_disc():
+    # In front of the sacrum, as large as a disc, with bone around it: bladder or bowel.
     probabilities = _column()
-    below = (slice(4, 16), slice(6, 24), slice(0, DISC_Z[0]))
-    probabilities[(slice(None), *below)] = 0
-    probabilities[(Structure.SACRUM, *below)], probabilities[(Structure.VERTEBRA, *below)] = 0.9, 0.1
-    sure, doubt = 0.98, 0.02
-    likelihood = [0.1 * sure**6] + [0.9 * doubt**n * sure ** (6 - n) for n in range(7)]
-    found = name_discs(probabilities, GRID).discs[0]
-    assert found.level_confidence == pytest.approx(likelihood[1] / sum(likelihood), abs=1e-6)
+    block = np.eye(5, dtype=np.float32)
+    probabilities[:, 4:16, 27:30, 2:12] = block[Structure.VERTEBRA][:, None, None, None]
+    probabilities[:, 4:16, 27:30, 4:9] = block[Structure.DISC][:, None, None, None]
+    named = name_discs(probabilities, GRID)
+    assert np.unique(named.labels[6:14, 8:22, DISC_Z[0]]).tolist() == [1]
+    assert not named.labels[4:16, 27:30, 2:12].any()
 
 
 def test_a_tall_disc_inside_the_sacrum_is_told():
@@ -132,5 +181,6 @@ def test_bodies_are_named_by_the_discs_they_lie_between(missing):
 
 
 def test_bodies_without_named_discs_stay_unnamed():
-    out = _neighbours(_column(sacrum=False))
+    probabilities, grid = _cut(_column(sacrum=False), 12)
+    out = name_neighbours(probabilities.argmax(axis=0).astype(np.uint8), name_discs(probabilities, grid).labels, grid)
     assert set(np.unique(out)) == {0, 20, 30, *range(101, 108)}

@@ -1,11 +1,11 @@
-"""Why a level has no disc: it lies between discs that were found, outside the field of view, or was missed.
+"""Which levels have no disc, and why: they lie between discs that were found, outside the field of view, or were missed.
 
 Knows nothing of how discs are found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ USUAL_STEP_MM = 35.0  # between the centres of neighbouring discs, where only on
 # Steps beyond a disc's place that the field of view must show for the disc to count as missed: at its very edge, with
 # less than half a vertebra beyond, the coils see little and a disc has no second bone.
 MARGIN_STEPS = 0.5
+MISSING_GAP = 1.55  # a gap this many times the usual one hides a disc, one longer by a step two
 
 
 def why_absent(centres_mm: Mapping[int, NDArray[np.float64]], label: int, grid: Grid) -> Finding:
@@ -41,3 +42,22 @@ def why_absent(centres_mm: Mapping[int, NDArray[np.float64]], label: int, grid: 
     index = float((to_index @ np.append(needed, 1))[along])
     inside = -0.5 <= index <= grid.shape[along] - 0.5
     return Finding(FindingCode.DISC_MISSED if inside else FindingCode.DISC_OUT_OF_VIEW)
+
+
+def slots_of(centres_mm: Sequence[NDArray[np.float64]]) -> list[int]:
+    """Place of each disc on the ladder of levels, 0 for the first and lowest; a wide gap hides a disc.
+
+    `centres_mm`: (3,) each, from the bottom up.
+    """
+    usual = usual_step_mm(centres_mm)
+    return [0, *np.cumsum([max(1, int(gap / usual + 2 - MISSING_GAP)) for gap in _gaps_mm(centres_mm)]).tolist()]
+
+
+def usual_step_mm(centres_mm: Sequence[NDArray[np.float64]]) -> float:
+    """Median distance of neighbours."""
+    gaps = _gaps_mm(centres_mm)
+    return float(np.median(gaps)) if gaps.size else USUAL_STEP_MM
+
+
+def _gaps_mm(centres_mm: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    return np.asarray(np.linalg.norm(np.diff(np.array(centres_mm), axis=0), axis=-1))

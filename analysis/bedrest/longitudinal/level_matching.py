@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from bedrest.anatomy.absent import slots_of
 from bedrest.findings import Finding, FindingCode
 from bedrest.longitudinal.poses import Pose
 from bedrest.vocabulary import EXCLUDE, LEVEL_OF_LABEL
@@ -70,7 +71,7 @@ def level_shift(reference: Sequence[PlacedDisc], other: Sequence[PlacedDisc]) ->
     """Number of levels by which the names of the other visit must move up to fit the reference; None if undecided.
 
     `reference`: discs of a visit with names. `other`: discs of another; without names, the lowest counts as L5-S1 until
-    it is moved.
+    it is moved, and a wide gap as a disc that was missed.
     """
     fixed, moving = _slots(reference), _slots(other)
     log_likelihood = {}
@@ -104,7 +105,9 @@ def _mean_confidence(discs: Sequence[PlacedDisc]) -> float:
 def _slots(discs: Sequence[PlacedDisc]) -> dict[int, PlacedDisc]:
     """Place on the ladder of levels, 1 = L5-S1, to disc."""
     named = {d.label: d for d in discs if d.label in LEVEL_OF_LABEL}
-    return named or dict(enumerate(discs, start=1))
+    if named or not discs:
+        return named
+    return {slot + 1: d for slot, d in zip(slots_of([d.pose.centre_mm for d in discs]), discs, strict=True)}
 
 
 def _match(session: str, discs: Sequence[PlacedDisc], shift: int, right: str, *, overruled: bool) -> Match:

@@ -1,9 +1,9 @@
 """Names discs by anatomy: from the sacrum up, with a confidence.
 
-The network says what is disc, vertebra and sacrum; this module decides which disc lies between a vertebra and the
-sacrum (L5-S1) and counts upwards, leaving a gap where a disc is missing. Without a sacrum in view discs stay unnamed
-and say so; where two discs could be L5-S1 the names are flagged. The number of lumbar vertebrae of a subject cannot
-be determined from these images. Knows nothing of intensities.
+The network says what is disc, vertebra and sacrum; `lumbosacral` which disc is the lowest. From there levels are
+counted upwards, leaving a gap where a disc is missing. Where the image ends above the sacrum discs stay unnamed and say
+so; where two discs could be L5-S1, or the sacrum was not recognised, the names are flagged. The number of lumbar
+vertebrae of a subject cannot be determined from these images. Knows nothing of intensities.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ GAP_CONFIDENCE = 0.9  # factor of the confidence of names above an inferred gap
 MIN_LEVEL_CONFIDENCE = 0.70  # names below this confidence are flagged; two places equally likely give 0.5
 MIN_MEAN_PROBABILITY = 0.80
 MAX_GAP_MM = 75.0
+MIN_AT_EDGE = 0.85  # probability of L5-S1, where less than a body of bone below it is in view; else no names
 # Spinal canal in view, cm3 a disc: at least 4.5 in real lumbar scans and in an abdomen with two discs in view, 8 in
 # phantoms; at most 1.2 in what the network takes for discs in an axial upper abdomen.
 FEWEST_CANAL_CM3 = 1.5
@@ -59,6 +60,8 @@ def name_discs(probabilities: NDArray[np.float32], grid: Grid) -> NamedDiscs:
     lowest = lowest_disc(discs, probabilities, grid)
     if not lowest.border_in_view:
         return _unnamed(components, disc, discs, warnings)
+    if lowest.at_edge and lowest.probability < MIN_AT_EDGE:
+        return _unnamed(components, disc, discs, warnings, lowest)
     remnant = max((r.volume_mm3 for r in regions if r not in discs and r.on_sacrum >= 0.08), default=0.0)
     if remnant > LARGE_REMNANT * discs[0].volume_mm3:
         warnings += (Finding(FindingCode.DISC_IN_SACRUM),)
@@ -66,18 +69,21 @@ def name_discs(probabilities: NDArray[np.float32], grid: Grid) -> NamedDiscs:
 
 
 def _unnamed(components: Labels, disc: NDArray[np.float32], discs: list[DiscRegion],
-             warnings: tuple[Finding, ...], doubt: Finding | None = None) -> NamedDiscs:
-    """Without names, as the sacrum is not in view, or for the doubt given."""
-    why = doubt or Finding(FindingCode.DISC_WITHOUT_LEVEL)
+             warnings: tuple[Finding, ...], doubt: Finding | LowestDisc | None = None) -> NamedDiscs:
+    """Without names: the sacrum is not in view, or too little of what could be it, or for the doubt given."""
     labels, unnamed = np.zeros_like(components), []
     for i, d in enumerate(discs):
+        why = doubt if isinstance(doubt, Finding) else Finding(FindingCode.DISC_WITHOUT_LEVEL)
+        if isinstance(doubt, LowestDisc) and (name := LEVEL_OF_LABEL.get(doubt.label + i)):
+            why = Finding(FindingCode.ENDS_BELOW_LOWEST_DISC, {"confidence": doubt.probability, "name": name})
         voxels = components == d.number
         labels[voxels] = FIRST_UNNAMED_LABEL + i
         unnamed.append(SegmentedDisc(FIRST_UNNAMED_LABEL + i, f"unnamed-{i + 1}",
                                      (why,), float(disc[voxels].mean())))
-    levels = _levels_without(FindingCode.NOT_A_LUMBAR_SPINE if doubt else FindingCode.LEVEL_WITHOUT_DISC)
+    no_spine = isinstance(doubt, Finding)
+    levels = _levels_without(FindingCode.NOT_A_LUMBAR_SPINE if no_spine else FindingCode.LEVEL_WITHOUT_DISC)
     return NamedDiscs(labels, (*levels, *unnamed),
-                      (*warnings, *(() if doubt else (Finding(FindingCode.SACRUM_NOT_IN_VIEW),))))
+                      (*warnings, *(() if no_spine else (Finding(FindingCode.SACRUM_NOT_IN_VIEW),))))
 
 
 def _levels_without(code: FindingCode) -> tuple[SegmentedDisc, ...]:
@@ -86,7 +92,12 @@ def _levels_without(code: FindingCode) -> tuple[SegmentedDisc, ...]:
 
 def _named(components: Labels, disc: NDArray[np.float32], discs: list[DiscRegion], lowest: LowestDisc,
            warnings: tuple[Finding, ...], grid: Grid) -> NamedDiscs:
-    slots, confidence = slots_of(discs), lowest.probability
+    slots, confidence = slots_of([d.centre_mm for d in discs]), lowest.probability
+    of_all = []
+    if lowest.share_sacrum < 0.5:
+        of_all.append(Finding(FindingCode.SACRUM_NOT_RECOGNISED, {"sacrum": lowest.share_sacrum}))
+    if lowest.label > 1:
+        of_all.append(Finding(FindingCode.LOWEST_DISC_MISSED, {"count": lowest.label - 1}))
     region_of, confidence_of = {}, {}
     for i, d in enumerate(discs):
         gap_mm = float(np.linalg.norm(d.centre_mm - discs[i - 1].centre_mm)) if i else 0.0
@@ -105,7 +116,7 @@ def _named(components: Labels, disc: NDArray[np.float32], discs: list[DiscRegion
         voxels = components == region_of[k].number
         labels[voxels] = k
         mean = float(disc[voxels].mean())
-        doubts = []
+        doubts = list(of_all)
         if mean < MIN_MEAN_PROBABILITY:
             doubts.append(Finding(FindingCode.LOW_PROBABILITY, {"probability": mean, "lowest": MIN_MEAN_PROBABILITY}))
         if confidence_of[k] < MIN_LEVEL_CONFIDENCE:

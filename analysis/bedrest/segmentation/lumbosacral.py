@@ -19,19 +19,18 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from bedrest.anatomy.absent import slots_of, usual_step_mm
 from bedrest.anatomy.structures import Structure
 from bedrest.segmentation.regions import DiscRegion
 from bedrest.types import Grid
 
-USUAL_STEP_MM = 35.0  # between the centres of neighbouring discs, where only one was found
-MISSING_GAP = 1.55  # a gap this many times the usual one hides a disc
 MOST_BELOW = 3  # discs below the lowest found one that are thought of
 MIN_DOUBT = 0.02  # that bone between two discs is of the other kind than it seems, at the least
 MIN_DOUBT_BELOW = 0.06  # the same of the bone below the lowest disc: sacra differ more than vertebrae
 MIN_DOUBT_AT_EDGE = 0.2  # the same where less than `WHOLE_BODY` of it is in view
 WHOLE_BODY = 0.75  # steps of column below the lowest disc's centre
 NO_BONE = 0.1  # probability that bone in view is not seen
-MISSED = (0.005, 0.5)  # probability that a disc in view was not found, by the disc seen at its place: none, a clear one
+MISSED = (0.03, 0.5)  # probability that a disc in view was not found, by the disc seen at its place: none, a clear one
 IN_VIEW = 0.25  # steps that the image shows beyond the centre of a disc that is in view
 # Degrees by which the normals of L5-S1, L4-L5 ... T11-T12 lean to the front of the head-foot axis, lying supine: mean of
 # 24 series of the patients of SPIDER's masks that train (SD 4 to 7), by `python -m pipelines.benchmarks.naming --lean`.
@@ -49,21 +48,8 @@ class LowestDisc:
     label: int  # 1 where it is L5-S1, 2 L4-L5 ...; 0 and below: discs inside the sacrum
     probability: float
     border_in_view: bool  # whether L5-S1 is, or its place
-    in_sacrum: float  # probability that the bone below the likeliest L5-S1 is sacrum, by the network alone
-
-
-def slots_of(discs: Sequence[DiscRegion]) -> list[int]:
-    """Place of each disc on the ladder of levels, 0 for the lowest; a wide gap hides a disc, a wider one more."""
-    gaps = np.linalg.norm(np.diff(np.array([d.centre_mm for d in discs]), axis=0), axis=1)
-    usual = usual_step_mm(discs)
-    hidden = [max(0, int(np.floor(gap / usual + 2 - MISSING_GAP)) - 1) for gap in gaps]
-    return [0, *np.cumsum([1 + n for n in hidden]).tolist()]
-
-
-def usual_step_mm(discs: Sequence[DiscRegion]) -> float:
-    """Median distance of neighbours."""
-    gaps = np.linalg.norm(np.diff(np.array([d.centre_mm for d in discs]), axis=0), axis=1)
-    return float(np.median(gaps)) if gaps.size else USUAL_STEP_MM
+    at_edge: bool  # it is the lowest disc, and too little of the bone below it is in view
+    share_sacrum: float  # probability that the bone below the likeliest L5-S1 is sacrum, by the network alone
 
 
 def lowest_disc(discs: Sequence[DiscRegion], probabilities: NDArray[np.float32], grid: Grid) -> LowestDisc:
@@ -71,7 +57,7 @@ def lowest_disc(discs: Sequence[DiscRegion], probabilities: NDArray[np.float32],
 
     `discs`: from the bottom up. `probabilities`: float32, (5, I, J, K), axes right, front, head.
     """
-    slots = slots_of(discs)
+    slots = slots_of([d.centre_mm for d in discs])
     below = _Below(discs, probabilities, grid)
     between = [_share_sacrum(low.above + high.below, MIN_DOUBT) for low, high in pairwise(discs)]
     log_p = {label: _log_bones(label, slots, between) + below.log_likelihood(label) + _log_lean(label, slots, discs)
@@ -80,7 +66,8 @@ def lowest_disc(discs: Sequence[DiscRegion], probabilities: NDArray[np.float32],
     probability = 1 / sum(np.exp(value - log_p[best]) for value in log_p.values())
     under = below.share_sacrum(max(best - 1, 0)) if best >= 1 else between[slots.index(1 - best) - 1] if (
         1 - best in slots) else 0.5
-    return LowestDisc(best, float(probability), best <= 1 or below.shows_disc(best - 1), under)
+    return LowestDisc(best, float(probability), best <= 1 or below.shows_disc(best - 1),
+                      best == 1 and not below.whole(0), under)
 
 
 def _log_bones(label: int, slots: Sequence[int], between: Sequence[float]) -> float:
@@ -108,7 +95,7 @@ class _Below:
 
     def __init__(self, discs: Sequence[DiscRegion], probabilities: NDArray[np.float32], grid: Grid) -> None:
         self._probabilities, self._grid, self._first = probabilities, grid, discs[0]
-        self._step_mm = usual_step_mm(discs)
+        self._step_mm = usual_step_mm([d.centre_mm for d in discs])
 
     def log_likelihood(self, label: int) -> float:
         """Of what lies below, where the lowest disc has this label: a body, and for each disc more a disc and a body."""
@@ -125,8 +112,11 @@ class _Below:
     def share_sacrum(self, n: int) -> float:
         """Probability that the body under the nth disc below is sacrum: 0.5 where it is not in view."""
         amounts = self._sums(n + 0.5)[[Structure.SACRUM, Structure.VERTEBRA]]
-        whole = self._shows(n + WHOLE_BODY)
-        return _share_sacrum(amounts + 1e-9, MIN_DOUBT_BELOW if whole else MIN_DOUBT_AT_EDGE)
+        return _share_sacrum(amounts + 1e-9, MIN_DOUBT_BELOW if self.whole(n) else MIN_DOUBT_AT_EDGE)
+
+    def whole(self, n: int) -> bool:
+        """Whether most of the body under the nth disc below is in view."""
+        return self._shows(n + WHOLE_BODY)
 
     def shows_disc(self, n: int) -> bool:
         """Whether the place of the nth disc below is in view."""

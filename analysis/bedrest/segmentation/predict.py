@@ -27,6 +27,7 @@ from bedrest.vocabulary import LEVEL_OF_LABEL, Contrast
 
 BAND = 3  # voxels around discs, where their volume is decided: errors elsewhere must not be balanced there
 MARGIN_MM = 18.0  # in front of and behind the spine
+FEWEST_DISC_MM3 = 5000.0  # in the located part, else the whole scan is searched: one disc has 2000 to 18000
 MIN_HEIGHT = 0.6  # share of the scan's height that the coarse spine must reach; else the scan is not cropped
 
 
@@ -55,13 +56,22 @@ def predict(trained: TrainedNetwork, scan: Scan, device: str) -> Probabilities:
     reordered = {c: reorientation.apply(v.data) for c, v in scan.contrasts.items() if c in known}
     working = grid_with_spacing(reorientation.ras, WORKING_SPACING_MM)
     front_back, notes = find_spine(trained, reordered, reorientation.ras, working, device)
-    grid = crop_grid(working, (slice(0, working.shape[0]), front_back, slice(0, working.shape[2])))
-    image = network_input(reordered, reorientation.ras, grid)
-    logits = forward(trained.network, image, device)
     calibration = trained.calibration.given(reordered)
-    given = {c: channel for c, channel in zip(Contrast, image, strict=True) if c in reordered}
-    return Probabilities(calibrated(logits.data, calibration), grid, reorientation, calibration.by_level,
-                         (*left, *notes, *logits.notes), given)
+
+    def segmented(part: slice, notes: tuple[Finding, ...]) -> Probabilities:
+        grid = crop_grid(working, (slice(0, working.shape[0]), part, slice(0, working.shape[2])))
+        image = network_input(reordered, reorientation.ras, grid)
+        logits = forward(trained.network, image, device)
+        given = {c: channel for c, channel in zip(Contrast, image, strict=True) if c in reordered}
+        return Probabilities(calibrated(logits.data, calibration), grid, reorientation, calibration.by_level,
+                             (*left, *notes, *logits.notes), given)
+
+    whole = slice(0, working.shape[1])
+    out = segmented(front_back, notes)
+    disc_mm3 = (out.data[Structure.DISC] >= 0.5).sum() * out.grid.voxel_volume_mm3
+    if front_back != whole and disc_mm3 < FEWEST_DISC_MM3:  # what was located was no spine
+        return segmented(whole, (Finding(FindingCode.SPINE_NOT_LOCATED), *notes))
+    return out
 
 
 def network_input(reordered: dict[Contrast, NDArray[np.float32]], source: Grid, grid: Grid) -> NDArray[np.float32]:
