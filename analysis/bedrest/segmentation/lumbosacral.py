@@ -33,11 +33,12 @@ NO_BONE = 0.1  # probability that bone in view is not seen
 MISSED = (0.03, 0.5)  # probability that a disc in view was not found, by the disc seen at its place: none, a clear one
 IN_VIEW = 0.25  # steps that the image shows beyond the centre of a disc that is in view
 # Degrees by which the normals of L5-S1, L4-L5 ... T11-T12 lean to the front of the head-foot axis, lying supine: mean of
-# 24 series of the patients of SPIDER's masks that train (SD 4 to 7), by `python -m pipelines.benchmarks.naming --lean`.
+# 24 series of SPIDER masks (SD 4 to 7), by `python -m pipelines.benchmarks.naming.lean`.
 LEAN_DEG = (33.0, 13.0, 1.0, -6.0, -9.0, -9.0, -6.0)
 LEAN_IN_SACRUM_DEG = 50.0
 LEAN_SD_DEG, PITCH_SD_DEG = 6.0, 6.0  # of one disc; of the whole spine
 LEAN_WEIGHT, MAX_LEAN = 0.25, 16.0  # of the squared Mahalanobis distance, and where it ends: 1 in 55 at the most
+LORDOSIS_DEG = 30.0  # between the discs that lean most and least, at which the leans count in full
 BODY_RADIUS_MM = 12.0
 
 
@@ -76,13 +77,13 @@ def _log_bones(label: int, slots: Sequence[int], between: Sequence[float]) -> fl
 
 
 def _log_lean(label: int, slots: Sequence[int], discs: Sequence[DiscRegion]) -> float:
-    """Log likelihood of how the discs lean, up to a constant."""
+    """Log likelihood of how the discs lean, up to a constant; a column that is straight says nothing."""
     labels = label + np.array(slots)
     expected = np.where(labels < 1, LEAN_IN_SACRUM_DEG, np.array(LEAN_DEG)[np.clip(labels, 1, len(LEAN_DEG)) - 1])
     lean = np.rad2deg([np.arctan2(d.normal[1], d.normal[2]) for d in discs])
     spread = np.eye(len(discs)) * LEAN_SD_DEG**2 + PITCH_SD_DEG**2
     distance = float((lean - expected) @ np.linalg.solve(spread, lean - expected))
-    return -LEAN_WEIGHT * min(distance, MAX_LEAN)
+    return -LEAN_WEIGHT * min(distance, MAX_LEAN) * min(float(np.ptp(lean)) / LORDOSIS_DEG, 1.0)
 
 
 def _share_sacrum(amounts: NDArray[np.float64], doubt: float) -> float:
@@ -110,7 +111,10 @@ class _Below:
         return float(out)
 
     def share_sacrum(self, n: int) -> float:
-        """Probability that the body under the nth disc below is sacrum: 0.5 where it is not in view."""
+        """Probability that the body under the nth disc below is sacrum; 0.5 where it is not in view.
+
+        Every disc more that would lie below the image so costs a factor of 2: most lumbar scans show the sacrum.
+        """
         amounts = self._sums(n + 0.5)[[Structure.SACRUM, Structure.VERTEBRA]]
         return _share_sacrum(amounts + 1e-9, MIN_DOUBT_BELOW if self.whole(n) else MIN_DOUBT_AT_EDGE)
 
