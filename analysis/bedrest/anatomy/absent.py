@@ -1,4 +1,4 @@
-"""Which levels have no disc, and why: they lie between discs that were found, outside the field of view, or were missed.
+"""Which levels have no disc, and why: between discs that were found, outside the field of view, or missed.
 
 Knows nothing of how discs are found.
 """

@@ -133,11 +133,11 @@ class FindingCode(StrEnum):
                        "is {name}, as the border between sacrum and vertebrae is not clear")
     DISC_WITHOUT_LEVEL = ("disc_without_level", _SEGMENT, _FLAGGED, "level not known: the sacrum is not in view, so "
                           "levels cannot be counted")
-    SACRUM_NOT_RECOGNISED = ("sacrum_not_recognised", _SEGMENT, _FLAGGED, "level uncertain: counted from the lowest disc "
-        "in view, though the bone below L5-S1 looks like a vertebra (probability {sacrum:.2f} of sacrum); compare other "
-        "visits, or set it in levels.csv")
-    LOWEST_DISC_MISSED = ("lowest_disc_missed", _SEGMENT, _FLAGGED, "level uncertain: {count:n disc} between the lowest "
-        "one found and the sacrum not found")
+    SACRUM_NOT_RECOGNISED = ("sacrum_not_recognised", _SEGMENT, _FLAGGED, "level uncertain: counted from the lowest "
+        "disc in view, though the bone below L5-S1 looks like a vertebra (probability {sacrum:.2f} of sacrum); compare "
+        "other visits, or set it in levels.csv")
+    LOWEST_DISC_MISSED = ("lowest_disc_missed", _SEGMENT, _FLAGGED, "level uncertain: {count:n disc} not found between "
+        "the lowest one found and the sacrum")
     ENDS_BELOW_LOWEST_DISC = ("ends_below_lowest_disc", _SEGMENT, _FLAGGED, "level not known: the image ends too near "
         "below the lowest disc to tell sacrum from vertebra (probability {confidence:.2f} that this is {name})")
     LEVEL_WITHOUT_DISC = ("level_without_disc", _SEGMENT, _FAILED, "level not known: the sacrum is not in view, so "

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bedrest.anatomy.absent import why_absent
+from bedrest.anatomy.absent import slots_of, why_absent
 from bedrest.anatomy.structures import Structure
 from bedrest.findings import Finding, FindingCode
-from bedrest.segmentation.lumbosacral import LowestDisc, lowest_disc, slots_of
+from bedrest.segmentation.lumbosacral import LowestDisc, lowest_disc
 from bedrest.segmentation.regions import DiscRegion, find_discs
 from bedrest.types import Grid, SegmentedDisc
 from bedrest.vocabulary import FIRST_UNNAMED_LABEL, LEVEL_OF_LABEL

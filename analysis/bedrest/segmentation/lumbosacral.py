@@ -32,8 +32,8 @@ WHOLE_BODY = 0.75  # steps of column below the lowest disc's centre
 NO_BONE = 0.1  # probability that bone in view is not seen
 MISSED = (0.03, 0.5)  # probability that a disc in view was not found, by the disc seen at its place: none, a clear one
 IN_VIEW = 0.25  # steps that the image shows beyond the centre of a disc that is in view
-# Degrees by which the normals of L5-S1, L4-L5 ... T11-T12 lean to the front of the head-foot axis, lying supine: mean of
-# 24 series of SPIDER masks (SD 4 to 7), by `python -m pipelines.benchmarks.naming.lean`.
+# Degrees by which the normals of L5-S1, L4-L5 ... T11-T12 lean to the front of the head-foot axis, lying supine: mean
+# of 24 series of SPIDER masks (SD 4 to 7), by `python -m pipelines.benchmarks.naming.lean`.
 LEAN_DEG = (33.0, 13.0, 1.0, -6.0, -9.0, -9.0, -6.0)
 LEAN_IN_SACRUM_DEG = 50.0
 LEAN_SD_DEG, PITCH_SD_DEG = 6.0, 6.0  # of one disc; of the whole spine
@@ -99,7 +99,7 @@ class _Below:
         self._step_mm = usual_step_mm([d.centre_mm for d in discs])
 
     def log_likelihood(self, label: int) -> float:
-        """Of what lies below, where the lowest disc has this label: a body, and for each disc more a disc and a body."""
+        """Of what lies below, where the lowest disc has this label: a body, and with each disc more another one."""
         out = 0.0
         for n in range(max(label - 1, 0) + 1):
             share = self.share_sacrum(n)

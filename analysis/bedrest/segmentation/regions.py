@@ -64,8 +64,8 @@ def find_discs(probabilities: NDArray[np.float32], grid: Grid) -> tuple[Labels, 
     regions = numbering[components]
     found = [_describe(regions, probabilities, structure, grid, i + 1, box)
              for i, box in enumerate(ndimage.find_objects(regions))]
-    near = _near_canal(found, regions, structure == Structure.CANAL, grid)
-    chain = _longest_column(near, 1 - probabilities[Structure.BACKGROUND] - probabilities[Structure.CANAL], grid)
+    beside = _near_canal(found, regions, structure == Structure.CANAL, grid)
+    chain = _longest_column(beside, 1 - probabilities[Structure.BACKGROUND] - probabilities[Structure.CANAL], grid)
     renumbered = np.zeros(len(found) + 1, np.int32)
     renumbered[[d.number for d in chain]] = np.arange(len(chain)) + 1
     return renumbered[regions], [replace(d, number=i) for i, d in enumerate(chain, start=1)]

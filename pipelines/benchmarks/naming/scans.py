@@ -85,7 +85,7 @@ def real_scans(real: Path) -> Iterator[KnownScan]:
 
 
 def between(bodies: Mapping[str, Point]) -> dict[str, Point]:
-    """Centres of the discs between vertebral bodies; L5-S1 along the curve through L3, L4 and L5 where S1 is unknown."""
+    """Centres of the discs between vertebral bodies; L5-S1 along the curve through L3 to L5 where S1 is unknown."""
     discs = {f"{high}-{low}": (bodies[high] + bodies[low]) / 2 for low, high in pairwise(_BODIES)
              if low in bodies and high in bodies}
     if "S1" not in bodies:
