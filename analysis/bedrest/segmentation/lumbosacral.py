@@ -141,7 +141,7 @@ class _Below:
     def _place(self, steps: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Centre and direction (to the head) of the column, this many steps below the lowest disc's centre.
 
-        It leans on to the front as the spine does from L4-L5 to the sacrum: 15 degrees a step, up to that of the sacrum.
+        It leans on to the front as the spine does from L4-L5 on: 15 degrees a step, up to that of the sacrum.
         """
         normal = self._first.normal
         lean = np.arctan2(normal[1], normal[2])

@@ -13,7 +13,7 @@ from bedrest.anatomy.structures import Structure
 from bedrest.types import Grid
 
 MIN_DISC_MM3 = 400.0
-MERGE_MM, MERGE_ACROSS_MM = 9.0, 40.0  # fragments whose centres lie closer, along the body axis and across, are one disc
+MERGE_MM, MERGE_ACROSS_MM = 9.0, 40.0  # fragments whose centres lie closer, along the body and across, are one disc
 STEP_MM = (12.0, 115.0)  # between neighbours of one column: 18 to 46 in SPIDER's masks, more where discs were missed
 LEAST_ALONG = 0.7  # cosine between the normal of a disc and the way to its neighbour
 TO_CANAL_MM = 20.0  # from a disc to the spinal canal, at the most
