@@ -81,8 +81,8 @@ def _log_lean(label: int, slots: Sequence[int], discs: Sequence[DiscRegion]) -> 
     labels = label + np.array(slots)
     expected = np.where(labels < 1, LEAN_IN_SACRUM_DEG, np.array(LEAN_DEG)[np.clip(labels, 1, len(LEAN_DEG)) - 1])
     lean = np.rad2deg([np.arctan2(d.normal[1], d.normal[2]) for d in discs])
-    spread = np.eye(len(discs)) * LEAN_SD_DEG**2 + PITCH_SD_DEG**2
-    distance = float((lean - expected) @ np.linalg.solve(spread, lean - expected))
+    covariance = np.eye(len(discs)) * LEAN_SD_DEG**2 + PITCH_SD_DEG**2
+    distance = float((lean - expected) @ np.linalg.solve(covariance, lean - expected))
     return -LEAN_WEIGHT * min(distance, MAX_LEAN) * min(float(np.ptp(lean)) / LORDOSIS_DEG, 1.0)
 
 

@@ -62,11 +62,11 @@ def find_discs(probabilities: NDArray[np.float32], grid: Grid) -> tuple[Labels, 
         numbering[i] = near[-1] if near else len(last) + 1
         last[int(numbering[i])] = world_of[i]
     regions = numbering[components]
-    found = [_describe(regions, probabilities, structure, grid, i + 1, box)
-             for i, box in enumerate(ndimage.find_objects(regions))]
-    beside = _near_canal(found, regions, structure == Structure.CANAL, grid)
+    described = [_describe(regions, probabilities, structure, grid, i + 1, box)
+                 for i, box in enumerate(ndimage.find_objects(regions))]
+    beside = _near_canal(described, regions, structure == Structure.CANAL, grid)
     chain = _longest_column(beside, 1 - probabilities[Structure.BACKGROUND] - probabilities[Structure.CANAL], grid)
-    renumbered = np.zeros(len(found) + 1, np.int32)
+    renumbered = np.zeros(len(described) + 1, np.int32)
     renumbered[[d.number for d in chain]] = np.arange(len(chain)) + 1
     return renumbered[regions], [replace(d, number=i) for i, d in enumerate(chain, start=1)]
 
@@ -81,12 +81,12 @@ def column(structure: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return np.asarray(masses == np.bincount(masses[bones]).argmax())
 
 
-def _near_canal(found: list[DiscRegion], regions: Labels, canal: NDArray[np.bool_], grid: Grid) -> list[DiscRegion]:
+def _near_canal(discs: list[DiscRegion], regions: Labels, canal: NDArray[np.bool_], grid: Grid) -> list[DiscRegion]:
     """Regions near the spinal canal; all where none is, for then it was not recognised."""
     places = KDTree(np.argwhere(canal)[::7] * grid.spacing_mm) if canal.any() else None
-    near = [d for d in found if places is not None and places.query(
+    near = [d for d in discs if places is not None and places.query(
         np.argwhere(regions == d.number)[::7] * grid.spacing_mm)[0].min() <= TO_CANAL_MM]
-    return near or found
+    return near or discs
 
 
 def _longest_column(regions: list[DiscRegion], spine: NDArray[np.float32], grid: Grid) -> list[DiscRegion]:

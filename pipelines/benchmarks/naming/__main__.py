@@ -50,13 +50,13 @@ def outcomes(known: KnownScan, named: NamedDiscs, grid: Grid) -> dict[str, str]:
     """What became of each disc in view: level to one of `OUTCOMES`."""
     from bedrest.findings import FindingCode
 
-    found = {d.name: (grid.affine_ras_mm @ [*np.argwhere(named.labels == d.label).mean(axis=0), 1])[:3]
+    centres = {d.name: (grid.affine_ras_mm @ [*np.argwhere(named.labels == d.label).mean(axis=0), 1])[:3]
              for d in named.discs if (named.labels == d.label).any()}
     doubted = {d.name for d in named.discs for f in d.findings if f.code in (
         FindingCode.LEVEL_UNCERTAIN, FindingCode.SACRUM_NOT_RECOGNISED, FindingCode.LOWEST_DISC_MISSED)}
     out = {}
     for level in known.in_view:
-        away = {name: float(np.linalg.norm(c - known.centre_mm[level])) for name, c in found.items()}
+        away = {name: float(np.linalg.norm(c - known.centre_mm[level])) for name, c in centres.items()}
         name = min(away, key=lambda n: away[n], default="")
         if not name or away[name] > NEAR_MM:
             out[level] = "lost"
@@ -68,7 +68,7 @@ def outcomes(known: KnownScan, named: NamedDiscs, grid: Grid) -> dict[str, str]:
 
 
 def run(options: Naming) -> int:
-    """Print one row a data set and variant."""
+    """Print a row for each data set and variant."""
     from bedrest.segmentation.level_naming import name_discs
     from bedrest.segmentation.predict import predict
     from bedrest.segmentation.weights import chosen_weights, load_weights

@@ -36,14 +36,14 @@ class Lean:
 def leans_of(path: Path) -> list[float]:
     """Of the discs of one mask, from the bottom up; none where the lowest is not L5-S1."""
     mask = read_label_map(path, where=path.name)
-    affine, found = mask.grid.affine_ras_mm, []
+    affine, leaning = mask.grid.affine_ras_mm, []
     for label in np.unique(mask.data[(mask.data > 200) & (mask.data < 300)]):
         points = np.argwhere(mask.data == label) @ affine[:3, :3].T + affine[:3, 3]
         normal = np.linalg.eigh(np.cov(points[:, 1:].T))[1][:, 0]  # in the sagittal plane
         normal = normal * np.copysign(1.0, normal[1])
-        found.append((points[:, 2].mean(), int(label), float(np.rad2deg(np.arctan2(normal[0], normal[1])))))
-    found.sort()
-    return [lean for _, _, lean in found[:len(LEVEL_OF_LABEL)]] if found and found[0][1] in LOWEST else []
+        leaning.append((points[:, 2].mean(), int(label), float(np.rad2deg(np.arctan2(normal[0], normal[1])))))
+    leaning.sort()
+    return [lean for _, _, lean in leaning[:len(LEVEL_OF_LABEL)]] if leaning and leaning[0][1] in LOWEST else []
 
 
 def run(options: Lean) -> int:
