@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bedrest.findings import Finding, FindingCode
 from bedrest.measurement.bones import largest_piece
+from bedrest.measurement.coverage import cut_at_side, sagittal_axis
 from bedrest.measurement.definition import DiscMeasure
 from bedrest.measurement.geometry import Box, DiscGeometry, bounding_box
 from bedrest.measurement.registry import VOLUME
@@ -64,7 +65,11 @@ def check_disc(mask: NDArray[np.bool_], box: Box, grid: Grid, geometry: DiscGeom
     geometry : shape of the disc, or None where the header cannot be trusted and shape is not judged
     """
     doubts = []
-    if any(s.start == 0 or s.stop == n for s, n in zip(box, grid.shape, strict=True)):
+    side = sagittal_axis(grid)
+    if geometry is not None and cut_at_side(box, grid):
+        doubts.append(Finding(FindingCode.CUT_AT_SIDE))
+    if any(s.start == 0 or s.stop == n for axis, (s, n) in enumerate(zip(box, grid.shape, strict=True))
+           if geometry is None or axis != side):
         doubts.append(Finding(FindingCode.AT_IMAGE_EDGE))
     stray = 1 - largest_piece(mask, box)[1]
     if stray > _STRAY_FRACTION:
