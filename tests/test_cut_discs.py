@@ -12,7 +12,7 @@ from bedrest.anatomy.structures import Structure
 from bedrest.findings import Finding, FindingCode
 from bedrest.io.tables.finding_cells import findings_of
 from bedrest.io.tables.frames import typed_frame
-from bedrest.longitudinal.boxes import BOX, PreparedVisit, box_around, cropped, prepare_visit, seen
+from bedrest.longitudinal.boxes import BOX, PreparedVisit, box_around, cropped, prepare_visit, visit_in_box
 from bedrest.longitudinal.error_model import ErrorModel, ErrorPart, Errors
 from bedrest.longitudinal.joint_volumes import joint_volumes
 from bedrest.longitudinal.poses import pose_of
@@ -74,7 +74,7 @@ AREA = float(np.prod(2 * HALF_MM[1:]))
 
 def test_what_lies_outside_an_image_is_no_tissue() -> None:
     visit = stack(-39, 26)  # to +12 mm: its last voxels are disc, and repeating them would go on as disc
-    box = seen(visit, np.eye(4), box_around(np.zeros(3), np.eye(3)), WATER)
+    box = visit_in_box(visit, np.eye(4), box_around(np.zeros(3), np.eye(3)), WATER)
     x = (np.arange(BOX[0]) - (BOX[0] - 1) / 2) * 2
     assert np.array_equal(box.inside.any(axis=(1, 2)), (x >= -40) & (x <= 12))
     assert box.image[0][~box.inside].max() > 0.9  # padded with disc, and not counted:
@@ -91,9 +91,9 @@ def test_outside_the_field_of_view_of_one_contrast_is_outside() -> None:
     scan = Scan({Contrast.WATER: data, Contrast.FAT: data}, {Contrast.FAT: lost})
     visit = prepare_visit(scan, {})
     middle = box_around(np.array([35.0, 39.375, 39.375]), np.eye(3))
-    both = seen(visit, np.eye(4), middle, frozenset([Contrast.WATER, Contrast.FAT])).inside
+    both = visit_in_box(visit, np.eye(4), middle, frozenset([Contrast.WATER, Contrast.FAT])).inside
     assert both[10:].all() and not both[:10].any()
-    assert seen(visit, np.eye(4), middle, WATER).inside.all()
+    assert visit_in_box(visit, np.eye(4), middle, WATER).inside.all()
 
 
 def test_a_whole_disc_is_summed_whole() -> None:

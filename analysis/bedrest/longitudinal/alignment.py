@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from bedrest.longitudinal.boxes import BOX, PreparedVisit, box_around, seen
+from bedrest.longitudinal.boxes import BOX, PreparedVisit, box_around, visit_in_box
 from bedrest.longitudinal.poses import Pose
 from bedrest.types import Affine
 from bedrest.vocabulary import Contrast
@@ -45,10 +45,10 @@ def aligned(visits: Mapping[str, PreparedVisit], motions: Mapping[str, Affine], 
     offset_mm = grid.affine_ras_mm[:3, :3] @ index + (grid.affine_ras_mm[:3, 3] - middle.centre_mm)[:, None]
     away = middle.axes.T @ offset_mm / np.array(REACH_MM)[:, None]
     near = np.exp(-0.5 * (away**4).sum(axis=0))
-    found = dict(motions)
+    moved = dict(motions)
     for smoothing_mm in SMOOTHING_MM if len(visits) > 1 else ():
         for _ in range(STEPS):
-            boxes = {s: seen(v, found[s], grid, contrasts, order=1) for s, v in visits.items()}
+            boxes = {s: visit_in_box(v, moved[s], grid, contrasts, order=1) for s, v in visits.items()}
             weight = near * np.all([b.inside.ravel() for b in boxes.values()], axis=0)
             if weight.sum() < FEWEST_VOXELS:
                 return dict(motions)
@@ -59,10 +59,10 @@ def aligned(visits: Mapping[str, PreparedVisit], motions: Mapping[str, Affine], 
                      for s, image in images.items()}
             middle_step = np.mean(list(steps.values()), axis=0)
             for s, step in steps.items():
-                found[s] = found[s] @ _motion(step - middle_step, middle.centre_mm)
+                moved[s] = moved[s] @ _motion(step - middle_step, middle.centre_mm)
             if max(np.abs(s - middle_step).max() for s in steps.values()) < SETTLED_MM:
                 break
-    return dict(motions) if any(_astray(motions[s], found[s], middle.centre_mm) for s in found) else found
+    return dict(motions) if any(_astray(motions[s], moved[s], middle.centre_mm) for s in moved) else moved
 
 
 def _standardised(image: NDArray[np.float32], weight: NDArray[np.float64], smoothing: NDArray[np.float64]
@@ -82,7 +82,7 @@ def _step(image: NDArray[np.float64], mean: NDArray[np.float64], weight: NDArray
     Rotations are scaled to the size of a disc, so that all six are millimetres.
     """
     used = weight > 1e-3
-    slope = np.linalg.inv(to_mm).T @ np.stack(np.gradient(image)).reshape(3, -1)[:, used]
+    slope = np.linalg.inv(to_mm).T @ np.stack([*np.gradient(image)]).reshape(3, -1)[:, used]
     change = np.vstack([slope, np.cross(offset_mm[:, used].T, slope.T).T / 20])
     weighted = change * weight[used]
     normal = weighted @ change.T

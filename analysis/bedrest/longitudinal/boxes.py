@@ -37,7 +37,7 @@ class PreparedVisit:
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class VisitInBox:
     """What one visit shows in a box."""
 
     image: NDArray[np.float32]  # (C, I, J, K); edges repeated where the visit shows nothing
@@ -66,7 +66,8 @@ def box_around(centre_mm: NDArray[np.float64], axes: NDArray[np.float64],
     return Grid(BOX, affine)
 
 
-def seen(visit: PreparedVisit, motion: Affine, grid: Grid, contrasts: Collection[Contrast], *, order: int = 3) -> Seen:
+def visit_in_box(visit: PreparedVisit, motion: Affine, grid: Grid, contrasts: Collection[Contrast], *,
+                 order: int = 3) -> VisitInBox:
     """What a visit shows in a box, moved there by `motion` (box to visit, world to world). `order`: of the spline."""
     to_visit = np.linalg.inv(visit.grid.affine_ras_mm) @ motion @ grid.affine_ras_mm
     part = _part(to_visit, visit.grid.shape)
@@ -80,7 +81,7 @@ def seen(visit: PreparedVisit, motion: Affine, grid: Grid, contrasts: Collection
             if contrast in visit.outside:
                 inside &= ndimage.affine_transform(visit.outside[contrast][part].astype(np.uint8), to_visit[:3, :3],
                                                    offset, grid.shape, order=0, mode="nearest") == 0
-    return Seen(image, inside)
+    return VisitInBox(image, inside)
 
 
 def _part(to_visit: Affine, shape: tuple[int, ...]) -> tuple[slice, ...]:

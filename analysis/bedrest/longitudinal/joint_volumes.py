@@ -21,7 +21,7 @@ from skimage.segmentation import expand_labels
 from bedrest.anatomy.structures import Structure
 from bedrest.imaging.crop import crop_grid
 from bedrest.longitudinal.alignment import aligned
-from bedrest.longitudinal.boxes import PreparedVisit, Seen, box_around, cropped, prepare_visit, seen
+from bedrest.longitudinal.boxes import PreparedVisit, VisitInBox, box_around, cropped, prepare_visit, visit_in_box
 from bedrest.longitudinal.error_model import ErrorModel
 from bedrest.longitudinal.poses import Pose, mean_pose, pose_of, rigid, rotation_deg
 from bedrest.measurement.coverage import covered_share
@@ -102,7 +102,7 @@ def joint_volumes(trained: TrainedNetwork, visits: Mapping[str, PreparedVisit], 
     covered = []
     for shift, mirrored in grid_shifts:
         grid = box_around(middle.centre_mm, axes, shift)
-        boxes = {s: seen(v, motions[s], grid, common) for s, v in having.items()}
+        boxes = {s: visit_in_box(v, motions[s], grid, common) for s, v in having.items()}
         inside = np.all([b.inside for b in boxes.values()], axis=0)
         probabilities = _disc_probabilities(trained, boxes, inside, trained.calibration.given(common),
                                             mirrored=mirrored, device=device)
@@ -118,21 +118,23 @@ def joint_volumes(trained: TrainedNetwork, visits: Mapping[str, PreparedVisit], 
                         float(np.mean(covered))) for s, v in volumes.items()]
 
 
-def _disc_probabilities(trained: TrainedNetwork, boxes: Mapping[str, Seen], inside: NDArray[np.bool_],
+def _disc_probabilities(trained: TrainedNetwork, boxes: Mapping[str, VisitInBox], inside: NDArray[np.bool_],
                         calibration: Calibration, *, mirrored: bool, device: str) -> dict[str, NDArray[np.float32]]:
     """Probability of disc in a box at every visit, 0 where it was not segmented: outside the part that all show.
 
     The network sees that part alone, as it saw patches in training. Repeated edges instead made stripes of tissue that
     it took for disc or bone.
     """
-    found = {s: np.zeros(inside.shape, np.float32) for s in boxes}
+    probabilities = {s: np.zeros(inside.shape, np.float32) for s in boxes}
     part = cropped(inside)
-    for session, box in boxes.items() if part else ():
+    if part is None:
+        return probabilities
+    for session, box in boxes.items():
         image = box.image[(slice(None), *part)]
         logits = forward(trained.network, np.ascontiguousarray(image[:, ::-1] if mirrored else image), device)
         disc = calibrated(logits.data, calibration)[Structure.DISC]
-        found[session][part] = disc[::-1] if mirrored else disc
-    return found
+        probabilities[session][part] = disc[::-1] if mirrored else disc
+    return probabilities
 
 
 def _covered(disc: NDArray[np.floating], inside: NDArray[np.bool_], grid: Grid) -> float:

@@ -54,7 +54,7 @@ def sagittal_axis(grid: Grid) -> int:
 def cut_at_side(box: Box, grid: Grid) -> bool:
     """Whether a disc in `box` touches the first or last sagittal slice."""
     axis = sagittal_axis(grid)
-    return box[axis].start == 0 or box[axis].stop == grid.shape[axis]
+    return bool(box[axis].start == 0 or box[axis].stop == grid.shape[axis])
 
 
 def _covered_percent(disc: DiscInScan) -> float:
