@@ -22,7 +22,7 @@ from bedrest.vocabulary import Contrast
 REACH_MM = (30.0, 24.0, 14.0)  # beside, before and above a disc's centre: the disc with the bone next to it
 SMOOTHING_MM = (2.5, 1.25)  # coarse first
 STEPS = 12  # at most, at each smoothing
-SETTLED_MM = 0.01
+SETTLED = 0.01  # steps of this share of the smoothing are the last
 FEWEST_VOXELS = 500  # that every visit shows, weighed: fewer lay nothing onto each other
 FARTHEST_MM, FARTHEST_DEG = 15.0, 35.0  # from the moments, once 24 degrees off: beyond that it went astray
 
@@ -45,10 +45,11 @@ def aligned(visits: Mapping[str, PreparedVisit], motions: Mapping[str, Affine], 
     offset_mm = grid.affine_ras_mm[:3, :3] @ index + (grid.affine_ras_mm[:3, 3] - middle.centre_mm)[:, None]
     away = middle.axes.T @ offset_mm / np.array(REACH_MM)[:, None]
     near = np.exp(-0.5 * (away**4).sum(axis=0))
+    summed = {s: _summed(v, contrasts) for s, v in visits.items()}
     moved = dict(motions)
     for smoothing_mm in SMOOTHING_MM if len(visits) > 1 else ():
         for _ in range(STEPS):
-            boxes = {s: visit_in_box(v, moved[s], grid, contrasts, order=1) for s, v in visits.items()}
+            boxes = {s: visit_in_box(v, moved[s], grid, v.contrasts, order=1) for s, v in summed.items()}
             weight = near * np.all([b.inside.ravel() for b in boxes.values()], axis=0)
             if weight.sum() < FEWEST_VOXELS:
                 return dict(motions)
@@ -60,9 +61,18 @@ def aligned(visits: Mapping[str, PreparedVisit], motions: Mapping[str, Affine], 
             middle_step = np.mean(list(steps.values()), axis=0)
             for s, step in steps.items():
                 moved[s] = moved[s] @ _motion(step - middle_step, middle.centre_mm)
-            if max(np.abs(s - middle_step).max() for s in steps.values()) < SETTLED_MM:
+            if max(np.abs(s - middle_step).max() for s in steps.values()) < SETTLED * smoothing_mm:
                 break
     return dict(motions) if any(_astray(motions[s], moved[s], middle.centre_mm) for s in moved) else moved
+
+
+def _summed(visit: PreparedVisit, contrasts: Collection[Contrast]) -> PreparedVisit:
+    """The visit with the sum of these contrasts as its only one, so that each step samples one image."""
+    first, *_ = Contrast
+    image = visit.image[[k for k, c in enumerate(Contrast) if c in contrasts]].sum(axis=0, keepdims=True)
+    outside = [o for c, o in visit.outside.items() if c in contrasts]
+    return PreparedVisit(image, visit.grid, frozenset([first]), visit.poses,
+                         {first: np.any(outside, axis=0)} if outside else {})
 
 
 def _standardised(image: NDArray[np.float32], weight: NDArray[np.float64], smoothing: NDArray[np.float64]
