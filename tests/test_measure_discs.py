@@ -150,7 +150,9 @@ def test_an_image_on_another_grid_is_refused_with_the_distance() -> None:
 
 def test_each_doubt_is_said() -> None:
     edge = measure_one(box((40, 40, 20), slice(0, 30), slice(5, 35), slice(6, 14)))
-    assert (edge.status, "edge of the image" in reason(edge.findings)) == (Status.FLAGGED, True)
+    assert (edge.status, "first or last slice" in reason(edge.findings)) == (Status.FLAGGED, True)
+    top = measure_one(box((40, 40, 20), slice(5, 35), slice(5, 35), slice(6, 20)))
+    assert (top.status, "edge of the image" in reason(top.findings)) == (Status.FLAGGED, True)
 
     broken = box((60, 40, 40), slice(5, 35), slice(5, 35), slice(6, 14))
     broken.data[40:50, 5:10, 20:22] = 1  # 100 of 7300 voxels

@@ -66,7 +66,7 @@ def test_names_are_unique_and_carry_their_unit():
     titles = [m.title for m in ALL if m.title]
     assert len(titles) == len(set(titles))
     for m in ALL:
-        suffix = {"degree": "_deg", "1": "", "a.u.": ""}.get(m.unit, f"_{m.unit}")
+        suffix = {"degree": "_deg", "1": "", "a.u.": "", "%": "_percent"}.get(m.unit, f"_{m.unit}")
         assert m.name.endswith(suffix), m.name
         assert m.minimum is None or m.minimum == 0 or m.scale is Scale.DIFFERENCE, m.name
 

@@ -179,6 +179,13 @@ class FindingCode(StrEnum):
     # One disc
     NOT_IN_MASK = "not_in_mask", _MEASURE, _FAILED, "label {label} ({name}) is not in the mask"
     AT_IMAGE_EDGE = "at_image_edge", _MEASURE, _FLAGGED, "touches the edge of the image: it may be cut off"
+    CUT_AT_SIDE = ("cut_at_side", _MEASURE, _FLAGGED, "touches the first or last slice: its volume is of the part in "
+                   "view; where the disc's middle is in view, its height and mid-sagittal area are whole")
+    COMMON_PART = ("common_part", _MEASURE, _FLAGGED, "cut off at one visit or more: measured in the part that all "
+                   "visits show, about {percent:.0f} % of the disc")
+    GRID_SHIFTS_DISAGREE = ("grid_shifts_disagree", _MEASURE, _FLAGGED, "segmented anew on shifted grids, its volume "
+                            "differed by {sd_percent:.1f} % (SD), above {high_percent:.0f}: the network does not know "
+                            "such an image, and no change of this disc is given")
     IN_PIECES = ("in_pieces", _MEASURE, _FLAGGED, "in several pieces: {stray_percent:.1f} % of its voxels lie outside "
                  "the largest")
     VOLUME_IMPLAUSIBLE = ("volume_implausible", _MEASURE, _FLAGGED, "volume {value_mm3:.0f} mm3 outside {low_mm3:.0f} "
@@ -261,6 +268,10 @@ class FindingCode(StrEnum):
     NOT_MEASURED_THERE = "not_measured_there", _CHANGE, _FAILED, "{name} was not measured there"
     NO_USABLE_VOLUME = "no_usable_volume", _CHANGE, _FAILED, "no usable volume ({value_mm3})"
     NOT_FOLLOWED = "not_followed", _CHANGE, _FAILED, "{name}: a disc without a level cannot be followed between visits"
+    NO_COMMON_PART = ("no_common_part", _CHANGE, _FAILED, "no change of volume: the slices of {sessions} end inside "
+                      "the disc, and it could not be measured in one part that all visits show")
+    VOLUME_UNSTABLE = ("volume_unstable", _CHANGE, _FAILED, "no change of volume: at {sessions} it depends on how the "
+                       "grid lies")
     CHANGE_IMPLAUSIBLE = ("change_implausible", _CHANGE, _FLAGGED, "change {change_percent:+.1f} % outside "
                           "-{high_percent:.0f} to +{high_percent:.0f}")
     ACQUISITION_DIFFERS = ("acquisition_differs", _CHANGE, _FLAGGED, "acquired unlike {reference} ({what}): the "

@@ -30,6 +30,13 @@ class ErrorPart:
         return math.hypot(self.floor, self.slope * boundary_uncertainty)
 
 
+USUAL_SHIFTS_SD = 0.009  # synthetic scans: 0.0066 with all Dixon contrasts, 0.0083 with T2 (docs/change_benchmark.csv)
+# Synthetic discs have 0.02 at most. Real T1 scans given as in-phase: 0.01 to 0.04 where volumes repeat within 9 %, 0.1
+# to 0.6 where they do not, nothing between.
+MOST_SHIFTS_SD = 0.05
+MIN_COVERED = 0.6  # of a disc: a smaller common part of all visits is not measured
+
+
 @dataclass(frozen=True)
 class Errors:
     """Errors of one way of measuring."""
@@ -39,6 +46,16 @@ class Errors:
     discs: int  # number of discs it was fitted on
     # mean relative error, by which joint volumes are corrected; single ones are calibrated with the network
     bias: Mapping[str, float] = field(default_factory=dict)
+    # SD of the volume over the grid shifts, relative, root mean square over the discs it was fitted on
+    usual_shifts_sd: float = USUAL_SHIFTS_SD
+
+    def added_by_shifts(self, shifts_sd: float) -> float:
+        """Relative SD that a disc has beside the model's, for its grid shifts disagree more than usual.
+
+        `shifts_sd`: SD over the grid shifts over the volume. The SD and not the error of the mean: what makes one
+        segmentation differ from the next on a shifted grid makes one visit differ from the next.
+        """
+        return math.sqrt(max(0.0, shifts_sd**2 - self.usual_shifts_sd**2))
 
 
 @dataclass(frozen=True)
@@ -79,7 +96,7 @@ def load_errors(weights: Path, *, sha256: str) -> ErrorModel | None:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         errors = {contrasts: {method: Errors(ErrorPart(**e["truth"]), ErrorPart(**e["repeat"]), int(e["discs"]),
-                                            dict(e["bias"]))
+                                            dict(e["bias"]), float(e.get("usual_shifts_sd", USUAL_SHIFTS_SD)))
                              for method, e in by_method.items()} for contrasts, by_method in stored["errors"].items()}
         return ErrorModel(stored["weights_sha256"], errors) if stored["weights_sha256"] == sha256 else None
     except (ValueError, KeyError, TypeError, AttributeError) as error:

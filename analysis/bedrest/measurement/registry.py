@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from bedrest.measurement import neighbours, shape, signals, spine, volumes
+from bedrest.measurement import coverage, neighbours, shape, signals, spine, volumes
 from bedrest.measurement.definition import Measure
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 DISC_MEASURES: tuple[Measure[DiscInScan], ...] = (
     *volumes.MEASURES,
+    *coverage.MEASURES,
     *shape.MEASURES,
     *neighbours.MEASURES,
     *signals.MEASURES,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bedrest.measurement import registry
+from bedrest.measurement.coverage import COVERED
 from bedrest.measurement.definition import Measure, Needs
 from bedrest.measurement.registry import DISC_MEASURES, VOLUME
 from bedrest.measurement.volumes import VOLUME_SINGLE
@@ -56,6 +57,8 @@ JOINT = Table("joint", "volumes from all visits of a subject together, one row p
     Col(VOLUME.name, "float", "summed probabilities, mean over the grid shifts", VOLUME.unit, minimum=0),
     num(VOLUME_SINGLE.name, "from this visit's automatic mask alone", VOLUME_SINGLE.unit, 0),
     num("grid_shifts_sd_percent", "SD of volume_mm3 over the grid shifts", "%", 0),
+    num(COVERED.name, "share of the disc that all visits show, estimated from its sections: volume_mm3 is of "
+        "that part", "%", 0),
     num("boundary_uncertainty", "undecided share of the volume: sum of p (1 - p) over sum of p", "1", 0),
     num("rotation_deg", "angle by which the visit was rotated to the mean pose of the visits", "degree", 0),
 ), ("subject", "session", "level"))

@@ -15,7 +15,7 @@ from bedrest.io.tables.frames import typed_frame
 from bedrest.measurement.registry import VOLUME
 from bedrest.schemas import CHANGE
 from bedrest.tables.change_checks import Acquisitions, Positions, implausible_change, moved_disc, other_acquisition
-from bedrest.tables.pairs import Side, Volumes, judge
+from bedrest.tables.pairs import Side, Volumes, judge, no_change
 from bedrest.vocabulary import MEASURED, Status
 
 _VISIT = ["subject", "group", "session", "study_day", "phase", "source"]
@@ -47,6 +47,8 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str, confidence_l
                 before, after = volumes.pair(subject, pair, level=level, source=source)
                 origin, origin_after = (origins.get((s, level), of_visit.get(s, "")) for s in pair)
                 status, findings = judge(level, [before, after])
+                if status in MEASURED and (refused := no_change((before, after))):
+                    status, findings = Status.FAILED, refused
                 change = {"confidence_level": confidence_level}
                 differs = acquisitions_of.differing(subject, pair, methods=(before.volume_method, after.volume_method))
                 if status in MEASURED:

@@ -5,15 +5,20 @@ Knows nothing of images.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from bedrest.findings import Finding, FindingCode, worst_status
+from bedrest.io.tables.finding_cells import findings_of, with_row_findings
 from bedrest.io.tables.frames import typed_frame
+from bedrest.longitudinal.error_model import MIN_COVERED, MOST_SHIFTS_SD
+from bedrest.measurement.coverage import COVERED
 from bedrest.measurement.registry import VOLUME
 from bedrest.measurement.volumes import VOLUME_SINGLE
-from bedrest.schemas import JOINT, MATCHES
+from bedrest.schemas import JOINT, MATCHES, MEASURES
 from bedrest.segmentation.weights import key_of
 from bedrest.vocabulary import LEVEL_OF_LABEL, MEASURED, MaskOrigin, Source, VolumeMethod
 
@@ -21,6 +26,8 @@ if TYPE_CHECKING:
     from bedrest.longitudinal.error_model import ErrorModel
     from bedrest.longitudinal.joint_volumes import JointVolume
     from bedrest.longitudinal.level_matching import Match
+
+WHOLE_PERCENT = 99.0  # of a disc: what is left out has next to no volume
 
 
 def joint_frame(volumes: Iterable[JointVolume], *, subject: str, single_mm3: Mapping[str, Mapping[int, float]]
@@ -33,8 +40,9 @@ def joint_frame(volumes: Iterable[JointVolume], *, subject: str, single_mm3: Map
         "subject": subject, "session": v.session, "level": LEVEL_OF_LABEL[v.label],
         "contrasts": key_of(v.contrasts), "grid_shifts": len(v.shift_volumes_mm3),
         VOLUME.name: v.volume_mm3, VOLUME_SINGLE.name: single_mm3[v.session].get(v.label),
-        "grid_shifts_sd_percent": 100 * v.grid_shifts_sd_mm3 / v.volume_mm3,
-        "boundary_uncertainty": v.boundary_uncertainty, "rotation_deg": v.rotation_deg,
+        "grid_shifts_sd_percent": 100 * v.grid_shifts_sd_mm3 / v.volume_mm3 if v.volume_mm3 else None,
+        COVERED.name: 100 * v.covered, "boundary_uncertainty": v.boundary_uncertainty,
+        "rotation_deg": v.rotation_deg,
     } for v in volumes]
     return typed_frame(rows, JOINT)
 
@@ -54,22 +62,44 @@ def with_joint(measures: pd.DataFrame, joint: pd.DataFrame) -> pd.DataFrame:
     A disc's visits are measured all jointly or all singly, never some this way and some that way: a disc keeps its
     single volumes where one of its measured visits has no joint one, for example because its mask was given. Only a
     disc that was edited stays as it was drawn, and takes nothing from its other visits: `pairs` compares them alike.
+    A disc of which the visits have no common part of some size stays single.
 
     Parameters
     ----------
     measures : as in `schemas.MEASURES`, one subject
     joint : as in `schemas.JOINT`, the same subject; may be empty
     """
-    volumes = joint[joint[VOLUME.name] > 0].set_index(["session", "level"])
-    out = measures.copy()
+    usable = (joint[VOLUME.name] > 0) & ~(joint[COVERED.name] < 100 * MIN_COVERED)
+    volumes = joint[usable].set_index(["session", "level"])
+    out, findings = measures.copy(), dict(zip(measures.index, findings_of(measures), strict=True))
     ours = ((measures["source"] == Source.AUTOMATIC) & measures["status"].isin(MEASURED)
             & (measures["mask_origin"] != MaskOrigin.EDITED))
     for _, disc in measures[ours].groupby("level", sort=False):
         keys = pd.MultiIndex.from_frame(disc[["session", "level"]])
         if (disc["mask_origin"] == MaskOrigin.AUTOMATIC).all() and keys.isin(volumes.index).all():
-            out.loc[disc.index, VOLUME.name] = volumes.loc[keys, VOLUME.name].to_numpy()
+            chosen = volumes.loc[keys]
+            out.loc[disc.index, VOLUME.name] = chosen[VOLUME.name].to_numpy()
             out.loc[disc.index, "volume_method"] = VolumeMethod.JOINT.value
-    return out
+            out.loc[disc.index, COVERED.name] = chosen[COVERED.name].to_numpy()
+            for i, covered, shifts_sd in zip(disc.index, chosen[COVERED.name], chosen["grid_shifts_sd_percent"],
+                                             strict=True):
+                # Of a joint volume it is known which part all visits show.
+                kept = tuple(f for f in findings[i] if f.code != FindingCode.CUT_AT_SIDE)
+                more = _joint_doubts(covered, shifts_sd)
+                if more or len(kept) < len(findings[i]):
+                    findings[i] = (*kept, *more)
+                    out.loc[i, "status"] = worst_status(findings[i]).value
+    return with_row_findings(out, list(findings.values()), MEASURES)
+
+
+def _joint_doubts(covered_percent: float, shifts_sd_percent: float) -> list[Finding]:
+    doubts = []
+    if covered_percent < WHOLE_PERCENT:
+        doubts.append(Finding(FindingCode.COMMON_PART, {"percent": covered_percent}))
+    if shifts_sd_percent > 100 * MOST_SHIFTS_SD:
+        doubts.append(Finding(FindingCode.GRID_SHIFTS_DISAGREE, {
+            "sd_percent": shifts_sd_percent, "high_percent": 100 * MOST_SHIFTS_SD}))
+    return doubts
 
 
 def with_errors(measures: pd.DataFrame, joint: pd.DataFrame, records: pd.DataFrame, model: ErrorModel | None
@@ -90,7 +120,9 @@ def with_errors(measures: pd.DataFrame, joint: pd.DataFrame, records: pd.DataFra
         errors = model.given(alone[row.session] if joint_row is None else joint_row["contrasts"], row.volume_method)
         if errors is None:
             continue
-        uncertainty = 0.0 if joint_row is None else float(joint_row["boundary_uncertainty"])
-        out.loc[row.Index, "volume_se_mm3"] = row.volume_mm3 * errors.truth.sd(uncertainty)
-        out.loc[row.Index, "volume_repeat_sd_mm3"] = row.volume_mm3 * errors.repeat.sd(uncertainty)
+        uncertainty, shifts_sd = (0.0, 0.0) if joint_row is None else (
+            float(joint_row["boundary_uncertainty"]), float(joint_row["grid_shifts_sd_percent"]) / 100)
+        added = errors.added_by_shifts(shifts_sd)
+        for column, part in (("volume_se_mm3", errors.truth), ("volume_repeat_sd_mm3", errors.repeat)):
+            out.loc[row.Index, column] = row.volume_mm3 * math.hypot(part.sd(uncertainty), added)
     return out

@@ -19,6 +19,10 @@ from bedrest.measurement.volumes import VOLUME_SINGLE, VOLUME_VOXELS
 from bedrest.schemas import MEASURES
 from bedrest.vocabulary import LEVELS, MEASURED, Status, VolumeMethod
 
+# Remarks on a volume that keep it out of changes and models, and what is said of the change.
+_REFUSED = {FindingCode.CUT_AT_SIDE: FindingCode.NO_COMMON_PART,
+            FindingCode.GRID_SHIFTS_DISAGREE: FindingCode.VOLUME_UNSTABLE}
+
 
 @dataclass(frozen=True)
 class Side:
@@ -99,7 +103,8 @@ def _counted(side: Side) -> Side:
 def counted_alike(measures: pd.DataFrame) -> pd.DataFrame:
     """Measures with every disc by one method at all its visits: where one volume was counted, so are the others.
 
-    For models, which take all visits of a disc at once. `measures`: as in `schemas.MEASURES`, any number of subjects.
+    For models, which take all visits of a disc at once: volumes of which no change can be told are left out, unless
+    the disc has no other visit. `measures`: as in `schemas.MEASURES`, any number of subjects.
     """
     known = measures["volume_method"].isin(list(VolumeMethod))
     counted = measures["volume_method"] == VolumeMethod.VOXELS
@@ -110,7 +115,18 @@ def counted_alike(measures: pd.DataFrame) -> pd.DataFrame:
         out.loc[chosen, name] = measures.loc[chosen, VOLUME_VOXELS.name]
     out.loc[chosen, "volume_method"] = VolumeMethod.VOXELS.value
     out.loc[chosen, ["volume_se_mm3", "volume_repeat_sd_mm3"]] = math.nan
+    refused = pd.Series([any(f.code in _REFUSED for f in listed) for listed in findings_of(measures)],
+                        index=measures.index, dtype=bool)
+    several = measures.groupby(["subject", "level", "source"])["session"].transform("nunique") > 1
+    out.loc[refused & several, [VOLUME.name, VOLUME_SINGLE.name]] = math.nan
     return out
+
+
+def no_change(sides: Iterable[Side]) -> tuple[Finding, ...]:
+    """Why two measured volumes of a disc say nothing of its change; empty where they do."""
+    at = {code: tuple(dict.fromkeys(f.session for s in sides for f in s.findings if f.code == code))
+          for code in _REFUSED}
+    return tuple(Finding(_REFUSED[code], {"sessions": sessions}) for code, sessions in at.items() if sessions)
 
 
 def doubts_of(status: str, findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -108,10 +108,12 @@ def fit_errors(frame: pd.DataFrame) -> dict[str, dict[str, Errors]]:
             both = np.hypot(again["boundary_uncertainty_before"], again["boundary_uncertainty_after"]) / np.sqrt(2)
             few = float(t.ppf(0.975, again["subject"].nunique()) / norm.ppf(0.975))
             uncertainty = measured["boundary_uncertainty"]
+            shifts_sd = (measured["grid_shifts_sd_mm3"] / measured[column_of(method)]).dropna()
+            usual = {"usual_shifts_sd": round(float(np.sqrt((shifts_sd**2).mean())), DIGITS)} if len(shifts_sd) else {}
             fitted.setdefault(str(contrasts), {})[method.value] = Errors(
                 truth=fit_part(few * errors.to_numpy(), uncertainty.to_numpy() if soft else None),
                 repeat=fit_part(few * ln.to_numpy(), both.to_numpy() if soft else None),
-                discs=int(measured[["subject", "level"]].drop_duplicates().shape[0]), bias=bias)
+                discs=int(measured[["subject", "level"]].drop_duplicates().shape[0]), bias=bias, **usual)
     return fitted
 
 
