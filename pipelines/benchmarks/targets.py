@@ -170,6 +170,7 @@ CHANGE_OWN: Mapping[tuple[str, str], Mapping[str, tuple[float, float]]] = {
     ("real-anatomy", "standard"): {SD_JOINT: (-math.inf, 1.0), BIAS_LEVEL: (-3, 3)},
     ("real-t2", "t2"): {SD_JOINT: (-math.inf, 0.9)},
     ("real-repeats", "t1"): {SD_JOINT: (-math.inf, 3.0)},
+    ("real-repeats", "in_phase"): {SD_JOINT: (-math.inf, 3.0)},
 }
 
 

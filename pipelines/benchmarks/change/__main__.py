@@ -45,7 +45,7 @@ CONDITION_SUBJECTS = 3
 FIGURES = ("change_makers", "change_ablation")
 ConditionName = Literal["all", "none", "sub-voxel", "turned", "thick-slices", "noisy", "bias-field"]
 MakerName = Literal["all", "own", "second", "real-anatomy", "real-t2", "real-repeats"]
-SetName = Literal["standard", "water", "t2", "t1"]
+SetName = Literal["standard", "water", "t2", "t1", "in_phase"]
 _HEAD = """# How well change is measured
 
 Every number here was measured by one command, or has the reason why it was not. Each column is another maker of scans,
@@ -82,7 +82,8 @@ class ChangeBenchmark:
     maker
         Whose subjects: all, or some of the others.
     contrasts
-        Sets of contrasts: standard (four Dixon contrasts), water, t2, t1; each maker is scanned with those it can show.
+        Sets of contrasts: standard (four Dixon contrasts), water, t2, t1, in_phase (real T1 given as in-phase); each
+        maker is scanned with those it can show.
     device
         Where the network runs.
     weights
@@ -97,7 +98,7 @@ class ChangeBenchmark:
 
     subjects: int = 16
     maker: Annotated[tuple[MakerName, ...], arg(aliases=["--makers"])] = ("all",)
-    contrasts: tuple[SetName, ...] = ("standard", "t2", "t1")
+    contrasts: tuple[SetName, ...] = ("standard", "t2", "t1", "in_phase")
     device: Device = "cpu"
     weights: WeightsFile = None
     conditions: tuple[ConditionName, ...] = ("all",)

@@ -36,9 +36,10 @@ from pipelines.benchmarks.second_maker.subjects import (
 SECOND_SEED, REAL_SEED = 779_001, 779_101
 CONDITION_OF_SET = {c.name: c for c in (STANDARD, WATER, T2, T1)}
 
-DIXON_SET, WATER_SET, T2_SET, T1_SET = STANDARD_NAME, "water", "t2", "t1"
+DIXON_SET, WATER_SET, T2_SET, T1_SET, IN_PHASE_SET = STANDARD_NAME, "water", "t2", "t1", "in_phase"
 SETS: Mapping[str, str] = {DIXON_SET: "Four Dixon contrasts", WATER_SET: "Dixon water alone", T2_SET: "T2 alone",
-                           T1_SET: "T1 alone"}
+                           T1_SET: "T1 alone", IN_PHASE_SET: "T1 given as in-phase"}
+RENDERED = (DIXON_SET, WATER_SET, T2_SET, T1_SET)
 
 
 def _numbered(index: int) -> str:
@@ -103,23 +104,23 @@ def _real_t2(index: int, _: str, segmenter: Segmenter) -> Iterator[KnownVisit]:
     return made_t2_visits(index, segmenter)
 
 
-def _real_repeats(index: int, _: str, segmenter: Segmenter) -> Iterator[KnownVisit]:
-    return repeated_visits(Contrast.T1)
+def _real_repeats(_: int, set_name: str, __: Segmenter) -> Iterator[KnownVisit]:
+    return repeated_visits(Contrast(set_name))
 
 
 MAKERS: tuple[Maker, ...] = (
     Maker("own", "own phantom", "our own phantom, from a seed that training and the fit of errors never used", _own,
-          tuple(SETS)),
+          RENDERED),
     Maker("second", "second phantom", "a phantom and a renderer that training never saw: surfaces without voxels, "
-          "signals from relaxation times, images from k-space", _second, tuple(SETS)),
+          "signals from relaxation times, images from k-space", _second, RENDERED),
     Maker("real-anatomy", "real anatomy, rendered", "manual masks of SPIDER's patients whom training never saw, "
-          "rendered by the second phantom's scanner; the sacrum is made", _real_anatomy, tuple(SETS),
+          "rendered by the second phantom's scanner; the sacrum is made", _real_anatomy, RENDERED,
           lambda: len(held_out_series()), lambda i: f"spider-{held_out_series()[i].split('_')[0]}"),
     Maker("real-t2", "real T2, made visits", "real T2 scans, of which further visits are made: laid anew, with new "
           "noise and coil, discs stretched along their normal between rigid bones", _real_t2, (T2_SET,),
           lambda: len(t2_scans()), t2_name),
     Maker("real-repeats", "real repeats", "one patient scanned twice at one occasion, 3 mm apart, T1, in slices that "
-          "do not cover the discs: no change", _real_repeats, (T1_SET,), lambda: int(repeats_are_there()),
+          "do not cover the discs: no change", _real_repeats, (T1_SET, IN_PHASE_SET), lambda: int(repeats_are_there()),
           lambda _: "siegen-ak"),
 )
 BY_NAME: Mapping[str, Maker] = {maker.name: maker for maker in MAKERS}

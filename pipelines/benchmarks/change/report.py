@@ -56,7 +56,8 @@ def numbers_of(joint: MethodSummary, single: MethodSummary | None = None) -> dic
     return {
         t.SD_JOINT: joint.change_error_sd, t.SD_SINGLE: (single or joint).change_error_sd,
         t.MEAN_ERROR: joint.change_error, t.SLOPE: joint.slope, t.CHANGE_COVERED: joint.change_covered,
-        t.VOLUME_COVERED: joint.volume_covered, t.NONE_TOLD: joint.unchanged, t.RISE_TOLD: joint.rise, t.BIAS: joint.volumes.bias,
+        t.VOLUME_COVERED: joint.volume_covered, t.NONE_TOLD: joint.unchanged, t.RISE_TOLD: joint.rise,
+        t.BIAS: joint.volumes.bias,
         t.BIAS_LEVEL: joint.volumes.worst, t.CV: joint.cv, t.ARVD: joint.arvd, t.UNNAMED: joint.unnamed}
 
 
@@ -117,8 +118,8 @@ def levels_of_makers(frame: pd.DataFrame) -> str:
 
 def other_occasion(frame: pd.DataFrame) -> str:
     """A sentence of changes whose truth nobody knows; empty where there are none."""
-    rows = frame[frame["condition"] == "t1"] if not frame.empty else frame
-    pairs = pairs_of(rows[rows["maker"] == "real-repeats"], VolumeMethod.JOINT)
+    rows = frame[frame["maker"] == "real-repeats"]
+    pairs = pairs_of(rows[rows["condition"] == rows["condition"].min()], VolumeMethod.JOINT)
     change = pairs.loc[pairs["session"] == OTHER_OCCASION, "change_percent"].dropna()
     return "" if change.empty else (
         f"To another occasion, whose true change nobody knows, the {len(change)} discs of the real repeats changed by "
