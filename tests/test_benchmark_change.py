@@ -40,7 +40,17 @@ from pipelines.benchmarks.change.report import (
     other_occasion,
 )
 from pipelines.benchmarks.change.scores import METHODS, column_of, summarise_method, within_disc_cv
-from pipelines.benchmarks.change.synthetic_subjects import FURTHER, SEED, STANDARD, T2, averaged, draw_subject, own_job
+from pipelines.benchmarks.change.synthetic_subjects import (
+    FURTHER,
+    SEED,
+    STANDARD,
+    T1,
+    T2,
+    WATER,
+    averaged,
+    draw_subject,
+    own_job,
+)
 from pipelines.benchmarks.result_tables import (
     BASELINE,
     CHANGE_DISCS,
@@ -428,7 +438,7 @@ def test_the_figure_has_a_panel_for_each_maker(rng):
     frame = pd.concat([two_discs(), two_discs().assign(maker="second", single_mm3=np.nan),
                        two_discs().assign(maker="real-t2", condition="t2")], ignore_index=True)
     figure = makers_ablation(frame)
-    shown = [panel.get_title() for panel in figure.axes if panel.axison]
+    shown = [panel.get_title(loc="left") or panel.get_title() for panel in figure.axes if panel.axison]
     assert shown == ["own phantom\nFour Dixon contrasts", "second phantom\nFour Dixon contrasts",
                      "real T2, made visits\nT2 alone"]
     assert [len(panel.get_xticklabels()) for panel in figure.axes[:2]] == [3, 2]
@@ -448,7 +458,7 @@ def test_rows_of_finished_subjects_are_kept(tmp_path, monkeypatch, rng):
 
     def measure(trained, job, **_):
         measured.append(job.subject)
-        return two_discs().assign(subject=job.subject)
+        return two_discs().assign(subject=job.subject).sort_values(["session", "level"], ignore_index=True)
 
     monkeypatch.setattr(known_visits, "measure_job", measure)
     jobs = [own_job(i) for i in range(2)]
@@ -469,8 +479,8 @@ def weights(tmp_path, monkeypatch):
     def measure(trained, job, *, device, errors=None):
         index = int(job.subject[-2:]) - 1
         asked.append((job.maker, job.condition, index))
-        contrasts = {c.name: c for c in (STANDARD, T2, *FURTHER)}.get(job.condition, replace(STANDARD, name="t1"))
-        made = subjects(np.random.default_rng([len(job.maker), index]), 1, condition=contrasts)
+        condition = next(c for c in (STANDARD, WATER, T2, T1, *FURTHER) if c.name == job.condition)
+        made = subjects(np.random.default_rng([len(job.maker), index]), 1, condition=condition)
         return made.assign(subject=job.subject, maker=job.maker, condition=job.condition)
 
     network = SimpleNamespace(record={"steps": 7}, contrasts=tuple(Contrast))

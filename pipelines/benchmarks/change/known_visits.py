@@ -81,13 +81,11 @@ def measure_jobs(trained: TrainedNetwork, jobs: Sequence[Job], *, device: str, e
     frames = []
     for job in tqdm(jobs, desc="subjects with known change", unit="subject"):
         done = None if folder is None else folder / job.file_name
-        if done is not None and done.is_file():
-            frames.append(read_table(done, CHANGE_DISCS))
-            continue
-        frame = measure_job(trained, job, device=device, errors=errors)
-        if done is not None:
-            write_table(frame, done, CHANGE_DISCS)
-        frames.append(frame)
+        if done is None or not done.is_file():
+            frame = measure_job(trained, job, device=device, errors=errors)
+            if done is not None:
+                write_table(frame, done, CHANGE_DISCS)
+        frames.append(frame if done is None else read_table(done, CHANGE_DISCS))  # one order, one number of digits
     return pd.concat(frames, ignore_index=True)
 
 
