@@ -70,7 +70,7 @@ def disc_tissue(looks: Looks, name: str, rho: Array, up: Array, wave: NDArray[np
     core = 1 / (1 + np.exp((place - 0.58) / 0.11))
     core = core * (1 - 0.25 * np.exp(-(((up - 0.5) / 0.08) ** 2)) * (1 - worn))  # a cleft at mid height
     tissue = _mixed(looks.tissues["annulus"], looks.tissues["nucleus"], core, bright)
-    outer = 1 - 0.3 * np.clip((rho - 0.8) / 0.2, 0, 1)  # fibres at the rim
+    outer = 1 - 0.2 * np.clip((rho - 0.8) / 0.2, 0, 1)  # fibres at the rim
     return replace(tissue, density=tissue.density * (1 + 0.05 * wave) * outer, t2=tissue.t2 * outer,
                    t2_star=tissue.t2_star * outer)
 

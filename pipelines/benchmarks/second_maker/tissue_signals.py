@@ -2,8 +2,8 @@
 
 Of the benchmark alone. Knows nothing of where tissues lie.
 
-Times at 1.5 and 3 tesla: Stanisz et al. 2005, de Bazelaire et al. 2004, Gold et al. 2004; discs: Stelzeneder et al.
-2012. Spectrum of fat: Hamilton et al. 2011.
+Times are of the order of those published: Stanisz et al. 2005, de Bazelaire et al. 2004, Gold et al. 2004; discs:
+Stelzeneder et al. 2012, Hoppe et al. 2012; cartilage of end plates: Wang et al. 2021. Spectrum of fat: Hamilton et al. 2011.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ TISSUES: dict[str, tuple[Tissue, float]] = {
     "marrow": (Tissue(0.72, 0.4, 720, 62, 15), 0.2),
     "cortex": (Tissue(0.12, 0.0, 300, 4, 0.6), 0.0),
     "ligament": (Tissue(0.40, 0.02, 700, 16, 5), 0.15),
-    "cartilage": (Tissue(0.66, 0.0, 850, 30, 11), 0.2),
-    "annulus": (Tissue(0.68, 0.0, 900, 42, 17), 0.2),
+    "cartilage": (Tissue(0.70, 0.0, 850, 34, 20), 0.2),
+    "annulus": (Tissue(0.72, 0.0, 900, 50, 27), 0.2),
     "nucleus": (Tissue(0.92, 0.0, 1250, 135, 62), 0.15),
     "fluid": (Tissue(1.0, 0.0, 4200, 900, 300), 0.0),
     "nerve": (Tissue(0.80, 0.02, 950, 82, 52), 0.2),
