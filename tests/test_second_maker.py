@@ -78,7 +78,7 @@ def test_discs_grow_as_asked_and_bones_stay_rigid(plan):
 def test_what_is_painted_adds_up_to_the_volume_in_any_position():
     subject = draw_made_subject(1, 5)
     spine = subject.plan.built({"L4-L5": 0.03})
-    painter, disc = SpinePainter(spine, subject.looks), spine.discs[1]
+    painter, disc = SpinePainter(spine, subject.appearance), spine.discs[1]
     for seed in range(2):
         pose, total = draw_pose(np.random.default_rng(seed), disc.frame.origin_mm, turn_deg=5), 0.0
         for x in np.arange(-40, 40, 2 / 3):
@@ -139,7 +139,7 @@ def test_noise_is_what_the_scanner_says_and_edges_ring(rng):
 def test_a_scan_is_whole_numbers_and_another_visit_is_another_scan():
     subject = draw_made_subject(0, 5)
     grid = sagittal_grid((3, 48, 48), (4.0, 4.0, 4.0), subjects._middle(subject.plan))
-    painter = SpinePainter(subject.plan.built(), subject.looks)
+    painter = SpinePainter(subject.plan.built(), subject.appearance)
     how = painter, STILL, grid, subject.sequences["t1"], subject.scanner
     one, again, other = (scanned(*how, np.random.default_rng(k)) for k in (1, 1, 2))
     image = one.contrasts[Contrast.T1].data
@@ -154,7 +154,7 @@ def test_real_anatomy_changes_as_asked():
 
     assert len(held_out_series()) == 10
     subject = draw_real_subject(4, makers.REAL_SEED)
-    before, after = (real_visit(subject.spine, percent, subject.looks, subject.traits).volumes_mm3
+    before, after = (real_visit(subject.spine, percent, subject.appearance, subject.traits).volumes_mm3
                      for percent in ({}, {1: 3.0, 2: -5.0, 3: 8.0}))
     wanted = {"L5-S1": 3.0, "L4-L5": -5.0, "L3-L4": 8.0}
     for level in before:

@@ -176,10 +176,10 @@ CHANGE_OWN: Mapping[tuple[str, str], Mapping[str, tuple[float, float]]] = {
 
 def change_targets(maker: str, set_name: str) -> tuple[Target, ...]:
     """Numbers of the change benchmark with the targets of one maker and set of contrasts."""
-    own = dict(CHANGE_OWN.get((maker, set_name), {}))
+    bounds = dict(CHANGE_OWN.get((maker, set_name), {}))
     if set_name == "t2":
-        own[RISE_TOLD] = (80, math.inf)
-    return tuple(replace(t, low=own[t.what][0], high=own[t.what][1]) if t.what in own else t for t in CHANGE)
+        bounds[RISE_TOLD] = (80, math.inf)
+    return tuple(replace(t, low=bounds[t.what][0], high=bounds[t.what][1]) if t.what in bounds else t for t in CHANGE)
 
 
 def judge(name: str, values: Mapping[str, float | Missing], *, notes: Mapping[str, str] | None = None) -> list[Check]:

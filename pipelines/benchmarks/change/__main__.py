@@ -159,14 +159,14 @@ def _sections(frame: pd.DataFrame, conditions: Sequence[Condition], model: Error
     from pipelines.benchmarks.change.scores import STANDARD_NAME
 
     made = [report.makers_table(frame, name, model) for name in SETS if makers_in(frame, name)]
-    own = frame[frame["maker"] == "own"]
-    named = [(c.name, c.words) for c in conditions if (own["condition"] == c.name).any()]
+    phantom = frame[frame["maker"] == "own"]
+    named = [(c.name, c.words) for c in conditions if (phantom["condition"] == c.name).any()]
     further = []
-    if (own["condition"] == STANDARD_NAME).any():
-        further.append(report.methods_table(own, model))
+    if (phantom["condition"] == STANDARD_NAME).any():
+        further.append(report.methods_table(phantom, model))
         if named:
-            few = min(CONDITION_SUBJECTS, own["subject"].nunique())
-            further.append(report.conditions_table(own, named, subjects=few))
+            few = min(CONDITION_SUBJECTS, phantom["subject"].nunique())
+            further.append(report.conditions_table(phantom, named, subjects=few))
     rest = [report.other_occasion(frame), _FIGURE.format(*FIGURES), report.levels_of_makers(frame),
             report.manual_table(frame, manual_volumes()), *further]
     return [table for table, _ in made], [text for text in rest if text], [c for _, checks in made for c in checks]

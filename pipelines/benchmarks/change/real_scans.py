@@ -48,13 +48,13 @@ def made_t2_visits(index: int, segmenter: Segmenter) -> Iterator[KnownVisit]:
 
     path, levels = t2_scans()[index]
     scan = read_scan({Contrast.T2: path}, where=path.name)
-    found = segmenter(scan)
-    there = [k for k in LEVEL_OF_LABEL if (found.discs.data == k).any()]
-    bones = bones_of(found.tissues.data) if found.tissues else None
+    segmented = segmenter(scan)
+    there = [k for k in LEVEL_OF_LABEL if (segmented.discs.data == k).any()]
+    bones = bones_of(segmented.tissues.data) if segmented.tissues else None
     plan = growths(np.random.default_rng([MADE_SEED, index, 100]))
     for number, (session, growth) in enumerate(plan.items()):
         wanted = {k: 100 * growth.get(LEVEL_OF_LABEL[k], 0.0) for k in there}
-        change = known_change(found.discs, wanted, probability=found.disc_probability, bones=bones)
+        change = known_change(segmented.discs, wanted, probability=segmented.disc_probability, bones=bones)
         rng = np.random.default_rng([MADE_SEED, index, number])
         made = made_visit(scan, change, rng, scanner=Scanner(), repositioning=Repositioning())
         yield KnownVisit(session, made, {

@@ -87,7 +87,7 @@ def _scan(spine: Spine, condition: Condition, backdrop: np.random.Generator, noi
     n = condition.slices_averaged
     # The mean of n slices has root n times their SNR.
     artefacts = replace(condition.artefacts, snr=condition.artefacts.snr / n**0.5)
-    render = {(Contrast.T2,): render_t2, (Contrast.T1,): render_t1}.get(condition.contrasts, render_dixon)
+    render = {Contrast.T2: render_t2, Contrast.T1: render_t1}.get(condition.contrasts[0], render_dixon)
     rendered = render(painting, noise, artefacts).contrasts
     return Scan({c: averaged(rendered[c], n) for c in condition.contrasts})
 

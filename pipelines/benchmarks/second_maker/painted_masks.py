@@ -22,7 +22,7 @@ from pipelines.anatomies.real_masks import DiscFrame, Part, RealSpine, frame_of
 from pipelines.benchmarks.second_maker.painted_tissues import (
     CORTEX_MM,
     END_PLATE_MM,
-    Looks,
+    Appearance,
     around,
     canal,
     disc_tissue,
@@ -60,7 +60,7 @@ class RealVisit:
     bones: tuple[Part, ...]
     sac: Part
     frames: tuple[DiscFrame, ...]  # of the discs before the change
-    looks: Looks
+    appearance: Appearance
     traits: Traits
 
     @property
@@ -97,31 +97,31 @@ class RealVisit:
         return np.column_stack([np.concatenate([below, smooth, above]), np.arange(len(n) + 120) + low - 60.0])
 
     def backdrop(self, plane: Plane) -> Iterator[Layer]:
-        return around(plane, self._line, self.looks)
+        return around(plane, self._line, self.appearance)
 
     def layers(self, plane: Plane) -> Iterator[Layer]:
-        yield from canal(plane, self._line, self.looks, sac_mm=lambda box: -_sampled(self.sac, plane, box))
+        yield from canal(plane, self._line, self.appearance, sac_mm=lambda box: -_sampled(self.sac, plane, box))
         at, lowest = self._sacrum_frame, self.frames[0]
-        yield from sacrum_layers(plane, at, 0.97 * lowest.half_width_mm, 0.97 * lowest.half_depth_mm, self.looks,
+        yield from sacrum_layers(plane, at, 0.97 * lowest.half_width_mm, 0.97 * lowest.half_depth_mm, self.appearance,
                                  block=self.traits.block_sacrum, fat=self.traits.marrow_fat,
                                  top_mm=lambda box: plane.points(box, at.origin_mm, at.axes)[2])
         for bone in self.bones:
             if (box := _box(bone, plane)) is not None:
                 away = -_sampled(bone, plane, box)
-                yield Layer(box, ramp(away - 0.4), self.looks.tissues["cortex"])
-                yield Layer(box, ramp(away + CORTEX_MM), marrow_of(self.looks, plane, box, self.traits.marrow_fat))
+                yield Layer(box, ramp(away - 0.4), self.appearance.tissues["cortex"])
+                yield Layer(box, ramp(away + CORTEX_MM), marrow_of(self.appearance, plane, box, self.traits.marrow_fat))
         for i, disc in enumerate(self.discs):
             if (box := _box(disc, plane)) is not None:
                 away = -_sampled(disc, plane, box)
-                yield Layer(box, ramp(away - END_PLATE_MM), self.looks.tissues["cortex"])
+                yield Layer(box, ramp(away - END_PLATE_MM), self.appearance.tissues["cortex"])
                 yield Layer(box, ramp(away), self._disc_tissue(i, plane, box))
 
     def _disc_tissue(self, i: int, plane: Plane, box: Box) -> Tissue:
         frame, name = self.frames[i], LEVEL_OF_LABEL.get(i + 1, "")
         u, v, w = plane.points(box, self.discs_middle[i], frame.axes)
         rho = np.hypot(u / frame.half_width_mm, v / frame.half_depth_mm)
-        wave = plane.smooth_field(box, self.looks.disc)
-        return disc_tissue(self.looks, name, rho, np.clip(0.5 + w / 9, 0, 1), wave, self.traits.worn)
+        wave = plane.smooth_field(box, self.appearance.disc)
+        return disc_tissue(self.appearance, name, rho, np.clip(0.5 + w / 9, 0, 1), wave, self.traits.worn)
 
     @cached_property
     def discs_middle(self) -> list[Array]:
@@ -133,12 +133,12 @@ class RealVisit:
         return Frame(frame.centre_mm + frame.axes[:, 2] * float(np.median(frame.local(low)[:, 2]) - 1.0), frame.axes)
 
 
-def real_visit(spine: RealSpine, percent: Mapping[int, float], looks: Looks, traits: Traits) -> RealVisit:
+def real_visit(spine: RealSpine, percent: Mapping[int, float], appearance: Appearance, traits: Traits) -> RealVisit:
     """A spine whose discs, numbered from 1 at L5-S1, have changed by a per cent of their volumes."""
     change = _change(spine, percent)
     parts = [_changed(part, change) for part in (*spine.discs, *spine.vertebrae, spine.canal)]
     n = len(spine.discs)
-    return RealVisit(tuple(parts[:n]), tuple(parts[n:-1]), parts[-1], tuple(map(frame_of, spine.discs)), looks,
+    return RealVisit(tuple(parts[:n]), tuple(parts[n:-1]), parts[-1], tuple(map(frame_of, spine.discs)), appearance,
                      traits)
 
 

@@ -12,7 +12,7 @@ from pipelines.benchmarks.second_maker.painted_tissues import (
     CARTILAGE_MM,
     CORTEX_MM,
     END_PLATE_MM,
-    Looks,
+    Appearance,
     around,
     canal,
     disc_tissue,
@@ -29,7 +29,7 @@ class SpinePainter:
     """A spine of surfaces that can be scanned."""
 
     spine: SpineSurfaces
-    looks: Looks
+    appearance: Appearance
 
     @property
     def landmarks_mm(self) -> Array:
@@ -37,15 +37,15 @@ class SpinePainter:
                         + [b.frame.origin_mm for b in self.spine.bodies[:len(NAMED)]])
 
     def backdrop(self, plane: Plane) -> Iterator[Layer]:
-        return around(plane, self._canal, self.looks)
+        return around(plane, self._canal, self.appearance)
 
     def layers(self, plane: Plane) -> Iterator[Layer]:
         for body in self.spine.bodies:
             yield from self._arch(plane, body)
-        yield from canal(plane, self._canal, self.looks)
+        yield from canal(plane, self._canal, self.appearance)
         lowest, fat = self.spine.discs[0], self.spine.bodies[0].marrow_fat
         yield from sacrum_layers(plane, self.spine.sacrum, lowest.outline.half_width_mm, lowest.outline.back_mm,
-                                 self.looks, block=self.spine.block_sacrum, fat=fat,
+                                 self.appearance, block=self.spine.block_sacrum, fat=fat,
                                  top_mm=lambda box: _beyond(plane, box, lowest, upper=False))
         for body in self.spine.bodies:
             yield from self._body(plane, body)
@@ -73,13 +73,13 @@ class SpinePainter:
         high = (_beyond(plane, box, self.spine.discs[body.index + 1], upper=False)
                 if body.index + 1 < len(self.spine.discs) else w - body.height_mm / 2)
         ends = np.maximum(low, high)
-        yield Layer(box, ramp(np.maximum(side - 1.0, ends)) * (np.abs(v) > 8), self.looks.tissues["ligament"])
-        yield Layer(box, ramp(np.maximum(side, ends)), self.looks.tissues["cortex"])
-        marrow = marrow_of(self.looks, plane, box, body.marrow_fat)
+        yield Layer(box, ramp(np.maximum(side - 1.0, ends)) * (np.abs(v) > 8), self.appearance.tissues["ligament"])
+        yield Layer(box, ramp(np.maximum(side, ends)), self.appearance.tissues["cortex"])
+        marrow = marrow_of(self.appearance, plane, box, body.marrow_fat)
         yield Layer(box, ramp(np.maximum(side + CORTEX_MM, ends + END_PLATE_MM)), marrow)
         # The basivertebral vein enters at the back.
         vein = np.sqrt((u / 4) ** 2 + ((v + body.outline.back_mm - 3) / 8) ** 2 + (w / 2) ** 2) - 1
-        yield Layer(box, ramp(2 * vein) * ramp(side + 0.2), self.looks.tissues["vein"])
+        yield Layer(box, ramp(2 * vein) * ramp(side + 0.2), self.appearance.tissues["vein"])
 
     def _disc(self, plane: Plane, disc: Disc) -> Iterator[Layer]:
         if (box := plane.near(disc.frame.origin_mm, 40)) is None:
@@ -91,13 +91,13 @@ class SpinePainter:
         up = np.clip((w - low) / np.maximum(high - low, 0.1), 0, 1)
         limit = 1 + disc.bulge * (1 - (2 * up - 1) ** 2)
         side, ends = (rho - limit) * radius, np.maximum(low - w, w - high)
-        yield Layer(box, ramp(np.maximum(side - 1.1, ends)) * (np.abs(u) < 17), self.looks.tissues["ligament"])
-        tissue = disc_tissue(self.looks, disc.name, rho / limit, up, plane.smooth_field(box, self.looks.disc),
+        yield Layer(box, ramp(np.maximum(side - 1.1, ends)) * (np.abs(u) < 17), self.appearance.tissues["ligament"])
+        tissue = disc_tissue(self.appearance, disc.name, rho / limit, up, plane.smooth_field(box, self.appearance.disc),
                              disc.degeneration)
         share = ramp(np.maximum(side, ends))
         yield Layer(box, share, tissue)
         lining = share * ramp(-CARTILAGE_MM - ends) * ramp((rho - 0.9) * radius)
-        yield Layer(box, 0.7 * lining, self.looks.tissues["cartilage"])
+        yield Layer(box, 0.7 * lining, self.appearance.tissues["cartilage"])
 
     def _arch(self, plane: Plane, body: Body) -> Iterator[Layer]:
         back, small = body.outline.back_mm, body.height_mm / 27
@@ -117,8 +117,8 @@ class SpinePainter:
         u, v, w = plane.points(box, frame.origin_mm, frame.axes)
         away = (np.abs(u / half[0]) ** power + np.abs(v / half[1]) ** power + np.abs(w / half[2]) ** power)
         distance = (away ** (1 / power) - 1) * half.min()
-        yield Layer(box, ramp(distance), self.looks.tissues["cortex"])
-        yield Layer(box, ramp(distance + 0.8), marrow_of(self.looks, plane, box, fat))
+        yield Layer(box, ramp(distance), self.appearance.tissues["cortex"])
+        yield Layer(box, ramp(distance + 0.8), marrow_of(self.appearance, plane, box, fat))
 
 
 def _beyond(plane: Plane, box: Box, disc: Disc, *, upper: bool) -> Array:

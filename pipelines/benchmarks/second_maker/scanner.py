@@ -144,8 +144,8 @@ def acquire(painter: Painter, pose: Pose, grid: Grid, sequence: Sequence, scanne
         level[i] = np.sqrt((np.abs(coils) ** 2).sum(axis=0))[::FINER, ::FINER]
         for e, te in enumerate(sequence.te_ms):
             water, oily = slices[e, 0, i], slices[e, 1, i]
-            seen = fft.fft2(water * coils) + sequence.fat_phase(te) * _displaced(fft.fft2(oily * coils), sequence)
-            images = _back(seen, acquired)
+            spectra = fft.fft2(water * coils) + sequence.fat_phase(te) * _displaced(fft.fft2(oily * coils), sequence)
+            images = _back(spectra, acquired)
             clean[e, i] = (np.conj(coils[:, ::FINER, ::FINER]) * images).sum(axis=0) / level[i]
     sigma = _signal(np.abs(clean[-1]), painter, pose, grid) / scanner.snr
     even = level**scanner.corrected

@@ -16,7 +16,7 @@ from bedrest.vocabulary import LABEL_OF_LEVEL, LEVEL_OF_LABEL, Contrast
 from pipelines.anatomies.real_masks import HELD_OUT_PATIENTS, RealSpine, read_real_spine, series_of
 from pipelines.benchmarks.second_maker.painted_masks import Traits, draw_traits, real_visit
 from pipelines.benchmarks.second_maker.painted_spine import SpinePainter
-from pipelines.benchmarks.second_maker.painted_tissues import Looks, draw_looks
+from pipelines.benchmarks.second_maker.painted_tissues import Appearance, draw_appearance
 from pipelines.benchmarks.second_maker.scanner import Array, Scanner, draw_pose, sagittal_grid, scanned
 from pipelines.benchmarks.second_maker.shapes_of_spine import NAMED, SpinePlan, draw_plan
 from pipelines.benchmarks.second_maker.tissue_signals import Sequence, turbo_spin_echo, two_point_dixon
@@ -38,7 +38,7 @@ class MadeSubject:
     """One subject with the scanner that scans it at every visit."""
 
     plan: SpinePlan
-    looks: Looks
+    appearance: Appearance
     scanner: Scanner
     sequences: Mapping[str, Sequence]
     seed: tuple[int, ...]
@@ -48,7 +48,7 @@ class MadeSubject:
         rng = np.random.default_rng([*self.seed, 7, number])
         spine, middle = self.plan.built(growth), _middle(self.plan)
         pose = draw_pose(rng, middle)
-        scan = scanned(SpinePainter(spine, self.looks), pose, _grid(grid, middle, self.seed),
+        scan = scanned(SpinePainter(spine, self.appearance), pose, _grid(grid, middle, self.seed),
                        self.sequences[sequence], self.scanner, rng)
         centres = {d.name: pose.to_world(d.frame.origin_mm) for d in spine.discs if d.name in NAMED}
         return MadeVisit(spine.volumes_mm3(), centres, scan)
@@ -58,7 +58,7 @@ def draw_made_subject(index: int, seed: int) -> MadeSubject:
     """Anatomy, tissues, field strength, sequences and scanner of one subject."""
     rng = np.random.default_rng([seed, index])
     plan, tesla = draw_plan(rng), float(rng.choice([1.5, 3.0]))
-    return MadeSubject(plan, draw_looks(rng, tesla), draw_scanner(rng), draw_sequences(rng, tesla), (seed, index))
+    return MadeSubject(plan, draw_appearance(rng, tesla), draw_scanner(rng), draw_sequences(rng, tesla), (seed, index))
 
 
 def draw_sequences(rng: np.random.Generator, tesla: float) -> dict[str, Sequence]:
@@ -91,7 +91,7 @@ class RealSubject:
     """A real anatomy with tissues and a scanner of the second maker."""
 
     spine: RealSpine
-    looks: Looks
+    appearance: Appearance
     traits: Traits
     scanner: Scanner
     sequences: Mapping[str, Sequence]
@@ -106,7 +106,8 @@ class RealSubject:
     def visit(self, number: int, growth: Mapping[str, float], sequence: str, grid: GridName = "bed-rest") -> MadeVisit:
         """As `MadeSubject.visit`. The field of view ends where the masks do."""
         rng = np.random.default_rng([*self.seed, 7, number])
-        real = real_visit(self.spine, {LABEL_OF_LEVEL[k]: 100 * v for k, v in growth.items()}, self.looks, self.traits)
+        percent = {LABEL_OF_LEVEL[level]: 100 * share for level, share in growth.items()}
+        real = real_visit(self.spine, percent, self.appearance, self.traits)
         where = self._grid(grid)
         pose = draw_pose(rng, grid_middle(where))
         scan = scanned(real, pose, where, self.sequences[sequence], self.scanner, rng)
@@ -136,7 +137,7 @@ def draw_real_subject(index: int, seed: int) -> RealSubject:
     """The first series of a patient whom training never saw, by the patient's number among those."""
     rng = np.random.default_rng([seed, index])
     tesla = float(rng.choice([1.5, 3.0]))
-    return RealSubject(read_real_spine(held_out_series()[index]), draw_looks(rng, tesla), draw_traits(rng),
+    return RealSubject(read_real_spine(held_out_series()[index]), draw_appearance(rng, tesla), draw_traits(rng),
                        draw_scanner(rng), draw_sequences(rng, tesla), (seed, index))
 
 

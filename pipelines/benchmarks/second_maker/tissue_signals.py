@@ -3,7 +3,8 @@
 Of the benchmark alone. Knows nothing of where tissues lie.
 
 Times are of the order of those published: Stanisz et al. 2005, de Bazelaire et al. 2004, Gold et al. 2004; discs:
-Stelzeneder et al. 2012, Hoppe et al. 2012; cartilage of end plates: Wang et al. 2021. Spectrum of fat: Hamilton et al. 2011.
+Stelzeneder et al. 2012, Hoppe et al. 2012; cartilage of end plates: Wang et al. 2021. Spectrum of fat: Hamilton et al.
+2011.
 """
 
 from __future__ import annotations
