@@ -1,6 +1,5 @@
-"""The change benchmark on made volumes whose errors are known, its page, and the errors fitted to such volumes."""
+"""The change benchmark on made volumes whose errors are known, its makers and page, and the errors fitted to them."""
 
-import json
 import math
 from dataclasses import replace
 from types import SimpleNamespace
@@ -15,6 +14,7 @@ from bedrest.io.tables.frames import typed_frame
 from bedrest.io.tables.typed_csv import read_table
 from bedrest.longitudinal.error_model import ErrorModel, ErrorPart, Errors, errors_path, load_errors
 from bedrest.longitudinal.joint_volumes import JointVolume
+from bedrest.longitudinal.poses import Pose
 from bedrest.segmentation.weights import key_of
 from bedrest.statistics.estimators.reliability import measurement_error
 from bedrest.types import Grid, LabelMap, Scan, Segmentation, Volume
@@ -23,24 +23,44 @@ from matplotlib.text import Text
 
 from pipelines.benchmarks.change import __main__ as change_benchmark
 from pipelines.benchmarks.change import fit_errors as error_fit
-from pipelines.benchmarks.change import synthetic_subjects
+from pipelines.benchmarks.change import known_visits, makers, real_scans, synthetic_subjects
 from pipelines.benchmarks.change.__main__ import CONDITION_SUBJECTS
-from pipelines.benchmarks.change.figure import change_ablation
+from pipelines.benchmarks.change.figure import change_ablation, makers_ablation
 from pipelines.benchmarks.change.fit_errors import SEED as FIT_SEED
 from pipelines.benchmarks.change.fit_errors import fit_errors, fit_part, subjects_by_condition
-from pipelines.benchmarks.change.report import UNKNOWN, conditions_table, report_standard
+from pipelines.benchmarks.change.known_visits import Job, KnownVisit, growths, measure_job, measure_jobs
+from pipelines.benchmarks.change.report import (
+    UNKNOWN,
+    checks_of,
+    conditions_table,
+    levels_of_makers,
+    makers_table,
+    manual_table,
+    methods_table,
+    other_occasion,
+)
 from pipelines.benchmarks.change.scores import METHODS, column_of, summarise_method, within_disc_cv
 from pipelines.benchmarks.change.synthetic_subjects import (
     FURTHER,
     SEED,
     STANDARD,
+    T1,
     T2,
+    WATER,
     averaged,
     draw_subject,
-    measure_subject,
+    own_job,
 )
-from pipelines.benchmarks.result_tables import BASELINE, CHANGE_DISCS, GROWN, VISITS
-from pipelines.benchmarks.targets import CHANGE, ENGINE, TargetResult, judge
+from pipelines.benchmarks.result_tables import (
+    BASELINE,
+    CHANGE_DISCS,
+    GROWN,
+    MAKERS,
+    MIXED,
+    OTHER_OCCASION,
+    REPEAT,
+)
+from pipelines.benchmarks.targets import CHANGE, TargetResult, change_targets, check_of
 from pipelines.command_line import read_options
 
 JOINT, SINGLE, VOXELS = VolumeMethod.JOINT, VolumeMethod.SINGLE, VolumeMethod.VOXELS
@@ -50,27 +70,31 @@ ALL_DIXON = key_of(DIXON)
 TRUE = {"L4-L5": (10_000.0, 10_000.0, 10_300.0), "L5-S1": (8000.0, 8000.0, 8240.0)}
 FOUND = {"L4-L5": (10_100.0, 9999.0, 10_403.0),  # change -1 %, +3 %
          "L5-S1": (7920.0, 8078.4, 8236.8)}  # change +2 %, +4 %
+THREE = (BASELINE, REPEAT, GROWN)
+TRUE_CHANGE = {BASELINE: 0.0, REPEAT: 0.0, GROWN: 3.0}
 HALF_PERCENT = Errors(ErrorPart(0.005), ErrorPart(0.005), 2)
 
 
 def two_discs() -> pd.DataFrame:
     """One subject's two discs, measured alike by every method."""
     return typed_frame([
-        {"condition": "standard", "contrasts": ALL_DIXON, "subject": "sub-01", "session": session, "level": level,
+        {"maker": "own", "named": True, "true_change_percent": TRUE_CHANGE[session], "condition": "standard",
+         "contrasts": ALL_DIXON, "subject": "sub-01", "session": session, "level": level,
          "true_mm3": TRUE[level][v], **dict.fromkeys(COLUMNS, FOUND[level][v]), "boundary_uncertainty": 0.1}
-        for level in TRUE for v, session in enumerate(VISITS)], CHANGE_DISCS)
+        for level in TRUE for v, session in enumerate(THREE)], CHANGE_DISCS)
 
 
 def subjects(rng: np.random.Generator, n: int, *, condition=STANDARD, bias: float = 0.0) -> pd.DataFrame:
-    """Discs whose joint error has a variance of 0.004^2 + (0.05 x uncertainty)^2, whose single one an SD of 0.012."""
+    """Our own phantom's discs: joint errors of variance 0.004^2 + (0.05 x uncertainty)^2, single ones of SD 0.012."""
     rows = []
     for i in range(n):
         for level in LEVELS:
             volume, uncertainty = rng.uniform(4000, 12000), 0.08 * math.exp(0.5 * rng.normal())
-            for session in VISITS:
+            for session in THREE:
                 true = volume * (1.03 if session == GROWN else 1.0)
                 joint = ErrorPart(0.004, 0.05).sd(uncertainty) * rng.normal()
                 rows.append({
+                    "maker": "own", "named": True, "true_change_percent": TRUE_CHANGE[session],
                     "condition": condition.name, "contrasts": key_of(condition.contrasts), "session": session,
                     "subject": f"sub-{i + 1:02d}", "level": level, "true_mm3": true,
                     "voxels_mm3": true * (1 + 0.02 * rng.normal()),
@@ -129,9 +153,7 @@ def test_a_disc_that_was_not_found_counts_and_is_told():
     assert (s.volumes.n, s.volumes.n_missing, s.pairs, s.pairs_missing) == (6, 1, 4, 1)
     assert (s.rise, s.change_covered, s.volume_covered) == (50, 50, pytest.approx(100 / 3))
     assert s.change_error == pytest.approx(1 / 3)  # -1, +2, 0
-    notes = {c.what: c.note for c in report_standard(frame, None).checks}
-    assert notes["volume bias, mean over discs"] == "6 volumes, 1 of them missing"
-    assert notes["error of change, SD"] == "4 changes, 1 of them missing"
+    assert _checks(frame)["error of change, SD, visits together"].note == "4 changes, 1 of them missing"
     frame.loc[(frame["level"] == "L5-S1") & (frame["session"] == BASELINE), "joint_mm3"] = np.nan
     assert summarise_method(frame, JOINT, None).pairs_missing == 2
 
@@ -139,34 +161,94 @@ def test_a_disc_that_was_not_found_counts_and_is_told():
 def test_nothing_found_meets_nothing():
     frame = two_discs()
     frame[COLUMNS] = np.nan
-    part = report_standard(frame, ErrorModel("", {ALL_DIXON: {"joint": HALF_PERCENT}}))
-    assert {c.verdict for c in part.checks} == {TargetResult.MISSED}
-    assert "6 volumes, 6 of them missing" in part.detail and "nan" not in part.detail
+    model = ErrorModel("", {ALL_DIXON: {"joint": HALF_PERCENT}})
+    checks = _checks(frame, model)
+    assert {c.verdict for c in checks.values() if c.target != "-" and c.what != UNNAMED} == {TargetResult.MISSED}
+    assert "4 changes, 4 of them missing" in makers_table(frame, "standard", model)[0]
+    assert "6 volumes, 6 of them missing" in methods_table(frame, model) and "nan" not in methods_table(frame, model)
 
 
-def test_every_row_is_judged_by_joint_volumes():
+UNNAMED = "discs in view without a name"
+
+
+def _checks(frame: pd.DataFrame, model: ErrorModel | None = None, maker: str = "own", contrasts: str = "standard"):
+    return {c.what: c for c in checks_of(frame, maker, contrasts, model)}
+
+
+def test_every_number_is_judged_by_joint_volumes():
     frame = two_discs()
     frame["voxels_mm3"] = frame["true_mm3"] * 1.5
-    checks = {c.what: c for c in report_standard(frame, None).checks}
-    assert list(checks) == [t.what for row in CHANGE for t in row.targets]
+    checks = _checks(frame)
+    assert list(checks) == [t.what for t in CHANGE]
     worst = checks["volume bias, worst level"]
     assert (worst.measured, worst.verdict, worst.note) == ("+0.66 %", TargetResult.MET, "L4-L5")
     assert checks["scan-rescan CV of volume"].verdict == TargetResult.MISSED
     assert checks["error of change, mean"].verdict == TargetResult.NO_TARGET
     unknown = [c for c in checks.values() if c.verdict == TargetResult.NOT_MEASURED]
     assert len(unknown) == 4 and {c.note for c in unknown} == {UNKNOWN}
-    model = ErrorModel("", {ALL_DIXON: {"joint": HALF_PERCENT}})
-    known = {c.what: c for c in report_standard(frame, model).checks}
+    known = _checks(frame, ErrorModel("", {ALL_DIXON: {"joint": HALF_PERCENT}}))
     assert known["no change, none beyond error"].measured == "50.0 %"
     assert known["+3 %, a rise beyond error"].verdict == TargetResult.MET
     assert known["95 % intervals of volume that hold the truth"].verdict == TargetResult.MISSED
+
+
+def test_slope_by_hand_and_names_that_are_lost():
+    frame = two_discs()
+    # Four changes: 0, 0, +3, +3 % in truth; half of each is measured.
+    half = {"baseline": 1.0, "repeat": 1.0, "grown": 1.015}
+    frame["joint_mm3"] = 9000 * frame["session"].map(half)
+    s = summarise_method(frame, JOINT, None)
+    assert s.slope == pytest.approx(0.5) and s.change_error == pytest.approx(-0.75) and s.unnamed == 0
+    frame.loc[0, ["named", "joint_mm3"]] = [False, np.nan]
+    assert summarise_method(frame, JOINT, None).unnamed == pytest.approx(100 / 6)
+    assert _checks(frame)[UNNAMED].verdict == TargetResult.MISSED
+    still = frame[frame["session"] != GROWN]
+    assert math.isnan(summarise_method(still, JOINT, None).slope)
+    assert _checks(still)["slope of measured on true change"].note == "nothing changed"
+
+
+def test_a_change_that_nobody_knows_is_no_error():
+    frame = two_discs().assign(maker="real-repeats", condition="t1", true_mm3=np.nan)
+    frame = frame[frame["session"] != GROWN]
+    other = frame[frame["session"] == REPEAT].assign(session=OTHER_OCCASION, true_change_percent=np.nan,
+                                                     joint_mm3=20_000.0)
+    both = typed_frame(pd.concat([frame, other]).to_dict("records"), CHANGE_DISCS)
+    assert summarise_method(both, JOINT, None).pairs == 2
+    checks = _checks(both, maker="real-repeats", contrasts="t1")
+    assert checks["volume bias, mean over discs"].note == "the truth is not known"
+    assert checks["error of change, SD, visits together"].measured == "2.12 %"  # of -1 and +2
+    assert "the 2 discs of the real repeats changed by +125.3 %" in other_occasion(both)  # 20 000 over 10 100 and 7920
+    assert other_occasion(frame) == "" and "| real repeats |" in makers_table(both, "t1", None)[0]
+
+
+def test_each_maker_has_a_column_and_its_own_targets():
+    frame = pd.concat([two_discs(), two_discs().assign(maker="real-anatomy", joint_mm3=lambda f: f["true_mm3"] * 1.02),
+                       two_discs().assign(maker="second", condition="t2")], ignore_index=True)
+    table, checks = makers_table(frame, "standard", None)
+    cells = {line.split(" | ")[0].strip("| "): line.strip("| ").split(" | ")[1:] for line in table.splitlines()}
+    assert cells["number"] == ["own phantom", "real anatomy, rendered", "target"]
+    assert cells["volume bias, worst level"] == ["+0.66 % (L4-L5)", "+2.00 % (L4-L5)",
+        "-1.00 % to +1.00 % (own phantom); -3.00 % to +3.00 % (real anatomy, rendered)"]
+    assert cells["error of change, SD, visits together"][:2] == ["1.29 %, missed", "0.00 %"]
+    assert len(checks) == 2 * len(CHANGE)
+    assert [t.low for t in change_targets("second", "t2") if "rise" in t.what] == [80]
+    by_level = levels_of_makers(frame).splitlines()
+    row = next(line for line in by_level if line.startswith("| L4-L5"))
+    assert row == "| L4-L5 | +0.66 (0.58) | +2.00 (0.00) | +0.66 (0.58) |"
+
+
+def test_manual_volumes_stand_beside_their_rendering():
+    frame = two_discs().assign(maker="real-anatomy")
+    manual = pd.DataFrame({"level_if_normal": ["L4-L5", "L4-L5"], "volume_mm3": [9000.0, 10_000.0]})
+    assert "| L4-L5 | 9.50 (2) | 10.00 (1) | 10.10 (1) |" in manual_table(frame, manual)
+    assert manual_table(two_discs(), manual) == "" == manual_table(frame, manual.iloc[:0])
 
 
 def test_methods_stand_side_by_side():
     frame = two_discs()
     frame["voxels_mm3"] = frame["true_mm3"] * 1.5
     frame.loc[0, "single_mm3"] = np.nan
-    lines = report_standard(frame, ErrorModel("", {ALL_DIXON: {"joint": HALF_PERCENT}})).detail.splitlines()
+    lines = methods_table(frame, ErrorModel("", {ALL_DIXON: {"joint": HALF_PERCENT}})).splitlines()
     cells = {line.split(" | ")[0].strip("| "): line.strip("| ").split(" | ")[1:] for line in lines if " | " in line}
     assert cells["number"] == [*METHODS.values(), "target"]
     assert cells["volume bias, worst level"][0] == "+50.00 %" and cells["volume bias, worst level"][2] == "+0.66 %"
@@ -176,13 +258,12 @@ def test_methods_stand_side_by_side():
 
 
 def test_both_ends_of_a_target_belong_to_it():
-    names = [t.what for t in next(row for row in CHANGE if row.name == "coverage").targets]
+    covered, *_ = (t for t in CHANGE if "intervals of volume" in t.what)
     for value, met in ((89.9, False), (90, True), (98, True), (98.1, False)):
-        verdict = TargetResult.MET if met else TargetResult.MISSED
-        assert {c.verdict for c in judge("coverage", dict.fromkeys(names, value))} == {verdict}
-    assert judge("repeat", {"scan-rescan CV of volume": 0.5})[0].verdict == TargetResult.MET
-    assert judge("repeat", {"scan-rescan CV of volume": 0.501})[0].verdict == TargetResult.MISSED
-    assert not {row.name for row in CHANGE} & {row.name for row in ENGINE}
+        assert check_of("own", covered, value).verdict == (TargetResult.MET if met else TargetResult.MISSED)
+    cv, *_ = (t for t in change_targets("own", "standard") if "CV" in t.what)
+    assert check_of("own", cv, 0.5).verdict == TargetResult.MET
+    assert check_of("own", cv, 0.501).verdict == TargetResult.MISSED
 
 
 def test_conditions_are_compared_on_the_same_subjects(rng):
@@ -235,7 +316,7 @@ def test_errors_of_few_subjects_are_enlarged():
     # Every joint volume 1 % too large or too small in turn, level by level: an SD of 1 % whoever is asked.
     def one(n: int) -> ErrorPart:
         frame = subjects(np.random.default_rng(0), n)
-        sign = frame["session"].map({session: 1 if session == BASELINE else -1 for session in VISITS})
+        sign = frame["session"].map({session: 1 if session == BASELINE else -1 for session in THREE})
         return fit_errors(frame.assign(single_mm3=frame["true_mm3"] * np.exp(0.01 * sign)))[ALL_DIXON]["single"].repeat
 
     # ln differs by 0.02 between baseline and either visit, over the root of 2; t of 4 and 40 degrees of freedom
@@ -260,8 +341,7 @@ def test_errors_need_two_scans_of_a_disc():
 
 
 def test_one_contrast_alone_gets_a_quarter_of_the_subjects():
-    assert [(c.name, n) for c, n in subjects_by_condition(32)] == [("standard", 32), ("water", 8), ("t2", 8),
-                                                                     ("t1", 8)]
+    assert [(c.name, n) for c, n in subjects_by_condition(32)] == [("standard", 32), ("water", 8), ("t2", 8), ("t1", 8)]
     assert [n for _, n in subjects_by_condition(8)] == [8, 4, 4, 4]
     assert [n for _, n in subjects_by_condition(1)] == [1, 1, 1, 1]
 
@@ -280,37 +360,52 @@ def test_a_condition_scans_the_same_subject_in_another_way(monkeypatch):
     whole = synthetic_subjects.demo_grid()
     small = Grid((36, 32, 32), whole.affine_ras_mm @ np.diag([1, 8, 8, 1.0]))
     monkeypatch.setattr(synthetic_subjects, "demo_grid", lambda: small)
-    visit, spine, scan = next(draw_subject(0, SEED))
-    _, same, thick = next(draw_subject(0, SEED, replace(T2, slices_averaged=2)))
-    assert visit == BASELINE and spine.volumes_mm3() == same.volumes_mm3()
-    assert set(scan.contrasts) == set(DIXON) and set(thick.contrasts) == {Contrast.T2}
-    assert (scan.grid.shape, thick.grid.shape) == ((36, 32, 32), (18, 32, 32))
-    assert next(draw_subject(1, SEED))[1].volumes_mm3() != spine.volumes_mm3()
+    first, *_, mixed = draw_subject(0, SEED)
+    thick = next(draw_subject(0, SEED, replace(T2, slices_averaged=2)))
+    assert first.session == BASELINE and first.volumes_mm3 == thick.volumes_mm3
+    assert set(first.scan.contrasts) == set(DIXON) and set(thick.scan.contrasts) == {Contrast.T2}
+    assert (first.scan.grid.shape, thick.scan.grid.shape) == ((36, 32, 32), (18, 32, 32))
+    assert set(first.change_percent.values()) == {0.0} and mixed.session == MIXED
+    assert min(mixed.change_percent.values()) < 0 < max(mixed.change_percent.values()) <= 8
+    for level, change in mixed.change_percent.items():
+        assert mixed.volumes_mm3[level] == pytest.approx(first.volumes_mm3[level] * (1 + change / 100))
+    assert next(draw_subject(1, SEED)).volumes_mm3 != first.volumes_mm3
+
+
+def test_changes_of_a_subject():
+    plan = growths(np.random.default_rng(0))
+    assert list(plan) == [BASELINE, REPEAT, GROWN, MIXED] and plan[BASELINE] == plan[REPEAT] == {}
+    assert set(plan[GROWN].values()) == {0.03} and len(set(plan[MIXED].values())) == len(LEVELS)
 
 
 def test_a_disc_that_was_not_found_is_a_row_with_a_reason(monkeypatch):
     grid = Grid((4, 4, 4), np.eye(4))
     label = np.zeros(grid.shape, np.int32)
-    label[:2], label[2:] = 1, 2
+    label[:2], label[2:], label[0, 0, 0] = 1, 2, 3
     found = Segmentation(LabelMap(label, grid), Volume(np.full(grid.shape, 0.5, np.float32), grid), ())
-    spine = SimpleNamespace(volumes_mm3=lambda: dict.fromkeys(LEVELS, 30.0))
     scan = Scan({Contrast.WATER: Volume(np.ones(grid.shape, np.float32), grid)})
-    monkeypatch.setattr(synthetic_subjects, "draw_subject", lambda *_: iter([(BASELINE, spine, scan)]))
-    monkeypatch.setattr(synthetic_subjects, "segment", lambda *_, **__: found)
-    monkeypatch.setattr(synthetic_subjects, "prepare_visit", lambda *_: None)
-    monkeypatch.setattr(synthetic_subjects, "poses_of", lambda *_: {})
-    monkeypatch.setattr(synthetic_subjects, "joint_volumes", lambda trained, seen, label, **_: {
+    far = {level: np.zeros(3) + (1000 if level == "L3-L4" else 0) for level in LEVELS}
+    visit = KnownVisit(BASELINE, scan, dict.fromkeys(LEVELS, 0.0), dict.fromkeys(LEVELS, 30.0), far)
+    monkeypatch.setattr(known_visits, "segment", lambda *_, **__: found)
+    monkeypatch.setattr(known_visits, "prepare_visit", lambda _, poses: kept.extend(poses))
+    pose = Pose(np.zeros(3), np.eye(3))
+    monkeypatch.setattr(known_visits, "poses_of", lambda *_: dict.fromkeys((1, 2, 3), pose))
+    monkeypatch.setattr(known_visits, "joint_volumes", lambda trained, seen, label, **_: {
         1: [JointVolume(1, BASELINE, frozenset({Contrast.WATER}), (28.0, 30.0), 0.2, 1.0)],
         2: [JointVolume(2, BASELINE, frozenset({Contrast.WATER}), (0.0, 0.0), math.nan, 1.0)]}.get(label, []))
-    rows = measure_subject(None, 4, seed=SEED, device="cpu").set_index("level")
+    kept: list[int] = []
+    rows = measure_job(None, Job("own", "water", "sub-05", lambda _: iter([visit])), device="cpu").set_index("level")
+    assert kept == [1, 2]  # 3 lies far from where its name belongs
     assert len(rows) == len(LEVELS) and set(rows["subject"]) == {"sub-05"} and set(rows["contrasts"]) == {"water"}
     right = rows.loc["L5-S1"]
-    assert (right["voxels_mm3"], right["single_mm3"], right["joint_mm3"]) == (32, 16, 29)
+    assert (right["voxels_mm3"], right["single_mm3"], right["joint_mm3"]) == (31, 15.5, 29)
     assert right["boundary_uncertainty"] == 0.2
     assert right["reason"] == ""
     assert rows.loc["L4-L5", "reason"] == "nothing where the visits meet" and pd.isna(rows.loc["L4-L5", "joint_mm3"])
+    assert rows.loc["L3-L4", "reason"] == "another disc has its name"
     lost = rows.drop(["L5-S1", "L4-L5"])
-    assert set(lost["reason"]) == {"not found"} and lost[COLUMNS].isna().all(axis=None)
+    assert set(lost["reason"].drop("L3-L4")) == {"not found"} and not lost["named"].any()
+    assert lost[COLUMNS].isna().all(axis=None)
 
 
 def texts(figure) -> str:
@@ -339,21 +434,58 @@ def test_the_figure_stands_with_few_rows_and_with_none():
         assert "no disc" in texts(change_ablation(empty))
 
 
+def test_the_figure_has_a_panel_for_each_maker(rng):
+    frame = pd.concat([two_discs(), two_discs().assign(maker="second", single_mm3=np.nan),
+                       two_discs().assign(maker="real-t2", condition="t2")], ignore_index=True)
+    figure = makers_ablation(frame)
+    shown = [panel.get_title(loc="left") or panel.get_title() for panel in figure.axes if panel.axison]
+    assert shown == ["own phantom\nFour Dixon contrasts", "second phantom\nFour Dixon contrasts",
+                     "real T2, made visits\nT2 alone"]
+    assert [len(panel.get_xticklabels()) for panel in figure.axes[:2]] == [3, 2]
+    assert "SD 1.29" in texts(figure) and "no disc" in texts(makers_ablation(frame.iloc[:0]))
+
+
+def test_makers_are_registered_in_the_order_of_the_table():
+    assert tuple(m.name for m in makers.MAKERS) == MAKERS == get_args(change_benchmark.MakerName)[1:]
+    jobs = makers.BY_NAME["own"].jobs("standard", 2)
+    assert [j.file_name for j in jobs] == ["own_standard_sub-01.csv", "own_standard_sub-02.csv"]
+    few = replace(makers.BY_NAME["real-t2"], subjects=lambda: 1, name_of=lambda i: f"scan-{i}")
+    assert [j.subject for j in few.jobs("t2", 5)] == ["scan-0"]
+
+
+def test_rows_of_finished_subjects_are_kept(tmp_path, monkeypatch, rng):
+    measured = []
+
+    def measure(trained, job, **_):
+        measured.append(job.subject)
+        return two_discs().assign(subject=job.subject).sort_values(["session", "level"], ignore_index=True)
+
+    monkeypatch.setattr(known_visits, "measure_job", measure)
+    jobs = [own_job(i) for i in range(2)]
+    measure_jobs(None, jobs[:1], device="cpu", folder=tmp_path)
+    both = measure_jobs(None, jobs, device="cpu", folder=tmp_path)
+    assert measured == ["sub-01", "sub-02"] and list(both["subject"].unique()) == measured
+    pd.testing.assert_frame_equal(both, measure_jobs(None, jobs, device="cpu"))
+
+
 @pytest.fixture
 def weights(tmp_path, monkeypatch):
-    """A weights file whose network is never asked: every subject is made up, from its index and the seed."""
+    """A weights file whose network is never asked: every subject is made up, from its name and the seed."""
     path = tmp_path / "weights.safetensors"
     path.write_bytes(b"weights")
-    asked: list[tuple[str, int, int]] = []
+    asked: list[tuple[str, str, int]] = []
+    monkeypatch.chdir(tmp_path)
 
-    def measure(trained, index, *, seed, device, condition, errors=None):
-        asked.append((condition.name, index, seed))
-        made = subjects(np.random.default_rng([seed, index]), 1, condition=condition)
-        return made.assign(subject=f"sub-{index + 1:02d}")
+    def measure(trained, job, *, device, errors=None):
+        index = int(job.subject[-2:]) - 1
+        asked.append((job.maker, job.condition, index))
+        condition = next(c for c in (STANDARD, WATER, T2, T1, *FURTHER) if c.name == job.condition)
+        made = subjects(np.random.default_rng([len(job.maker), index]), 1, condition=condition)
+        return made.assign(subject=job.subject, maker=job.maker, condition=job.condition)
 
-    monkeypatch.setattr("bedrest.segmentation.weights.load_weights", lambda path: SimpleNamespace(
-        record={"steps": 7}, contrasts=tuple(Contrast)))
-    monkeypatch.setattr(synthetic_subjects, "measure_subject", measure)
+    network = SimpleNamespace(record={"steps": 7}, contrasts=tuple(Contrast))
+    monkeypatch.setattr("bedrest.segmentation.weights.load_weights", lambda path: network)
+    monkeypatch.setattr(known_visits, "measure_job", measure)
     return SimpleNamespace(path=path, asked=asked)
 
 
@@ -368,70 +500,71 @@ def fit(weights) -> bytes:
     return errors_path(weights.path).read_bytes()
 
 
-def table_of(page: str) -> list[list[str]]:
-    lines = page[: page.index("\n1. **repeat**")].splitlines()
-    return [[c.strip() for c in line.strip("|").split("|")] for line in lines if line.startswith("| ")][2:]
-
-
 def test_errors_are_fitted_once_and_then_used(tmp_path, weights, capsys):
     page = tmp_path / "docs" / "page.md"
-    words = ("--weights", weights.path, "--subjects", 12, "--conditions", "noisy", "t2", "-o", page)
+    words = ("--weights", weights.path, "--subjects", 12, "--maker", "own", "second", "--conditions", "noisy",
+             "-o", page)
     assert measure_change(*words) == 0
     before = page.read_text()
-    assert set(weights.asked) == {*(("standard", i, 778_001) for i in range(12)),
-                                  *((c, i, 778_001) for c in ("noisy", "t2") for i in range(CONDITION_SUBJECTS))}
-    table = table_of(before)
-    assert [row[1] for row in table] == [t.what for row in CHANGE for t in row.targets]
-    assert [row[0] for row in table if row[0]] == ["1 repeat", "2 bias", "3 change", "4 coverage"]
-    assert [row[1] for row in table if row[5] == UNKNOWN] == [
-        "no change, none beyond error", "+3 %, a rise beyond error",
-        "95 % intervals of volume that hold the truth", "95 % intervals of change that hold the truth"]
-    for told in ("seed 778001, 12 subjects x 3 visits", "--conditions noisy t2", "errors: not known", "SNR 7",
-                 "T2 alone", "synthetic", "(figures/change_ablation.png)", "steps 7"):
+    assert set(weights.asked) == {
+        *((m, c, i) for m in ("own", "second") for c in ("standard", "t2", "t1") for i in range(12)),
+        *(("own", "noisy", i) for i in range(CONDITION_SUBJECTS))}
+    for told in ("--maker own second", "own phantom: 12 subjects; second phantom: 12 subjects", "errors: not known",
+                 "SNR 7", "## T2 alone", "(figures/change_makers.png)", "(figures/change_ablation.png)", "steps 7",
+                 "- **second phantom**: a phantom and a renderer that training never saw"):
         assert told in before
-    assert "turned" not in before and "4 numbers not measured" in capsys.readouterr().out
-    figures = list((page.parent / "figures").iterdir())
-    assert [f.name for f in figures] == ["change_ablation.png"] and figures[0].read_bytes().startswith(b"\x89PNG")
-    assert len(read_table(page.with_suffix(".csv"), CHANGE_DISCS)) == (12 + 2 * CONDITION_SUBJECTS) * 3 * len(LEVELS)
+    assert "turned" not in before and "real repeats" not in before
+    assert "24 numbers not measured" in capsys.readouterr().out  # 4 for 2 makers and 3 sets of contrasts
+    assert sorted(f.name for f in (page.parent / "figures").iterdir()) == ["change_ablation.png", "change_makers.png"]
+    assert len(read_table(page.with_suffix(".csv"), CHANGE_DISCS)) == (72 + CONDITION_SUBJECTS) * 3 * len(LEVELS)
 
     weights.asked.clear()
+    assert measure_change(*words) == 0 and not weights.asked  # every subject's rows were kept
+    assert page.read_text() == before
     written = fit(weights)
-    assert set(weights.asked) == {*(("standard", i, 778_101) for i in range(12)),
-                                  *((c, i, 778_101) for c in ("water", "t2", "t1") for i in range(4))}
+    assert set(weights.asked) == {*(("own", "standard", i) for i in range(12)),
+                                  *(("own", c, i) for c in ("water", "t2", "t1") for i in range(4))}
     assert fit(weights) == written
-    assert set(json.loads(written)["errors"]) == {ALL_DIXON, "water", "t2", "t1"}
 
-    assert measure_change(*words) == 0
-    after = table_of(page.read_text())
-    assert not [row for row in after if row[4] == "not measured"] and "weights.errors.json" in page.read_text()
+    weights.asked.clear()
+    assert measure_change(*words) == 0 and weights.asked  # with other errors, kept rows are of no use
+    after = page.read_text()
+    assert "weights.errors.json" in after
     errors = load_errors(weights.path, sha256=sha256_of(weights.path)).given(ALL_DIXON, "joint")
     measured = read_table(page.with_suffix(".csv"), CHANGE_DISCS)
-    joint = summarise_method(measured[measured["condition"] == "standard"], JOINT, errors)
-    assert [row[2] for row in after[-2:]] == [f"{joint.volume_covered:.1f} %", f"{joint.change_covered:.1f} %"]
+    own = measured[(measured["condition"] == "standard") & (measured["maker"] == "own")]
+    covered = summarise_method(own, JOINT, errors).volume_covered
+    line = next(line for line in after.splitlines() if line.startswith("| 95 % intervals of volume"))
+    assert line.split(" | ")[1].startswith(f"{covered:.1f} %")
     weights.path.write_bytes(b"other weights")
     assert load_errors(weights.path, sha256="another") is None
 
 
 def test_seeds_are_the_benchmarks_own():
-    assert (SEED, FIT_SEED) == (778_001, 778_101)
-
-
-def test_the_page_without_further_conditions(tmp_path, weights):
-    page = tmp_path / "page.md"
-    assert measure_change("--weights", weights.path, "--subjects", 1, "--conditions", "none", "-o", page) == 0
-    assert {name for name, *_ in weights.asked} == {"standard"} and "## Other conditions" not in page.read_text()
+    assert len({SEED, FIT_SEED, makers.SECOND_SEED, makers.REAL_SEED, real_scans.MADE_SEED}) == 5
 
 
 def test_every_condition_has_its_name_on_the_command_line(tmp_path, weights):
     names = get_args(change_benchmark.ConditionName)
     assert names == ("all", "none", *(c.name for c in FURTHER))
     page = tmp_path / "page.md"
-    assert measure_change("--weights", weights.path, "--subjects", 1, "-o", page) == 0
-    assert {name for name, *_ in weights.asked} == {"standard", *names[2:]}
+    few = ("--weights", weights.path, "--subjects", 1, "--maker", "own", "--contrasts", "standard", "-o", page)
+    assert measure_change(*few) == 0
+    assert {name for _, name, _ in weights.asked} == {"standard", *names[2:]}
     assert all(c.words in page.read_text() for c in FURTHER)
+    assert measure_change(*few, "--conditions", "none") == 0 and "other conditions" not in page.read_text()
 
 
-@pytest.mark.parametrize("words", [("--subjects", "0"), ("--conditions", "none", "noisy"), ("-o", "page.txt")])
+def test_contrasts_that_the_network_does_not_know_are_left_out(tmp_path, weights, monkeypatch):
+    network = SimpleNamespace(record={}, contrasts=tuple(c for c in Contrast if c != Contrast.T1))
+    monkeypatch.setattr("bedrest.segmentation.weights.load_weights", lambda path: network)
+    assert measure_change("--weights", weights.path, "--subjects", 1, "--maker", "second", "--conditions", "none", "-o",
+                          tmp_path / "page.md") == 0
+    assert {name for _, name, _ in weights.asked} == {"standard", "t2"}
+
+
+@pytest.mark.parametrize("words", [("--subjects", "0"), ("--conditions", "none", "noisy"), ("-o", "page.txt"),
+                                   ("--maker", "all", "own")])
 def test_what_makes_no_sense_is_refused(words, weights):
     with pytest.raises(StudyError):
         measure_change("--weights", weights.path, *words)
@@ -439,11 +572,13 @@ def test_what_makes_no_sense_is_refused(words, weights):
 
 
 @pytest.mark.slow
-def test_one_real_run_of_a_synthetic_subject():
+@pytest.mark.parametrize("maker", ["own", "second"])
+def test_one_real_run_of_a_made_subject(maker):
     from bedrest.segmentation.weights import load_weights
 
-    frame = measure_subject(load_weights(), 0, seed=SEED, device="cpu")
-    assert len(frame) == 3 * len(LEVELS) and set(frame["reason"]) == {""}
+    frame = measure_job(load_weights(), makers.BY_NAME[maker].jobs("standard", 1)[0], device="cpu")
+    assert len(frame) == 4 * len(LEVELS)
     single, joint = (summarise_method(frame, method, None) for method in (SINGLE, JOINT))
-    assert abs(joint.volumes.bias) < 3 and joint.cv < 1.5 and joint.change_error_sd < 2
     assert joint.change_error_sd < single.change_error_sd  # what measuring all visits together is for
+    if maker == "own":
+        assert set(frame["reason"]) == {""} and abs(joint.volumes.bias) < 3 and joint.cv < 1.5

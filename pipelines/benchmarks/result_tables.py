@@ -11,7 +11,9 @@ from bedrest.vocabulary import LEVELS
 
 from pipelines.benchmarks.targets import ENGINE
 
-BASELINE, REPEAT, GROWN = VISITS = ("baseline", "repeat", "grown")  # of the change benchmark
+# Visits of the change benchmark: nothing changed; every disc + 3 %; each disc by its own amount; unknown change.
+BASELINE, REPEAT, GROWN, MIXED, OTHER_OCCASION = VISITS = ("baseline", "repeat", "grown", "mixed", "other-occasion")
+MAKERS = ("own", "second", "real-anatomy", "real-t2", "real-repeats")
 _CONTRASTS = Col("contrasts", "str", "contrasts that were segmented, joined by +")
 _REASON = Col("reason", "str", "what is wrong; empty when nothing is", required=False)
 
@@ -26,20 +28,23 @@ ENGINE_DISCS = Table("engine_benchmark", "one row per disc that a row of the eng
     number("inside_vertebra_percent", "share of the disc inside vertebral bodies", "%"), RIGHT, _REASON,
 ), ("row", "data", "contrasts", "subject", "session", "level"))
 
-CHANGE_DISCS = Table("change_benchmark", "one row per disc at a visit of a synthetic subject", (
-    Col("condition", "str", "what differed from the standard"), _CONTRASTS,
-    Col("subject", "str", "synthetic subject; of one name, the same anatomy in every condition"),
+CHANGE_DISCS = Table("change_benchmark", "one row per disc in view at a visit of a subject of the change benchmark", (
+    Col("maker", "str", "who made the scans, see `pipelines.benchmarks.change.makers`", values=MAKERS),
+    Col("condition", "str", "contrasts, or what differed from the standard"), _CONTRASTS,
+    Col("subject", "str", "of one maker and name, the same anatomy in every condition"),
     Col("session", "str", "visit", values=VISITS),
     Col("level", "str", "disc", values=LEVELS),
-    Col("true_mm3", "float", "analytic volume", "mm3", minimum=0),
+    number("true_mm3", "true volume; empty where only its change is known", "mm3"),
+    Col("true_change_percent", "float", "true change since baseline; empty where nobody knows it", "%", required=False),
     number("voxels_mm3", "voxels of this visit's mask counted", "mm3"),
     number("single_mm3", "summed probabilities of this visit alone", "mm3"),
     number("joint_mm3", "summed probabilities, all visits on shared grids", "mm3"),
     number("grid_shifts_sd_mm3", "SD of the joint volume over the grid shifts", "mm3"),
     number("boundary_uncertainty", "undecided share of the joint volume: sum of p (1 - p) over sum of p", "1"),
     number("rotation_deg", "angle by which the visit was rotated to the mean pose", "degree"),
+    Col("named", "bool", "was the disc found and given its own name"),
     Col("reason", "str", "why a volume is missing; empty when none is", required=False),
-), ("condition", "subject", "session", "level"))
+), ("maker", "condition", "subject", "session", "level"))
 
 SCALE = Table("scale", "what a stage of a synthetic study of some size took, one row each", (
     Col("stage", "str", "stage of a run, or part of one"),

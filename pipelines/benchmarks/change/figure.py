@@ -1,6 +1,6 @@
-"""What each way of measuring volumes gets wrong, side by side: bias by level, scan-rescan difference, error of change.
+"""What each way of measuring gets wrong, maker by maker: bias, scan-rescan difference, error of change.
 
-Draws the rows of the change benchmark; fits nothing. All of it is synthetic.
+Draws the rows of the change benchmark; fits nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from pipelines.benchmarks.change.makers import BY_NAME, SETS, makers_in
 from pipelines.benchmarks.change.scores import METHODS, STANDARD_NAME, column_of, pairs_of
 from pipelines.benchmarks.pages import subjects_text
 from pipelines.benchmarks.result_tables import REPEAT
@@ -45,16 +46,16 @@ def change_ablation(discs: pd.DataFrame) -> Figure:
     Parameters
     ----------
     discs : DataFrame
-        As in `CHANGE_DISCS`; its standard condition is drawn.
+        As in `CHANGE_DISCS`; the standard condition of our own phantom is drawn.
 
     Notes
     -----
     Every point of the two right panels is one disc of one subject from baseline to another visit. The bar is the mean
     with one SD to either side.
     """
-    rows = discs[discs["condition"] == STANDARD_NAME]
+    rows = discs[(discs["condition"] == STANDARD_NAME) & (discs["maker"] == "own")]
     if rows.empty or rows[[column_of(m) for m in METHODS]].isna().all(axis=None):
-        return empty_figure("no disc of a synthetic subject was measured")
+        return empty_figure("no disc of our own phantom was measured")
     figure = new_figure(width_mm=DOUBLE_MM, height_mm=82)
     left, middle, right = figure.subplots(1, 3, width_ratios=(1.15, 1, 1))
     right.sharey(middle)
@@ -65,10 +66,51 @@ def change_ablation(discs: pd.DataFrame) -> Figure:
     _spread(right, {m: p["error_percent"] for m, p in pairs.items()})
     right.set(title="Error of change", ylabel="measured − true change (% of baseline)")
     n = rows["subject"].nunique()
-    figure.suptitle(f"Synthetic scans of {subjects_text(n)}, true volumes known", x=0.01, ha="left")
+    figure.suptitle(f"Synthetic scans of {subjects_text(n)} of our own phantom, true volumes known", x=0.01, ha="left")
+    _legend(figure)
+    return figure
+
+
+def _legend(figure: Figure) -> None:
     handles = [Line2D([], [], color=c, marker=m, label=METHODS[v]) for v, (c, m) in STYLES.items()]
     handles.append(Line2D([], [], color=BLACK, marker="o", label="mean and SD"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+
+
+@styled
+def makers_ablation(discs: pd.DataFrame) -> Figure:
+    """A panel for each maker and set of contrasts: error of change by every way of measuring.
+
+    Parameters
+    ----------
+    discs : DataFrame, as in `CHANGE_DISCS`
+
+    Notes
+    -----
+    Every point is one disc of one subject from baseline to another visit; the axis is linear up to 2 % and logarithmic
+    beyond.
+    """
+    parts = [(SETS[set_name], BY_NAME[maker].title, discs[(discs["maker"] == maker) & (discs["condition"] == set_name)])
+             for set_name in SETS for maker in makers_in(discs, set_name)]
+    parts = [part for part in parts if not part[2][[column_of(m) for m in METHODS]].isna().all(axis=None)]
+    if not parts:
+        return empty_figure("no disc was measured")
+    columns = min(len(parts), 4)
+    lines = -(-len(parts) // columns)
+    figure = new_figure(width_mm=DOUBLE_MM, height_mm=30 + 52 * lines)
+    panels = figure.subplots(lines, columns, sharey=True, squeeze=False)
+    for panel, (words, title, rows) in zip(panels.ravel(), parts, strict=False):
+        _spread(panel, {m: pairs["error_percent"] for m in METHODS
+                        if not (pairs := pairs_of(rows, m)).error_percent.isna().all()})
+        panel.set_yscale("symlog", linthresh=2)
+        panel.set_ylim(-60, 60)
+        panel.set_yticks([-30, -10, -2, -1, 0, 1, 2, 10, 30], ["-30", "-10", "-2", "-1", "0", "1", "2", "10", "30"])
+        panel.set_title(f"{title}\n{words}", fontsize=7)
+    for panel in panels.ravel()[len(parts):]:
+        panel.set_axis_off()
+    for line in panels:
+        line[0].set_ylabel("measured − true change (%)")
+    _legend(figure)
     return figure
 
 

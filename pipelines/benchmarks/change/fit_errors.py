@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.stats import norm, t
 
+from pipelines.benchmarks.change.known_visits import measure_jobs
 from pipelines.benchmarks.change.scores import column_of, pairs_of
-from pipelines.benchmarks.change.synthetic_subjects import STANDARD, T1, T2, WATER, Condition, measure_subjects
+from pipelines.benchmarks.change.synthetic_subjects import STANDARD, T1, T2, WATER, Condition, own_job
 from pipelines.benchmarks.pages import Device, WeightsFile, check_subjects
 from pipelines.benchmarks.volumes import errors_percent
 from pipelines.command_line import run_command
@@ -41,8 +42,8 @@ class FitErrors:
     Attributes
     ----------
     subjects
-        Synthetic subjects with all Dixon contrasts; a quarter, but four at least, also with water, T2 and T1 alone,
-        as far as the weights know them.
+        Synthetic subjects with all Dixon contrasts; a quarter, but four at least, also with water, T2 or T1 alone, as
+        far as the network knows them.
     device
         Where the network runs.
     weights
@@ -62,7 +63,10 @@ def run(options: FitErrors) -> int:
     check_subjects(options.subjects)
     weights = chosen_weights(options.weights)
     trained, device = load_weights(weights), resolve_device(options.device)
-    fitted = fit_errors(measure_subjects(trained, subjects_by_condition(options.subjects), seed=SEED, device=device))
+    wanted = subjects_by_condition(options.subjects)
+    jobs = [own_job(i, condition, seed=SEED) for condition, n in wanted for i in range(n)
+            if set(condition.contrasts) <= set(trained.contrasts)]
+    fitted = fit_errors(measure_jobs(trained, jobs, device=device))
     write_text(errors_path(weights), errors_text(ErrorModel(sha256_of(weights), fitted)))
     print(markdown_table(
         ["contrasts", "method", "truth: floor", "slope", "repeat: floor", "slope", "discs"],

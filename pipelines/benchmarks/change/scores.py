@@ -17,6 +17,7 @@ from bedrest.tables.arvd import arvd
 from bedrest.tables.change import change_se_percent, half_width
 from bedrest.vocabulary import VolumeMethod
 from numpy.typing import ArrayLike
+from scipy.stats import linregress
 
 from pipelines.benchmarks.result_tables import BASELINE, GROWN, REPEAT
 from pipelines.benchmarks.volumes import VolumeErrors, volume_errors
@@ -34,20 +35,24 @@ def column_of(method: VolumeMethod) -> str:
 
 @dataclass(frozen=True)
 class MethodSummary:
-    """What one way of measuring volumes reaches; per cent throughout, not a number where nothing was measured.
+    """What one way of measuring reaches; per cent but for `slope`, not a number where nothing was measured.
 
     Attributes
     ----------
     volumes : VolumeErrors
-        Of discs at a visit.
+        Of discs at a visit whose true volume is known.
     pairs, pairs_missing : int
-        Discs from baseline to another visit, and how many lack a volume at either.
+        Discs from baseline to another visit with a known change, and how many lack a volume at either.
+    unnamed : float
+        Discs in view, of all visits, that were not found or go by another name.
     cv : float
         Of a disc from baseline to repetition.
     change_error, change_error_sd : float
         Measured change minus true change, each in per cent of its own baseline volume.
     arvd : float
         Mean of Li et al. 2018, eq. 4.
+    slope : float
+        Of measured on true change, a straight line; where true changes differ.
     unchanged, rise, volume_covered, change_covered : float
         Repetitions with no change beyond error; growths with a rise beyond error; 95 % intervals of volume and of
         change that hold the truth. Not numbers where errors are not known.
@@ -56,10 +61,12 @@ class MethodSummary:
     volumes: VolumeErrors
     pairs: int
     pairs_missing: int
+    unnamed: float
     cv: float
     change_error: float
     change_error_sd: float
     arvd: float
+    slope: float
     unchanged: float = math.nan
     rise: float = math.nan
     volume_covered: float = math.nan
@@ -78,9 +85,10 @@ def pairs_of(frame: pd.DataFrame, method: VolumeMethod) -> pd.DataFrame:
     DataFrame
         subject, level, session; before_mm3, after_mm3, true_before_mm3, true_after_mm3; boundary_uncertainty_before,
         boundary_uncertainty_after; change_percent, true_percent, each of its own baseline volume; error_percent, the
-        first minus the second.
+        first minus the second. What nobody knows the true change of has no true and no error.
     """
-    sources = {"mm3": column_of(method), "true_mm3": "true_mm3", "boundary_uncertainty": "boundary_uncertainty"}
+    sources = {"mm3": column_of(method), "true_mm3": "true_mm3", "true_percent": "true_change_percent",
+               "boundary_uncertainty": "boundary_uncertainty"}
     visits = frame[["subject", "level", "session"]].assign(
         **{name: frame[column].astype(float) for name, column in sources.items()})
     first = visits[visits["session"] == BASELINE].drop(columns="session")
@@ -89,7 +97,7 @@ def pairs_of(frame: pd.DataFrame, method: VolumeMethod) -> pd.DataFrame:
     pairs = pairs.rename(columns={f"{what}mm3_{when}": f"{what}{when}_mm3" for what in ("", "true_")
                                   for when in ("before", "after")})
     pairs["change_percent"] = 100 * (pairs["after_mm3"] / pairs["before_mm3"] - 1)
-    pairs["true_percent"] = 100 * (pairs["true_after_mm3"] / pairs["true_before_mm3"] - 1)
+    pairs = pairs.rename(columns={"true_percent_after": "true_percent"}).drop(columns="true_percent_before")
     pairs["error_percent"] = pairs["change_percent"] - pairs["true_percent"]
     return pairs
 
@@ -113,20 +121,24 @@ def summarise_method(frame: pd.DataFrame, method: VolumeMethod, errors: Errors |
     frame : DataFrame, as in `CHANGE_DISCS`, one condition
     errors : of this method; None where they are not known
     """
-    pairs = pairs_of(frame, method)
+    pairs = pairs_of(frame, method).dropna(subset="true_percent")
     again, measured = pairs[pairs["session"] == REPEAT], pairs.dropna(subset="error_percent")
+    known = measured.dropna(subset=["true_before_mm3", "true_after_mm3"])
+    true = frame.dropna(subset="true_mm3")
     summary = MethodSummary(
-        volume_errors(frame[column_of(method)], frame["true_mm3"], frame["level"]),
-        pairs=len(pairs), pairs_missing=len(pairs) - len(measured),
+        volume_errors(true[column_of(method)], true["true_mm3"], true["level"]),
+        pairs=len(pairs), pairs_missing=len(pairs) - len(measured), unnamed=100 * _mean(~frame["named"].astype(bool)),
         cv=within_disc_cv(again["before_mm3"], again["after_mm3"]),
         change_error=float(measured["error_percent"].mean()), change_error_sd=float(measured["error_percent"].std()),
-        arvd=100 * _mean([arvd(p.true_before_mm3, p.true_after_mm3, p.after_mm3) for p in measured.itertuples()]))
+        arvd=100 * _mean([arvd(p.true_before_mm3, p.true_after_mm3, p.after_mm3) for p in known.itertuples()]),
+        slope=_slope(measured["true_percent"], measured["change_percent"]))
     return summary if errors is None else _with_intervals(summary, frame, pairs, method, errors)
 
 
 def _with_intervals(summary: MethodSummary, frame: pd.DataFrame, pairs: pd.DataFrame, method: VolumeMethod,
                     errors: Errors) -> MethodSummary:
     """The summary with what standard errors say. Comparisons with what is not a number are false, as they must be."""
+    frame = frame.dropna(subset="true_mm3")
     volume = frame[column_of(method)]
     truth_sd = [errors.truth.sd(s) for s in _uncertainty_of(frame["boundary_uncertainty"], method)]
     volume_reach = half_width(1) * volume * truth_sd
@@ -148,6 +160,10 @@ def _with_intervals(summary: MethodSummary, frame: pd.DataFrame, pairs: pd.DataF
 def _uncertainty_of(uncertainty: pd.Series, method: VolumeMethod) -> pd.Series:
     """Boundary uncertainty, which is known of joint volumes alone; 0 for any other method."""
     return uncertainty if method == VolumeMethod.JOINT else pd.Series(0.0, uncertainty.index)
+
+
+def _slope(true: pd.Series, measured: pd.Series) -> float:
+    return float(linregress(true, measured).slope) if len(true) > 2 and np.ptp(true) > 1 else math.nan
 
 
 def _mean(values: Iterable[float]) -> float:
