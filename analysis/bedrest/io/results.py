@@ -16,7 +16,7 @@ from bedrest.schemas import Table
 
 # What `bedrest verify` checks. Slices of the tables and measured masks lie in work/<subject>.
 _OUTPUTS = ("*.html", "*.ipynb", "*.md", "manifest/*", "tables/*", "masks/*", "figures/*", "subjects/*", "own/*",
-            "work/*/*.csv", "work/*/*.nii.gz", "work/*/*.tsv")
+            "calibration/*", "work/*/*.csv", "work/*/*.nii.gz", "work/*/*.tsv")
 _NOT_OUTPUTS = (("work", "pages"), ("work", "settings"))
 
 
@@ -61,6 +61,16 @@ class StudyResults:
 
     def thumbnail(self, subject: str, session: str) -> Path:
         return self.thumbnails(subject) / f"{session}.webp"
+
+    @property
+    def calibration(self) -> Path:
+        """What `bedrest calibrate` wrote; need not exist."""
+        return self.output_dir / "calibration"
+
+    @property
+    def study_errors(self) -> Path:
+        """The error model fitted on this study's own scans; need not exist."""
+        return self.calibration / "errors.json"
 
     @property
     def figures(self) -> Path:

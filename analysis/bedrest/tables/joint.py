@@ -93,4 +93,5 @@ def with_errors(measures: pd.DataFrame, joint: pd.DataFrame, records: pd.DataFra
         uncertainty = 0.0 if joint_row is None else float(joint_row["boundary_uncertainty"])
         out.loc[row.Index, "volume_se_mm3"] = row.volume_mm3 * errors.truth.sd(uncertainty)
         out.loc[row.Index, "volume_repeat_sd_mm3"] = row.volume_mm3 * errors.repeat.sd(uncertainty)
+        out.loc[row.Index, ["errors_from", "change_recovered"]] = [errors.origin.value, errors.recovered]
     return out
