@@ -74,7 +74,7 @@ def made_visit(scan: Scan, change: KnownChange, rng: np.random.Generator, *, sca
     At the border of the image its last voxel is repeated where the subject moved in; padding (0) stays padding.
     """
     grid = scan.grid
-    index = change.source_index(grid, grid, _motion(grid, rng, repositioning))
+    index = change.source_index(grid, grid, motion_of(grid, rng, repositioning))
     coil = (1 + scanner.field * smooth_field(grid.shape, rng)).astype(np.float32)
     contrasts = {}
     for contrast, volume in scan.contrasts.items():
@@ -87,8 +87,8 @@ def made_visit(scan: Scan, change: KnownChange, rng: np.random.Generator, *, sca
     return Scan(contrasts)
 
 
-def _motion(grid: Grid, rng: np.random.Generator, how: Repositioning) -> Affine:
-    """A rigid motion, world to world, about the middle of the grid."""
+def motion_of(grid: Grid, rng: np.random.Generator, how: Repositioning) -> Affine:
+    """A rigid motion, world to world, about the middle of the grid: what `made_visit` draws first."""
     spacing = grid.spacing_mm
     axes = grid.affine_ras_mm[:3, :3] / spacing
     shift, angles = how.shift_mm * rng.standard_normal(3), how.rotation_deg * rng.standard_normal(3)

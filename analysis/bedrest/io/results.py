@@ -62,15 +62,14 @@ class StudyResults:
     def thumbnail(self, subject: str, session: str) -> Path:
         return self.thumbnails(subject) / f"{session}.webp"
 
-    @property
-    def calibration(self) -> Path:
-        """What `bedrest calibrate` wrote; need not exist."""
-        return self.output_dir / "calibration"
+    def calibration(self, table: Table) -> Path:
+        """A table that `bedrest calibrate` wrote; need not exist."""
+        return self.study_errors.with_name(f"{table.name}.csv")
 
     @property
     def study_errors(self) -> Path:
-        """The error model fitted on this study's own scans; need not exist."""
-        return self.calibration / "errors.json"
+        """The error model that it fitted on this study's own scans; need not exist."""
+        return self.output_dir / "calibration" / "errors.json"
 
     @property
     def figures(self) -> Path:

@@ -26,7 +26,8 @@ DETECTED_PERCENT = 3.0  # the change whose detection is reported
 # between independent scans over that between made visits, docs/calibration.md.
 SHARED_NOISE_FACTOR = 1.0
 _VOLUMES = (VOLUME.name, VOLUME_SINGLE.name, VOLUME_VOXELS.name)  # whose true change is known in every disc
-_MEASURES = [m.name for m in DISC_MEASURES if m.scale is Scale.RATIO and m.needs in (Needs.MASK, Needs.PROBABILITY)]
+_MEASURES = [m.name for m in DISC_MEASURES
+             if m.scale is Scale.RATIO and not m.whole and m.needs in (Needs.MASK, Needs.PROBABILITY)]
 
 
 def made_frame(measures: pd.DataFrame, joint: pd.DataFrame, true_percent: Mapping[str, Mapping[str, float]], *,
@@ -145,14 +146,14 @@ def _share(hit: np.ndarray, among: np.ndarray) -> float:
     return 100 * float(hit[among].mean()) if among.any() else float("nan")
 
 
-def badge_words(calibration: pd.DataFrame | None, study: str) -> str:
+def badge_words(calibration: pd.DataFrame, study: str) -> str:
     """One or more sentences for every report: what of a true change is recovered in this study's own scans.
 
-    `calibration`: as in `schemas.CALIBRATION`; None or without rows where none was made. `study`: its study.toml.
+    `calibration`: as in `schemas.CALIBRATION`, without rows where none was made. `study`: name of its study.toml.
     """
-    rows = None if calibration is None else calibration[
-        (calibration["measure"] == VOLUME.name) & (calibration["level"] == ALL_LEVELS) & calibration["slope"].notna()]
-    if rows is None or rows.empty:
+    rows = calibration[(calibration["measure"] == VOLUME.name) & (calibration["level"] == ALL_LEVELS)
+                       & calibration["slope"].notna()]
+    if rows.empty:
         return ("How well change is measured in this study's own scans is not known: its errors were estimated on "
                 f"synthetic scans. To measure it: bedrest calibrate {study}")
     several = len(rows) > 1

@@ -142,7 +142,7 @@ def calibrate(study_toml: Path, *, subjects: int | None, device: str | None, cor
                                 device=resolve_device(device or study.device), cores=cores)
     shown = frame[frame["measure"] == VOLUME.name].dropna(axis=1, how="all").drop(columns=["measure", "method"])
     print(shown.round(2).to_string(index=False), badge_words(frame, str(study.path)), sep="\n")
-    print(f"Tables: {results.calibration}. The next `bedrest run` judges changes by them.")
+    print(f"Tables: {results.study_errors.parent}. The next `bedrest run` judges changes by them.")
     return 0 if frame["sd_percent"].notna().any() else 3
 
 
@@ -171,7 +171,7 @@ def calibrate_study(study: Study, results: StudyResults, *, subjects: int, devic
     shipped = load_errors(weights, sha256=sha256)
     frame = calibration_frame(made, shipped)
     for table, rows in ((schemas.MADE_VISITS, made), (schemas.CALIBRATION, frame)):
-        write_table(rows, results.calibration / f"{table.name}.csv", table, only_if_changed=True)
+        write_table(rows, results.calibration(table), table, only_if_changed=True)
     write_if_changed(results.study_errors, errors_text(ErrorModel(sha256, fitted_errors(made, shipped))))
     return frame
 
@@ -185,7 +185,7 @@ def sampled(scans: pd.DataFrame, session: str, subjects: int) -> list[str]:
 
 def outdated_calibration(results: StudyResults) -> str:
     """A sentence where a calibration is in use whose images, weights, settings or program changed; else empty."""
-    path = results.calibration / f"{schemas.MADE_VISITS.name}.csv"
+    path = results.calibration(schemas.MADE_VISITS)
     if not path.is_file():
         return ""
     subjects = read_table(path, schemas.MADE_VISITS)["subject"].unique()
