@@ -102,7 +102,8 @@ def _kind(what: dict[str, Any]) -> str:
         return " or ".join(_kind(w) for w in what["anyOf"] if w.get("type") != "null")
     if "$ref" in what:
         name = what["$ref"].rsplit("/", 1)[-1]
-        return "a separate section, see below" if name in ("Images", "Statistics", "Calibration", "Session") else f"a {name.lower()}"
+        sections = ("Images", "Statistics", "Calibration", "Session")
+        return "a separate section, see below" if name in sections else f"a {name.lower()}"
     if what.get("type") == "array":
         return "a list: " + _kind(what.get("items", {}))
     if what.get("format") == "path":

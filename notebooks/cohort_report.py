@@ -96,8 +96,7 @@ display(show.families(contrasts[contrasts["level"] != "all"]))
 # Each disc's change against two measurements of an unchanged disc; the last column is what chance alone would bring.
 
 # %%
-badge = badge_words(results.read(schemas.CALIBRATION), study.path.name)
-display(show.text(f"{limit_words(detections)} {badge}"))
+display(show.text(limit_words(detections)), show.text(badge_words(results.read(schemas.CALIBRATION), study.path.name)))
 display(show.table(detection_counts(detections).drop(columns="source"), DETECTION_COUNTS,
                    empty="No change to judge.", decimals={"false_alarms_expected": 1}))
 
