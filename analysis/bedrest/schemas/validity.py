@@ -115,7 +115,7 @@ CALIBRATION = Table("calibration", "`bedrest calibrate`: how well change is meas
     num("coverage_percent", "share of intervals of change that hold the true one, at 95 %; errors fitted without the "
         "disc's own subject where there are others", "%", 0),
     num("coverage_shipped_percent", "the same by the errors that came with the weights", "%", 0),
-    Col("method", "str", "where the interval of the slope comes from"),
+    Col("method", "str", "where the interval of the slope comes from", required=False),
 ), ("contrasts", "measure", "level"))
 
 TRUTH = Table("truth", "the demo cohort's known volumes, one row per disc and visit", (
