@@ -25,6 +25,7 @@ DETECTED_PERCENT = 3.0  # the change whose detection is reported
 # By how much made visits flatter, since they share the noise of the scan they were made from: SD of the error of change
 # between independent scans over that between made visits, docs/calibration.md.
 SHARED_NOISE_FACTOR = 1.0
+_WORSE = (Status.OK, Status.FLAGGED, Status.NOT_IN_VIEW, Status.FAILED)
 _VOLUMES = (VOLUME.name, VOLUME_SINGLE.name, VOLUME_VOXELS.name)  # whose true change is known in every disc
 _MEASURES = [m.name for m in DISC_MEASURES
              if m.scale is Scale.RATIO and not m.whole and m.needs in (Needs.MASK, Needs.PROBABILITY)]
@@ -44,9 +45,8 @@ def made_frame(measures: pd.DataFrame, joint: pd.DataFrame, true_percent: Mappin
         for level, true in levels.items():
             keys = [(reference, level), (session, level)]
             sides = [of_disc.loc[k] if k in of_disc.index else None for k in keys]
-            lost = next((s for s in sides if s is None or s["status"] not in MEASURED), sides[0])
-            status = Status.FAILED if lost is None or lost["status"] not in MEASURED else Status.OK
-            reason = "no such disc" if lost is None else "" if status is Status.OK else text(lost["reason"])
+            worst = max(sides, key=lambda s: 9 if s is None else _WORSE.index(s["status"]))
+            status, reason = (Status.FAILED, "no such disc") if worst is None else (worst["status"], worst["reason"])
             for name in _MEASURES:
                 before, after = (np.nan if s is None else float(s[name]) for s in sides)
                 rows.append({
@@ -56,7 +56,7 @@ def made_frame(measures: pd.DataFrame, joint: pd.DataFrame, true_percent: Mappin
                     **dict(zip(("boundary_uncertainty_reference", "boundary_uncertainty"),
                                (uncertainty.get(k, np.nan) for k in keys), strict=True)),
                     "volume_method": "" if sides[1] is None else text(sides[1]["volume_method"]),
-                    "status": status.value, "reason": reason})
+                    "status": str(status), "reason": text(reason)})
     return typed_frame(rows, MADE_VISITS)
 
 
@@ -127,7 +127,7 @@ def _row(discs: pd.DataFrame, contrasts: str, measure: str, level: str) -> dict[
         "bias_percent": error.mean() if len(error) else np.nan,
         "sd_percent": error.std(ddof=1) if len(error) > 1 else np.nan,
         "slope": line.slope, "slope_low": line.low, "slope_high": line.high,
-        "method": "least squares, t interval" if line.slope == line.slope else ""}
+        "method": "Theil-Sen" if line.slope == line.slope else ""}
     if measure == VOLUME.name:
         reach, shipped = known["reach"].to_numpy(), known["reach_shipped"].to_numpy()
         three = np.abs(np.abs(true) - DETECTED_PERCENT) < 0.5

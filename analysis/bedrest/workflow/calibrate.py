@@ -69,7 +69,8 @@ def run(job: Job) -> None:
 def _measured(job: Job, scan: Scan, segmentation: Segmentation) -> pd.DataFrame:
     """Visits made, put through the stages of a subject in a folder of their own, and compared with what was made."""
     settings, contrasts = job.study.calibration, "+".join(scan.contrasts)
-    labels = [k for k in LEVEL_OF_LABEL if (segmentation.discs.data == k).any()]
+    labels = [k for k, level in LEVEL_OF_LABEL.items()
+              if level in job.study.measured_levels and (segmentation.discs.data == k).any()]
     if not labels:
         return _failed(job.subject, contrasts, segmentation.warnings, discs=sum(
             d.label >= FIRST_UNNAMED_LABEL for d in segmentation.segmented))
