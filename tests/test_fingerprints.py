@@ -34,6 +34,7 @@ STALE = {
     "anatomy/label_schemes.py": {"segment", "joint_volumes", "measure"},
     "api/single_scan.py": set(),
     "anatomy/structures.py": {"segment", "joint_volumes", "measure", "index"},
+    "calibration/fitting.py": {"subject_report", "cohort_report"},  # what pages say of a calibration
     "cli/commands.py": set(),
     "figures/publication.py": {"figures", "page"},
     "figures/timeline.py": {"subject_report"},

@@ -3,7 +3,8 @@
 `python -m pipelines.benchmarks.shared_noise` makes visits of a synthetic subject twice, with the same motion, coil and
 gain: out of a scan without noise, each visit with its own, as at a scanner; and out of a noisy scan, with new noise on
 top of the shared one, as `bedrest calibrate` must. The ratio of the SDs of the error of change is what its SDs have to
-be multiplied by. Names and poses are the phantom's own: only joint volumes are compared. Everything is synthetic.
+be multiplied by. Visits rendered anew, with another texture, slice position and interpolation, stand beside them. Names
+and poses are the phantom's own: only joint volumes are compared. Everything is synthetic.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from pipelines.command_line import run_command
 
 SEED = 778_303
 SNR = 14.0
-UNSHARED = "no noise shared"
+UNSHARED, RENDERED = "no noise shared", "rendered anew"
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,14 @@ def _arms(subject: int, contrast: Contrast, n: int) -> Iterator[tuple[str, dict[
     noisy = Scan({contrast: Volume(rician(clean.contrasts[contrast].data, sigma, rng), painting.grid)})
     labels = paint_levels(spine, demo_grid())
     unchanged = known_change(labels, {})
-    for arm, scan, noise in ((UNSHARED, clean, 0.0), ("0.5", noisy, 0.5), ("1", noisy, 1.0), ("1.41", noisy, 2**0.5)):
+    visits = {}
+    for v in range(n):
+        moved = np.random.default_rng([SEED, subject, v])
+        posed = spine.posed(moved, shift_mm=Repositioning.shift_mm, rotation_deg=Repositioning.rotation_deg)
+        again = render(paint(posed, demo_grid(), np.random.default_rng([SEED, subject])), moved, Artefacts(snr=SNR))
+        visits[str(v)] = _prepared(Scan({contrast: again.contrasts[contrast]}), paint_levels(posed, demo_grid()))
+    yield RENDERED, visits
+    for arm, scan, noise in ((UNSHARED, clean, 0.0), ("1", noisy, 1.0), ("1.41", noisy, 2**0.5)):
         visits = {}
         for v in range(n):
             moved = np.random.default_rng([SEED, subject, v])  # the same motion and coil in every arm
@@ -106,9 +114,13 @@ def _arms(subject: int, contrast: Contrast, n: int) -> Iterator[tuple[str, dict[
             motion = motion_of(labels.grid, np.random.default_rng([SEED, subject, v]), Repositioning())
             index = unchanged.source_index(labels.grid, labels.grid, motion)
             there = LabelMap(ndimage.map_coordinates(labels.data, index, order=0), labels.grid)
-            share = Volume((there.data > 0).astype(np.float32), labels.grid)
-            visits[str(v)] = prepare_visit(made, poses_of(there, share))
+            visits[str(v)] = _prepared(made, there)
         yield arm, visits
+
+
+def _prepared(scan: Scan, discs: LabelMap) -> PreparedVisit:
+    """A visit with the poses of its true discs."""
+    return prepare_visit(scan, poses_of(discs, Volume((discs.data > 0).astype(np.float32), discs.grid)))
 
 
 if __name__ == "__main__":

@@ -42,7 +42,8 @@ def made_frame(measures: pd.DataFrame, joint: pd.DataFrame, true_percent: Mappin
     uncertainty = joint.set_index(["session", "level"])["boundary_uncertainty"]
     subject, rows = str(measures["subject"].iloc[0]), []
     for session, levels in true_percent.items():
-        for level, true in levels.items():
+        for level, made in levels.items():
+            true = round(made, 2) + 0.0  # as exactly as it is made; unchanged is 0
             keys = [(reference, level), (session, level)]
             sides = [of_disc.loc[k] if k in of_disc.index else None for k in keys]
             worst = max(sides, key=lambda s: 9 if s is None else _WORSE.index(s["status"]))
