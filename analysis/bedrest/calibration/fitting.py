@@ -32,8 +32,8 @@ class Recovery:
 
 
 def recovery(true: NDArray[np.float64], measured: NDArray[np.float64]) -> Recovery:
-    """Slope of Theil and Sen, which single discs gone wrong do not decide, from 4 changes or more, not all alike."""
-    if len(true) < 4 or np.ptp(true) == 0:
+    """Slope of Theil and Sen, which single discs gone wrong do not decide, from 4 changes or more, 1 % apart."""
+    if len(true) < 4 or np.ptp(true) < 1:
         return Recovery()
     slope, _, low, high = theilslopes(measured, true, 0.95)
     return Recovery(float(slope), float(low), float(high))

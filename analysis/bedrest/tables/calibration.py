@@ -43,7 +43,7 @@ def made_frame(measures: pd.DataFrame, joint: pd.DataFrame, true_percent: Mappin
     subject, rows = str(measures["subject"].iloc[0]), []
     for session, levels in true_percent.items():
         for level, made in levels.items():
-            true = round(made, 2) + 0.0  # as exactly as it is made; unchanged is 0
+            true = round(made, 1) + 0.0  # within what is wanted of it; unchanged is 0, not nearly
             keys = [(reference, level), (session, level)]
             sides = [of_disc.loc[k] if k in of_disc.index else None for k in keys]
             worst = max(sides, key=lambda s: 9 if s is None else _WORSE.index(s["status"]))
