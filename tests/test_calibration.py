@@ -11,6 +11,7 @@ from bedrest.calibration.fitting import recovery
 from bedrest.calibration.known_change import known_change
 from bedrest.calibration.made_visits import Repositioning, Scanner, made_visit, motion_of, noise_sd, planned_changes
 from bedrest.cli import main
+from bedrest.io.files import sha256_of
 from bedrest.io.results import StudyResults
 from bedrest.io.tables.frames import check_rows, empty_table, typed_frame
 from bedrest.io.tables.typed_csv import read_table
@@ -26,6 +27,7 @@ from bedrest.phantom.paint import paint
 from bedrest.phantom.random_spine import draw_spine
 from bedrest.phantom.render import Artefacts, demo_grid, render_dixon
 from bedrest.schemas import CALIBRATION, CHANGE, DETECTIONS, MADE_VISITS, MEASURES, REPEATABILITY
+from bedrest.segmentation.weights import chosen_weights
 from bedrest.settings import load_study
 from bedrest.statistics.study.detection import detections_frame
 from bedrest.tables.calibration import badge_words, calibration_frame, fitted_errors, made_frame
@@ -34,6 +36,7 @@ from bedrest.types import Grid, LabelMap, Scan, Volume
 from bedrest.vocabulary import LEVELS, Contrast, ErrorsFrom
 from bedrest.workflow import calibrate
 from scipy import ndimage
+from segmented_study import Segmented
 
 SHIPPED = ErrorModel("abc", {"t2": {"joint": Errors(ErrorPart(0.04), ErrorPart(0.01), 9, {"L4-L5": 0.02})}})
 
@@ -193,6 +196,28 @@ def test_the_studys_own_errors_take_precedence(tmp_path):
     assert read_errors(tmp_path / "none.json", sha256="abc") is None
 
 
+def test_a_run_after_a_calibration_judges_by_it(tmp_path):
+    subject = Segmented(tmp_path)
+    subject.tables()
+    before = subject.read(CHANGE)
+    assert set(before["errors_from"]) == {"shipped"}
+    own = {"water": {"joint": Errors(ErrorPart(0.05), ErrorPart(0.02), 7, {}, 0.8, ErrorsFrom.STUDY)}}
+    subject.results.study_errors.parent.mkdir()
+    subject.results.study_errors.write_text(errors_text(ErrorModel(_weights_sha256(subject.study), own)))
+    subject.tables()
+    after, measured = subject.read(CHANGE), subject.read(MEASURES)
+    assert set(after["errors_from"]) == {"study"} and set(measured["change_recovered"]) == {0.8}
+    assert measured["volume_repeat_sd_mm3"].to_numpy() == pytest.approx(0.02 * measured["volume_mm3"].to_numpy())
+    assert not np.allclose(after["se_percent"], before["se_percent"])
+    subject.results.study_errors.write_text(errors_text(ErrorModel("other weights", own)))
+    subject.tables()
+    assert set(subject.read(CHANGE)["errors_from"]) == {"shipped"}
+
+
+def _weights_sha256(study):
+    return sha256_of(chosen_weights(study.weights))
+
+
 def test_intervals_hold_what_attenuation_hides_and_verdicts_stay():
     """Volumes 1000 and 1040 with 1 % each: 4 % +- 1.96 x 1.04 x 1.414; with 0.8 recovered the upper end is 1/0.8."""
     def change(recovered, after):
@@ -260,13 +285,6 @@ def test_a_study_is_calibrated_on_its_own_scans(phantom_study):
     model = read_errors(results.study_errors, sha256=_weights_sha256(study))
     assert model.errors["water"]["single"].origin is ErrorsFrom.STUDY
     assert not list(phantom_study.glob(".calibrate*"))  # no made image is left
-
-
-def _weights_sha256(study):
-    from bedrest.io.files import sha256_of
-    from bedrest.segmentation.weights import chosen_weights
-
-    return sha256_of(chosen_weights(study.weights))
 
 
 def test_what_is_up_to_date_is_not_made_again(phantom_study, monkeypatch, capsys):
