@@ -13,8 +13,8 @@ from sphinx.highlighting import lexers
 ROOT = Path(__file__).parents[1]
 KINDS = {
     "tutorial": ["docs/first_study"],
-    "how-to": ["docs/own_data", "docs/importing_images", "docs/manual_correction", "docs/training", "docs/methods",
-               "docs/sizing_a_study", "docs/clusters"],
+    "how-to": ["docs/own_data", "docs/importing_images", "docs/manual_correction", "docs/calibration", "docs/training",
+               "docs/methods", "docs/sizing_a_study", "docs/clusters"],
     "reference": ["docs/commands", "data_manifest/README", "data_manifest/study_keys", "data_manifest/columns",
                   "data_manifest/finding_codes", "docs/label_schemes", "docs/other_programs",
                   "docs/engine_benchmark", "docs/change_benchmark", "docs/error_rates", "docs/image_checks",

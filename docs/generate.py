@@ -79,7 +79,8 @@ def study_keys() -> str:
     """Every key of study.toml with what it may hold, as Markdown."""
     schema = json.loads(study_schema())
     parts = {"top level": schema, **{title: schema["$defs"][name] for title, name in (
-        ("[images]", "Images"), ("[statistics]", "Statistics"), ("[[sessions]]", "Session"))}}
+        ("[images]", "Images"), ("[statistics]", "Statistics"), ("[calibration]", "Calibration"),
+        ("[[sessions]]", "Session"))}}
     return _KEYS_HEAD + "".join(_keys(title, part) for title, part in parts.items())
 
 
@@ -101,7 +102,8 @@ def _kind(what: dict[str, Any]) -> str:
         return " or ".join(_kind(w) for w in what["anyOf"] if w.get("type") != "null")
     if "$ref" in what:
         name = what["$ref"].rsplit("/", 1)[-1]
-        return "a separate section, see below" if name in ("Images", "Statistics", "Session") else f"a {name.lower()}"
+        sections = ("Images", "Statistics", "Calibration", "Session")
+        return "a separate section, see below" if name in sections else f"a {name.lower()}"
     if what.get("type") == "array":
         return "a list: " + _kind(what.get("items", {}))
     if what.get("format") == "path":

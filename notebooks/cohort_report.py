@@ -28,6 +28,7 @@ from bedrest.settings import load_study
 from bedrest.statistics.study.baseline import baseline_words
 from bedrest.statistics.study.detection import DETECTION_COUNTS, detection_counts, limit_words
 from bedrest.statistics.study.summary import absolute_change_means, accuracy_words, arvd_words, group_means
+from bedrest.tables.calibration import badge_words
 from bedrest.tables.edits import edit_words
 from IPython.display import display
 
@@ -92,11 +93,10 @@ display(show.families(contrasts[contrasts["level"] != "all"]))
 
 # %% [markdown]
 # ## Changes beyond measurement error
-# The change of each disc is compared with the difference expected between two measurements of an unchanged disc; all
-# rows are in tables/detections.csv. The last column is the number expected by chance alone.
+# Each disc's change against two measurements of an unchanged disc; the last column is what chance alone would bring.
 
 # %%
-display(show.text(limit_words(detections)))
+display(show.text(limit_words(detections)), show.text(badge_words(results.read(schemas.CALIBRATION), study.path.name)))
 display(show.table(detection_counts(detections).drop(columns="source"), DETECTION_COUNTS,
                    empty="No change to judge.", decimals={"false_alarms_expected": 1}))
 

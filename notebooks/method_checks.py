@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bedrest import __version__, schemas
 from bedrest.figures import display as show
-from bedrest.figures.agreement import change_agreement, volume_agreement
+from bedrest.figures.agreement import change_agreement, recovered_change, volume_agreement
 from bedrest.io.results import StudyResults
 from bedrest.measurement.registry import VOLUME
 from bedrest.settings import load_study
@@ -26,6 +26,7 @@ from bedrest.statistics.study.summary import (
     volume_methods,
     volume_methods_words,
 )
+from bedrest.tables.calibration import badge_words
 from IPython.display import display
 
 study = load_study(Path(study_toml))
@@ -48,6 +49,22 @@ repeats = results.read(schemas.REPEATABILITY, measure=VOLUME.name)
 shown = show.with_limits(repeats, ["source", "level", "n_subjects", "cv_percent", "sem_mm3", "sdc_percent"])
 display(show.table(shown, schemas.REPEATABILITY, empty="Each subject has one baseline scan, so repeatability is "
                    "not known; single changes are judged by an error model estimated on synthetic scans."))
+
+# %% [markdown]
+# ## Calibration on the study's own scans
+# Visits made from the subjects' reference visits: moved, with another coil, gain and noise, discs unchanged or changed
+# by known amounts, and measured like any others. They share artefacts and noise of the scan they were made from.
+
+# %%
+calibration, made = results.read(schemas.CALIBRATION), results.read(schemas.MADE_VISITS, measure=VOLUME.name)
+display(show.text(badge_words(calibration, study.path.name)))
+if len(calibration):
+    display(show.picture(recovered_change(made), "Measured against true change of the discs of made visits."))
+    display(show.table(calibration[calibration["measure"] == VOLUME.name].drop(columns=["measure", "method"]),
+                       schemas.CALIBRATION, decimals={"slope": 2, "slope_low": 2, "slope_high": 2}))
+    others = calibration.query("level == 'all' and measure != @VOLUME.name")
+    display(show.folded("Other measures, of unchanged discs", show.table(
+        others[["contrasts", "measure", "n_values", "bias_percent", "sd_percent"]], schemas.CALIBRATION)))
 
 # %% [markdown]
 # ## Agreement with reference masks

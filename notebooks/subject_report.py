@@ -24,6 +24,7 @@ from bedrest.io.results import StudyResults
 from bedrest.measurement.registry import VOLUME
 from bedrest.settings import load_study
 from bedrest.statistics.study.detection import DETECTION_COUNTS, visit_changes
+from bedrest.tables.calibration import badge_words
 from bedrest.tables.edits import edit_words
 from IPython.display import display
 
@@ -49,6 +50,7 @@ display(show.header(subject, status=status, note=study.description, facts={
 
 # %%
 display(show.table(visit_changes(limits), DETECTION_COUNTS, empty="No visit to compare with the reference visit."))
+display(show.text(badge_words(results.read(schemas.CALIBRATION), study.path.name)))
 display(show.text(f"{len(failures)} failed or flagged item(s), listed below." if len(failures) else
                   "No disc failed or is flagged."))
 

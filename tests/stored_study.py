@@ -20,6 +20,7 @@ from bedrest.statistics.study.responses import AnalysisPlan, observations
 from bedrest.statistics.study.summary import change_bands
 from bedrest.statistics.study.validation import agreement_frame
 from bedrest.tables.arvd import arvd_frame
+from bedrest.tables.calibration import calibration_frame
 from bedrest.tables.change import change_frame
 from bedrest.vocabulary import LEVELS
 
@@ -70,6 +71,16 @@ def accuracy_of(measures: pd.DataFrame) -> pd.DataFrame:
                         for r in wide.itertuples()], schemas.ACCURACY)
 
 
+def made_visits(levels) -> pd.DataFrame:
+    """A calibration in which 2.7 % of a true 3 % is measured, with errors of 0.2 %."""
+    return typed_frame([
+        {"subject": f"sub-0{s}", "session": session, "level": level, "measure": "volume_mm3", "contrasts": "water",
+         "true_percent": true, "reference_value": 9000.0, "value": 9000 * (1 + change / 100), "change_percent": change,
+         "volume_method": "single", "status": "ok"}
+        for s in (1, 2) for n, (session, true) in enumerate((("unchanged-1", 0.0), ("changed-1", 3.0)))
+        for k, level in enumerate(levels) for change in [0.9 * true + 0.2 * (-1) ** (n + k + s)]], schemas.MADE_VISITS)
+
+
 def store_study(folder: Path, *, subjects: int = 4, levels: Sequence[str] = LEVELS[-2:],
                 more: str = "") -> tuple[Study, StudyResults]:
     """Write study.toml, manifest, subjects' slices and the tables that are read; returns the study and its results."""
@@ -98,7 +109,8 @@ def store_study(folder: Path, *, subjects: int = 4, levels: Sequence[str] = LEVE
                 (schemas.RESIDUALS, residuals_frame(models)), (schemas.FLOW, flow_frame(tables)),
                 (schemas.AGREEMENT, agreement_frame(accuracy, arvd, confidence_level=0.95, seed=0)),
                 (schemas.REPEATABILITY, empty_table(schemas.REPEATABILITY)),
-                (schemas.CHANGE_BANDS, change_bands(change)),
+                (schemas.CHANGE_BANDS, change_bands(change)), (schemas.MADE_VISITS, made := made_visits(levels)),
+                (schemas.CALIBRATION, calibration_frame(made, None)),
                 (schemas.DETECTIONS, detections_frame(change, empty_table(schemas.REPEATABILITY),
                                                       confidence_level=0.95)))
     for table, frame in ((schemas.SUBJECTS, subject_rows), (schemas.SESSIONS, visits), (schemas.SCANS, scans),

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from bedrest.settings import Images, Statistics, Study, load_study
+from bedrest.settings import Calibration, Images, Statistics, Study, load_study
 from bedrest.stages.all_stages import NAMES, fingerprint_of, record_of, stage
 from bedrest.workflow import fingerprints
+from bedrest.workflow.calibrate import STAGE as CALIBRATE
 from bedrest.workflow.fingerprints import (
     PACKAGE,
     closure,
@@ -25,7 +26,7 @@ from stored_study import store_study
 # works.
 RESOLVED = {"images.layout", "images.root", "images.derivatives", "images.subjects_csv", "images.sessions_csv",
             "images.scans_csv", "images.pairs", "contrasts", "edited", "level_names", "notebooks", "weights"}
-WHERE_IT_RUNS = {"output", "device", "path"}
+WHERE_IT_RUNS = {"output", "device", "path", "calibration.subjects"}  # whose results do not depend on them
 # One module of each package, and the stages whose results it may change.
 PAGES = {"subject_report", "cohort_report", "page"}
 STALE = {
@@ -34,6 +35,7 @@ STALE = {
     "anatomy/label_schemes.py": {"segment", "joint_volumes", "measure"},
     "api/single_scan.py": set(),
     "anatomy/structures.py": {"segment", "joint_volumes", "measure", "index"},
+    "calibration/fitting.py": {"subject_report", "cohort_report"},  # what pages say of a calibration
     "cli/commands.py": set(),
     "figures/publication.py": {"figures", "page"},
     "figures/timeline.py": {"subject_report"},
@@ -151,13 +153,13 @@ def test_a_sentence_is_no_import_and_a_notebook_counts_by_its_cells(tmp_path):
 
 
 def keys(model=Study, prefix: str = "") -> set[str]:
-    nested = {"images": Images, "statistics": Statistics}
+    nested = {"images": Images, "statistics": Statistics, "calibration": Calibration}
     return {key for name in model.model_fields for key in
             (keys(nested[name], f"{name}.") if not prefix and name in nested else {f"{prefix}{name}"})}
 
 
 def test_every_setting_is_declared_by_a_stage_or_resolved_into_the_manifest():
-    declared = {key for name in NAMES for key in stage(name).settings}
+    declared = {key for declared in (*map(stage, NAMES), CALIBRATE) for key in declared.settings}
     declared |= {k for k in keys() for section in declared if k.startswith(f"{section}.")} - {"statistics"}
     assert declared & (RESOLVED | WHERE_IT_RUNS) == set()
     assert declared | RESOLVED | WHERE_IT_RUNS | {"statistics"} == keys() | {"statistics"}

@@ -146,7 +146,7 @@ def frames(folder: Path, results: StudyResults) -> dict[schemas.Table, pd.DataFr
         schemas.SCAN_RECORDS: typed_frame(records, schemas.SCAN_RECORDS), schemas.MEASURES: measured,
         schemas.CHANGE: change,
         schemas.FAILURES: failures,
-        schemas.CHANGE_BANDS: change_bands(change),
+        schemas.CHANGE_BANDS: change_bands(change), schemas.CALIBRATION: empty_table(schemas.CALIBRATION),
         schemas.DETECTIONS: detections_frame(change, empty_table(schemas.REPEATABILITY), confidence_level=0.95),
         schemas.QC: qc_frame(subjects=subjects, sessions=pd.DataFrame(visits), measures=measured, failures=failures,
                              planned={v[0]: v[1] for v in VISITS}),
@@ -166,7 +166,7 @@ def study(tmp_path_factory) -> tuple[Study, StudyResults, dict[schemas.Table, pd
     for table in (schemas.SUBJECTS, schemas.SESSIONS, schemas.SCANS, schemas.INPUT_PROBLEMS):
         write_table(held.get(table, empty_table(table)), results.manifest_table(table), table)
     for table in (schemas.MEASURES, schemas.CHANGE, schemas.FAILURES, schemas.DETECTIONS, schemas.QC,
-                  schemas.CHANGE_BANDS):
+                  schemas.CHANGE_BANDS, schemas.CALIBRATION):
         write_table(held[table], results.table(table), table)
     for table in (schemas.SUBJECTS, schemas.SESSIONS, schemas.SCANS, schemas.SCAN_RECORDS, schemas.MEASURES,
                   schemas.CHANGE, schemas.FAILURES, schemas.ARVD, schemas.ACCURACY, schemas.EDITS, schemas.RENAMES,

@@ -140,7 +140,8 @@ def test_the_method_checks_run_and_end_with_where_they_come_from(stored):
     write_program(results, study)
     assert reports.make_page(study, results, "method_checks"), results.page("method_checks").read_text()
     shown = results.page("method_checks").read_text()
-    for words in ("Repeatability", "Agreement with reference", "Discs by volume_method", "a gap between its neighbours",
+    for words in ("Repeatability", "Of a true 3 % in this study's own scans, 2.7 % was recovered",
+                  "Agreement with reference", "Discs by volume_method", "a gap between its neighbours",
                   "<img"):
         assert words in shown
     program = json.loads(results.program_json.read_text())

@@ -82,6 +82,16 @@ class Statistics(_Frozen):
     seed: int = Field(0, ge=0, lt=2**63, description="of every random number in the statistics")
 
 
+class Calibration(_Frozen):
+    """Whether and how the study's errors are measured on visits made from its own scans: `bedrest calibrate`."""
+
+    subjects: int = Field(0, ge=0, description="subjects whose reference visit further visits are made from; 0: "
+                          "`bedrest run` makes none")
+    visits: int = Field(4, ge=2, le=20, description="visits made of each, beside its reference; every other one has "
+                        "discs changed by known amounts")
+    seed: int = Field(0, ge=0, lt=2**63, description="of positions, coils and noise of the made visits")
+
+
 class Study(_Frozen):
     """A study as its study.toml describes it, with every path made absolute."""
 
@@ -111,6 +121,7 @@ class Study(_Frozen):
     notebooks: tuple[Path, ...] = Field((), description="notebooks of your own (.py in percent format, or .ipynb) that "
                                         "are run as pages own/<name>.html; relative to study.toml")
     statistics: Statistics = Field(default_factory=Statistics)  # type: ignore[arg-type]
+    calibration: Calibration = Field(default_factory=Calibration)  # type: ignore[arg-type]
     path: Path = Field(Path("study.toml"), exclude=True)
 
     @property

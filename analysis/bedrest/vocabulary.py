@@ -112,7 +112,15 @@ class LimitFrom(StrEnum):
     """Where a limit of measurement error comes from."""
 
     REPEATS = "repeated scans of this study"
+    CALIBRATION = "calibration of this study"  # `bedrest calibrate`: fitted on its own scans, changed by known amounts
     MODEL = "error model"  # fitted on synthetic scans
+
+
+class ErrorsFrom(StrEnum):
+    """What the error model of a volume was fitted on."""
+
+    STUDY = "study"  # its own scans
+    SHIPPED = "shipped"  # synthetic scans, beside the weights
 
 
 class Family(StrEnum):

@@ -10,7 +10,7 @@ from bedrest.cli.learning import Benchmark, Train
 from bedrest.cli.masks import Evaluate, Measure, Segment
 from bedrest.cli.planning import Power
 from bedrest.cli.results import ExportBids, Figures, Report, Share, Verify
-from bedrest.cli.run import Run
+from bedrest.cli.run import Calibrate, Run
 from bedrest.cli.study_data import Check, Demo, ImportDicom
 
 
@@ -22,8 +22,8 @@ class Command(Protocol):
 
 
 _CLASSES: tuple[type[Command], ...] = (
-    Demo, ImportDicom, Check, Run, Segment, Measure, Evaluate, Train, Benchmark, Report, Figures, Verify, ExportBids,
-    Share, Power)
+    Demo, ImportDicom, Check, Run, Calibrate, Segment, Measure, Evaluate, Train, Benchmark, Report, Figures,
+    Verify, ExportBids, Share, Power)
 # ImportDicom is `import-dicom`.
 COMMANDS: dict[str, Callable[..., Command]] = {
     re.sub(r"(?<=[a-z])(?=[A-Z])", "-", command.__name__).lower(): command for command in _CLASSES}

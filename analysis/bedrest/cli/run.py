@@ -1,4 +1,4 @@
-"""`bedrest run`: the run itself is made by `bedrest.workflow`; here its outcome is printed."""
+"""`bedrest run` and `bedrest calibrate`: the work is done by `bedrest.workflow`; here a run's outcome is printed."""
 
 from __future__ import annotations
 
@@ -20,6 +20,26 @@ if TYPE_CHECKING:
     from bedrest.workflow.watch import RunOutcome
 
 _MOST_FAILURES = 20  # printed; all are in tables/failures.csv
+
+
+@dataclass(frozen=True)
+class Calibrate:
+    """Measure how well a study's own scans show change: visits made of them, with known changes."""
+
+    study: StudyFile
+    subjects: Annotated[int | None, unset("default: as study.toml says, else 4", metavar="N")] = None
+    """Subjects whose reference visit further visits are made from."""
+    device: StudyDevice = None
+    cores: int = 2
+    """CPU cores to use."""
+
+    def run(self) -> int:
+        from bedrest.workflow.calibrate import calibrate
+
+        if self.cores < 1 or (self.subjects is not None and self.subjects < 1):
+            raise StudyError("at least one core and one subject", f"{self.cores} and {self.subjects}",
+                             "--cores, --subjects", "Give positive numbers.")
+        return calibrate(self.study, subjects=self.subjects, device=self.device, cores=self.cores)
 
 
 @dataclass(frozen=True)
@@ -67,6 +87,7 @@ def _run_locked(study: Study, results: StudyResults, *, cores: int, device: str,
                 lock: int) -> int:
     from bedrest.io.files import remove_leftovers
     from bedrest.stages.provenance import note_run, write_program
+    from bedrest.workflow.calibrate import calibrate_study, outdated_calibration
     from bedrest.workflow.checks import manifest_problems, stop_at
     from bedrest.workflow.run import prepare, run_workflow
 
@@ -80,7 +101,11 @@ def _run_locked(study: Study, results: StudyResults, *, cores: int, device: str,
     stop_at(manifest_problems(study, manifest))
     write_program(results, study)
     began = datetime.now(UTC)
+    if study.calibration.subjects:
+        calibrate_study(study, results, subjects=study.calibration.subjects, device=device, cores=cores)
     outcome = run_workflow(study, results, manifest, cores=cores, device=device, execution=execution, lock=lock)
+    if old := outdated_calibration(results):
+        print(old, file=sys.stderr)
     status = print_outcome(outcome, results, problems)
     if outcome.redone:
         note_run(results, began=began, exit_status=status, redone=outcome.redone, cores=cores, device=device)

@@ -63,6 +63,24 @@ def _panels(rows: pd.DataFrame, reference: pd.Series, automatic: pd.Series, agre
     return figure, (left, right)
 
 
+@style.styled
+def recovered_change(made: pd.DataFrame) -> Figure:
+    """Measured over true change of the discs of made visits, with the line of identity.
+
+    `made`: as in `schemas.MADE_VISITS`, rows of the volume.
+    """
+    rows = made[made["change_percent"].notna()]
+    if rows.empty:
+        return style.empty_figure("no disc of a made visit was measured")
+    figure = style.new_figure(width_mm=style.SINGLE_MM, height_mm=80)
+    panel = figure.subplots()
+    _points(panel, rows["true_percent"], rows["change_percent"], rows["level"])
+    panel.axline((0, 0), slope=1, color=style.BLACK, linewidth=0.8, zorder=0)
+    panel.set(xlabel="true change (%)", ylabel="measured change (%)",
+              title=f"{len(rows)} changes of {rows['subject'].nunique()} subject(s)")
+    return figure
+
+
 def _limits(panel: Axes, agreement: pd.DataFrame) -> None:
     """Bias and limits of agreement of all discs, their intervals as bands."""
     for row in agreement[(agreement["level"] == ALL_LEVELS) & agreement["bias_mm3"].notna()].to_dict("records"):

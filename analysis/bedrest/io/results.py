@@ -16,7 +16,7 @@ from bedrest.schemas import Table
 
 # What `bedrest verify` checks. Slices of the tables and measured masks lie in work/<subject>.
 _OUTPUTS = ("*.html", "*.ipynb", "*.md", "manifest/*", "tables/*", "masks/*", "figures/*", "subjects/*", "own/*",
-            "work/*/*.csv", "work/*/*.nii.gz", "work/*/*.tsv")
+            "calibration/*", "work/*/*.csv", "work/*/*.nii.gz", "work/*/*.tsv")
 _NOT_OUTPUTS = (("work", "pages"), ("work", "settings"))
 
 
@@ -61,6 +61,15 @@ class StudyResults:
 
     def thumbnail(self, subject: str, session: str) -> Path:
         return self.thumbnails(subject) / f"{session}.webp"
+
+    def calibration(self, table: Table) -> Path:
+        """A table that `bedrest calibrate` wrote; need not exist."""
+        return self.study_errors.with_name(f"{table.name}.csv")
+
+    @property
+    def study_errors(self) -> Path:
+        """The error model that it fitted on this study's own scans; need not exist."""
+        return self.output_dir / "calibration" / "errors.json"
 
     @property
     def figures(self) -> Path:

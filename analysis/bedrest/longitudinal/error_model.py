@@ -1,9 +1,10 @@
 """How far a measured volume may be from the truth, and from itself when the disc is scanned again.
 
 Both are fitted on synthetic scans (`pipelines.benchmarks.change.fit_errors`), for one network, each set of contrasts
-and each way of measuring. The variance of the relative error has two parts: one that every disc has (`floor`), and one
-that grows with the uncertainty of the network about the disc's boundary (`slope`). Real scans have faults that
-synthetic ones lack: where a study has repeated scans of its own, those take precedence. Knows nothing of tables.
+and each way of measuring; the second also on a study's own scans (`bedrest calibrate`), which then takes precedence.
+The variance of the relative error has two parts: one that every disc has (`floor`), and one that grows with the
+uncertainty of the network about the disc's boundary (`slope`). Real scans have faults that synthetic ones lack: where a
+study has repeated scans of its own, those take precedence over either. Knows nothing of tables.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from bedrest.errors import WeightsError
-from bedrest.vocabulary import VolumeMethod
+from bedrest.vocabulary import ErrorsFrom, VolumeMethod
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Errors:
     bias: Mapping[str, float] = field(default_factory=dict)
     # SD of the volume over the grid shifts, relative, root mean square over the discs it was fitted on
     usual_shifts_sd: float = USUAL_SHIFTS_SD
+    recovered: float = 1.0  # share of a true change that is measured; 1 where it is not known to be less
+    origin: ErrorsFrom = ErrorsFrom.SHIPPED
 
     def added_by_shifts(self, shifts_sd: float) -> float:
         """Relative SD that a disc has beside the model's, for its grid shifts disagree more than usual.
@@ -90,18 +93,32 @@ def load_errors(weights: Path, *, sha256: str) -> ErrorModel | None:
 
     Raises WeightsError: the file is there and cannot be read.
     """
-    path = errors_path(weights)
+    return read_errors(errors_path(weights), sha256=sha256)
+
+
+def read_errors(path: Path, *, sha256: str) -> ErrorModel | None:
+    """An error model's file, as `load_errors`."""
     if not path.is_file():
         return None
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         errors = {contrasts: {method: Errors(ErrorPart(**e["truth"]), ErrorPart(**e["repeat"]), int(e["discs"]),
-                                            dict(e["bias"]), float(e.get("usual_shifts_sd", USUAL_SHIFTS_SD)))
+                                            dict(e["bias"]), float(e.get("usual_shifts_sd", USUAL_SHIFTS_SD)),
+                                            float(e.get("recovered", 1)), ErrorsFrom(e.get("origin", ErrorsFrom.SHIPPED)))
                              for method, e in by_method.items()} for contrasts, by_method in stored["errors"].items()}
         return ErrorModel(stored["weights_sha256"], errors) if stored["weights_sha256"] == sha256 else None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError("errors of a network as `make fit-errors` writes them", str(error), str(path),
                            "Make them anew with `make fit-errors`.") from error
+
+
+def joined(shipped: ErrorModel | None, study: ErrorModel | None) -> ErrorModel | None:
+    """Both as one: what the study's own scans tell takes precedence, set of contrasts by set and way by way."""
+    if shipped is None or study is None:
+        return study or shipped
+    errors = {key: {**shipped.errors.get(key, {}), **study.errors.get(key, {})}
+              for key in (*shipped.errors, *study.errors)}
+    return ErrorModel(study.weights_sha256, errors)
 
 
 def errors_text(model: ErrorModel) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from bedrest.schemas import columns as col
 from bedrest.schemas.columns import num
 from bedrest.schemas.table import Col, Table
-from bedrest.vocabulary import LimitFrom, Verdict
+from bedrest.vocabulary import ErrorsFrom, LimitFrom, Verdict
 
 # Columns of `SESSIONS` and `SCAN_RECORDS` that should be alike at all visits of a subject, and the share by which
 # numbers may differ: 2.89 T is written as 3 T, too.
@@ -31,6 +31,8 @@ CHANGE = Table("change", "one row per disc and visit after the reference visit",
     num("ci_low_percent", "lower end of the interval of change_percent", "%"),
     num("ci_high_percent", "upper end of the interval of change_percent", "%"),
     Col("confidence_level", "float", "level of the interval", "1"),
+    Col("errors_from", "str", "as in measures; shipped where the two visits differ in it", required=False,
+        values=tuple(ErrorsFrom)),
     num("change_single_percent", "the same change, each visit measured alone", "%"),
     col.STATUS, col.REASON, col.FINDINGS,
 ), ("subject", "level", "source", "session", "measure"))
@@ -50,7 +52,8 @@ DETECTIONS = Table("detections", "whether a change is beyond measurement error, 
     num("limit_low_percent", "a change below this is a fall beyond error", "%"),
     num("limit_high_percent", "a change above this is a rise beyond error", "%", 0),
     Col("limit_from", "str", "repeated scans of this study: its smallest detectable change, true change from day to "
-        "day included; error model: estimated on synthetic scans, where there are no repeated scans", required=False,
+        "day included; calibration of this study: `bedrest calibrate`; error model: estimated on synthetic scans, "
+        "where there is neither", required=False,
         values=tuple(LimitFrom)),
     Col("n_repeats", "int", "values behind the limit; empty for the error model", "1", required=False, minimum=0),
     Col("confidence_level", "float", "share of unchanged discs inside the limits; 0.95 from repeated scans, else as in "

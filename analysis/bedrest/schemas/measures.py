@@ -12,7 +12,7 @@ from bedrest.measurement.volumes import VOLUME_SINGLE
 from bedrest.schemas import columns as col
 from bedrest.schemas.columns import num
 from bedrest.schemas.table import Col, Table
-from bedrest.vocabulary import VolumeMethod
+from bedrest.vocabulary import ErrorsFrom, VolumeMethod
 
 
 def _column(measure: Measure[Any]) -> Col:
@@ -39,6 +39,10 @@ MEASURES = Table("measures", "one row per disc, visit and mask source", (
         "manual, given or edited masks", "mm3", 0),
     num("volume_repeat_sd_mm3", "SD of volume_mm3 when the same disc is scanned again, as estimated on synthetic "
         "scans: what change is judged by; empty as volume_se_mm3", "mm3", 0),
+    Col("errors_from", "str", "what both were fitted on: study (the second by `bedrest calibrate`, on this study's own "
+        "scans) or shipped (synthetic scans); empty as they", required=False, values=tuple(ErrorsFrom)),
+    num("change_recovered", "share of a true change that is measured, where calibration found it less than 1; else 1",
+        "1", 0),
     *(_column(m) for m in DISC_MEASURES if m is not VOLUME),
     *_POSITION,
     Col("signals_reason", "str", "why a measure that needs images is missing; empty when none is", required=False),

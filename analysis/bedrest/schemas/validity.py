@@ -5,6 +5,7 @@ from __future__ import annotations
 from bedrest.schemas import columns as col
 from bedrest.schemas.columns import interval, num
 from bedrest.schemas.table import Col, Table
+from bedrest.vocabulary import VolumeMethod
 
 ARVD = Table("arvd", "one row per disc and visit with reference masks at both visits", (
     col.SUBJECT, col.GROUP, col.LEVEL, col.REFERENCE_SESSION, col.SESSION, col.STUDY_DAY,
@@ -84,6 +85,38 @@ REPEATABILITY = Table("repeatability", "error of repeated measurement, from subj
     *_limits("last minus first baseline visit, in % of the first", "%"),
     col.CONFIDENCE_LEVEL, Col("method", "str", "where the intervals come from"), col.STATUS, col.REASON,
 ), ("source", "measure", "level"))
+
+_CONTRASTS = Col("contrasts", "str", "contrasts of the made visits, joined by +", required=False)
+
+MADE_VISITS = Table("made_visits", "`bedrest calibrate`: visits made from a subject's reference visit, measured like "
+                                   "any others; one row per disc, made visit and measure", (
+    col.SUBJECT, Col("session", "str", "made visit: unchanged-N or changed-N"), col.LEVEL, col.MEASURE, _CONTRASTS,
+    num("true_percent", "the change that was made; empty where it is not known: of other measures than volumes in "
+        "discs that were changed", "%"),
+    num("reference_value", "the measure at the made reference visit", ""),
+    num("value", "the measure at this visit", ""),
+    num("change_percent", "value over reference_value, less 1", "%"),
+    num("boundary_uncertainty_reference", "as in joint, at the made reference visit", "1", 0),
+    num("boundary_uncertainty", "as in joint, at this visit", "1", 0),
+    Col("volume_method", "str", "as in measures", required=False, values=tuple(VolumeMethod)),
+    col.STATUS, col.REASON, col.FINDINGS,
+), ("subject", "session", "level", "measure"))
+
+CALIBRATION = Table("calibration", "`bedrest calibrate`: how well change is measured in this study's own scans, one "
+                                   "row per set of contrasts, measure and level", (
+    _CONTRASTS, col.MEASURE, col.LEVEL_OR_ALL, *_VALIDITY_COUNTS,
+    Col("n_lost", "int", "discs of made visits without a value: not found, or under another name", "1", minimum=0),
+    num("bias_percent", "mean of measured less true change", "%"),
+    num("sd_percent", "SD of measured less true change", "%", 0),
+    *interval("slope", "slope of measured on true change: the share of a true change that is recovered", "1"),
+    num("unchanged_percent", "of the discs not changed, share within error", "%", 0),
+    num("detected_percent", "of the discs changed by 3 % (rise or fall), share found beyond error in that direction",
+        "%", 0),
+    num("coverage_percent", "share of intervals of change that hold the true one, at 95 %; errors fitted without the "
+        "disc's own subject where there are others", "%", 0),
+    num("coverage_shipped_percent", "the same by the errors that came with the weights", "%", 0),
+    Col("method", "str", "where the interval of the slope comes from", required=False),
+), ("contrasts", "measure", "level"))
 
 TRUTH = Table("truth", "the demo cohort's known volumes, one row per disc and visit", (
     col.SUBJECT, col.GROUP, col.SESSION, col.STUDY_DAY, col.LEVEL,

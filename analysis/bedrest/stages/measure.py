@@ -15,8 +15,9 @@ from bedrest.imaging.common_grid import contrasts_at, labels_on
 from bedrest.io.files import sha256_of
 from bedrest.io.images.masks import placed_on, read_label_map
 from bedrest.io.images.nifti import RESAMPLE_ON_REQUEST, read_volume
+from bedrest.io.results import StudyResults
 from bedrest.io.tables.frames import concat_tables, empty_table
-from bedrest.longitudinal.error_model import errors_path, load_errors
+from bedrest.longitudinal.error_model import errors_path, joined, load_errors, read_errors
 from bedrest.measurement.comparison.agreement import (
     DiscAgreement,
     compare_masks,
@@ -76,8 +77,10 @@ def run(job: Job) -> None:
     joint = empty_table(schemas.JOINT) if corrections.disputed or absent else \
         job.results.read_subject(job.subject, schemas.JOINT)
     weights = chosen_weights(job.study.weights)
+    sha256 = sha256_of(weights)
+    errors = joined(load_errors(weights, sha256=sha256), read_errors(job.results.study_errors, sha256=sha256))
     measured = with_joint(concat_tables(measures, schemas.MEASURES), joint)
-    measured = with_errors(measured, joint, records.reset_index(), load_errors(weights, sha256=sha256_of(weights)))
+    measured = with_errors(measured, joint, records.reset_index(), errors)
     for table, written in ((schemas.MEASURES, [measured]), (schemas.SPINE_MEASURES, spines),
                            (schemas.ACCURACY, accuracies), (schemas.EDITS, edits),
                            (schemas.RENAMES, [renames_frame(corrections.levels, absent)])):
@@ -218,7 +221,8 @@ def name_reference(reference: LabelMap, labels: str | None, *, where: str) -> Na
 
 def _files(study: Study, page: str) -> Mapping[str, Path]:
     weights = chosen_weights(study.weights)
-    return {"weights": weights, "errors of the network": errors_path(weights)}
+    return {"weights": weights, "errors of the network": errors_path(weights),
+            "calibration": StudyResults(study.output_dir).study_errors}
 
 
 STAGE = Stage("measure", run, Scope.SUBJECT, after=("joint_volumes",),

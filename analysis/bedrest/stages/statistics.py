@@ -5,10 +5,16 @@ Orders the work; computes nothing itself.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 from bedrest import __version__, schemas
 from bedrest.io.files import write_text
-from bedrest.io.tables.typed_csv import write_table
+from bedrest.io.results import StudyResults
+from bedrest.io.tables.frames import empty_table
+from bedrest.io.tables.typed_csv import read_table, write_table
 from bedrest.measurement.registry import VOLUME
+from bedrest.settings import Study
 from bedrest.stages.stage import Job, Scope, Stage
 from bedrest.tables.edits import mask_counts
 from bedrest.tables.measures import method_counts
@@ -41,11 +47,20 @@ def run(job: Job) -> None:
                   failures=results.read(schemas.FAILURES), planned={s.id: s.study_day for s in study.sessions})
     for table, frame in (*analysis.tables(), (schemas.QC, qc)):
         write_table(frame, results.table(table), table)
+    for calibrated in (schemas.MADE_VISITS, schemas.CALIBRATION):
+        path = results.calibration(calibrated)
+        write_table(read_table(path, calibrated) if path.is_file() else empty_table(calibrated),
+                    results.table(calibrated), calibrated)
     records = Records.of(analysis, version=__version__, description=study.description,
                          masks=mask_counts(measures), methods=method_counts(measures))
     write_text(results.paper_text, paper_text(records, source="automatic"))
 
 
-STAGE = Stage("statistics", run, Scope.STUDY, after=("tables",),
+def _calibration(study: Study, page: str) -> Mapping[str, Path]:
+    return {f"calibration ({t.name})": StudyResults(study.output_dir).calibration(t)
+            for t in (schemas.MADE_VISITS, schemas.CALIBRATION)}
+
+
+STAGE = Stage("statistics", run, Scope.STUDY, after=("tables",), files=_calibration,
               inputs=(schemas.SUBJECTS, schemas.SESSIONS, schemas.INPUT_PROBLEMS),
               settings=("statistics", "groups", "sessions", "reference_session", "description"))

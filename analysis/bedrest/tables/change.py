@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from statistics import NormalDist
+from typing import Any
 
 import pandas as pd
 
@@ -68,7 +69,7 @@ def change_frame(measures: pd.DataFrame, *, reference_session: str, confidence_l
     return typed_frame(rows, CHANGE)
 
 
-def _change(before: Side, after: Side, confidence_level: float, *, alike: bool) -> dict[str, float]:
+def _change(before: Side, after: Side, confidence_level: float, *, alike: bool) -> dict[str, Any]:
     v1, v2 = before.volume_mm3, after.volume_mm3
     change_percent = 100 * (v2 - v1) / v1
     return {"reference_value": v1, "value": v2, "change": v2 - v1, "change_percent": change_percent,
@@ -90,14 +91,18 @@ def half_width(se: float, confidence_level: float = 0.95) -> float:
 
 
 def _uncertainty(before: Side, after: Side, change_percent: float, confidence_level: float, *, alike: bool
-                 ) -> dict[str, float]:
+                 ) -> dict[str, float | str]:
     """Standard error and interval of a change in per cent.
 
     `alike`: whether both visits were acquired alike. If not, what the network gets wrong about a disc need not be the
-    same at both, and nothing of the error against the truth cancels.
+    same at both, and nothing of the error against the truth cancels. Where less than a true change is known to be
+    measured, an end that lies away from 0 moves out as far as the true change may lie; no verdict changes by that.
     """
     sds = (s.repeat_sd_mm3 if alike else max(s.repeat_sd_mm3, s.se_mm3) for s in (before, after))
     se = change_se_percent(change_percent, *(sd / s.volume_mm3 for sd, s in zip(sds, (before, after), strict=True)))
-    reach = half_width(se, confidence_level)
-    return {"se_percent": se, "ci_low_percent": change_percent - reach, "ci_high_percent": change_percent + reach,
-            "confidence_level": confidence_level}
+    reach, recovered = half_width(se, confidence_level), min(before.recovered, after.recovered, 1.0)
+    low, high = change_percent - reach, change_percent + reach
+    origins = {before.errors_from, after.errors_from} - {""}
+    return {"se_percent": se, "ci_low_percent": min(low, low / recovered),
+            "ci_high_percent": max(high, high / recovered), "confidence_level": confidence_level,
+            "errors_from": min(origins, default="")}  # shipped before study

@@ -125,4 +125,5 @@ def with_errors(measures: pd.DataFrame, joint: pd.DataFrame, records: pd.DataFra
         added = errors.added_by_shifts(shifts_sd)
         for column, part in (("volume_se_mm3", errors.truth), ("volume_repeat_sd_mm3", errors.repeat)):
             out.loc[row.Index, column] = row.volume_mm3 * math.hypot(part.sd(uncertainty), added)
+        out.loc[row.Index, ["errors_from", "change_recovered"]] = [errors.origin.value, errors.recovered]
     return out

@@ -30,7 +30,7 @@ class Side:
 
     Attributes
     ----------
-    volume_single_mm3, volume_voxels_mm3, volume_method, se_mm3, repeat_sd_mm3 : as in `schemas.MEASURES`
+    volume_single_mm3, volume_voxels_mm3, volume_method, se_mm3, repeat_sd_mm3, errors_from : as in `schemas.MEASURES`
     recounted : whether its voxels were counted to compare it with a disc that the network did not segment
     """
 
@@ -42,6 +42,8 @@ class Side:
     se_mm3: float = math.nan
     volume_voxels_mm3: float = math.nan
     volume_method: str = ""
+    errors_from: str = ""
+    recovered: float = 1.0  # `change_recovered`
     recounted: bool = False
 
 
@@ -53,11 +55,14 @@ class Volumes:
 
     def __init__(self, measures: pd.DataFrame) -> None:
         columns = [measures[c] for c in (*MEASURES.key, VOLUME.name, "status", VOLUME_SINGLE.name,
-                                         "volume_repeat_sd_mm3", "volume_se_mm3", VOLUME_VOXELS.name, "volume_method")]
+                                         "volume_repeat_sd_mm3", "volume_se_mm3", VOLUME_VOXELS.name, "volume_method",
+                                         "errors_from", "change_recovered")]
         self._rows = {
             (subject, session, level, source): Side(float(volume), str(status), findings, float(single), float(sd),
-                                                    float(se), float(voxels), text(method))
-            for subject, session, level, source, volume, status, single, sd, se, voxels, method, findings in zip(
+                                                    float(se), float(voxels), text(method), text(errors_from),
+                                                    1.0 if math.isnan(recovered) else float(recovered))
+            for (subject, session, level, source, volume, status, single, sd, se, voxels, method, errors_from,
+                 recovered, findings) in zip(
                 *columns, findings_of(measures), strict=True)
         }
         self._visits = {(subject, session, source) for subject, session, _, source in self._rows}
@@ -97,7 +102,7 @@ def _counted(side: Side) -> Side:
     if side.volume_method in ("", VolumeMethod.VOXELS) or not voxels > 0:
         return side
     return replace(side, volume_mm3=voxels, volume_single_mm3=voxels, repeat_sd_mm3=math.nan,
-                   se_mm3=math.nan, recounted=True)
+                   se_mm3=math.nan, errors_from="", recovered=1.0, recounted=True)
 
 
 def counted_alike(measures: pd.DataFrame) -> pd.DataFrame:

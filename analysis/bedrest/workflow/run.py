@@ -80,6 +80,9 @@ def prepare(study: Study, results: StudyResults) -> tuple[Manifest, list[InputPr
                          (rows, schemas.INPUT_PROBLEMS)):
         write_table(frame, results.manifest_table(table), table, only_if_changed=True)
         write_parts(frame, {s: results.subject_table(s, table) for s in kept.subjects["subject"]}, table)
+    for path in sorted(StudyResults(study.output_dir).study_errors.parent.glob("*")):
+        # `bedrest verify --rerun` runs in another folder
+        write_if_changed(results.study_errors.with_name(path.name), path.read_text(encoding="utf-8"))
     return kept, problems
 
 

@@ -95,7 +95,7 @@ def _rerun(study: Study, results: StudyResults, record: dict[str, Any], *, cores
     last: dict[str, Any] = record["runs"][-1] if record.get("runs") else {}
     cores = cores or last.get("cores", 2)
     device = resolve_device(device or last.get("device") or study.device)
-    with _temporary_folder(results.output_dir) as folder:
+    with temporary_folder(results.output_dir, "verify") as folder:
         again = StudyResults(Path(folder))
         manifest, _ = prepare(study, again)
         outcome = run_workflow(study, again, manifest, cores=cores, device=device, target=_SECOND_RUN)
@@ -108,9 +108,9 @@ def _rerun(study: Study, results: StudyResults, record: dict[str, Any], *, cores
         return _print_checks("second run", compare_results(results.output_dir, again.output_dir))
 
 
-def _temporary_folder(beside: Path) -> tempfile.TemporaryDirectory[str]:
-    """A new folder beside another; those of runs that were killed are removed."""
-    prefix = f".verify-{beside.name}-"
+def temporary_folder(beside: Path, purpose: str) -> tempfile.TemporaryDirectory[str]:
+    """A new folder beside another; those for the same purpose, of runs that were killed, are removed."""
+    prefix = f".{purpose}-{beside.name}-"
     for left in beside.parent.glob(f"{prefix}*"):
         shutil.rmtree(left, ignore_errors=True)
     try:

@@ -14,13 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from bedrest.calibration.fitting import enlargement, fit_part, rounded
 from bedrest.io.files import sha256_of, write_text
 from bedrest.io.tables.markdown import markdown_table
-from bedrest.longitudinal.error_model import ErrorModel, ErrorPart, Errors, errors_path, errors_text
+from bedrest.longitudinal.error_model import ErrorModel, Errors, errors_path, errors_text
 from bedrest.vocabulary import LEVELS, VolumeMethod
-from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.stats import norm, t
 
 from pipelines.benchmarks.change.known_visits import measure_jobs
 from pipelines.benchmarks.change.scores import column_of, pairs_of
@@ -32,7 +30,6 @@ from pipelines.command_line import run_command
 SEED = 778_101  # the benchmark, training, calibration and the demo draw from seeds of their own
 LEAST_ALONE = 4
 LEAST_A_LEVEL = 8  # subjects' errors differ by an SD of 1.5 %: the mean of 8 is good to half a per cent
-DIGITS = 4  # kept of every fitted number: more would tell one processor from another
 
 
 @dataclass(frozen=True)
@@ -110,7 +107,7 @@ def fit_errors(frame: pd.DataFrame) -> dict[str, dict[str, Errors]]:
             ln = np.log(again["after_mm3"] / again["before_mm3"] / grew) / np.sqrt(2)
             # Of two uncertainties, the variances are averaged.
             both = np.hypot(again["boundary_uncertainty_before"], again["boundary_uncertainty_after"]) / np.sqrt(2)
-            few = float(t.ppf(0.975, again["subject"].nunique()) / norm.ppf(0.975))
+            few = enlargement(again["subject"].nunique())
             uncertainty = measured["boundary_uncertainty"]
             shifts_sd = (measured["grid_shifts_sd_mm3"] / measured[column_of(method)]).dropna()
             usual = {"usual_shifts_sd": round(float(np.sqrt((shifts_sd**2).mean())), DIGITS)} if len(shifts_sd) else {}
@@ -131,43 +128,7 @@ def level_bias(errors: pd.Series, rows: pd.DataFrame) -> dict[str, float]:
     """
     enough = rows["subject"].nunique() >= LEAST_A_LEVEL
     means = errors.groupby(rows["level"]).mean()
-    return {name: _rounded(means[name] if enough else errors.mean()) for name in LEVELS if name in means}
-
-
-def fit_part(errors: NDArray[np.float64], uncertainty: NDArray[np.float64] | None) -> ErrorPart:
-    """Floor and slope by maximum likelihood, both at least 0.
-
-    Parameters
-    ----------
-    errors : (n,), relative, n at least 1
-    uncertainty : (n,), boundary uncertainty, 0 to 1; None: a floor alone
-
-    Notes
-    -----
-    The variance is total x ((1 - w) + w x uncertainty^2 over its mean), 0 <= w <= 1. The best total for any w is known,
-    so only w is searched: no start value, no scale, and both ends can be reached.
-    """
-    rms = float(np.sqrt(np.mean(errors**2)))
-    if uncertainty is None or rms == 0 or np.ptp(uncertainty) == 0:
-        return ErrorPart(_rounded(rms))
-    square = np.maximum(uncertainty**2 / np.mean(uncertainty**2), 1e-12)
-
-    def shape(w: float) -> NDArray[np.float64]:
-        return (1 - w) + w * square
-
-    def badness(w: float) -> float:
-        return float(np.log(np.mean(errors**2 / shape(w))) + np.mean(np.log(shape(w))))
-
-    tried = np.linspace(0, 1, 51)
-    best = tried[np.argmin([badness(w) for w in tried])]
-    near = minimize_scalar(badness, bounds=(max(best - 0.02, 0), min(best + 0.02, 1)), method="bounded")
-    w = min((0.0, 1.0, float(near.x)), key=badness)
-    total = float(np.mean(errors**2 / shape(w)))
-    return ErrorPart(_rounded(np.sqrt(total * (1 - w))), _rounded(np.sqrt(total * w / np.mean(uncertainty**2))))
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")
+    return {name: rounded(means[name] if enough else errors.mean()) for name in LEVELS if name in means}
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 The limit comes from the repeated baseline scans of the study where it has any: they contain every error of real scans,
 and true change from one day to the next, so theirs is the stricter limit. Otherwise it comes from the errors that the
-network made on synthetic scans (`longitudinal.error_model`), which contain neither.
+network made on visits made from the study's own scans (`bedrest calibrate`), or else on synthetic ones
+(`longitudinal.error_model`), which contain neither.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from bedrest.io.tables.frames import text, typed_frame
 from bedrest.measurement.registry import VOLUME
 from bedrest.schemas import DETECTIONS, Col, Table
 from bedrest.tables.change import half_width
-from bedrest.vocabulary import ALL_LEVELS, MEASURED, LimitFrom, Status, Verdict
+from bedrest.vocabulary import ALL_LEVELS, MEASURED, ErrorsFrom, LimitFrom, Status, Verdict
 
 MIN_SUBJECTS_OF_LEVEL = 10  # with fewer, an SD of one level is too uncertain: that of all levels together is used
 REPEATS_LEVEL = 0.95  # of a smallest detectable change, by its definition, whatever level the intervals have
@@ -58,7 +59,7 @@ def smallest_detectable(repeatability: pd.DataFrame, *, source: str, level: str,
                  int(chosen["n_values"].iloc[0]))
 
 
-def model_limit(se_percent: float, *, confidence_level: float) -> Limit:
+def model_limit(se_percent: float, *, confidence_level: float, errors_from: str = ErrorsFrom.SHIPPED) -> Limit:
     """How far a disc may seem to change by the error model: beyond it, the interval in `change` leaves out 0.
 
     A missing standard error gives an unknown limit.
@@ -66,7 +67,8 @@ def model_limit(se_percent: float, *, confidence_level: float) -> Limit:
     if not math.isfinite(se_percent):
         return Limit()
     reach = half_width(se_percent, confidence_level)
-    return Limit(-reach, reach, confidence_level, LimitFrom.MODEL.value)
+    limit_from = LimitFrom.CALIBRATION if errors_from == ErrorsFrom.STUDY else LimitFrom.MODEL
+    return Limit(-reach, reach, confidence_level, limit_from.value)
 
 
 def detections_frame(change: pd.DataFrame, repeatability: pd.DataFrame, *, confidence_level: float) -> pd.DataFrame:
@@ -83,7 +85,7 @@ def detections_frame(change: pd.DataFrame, repeatability: pd.DataFrame, *, confi
         if row["status"] not in MEASURED:
             limit = Limit()
         elif not limit.limit_from:
-            limit = model_limit(row["se_percent"], confidence_level=confidence_level)
+            limit = model_limit(row["se_percent"], confidence_level=confidence_level, errors_from=row["errors_from"])
             if not limit.limit_from:
                 masks = dict.fromkeys(text(row[c]) or "unknown" for c in ("mask_origin_reference", "mask_origin"))
                 findings += (Finding(FindingCode.NO_LIMIT, {"masks": " and ".join(masks)}),)
@@ -175,6 +177,8 @@ def limit_words(detections: pd.DataFrame) -> str:
 _LIMITS = {
     LimitFrom.REPEATS: "the smallest detectable change of this study's repeated baseline scans, in which "
                        "true change from day to day counts as error",
+    LimitFrom.CALIBRATION: "the errors made on this study's own scans, moved and changed by known amounts, for want of "
+                           "repeated baseline scans",
     LimitFrom.MODEL: "an error model found on synthetic scans, for want of repeated baseline scans (real scans have "
                      "faults that synthetic ones lack)",
 }
