@@ -1,17 +1,18 @@
 """Change of one disc straight from the visits' images: how far its two vertebrae, which are rigid, moved apart.
 
-Bones neither bend nor swell. So each of the two vertebrae beside a disc gets a rigid motion at each visit, the tissue
-between them moves in between, and the rim moves to the side by a few harmonics of the angle around the disc. All that is
+Bones neither bend nor swell. So each of the two vertebrae beside a disc has a rigid motion at each visit, the tissue
+between them moves in between, and the rim moves outwards by a few harmonics of the angle around the disc. All that is
 fitted at once, by Gauss-Newton, to the differences between each visit's image and the mean of all visits' images; what
 the boundary of the disc sweeps over is its change of volume, as in the boundary shift integral (Freeborough and Fox,
-IEEE Trans Med Imaging 1997;16:623). The mean is made of all visits alike, so that visits exchanged exchange the results,
-and the changes among three visits add up. Knows nothing of networks, tables and files.
+IEEE Trans Med Imaging 1997;16:623). The mean is made of all visits alike, so that visits exchanged exchange the
+results, and the changes among three visits add up. Knows nothing of networks, tables and files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,15 +25,29 @@ from bedrest.types import Affine, Grid
 Float = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 
-SMOOTHING_MM = (1.5, 1.5, 1.5, 0.75, 0.75, 0.75, 0.75)  # SD of the Gaussian of each step, from coarse to fine
-BONE_RIM_MM = 2.0  # around the bones and the disc, what is compared
-DISC_RIM_MM = 3.0
-BONE_MM = 10.0  # of either bone, from the disc on, what is compared
+SMOOTHING_MM = (1.5, 1.5, 1.5, 0.75, 0.75, 0.75, 0.75)  # SD of the Gaussian at each step, from coarse to fine
+BONE_MM = 12.0  # of either bone, from the disc on, what is compared: the far end plate may be near another disc
+RIM_MM = 3.0  # around the disc and those parts of the bones, what is compared
+EDGE_MM = 1.5  # of the disc beside an end plate goes with the bone: there the image shows the end plate's blur
 NEAR_MM = 4.0  # a bone that comes as near to the disc as this is its neighbour
-RIM_HARMONICS = 2  # the rim moves out by a constant, and by this many harmonics of the angle
-MIN_BONE_MM3 = 3000.0  # a fifth of the smallest lumbar body
+HARMONICS = 2  # the rim moves out by a constant, and by this many harmonics of the angle
+MIN_BONE_MM3 = 3000.0  # within BONE_MM: a quarter of what a lumbar vertebra has there
 MIN_SHARE = 0.5  # of the disc that every visit has to show
+MIN_CORRELATION = 0.5  # of a visit with the mean of all
+MAX_LAST_STEP_MM = 0.05
+MANY_SDS = 2.5  # residuals beyond count less (Huber)
 BLOCKS = (4, 3, 4)  # of the jackknife, along right, front and head
+FIELD_MM = 30.0  # a coil's field is linear over a distance like this
+
+
+class NoDeformation(StrEnum):
+    """Why a disc has no change by deformation."""
+
+    NO_DISC = "no disc in the middle"
+    CUT = "less than half of the disc is in view at every visit"
+    NO_VERTEBRA = "a vertebra beside the disc is not in view at every visit"
+    UNLIKE = "the images of the visits are not alike"
+    UNSETTLED = "the bones' motions did not settle"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,34 +65,35 @@ class DiscDeformation:
     """Change of one disc at one visit against the mean of all visits."""
 
     session: str
-    log_ratio: float  # ln of its volume over the geometric mean of the visits' volumes
-    se: float  # standard error of `log_ratio`, from leaving out parts of the image
-    end_plates: float  # the share of `log_ratio` that comes from the bones, to first order
+    ln_ratio: float  # ln of its volume over the geometric mean of the visits' volumes
+    ln_ratio_se: float  # standard error, from leaving out blocks of the image
     correlation: float  # of this visit's warped image with the mean of the visits, the lowest of the contrasts
-    step_mm: float  # how far the bones still moved in the last step
 
 
 @dataclass(frozen=True, eq=False)
 class _Model:
-    """How displacements depend on parameters, at the points of the common grid that are compared."""
+    """How displacements depend on parameters: rotation vector and shift of the lower and the upper bone, then the rim.
 
-    grid: Grid  # the part of the common grid that holds the points
-    index: NDArray[np.intp]  # of the points in the flattened grid
+    N: points of `grid`.
+    """
+
+    grid: Grid  # the part of the common grid that is needed
+    index: NDArray[np.intp]  # (M,) of the points that are compared
     points: Float  # (N, 3) mm, from the centre of the disc
     up: Float  # (N,) 0 at the lower bone, 1 at the upper one
-    rim: Float  # (N, H, 3) displacement for each parameter of the rim, mm
-    tissue: Float  # (N, K) membership of lower bone, upper bone, disc, and what is around
-    surface: Float  # (N, 3) minus the gradient of the disc's share times the volume of a voxel: outward area, mm2
+    rim: Float  # (N, H, 3) displacement for each parameter of the rim
+    tissue: Float  # (N, 4) share of disc, lower and upper bone, and of everything
+    surface: Float  # (N, 3) area of the disc's boundary, outwards, mm2
     volume_mm3: float
 
     def displaced(self, theta: Float) -> Float:
-        """(N, 3) displacement, mm. `theta`: rotation vector and shift of the lower and the upper bone, then the rim."""
-        lower, upper = (self.points @ Rotation.from_rotvec(t[:3]).as_matrix().T - self.points + t[3:6]
+        """(N, 3) displacement, mm."""
+        lower, upper = (self.points @ Rotation.from_rotvec(t[:3]).as_matrix().T - self.points + t[3:]
                         for t in (theta[:6], theta[6:12]))
         return np.asarray(lower + self.up[:, None] * (upper - lower) + np.tensordot(self.rim, theta[12:], (1, 0)))
 
     def columns(self, gradient: Float) -> Float:
-        """(M, P) how the image changes with each parameter. `gradient`: (M, 3) of the image at `index`, 1/mm."""
+        """(M, P) how an image changes with each parameter. `gradient`: (M, 3), 1/mm."""
         up = self.up[self.index, None]
         bone = np.hstack([np.cross(self.points[self.index], gradient), gradient])
         return np.hstack([(1 - up) * bone, up * bone, np.einsum("nhd,nd->nh", self.rim[self.index], gradient)])
@@ -85,8 +101,8 @@ class _Model:
     def swept(self) -> Float:
         """(P,) relative volume that the disc's boundary sweeps over for each parameter.
 
-        Half of the boundary goes with either bone. At an end plate that is seen through half a voxel of blur, what lies
-        in the disc must count for what lies in the bone.
+        Each half of the boundary goes with its bone: an end plate is seen through a voxel of blur, the inner half of
+        which must not count as disc that is stretched.
         """
         bone = np.hstack([np.cross(self.points, self.surface), self.surface])
         upper = self.up >= 0.5
@@ -95,182 +111,194 @@ class _Model:
 
 
 def disc_deformations(visits: Mapping[str, VisitImage], disc: Float, bone: Float, grid: Grid, normal: Float
-                      ) -> list[DiscDeformation] | str:
-    """Change of the disc in the middle of `grid` at every visit, or the reason why there is none.
+                      ) -> list[DiscDeformation] | NoDeformation:
+    """Change of the disc in the middle of `grid` at every visit, in the order of `visits`.
 
     Parameters
     ----------
     disc, bone : (I, J, K) share of disc, and of vertebra and sacrum, on `grid`; means over the visits
     normal : (3,) direction of the disc to the head, world
     """
-    valid = np.logical_and.reduce([_sampled_valid(v, grid) for v in visits.values()])
-    model = _model(disc, bone, grid, np.asarray(normal, float), valid)
-    return model if isinstance(model, str) else _fitted(visits, model)
+    valid = np.logical_and.reduce([_in_view(v, grid) for v in visits.values()])
+    model = _model(np.asarray(disc, float), np.asarray(bone, float), grid, np.asarray(normal, float), valid)
+    return model if isinstance(model, NoDeformation) else _fitted(visits, model)
 
 
-def _sampled_valid(visit: VisitImage, grid: Grid) -> Mask:
-    inside = ~grid_moved(grid, visit.motion).outside(visit.grid)
-    if visit.valid is None:
-        return np.asarray(inside)
-    matrix = np.linalg.inv(visit.grid.affine_ras_mm) @ visit.motion @ grid.affine_ras_mm
-    share = ndimage.affine_transform(visit.valid.astype(np.float32), matrix[:3, :3], matrix[:3, 3], grid.shape,
-                                     order=1, mode="nearest")
-    return np.asarray(inside & (share > 0.999))
+def _in_view(visit: VisitImage, grid: Grid) -> Mask:
+    """(I, J, K) what of the common grid a visit shows."""
+    there = Grid(grid.shape, visit.motion @ grid.affine_ras_mm)
+    inside = ~there.outside(visit.grid)
+    if visit.valid is not None:
+        matrix = np.linalg.inv(visit.grid.affine_ras_mm) @ there.affine_ras_mm
+        inside &= ndimage.affine_transform(visit.valid.astype(np.float32), matrix[:3, :3], matrix[:3, 3], grid.shape,
+                                           order=1, mode="nearest") > 0.999
+    return inside
 
 
-def grid_moved(grid: Grid, motion: Affine) -> Grid:
-    """The grid after a rigid motion of the world."""
-    return Grid(grid.shape, motion @ grid.affine_ras_mm)
-
-
-def _model(disc: Float, bone: Float, grid: Grid, normal: Float, valid: Mask) -> _Model | str:
-    spacing = grid.spacing_mm
-    middle = (np.array(grid.shape) - 1) / 2
-    points = (np.indices(grid.shape).reshape(3, -1).T - middle) @ grid.affine_ras_mm[:3, :3].T
-    whole, others = _nearest_part(disc >= 0.5, grid)
+def _model(disc: Float, bone: Float, grid: Grid, normal: Float, valid: Mask) -> _Model | NoDeformation:
+    spacing, area = grid.spacing_mm, grid.affine_ras_mm[:3, :3]
+    points = (np.indices(grid.shape).reshape(3, -1).T - (np.array(grid.shape) - 1) / 2) @ area.T
+    whole, others = _nearest_part(disc >= 0.5, points)
     if not whole.any():
-        return "no disc in the middle"
-    outside = ndimage.distance_transform_edt(~whole, sampling=spacing)
-    disc = np.where((outside <= NEAR_MM) & ~ndimage.binary_dilation(others), disc, 0)
+        return NoDeformation.NO_DISC
+    from_disc = ndimage.distance_transform_edt(~whole, sampling=spacing)
+    others = ndimage.binary_dilation(others)
+    disc = np.where((from_disc <= NEAR_MM) & ~others, disc, 0)
     if disc[valid].sum() < MIN_SHARE * disc.sum():
-        return "not shown by every visit"
-    centre = np.average(points, axis=0, weights=disc.ravel())
-    points = points - centre
-    height = (points @ normal).reshape(grid.shape)
-    bones = _neighbours((bone >= 0.5) & ~whole, outside, height)
+        return NoDeformation.CUT
+    points = points - np.average(points, axis=0, weights=disc.ravel())
+    bones = _neighbours((bone >= 0.5) & ~whole & (from_disc <= BONE_MM), from_disc, (points @ normal).reshape(grid.shape))
     if min(np.count_nonzero(b & valid) for b in bones) * grid.voxel_volume_mm3 < MIN_BONE_MM3:
-        return "a vertebra beside it is not in view"
-    # from the surface of either bone, half a voxel beyond the centre of its last one
-    lower, upper = (np.maximum(ndimage.distance_transform_edt(~b, sampling=spacing) - spacing[2] / 2, 0) for b in bones)
-    up = np.where(bones[0], 0, np.where(bones[1], 1, lower / np.maximum(lower + upper, 1e-6)))
-    near = valid & ((np.minimum(lower, upper) <= BONE_RIM_MM) | (outside <= DISC_RIM_MM))
-    near &= ~ndimage.binary_dilation(others, iterations=1) & (outside <= BONE_MM)
-    part = box_around(ndimage.binary_dilation(near, iterations=2))
-    soft = [ndimage.gaussian_filter(b.astype(np.float32), 0.5) for b in (*bones, whole)]
-    tissue = np.stack([*soft, np.maximum(1 - sum(soft), 0)], axis=-1)
-    slope = np.stack(np.gradient(disc), axis=-1) @ np.linalg.inv(grid.affine_ras_mm[:3, :3])
-    surface = np.where(near[..., None], -slope * grid.voxel_volume_mm3, 0)
-    rim = _rim(points, normal, (1 - np.clip(bone, 0, 1)).ravel() * (outside.ravel() < 2 * NEAR_MM), whole)
-    return _Model(crop_grid(grid, part), np.flatnonzero(near[part]), *(field.reshape(*grid.shape, *field.shape[k:])[part].reshape(-1, *field.shape[k:]) for field, k in ((points, 1), (up, 3), (rim, 1), (tissue, 3), (surface, 3))),
-                  float(disc[valid].sum()) * grid.voxel_volume_mm3)
+        return NoDeformation.NO_VERTEBRA
+    # the surface of a bone lies half a voxel beyond the centre of its last one
+    low, high = (np.maximum(ndimage.distance_transform_edt(~b, sampling=spacing) - spacing[2] / 2, 0) for b in bones)
+    with_bone = np.minimum(EDGE_MM, (low + high) / 3)
+    up = np.clip((low - with_bone) / np.maximum(low + high - 2 * with_bone, 1e-6), 0, 1)
+    compared = valid & ~others & (from_disc <= BONE_MM) & (np.minimum(np.minimum(low, high), from_disc) <= RIM_MM)
+    lower = low < high
+    # blurred as the images are, so that a tissue that got brighter is no bone that moved
+    shares = [ndimage.gaussian_filter(s, SMOOTHING_MM[-1] / spacing)
+              for s in (disc, np.where(lower, bone, 0), np.where(lower, 0, bone))]
+    tissue = np.stack([*shares, np.ones_like(disc)], axis=-1)
+    slope = np.stack(np.gradient(disc), axis=-1) @ np.linalg.inv(area)
+    surface = np.where(valid[..., None], -slope * grid.voxel_volume_mm3, 0)
+    beside = (1 - np.clip(bone, 0, 1)) * (from_disc <= 2 * NEAR_MM)
+    rim = _rim(points, normal, beside.ravel(), whole.ravel())
+    part = box_around(ndimage.binary_dilation(compared, iterations=2))
+
+    def cut(field: Float, *last: int) -> Float:
+        return np.asarray(field.reshape(*grid.shape, *last)[part].reshape(-1, *last))
+
+    return _Model(crop_grid(grid, part), np.flatnonzero(compared[part]), cut(points, 3), cut(up),
+                  cut(rim, *rim.shape[1:]), cut(tissue, 4), cut(surface, 3), disc[valid].sum() * grid.voxel_volume_mm3)
 
 
-def _nearest_part(mask: Mask, grid: Grid) -> tuple[Mask, Mask]:
-    """The connected part nearest to the middle of the grid, and the others."""
+def _nearest_part(mask: Mask, points: Float) -> tuple[Mask, Mask]:
+    """The connected part whose middle is nearest to 0, and the others; parts of few voxels belong to neither."""
     parts, n = ndimage.label(mask)
-    middle = (np.array(grid.shape) - 1) / 2
-    gaps = [np.linalg.norm((np.argwhere(parts == k).mean(axis=0) - middle) * grid.spacing_mm)
-            if np.count_nonzero(parts == k) > 20 else np.inf for k in range(1, n + 1)]
-    nearest = 1 + int(np.argmin(gaps)) if gaps else 0
-    return parts == nearest if gaps else np.zeros_like(mask), (parts > 0) & (parts != nearest)
+    sizes = np.bincount(parts.ravel(), minlength=n + 1)
+    large = [k for k in range(1, n + 1) if sizes[k] > 20]
+    if not large:
+        return np.zeros_like(mask), np.zeros_like(mask)
+    nearest = min(large, key=lambda k: float(np.linalg.norm(points[parts.ravel() == k].mean(axis=0))))
+    return parts == nearest, np.isin(parts, [k for k in large if k != nearest])
 
 
 def _neighbours(bones: Mask, from_disc: Float, height: Float) -> tuple[Mask, Mask]:
     """The bones next to the disc, below and above."""
     parts, n = ndimage.label(bones)
-    touching = (from_disc <= NEAR_MM) & bones
     found = []
     for side in (height < 0, height > 0):
-        counts = np.bincount(parts[touching & side], minlength=n + 1)
-        counts[0] = 0
+        counts = np.bincount(parts[bones & side & (from_disc <= NEAR_MM)], minlength=n + 1)
         found.append(parts == counts.argmax() if counts.any() else np.zeros_like(bones))
     return found[0], found[1]
 
 
-def _rim(points: Float, normal: Float, share: Float, whole: Mask) -> Float:
-    """(N, H, 3): displacement outwards, 1 mm at the mean radius of the disc, times 1, cos and sin of the angle, ..."""
+def _rim(points: Float, normal: Float, beside: Float, whole: Mask) -> Float:
+    """(N, H, 3) displacement outwards, 1 from the rim on, less further in, times 1, cos, sin of the angle, ..."""
+    front = np.cross(normal, [1.0, 0, 0])
+    front /= np.linalg.norm(front)
     flat = points - np.outer(points @ normal, normal)
-    first = np.cross(normal, [1.0, 0, 0])
-    first /= np.linalg.norm(first)
-    angle = np.arctan2(flat @ np.cross(normal, first), flat @ first)
     radius = np.linalg.norm(flat, axis=1)
-    outer = float(np.quantile(radius[whole.ravel()], 0.9))
-    out = flat * (share * np.minimum(1 / outer, 1 / np.maximum(radius, 1e-6)))[:, None]
+    angle = np.arctan2(flat @ np.cross(normal, front), flat @ front)
+    sector = np.digitize(angle, np.linspace(-np.pi, np.pi, 25)) - 1
+    reach = np.array([radius[whole & (sector == s)].max(initial=1.0) for s in range(24)])
+    reach = ndimage.gaussian_filter1d(reach, 1, mode="wrap")[np.clip(sector, 0, 23)]
+    out = flat * (beside * np.minimum(1 / reach, 1 / np.maximum(radius, 1e-6)))[:, None]
     waves = [np.ones_like(angle)]
-    for k in range(1, RIM_HARMONICS + 1):
+    for k in range(1, HARMONICS + 1):
         waves += [np.cos(k * angle), np.sin(k * angle)]
     return np.asarray(np.stack(waves, axis=1)[:, :, None] * out[:, None, :])
 
 
-def _fitted(visits: Mapping[str, VisitImage], model: _Model) -> list[DiscDeformation]:
+def _fitted(visits: Mapping[str, VisitImage], model: _Model) -> list[DiscDeformation] | NoDeformation:
     """Gauss-Newton from coarse to fine; the last step also gives the errors."""
     theta = np.zeros((len(visits), 12 + model.rim.shape[1]))
-    splines: dict[float, list[NDArray[np.float32]]] = {}
+    splines: tuple[float, list[Float]] = (0.0, [])
     for sigma in SMOOTHING_MM:
-        if sigma not in splines:
-            splines = {sigma: [_spline(v, sigma) for v in visits.values()]}
-        warped = np.array([_warped(v, s, model, t)
-                           for v, s, t in zip(visits.values(), splines[sigma], theta, strict=True)])
+        if sigma != splines[0]:
+            splines = sigma, [_spline(v, sigma) for v in visits.values()]
+        warped = np.array([_warped(v, s, model, t) for v, s, t in zip(visits.values(), splines[1], theta, strict=True)])
         step, left_out, correlation = _step(warped, model)
-        theta -= step
+        theta = theta + step
+    if correlation.min() < MIN_CORRELATION:
+        return NoDeformation.UNLIKE
     swept = theta @ model.swept()
-    # one block of the image left out changes the last step, and so the result, by as much
-    again = (step[None] - left_out) @ model.swept()
+    if np.abs(step[:, [3, 4, 5, 9, 10, 11]]).max() > MAX_LAST_STEP_MM or np.abs(swept).max() > 0.5:
+        return NoDeformation.UNSETTLED
+    # what a block left out changes in the last step, it changes in the result
+    again = left_out @ model.swept()
     n = len(again)
-    se = np.sqrt((n - 1) / n * ((again - again.mean(axis=0)) ** 2).sum(axis=0))
+    ses = np.sqrt((n - 1) / n * ((again - again.mean(axis=0)) ** 2).sum(axis=0))
     logs = np.log1p(swept) - np.log1p(swept).mean()
-    plates = theta[:, :12] @ model.swept()[:12]
-    last = np.linalg.norm(step[:, 9:12] - step[:, 3:6], axis=1)
-    return [DiscDeformation(s, *(float(x) for x in values)) for s, *values in
-            zip(visits, logs, se, plates, correlation, last, strict=True)]
+    return [DiscDeformation(s, *map(float, values)) for s, *values in zip(visits, logs, ses, correlation, strict=True)]
 
 
-def _spline(visit: VisitImage, sigma_mm: float) -> NDArray[np.float32]:
+def _spline(visit: VisitImage, sigma_mm: float) -> Float:
     """Coefficients of the cubic spline of the smoothed image."""
     sigma = sigma_mm / visit.grid.spacing_mm
     return np.stack([ndimage.spline_filter(ndimage.gaussian_filter(c, sigma), output=np.float32) for c in visit.image])
 
 
-def _warped(visit: VisitImage, spline: NDArray[np.float32], model: _Model, theta: Float) -> Float:
-    """(C, N) the visit's image at the displaced points and their neighbours, over its mean there."""
-    grid = model.grid
+def _warped(visit: VisitImage, spline: Float, model: _Model, theta: Float) -> Float:
+    """(C, N) the visit's image at the displaced points, over its mean where it is compared."""
+    affine = model.grid.affine_ras_mm
+    world = affine[:3, :3] @ np.indices(model.grid.shape).reshape(3, -1) + affine[:3, 3:] + model.displaced(theta).T
     to_visit = np.linalg.inv(visit.grid.affine_ras_mm) @ visit.motion
-    at = np.indices(grid.shape).reshape(3, -1)
-    world = grid.affine_ras_mm[:3, :3] @ at + grid.affine_ras_mm[:3, 3:] + model.displaced(theta).T
     place = to_visit[:3, :3] @ world + to_visit[:3, 3:]
     image = np.array([ndimage.map_coordinates(c, place, order=3, mode="nearest", prefilter=False) for c in spline])
     return np.asarray(image / np.maximum(image[:, model.index].mean(axis=1, keepdims=True), 1e-6))
 
 
 def _step(warped: Float, model: _Model) -> tuple[Float, Float, Float]:
-    """Step of each visit (V, P); the same with one block of the image left out (B, V, P); correlations (V,).
+    """Step of each visit (V, P); the same with a block of the image left out (B, V, P); correlations (V,).
 
-    `warped`: (V, C, I*J*K).
+    The signal of each tissue and a linear field are fitted along, of each visit and contrast. `warped`: (V, C, N).
     """
-    n_theta = 12 + model.rim.shape[1]
-    mean = warped.mean(axis=0)
     blocks = _blocks(model.points[model.index])
-    correlations, matrices, sides = [], [], []
-    bend = model.points[model.index] / 30.0
     inverse = np.linalg.inv(model.grid.affine_ras_mm[:3, :3])
-    for c, template in enumerate(mean):
-        slope = np.stack(np.gradient(template.reshape(model.grid.shape)), axis=-1).reshape(-1, 3)[model.index] @ inverse
+    tissue, field = model.tissue[model.index], np.insert(model.points[model.index] / FIELD_MM, 0, 1, axis=1)
+    correlations, matrices, sides = [], [], []
+    for c, template in enumerate(warped.mean(axis=0)):
         here = template[model.index]
-        gains = np.hstack([model.tissue[model.index], bend]) * here[:, None]
-        design = np.hstack([model.columns(slope), gains])
-        residual = warped[:, c, model.index] - here
-        fitted = np.linalg.lstsq(design, residual.T, rcond=None)[0]
-        noise = float(np.median(np.abs(residual.T - design @ fitted))) * 1.4826 + 1e-9
-        correlations.append([np.corrcoef(here, w[model.index])[0, 1] for w in warped[:, c]])
-        matrices.append(np.array([design[b].T @ design[b] for b in blocks]) / noise**2)
-        sides.append(np.array([design[b].T @ residual[:, b].T for b in blocks]) / noise**2)
-    def solve(left_out: int | None) -> Float:
-        total, right = np.zeros((n_theta, n_theta)), np.zeros((n_theta, len(warped)))
-        for a_blocks, b_blocks in zip(matrices, sides, strict=True):
-            a = a_blocks.sum(axis=0) - (0 if left_out is None else a_blocks[left_out])
-            b = b_blocks.sum(axis=0) - (0 if left_out is None else b_blocks[left_out])
-            # the gains of this contrast are eliminated
-            k = np.linalg.solve(a[n_theta:, n_theta:] + 1e-9 * np.eye(len(a) - n_theta), a[n_theta:, :n_theta]).T
-            total += a[:n_theta, :n_theta] - k @ a[n_theta:, :n_theta]
-            right += b[:n_theta] - k @ b[n_theta:]
-        return np.linalg.solve(total + 1e-9 * np.trace(total) / n_theta * np.eye(n_theta), right).T
-    return solve(None), np.array([solve(b) for b in range(len(blocks))]), np.min(correlations, axis=0)
+        slope = np.stack(np.gradient(template.reshape(model.grid.shape)), axis=-1).reshape(-1, 3)[model.index] @ inverse
+        design = np.hstack([model.columns(slope), tissue, field * here[:, None]])
+        missing = (here - warped[:, c, model.index]).T
+        left = missing - design @ _solved(design.T @ design, design.T @ missing)
+        noise = 1.4826 * float(np.median(np.abs(left))) + 1e-9
+        # of all visits together, so that they stay alike
+        far = np.sqrt((left**2).mean(axis=1)) / noise
+        weighted = design * (np.minimum(1, MANY_SDS / np.maximum(far, 1e-9)) / noise**2)[:, None]
+        matrices.append(np.array([weighted[b].T @ design[b] for b in blocks]))
+        sides.append(np.array([weighted[b].T @ missing[b] for b in blocks]))
+        correlations.append([np.corrcoef(here, w)[0, 1] for w in warped[:, c, model.index]])
+    n = 12 + model.rim.shape[1]
+    a, b = (np.array(x) for x in (matrices, sides))  # (C, B, P+G, P+G), (C, B, P+G, V)
+    whole = _steps(a.sum(axis=1), b.sum(axis=1), n)
+    left_out = [_steps(a.sum(axis=1) - a[:, k], b.sum(axis=1) - b[:, k], n) for k in range(len(blocks))]
+    return whole, np.array(left_out), np.min(correlations, axis=0)
+
+
+def _steps(matrices: Float, sides: Float, n: int) -> Float:
+    """(V, P) solution of the contrasts' normal equations, whose first `n` unknowns they share."""
+    total, right = 0.0, 0.0
+    for a, b in zip(matrices, sides, strict=True):
+        k = _solved(a[n:, n:], a[n:, :n]).T
+        total, right = total + a[:n, :n] - k @ a[n:, :n], right + b[:n] - k @ b[n:]
+    return _solved(np.asarray(total), np.asarray(right)).T
+
+
+def _solved(a: Float, b: Float) -> Float:
+    """Solution of a x = b, 0 where `a` says nothing."""
+    scale = 1 / np.sqrt(np.maximum(np.diag(a), 1e-12))
+    scaled = a * np.outer(scale, scale) + 1e-9 * np.eye(len(a))
+    return np.asarray(scale[:, None] * np.linalg.solve(scaled, scale[:, None] * b))
 
 
 def _blocks(points: Float) -> list[NDArray[np.intp]]:
-    """Points of each block of a coarse lattice, blocks of equal counts along each axis."""
+    """Points of each block of a coarse lattice, cut so that each slab along an axis holds as many."""
     number = np.zeros(len(points), int)
     for axis, n in enumerate(BLOCKS):
         edges = np.quantile(points[:, axis], np.linspace(0, 1, n + 1)[1:-1])
         number = number * n + np.searchsorted(edges, points[:, axis])
-    return [np.flatnonzero(number == b) for b in range(int(np.prod(BLOCKS))) if (number == b).any()]
+    return [np.flatnonzero(number == b) for b in np.unique(number)]
