@@ -22,6 +22,7 @@ from bedrest.anatomy.structures import Structure
 from bedrest.imaging.crop import crop_grid
 from bedrest.longitudinal.alignment import aligned
 from bedrest.longitudinal.boxes import PreparedVisit, VisitInBox, box_around, cropped, prepare_visit, visit_in_box
+from bedrest.longitudinal.deformation import DiscDeformation, VisitImage, disc_deformations
 from bedrest.longitudinal.error_model import ErrorModel
 from bedrest.longitudinal.poses import Pose, mean_pose, pose_of, rigid, rotation_deg
 from bedrest.measurement.coverage import covered_share
@@ -29,7 +30,7 @@ from bedrest.measurement.volumes import REACH_MM
 from bedrest.segmentation.forward import forward
 from bedrest.segmentation.predict import calibrated, shifted
 from bedrest.segmentation.weights import Calibration, TrainedNetwork, key_of
-from bedrest.types import Grid, LabelMap, Volume
+from bedrest.types import Affine, Grid, LabelMap, Volume
 from bedrest.vocabulary import LEVEL_OF_LABEL, Contrast, VolumeMethod
 
 __all__ = ["GRID_SHIFTS", "GridShift", "JointVolume", "PreparedVisit", "joint_volumes", "poses_of", "prepare_visit"]
@@ -52,6 +53,7 @@ class JointVolume:
     boundary_uncertainty: float
     rotation_deg: float  # angle by which the visit was rotated to the mean pose
     covered: float = 1.0  # share of the disc that every visit shows and that was summed, 0 to 1
+    deformation: DiscDeformation | None = None  # its change straight from the images, where there is one
 
     @property
     def volume_mm3(self) -> float:
@@ -99,14 +101,18 @@ def joint_volumes(trained: TrainedNetwork, visits: Mapping[str, PreparedVisit], 
     motions = aligned(having, {s: rigid(middle, v.poses[label]) for s, v in having.items()}, middle, axes, common)
     volumes: dict[str, list[float]] = {s: [] for s in having}
     boundary_uncertainty: dict[str, list[float]] = {s: [] for s in having}
-    covered = []
+    covered, deformations = [], None
     for shift, mirrored in grid_shifts:
         grid = box_around(middle.centre_mm, axes, shift)
         boxes = {s: visit_in_box(v, motions[s], grid, common) for s, v in having.items()}
         inside = np.all([b.inside for b in boxes.values()], axis=0)
-        probabilities = _disc_probabilities(trained, boxes, inside, trained.calibration.given(common),
-                                            mirrored=mirrored, device=device)
-        mean = np.mean(list(probabilities.values()), axis=0)
+        both = _disc_and_bone(trained, boxes, inside, trained.calibration.given(common), mirrored=mirrored,
+                              device=device)
+        probabilities = {s: disc for s, (disc, _) in both.items()}
+        mean, bone = np.mean(list(both.values()), axis=0)
+        if deformations is None:
+            deformations = disc_deformations({s: _image(v, motions[s], common) for s, v in having.items()}, mean, bone,
+                                             grid, middle.axes[:, 2])
         region = _region(mean, grid, middle.centre_mm) & inside
         covered.append(_covered(mean * region, inside, grid))
         for session, probability in probabilities.items():
@@ -114,26 +120,35 @@ def joint_volumes(trained: TrainedNetwork, visits: Mapping[str, PreparedVisit], 
             total = float(share.sum())
             volumes[session].append(unbiased * total * grid.voxel_volume_mm3)
             boundary_uncertainty[session].append(float((share * (1 - share)).sum()) / total if total else np.nan)
+    deformed = {d.session: d for d in deformations} if isinstance(deformations, list) else {}
     return [JointVolume(label, s, common, tuple(v), float(np.mean(boundary_uncertainty[s])), rotation_deg(motions[s]),
-                        float(np.mean(covered))) for s, v in volumes.items()]
+                        float(np.mean(covered)), deformed.get(s)) for s, v in volumes.items()]
 
 
-def _disc_probabilities(trained: TrainedNetwork, boxes: Mapping[str, VisitInBox], inside: NDArray[np.bool_],
+def _image(visit: PreparedVisit, motion: Affine, contrasts: frozenset[Contrast]) -> VisitImage:
+    """What deformation compares of a visit: the contrasts that all visits have, where it shows them."""
+    outside = [visit.outside[c] for c in contrasts if c in visit.outside]
+    return VisitImage(visit.image[[k for k, c in enumerate(Contrast) if c in contrasts]], visit.grid, motion,
+                      ~np.logical_or.reduce(outside) if outside else None)
+
+
+def _disc_and_bone(trained: TrainedNetwork, boxes: Mapping[str, VisitInBox], inside: NDArray[np.bool_],
                         calibration: Calibration, *, mirrored: bool, device: str) -> dict[str, NDArray[np.float32]]:
-    """Probability of disc in a box at every visit, 0 where it was not segmented: outside the part that all show.
+    """Probabilities of disc and of bone, (2, I, J, K), in a box at every visit, 0 outside the part that all show.
 
     The network sees that part alone, as it saw patches in training. Repeated edges instead made stripes of tissue that
     it took for disc or bone.
     """
-    probabilities = {s: np.zeros(inside.shape, np.float32) for s in boxes}
+    probabilities = {s: np.zeros((2, *inside.shape), np.float32) for s in boxes}
     part = cropped(inside)
     if part is None:
         return probabilities
     for session, box in boxes.items():
         image = box.image[(slice(None), *part)]
         logits = forward(trained.network, np.ascontiguousarray(image[:, ::-1] if mirrored else image), device)
-        disc = calibrated(logits.data, calibration)[Structure.DISC]
-        probabilities[session][part] = disc[::-1] if mirrored else disc
+        shares = calibrated(logits.data, calibration)
+        both = np.stack([shares[Structure.DISC], shares[Structure.VERTEBRA] + shares[Structure.SACRUM]])
+        probabilities[session][(slice(None), *part)] = both[:, ::-1] if mirrored else both
     return probabilities
 
 

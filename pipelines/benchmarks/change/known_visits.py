@@ -120,6 +120,9 @@ def measure_job(trained: TrainedNetwork, job: Job, *, device: str, errors: Error
                 rows[j.session, label] |= {
                     "joint_mm3": j.volume_mm3, "grid_shifts_sd_mm3": j.grid_shifts_sd_mm3,
                     "boundary_uncertainty": j.boundary_uncertainty, "rotation_deg": j.rotation_deg, "reason": ""}
+                if j.deformation is not None:
+                    rows[j.session, label] |= {"deformation_ln": j.deformation.ln_ratio,
+                                               "deformation_ln_se": j.deformation.ln_ratio_se}
     return typed_frame(rows.values(), CHANGE_DISCS)
 
 
