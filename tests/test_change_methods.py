@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+
 from pipelines.benchmarks.change.methods import changes, comparison
 from pipelines.benchmarks.result_tables import BASELINE, GROWN, REPEAT
 

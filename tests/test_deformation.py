@@ -61,7 +61,8 @@ def _visit(gap_mm: float = 0.0, *, rim_mm: float = 0.0, placed: NDArray[np.float
     world = _world(grid) - placed[:3, 3]
     image = _image(world @ placed[:3, :3], gap_mm, rim_mm)
     image = image + noise * np.random.default_rng(seed).standard_normal(image.shape)
-    return VisitImage(image.reshape(1, *shape).astype(np.float32), grid, placed @ (np.eye(4) if missed is None else missed))
+    motion = placed @ (np.eye(4) if missed is None else missed)
+    return VisitImage(image.reshape(1, *shape).astype(np.float32), grid, motion)
 
 
 def _rigid(rotation_deg: tuple[float, float, float], shift_mm: tuple[float, float, float]) -> NDArray[np.float64]:
@@ -87,7 +88,8 @@ def _change_percent(*visits: VisitImage, gap_mm: float = 0.0) -> float:
 
 @pytest.mark.parametrize("gap_mm", [0.0, 0.3, 0.8, -0.5])
 def test_bones_moved_apart(gap_mm: float) -> None:
-    assert _change_percent(_visit(), _visit(gap_mm), gap_mm=gap_mm / 2) == pytest.approx(100 * gap_mm / HEIGHT_MM, abs=0.15)
+    change = _change_percent(_visit(), _visit(gap_mm), gap_mm=gap_mm / 2)
+    assert change == pytest.approx(100 * gap_mm / HEIGHT_MM, abs=0.15)
 
 
 def test_subject_laid_anew_and_a_place_that_is_a_little_wrong() -> None:

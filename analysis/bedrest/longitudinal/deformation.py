@@ -66,7 +66,9 @@ class DiscDeformation:
 
     session: str
     ln_ratio: float  # ln of its volume over the geometric mean of the visits' volumes
-    ln_ratio_se: float  # standard error, from leaving out blocks of the image
+    # Of the visit itself, from leaving out blocks of the image: a change has the root of the sum of two squares. (Of
+    # `ln_ratio` it is less, since the mean holds the visit, too.)
+    ln_ratio_se: float
     correlation: float  # of this visit's warped image with the mean of the visits, the lowest of the contrasts
 
 
@@ -147,7 +149,8 @@ def _model(disc: Float, bone: Float, grid: Grid, normal: Float, valid: Mask) -> 
     if disc[valid].sum() < MIN_SHARE * disc.sum():
         return NoDeformation.CUT
     points = points - np.average(points, axis=0, weights=disc.ravel())
-    bones = _neighbours((bone >= 0.5) & ~whole & (from_disc <= BONE_MM), from_disc, (points @ normal).reshape(grid.shape))
+    height = (points @ normal).reshape(grid.shape)
+    bones = _neighbours((bone >= 0.5) & ~whole & (from_disc <= BONE_MM), from_disc, height)
     if min(np.count_nonzero(b & valid) for b in bones) * grid.voxel_volume_mm3 < MIN_BONE_MM3:
         return NoDeformation.NO_VERTEBRA
     # the surface of a bone lies half a voxel beyond the centre of its last one
@@ -228,8 +231,8 @@ def _fitted(visits: Mapping[str, VisitImage], model: _Model) -> list[DiscDeforma
         return NoDeformation.UNSETTLED
     # what a block left out changes in the last step, it changes in the result
     again = left_out @ model.swept()
-    n = len(again)
-    ses = np.sqrt((n - 1) / n * ((again - again.mean(axis=0)) ** 2).sum(axis=0))
+    n, v = again.shape
+    ses = np.sqrt((n - 1) / n * ((again - again.mean(axis=0)) ** 2).sum(axis=0) * v / max(v - 1, 1))
     logs = np.log1p(swept) - np.log1p(swept).mean()
     return [DiscDeformation(s, *map(float, values)) for s, *values in zip(visits, logs, ses, correlation, strict=True)]
 
