@@ -163,7 +163,7 @@ def _model(disc: Float, bone: Float, grid: Grid, normal: Float, valid: Mask) -> 
     shares = [ndimage.gaussian_filter(s, SMOOTHING_MM[-1] / spacing)
               for s in (disc, np.where(lower, bone, 0), np.where(lower, 0, bone))]
     tissue = np.stack([*shares, np.ones_like(disc)], axis=-1)
-    slope = np.stack(np.gradient(disc), axis=-1) @ np.linalg.inv(area)
+    slope = np.stack([np.gradient(disc, axis=k) for k in range(3)], axis=-1) @ np.linalg.inv(area)
     surface = np.where(valid[..., None], -slope * grid.voxel_volume_mm3, 0)
     beside = (1 - np.clip(bone, 0, 1)) * (from_disc <= 2 * NEAR_MM)
     rim = _rim(points, normal, beside.ravel(), whole.ravel())
@@ -190,11 +190,11 @@ def _nearest_part(mask: Mask, points: Float) -> tuple[Mask, Mask]:
 def _neighbours(bones: Mask, from_disc: Float, height: Float) -> tuple[Mask, Mask]:
     """The bones next to the disc, below and above."""
     parts, n = ndimage.label(bones)
-    found = []
+    sides = []
     for side in (height < 0, height > 0):
         counts = np.bincount(parts[bones & side & (from_disc <= NEAR_MM)], minlength=n + 1)
-        found.append(parts == counts.argmax() if counts.any() else np.zeros_like(bones))
-    return found[0], found[1]
+        sides.append(parts == counts.argmax() if counts.any() else np.zeros_like(bones))
+    return sides[0], sides[1]
 
 
 def _rim(points: Float, normal: Float, beside: Float, whole: Mask) -> Float:

@@ -143,12 +143,13 @@ def _disc_and_bone(trained: TrainedNetwork, boxes: Mapping[str, VisitInBox], ins
     part = cropped(inside)
     if part is None:
         return probabilities
+    i, j, k = part
     for session, box in boxes.items():
-        image = box.image[(slice(None), *part)]
+        image = box.image[:, i, j, k]
         logits = forward(trained.network, np.ascontiguousarray(image[:, ::-1] if mirrored else image), device)
         shares = calibrated(logits.data, calibration)
         both = np.stack([shares[Structure.DISC], shares[Structure.VERTEBRA] + shares[Structure.SACRUM]])
-        probabilities[session][(slice(None), *part)] = both[:, ::-1] if mirrored else both
+        probabilities[session][:, i, j, k] = both[:, ::-1] if mirrored else both
     return probabilities
 
 

@@ -1,7 +1,7 @@
 """Which way to a change wins: volumes of each visit alone, joint volumes, deformation, or two of them together.
 
 `python -m pipelines.benchmarks.change.methods` reads the table of the change benchmark, and measures nothing itself.
-Weights of a regression are fitted on all makers but the one that judges them.
+Weights of a regression are fitted on all makers with true changes but the one that judges them.
 """
 
 from __future__ import annotations
@@ -109,8 +109,10 @@ def comparison(rows: pd.DataFrame) -> pd.DataFrame:
     share = rows["joint_se"] ** 2 / (rows["joint_se"] ** 2 + rows["se"] ** 2)
     rows["weighted"] = share * rows["deformation"] + (1 - share) * rows["joint"]
     rows["regression"] = np.nan
+    changing = rows.groupby("maker")["true"].transform("nunique") > 1  # others would teach that nothing ever changes
     for maker in rows["maker"].unique():
-        ours, fitted_on = rows["maker"] == maker, rows[rows["maker"] != maker]
+        ours = rows["maker"] == maker
+        fitted_on = rows[changing & ~ours]
         if len(fitted_on) >= MIN_FIT:
             weights = np.linalg.lstsq(fitted_on[["joint", "deformation"]], fitted_on["true"], rcond=None)[0]
             rows.loc[ours, "regression"] = rows.loc[ours, ["joint", "deformation"]] @ weights
