@@ -124,10 +124,10 @@ def comparison(rows: pd.DataFrame) -> pd.DataFrame:
 def _scores(part: pd.DataFrame, way: str) -> dict[str, float]:
     error = part[way] - part["true"]
     null = part.loc[part["true"] == 0, way]
-    varied = part["true"].nunique() > 1
     covered = 100 * float((error.abs() <= Z95 * part["se"]).mean()) if way == "deformation" else math.nan
+    slope = float(linregress(part["true"], part[way]).slope) if part["true"].nunique() > 1 else math.nan
     return {"n": len(part), "error_sd": float(error.std()), "null_mean": float(null.mean()),
-            "null_sd": float(null.std()), "slope": float(linregress(part["true"], part[way]).slope) if varied else math.nan, "covered": covered}
+            "null_sd": float(null.std()), "slope": slope, "covered": covered}
 
 
 if __name__ == "__main__":
