@@ -49,9 +49,13 @@ class Source(StrEnum):
 class VolumeMethod(StrEnum):
     """How a disc's volume was measured."""
 
+    DEFORMATION = "deformation"  # mean over the visits as joint; what differs between them from their images themselves
     JOINT = "joint"  # summed probabilities, all visits of the subject measured in one place
     SINGLE = "single"  # summed probabilities of this visit alone
     VOXELS = "voxels"  # voxels of the mask counted
+
+
+FROM_ALL_VISITS = (VolumeMethod.DEFORMATION, VolumeMethod.JOINT)
 
 
 class Phase(StrEnum):

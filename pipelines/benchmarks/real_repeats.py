@@ -77,11 +77,11 @@ def change_of(trained: TrainedNetwork, scans: Mapping[str, Scan], errors: ErrorM
     """Rows of `schemas.CHANGE` between the first scan and each other one of one subject, as a study has them."""
     frames, visits, singles = [], {}, {}
     for session, scan in scans.items():
-        found = segment(trained, scan, device="cpu")
-        singles[session] = volumes_from_probability(found.disc_probability, found.discs)
-        visits[session] = prepare_visit(scan, poses_of(found.discs, found.disc_probability))
-        labels = {int(k): LEVEL_OF_LABEL[int(k)] for k in np.unique(found.discs.data) if int(k) in LEVEL_OF_LABEL}
-        measured = measure_discs(found.discs, labels, {}, volumes_mm3=singles[session])
+        segmented = segment(trained, scan, device="cpu")
+        singles[session] = volumes_from_probability(segmented.disc_probability, segmented.discs)
+        visits[session] = prepare_visit(scan, poses_of(segmented.discs, segmented.disc_probability))
+        labels = {int(k): LEVEL_OF_LABEL[int(k)] for k in np.unique(segmented.discs.data) if int(k) in LEVEL_OF_LABEL}
+        measured = measure_discs(segmented.discs, labels, {}, volumes_mm3=singles[session])
         frames.append(measures_frame(measured, visit=VisitKey("01", "g", session, 1.0, "baseline"), source="automatic"))
     joint = joint_frame([v for label in LEVEL_OF_LABEL
                          for v in joint_volumes(trained, visits, label, device="cpu", errors=errors)],

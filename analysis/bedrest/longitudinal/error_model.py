@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from bedrest.errors import WeightsError
-from bedrest.vocabulary import ErrorsFrom, VolumeMethod
+from bedrest.vocabulary import FROM_ALL_VISITS, ErrorsFrom, VolumeMethod
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class ErrorModel:
         A set of contrasts that was not fitted takes the worst of those that were: no set does worse than its worst
         member alone.
         """
-        if method not in (VolumeMethod.JOINT, VolumeMethod.SINGLE):
+        if method not in (*FROM_ALL_VISITS, VolumeMethod.SINGLE):
             return None
         if contrasts in self.errors:
             return self.errors[contrasts].get(method)

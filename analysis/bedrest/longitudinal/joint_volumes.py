@@ -10,7 +10,7 @@ summed: of a disc that a stack cuts off, the part that all visits have. Knows no
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from bedrest.imaging.crop import crop_grid
 from bedrest.longitudinal.alignment import aligned
 from bedrest.longitudinal.boxes import PreparedVisit, VisitInBox, box_around, cropped, prepare_visit, visit_in_box
 from bedrest.longitudinal.deformation import DiscDeformation, VisitImage, disc_deformations
-from bedrest.longitudinal.error_model import ErrorModel
+from bedrest.longitudinal.error_model import MOST_SHIFTS_SD, ErrorModel
 from bedrest.longitudinal.poses import Pose, mean_pose, pose_of, rigid, rotation_deg
 from bedrest.measurement.coverage import covered_share
 from bedrest.measurement.volumes import REACH_MM
@@ -35,6 +35,7 @@ from bedrest.vocabulary import LEVEL_OF_LABEL, Contrast, VolumeMethod
 
 __all__ = ["GRID_SHIFTS", "GridShift", "JointVolume", "PreparedVisit", "joint_volumes", "poses_of", "prepare_visit"]
 
+MIN_COVERED_BY_DEFORMATION = 0.9  # of a disc: of less, its rim is not seen, nor what holds its bones in place
 GridShift = tuple[tuple[float, float, float], bool]
 # Shift in voxels, and whether mirrored: fractions move the grid, whole voxels the network's strides.
 GRID_SHIFTS: tuple[GridShift, ...] = (
@@ -54,6 +55,7 @@ class JointVolume:
     rotation_deg: float  # angle by which the visit was rotated to the mean pose
     covered: float = 1.0  # share of the disc that every visit shows and that was summed, 0 to 1
     deformation: DiscDeformation | None = None  # its change straight from the images, where there is one
+    by_deformation_mm3: float | None = None  # the visits' mean volume, changed by deformation; where it can be trusted
 
     @property
     def volume_mm3(self) -> float:

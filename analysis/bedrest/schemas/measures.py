@@ -12,7 +12,7 @@ from bedrest.measurement.volumes import VOLUME_SINGLE
 from bedrest.schemas import columns as col
 from bedrest.schemas.columns import num
 from bedrest.schemas.table import Col, Table
-from bedrest.vocabulary import ErrorsFrom, VolumeMethod
+from bedrest.vocabulary import FROM_ALL_VISITS, ErrorsFrom, VolumeMethod
 
 
 def _column(measure: Measure[Any]) -> Col:
@@ -32,8 +32,8 @@ _POSITION = (
 MEASURES = Table("measures", "one row per disc, visit and mask source", (
     col.SUBJECT, col.GROUP, col.SESSION, col.STUDY_DAY, col.PHASE, col.LEVEL, col.SOURCE, col.MASK_ORIGIN,
     _column(VOLUME),
-    Col("volume_method", "str", "joint: summed probabilities, all visits of the subject measured jointly; single: "
-        "those of this visit alone; voxels: voxels counted, of a given mask or an edited disc", required=False,
+    Col("volume_method", "str", "joint: summed probabilities, all visits of the subject measured jointly; "
+        "deformation: the mean of those over the visits, whose differences are those of the images; single: those of this visit alone; voxels: voxels counted, of a given mask or an edited disc", required=False,
         values=tuple(VolumeMethod)),
     num("volume_se_mm3", "standard error of volume_mm3 against the truth, as estimated on synthetic scans; empty for "
         "manual, given or edited masks", "mm3", 0),
@@ -58,7 +58,11 @@ JOINT = Table("joint", "volumes from all visits of a subject together, one row p
     col.SUBJECT, col.SESSION, col.LEVEL,
     Col("contrasts", "str", "contrasts that every visit has, joined by +; no others were used"),
     Col("grid_shifts", "int", "times the disc was segmented, each time with the grid shifted", "1", minimum=1),
-    Col(VOLUME.name, "float", "summed probabilities, mean over the grid shifts", VOLUME.unit, minimum=0),
+    Col(VOLUME.name, "float", "volume of the disc, by volume_method", VOLUME.unit, minimum=0),
+    Col("volume_method", "str", "deformation or joint, as in measures", values=tuple(FROM_ALL_VISITS)),
+    num("volume_joint_mm3", "summed probabilities, mean over the grid shifts", VOLUME.unit, 0),
+    num("deformation_se_percent", "standard error of the volume against the disc's other visits, by deformation's own "
+        "account; empty where it knows no change", "%", 0),
     num(VOLUME_SINGLE.name, "from this visit's automatic mask alone", VOLUME_SINGLE.unit, 0),
     num("grid_shifts_sd_percent", "SD of volume_mm3 over the grid shifts", "%", 0),
     num(COVERED.name, "share of the disc that all visits show, estimated from its sections: volume_mm3 is of "

@@ -96,8 +96,9 @@ MADE_VISITS = Table("made_visits", "`bedrest calibrate`: visits made from a subj
     num("reference_value", "the measure at the made reference visit", ""),
     num("value", "the measure at this visit", ""),
     num("change_percent", "value over reference_value, less 1", "%"),
-    num("boundary_uncertainty_reference", "as in joint, at the made reference visit", "1", 0),
-    num("boundary_uncertainty", "as in joint, at this visit", "1", 0),
+    num("boundary_uncertainty_reference", "as in joint, at the made reference visit; of a volume by deformation, its "
+        "deformation_se_percent over 100", "1", 0),
+    num("boundary_uncertainty", "the same, at this visit", "1", 0),
     Col("volume_method", "str", "as in measures", required=False, values=tuple(VolumeMethod)),
     col.STATUS, col.REASON, col.FINDINGS,
 ), ("subject", "session", "level", "measure"))

@@ -19,7 +19,7 @@ from bedrest.measurement.registry import DISC_MEASURES, VOLUME
 from bedrest.measurement.volumes import VOLUME_SINGLE, VOLUME_VOXELS
 from bedrest.schemas import CALIBRATION, MADE_VISITS
 from bedrest.tables.change import change_se_percent, half_width
-from bedrest.vocabulary import ALL_LEVELS, LEVELS, MEASURED, ErrorsFrom, Source, Status, VolumeMethod
+from bedrest.vocabulary import ALL_LEVELS, FROM_ALL_VISITS, LEVELS, MEASURED, ErrorsFrom, Source, Status, VolumeMethod
 
 DETECTED_PERCENT = 3.0  # the change whose detection is reported
 # By how much made visits flatter, since they share the noise of the scan they were made from: SD of the error of change
@@ -39,7 +39,9 @@ def made_frame(measures: pd.DataFrame, joint: pd.DataFrame, true_percent: Mappin
     to the change of volume that was made. `reference`: the made reference visit. A disc without a value keeps its row.
     """
     of_disc = measures[measures["source"] == Source.AUTOMATIC].set_index(["session", "level"])
-    uncertainty = joint.set_index(["session", "level"])["boundary_uncertainty"]
+    keyed = joint.set_index(["session", "level"])
+    uncertainty = keyed["boundary_uncertainty"].where(keyed["volume_method"] == VolumeMethod.JOINT,
+                                                      keyed["deformation_se_percent"] / 100)
     subject, rows = str(measures["subject"].iloc[0]), []
     for session, levels in true_percent.items():
         for level, made in levels.items():
@@ -68,9 +70,9 @@ def fitted_errors(made: pd.DataFrame, shipped: ErrorModel | None) -> dict[str, d
     """
     fitted: dict[str, dict[str, Errors]] = {}
     for contrasts, rows in made.dropna(subset=["change_percent", "true_percent"]).groupby("contrasts", sort=True):
-        for method, name in ((VolumeMethod.JOINT, VOLUME.name), (VolumeMethod.SINGLE, VOLUME_SINGLE.name)):
-            pairs = rows[rows["measure"] == name]
-            if method is VolumeMethod.JOINT:
+        for method in (*FROM_ALL_VISITS, VolumeMethod.SINGLE):
+            pairs = rows[rows["measure"] == (VOLUME.name if method in FROM_ALL_VISITS else VOLUME_SINGLE.name)]
+            if method in FROM_ALL_VISITS:
                 pairs = pairs[pairs["volume_method"] == method].dropna(subset="boundary_uncertainty")
             if len(pairs) > 1:
                 fitted.setdefault(str(contrasts), {})[method.value] = _errors(
@@ -85,11 +87,11 @@ def _errors(pairs: pd.DataFrame, method: VolumeMethod, shipped: Errors | None) -
     both = np.hypot(pairs["boundary_uncertainty_reference"], pairs["boundary_uncertainty"]).to_numpy() / np.sqrt(2)
     discs = len(pairs[["subject", "level"]].drop_duplicates())  # whose errors differ more than those of subjects
     enlarged = enlargement(discs) * SHARED_NOISE_FACTOR
-    repeat = fit_part(enlarged * ln / np.sqrt(2), both if method is VolumeMethod.JOINT else None)
+    repeat = fit_part(enlarged * ln / np.sqrt(2), both if method in FROM_ALL_VISITS else None)
     usual = float(np.mean(both)) if method is VolumeMethod.JOINT else 0.0
     base = shipped or Errors(repeat, repeat, 0)
-    return replace(base, truth=max(base.truth, repeat, key=lambda p: p.sd(usual)), repeat=repeat,
-                   discs=discs, recovered=rounded(recovered),
+    truth = base.truth if method is VolumeMethod.DEFORMATION else max(base.truth, repeat, key=lambda p: p.sd(usual))
+    return replace(base, truth=truth, repeat=repeat, discs=discs, recovered=rounded(recovered),
                    origin=ErrorsFrom.STUDY)
 
 
@@ -104,8 +106,8 @@ def calibration_frame(made: pd.DataFrame, shipped: ErrorModel | None) -> pd.Data
             for row in rows.itertuples():
                 of = errors.given(row.contrasts, row.volume_method) if errors else None
                 if of is not None and row.status in MEASURED:
-                    joint = row.volume_method == VolumeMethod.JOINT
-                    sds = [of.repeat.sd(u if joint else 0.0)
+                    together = row.volume_method in FROM_ALL_VISITS
+                    sds = [of.repeat.sd(u if together else 0.0)
                            for u in (row.boundary_uncertainty_reference, row.boundary_uncertainty)]
                     judged.loc[row.Index, f"reach{suffix}"] = half_width(change_se_percent(row.change_percent, *sds))
                     if not suffix:

@@ -20,7 +20,7 @@ from bedrest.measurement.registry import VOLUME
 from bedrest.measurement.volumes import VOLUME_SINGLE
 from bedrest.schemas import JOINT, MATCHES, MEASURES
 from bedrest.segmentation.weights import key_of
-from bedrest.vocabulary import LEVEL_OF_LABEL, MEASURED, MaskOrigin, Source, VolumeMethod
+from bedrest.vocabulary import FROM_ALL_VISITS, LEVEL_OF_LABEL, MEASURED, MaskOrigin, Source, VolumeMethod
 
 if TYPE_CHECKING:
     from bedrest.longitudinal.error_model import ErrorModel
@@ -39,7 +39,10 @@ def joint_frame(volumes: Iterable[JointVolume], *, subject: str, single_mm3: Map
     rows = [{
         "subject": subject, "session": v.session, "level": LEVEL_OF_LABEL[v.label],
         "contrasts": key_of(v.contrasts), "grid_shifts": len(v.shift_volumes_mm3),
-        VOLUME.name: v.volume_mm3, VOLUME_SINGLE.name: single_mm3[v.session].get(v.label),
+        VOLUME.name: v.by_deformation_mm3 or v.volume_mm3,
+        "volume_method": VolumeMethod.DEFORMATION if v.by_deformation_mm3 else VolumeMethod.JOINT,
+        "volume_joint_mm3": v.volume_mm3, VOLUME_SINGLE.name: single_mm3[v.session].get(v.label),
+        "deformation_se_percent": 100 * v.deformation.ln_ratio_se if v.deformation else None,
         "grid_shifts_sd_percent": 100 * v.grid_shifts_sd_mm3 / v.volume_mm3 if v.volume_mm3 else None,
         COVERED.name: 100 * v.covered, "boundary_uncertainty": v.boundary_uncertainty,
         "rotation_deg": v.rotation_deg,
@@ -79,7 +82,7 @@ def with_joint(measures: pd.DataFrame, joint: pd.DataFrame) -> pd.DataFrame:
         if (disc["mask_origin"] == MaskOrigin.AUTOMATIC).all() and keys.isin(volumes.index).all():
             chosen = volumes.loc[keys]
             out.loc[disc.index, VOLUME.name] = chosen[VOLUME.name].to_numpy()
-            out.loc[disc.index, "volume_method"] = VolumeMethod.JOINT.value
+            out.loc[disc.index, "volume_method"] = chosen["volume_method"].to_numpy()
             out.loc[disc.index, COVERED.name] = chosen[COVERED.name].to_numpy()
             for i, covered, shifts_sd in zip(disc.index, chosen[COVERED.name], chosen["grid_shifts_sd_percent"],
                                              strict=True):
@@ -115,15 +118,20 @@ def with_errors(measures: pd.DataFrame, joint: pd.DataFrame, records: pd.DataFra
     out = measures.copy()
     automatic = measures[(measures["mask_origin"] == MaskOrigin.AUTOMATIC) & measures["status"].isin(MEASURED)]
     for row in automatic.itertuples():
-        joined = row.volume_method == VolumeMethod.JOINT
+        joined = row.volume_method in FROM_ALL_VISITS
         joint_row = together.loc[(row.session, row.level)] if joined else None
         errors = model.given(alone[row.session] if joint_row is None else joint_row["contrasts"], row.volume_method)
         if errors is None:
             continue
-        uncertainty, shifts_sd = (0.0, 0.0) if joint_row is None else (
-            float(joint_row["boundary_uncertainty"]), float(joint_row["grid_shifts_sd_percent"]) / 100)
-        added = errors.added_by_shifts(shifts_sd)
-        for column, part in (("volume_se_mm3", errors.truth), ("volume_repeat_sd_mm3", errors.repeat)):
-            out.loc[row.Index, column] = row.volume_mm3 * math.hypot(part.sd(uncertainty), added)
+        of_truth = of_repeat = added = 0.0
+        if joint_row is not None:
+            of_truth = of_repeat = float(joint_row["boundary_uncertainty"])
+            added = errors.added_by_shifts(float(joint_row["grid_shifts_sd_percent"]) / 100)
+        truth_sd = math.hypot(errors.truth.sd(of_truth), added)
+        if row.volume_method == VolumeMethod.DEFORMATION:  # on which grid the disc was segmented changes no difference
+            of_repeat, added = float(joint_row["deformation_se_percent"]) / 100, 0.0
+        repeat_sd = math.hypot(errors.repeat.sd(of_repeat), added)
+        out.loc[row.Index, ["volume_se_mm3", "volume_repeat_sd_mm3"]] = [row.volume_mm3 * truth_sd,
+                                                                         row.volume_mm3 * repeat_sd]
         out.loc[row.Index, ["errors_from", "change_recovered"]] = [errors.origin.value, errors.recovered]
     return out

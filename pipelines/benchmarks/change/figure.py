@@ -33,9 +33,11 @@ from pipelines.benchmarks.result_tables import REPEAT
 from pipelines.benchmarks.volumes import volume_errors
 
 SHORT: Mapping[VolumeMethod, str] = {VolumeMethod.VOXELS: "voxels\ncounted", VolumeMethod.SINGLE: "visits\nalone",
-                                     VolumeMethod.JOINT: "visits\ntogether"}
+                                     VolumeMethod.JOINT: "visits\ntogether",
+                                     VolumeMethod.DEFORMATION: "images\ncompared"}
 STYLES: Mapping[VolumeMethod, tuple[str, str]] = {VolumeMethod.VOXELS: (ORANGE, "s"), VolumeMethod.SINGLE: (BLUE, "D"),
-                                                  VolumeMethod.JOINT: (GREEN, "o")}
+                                                  VolumeMethod.JOINT: (GREEN, "o"),
+                                                  VolumeMethod.DEFORMATION: (PURPLE, "^")}
 GOLDEN = 0.6180339887  # steps of this share spread points without a random draw
 
 

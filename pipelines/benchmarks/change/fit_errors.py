@@ -18,7 +18,7 @@ from bedrest.calibration.fitting import enlargement, fit_part, rounded
 from bedrest.io.files import sha256_of, write_text
 from bedrest.io.tables.markdown import markdown_table
 from bedrest.longitudinal.error_model import ErrorModel, Errors, errors_path, errors_text
-from bedrest.vocabulary import LEVELS, VolumeMethod
+from bedrest.vocabulary import FROM_ALL_VISITS, LEVELS, VolumeMethod
 
 from pipelines.benchmarks.change.known_visits import measure_jobs
 from pipelines.benchmarks.change.scores import column_of, pairs_of
@@ -93,28 +93,30 @@ def fit_errors(frame: pd.DataFrame) -> dict[str, dict[str, Errors]]:
     """
     fitted: dict[str, dict[str, Errors]] = {}
     for contrasts, rows in frame.groupby("contrasts", sort=True):
-        for method in (VolumeMethod.SINGLE, VolumeMethod.JOINT):
-            soft = method is VolumeMethod.JOINT
-            pairs = pairs_of(rows, method)
+        bias: dict[str, float] = {}  # that of joint volumes is that of those by deformation, which have their mean
+        for method in (VolumeMethod.SINGLE, *reversed(FROM_ALL_VISITS)):
+            pairs = pairs_of(rows[rows[column_of(method)].notna()], method)
             again = pairs.dropna(subset="error_percent")
             if again.empty:
                 continue
             errors = errors_percent(rows[column_of(method)], rows["true_mm3"]).dropna() / 100
             measured = rows.loc[errors.index]
-            bias = level_bias(errors, measured) if soft else {}
+            if method is VolumeMethod.JOINT:
+                bias = level_bias(errors, measured)
             errors = (1 + errors) / (1 + measured["level"].map(bias).fillna(0.0)) - 1
             grew = again["true_after_mm3"] / again["true_before_mm3"]
             ln = np.log(again["after_mm3"] / again["before_mm3"] / grew) / np.sqrt(2)
+            of = "deformation_ln_se" if method is VolumeMethod.DEFORMATION else "boundary_uncertainty"
             # Of two uncertainties, the variances are averaged.
-            both = np.hypot(again["boundary_uncertainty_before"], again["boundary_uncertainty_after"]) / np.sqrt(2)
-            few = enlargement(again["subject"].nunique())
-            uncertainty = measured["boundary_uncertainty"]
+            both = np.hypot(again[f"{of}_before"], again[f"{of}_after"]).to_numpy() / np.sqrt(2)
+            few, soft = enlargement(again["subject"].nunique()), method in FROM_ALL_VISITS
             shifts_sd = (measured["grid_shifts_sd_mm3"] / measured[column_of(method)]).dropna()
-            usual = {"usual_shifts_sd": round(float(np.sqrt((shifts_sd**2).mean())), DIGITS)} if len(shifts_sd) else {}
+            usual = {"usual_shifts_sd": rounded(np.sqrt((shifts_sd**2).mean()))} if len(shifts_sd) else {}
             fitted.setdefault(str(contrasts), {})[method.value] = Errors(
-                truth=fit_part(few * errors.to_numpy(), uncertainty.to_numpy() if soft else None),
-                repeat=fit_part(few * ln.to_numpy(), both.to_numpy() if soft else None),
-                discs=int(measured[["subject", "level"]].drop_duplicates().shape[0]), bias=bias, **usual)
+                truth=fit_part(few * errors.to_numpy(), measured["boundary_uncertainty"].to_numpy() if soft else None),
+                repeat=fit_part(few * ln.to_numpy(), both if soft else None),
+                discs=int(measured[["subject", "level"]].drop_duplicates().shape[0]),
+                bias=bias if method is VolumeMethod.JOINT else {}, **usual)
     return fitted
 
 

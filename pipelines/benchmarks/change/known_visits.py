@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from bedrest.io.tables.frames import typed_frame
 from bedrest.io.tables.typed_csv import read_table, write_table
-from bedrest.longitudinal.error_model import ErrorModel
+from bedrest.longitudinal.error_model import MIN_COVERED, ErrorModel
 from bedrest.longitudinal.joint_volumes import joint_volumes, poses_of, prepare_visit
 from bedrest.longitudinal.poses import Pose
 from bedrest.measurement.volumes import volumes_from_probability
@@ -116,10 +116,11 @@ def measure_job(trained: TrainedNetwork, job: Job, *, device: str, errors: Error
             rows[visit.session, label] = row
     for label in LEVEL_OF_LABEL:
         for j in joint_volumes(trained, visits, label, device=device, errors=errors):
-            if j.volume_mm3 > 0 and (j.session, label) in rows:
+            if j.volume_mm3 > 0 and j.covered >= MIN_COVERED and (j.session, label) in rows:
                 rows[j.session, label] |= {
                     "joint_mm3": j.volume_mm3, "grid_shifts_sd_mm3": j.grid_shifts_sd_mm3,
-                    "boundary_uncertainty": j.boundary_uncertainty, "rotation_deg": j.rotation_deg, "reason": ""}
+                    "boundary_uncertainty": j.boundary_uncertainty, "rotation_deg": j.rotation_deg, "reason": "",
+                    "deformation_mm3": j.by_deformation_mm3}
                 if j.deformation is not None:
                     rows[j.session, label] |= {"deformation_ln": j.deformation.ln_ratio,
                                                "deformation_ln_se": j.deformation.ln_ratio_se}

@@ -14,7 +14,7 @@ from bedrest.vocabulary import LEVELS, VolumeMethod
 
 from pipelines.benchmarks import targets as t
 from pipelines.benchmarks.change.makers import BY_NAME, SETS, makers_in
-from pipelines.benchmarks.change.scores import METHODS, STANDARD_NAME, MethodSummary, pairs_of, summarise_method
+from pipelines.benchmarks.change.scores import METHODS, PRODUCT, STANDARD_NAME, ErrorsOf, MethodSummary, pairs_of, summarise_method
 from pipelines.benchmarks.pages import level_table
 from pipelines.benchmarks.result_tables import BASELINE, OTHER_OCCASION
 from pipelines.benchmarks.targets import Check, Missing, TargetResult
@@ -33,10 +33,9 @@ def checks_of(frame: pd.DataFrame, maker: str, set_name: str, model: ErrorModel 
     model : errors of the weights; None where they are not known
     """
     rows = frame[(frame["maker"] == maker) & (frame["condition"] == set_name)]
-    joint, single = (summarise_method(rows, method, _errors(rows, method, model))
-                     for method in (VolumeMethod.JOINT, VolumeMethod.SINGLE))
+    joint, single = (summarise_method(rows, method, _errors(rows, model)) for method in (PRODUCT, VolumeMethod.SINGLE))
     values: dict[str, float | Missing] = dict(numbers_of(joint, single))
-    if _errors(rows, VolumeMethod.JOINT, model) is None:
+    if PRODUCT not in _errors(rows, model):
         values |= dict.fromkeys(FROM_ERRORS, Missing(UNKNOWN))
     if rows["true_mm3"].isna().all():
         values |= dict.fromkeys((t.BIAS, t.BIAS_LEVEL, t.ARVD, t.VOLUME_COVERED), Missing(NOT_ASKED))
@@ -47,8 +46,9 @@ def checks_of(frame: pd.DataFrame, maker: str, set_name: str, model: ErrorModel 
             for target in t.change_targets(maker, set_name)]
 
 
-def _errors(rows: pd.DataFrame, method: VolumeMethod, model: ErrorModel | None) -> Errors | None:
-    return None if model is None or rows.empty else model.given(rows["contrasts"].iloc[0], method)
+def _errors(rows: pd.DataFrame, model: ErrorModel | None) -> ErrorsOf:
+    known = {} if model is None or rows.empty else {m: model.given(rows["contrasts"].iloc[0], m) for m in METHODS}
+    return {method: errors for method, errors in known.items() if errors}
 
 
 def numbers_of(joint: MethodSummary, single: MethodSummary | None = None) -> dict[str, float]:
@@ -107,11 +107,11 @@ def levels_of_makers(frame: pd.DataFrame) -> str:
     for set_name, words in SETS.items():
         for maker in makers_in(frame, set_name):
             rows = frame[(frame["maker"] == maker) & (frame["condition"] == set_name)]
-            by_level = summarise_method(rows, VolumeMethod.JOINT, None).volumes.by_level
+            by_level = summarise_method(rows, PRODUCT, None).volumes.by_level
             if by_level:
                 nothing = (float("nan"), float("nan"))
                 columns[f"{BY_NAME[maker].title}, {words}"] = {level: by_level.get(level, nothing) for level in LEVELS}
-    about = ("Measured minus true over true volume, per cent, all visits together: mean, and SD in brackets; discs at "
+    about = ("Measured minus true over true volume, per cent, as in a study: mean, and SD in brackets; discs at "
              "all visits.")
     return level_table("Volume bias by level", about, columns) if columns else ""
 
@@ -119,7 +119,7 @@ def levels_of_makers(frame: pd.DataFrame) -> str:
 def other_occasion(frame: pd.DataFrame) -> str:
     """A sentence of changes whose truth nobody knows; empty where there are none."""
     rows = frame[frame["maker"] == "real-repeats"]
-    pairs = pairs_of(rows[rows["condition"] == rows["condition"].min()], VolumeMethod.JOINT)
+    pairs = pairs_of(rows[rows["condition"] == rows["condition"].min()], PRODUCT)
     change = pairs.loc[pairs["session"] == OTHER_OCCASION, "change_percent"].dropna()
     return "" if change.empty else (
         f"To another occasion, whose true change nobody knows, the {len(change)} discs of the real repeats changed by "
@@ -158,7 +158,7 @@ def methods_table(frame: pd.DataFrame, model: ErrorModel | None) -> str:
     rows = frame[(frame["maker"] == "own") & (frame["condition"] == STANDARD_NAME)]
     if rows.empty:
         return ""
-    summaries = {method: summarise_method(rows, method, _errors(rows, method, model)) for method in METHODS}
+    summaries = {method: summarise_method(rows, method, _errors(rows, model)) for method in METHODS}
     numbers = [numbers_of(s) for s in summaries.values()]
     lines = [["error of change, SD" if target.what == t.SD_JOINT else target.what,
               *(formatted(n[target.what], target.form) for n in numbers), target.wanted]
@@ -166,7 +166,7 @@ def methods_table(frame: pd.DataFrame, model: ErrorModel | None) -> str:
     lines.append(["discs at a visit", *map(_volumes_text, summaries.values()), "-"])
     by_level = level_table("Own phantom: volume bias by level", "As above, method by method.",
                            {words: summaries[method].volumes.by_level for method, words in METHODS.items()})
-    return ("## Own phantom: method by method\n\nThe same synthetic scans measured in three ways. The targets are for "
+    return ("## Own phantom: method by method\n\nThe same synthetic scans measured in four ways. The targets are for "
             "the last; a dash stands where errors of a method are not known.\n\n"
             + markdown_table(["number", *METHODS.values(), "target"], lines) + "\n" + by_level)
 

@@ -15,7 +15,7 @@ import pandas as pd
 from bedrest.longitudinal.error_model import Errors
 from bedrest.tables.arvd import arvd
 from bedrest.tables.change import change_se_percent, half_width
-from bedrest.vocabulary import VolumeMethod
+from bedrest.vocabulary import FROM_ALL_VISITS, VolumeMethod
 from numpy.typing import ArrayLike
 from scipy.stats import linregress
 
@@ -25,12 +25,20 @@ from pipelines.benchmarks.volumes import VolumeErrors, volume_errors
 STANDARD_NAME = "standard"  # the condition that has targets
 METHODS: Mapping[VolumeMethod, str] = {
     VolumeMethod.VOXELS: "voxels counted", VolumeMethod.SINGLE: "probabilities, each visit alone",
-    VolumeMethod.JOINT: "probabilities, all visits together"}
+    VolumeMethod.JOINT: "probabilities, all visits together", VolumeMethod.DEFORMATION: "images of all visits compared"}
+PRODUCT = VolumeMethod.DEFORMATION  # what a study gets; discs that it can't be trusted of take joint volumes
+ErrorsOf = Mapping[VolumeMethod, Errors]  # without the methods whose errors are not known
 
 
 def column_of(method: VolumeMethod) -> str:
     """Column of `CHANGE_DISCS` with the volumes by a method."""
     return f"{method}_mm3"
+
+
+def volumes_of(frame: pd.DataFrame, method: VolumeMethod) -> pd.Series:
+    """Volumes by a method; those by deformation with joint ones where it can't be trusted, as in a study."""
+    volumes = frame[column_of(method)].astype(float)
+    return volumes.fillna(frame["joint_mm3"].astype(float)) if method == VolumeMethod.DEFORMATION else volumes
 
 
 @dataclass(frozen=True)
@@ -83,14 +91,15 @@ def pairs_of(frame: pd.DataFrame, method: VolumeMethod) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        subject, level, session; before_mm3, after_mm3, true_before_mm3, true_after_mm3; boundary_uncertainty_before,
-        boundary_uncertainty_after; change_percent, true_percent, each of its own baseline volume; error_percent, the
+        subject, level, session; before_mm3, after_mm3, true_before_mm3, true_after_mm3; boundary_uncertainty,
+        deformation_mm3 and deformation_ln_se, each with _before and _after; change_percent, true_percent, each of its own baseline volume; error_percent, the
         first minus the second. What nobody knows the true change of has no true and no error.
     """
-    sources = {"mm3": column_of(method), "true_mm3": "true_mm3", "true_percent": "true_change_percent",
-               "boundary_uncertainty": "boundary_uncertainty"}
+    sources = {"mm3": volumes_of(frame, method), "true_mm3": frame["true_mm3"],
+               "true_percent": frame["true_change_percent"],
+               **{name: frame[name] for name in ("boundary_uncertainty", "deformation_mm3", "deformation_ln_se")}}
     visits = frame[["subject", "level", "session"]].assign(
-        **{name: frame[column].astype(float) for name, column in sources.items()})
+        **{name: values.astype(float) for name, values in sources.items()})
     first = visits[visits["session"] == BASELINE].drop(columns="session")
     pairs = visits[visits["session"] != BASELINE].merge(first, on=["subject", "level"], how="left",
                                                         suffixes=("_after", "_before"), validate="many_to_one")
@@ -113,41 +122,39 @@ def within_disc_cv(first: ArrayLike, second: ArrayLike) -> float:
     return 100 * math.expm1(math.sqrt(float((d**2).mean()) / 2)) if d.size else math.nan
 
 
-def summarise_method(frame: pd.DataFrame, method: VolumeMethod, errors: Errors | None) -> MethodSummary:
+def summarise_method(frame: pd.DataFrame, method: VolumeMethod, errors: ErrorsOf | None) -> MethodSummary:
     """The subjects of one condition, measured in one way.
 
     Parameters
     ----------
     frame : DataFrame, as in `CHANGE_DISCS`, one condition
-    errors : of this method; None where they are not known
+    errors : by method; None where they are not known
     """
     pairs = pairs_of(frame, method).dropna(subset="true_percent")
     again, measured = pairs[pairs["session"] == REPEAT], pairs.dropna(subset="error_percent")
     known = measured.dropna(subset=["true_before_mm3", "true_after_mm3"])
     true = frame.dropna(subset="true_mm3")
     summary = MethodSummary(
-        volume_errors(true[column_of(method)], true["true_mm3"], true["level"]),
+        volume_errors(volumes_of(true, method), true["true_mm3"], true["level"]),
         pairs=len(pairs), pairs_missing=len(pairs) - len(measured), unnamed=100 * _mean(~frame["named"].astype(bool)),
         cv=within_disc_cv(again["before_mm3"], again["after_mm3"]),
         change_error=float(measured["error_percent"].mean()), change_error_sd=float(measured["error_percent"].std()),
         arvd=100 * _mean([arvd(p.true_before_mm3, p.true_after_mm3, p.after_mm3) for p in known.itertuples()]),
         slope=_slope(measured["true_percent"], measured["change_percent"]))
-    return summary if errors is None else _with_intervals(summary, frame, pairs, method, errors)
+    return summary if not errors or method not in errors else _with_intervals(summary, frame, pairs, method, errors)
 
 
 def _with_intervals(summary: MethodSummary, frame: pd.DataFrame, pairs: pd.DataFrame, method: VolumeMethod,
-                    errors: Errors) -> MethodSummary:
+                    errors: ErrorsOf) -> MethodSummary:
     """The summary with what standard errors say. Comparisons with what is not a number are false, as they must be."""
     frame = frame.dropna(subset="true_mm3")
-    volume = frame[column_of(method)]
-    truth_sd = [errors.truth.sd(s) for s in _uncertainty_of(frame["boundary_uncertainty"], method)]
-    volume_reach = half_width(1) * volume * truth_sd
-    reach = half_width(1) * pd.Series([
-        change_se_percent(change, errors.repeat.sd(before), errors.repeat.sd(after))
-        for change, before, after in zip(
-            pairs["change_percent"], *(_uncertainty_of(pairs[f"boundary_uncertainty_{when}"], method)
-                                       for when in ("before", "after")), strict=True)],
-        pairs.index, dtype=float)
+    volume = volumes_of(frame, method)
+    soft = frame["boundary_uncertainty"] if method in FROM_ALL_VISITS else 0.0 * volume
+    volume_reach = half_width(1) * volume * [errors[method].truth.sd(s) for s in soft]
+    before, after = (_repeat_sd(pairs.rename(columns=lambda name, w=w: name.removesuffix(f"_{w}")), method, errors)
+                     for w in ("before", "after"))
+    reach = half_width(1) * pd.Series([change_se_percent(*row) for row in zip(pairs["change_percent"], before, after,
+                                                                              strict=True)], pairs.index, dtype=float)
     same, more, change = pairs["session"] == REPEAT, pairs["session"] == GROWN, pairs["change_percent"]
     return replace(
         summary,
@@ -157,9 +164,18 @@ def _with_intervals(summary: MethodSummary, frame: pd.DataFrame, pairs: pd.DataF
         change_covered=100 * _mean(pairs["error_percent"].abs() <= reach))
 
 
-def _uncertainty_of(uncertainty: pd.Series, method: VolumeMethod) -> pd.Series:
-    """Boundary uncertainty, which is known of joint volumes alone; 0 for any other method."""
-    return uncertainty if method == VolumeMethod.JOINT else pd.Series(0.0, uncertainty.index)
+def _repeat_sd(visits: pd.DataFrame, method: VolumeMethod, errors: ErrorsOf) -> list[float]:
+    """SD of a repeated volume, relative, for each row."""
+    sds = []
+    for row in visits.itertuples():
+        if method == VolumeMethod.DEFORMATION and row.deformation_mm3 > 0:
+            sds.append(errors[method].repeat.sd(row.deformation_ln_se))
+        elif method in FROM_ALL_VISITS:
+            joint = errors.get(VolumeMethod.JOINT)
+            sds.append(joint.repeat.sd(row.boundary_uncertainty) if joint else math.nan)
+        else:
+            sds.append(errors[method].repeat.sd())
+    return sds
 
 
 def _slope(true: pd.Series, measured: pd.Series) -> float:

@@ -101,6 +101,8 @@ def edited_words(masks: Mapping[str, int]) -> str:
 
 
 _MEASURED = {
+    VolumeMethod.DEFORMATION: "jointly from all visits of the subject, with the differences between visits from the "
+                              "rigid motions of the two vertebrae and the boundary shift of the disc",
     VolumeMethod.JOINT: "jointly from all visits of the subject, as summed probabilities of disc",
     VolumeMethod.SINGLE: "from their visit alone, as summed probabilities of disc",
     VolumeMethod.VOXELS: "by counting the voxels of a given or edited mask",
