@@ -65,7 +65,7 @@ def run(options: RealRepeats) -> int:
         columns = ["level", "status", "change_percent", "se_percent", "ci_low_percent", "ci_high_percent",
                    "change_single_percent", "reason"]
         print(f"\n{pair[1]} against {pair[0]}, T1 given as {contrast}\n")
-        print(markdown_table(columns, change[columns].round(1).astype(str).to_numpy().tolist()))
+        print(markdown_table(columns, [[str(cell) for cell in row] for row in change[columns].round(1).to_numpy()]))
         given = change[change["change_percent"].notna()]
         hold = (given["ci_low_percent"] <= 0) & (given["ci_high_percent"] >= 0)
         print(f"\n{len(given)} of {len(change)} with a change: mean {given['change_percent'].mean():+.1f} %, SD "
