@@ -163,5 +163,6 @@ def badge_words(calibration: pd.DataFrame, study: str) -> str:
     several = len(rows) > 1
     return " ".join(
         f"Of a true {DETECTED_PERCENT:.0f} % in this study's own scans{f' ({r.contrasts})' if several else ''}, "
-        f"{DETECTED_PERCENT * r.slope:.1f} % was recovered, SD {r.sd_percent:.1f} % ({r.n_values} changes in "
-        f"visits made from {r.n_subjects} subject(s)' scans; {r.n_flagged} flagged and left out, {r.n_lost} lost)." for r in rows.itertuples())
+        f"{DETECTED_PERCENT * r.slope:.1f} % was recovered, SD {r.sd_percent:.1f} % ({r.n_values} changes in visits made "
+        f"from {r.n_subjects} subject(s)' scans; {r.n_flagged} flagged and left out, {r.n_lost} lost)."
+        for r in rows.itertuples())
