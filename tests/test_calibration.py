@@ -145,6 +145,15 @@ def test_the_table_says_bias_slope_spread_detection_and_coverage(rng):
     assert len(frame) == 6
 
 
+def test_a_flagged_disc_does_not_speak_for_all_and_is_counted(rng):
+    made = _made(1.0, 1.0, rng=rng)
+    made.loc[0, ["change_percent", "status"]] = [48.0, "flagged"]
+    assert fitted_errors(made, SHIPPED)["t2"]["joint"].repeat.sd(0.1) < 0.01
+    row = calibration_frame(made, SHIPPED).set_index("level").loc["all"]
+    assert (row["n_values"], row["n_flagged"]) == (180, 1) and row["sd_percent"] < 1.2
+    assert row["coverage_percent"] < 100  # its interval missed
+
+
 def test_lost_discs_are_counted_and_nothing_measured_is_no_error_model():
     lost = typed_frame([{"subject": "s", "session": "v", "level": "unnamed-1", "measure": "volume_mm3",
                          "contrasts": "t2", "status": "failed"}], MADE_VISITS)

@@ -107,6 +107,8 @@ CALIBRATION = Table("calibration", "`bedrest calibrate`: how well change is meas
                                    "row per set of contrasts, measure and level", (
     _CONTRASTS, col.MEASURE, col.LEVEL_OR_ALL, *_VALIDITY_COUNTS,
     Col("n_lost", "int", "discs of made visits without a value: not found, or under another name", "1", minimum=0),
+    Col("n_flagged", "int", "of n_values, discs that are flagged: they count in the shares below alone", "1",
+        minimum=0),
     num("bias_percent", "mean of measured less true change", "%"),
     num("sd_percent", "SD of measured less true change", "%", 0),
     *interval("slope", "slope of measured on true change: the share of a true change that is recovered", "1"),

@@ -66,10 +66,12 @@ def made_frame(measures: pd.DataFrame, joint: pd.DataFrame, true_percent: Mappin
 def fitted_errors(made: pd.DataFrame, shipped: ErrorModel | None) -> dict[str, dict[str, Errors]]:
     """Errors by contrasts and method: of a repeated measurement from `made`; against the truth as shipped, at least.
 
-    `made`: as in `schemas.MADE_VISITS`. A set of contrasts without a measured disc has none.
+    `made`: as in `schemas.MADE_VISITS`. Flagged discs do not count: one that is cut off would speak for all. A set of
+    contrasts without a measured disc has no errors.
     """
     fitted: dict[str, dict[str, Errors]] = {}
-    for contrasts, rows in made.dropna(subset=["change_percent", "true_percent"]).groupby("contrasts", sort=True):
+    sound = made[made["status"] == Status.OK].dropna(subset=["change_percent", "true_percent"])
+    for contrasts, rows in sound.groupby("contrasts", sort=True):
         for method in (*FROM_ALL_VISITS, VolumeMethod.SINGLE):
             pairs = rows[rows["measure"] == (VOLUME.name if method in FROM_ALL_VISITS else VOLUME_SINGLE.name)]
             if method in FROM_ALL_VISITS:
@@ -123,12 +125,13 @@ def _row(discs: pd.DataFrame, contrasts: str, measure: str, level: str) -> dict[
     """One row of `schemas.CALIBRATION`."""
     known = discs.dropna(subset=["true_percent", "change_percent"])
     true, measured = known["true_percent"].to_numpy(float), known["change_percent"].to_numpy(float)
-    line, error = recovery(true, measured), measured - true
+    sound, error = (known["status"] == Status.OK).to_numpy(), measured - true
+    line = recovery(true[sound], measured[sound])
     row: dict[str, object] = {
         "contrasts": contrasts, "measure": measure, "level": level, "n_subjects": discs["subject"].nunique(),
         "n_values": len(known), "n_lost": int((~discs["status"].isin(MEASURED)).sum()),
-        "bias_percent": error.mean() if len(error) else np.nan,
-        "sd_percent": error.std(ddof=1) if len(error) > 1 else np.nan,
+        "n_flagged": int((~sound).sum()), "bias_percent": error[sound].mean() if sound.any() else np.nan,
+        "sd_percent": error[sound].std(ddof=1) if sound.sum() > 1 else np.nan,
         "slope": line.slope, "slope_low": line.low, "slope_high": line.high,
         "method": "Theil-Sen" if line.slope == line.slope else ""}
     if measure == VOLUME.name:
@@ -162,5 +165,6 @@ def badge_words(calibration: pd.DataFrame, study: str) -> str:
     several = len(rows) > 1
     return " ".join(
         f"Of a true {DETECTED_PERCENT:.0f} % in this study's own scans{f' ({r.contrasts})' if several else ''}, "
-        f"{DETECTED_PERCENT * r.slope:.1f} % was recovered, SD {r.sd_percent:.1f} % ({r.n_values} discs of visits made "
-        f"from {r.n_subjects} subject(s)' scans; {r.n_lost} lost)." for r in rows.itertuples())
+        f"{DETECTED_PERCENT * r.slope:.1f} % was recovered, SD {r.sd_percent:.1f} % ({r.n_values} changes in visits made "
+        f"from {r.n_subjects} subject(s)' scans; {r.n_flagged} flagged and left out, {r.n_lost} lost)."
+        for r in rows.itertuples())

@@ -16,6 +16,7 @@ from bedrest.figures.style import (
     GREEN,
     GREY,
     ORANGE,
+    PURPLE,
     empty_figure,
     new_figure,
     ordered_levels,
