@@ -42,8 +42,8 @@ CHANGE_DISCS = Table("change_benchmark", "one row per disc in view at a visit of
     number("grid_shifts_sd_mm3", "SD of the joint volume over the grid shifts", "mm3"),
     number("boundary_uncertainty", "undecided share of the joint volume: sum of p (1 - p) over sum of p", "1"),
     number("rotation_deg", "angle by which the visit was rotated to the mean pose", "degree"),
-    number("deformation_mm3", "as joint_mm3, differing between visits as by deformation; empty where it can't be trusted",
-           "mm3"),
+    number("deformation_mm3", "as joint_mm3 in the mean, differing between visits as by deformation; empty where it "
+           "can't be trusted", "mm3"),
     Col("deformation_ln", "float", "ln of the volume over its mean over the visits, by deformation", "1",
         required=False),
     number("deformation_ln_se", "standard error of it, by deformation's own account", "1"),

@@ -104,7 +104,8 @@ def read_errors(path: Path, *, sha256: str) -> ErrorModel | None:
         stored = json.loads(path.read_text(encoding="utf-8"))
         errors = {contrasts: {method: Errors(ErrorPart(**e["truth"]), ErrorPart(**e["repeat"]), int(e["discs"]),
                                             dict(e["bias"]), float(e.get("usual_shifts_sd", USUAL_SHIFTS_SD)),
-                                            float(e.get("recovered", 1)), ErrorsFrom(e.get("origin", ErrorsFrom.SHIPPED)))
+                                            float(e.get("recovered", 1)),
+                                            ErrorsFrom(e.get("origin", ErrorsFrom.SHIPPED)))
                              for method, e in by_method.items()} for contrasts, by_method in stored["errors"].items()}
         return ErrorModel(stored["weights_sha256"], errors) if stored["weights_sha256"] == sha256 else None
     except (ValueError, KeyError, TypeError, AttributeError) as error:

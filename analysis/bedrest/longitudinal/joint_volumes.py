@@ -123,8 +123,23 @@ def joint_volumes(trained: TrainedNetwork, visits: Mapping[str, PreparedVisit], 
             volumes[session].append(unbiased * total * grid.voxel_volume_mm3)
             boundary_uncertainty[session].append(float((share * (1 - share)).sum()) / total if total else np.nan)
     deformed = {d.session: d for d in deformations} if isinstance(deformations, list) else {}
-    return [JointVolume(label, s, common, tuple(v), float(np.mean(boundary_uncertainty[s])), rotation_deg(motions[s]),
-                        float(np.mean(covered)), deformed.get(s)) for s, v in volumes.items()]
+    return _changed_by_deformation([
+        JointVolume(label, s, common, tuple(v), float(np.mean(boundary_uncertainty[s])), rotation_deg(motions[s]),
+                    float(np.mean(covered)), deformed.get(s)) for s, v in volumes.items()])
+
+
+def _changed_by_deformation(volumes: list[JointVolume]) -> list[JointVolume]:
+    """One disc at all its visits, with volumes that have the mean of the joint ones and differ as by deformation.
+
+    Unchanged where deformation knows no change, or where segmentation is so unsure that neither can be trusted: then
+    the places of disc and bones, from which deformation starts, are not known either.
+    """
+    if any(v.deformation is None or v.volume_mm3 <= 0 or v.covered < MIN_COVERED_BY_DEFORMATION
+           or v.grid_shifts_sd_mm3 > MOST_SHIFTS_SD * v.volume_mm3 for v in volumes):
+        return volumes
+    mean = np.mean([np.log(v.volume_mm3) for v in volumes])
+    return [replace(v, by_deformation_mm3=float(np.exp(mean + v.deformation.ln_ratio))) if v.deformation else v
+            for v in volumes]
 
 
 def _image(visit: PreparedVisit, motion: Affine, contrasts: frozenset[Contrast]) -> VisitImage:
@@ -135,7 +150,7 @@ def _image(visit: PreparedVisit, motion: Affine, contrasts: frozenset[Contrast])
 
 
 def _disc_and_bone(trained: TrainedNetwork, boxes: Mapping[str, VisitInBox], inside: NDArray[np.bool_],
-                        calibration: Calibration, *, mirrored: bool, device: str) -> dict[str, NDArray[np.float32]]:
+                   calibration: Calibration, *, mirrored: bool, device: str) -> dict[str, NDArray[np.float32]]:
     """Probabilities of disc and of bone, (2, I, J, K), in a box at every visit, 0 outside the part that all show.
 
     The network sees that part alone, as it saw patches in training. Repeated edges instead made stripes of tissue that

@@ -33,7 +33,8 @@ MEASURES = Table("measures", "one row per disc, visit and mask source", (
     col.SUBJECT, col.GROUP, col.SESSION, col.STUDY_DAY, col.PHASE, col.LEVEL, col.SOURCE, col.MASK_ORIGIN,
     _column(VOLUME),
     Col("volume_method", "str", "joint: summed probabilities, all visits of the subject measured jointly; "
-        "deformation: the mean of those over the visits, whose differences are those of the images; single: those of this visit alone; voxels: voxels counted, of a given mask or an edited disc", required=False,
+        "deformation: their mean over the visits, with the differences that the images show; single: those of this "
+        "visit alone; voxels: voxels counted, of a given mask or an edited disc", required=False,
         values=tuple(VolumeMethod)),
     num("volume_se_mm3", "standard error of volume_mm3 against the truth, as estimated on synthetic scans; empty for "
         "manual, given or edited masks", "mm3", 0),

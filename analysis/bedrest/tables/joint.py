@@ -124,14 +124,14 @@ def with_errors(measures: pd.DataFrame, joint: pd.DataFrame, records: pd.DataFra
         if errors is None:
             continue
         of_truth = of_repeat = added = 0.0
+        repeat_added = added
         if joint_row is not None:
             of_truth = of_repeat = float(joint_row["boundary_uncertainty"])
-            added = errors.added_by_shifts(float(joint_row["grid_shifts_sd_percent"]) / 100)
-        truth_sd = math.hypot(errors.truth.sd(of_truth), added)
-        if row.volume_method == VolumeMethod.DEFORMATION:  # on which grid the disc was segmented changes no difference
-            of_repeat, added = float(joint_row["deformation_se_percent"]) / 100, 0.0
-        repeat_sd = math.hypot(errors.repeat.sd(of_repeat), added)
-        out.loc[row.Index, ["volume_se_mm3", "volume_repeat_sd_mm3"]] = [row.volume_mm3 * truth_sd,
-                                                                         row.volume_mm3 * repeat_sd]
+            added = repeat_added = errors.added_by_shifts(float(joint_row["grid_shifts_sd_percent"]) / 100)
+            if row.volume_method == VolumeMethod.DEFORMATION:  # the grids it was segmented on change no difference
+                of_repeat, repeat_added = float(joint_row["deformation_se_percent"]) / 100, 0.0
+        for column, part, of, more in (("volume_se_mm3", errors.truth, of_truth, added),
+                                       ("volume_repeat_sd_mm3", errors.repeat, of_repeat, repeat_added)):
+            out.loc[row.Index, column] = row.volume_mm3 * math.hypot(part.sd(of), more)
         out.loc[row.Index, ["errors_from", "change_recovered"]] = [errors.origin.value, errors.recovered]
     return out

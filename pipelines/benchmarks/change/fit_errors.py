@@ -17,7 +17,7 @@ import pandas as pd
 from bedrest.calibration.fitting import enlargement, fit_part, rounded
 from bedrest.io.files import sha256_of, write_text
 from bedrest.io.tables.markdown import markdown_table
-from bedrest.longitudinal.error_model import ErrorModel, Errors, errors_path, errors_text
+from bedrest.longitudinal.error_model import USUAL_SHIFTS_SD, ErrorModel, Errors, errors_path, errors_text
 from bedrest.vocabulary import FROM_ALL_VISITS, LEVELS, VolumeMethod
 
 from pipelines.benchmarks.change.known_visits import measure_jobs
@@ -111,12 +111,12 @@ def fit_errors(frame: pd.DataFrame) -> dict[str, dict[str, Errors]]:
             both = np.hypot(again[f"{of}_before"], again[f"{of}_after"]).to_numpy() / np.sqrt(2)
             few, soft = enlargement(again["subject"].nunique()), method in FROM_ALL_VISITS
             shifts_sd = (measured["grid_shifts_sd_mm3"] / measured[column_of(method)]).dropna()
-            usual = {"usual_shifts_sd": rounded(np.sqrt((shifts_sd**2).mean()))} if len(shifts_sd) else {}
+            usual = rounded(np.sqrt((shifts_sd**2).mean())) if len(shifts_sd) else USUAL_SHIFTS_SD
             fitted.setdefault(str(contrasts), {})[method.value] = Errors(
                 truth=fit_part(few * errors.to_numpy(), measured["boundary_uncertainty"].to_numpy() if soft else None),
                 repeat=fit_part(few * ln.to_numpy(), both if soft else None),
                 discs=int(measured[["subject", "level"]].drop_duplicates().shape[0]),
-                bias=bias if method is VolumeMethod.JOINT else {}, **usual)
+                bias=bias if method is VolumeMethod.JOINT else {}, usual_shifts_sd=usual)
     return fitted
 
 

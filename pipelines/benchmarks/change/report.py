@@ -9,12 +9,20 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from bedrest.io.tables.markdown import formatted, markdown_table
-from bedrest.longitudinal.error_model import ErrorModel, Errors
+from bedrest.longitudinal.error_model import ErrorModel
 from bedrest.vocabulary import LEVELS, VolumeMethod
 
 from pipelines.benchmarks import targets as t
 from pipelines.benchmarks.change.makers import BY_NAME, SETS, makers_in
-from pipelines.benchmarks.change.scores import METHODS, PRODUCT, STANDARD_NAME, ErrorsOf, MethodSummary, pairs_of, summarise_method
+from pipelines.benchmarks.change.scores import (
+    METHODS,
+    PRODUCT,
+    STANDARD_NAME,
+    ErrorsOf,
+    MethodSummary,
+    pairs_of,
+    summarise_method,
+)
 from pipelines.benchmarks.pages import level_table
 from pipelines.benchmarks.result_tables import BASELINE, OTHER_OCCASION
 from pipelines.benchmarks.targets import Check, Missing, TargetResult

@@ -92,8 +92,9 @@ def pairs_of(frame: pd.DataFrame, method: VolumeMethod) -> pd.DataFrame:
     -------
     DataFrame
         subject, level, session; before_mm3, after_mm3, true_before_mm3, true_after_mm3; boundary_uncertainty,
-        deformation_mm3 and deformation_ln_se, each with _before and _after; change_percent, true_percent, each of its own baseline volume; error_percent, the
-        first minus the second. What nobody knows the true change of has no true and no error.
+        deformation_mm3 and deformation_ln_se, each with _before and _after; change_percent, true_percent, each of its
+        own baseline volume; error_percent, the first minus the second. What nobody knows the true change of
+        has neither true nor error.
     """
     sources = {"mm3": volumes_of(frame, method), "true_mm3": frame["true_mm3"],
                "true_percent": frame["true_change_percent"],
