@@ -72,7 +72,8 @@ FOUND = {"L4-L5": (10_100.0, 9999.0, 10_403.0),  # change -1 %, +3 %
          "L5-S1": (7920.0, 8078.4, 8236.8)}  # change +2 %, +4 %
 THREE = (BASELINE, REPEAT, GROWN)
 TRUE_CHANGE = {BASELINE: 0.0, REPEAT: 0.0, GROWN: 3.0}
-HALF_PERCENT = Errors(ErrorPart(0.005), ErrorPart(0.005), 2)
+HALF = Errors(ErrorPart(0.005), ErrorPart(0.005), 2)
+HALF_PERCENT = dict.fromkeys(METHODS, HALF)
 
 
 def two_discs() -> pd.DataFrame:
@@ -80,7 +81,8 @@ def two_discs() -> pd.DataFrame:
     return typed_frame([
         {"maker": "own", "named": True, "true_change_percent": TRUE_CHANGE[session], "condition": "standard",
          "contrasts": ALL_DIXON, "subject": "sub-01", "session": session, "level": level,
-         "true_mm3": TRUE[level][v], **dict.fromkeys(COLUMNS, FOUND[level][v]), "boundary_uncertainty": 0.1}
+         "true_mm3": TRUE[level][v], **dict.fromkeys(COLUMNS, FOUND[level][v]), "boundary_uncertainty": 0.1,
+         "deformation_ln_se": 0.1}
         for level in TRUE for v, session in enumerate(THREE)], CHANGE_DISCS)
 
 
@@ -133,7 +135,7 @@ def test_what_standard_errors_say_by_hand():
     assert s.change_covered == 75  # errors -1, +2, 0, +1
     # 0.98 % of the measured volume: 99, 98, 102, 78, 79, 81 mm3 against errors of 100, 1, 103, 80, 78, 3
     assert s.volume_covered == 50
-    assert summarise_method(two_discs(), JOINT, replace(HALF_PERCENT, repeat=ErrorPart(0.02))).rise == 0
+    assert summarise_method(two_discs(), JOINT, dict.fromkeys(METHODS, replace(HALF, repeat=ErrorPart(0.02)))).rise == 0
     fallen = two_discs()
     fallen.loc[fallen["session"] == GROWN, "joint_mm3"] *= 0.9
     assert summarise_method(fallen, JOINT, HALF_PERCENT).rise == 0  # far beyond error, and no rise
@@ -141,7 +143,7 @@ def test_what_standard_errors_say_by_hand():
 
 def test_boundary_uncertainty_widens_joint_intervals_alone():
     soft = Errors(ErrorPart(0.0, 0.1), ErrorPart(0.0, 0.1), 2)  # 0.1 x uncertainty 0.1 = 1 %
-    joint, single = (summarise_method(two_discs(), method, soft) for method in (JOINT, SINGLE))
+    joint, single = (summarise_method(two_discs(), method, {method: soft}) for method in (JOINT, SINGLE))
     assert (joint.volume_covered, joint.change_covered, joint.unchanged) == (100, 100, 100)
     assert (single.volume_covered, single.unchanged) == (0, 0)
 

@@ -9,8 +9,17 @@ import pandas as pd
 import pytest
 from bedrest.errors import WeightsError
 from bedrest.io.tables.frames import check_rows, typed_frame
-from bedrest.longitudinal.error_model import ErrorModel, ErrorPart, Errors, errors_path, errors_text, load_errors
-from bedrest.longitudinal.joint_volumes import JointVolume
+from bedrest.longitudinal.deformation import DiscDeformation
+from bedrest.longitudinal.error_model import (
+    USUAL_SHIFTS_SD,
+    ErrorModel,
+    ErrorPart,
+    Errors,
+    errors_path,
+    errors_text,
+    load_errors,
+)
+from bedrest.longitudinal.joint_volumes import JointVolume, _changed_by_deformation
 from bedrest.schemas import CHANGE, JOINT, MEASURES, SCAN_RECORDS
 from bedrest.tables.change import change_frame
 from bedrest.tables.joint import joint_frame, with_errors, with_joint
@@ -29,7 +38,8 @@ def disc(session: str, volume: float, level: str = "L4-L5", **told) -> dict:
 
 def joined(session: str, volume: float, level: str = "L4-L5", **told) -> dict:
     return {"subject": "s1", "session": session, "level": level, "contrasts": "water+fat", "grid_shifts": 4,
-            "volume_mm3": volume, "volume_single_mm3": 1000.0, "boundary_uncertainty": 0.1, **told}
+            "volume_mm3": volume, "volume_method": "joint", "volume_joint_mm3": volume, "volume_single_mm3": 1000.0,
+            "boundary_uncertainty": 0.1, **told}
 
 
 def measures(*rows: dict) -> pd.DataFrame:
@@ -123,6 +133,29 @@ def test_joint_errors_grow_with_what_is_undecided() -> None:
     both = joint(joined("ses-1", 8000), joined("ses-2", 8000, boundary_uncertainty=0.0))
     found = errors_of(with_errors(own, both, records("water", "water"), MODEL))  # joint: the joint volume's contrasts
     assert found == [(pytest.approx(400), pytest.approx(80)), (pytest.approx(240), pytest.approx(48))]
+
+
+def test_errors_by_deformation_are_its_own_in_a_change() -> None:
+    own = measures(disc("ses-1", 8000, volume_method="deformation"))
+    told = {"volume_method": "deformation", "deformation_se_percent": 0.5, "grid_shifts_sd_percent": 4.0}
+    model = ErrorModel("abc", {"water+fat": {"deformation": Errors(PART, ErrorPart(0.0, 2.0), 20)}})
+    (truth, repeat), = errors_of(with_errors(own, joint(joined("ses-1", 8000, **told)), records("water"), model))
+    assert repeat == pytest.approx(8000 * 2 * 0.005)  # on which grids it was segmented changes no difference
+    assert truth == pytest.approx(8000 * math.hypot(0.05, math.sqrt(0.04**2 - USUAL_SHIFTS_SD**2)))
+
+
+def test_volumes_by_deformation_keep_the_joint_mean() -> None:
+    def at(session: str, volume: float, ln_ratio: float, shifts: float = 0.01) -> JointVolume:
+        return JointVolume(2, session, frozenset({Contrast.WATER}), (volume * (1 - shifts), volume * (1 + shifts)), 0.1,
+                           0.0, 1.0, DiscDeformation(session, ln_ratio, 0.004, 0.9))
+
+    pair = _changed_by_deformation([at("ses-1", 1000, -0.01), at("ses-2", 1210, 0.01)])
+    table = joint_frame(pair, subject="s1", single_mm3={"ses-1": {}, "ses-2": {}})
+    assert list(table["volume_mm3"]) == pytest.approx([1100 * math.exp(-0.01), 1100 * math.exp(0.01)])
+    assert list(table["volume_joint_mm3"]) == [1000, 1210] and set(table["volume_method"]) == {"deformation"}
+    unsure = [at("ses-1", 1000, -0.01), at("ses-2", 1210, 0.01, shifts=0.1)]
+    assert _changed_by_deformation(unsure) == unsure
+    assert set(joint_frame(unsure, subject="s1", single_mm3={"ses-1": {}, "ses-2": {}})["volume_method"]) == {"joint"}
 
 
 def test_single_errors_are_of_the_visits_own_contrasts() -> None:
