@@ -175,7 +175,8 @@ def test_a_disc_of_a_made_visit_is_compared_with_the_made_reference():
         {**day, "session": "ref", "level": "L5-S1", "volume_mm3": 900.0, "status": "ok"},
         {**day, "session": "one", "level": "L5-S1", "status": "failed", "reason": "not found"}], MEASURES)
     joint = pd.DataFrame({"session": ["ref", "one"], "level": "L4-L5", "boundary_uncertainty": [0.1, 0.2],
-                          "grid_shifts_sd_percent": [1.0, 2.0]})
+                          "grid_shifts_sd_percent": [1.0, 2.0], "volume_method": "joint",
+                          "deformation_se_percent": math.nan})
     frame = made_frame(measures, joint, {"one": {"L4-L5": 3.0, "L5-S1": 0.0}}, reference="ref", contrasts="t2")
     assert check_rows(frame, MADE_VISITS, where="made") == []
     rows = frame.set_index(["level", "measure"])

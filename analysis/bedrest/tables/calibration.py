@@ -111,7 +111,8 @@ def calibration_frame(made: pd.DataFrame, shipped: ErrorModel | None) -> pd.Data
                 of = errors.given(row.contrasts, row.volume_method) if errors else None
                 if of is not None and row.status in MEASURED:
                     together = row.volume_method in FROM_ALL_VISITS
-                    sds = [np.hypot(of.repeat.sd(u), of.added_by_shifts(s / 100)) if together else of.repeat.sd()
+                    joint = row.volume_method == VolumeMethod.JOINT
+                    sds = [np.hypot(of.repeat.sd(u if together else 0.0), of.added_by_shifts(s / 100) if joint else 0)
                            for u, s in ((row.boundary_uncertainty_reference, row.grid_shifts_sd_percent_reference),
                                         (row.boundary_uncertainty, row.grid_shifts_sd_percent))]
                     judged.loc[row.Index, f"reach{suffix}"] = half_width(change_se_percent(row.change_percent, *sds))
@@ -168,6 +169,6 @@ def badge_words(calibration: pd.DataFrame, study: str) -> str:
     several = len(rows) > 1
     return " ".join(
         f"Of a true {DETECTED_PERCENT:.0f} % in this study's own scans{f' ({r.contrasts})' if several else ''}, "
-        f"{DETECTED_PERCENT * r.slope:.1f} % was recovered, SD {r.sd_percent:.1f} % ({r.n_values} changes in visits made "
-        f"from {r.n_subjects} subject(s)' scans; {r.n_flagged} flagged and left out, {r.n_lost} lost)."
+        f"{DETECTED_PERCENT * r.slope:.1f} % was recovered, SD {r.sd_percent:.1f} % ({r.n_values} changes in visits "
+        f"made from {r.n_subjects} subject(s)' scans; {r.n_flagged} flagged and left out, {r.n_lost} lost)."
         for r in rows.itertuples())
