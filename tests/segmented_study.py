@@ -52,7 +52,8 @@ class Segmented:
                 "status": lost[k][0].status.value if k in lost else "ok", "findings": lost.get(k, ())}
                 for k, level in LEVEL_OF_LABEL.items()]
             rows[schemas.JOINT] += [{
-                **key, "level": level, "contrasts": "water", "grid_shifts": 4, "boundary_uncertainty": 0.1,
+                **key, "level": level, "volume_method": "joint", "contrasts": "water", "grid_shifts": 4,
+                "boundary_uncertainty": 0.1,
                 "volume_mm3": 1.02 * VOXEL_MM3 * (labels == k).sum(), "volume_single_mm3": 1.0}
                 for k, level in LEVEL_OF_LABEL.items() if k not in lost]
         rows[schemas.SUBJECTS] = [{"subject": "01", "group": "g"}]

@@ -99,6 +99,8 @@ MADE_VISITS = Table("made_visits", "`bedrest calibrate`: visits made from a subj
     num("boundary_uncertainty_reference", "as in joint, at the made reference visit; of a volume by deformation, its "
         "deformation_se_percent over 100", "1", 0),
     num("boundary_uncertainty", "the same, at this visit", "1", 0),
+    num("grid_shifts_sd_percent_reference", "as in joint, at the made reference visit", "%", 0),
+    num("grid_shifts_sd_percent", "as in joint, at this visit", "%", 0),
     Col("volume_method", "str", "as in measures", required=False, values=tuple(VolumeMethod)),
     col.STATUS, col.REASON, col.FINDINGS,
 ), ("subject", "session", "level", "measure"))

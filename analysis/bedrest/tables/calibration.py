@@ -40,8 +40,8 @@ def made_frame(measures: pd.DataFrame, joint: pd.DataFrame, true_percent: Mappin
     """
     of_disc = measures[measures["source"] == Source.AUTOMATIC].set_index(["session", "level"])
     keyed = joint.set_index(["session", "level"])
-    uncertainty = keyed["boundary_uncertainty"].where(keyed["volume_method"] == VolumeMethod.JOINT,
-                                                      keyed["deformation_se_percent"] / 100)
+    doubts = keyed[["grid_shifts_sd_percent"]].assign(boundary_uncertainty=keyed["boundary_uncertainty"].where(
+        keyed["volume_method"] == VolumeMethod.JOINT, keyed["deformation_se_percent"] / 100))
     subject, rows = str(measures["subject"].iloc[0]), []
     for session, levels in true_percent.items():
         for level, made in levels.items():
@@ -56,8 +56,8 @@ def made_frame(measures: pd.DataFrame, joint: pd.DataFrame, true_percent: Mappin
                     "subject": subject, "session": session, "level": level, "measure": name, "contrasts": contrasts,
                     "true_percent": true if name in _VOLUMES or true == 0 else np.nan, "reference_value": before,
                     "value": after, "change_percent": 100 * (after / before - 1) if before else np.nan,
-                    **dict(zip(("boundary_uncertainty_reference", "boundary_uncertainty"),
-                               (uncertainty.get(k, np.nan) for k in keys), strict=True)),
+                    **{f"{column}{suffix}": values.get(k, np.nan) for column, values in doubts.items()
+                       for k, suffix in zip(keys, ("_reference", ""), strict=True)},
                     "volume_method": "" if sides[1] is None else text(sides[1]["volume_method"]),
                     "status": str(status), "reason": text(reason)})
     return typed_frame(rows, MADE_VISITS)
@@ -91,7 +91,9 @@ def _errors(pairs: pd.DataFrame, method: VolumeMethod, shipped: Errors | None) -
     enlarged = enlargement(discs) * SHARED_NOISE_FACTOR
     repeat = fit_part(enlarged * ln / np.sqrt(2), both if method in FROM_ALL_VISITS else None)
     usual = float(np.mean(both)) if method is VolumeMethod.JOINT else 0.0
-    base = shipped or Errors(repeat, repeat, 0)
+    base, shifts_sd = shipped or Errors(repeat, repeat, 0), pairs["grid_shifts_sd_percent"].dropna() / 100
+    if len(shifts_sd):
+        base = replace(base, usual_shifts_sd=rounded(float(np.sqrt((shifts_sd**2).mean()))))
     truth = base.truth if method is VolumeMethod.DEFORMATION else max(base.truth, repeat, key=lambda p: p.sd(usual))
     return replace(base, truth=truth, repeat=repeat, discs=discs, recovered=rounded(recovered),
                    origin=ErrorsFrom.STUDY)
@@ -109,8 +111,10 @@ def calibration_frame(made: pd.DataFrame, shipped: ErrorModel | None) -> pd.Data
                 of = errors.given(row.contrasts, row.volume_method) if errors else None
                 if of is not None and row.status in MEASURED:
                     together = row.volume_method in FROM_ALL_VISITS
-                    sds = [of.repeat.sd(u if together else 0.0)
-                           for u in (row.boundary_uncertainty_reference, row.boundary_uncertainty)]
+                    joint = row.volume_method == VolumeMethod.JOINT
+                    sds = [np.hypot(of.repeat.sd(u if together else 0.0), of.added_by_shifts(s / 100) if joint else 0)
+                           for u, s in ((row.boundary_uncertainty_reference, row.grid_shifts_sd_percent_reference),
+                                        (row.boundary_uncertainty, row.grid_shifts_sd_percent))]
                     judged.loc[row.Index, f"reach{suffix}"] = half_width(change_se_percent(row.change_percent, *sds))
                     if not suffix:
                         judged.loc[row.Index, "recovered"] = of.recovered
@@ -165,6 +169,6 @@ def badge_words(calibration: pd.DataFrame, study: str) -> str:
     several = len(rows) > 1
     return " ".join(
         f"Of a true {DETECTED_PERCENT:.0f} % in this study's own scans{f' ({r.contrasts})' if several else ''}, "
-        f"{DETECTED_PERCENT * r.slope:.1f} % was recovered, SD {r.sd_percent:.1f} % ({r.n_values} changes in visits made "
-        f"from {r.n_subjects} subject(s)' scans; {r.n_flagged} flagged and left out, {r.n_lost} lost)."
+        f"{DETECTED_PERCENT * r.slope:.1f} % was recovered, SD {r.sd_percent:.1f} % ({r.n_values} changes in visits "
+        f"made from {r.n_subjects} subject(s)' scans; {r.n_flagged} flagged and left out, {r.n_lost} lost)."
         for r in rows.itertuples())
