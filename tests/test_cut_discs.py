@@ -181,7 +181,8 @@ def measured(session: str, volume: float, *findings: Finding, method: str = "sin
 
 def joined(session: str, volume: float, covered: float, shifts_sd: float = 0.5) -> dict:
     return {"subject": "s1", "session": session, "level": "L4-L5", "contrasts": "water", "grid_shifts": 4,
-            "volume_mm3": volume, "volume_single_mm3": 1.0, "grid_shifts_sd_percent": shifts_sd,
+            "volume_mm3": volume, "volume_method": "joint", "volume_single_mm3": 1.0,
+            "grid_shifts_sd_percent": shifts_sd,
             "covered_percent": covered, "boundary_uncertainty": 0.1}
 
 

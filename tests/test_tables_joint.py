@@ -29,7 +29,8 @@ def disc(session: str, volume: float, level: str = "L4-L5", **told) -> dict:
 
 def joined(session: str, volume: float, level: str = "L4-L5", **told) -> dict:
     return {"subject": "s1", "session": session, "level": level, "contrasts": "water+fat", "grid_shifts": 4,
-            "volume_mm3": volume, "volume_single_mm3": 1000.0, "boundary_uncertainty": 0.1, **told}
+            "volume_mm3": volume, "volume_method": "joint", "volume_single_mm3": 1000.0, "boundary_uncertainty": 0.1,
+            **told}
 
 
 def measures(*rows: dict) -> pd.DataFrame:
