@@ -67,9 +67,10 @@ def run(options: RealRepeats) -> int:
         print(f"\n{pair[1]} against {pair[0]}, T1 given as {contrast}\n")
         print(markdown_table(columns, [[str(cell) for cell in row] for row in change[columns].round(1).to_numpy()]))
         given = change[change["change_percent"].notna()]
-        hold = (given["ci_low_percent"] <= 0) & (given["ci_high_percent"] >= 0)
+        known = given[given["se_percent"].notna()]
+        hold = (known["ci_low_percent"] <= 0) & (known["ci_high_percent"] >= 0)
         print(f"\n{len(given)} of {len(change)} with a change: mean {given['change_percent'].mean():+.1f} %, SD "
-              f"{given['change_percent'].std():.1f} %, {int(hold.sum())} of {len(given)} intervals hold 0")
+              f"{given['change_percent'].std():.1f} %, {int(hold.sum())} of {len(known)} intervals hold 0")
     return 0
 
 
