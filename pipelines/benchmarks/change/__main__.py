@@ -176,8 +176,8 @@ def _head(options: ChangeBenchmark, makers: Sequence[Maker], frame: pd.DataFrame
     from pipelines.benchmarks.change.known_visits import GROWN_MOST, GROWTH, SHRUNK_MOST
 
     counts = {m.name: frame.loc[frame["maker"] == m.name, "subject"].nunique() for m in makers}
-    lines = [f"- **{m.title}**: {m.words}" + ("" if counts[m.name] else ". Its data are not on this machine") + "."
-             for m in makers]
+    absent = ". Not measured: other contrasts were asked for, or its data are not here"
+    lines = [f"- **{m.title}**: {m.words}{'' if counts[m.name] else absent}." for m in makers]
     csv = options.output.with_suffix(".csv").name
     made = origin(command_text(options, module=MODULE),
                   "; ".join(f"{m.title}: {subjects_text(counts[m.name])}" for m in makers if counts[m.name]), *facts,

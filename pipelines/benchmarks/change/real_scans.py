@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from bedrest.calibration.known_change import known_change
+from bedrest.calibration.made_visits import Repositioning, Scanner, bones_of, made_visit
 from bedrest.io.images.nifti import read_scan
 from bedrest.vocabulary import LABEL_OF_LEVEL, LEVEL_OF_LABEL, LEVELS, Contrast
 
@@ -44,8 +45,6 @@ def t2_name(index: int) -> str:
 
 def made_t2_visits(index: int, segmenter: Segmenter) -> Iterator[KnownVisit]:
     """Visits made of one scan: the discs that the network finds in it, changed by known amounts, and laid anew."""
-    from bedrest.calibration.made_visits import Repositioning, Scanner, bones_of, made_visit
-
     path, levels = t2_scans()[index]
     scan = read_scan({Contrast.T2: path}, where=path.name)
     segmented = segmenter(scan)

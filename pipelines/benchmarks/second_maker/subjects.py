@@ -22,6 +22,7 @@ from pipelines.benchmarks.second_maker.shapes_of_spine import NAMED, SpinePlan, 
 from pipelines.benchmarks.second_maker.tissue_signals import Sequence, turbo_spin_echo, two_point_dixon
 
 GridName = Literal["bed-rest", "clinical"]
+ROOM_ABOVE_MM = 8.0  # what repositioning and 8 % more of every disc below may take
 CLINICAL = (384, 0.75, 4.0)  # pixels of a side, their size and that of a slice in mm
 
 
@@ -99,9 +100,15 @@ class RealSubject:
 
     @property
     def levels(self) -> tuple[str, ...]:
-        """Of the discs between two bones, or above where the sacrum is made."""
-        n = min(len(self.spine.discs), len(self.spine.vertebrae), len(LEVEL_OF_LABEL))
-        return tuple(LEVEL_OF_LABEL[i + 1] for i in range(n))
+        """Of the discs that have a bone above them and stay in the field of view, however the subject lies."""
+        discs = self.spine.discs[:min(len(self.spine.vertebrae), len(LEVEL_OF_LABEL))]
+        return tuple(LEVEL_OF_LABEL[i + 1] for i, disc in enumerate(discs)
+                     if disc.points()[:, 2].max() < self._top_mm - ROOM_ABOVE_MM)
+
+    @property
+    def _top_mm(self) -> float:
+        """Where the masks end."""
+        return min(self.spine.top_mm, float(self.spine.vertebrae[-1].points()[:, 2].max())) - 4
 
     def visit(self, number: int, growth: Mapping[str, float], sequence: str, grid: GridName = "bed-rest") -> MadeVisit:
         """As `MadeSubject.visit`. The field of view ends where the masks do."""
@@ -118,7 +125,7 @@ class RealSubject:
         """The spine in the middle; from 60 mm below L5-S1 up to where the masks end."""
         middle = np.mean([d.points().mean(axis=0) for d in self.spine.discs], axis=0)
         low = float(self.spine.discs[0].points()[:, 2].mean()) - 60
-        high = min(self.spine.top_mm, float(self.spine.vertebrae[-1].points()[:, 2].max())) - 4
+        high = self._top_mm
         shape, spacing = ((36, 256), (2.0, 1.25, 1.25))
         if name == "clinical":
             n, pixel_mm, slice_mm = CLINICAL
