@@ -531,7 +531,7 @@ def test_errors_are_fitted_once_and_then_used(tmp_path, weights, capsys):
     assert measure_change(*words) == 0 and weights.asked  # with other errors, kept rows are of no use
     after = page.read_text()
     assert "weights.errors.json" in after
-    errors = load_errors(weights.path, sha256=sha256_of(weights.path)).given(ALL_DIXON, "joint")
+    errors = {JOINT: load_errors(weights.path, sha256=sha256_of(weights.path)).given(ALL_DIXON, "joint")}
     measured = read_table(page.with_suffix(".csv"), CHANGE_DISCS)
     own = measured[(measured["condition"] == "standard") & (measured["maker"] == "own")]
     covered = summarise_method(own, JOINT, errors).volume_covered

@@ -20,6 +20,7 @@ from pipelines.benchmarks.change.scores import (
     STANDARD_NAME,
     ErrorsOf,
     MethodSummary,
+    knows_errors,
     pairs_of,
     summarise_method,
 )
@@ -43,7 +44,7 @@ def checks_of(frame: pd.DataFrame, maker: str, set_name: str, model: ErrorModel 
     rows = frame[(frame["maker"] == maker) & (frame["condition"] == set_name)]
     joint, single = (summarise_method(rows, method, _errors(rows, model)) for method in (PRODUCT, VolumeMethod.SINGLE))
     values: dict[str, float | Missing] = dict(numbers_of(joint, single))
-    if PRODUCT not in _errors(rows, model):
+    if not knows_errors(PRODUCT, _errors(rows, model)):
         values |= dict.fromkeys(FROM_ERRORS, Missing(UNKNOWN))
     if rows["true_mm3"].isna().all():
         values |= dict.fromkeys((t.BIAS, t.BIAS_LEVEL, t.ARVD, t.VOLUME_COVERED), Missing(NOT_ASKED))

@@ -142,7 +142,12 @@ def summarise_method(frame: pd.DataFrame, method: VolumeMethod, errors: ErrorsOf
         change_error=float(measured["error_percent"].mean()), change_error_sd=float(measured["error_percent"].std()),
         arvd=100 * _mean([arvd(p.true_before_mm3, p.true_after_mm3, p.after_mm3) for p in known.itertuples()]),
         slope=_slope(measured["true_percent"], measured["change_percent"]))
-    return summary if not errors or method not in errors else _with_intervals(summary, frame, pairs, method, errors)
+    return _with_intervals(summary, frame, pairs, method, errors) if errors and knows_errors(method, errors) else summary
+
+
+def knows_errors(method: VolumeMethod, errors: ErrorsOf) -> bool:
+    """Whether errors of a method, or for deformation of joint volumes at least, are known."""
+    return method in errors or (method == VolumeMethod.DEFORMATION and VolumeMethod.JOINT in errors)
 
 
 def _with_intervals(summary: MethodSummary, frame: pd.DataFrame, pairs: pd.DataFrame, method: VolumeMethod,
@@ -151,7 +156,8 @@ def _with_intervals(summary: MethodSummary, frame: pd.DataFrame, pairs: pd.DataF
     frame = frame.dropna(subset="true_mm3")
     volume = volumes_of(frame, method)
     soft = frame["boundary_uncertainty"] if method in FROM_ALL_VISITS else 0.0 * volume
-    volume_reach = half_width(1) * volume * [errors[method].truth.sd(s) for s in soft]
+    truth = (errors.get(method) or errors[VolumeMethod.JOINT]).truth
+    volume_reach = half_width(1) * volume * [truth.sd(s) for s in soft]
     before, after = (_repeat_sd(pairs.rename(columns=lambda name, w=w: name.removesuffix(f"_{w}")), method, errors)
                      for w in ("before", "after"))
     reach = half_width(1) * pd.Series([change_se_percent(*row) for row in zip(pairs["change_percent"], before, after,
@@ -170,7 +176,7 @@ def _repeat_sd(visits: pd.DataFrame, method: VolumeMethod, errors: ErrorsOf) -> 
     sds = []
     for row in visits.itertuples():
         if method == VolumeMethod.DEFORMATION and row.deformation_mm3 > 0:
-            sds.append(errors[method].repeat.sd(row.deformation_ln_se))
+            sds.append(errors[method].repeat.sd(row.deformation_ln_se) if method in errors else math.nan)
         elif method in FROM_ALL_VISITS:
             joint = errors.get(VolumeMethod.JOINT)
             sds.append(joint.repeat.sd(row.boundary_uncertainty) if joint else math.nan)
