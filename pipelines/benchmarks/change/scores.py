@@ -142,7 +142,9 @@ def summarise_method(frame: pd.DataFrame, method: VolumeMethod, errors: ErrorsOf
         change_error=float(measured["error_percent"].mean()), change_error_sd=float(measured["error_percent"].std()),
         arvd=100 * _mean([arvd(p.true_before_mm3, p.true_after_mm3, p.after_mm3) for p in known.itertuples()]),
         slope=_slope(measured["true_percent"], measured["change_percent"]))
-    return _with_intervals(summary, frame, pairs, method, errors) if errors and knows_errors(method, errors) else summary
+    if not errors or not knows_errors(method, errors):
+        return summary
+    return _with_intervals(summary, frame, pairs, method, errors)
 
 
 def knows_errors(method: VolumeMethod, errors: ErrorsOf) -> bool:
