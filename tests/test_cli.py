@@ -26,6 +26,7 @@ OPTIONS = {  # as they were before commands became dataclasses; scripts of users
     "measure m --levels 51=L5-S1,52=L4-L5 --image i --output c": {"levels": "51=L5-S1,52=L4-L5", "output": Path("c")},
     "evaluate a b --levels 1=L5-S1 --reference-levels 2=L5-S1 -o c": {"reference": Path("b"),
                                                                       "reference_levels": "2=L5-S1"},
+    "calibrate s.toml --subjects 4 --device cpu --cores 1": {"subjects": 4, "device": "cpu", "cores": 1},
     "train s.toml -o f --start w --from-scratch --minutes 1.5 --folds 2 --validation-share .1 --synthetic-share 0 "
     "--patience 3 --seed 1 --device cpu --threads 2": {"from_scratch": True, "minutes": 1.5, "validation_share": 0.1},
     "benchmark s.toml --methods bedrest msfcn:voxel_dropout=0.1 --budget 2 --steps 1 --width 2 --folds 3 "

@@ -134,7 +134,7 @@ def test_snippets_that_are_wrong_are_told(tmp_path):
 def _flags() -> dict[str, set[str]]:
     """Flags of each command, from its reference."""
     sections = re.split(r"^## bedrest ", (ROOT / "docs/commands.md").read_text(), flags=re.M)[1:]
-    return {s.split("\n")[0]: {"-h", "--help", *re.findall(r"`(--?[a-z][a-z-]*)", s)} for s in sections}
+    return {s.split("\n")[0]: {"-h", "--help", *re.findall(r"`(--?[a-z][a-z0-9-]*)", s)} for s in sections}
 
 
 FLAGS = _flags()
