@@ -240,7 +240,7 @@ def test_each_maker_has_a_column_and_its_own_targets():
 
 def test_manual_volumes_stand_beside_their_rendering():
     frame = two_discs().assign(maker="real-anatomy")
-    manual = pd.DataFrame({"level_if_normal": ["L4-L5", "L4-L5"], "volume_mm3": [9000.0, 10_000.0]})
+    manual = pd.DataFrame({"level_if_normal": ["L4-L5", "L4-L5"], "manual_mm3": [9000.0, 10_000.0]})
     assert "| L4-L5 | 9.50 (2) | 10.00 (1) | 10.10 (1) |" in manual_table(frame, manual)
     assert manual_table(two_discs(), manual) == "" == manual_table(frame, manual.iloc[:0])
 

@@ -15,6 +15,7 @@ import pandas as pd
 from bedrest.calibration.known_change import known_change
 from bedrest.calibration.made_visits import Repositioning, Scanner, bones_of, made_visit
 from bedrest.io.images.nifti import read_scan
+from bedrest.measurement.registry import VOLUME
 from bedrest.vocabulary import LABEL_OF_LEVEL, LEVEL_OF_LABEL, LEVELS, Contrast
 
 from pipelines.benchmarks.change.known_visits import KnownVisit, Segmenter, growths
@@ -74,9 +75,9 @@ def repeated_visits(contrast: Contrast) -> Iterator[KnownVisit]:
 
 
 def manual_volumes() -> pd.DataFrame:
-    """Volumes of the manual discs whose rendering is measured: level_if_normal, volume_mm3; no rows where not there."""
+    """Manual discs whose rendering is measured: level_if_normal and manual_mm3; no rows where they are not there."""
     table = REAL / "spider-disc-masks" / "disc_volumes.csv"
     if not table.is_file():
-        return pd.DataFrame({"case": [], "level_if_normal": [], "volume_mm3": []})
-    rows = pd.read_csv(table)
+        return pd.DataFrame({"case": [], "level_if_normal": [], "manual_mm3": []})
+    rows = pd.read_csv(table).rename(columns={VOLUME.name: "manual_mm3"})
     return rows[rows["case"].isin(held_out_series())]

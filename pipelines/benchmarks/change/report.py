@@ -141,7 +141,7 @@ def manual_table(frame: pd.DataFrame, manual: pd.DataFrame) -> str:
     Parameters
     ----------
     manual : DataFrame
-        level_if_normal and volume_mm3 of the data set's discs, of the same patients.
+        level_if_normal and manual_mm3 of the data set's discs, of the same patients.
     """
     rows = frame[(frame["maker"] == "real-anatomy") & (frame["condition"] == STANDARD_NAME)
                  & (frame["session"] == BASELINE)]
@@ -154,7 +154,7 @@ def manual_table(frame: pd.DataFrame, manual: pd.DataFrame) -> str:
     lines = []
     for level in LEVELS:
         of = rows[rows["level"] == level]
-        lines.append([level, cm3(manual.loc[manual["level_if_normal"] == level, "volume_mm3"]), cm3(of["true_mm3"]),
+        lines.append([level, cm3(manual.loc[manual["level_if_normal"] == level, "manual_mm3"]), cm3(of["true_mm3"]),
                       cm3(of["joint_mm3"])])
     return ("## Volumes by level: manual masks and their rendering\n\nMean in cm3, number of discs in brackets. The "
             "masks were drawn on slices 3 to 5 mm thick; rendered, they are interpolated, and discs that the stack "
