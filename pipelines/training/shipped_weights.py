@@ -20,7 +20,8 @@ from bedrest.io.files import sha256_of, write_text
 from bedrest.phantom.paint import Painting, paint, paint_levels
 from bedrest.phantom.random_spine import draw_spine
 from bedrest.phantom.render import Artefacts, demo_grid, render_dixon, render_t1, render_t2
-from bedrest.phantom.variation import TRAINING_SEED, paint_anatomies
+from bedrest.phantom.variation import TRAINING_SEED
+from bedrest.segmentation.device import computes_bf16
 from bedrest.segmentation.network import LOCATOR, SEGMENTER, Architecture, build_network
 from bedrest.segmentation.predict import network_input
 from bedrest.segmentation.training.calibrate import calibrate
@@ -32,9 +33,11 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from torch import nn
 
+from pipelines.training.anatomies import draw_anatomy, draw_pool
 from pipelines.training.overview import coarse_shares, draw_overview
 
 CALIBRATION_SUBJECTS = 12
+AVERAGE_DECAY = 0.999  # of the moving average of weights: over about a thousand steps
 IN_PHASE = list(Contrast).index(Contrast.IN_PHASE)  # its channel
 MIDDLE = slice(40, 200)  # voxels from back to front that hold the spine, a multiple of 16
 
@@ -47,6 +50,8 @@ class TrainingPlan:
     locator_minutes: float = 7
     device: str = "cpu"
     anatomies: int = 112
+    real: float = 0.5  # chance that an anatomy is from SPIDER's masks
+    refresh: float = 1 / 80  # chance that a patch is cut from a new anatomy, which then takes the place of an old one
     batch: int = 2
     workers: int = 1
     threads: int = 2
@@ -64,19 +69,22 @@ def train(plan: TrainingPlan, folder: Path, *, start: Path | None = None) -> Non
     code = code_state()  # now: files may be edited during training
     torch.manual_seed(plan.seed)
     torch.set_num_threads(plan.threads)
-    pool = paint_anatomies(plan.anatomies, seed=plan.seed, processes=plan.threads)
+    pool = draw_pool(plan.anatomies, plan.real, seed=plan.seed, processes=plan.threads)
     shares = [coarse_shares(p) for p in pool]
     locator, network = build_network(plan.locator_architecture), build_network(plan.architecture)
     if start is not None:
         _copy(start, locator, "locator")
         _copy(start, network, "segmenter")
+    bf16 = computes_bf16(plan.device)
     locator, located = fit(
         locator,
         partial(_batches, plan, partial(_draw_overview, plan, shares), 1),
-        FitPlan(plan.locator_minutes, plan.device, plan.locator_peak_rate), folder / "locator.pt", title="locator")
+        FitPlan(plan.locator_minutes, plan.device, plan.locator_peak_rate, bf16=bf16),
+        folder / "locator.pt", title="locator")
     network, segmented = fit(
         network, partial(_batches, plan, partial(_draw_patch, plan, pool), 2),
-        FitPlan(plan.minutes, plan.device, plan.peak_rate), folder / "segmenter.pt", title="segmenter")
+        FitPlan(plan.minutes, plan.device, plan.peak_rate, average_decay=AVERAGE_DECAY, bf16=bf16),
+        folder / "segmenter.pt", title="segmenter")
     calibration = _calibrate(network, seed=plan.seed, device=plan.device)
     record = {
         "data": "synthetic anatomies only",
@@ -116,8 +124,11 @@ def _batches(plan: TrainingPlan, draw: Draw, stream: int, step: int) -> Iterable
     return endless_batches(draw, seed=(plan.seed, stream, step), batch=plan.batch, workers=plan.workers)
 
 
-def _draw_patch(plan: TrainingPlan, pool: Sequence[Painting], rng: np.random.Generator) -> Pair:
-    return draw_patch(pool[int(rng.integers(len(pool)))], rng, plan.sampling)
+def _draw_patch(plan: TrainingPlan, pool: list[Painting], rng: np.random.Generator) -> Pair:
+    i = int(rng.integers(len(pool)))
+    if rng.random() < plan.refresh:
+        pool[i] = draw_anatomy(rng, plan.real)
+    return draw_patch(pool[i], rng, plan.sampling)
 
 
 def _draw_overview(plan: TrainingPlan, pool: Sequence[NDArray[np.uint8]], rng: np.random.Generator) -> Pair:

@@ -40,6 +40,7 @@ class FitPlan:
     validate_every: int = 0  # steps between two validations; 0 = never
     patience: int = 10  # validations without a better score before training stops early
     steps: int = 0  # at most so many; 0 = as many as there is time for
+    bf16: bool = False  # on the CPU: the network's pass in bfloat16, its weights in float32
 
     def share(self, progress: Progress) -> float:
         """Part of the budget that is used, 0 to 1."""
@@ -154,7 +155,7 @@ def _step(network: nn.Module, optimiser: torch.optim.Optimizer, recipe: Recipe, 
         group["lr"] = recipe.rate(progress.step, share)
     network.train()
     memory = torch.channels_last_3d if image.ndim == 5 else torch.preserve_format
-    with mixed_precision(plan.device):
+    with mixed_precision(plan.device, cpu=plan.bf16):
         logits = network(image.to(plan.device, memory_format=memory))
     loss = recipe.loss(logits.float(), target.to(plan.device), share)
     optimiser.zero_grad(set_to_none=True)
