@@ -45,7 +45,7 @@ class FitPlan:
     def share(self, progress: Progress) -> float:
         """Part of the budget that is used, 0 to 1."""
         by_steps = progress.step / self.steps if self.steps else 0.0
-        return min(max(by_steps, progress.seconds / (self.minutes * 60)), 1.0)
+        return min(max(by_steps, progress.seconds / (self.minutes * 60) if self.minutes else 1.0), 1.0)
 
 
 @dataclass(frozen=True, eq=False)
