@@ -14,15 +14,15 @@ from bedrest.phantom.render import demo_grid
 from bedrest.phantom.variation import draw_varied_spine
 from tqdm import tqdm
 
-from pipelines.anatomies.spider import paint_real_anatomy, training_cases
-from pipelines.anatomies.vary import vary_tissues
+from pipelines.anatomies.real_anatomies import paint_real_anatomy
+from pipelines.anatomies.real_masks import series_of
 
 
 def draw_anatomy(rng: np.random.Generator, real: float) -> Painting:
     """One anatomy, from SPIDER's masks with a chance of `real`, 0 to 1."""
     if rng.random() < real:
-        return paint_real_anatomy(str(rng.choice(training_cases())), rng).painting
-    return vary_tissues(paint(draw_varied_spine(rng), demo_grid(), rng), rng)
+        return paint_real_anatomy(str(rng.choice(series_of(held_out=False))), rng).painting
+    return paint(draw_varied_spine(rng), demo_grid(), rng)
 
 
 def draw_pool(n: int, real: float, *, seed: int, processes: int) -> list[Painting]:

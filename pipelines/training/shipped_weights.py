@@ -28,15 +28,18 @@ from bedrest.segmentation.training.calibrate import calibrate
 from bedrest.segmentation.training.fit import Draw, FitPlan, Pair, endless_batches, fit
 from bedrest.segmentation.training.sampling import Sampling, draw_patch, draw_subset, structure_shares
 from bedrest.segmentation.weights import Calibration, TrainedNetwork, key_of, load_weights, save_weights, tensors_of
+from bedrest.types import LabelMap
 from bedrest.vocabulary import DIXON, Contrast
 from numpy.typing import NDArray
 from safetensors import safe_open
 from torch import nn
 
+from pipelines.anatomies.real_anatomies import paint_real_anatomy
+from pipelines.anatomies.real_masks import CREDIT, series_of
 from pipelines.training.anatomies import draw_anatomy, draw_pool
 from pipelines.training.overview import coarse_shares, draw_overview
 
-CALIBRATION_SUBJECTS = 12
+CALIBRATION_SUBJECTS = 24
 AVERAGE_DECAY = 0.999  # of the moving average of weights: over about a thousand steps
 IN_PHASE = list(Contrast).index(Contrast.IN_PHASE)  # its channel
 MIDDLE = slice(40, 200)  # voxels from back to front that hold the spine, a multiple of 16
@@ -87,7 +90,8 @@ def train(plan: TrainingPlan, folder: Path, *, start: Path | None = None) -> Non
         folder / "segmenter.pt", title="segmenter")
     calibration = _calibrate(network, seed=plan.seed, device=plan.device)
     record = {
-        "data": "synthetic anatomies only",
+        "data": f"synthetic scans of the shape model's anatomies and of real ones: {CREDIT}" if plan.real else
+        "synthetic anatomies only",
         "data_sha256": hashlib.sha256(b"".join(p.tissue.tobytes() for p in pool[:8])).hexdigest(),
         "started_from_sha256": sha256_of(start) if start is not None else "",
         "plan": asdict(plan), "steps": segmented.step, "minutes": round(segmented.seconds / 60, 1),
@@ -138,24 +142,35 @@ def _draw_overview(plan: TrainingPlan, pool: Sequence[NDArray[np.uint8]], rng: n
 def _calibrate(network: nn.Module, *, seed: int, device: str) -> Calibration:
     """Calibration per level, on whole scans that were not trained on, at the noise of the demo cohort.
 
-    One for all Dixon contrasts, one for each contrast alone, and one for any other set, from random subsets.
+    One for all Dixon contrasts, one for each contrast alone, and one for any other set, from random subsets. Half of
+    the anatomies are the shape model's, half new paintings of SPIDER's training patients.
     """
     rng = np.random.default_rng([seed, 3])
-    spines = [draw_spine(rng).posed(rng, shift_mm=2, rotation_deg=1) for _ in range(CALIBRATION_SUBJECTS)]
-    paintings = [paint(s, demo_grid(), rng) for s in spines]
+    drawn = [_calibration_anatomy(i, rng) for i in range(CALIBRATION_SUBJECTS)]
     scans = [{c: v for render in (render_dixon, render_t2, render_t1)
-              for c, v in render(p, rng, Artefacts()).contrasts.items()} for p in paintings]
-    shares = [structure_shares(p.tissue)[:, :, MIDDLE] for p in paintings]
-    named = [paint_levels(s, demo_grid()).data[:, MIDDLE] for s in spines]
+              for c, v in render(p, rng, Artefacts()).contrasts.items()} for p, _ in drawn]
+    used = [(slice(None), MIDDLE, slice(0, p.grid.shape[2] // 16 * 16)) for p, _ in drawn]
+    shares = [structure_shares(p.tissue)[(slice(None), *part)] for (p, _), part in zip(drawn, used, strict=True)]
+    named = [discs.data[part] for (_, discs), part in zip(drawn, used, strict=True)]
 
     def fitted(sets: Sequence[Sequence[Contrast]]) -> Calibration:
-        pairs = [(network_input({c: scan[c].data for c in given}, demo_grid(), demo_grid())[:, :, MIDDLE], share)
-                 for scan, given, share in zip(scans, sets, shares, strict=True)]
+        pairs = [(network_input({c: scan[c].data for c in given}, p.grid, p.grid)[(slice(None), *part)], share)
+                 for scan, given, (p, _), part, share in zip(scans, sets, drawn, used, shares, strict=True)]
         return calibrate(network, pairs, device=device, labels=named)
 
     usual = (DIXON, *((c,) for c in Contrast))
-    by_contrasts = {key_of(given): fitted([given] * len(paintings)) for given in usual}
-    return replace(fitted([draw_subset(list(Contrast), rng) for _ in paintings]), by_contrasts=by_contrasts)
+    by_contrasts = {key_of(given): fitted([given] * len(drawn)) for given in usual}
+    return replace(fitted([draw_subset(list(Contrast), rng) for _ in drawn]), by_contrasts=by_contrasts)
+
+
+def _calibration_anatomy(index: int, rng: np.random.Generator) -> tuple[Painting, LabelMap]:
+    """An anatomy and its named discs: by turns the shape model's and a real one."""
+    if index % 2:
+        names = series_of(held_out=False)
+        real = paint_real_anatomy(names[index * 7 % len(names)], rng)
+        return real.painting, real.discs
+    spine = draw_spine(rng).posed(rng, shift_mm=2, rotation_deg=1)
+    return paint(spine, demo_grid(), rng), paint_levels(spine, demo_grid())
 
 
 def _copy(weights: Path, network: nn.Module, part: str) -> None:

@@ -52,7 +52,8 @@ def draw_patch(painting: Painting, rng: np.random.Generator, sampling: Sampling)
     return scanned_pair(with_opposed(fine), target, rng, slice_mm=1.0, voxel_mm=2.0)
 
 
-def _signals(tissue: NDArray[np.uint8], tables: dict[Contrast, Float], rng: np.random.Generator) -> dict[Contrast, Float]:
+def _signals(tissue: NDArray[np.uint8], tables: dict[Contrast, Float],
+             rng: np.random.Generator) -> dict[Contrast, Float]:
     """Signals by contrast, averaged in the plane only: slices of any thickness are cut from what is left.
 
     Fat is displaced against water along one axis, and marrow and discs are uneven, by amounts of their own a contrast.
@@ -115,7 +116,7 @@ def _crop(painting: Painting, rng: np.random.Generator, sampling: Sampling) -> N
 
 
 def _bent(tissue: NDArray[np.uint8], where: list[NDArray[Any]], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Sub-voxels at `where` along each axis, by turns sheared and bowed: front to back and side to side along the spine."""
+    """Sub-voxels at `where` along each axis, by turns sheared and bowed along the spine, to the front and aside."""
     i, j, k = (w.astype(np.float32) for w in where)
     along = np.linspace(-1, 1, len(k), dtype=np.float32)
     bows = rng.normal(0, (3, 5), (2, 2)) * (rng.random(2) < 0.5)[:, None]  # sub-voxels: bow and shear of each axis
