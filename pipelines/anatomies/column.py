@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pipelines.anatomies.real_masks import Array, DiscFrame, Field, Part, RealSpine, frame_of
+from pipelines.anatomies.vary_tissues import smooth_noise
 
 Labels = NDArray[np.uint8]
 Box = tuple[slice, slice, slice]
@@ -61,7 +62,8 @@ class Column:
     frames: tuple[DiscFrame, ...]
     vertebrae: tuple[Part, ...]
     canals: tuple[Part, ...]
-    canal_top_mm: float  # height above which the continued canal begins
+    canal_from_mm: tuple[float, ...]  # height above which each of them is painted
+    canal_front: Field  # (3, N) heights, rising, and there the canal's front (back to front) and middle (left to right)
     real: int  # number of discs that are real
 
 
@@ -74,7 +76,7 @@ def column_of(spine: RealSpine, pose: Array, top_mm: float) -> Column:
     vertebrae = [v.moved(pose) for v in spine.vertebrae]
     canals = [spine.canal.moved(pose)]
     n = len(discs)
-    canal_top = float(canals[0].points()[:, 2].max()) - 6
+    start = [-np.inf, float(canals[0].points()[:, 2].max()) - 6]
     step = frames[-1].matrix() @ np.diag([0.97, 0.97, 0.97, 1.0]) @ np.linalg.inv(frames[-2].matrix())
     if discs[-1].points()[:, 2].max() + 25 < top_mm:
         vertebrae = [*vertebrae[: n - 1], vertebrae[n - 2].moved(step)]
@@ -83,7 +85,9 @@ def column_of(spine: RealSpine, pose: Array, top_mm: float) -> Column:
             vertebrae.append(vertebrae[-1].moved(step))
             canals.append(canals[-1].moved(step))
             frames.append(frame_of(discs[-1]))
-    return Column(tuple(discs), tuple(frames), tuple(vertebrae), tuple(canals), canal_top, n)
+            start.append(float(canals[-1].points()[:, 2].max()) - 6)
+    return Column(tuple(discs), tuple(frames), tuple(vertebrae), tuple(canals), tuple(start),
+                  _canal_front(canals, start), n)
 
 
 def sampled(part: Part, fine: Array, shape: tuple[int, ...]) -> tuple[Box, Field] | None:
@@ -99,7 +103,8 @@ def sampled(part: Part, fine: Array, shape: tuple[int, ...]) -> tuple[Box, Field
     field = ndimage.affine_transform(part.field, back[:3, :3], back[:3, :3] @ low + back[:3, 3],
                                      output_shape=tuple(high - low), order=1, mode="constant", cval=-12.0,
                                      output=np.float32)
-    return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True)), field
+    i, j, k = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    return (i, j, k), field
 
 
 @dataclass(eq=False)
@@ -121,7 +126,7 @@ class Canvas:
     def axis_mm(self, k: int, box: Box) -> Field:
         """World coordinate of the sub-voxels of a box along one axis."""
         index = np.arange(box[k].start, box[k].stop)
-        return (self.affine[k, 3] + self.affine[k, k] * index).astype(np.float32)
+        return np.asarray(self.affine[k, 3] + self.affine[k, k] * index, np.float32)
 
 
 def canvas_of(tissue: Labels, affine: Array) -> Canvas:
@@ -140,7 +145,7 @@ def paint_column(canvas: Canvas, column: Column, look: Look, rng: np.random.Gene
 
 
 def _tenths(field: Field) -> NDArray[np.int8]:
-    return np.rint(np.clip(field * TENTH, BELOW_ALL, -BELOW_ALL)).astype(np.int8)
+    return np.ceil(np.clip(field * TENTH, BELOW_ALL, -BELOW_ALL)).astype(np.int8)
 
 
 def _note_discs(canvas: Canvas, column: Column, look: Look, rng: np.random.Generator) -> None:
@@ -153,15 +158,12 @@ def _note_discs(canvas: Canvas, column: Column, look: Look, rng: np.random.Gener
 
 def _note_canal(canvas: Canvas, column: Column) -> None:
     for i, box, field in canvas.parts(column.canals):
-        if i > 0:
-            field[:, :, canvas.axis_mm(2, box) < column.canal_top_mm] = -12
+        field[:, :, canvas.axis_mm(2, box) < column.canal_from_mm[i]] = -12
         np.maximum(canvas.canal[box], _tenths(field), out=canvas.canal[box])
 
 
-def _canal_front(column: Column) -> tuple[Field, Field, Field]:
-    """Heights, rising, and where the canal's front and middle lie there, from back to front and from left to right."""
-    points = np.concatenate([c.points() for c in column.canals[:1]]
-                            + [p[p[:, 2] > column.canal_top_mm] for p in (c.points() for c in column.canals[1:])])
+def _canal_front(canals: list[Part], start: list[float]) -> Field:
+    points = np.concatenate([p[p[:, 2] > z] for p, z in zip((c.points() for c in canals), start, strict=False)])
     heights = np.arange(points[:, 2].min() + 2, points[:, 2].max() - 2, 4.0)
     slabs = [points[np.abs(points[:, 2] - z) < 2.5] for z in heights]
     kept = [(z, np.percentile(s[:, 1], 96), s[:, 0].mean()) for z, s in zip(heights, slabs, strict=True) if len(s) > 9]
@@ -172,14 +174,14 @@ def _canal_front(column: Column) -> tuple[Field, Field, Field]:
     z2 = np.concatenate([[z[0] - 60], z, [z[-1] + 60]])
     y2 = np.concatenate([[y[0] - 60 * ends[0][0]], y, [y[-1] + 60 * ends[1][0]]])
     x2 = np.concatenate([[x[0] - 60 * ends[0][1]], x, [x[-1] + 60 * ends[1][1]]])
-    return z2, ndimage.gaussian_filter1d(y2, 1.0, mode="nearest"), x2
+    return np.array([z2, ndimage.gaussian_filter1d(y2, 1.0, mode="nearest"), x2], np.float32)
 
 
 def _paint_vertebra(canvas: Canvas, box: Box, field: Field, column: Column, i: int, look: Look,
                     rng: np.random.Generator) -> None:
     """Body with end plates, cortex and vein; arch and processes behind the canal's front."""
     x, y, z = (canvas.axis_mm(k, box) for k in range(3))
-    heights, fronts, middles = _canal_front(column)
+    heights, fronts, middles = column.canal_front
     front, middle = np.interp(z, heights, fronts), np.interp(z, heights, middles)
     aside = (x[:, None] - middle[None, :]).astype(np.float32)[:, None, :]
     body = y[None, :, None] > (front - 1.0)[None, None, :] - 0.008 * aside**2
@@ -199,19 +201,12 @@ def _paint_vertebra(canvas: Canvas, box: Box, field: Field, column: Column, i: i
              + ((y - centre[1]) / rng.uniform(5, 14))[None, :, None] ** 2
              + ((z - centre[2]) / rng.uniform(1.5, 3))[None, None, :] ** 2)
         tissue[inside & (r <= 1)] = Tissue.BASIVERTEBRAL
-    uneven = look.wander_mm * _wander(tissue.shape, rng)
+    uneven = look.wander_mm * smooth_noise(tissue.shape, rng)
     facing = disc > -(GAP_MM + look.end_plate_mm) * TENTH
     if look.cortex_mm:
         tissue[inside & ~facing & (field < look.cortex_mm + uneven)] = Tissue.END_PLATE
     if look.end_plate_mm:
         tissue[inside & (disc > -TENTH * (look.end_plate_mm + uneven))] = Tissue.END_PLATE
-
-
-def _wander(shape: tuple[int, ...], rng: np.random.Generator) -> Field:
-    """A smooth random field of unit standard deviation at its knots."""
-    knots = [max(2, n // 12) for n in shape]
-    coarse = rng.standard_normal(knots, dtype=np.float32)
-    return ndimage.zoom(coarse, np.array(shape) / knots, order=1, mode="nearest", grid_mode=True, output=np.float32)
 
 
 def _paint_canal(canvas: Canvas, column: Column, look: Look, rng: np.random.Generator) -> None:
@@ -224,7 +219,6 @@ def _paint_canal(canvas: Canvas, column: Column, look: Look, rng: np.random.Gene
         return
     n = canvas.tissue.shape
     i, j, k = np.unravel_index(inside, n)
-    heights, fronts, middles = _canal_front(column)
     conus = column.frames[min(4, len(column.frames) - 1)].centre_mm[2] + rng.normal(0, 12)
     slice_of = np.bincount(k, minlength=n[2])
     centre_i, centre_j = (np.bincount(k, weights=v, minlength=n[2]) / np.maximum(slice_of, 1) for v in (i, j))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -16,12 +16,14 @@ from bedrest.phantom.paint import FINE, Painting
 from bedrest.phantom.render import demo_grid
 from bedrest.types import Grid, LabelMap
 from bedrest.vocabulary import LEVEL_OF_LABEL
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from pipelines.anatomies.backdrop import paint_backdrop
 from pipelines.anatomies.column import Canvas, Column, canvas_of, column_of, draw_look, paint_column
 from pipelines.anatomies.real_masks import Array, RealSpine, frame_of, read_real_spine, series_of
 from pipelines.anatomies.sacrum import draw_sacrum, paint_sacrum
+from pipelines.anatomies.vary_tissues import vary_tissues
 
 REAL_SEED = 20_000_027  # training; benchmarks and tests draw from other seeds
 ROOM_MM = 6.0
@@ -52,14 +54,13 @@ def paint_real_anatomy(series: str, rng: np.random.Generator, *, varied: bool = 
         grid = _ended(grid, float((pose @ [*spine.vertebrae[-1].points().mean(0)[:2], spine.top_mm, 1])[2]), rng)
     ceiling = grid.affine_ras_mm[2, 3] + grid.affine_ras_mm[2, 2] * grid.shape[2]
     column = column_of(spine, pose, -np.inf if open_end else ceiling + 20)
-    look = draw_look(rng)
-    if not varied:
-        look = type(look)(**{**vars(look), "disc_offset_mm": 0.0})
+    look = draw_look(rng) if varied else replace(draw_look(rng), disc_offset_mm=0.0)
     tissue = paint_backdrop(column, grid, rng).repeat(FINE, 0).repeat(FINE, 1).repeat(FINE, 2)
     canvas = canvas_of(tissue, fine_affine(grid))
     paint_column(canvas, column, look, rng)
     paint_sacrum(canvas, column, draw_sacrum(rng), look, rng)
-    return _told(canvas, column, grid, spine)
+    anatomy = _told(canvas, column, grid, spine)
+    return replace(anatomy, painting=vary_tissues(anatomy.painting, rng)) if varied else anatomy
 
 
 def fine_affine(grid: Grid) -> Array:
@@ -73,18 +74,21 @@ def fine_affine(grid: Grid) -> Array:
 def draw_pose(spine: RealSpine, rng: np.random.Generator, *, varied: bool) -> Array:
     """(4, 4) from the spine's world to the painting's, L5-S1 low and in the middle."""
     points = np.concatenate([d.points()[::20] for d in spine.discs])
-    lowest = frame_of(spine.discs[0]).centre_mm
-    pivot = np.array([points[:, 0].mean(), lowest[1], lowest[2]])
-    out, home = np.eye(4), np.array([0.0, -20.0, -105.0])
+    home = np.array([0.0, -20.0, -105.0])
+    centres = np.array([frame_of(d).centre_mm for d in spine.discs])
+    lean = float(np.arctan(np.polyfit(centres[:, 2], centres[:, 0], 1)[0]))
+    linear = _rotation(1, -lean)  # as a technologist would lay the stack: along the column
     if varied:
-        linear = np.diag(1 + rng.uniform(-0.1, 0.1) + rng.normal(0, 0.02, 3))
+        linear = linear @ np.diag(1 + rng.uniform(-0.1, 0.1) + rng.normal(0, 0.02, 3))
         for axis, degrees in enumerate((6, 3, 4)):
             linear = _rotation(axis, np.deg2rad(rng.normal(0, degrees))) @ linear
         if rng.random() < 0.5:
             linear = np.diag([-1.0, 1, 1]) @ linear
-        out[:3, :3] = linear
         home = home + rng.normal(0, (3, 8, 8))
-    out[:3, 3] = home - out[:3, :3] @ pivot
+    middle = points @ linear[0]
+    out = np.eye(4)
+    out[:3, :3], out[:3, 3] = linear, home - linear @ centres[0]
+    out[0, 3] = home[0] - (middle.min() + middle.max()) / 2
     return out
 
 
@@ -120,12 +124,15 @@ def _told(canvas: Canvas, column: Column, grid: Grid, spine: RealSpine) -> RealA
                        frozenset(names[i + 1] for i in spine.cut if i + 1 in names))
 
 
-def _at_centres(level: np.ndarray) -> np.ndarray:
-    """A voxel's number is that of most of its sub-voxels, its own eighth counting first where they are even."""
+def _at_centres(level: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Number of most sub-voxels of each voxel; every second voxel keeps the higher of two even ones: no bias."""
     i, j, k = (n // FINE for n in level.shape)
     split = level.reshape(i, FINE, j, FINE, k, FINE).transpose(0, 2, 4, 1, 3, 5).reshape(i, j, k, -1)
     split = np.sort(split, axis=-1)
-    return split[..., FINE**3 // 2].astype(np.int32)
+    upper = np.indices((i, j, k), sparse=True)
+    even = (upper[0] + upper[1] + upper[2]) % 2 == 0
+    half = FINE**3 // 2
+    return np.where(even, split[..., half], split[..., half - 1]).astype(np.int32)
 
 
 def _paint_numbered(index: int, *, seed: int, held_out: bool) -> RealAnatomy:

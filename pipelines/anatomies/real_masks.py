@@ -1,13 +1,12 @@
 """Real spines as smooth fields: SPIDER's masks, their split into training and held-out patients, their geometry.
 
-The masks lie beside the checkout in ../shared/data/real/spider-disc-masks (CC BY 4.0). Each structure becomes a field of
-signed distance, interpolated between slices 3-5 mm apart, whose level set holds the mask's volume. Knows nothing of
+The masks lie beside the checkout in ../shared/data/real/spider-disc-masks (CC BY 4.0). Each structure becomes a field
+of signed distance, interpolated between slices 3-5 mm apart, whose level set holds the mask's volume. Knows nothing of
 tissues.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,9 +15,11 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.interpolate import CubicSpline
 
 Array = NDArray[np.float64]
 Field = NDArray[np.float32]
+Slices = tuple[slice, slice, slice]
 
 MASKS = Path(__file__).resolve().parents[3] / "shared" / "data" / "real" / "spider-disc-masks"
 CREDIT = ("van der Graaf et al., Lumbar spine segmentation in MR images: a dataset and a public benchmark (SPIDER), "
@@ -32,7 +33,7 @@ TRAINING_PATIENTS = (18, 24, 29, 30, 36, 67, 82, 83, 104, 106, 108, 110, 127, 16
                      254)
 CANAL, DISC_OFFSET, FALLING_L5 = 100, 200, 24  # SPIDER's numbers
 FINEST_MM = 0.5  # of two finer voxels one is enough
-STEP_MM = 0.9  # of the fields' grids
+STEP_MM = 0.8  # of the fields' grids
 NEAR_MM, FAR_MM = 9.0, 12.0  # distances are cut off here
 
 
@@ -77,19 +78,13 @@ def read_real_spine(series: str) -> RealSpine:
     present = set(np.unique(labels).tolist())
     falling = FALLING_L5 in present
     order = [n for n in (range(FALLING_L5, 0, -1) if falling else range(1, FALLING_L5)) if DISC_OFFSET + n in present]
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    discs, vertebrae, cut = [], [], []
-    for i, n in enumerate(order):
-        part, at_side = _part(labels == DISC_OFFSET + n, affine, spacing)
-        discs.append(part)
-        if at_side:
-            cut.append(i)
-        if n in present:
-            vertebrae.append(_part(labels == n, affine, spacing)[0])
-    canal = _part(labels == CANAL, affine, spacing)[0]
+    boxes = ndimage.find_objects(labels)
+    parts = {n: _part(labels, n, boxes[n - 1], affine) for n in present - {0}}
+    discs, cut = zip(*(parts[DISC_OFFSET + n] for n in order), strict=True)
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in labels.shape], indexing="ij")).reshape(3, -1).T
     heights = np.sort((corners @ affine[:3, :3].T + affine[:3, 3])[:, 2])
-    return RealSpine(series, tuple(discs), tuple(vertebrae), canal, frozenset(cut), float(heights[4]))
+    return RealSpine(series, discs, tuple(parts[n][0] for n in order if n in parts), parts[CANAL][0],
+                     frozenset(i for i, at_side in enumerate(cut) if at_side), float(heights[4]))
 
 
 def _read(path: Path) -> tuple[NDArray[np.int16], Array]:
@@ -102,32 +97,29 @@ def _read(path: Path) -> tuple[NDArray[np.int16], Array]:
     return labels, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
 
 
-def _part(mask: NDArray[np.bool_], affine: Array, spacing: Array) -> tuple[Part, bool]:
-    """Field of a mask, and whether the stack cuts it off at a side; there it is rounded off."""
-    where = np.argwhere(mask)
+def _part(labels: NDArray[np.int16], number: int, box: Slices, affine: Array) -> tuple[Part, bool]:
+    """Field of a structure, and whether the stack cuts it off at a side; there it is rounded off.
+
+    `box`: its bounding box.
+    """
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
     margin = np.ceil(NEAR_MM / spacing).astype(int)
-    low, high = np.maximum(where.min(0) - margin, 0), np.minimum(where.max(0) + margin + 1, mask.shape)
-    crop = mask[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    low = np.array([max(b.start - m, 0) for b, m in zip(box, margin, strict=True)])
+    crop = labels[tuple(slice(a, b.stop + m) for a, b, m in zip(low, box, margin, strict=True))] == number
     volume = float(crop.sum() * np.prod(spacing))
+    areas = crop.sum(axis=(1, 2))
+    ends = (float(areas[0] / areas.max()), float(areas[-1] / areas.max()))
     every = np.where(spacing < FINEST_MM, 2, 1)
-    spacing = spacing * every
-    crop = crop[tuple(slice(None, None, n) for n in every)]
-    affine = affine @ np.diag([*every, 1.0])
-    distance = _signed_distance(crop, spacing)
-    areas = mask.sum(axis=(1, 2))
-    ends = (areas[0] / areas.max(), areas[-1] / areas.max())
-    distance, before = _rounded_off(distance, float(spacing[0]), ends)
-    inside = (before, before + crop.shape[0])
-    field, steps = _resampled(distance, spacing)
-    scale = [steps[0] / spacing[0]]
-    window = tuple(int(round((n - 0.5) / scale[0] + 0.5)) for n in inside)
-    step_volume = float(np.prod(steps))
-    field += _offset_of_volume(field[max(window[0], 0):window[1]], volume, step_volume)
-    start = low / every - np.array([before, 0, 0])
+    spacing, affine = spacing * every, affine @ np.diag([*every, 1.0])
+    distance = _signed_distance(crop[tuple(slice(None, None, n) for n in every)], spacing)
+    rounded, before = _rounded_off(distance, float(spacing[0]), ends)
+    field, steps = _resampled(rounded, spacing)
+    field += _offset_of_volume(field, volume / float(np.prod(steps)),
+                               (np.array([before, before + len(distance)]) - 0.5) * spacing[0] / steps[0])
     matrix = affine.copy()
-    matrix[:3, 3] = affine[:3, :3] @ start + affine[:3, 3]
+    matrix[:3, 3] += affine[:3, :3] @ (low / every - np.array([before, 0, 0]))
     matrix[:3, :3] = affine[:3, :3] * (steps / spacing)
-    return Part(np.clip(field, -FAR_MM, FAR_MM).astype(np.float32), matrix), bool(max(ends) > 0)
+    return Part(np.clip(field, -FAR_MM, FAR_MM).astype(np.float32), matrix), max(ends) > 0
 
 
 def _signed_distance(mask: NDArray[np.bool_], spacing: Array) -> Field:
@@ -135,7 +127,7 @@ def _signed_distance(mask: NDArray[np.bool_], spacing: Array) -> Field:
     inner = ndimage.distance_transform_edt(mask, sampling=spacing)
     outer = ndimage.distance_transform_edt(~mask, sampling=spacing)
     half = float(spacing[1:].mean()) / 2
-    return np.where(mask, np.minimum(inner - half, FAR_MM), np.maximum(half - outer, -FAR_MM)).astype(np.float32)
+    return np.asarray(np.where(mask, np.minimum(inner - half, FAR_MM), np.maximum(half - outer, -FAR_MM)), np.float32)
 
 
 def _rounded_off(distance: Field, slice_mm: float, ends: tuple[float, float]) -> tuple[Field, int]:
@@ -153,23 +145,35 @@ def _rounded_off(distance: Field, slice_mm: float, ends: tuple[float, float]) ->
 
 def _resampled(distance: Field, spacing: Array) -> tuple[Field, Array]:
     """On a finer grid along the slices' axis and a coarser one in their plane; a true distance near the surface."""
-    smooth = ndimage.gaussian_filter(distance, (0.0, *(0.6 / spacing[1:])))
+    smooth = ndimage.gaussian_filter(distance, (0.0, *(0.5 / spacing[1:])))
     shape = [max(2, int(np.ceil((n - 1) * s / STEP_MM)) + 1) for n, s in zip(distance.shape, spacing, strict=True)]
     steps = np.array([(n - 1) * s / (m - 1) for n, s, m in zip(distance.shape, spacing, shape, strict=True)])
-    field = ndimage.zoom(smooth, np.array(shape) / distance.shape, output=np.float32, order=3, mode="nearest")
-    field = ndimage.gaussian_filter(field, (max(0.25 * spacing[0], 0.6) / steps[0], 0.5, 0.5))
+    field = _interpolated(smooth, shape, smooth_first=True)
+    field = ndimage.gaussian_filter(field, (0.25 * spacing[0] / steps[0], 0.4, 0.4))
     slope = np.sqrt(sum(g**2 for g in np.gradient(field, *steps)))
-    return field / np.maximum(slope, 0.6), steps
+    return np.asarray(field / np.maximum(slope, 0.6), np.float32), steps
 
 
-def _offset_of_volume(field: Field, volume_mm3: float, step_volume_mm3: float) -> float:
-    """What to add to the field so that it holds the volume; at most 0.8 mm."""
-    low, high = -0.8, 0.8
-    for _ in range(12):
-        middle = (low + high) / 2
-        held = float(np.clip((field + middle) / STEP_MM + 0.5, 0, 1).sum()) * step_volume_mm3
-        low, high = (low, middle) if held > volume_mm3 else (middle, high)
-    return (low + high) / 2
+def _interpolated(field: Field, shape: list[int], *, smooth_first: bool = False) -> Field:
+    """On another number of points from the first to the last along each axis: linear, along the first one cubic."""
+    for axis, m in enumerate(shape):
+        n = field.shape[axis]
+        place, unit = np.linspace(0, n - 1, m), np.eye(n)
+        weights = CubicSpline(np.arange(n), unit)(place) if smooth_first and axis == 0 and n > 3 else np.stack(
+            [np.interp(place, np.arange(n), row) for row in unit], axis=1)
+        field = np.moveaxis(np.tensordot(weights.astype(np.float32), field, axes=(1, axis)), 0, axis)
+    return field
+
+
+def _offset_of_volume(field: Field, volume: float, window: Array) -> float:
+    """What to add to the field so that it holds the volume, in voxels; at most 0.8 mm.
+
+    `window`: first and last index along the first axis between which the volume lies.
+    """
+    shape = [3 * n - 2 for n in field.shape]
+    fine = _interpolated(field, shape)[max(0, round(3 * window[0])):round(3 * window[1]) + 1].reshape(-1)
+    rank = min(max(fine.size - round(volume * 27), 0), fine.size - 1)
+    return float(np.clip(-np.partition(fine, rank)[rank], -0.8, 0.8))
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,8 +205,3 @@ def frame_of(disc: Part) -> DiscFrame:
     axes = np.stack([right, np.cross(up, right), up], axis=1)
     half = 2 * ((points - centre) @ axes).std(0)
     return DiscFrame(centre, axes, float(half[0]), float(half[1]))
-
-
-def levels_of(n: int, names: Mapping[int, str]) -> list[str]:
-    """Level of each disc from the bottom up, as in a spine of five lumbar vertebrae; empty above the highest name."""
-    return [names.get(i + 1, "") for i in range(n)]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipelines.anatomies.column import TENTH, Canvas, Column, Look
 
 Float = NDArray[np.float32]
-REACH_MM = 130.0
+BEHIND_MM, BEFORE_MM = 115.0, 45.0  # of the lowest disc: nothing of the sacrum lies further away
 
 
 @dataclass(frozen=True)
@@ -53,24 +53,28 @@ def draw_sacrum(rng: np.random.Generator) -> Sacrum:
 def paint_sacrum(canvas: Canvas, column: Column, sacrum: Sacrum, look: Look, rng: np.random.Generator) -> None:
     """Paint it below the lowest disc, whose lower surface is its end plate; the canal and L5 win over it."""
     frame = column.frames[0]
-    surface = _lower_surface(canvas, column)
+    surface = _lower_surface(column)
     centre = frame.centre_mm
     z_axis = canvas.axis_mm(2, (slice(0, 1), slice(0, 1), slice(0, canvas.tissue.shape[2])))
     top = int(np.searchsorted(z_axis, centre[2] + 30))
     box = (slice(0, canvas.tissue.shape[0]), slice(0, canvas.tissue.shape[1]), slice(0, max(top, 1)))
     x, y, z = (canvas.axis_mm(k, box) for k in range(3))
-    near = np.abs(y - centre[1]) < REACH_MM
+    near = (y > centre[1] - BEHIND_MM) & (y < centre[1] + BEFORE_MM)
     box = (box[0], slice(int(np.argmax(near)), int(len(near) - np.argmax(near[::-1]))), box[2])
     y = canvas.axis_mm(1, box)
     grid = (x[:, None, None], y[None, :, None], z[None, None, :])
-    u, v, w = (sum(((g - c) * a for g, c, a in zip(grid, centre, frame.axes[:, k], strict=True)), np.float32(0))
-               for k in range(3))
+    u, v, w = (_sum([(g - np.float32(c)) * np.float32(a) for g, c, a in zip(grid, centre, axis, strict=True)])
+               for axis in frame.axes.T)
     depth_below = surface[0] + surface[1] * u + surface[2] * v + surface[3] * u * u + surface[4] * v * v - w
     s, front = _along(v, w - surface[0], sacrum, float(surface[2]))
     _paint(canvas, box, (u, s, front, depth_below, w), sacrum, frame.half_width_mm, frame.half_depth_mm, look, rng)
 
 
-def _lower_surface(canvas: Canvas, column: Column) -> NDArray[np.float64]:
+def _sum(terms: list[Float]) -> Float:
+    return terms[0] + terms[1] + terms[2]
+
+
+def _lower_surface(column: Column) -> Float:
     """Coefficients of 1, x, y, x^2, y^2 of the lowest disc's lower surface in its own frame."""
     local = column.frames[0].local(column.discs[0].points())
     cell = np.floor(local[:, :2] / 2.5).astype(int)
@@ -83,7 +87,7 @@ def _lower_surface(canvas: Canvas, column: Column) -> NDArray[np.float64]:
     basis = np.stack([np.ones_like(x), x, y, x * x, y * y], axis=1)
     kept = n >= np.median(n) * 0.6
     fitted = np.linalg.lstsq(basis[kept], lowest[kept], rcond=None)[0]
-    return np.asarray([*fitted[:3], *np.clip(fitted[3:], -0.012, 0.012)])
+    return np.asarray([*fitted[:3], *np.clip(fitted[3:], -0.012, 0.012)], np.float32)
 
 
 def _along(v: Float, w: Float, sacrum: Sacrum, slope: float) -> tuple[Float, Float]:
