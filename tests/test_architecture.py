@@ -15,9 +15,10 @@ from source_tree import FOLDERS, MODULES, PACKAGE, ROOT, imports_of, layer_of, p
 ORDER = [
     {"bedrest.vocabulary", "bedrest.errors"}, {"bedrest.findings"}, {"bedrest.types", "bedrest.settings"},
     {"bedrest.anatomy"}, {"bedrest.measurement"}, {"bedrest.schemas"}, {"bedrest.io"}, {"bedrest.imaging"},
-    {"bedrest.phantom"}, {"bedrest.segmentation"}, {"bedrest.longitudinal"}, {"bedrest.methods"}, {"bedrest.tables"},
-    {"bedrest.statistics"}, {"bedrest.figures"}, {"bedrest.pages"}, {"bedrest.stages"}, {"bedrest.workflow"},
-    {"bedrest.protocols"}, {"bedrest.api"}, {"bedrest.cli"}, {"bedrest.__main__"}, {"pipelines"},
+    {"bedrest.phantom"}, {"bedrest.segmentation"}, {"bedrest.longitudinal"}, {"bedrest.calibration"},
+    {"bedrest.methods"}, {"bedrest.tables"}, {"bedrest.statistics"}, {"bedrest.figures"}, {"bedrest.pages"},
+    {"bedrest.stages"}, {"bedrest.workflow"}, {"bedrest.protocols"}, {"bedrest.api"}, {"bedrest.cli"},
+    {"bedrest.__main__"}, {"pipelines"},
 ]
 RANK = {layer: rank for rank, group in enumerate(ORDER) for layer in group}
 # `import bedrest` hands out what all layers offer, lazily: it stands before none of them.

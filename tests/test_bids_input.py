@@ -334,7 +334,14 @@ def test_a_magnitude_image_by_name_and_a_phase_image_by_sidecar(tmp_path):
     ("inv-1_T1w", None, "inv-1"), ("ce-gadolinium_rec-water_T1w", None, "contrast agent"),
     ("label-6_T2w", None, "label-6"), ("desc-denoised_T2w", None, "derivative"), ("space-T1w_T2w", None, "derivative"),
     ("chunk-1_T2w", None, "part of the field of view"), ("mt-on_echo-1_MEGRE", None, "magnetization transfer"),
-    ("T1w", None, "neither rec-water nor rec-fat"), ("rec-norm_T1w", None, "neither rec-water nor rec-fat"),
+    ("T1w", {"ScanningSequence": "GR"}, "a gradient echo"), ("acq-mprage_T1w", None, "a gradient echo"),
+    ("acq-sagVIBE_T1w", None, "a gradient echo"), ("T1w", {"ScanningSequence": ["GR", "IR"]}, "a gradient echo"),
+    ("T1w", {"ScanningSequence": "SE", "InversionTime": 0.8}, "inversion"), ("acq-T1fs_T1w", None, "suppressed"),
+    ("T1w", {"ScanOptions": "FS"}, "fat suppression"), ("acq-a_T1w", {"EchoTime": 0.09}, "TE 90 ms"),
+    ("T1w", {"EchoTime": 0.012, "RepetitionTime": 3.0}, "TR 3000 ms"), ("ce-gd_T1w", None, "contrast agent"),
+    ("T1w", {"ContrastBolusIngredient": "GADOLINIUM"}, "contrast agent"), ("echo-1_T1w", None, "one echo of several"),
+    ("echo-1_T1w", {"ScanningSequence": "SE"}, "whose echo time"), ("acq-dixonW_T1w", None, "of a Dixon"),
+    ("acq-a_T1w", {"ImageType": ["DERIVED", "PRIMARY", "WATER"]}, "water, as its sidecar says"),
     ("rec-water_T1w", {"ImageType": ["DERIVED", "FAT", "FRAC"]}, "a map"),
     ("rec-water_T1w", {"ImageType": ["DERIVED", "PROJECTION", "IMAGE", "MIP"]}, "projection"),
     ("T2w", {"ImageType": ["ORIGINAL", "PRIMARY", "P", "ND"]}, "phase image"),
@@ -352,7 +359,10 @@ def test_what_is_not_used_says_why(tmp_path, ending, sidecar, reason):
     *((f"acq-{label}_T2w", {"EchoTime": 0.1, "ScanningSequence": "SE"}, "t2")
       for label in ("sag", "T2W", "tseT2W", "spaceISO", "HASTE", "tseWIP", "axial", "dropIn", "lowSAR")),
     ("T2w", {"ScanningSequence": ["SE", "GR"], "EchoTime": 0.1}, "t2"), ("T2w", {"ScanOptions": ["SAT1", "PFP"]}, "t2"),
-    ("rec-water_T1w", {"EchoTime": 0.0096, "ScanningSequence": "SE"}, "water"),
+    ("rec-water_T1w", {"EchoTime": 0.0096, "ScanningSequence": "SE"}, "water"), ("T1w", None, "t1"),
+    *((f"{label}T1w", {"EchoTime": 0.011, "RepetitionTime": 0.65, "ScanningSequence": "SE",
+                       "ContrastBolusIngredient": "NONE"}, "t1")
+      for label in ("", "acq-tse_", "acq-sag_run-1_", "rec-norm_", "echo-1_", "part-mag_")),
     ("echo-1_MEGRE", {"ImageType": ["OUT", "PHASE"], "ScanOptions": "FS"}, "opposed"),
     ("echo-1_MEGRE", {"EchoTime": 0.0023, "ImagingFrequency": 127.7}, "in_phase"),
     ("echo-1_MEGRE", {"EchoTime": 0.0023, "ImagingFrequency": 127.7, "MagneticFieldStrength": 1.5}, "opposed")])
@@ -370,6 +380,25 @@ def test_valid_names_in_other_spellings(tmp_path, ending, contrast):
                               "InversionTime": 0, "ScanOptions": "SFS",
                               "ImageType": ["ORIGINAL", "PRIMARY", "M", "ND", "NORM"]}})
     assert taken(build_manifest(study(tmp_path))) == ({ending: contrast} if contrast else {})
+
+
+def test_a_t1w_beside_others_counts_on_their_grid_alone(tmp_path):
+    """Many a T1w shows another place, as the head; it must not keep the visit from being measured."""
+    write(tmp_path / "a", {"T2w": None, "T1w": None})
+    assert taken(build_manifest(study(tmp_path / "a"))) == {"T2w": "t2", "T1w": "t1"}
+    assert not check(study(tmp_path / "a"))
+    for n, (shift_mm, keys, used) in enumerate([(1.25, "", False), (1.25, "resample = true", True),
+                                                (900.0, "resample = true", False)]):
+        anat = write(tmp_path / str(n), {"T2w": None})
+        image(anat / "sub-01_ses-1_T1w.nii.gz", shift_mm=shift_mm)
+        manifest = build_manifest(study(tmp_path / str(n), keys))
+        assert taken(manifest) == {"T2w": "t2", **({"T1w": "t1"} if used else {})}
+        assert used or "another grid than sub-01_ses-1_T2w" in unused(manifest)["T1w"]
+    anat = write(tmp_path / "alone", {"acq-a_T1w": None, "acq-b_T1w": None})
+    assert "one file" in str(build_manifest(study(tmp_path / "alone")).problems[0].problem)
+    image(anat / "sub-01_ses-1_rec-water_T1w.nii.gz")
+    manifest = build_manifest(study(tmp_path / "alone"))
+    assert taken(manifest) == {"rec-water_T1w": "water"} and "one of several T1w" in unused(manifest)["acq-a_T1w"]
 
 
 def test_padded_numbers_are_those_without(tmp_path):

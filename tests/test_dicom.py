@@ -123,6 +123,7 @@ def header(**values) -> ImageHeader:
     return ImageHeader(**{**base, **values})
 
 
+SHORT = {"sequence": ("SE",), "echo_time_ms": 10.0, "repetition_time_ms": 500.0}
 SPIN = {"sequence": ("SE",), "echo_time_ms": 95.0, "repetition_time_ms": 3500.0}
 
 
@@ -130,7 +131,14 @@ SPIN = {"sequence": ("SE",), "echo_time_ms": 95.0, "repetition_time_ms": 3500.0}
     (SPIN, Contrast.T2, "a spin echo"),
     ({**SPIN, "sequence": ("SE", "IR")}, None, "suppressed"),
     ({**SPIN, "options": ("PFP", "FS")}, None, "suppressed"),
-    ({**SPIN, "echo_time_ms": 10.0, "repetition_time_ms": 500.0}, None, "neither"),
+    (SHORT, Contrast.T1, "a spin echo, TE 10 ms, TR 500 ms"),
+    ({**SHORT, "sequence": ("SE", "IR")}, None, "suppressed"), ({**SHORT, "options": ("FS",)}, None, "suppressed"),
+    ({**SHORT, "contrast_agent": True}, None, "contrast agent"),
+    ({**SHORT, "repetition_time_ms": 3000.0}, None, "not up to 1200 ms"),
+    ({**SHORT, "repetition_time_ms": float("nan")}, None, "not up to 1200 ms"),
+    ({**SHORT, "echo_time_ms": 45.0}, None, "neither"),
+    ({**SHORT, "image_type": ("DERIVED", "PRIMARY", "W")}, Contrast.WATER, "Image Type"),
+    ({"sequence": ("GR", "IR"), "inversion_time_ms": 900.0}, None, "inverts"),  # MPRAGE
     ({**SPIN, "image_type": ("DERIVED", "PRIMARY", "W", "W", "DERIVED")}, None, "T2-weighted Dixon"),
     ({"image_type": ("DERIVED", "PRIMARY", "WATER", "FAT")}, None, "fat and water"),
     ({"image_type": ("ORIGINAL", "PRIMARY", "P", "ND")}, None, "phase image"),

@@ -11,20 +11,22 @@ import pytest
 from bedrest import schemas
 from bedrest.api import segment
 from bedrest.cli.masks import Segment
-from bedrest.errors import ImageError
+from bedrest.errors import ImageError, WeightsError
 from bedrest.findings import FindingCode, render
 from bedrest.imaging.voxel_checks import bad_slices, impossible_intensities, notes_of
 from bedrest.io.images.nifti import read_scan
 from bedrest.io.results import StudyResults
 from bedrest.segmentation import engine
 from bedrest.segmentation.disc_doubts import contrast_doubts
+from bedrest.segmentation.network import LOCATOR, SEGMENTER, build_network
 from bedrest.segmentation.predict import network_input, predict
-from bedrest.segmentation.weights import load_weights
+from bedrest.segmentation.weights import SHIPPED, TrainedNetwork, load_weights, save_weights
 from bedrest.settings import load_study
 from bedrest.stages.all_stages import stage
 from bedrest.stages.stage import Job
 from bedrest.types import Grid, Scan, Volume
 from bedrest.vocabulary import MEASURED, Contrast, Status
+from bedrest.workflow.checks import check_study
 from bedrest.workflow.run import prepare
 from sentences import codes
 
@@ -32,6 +34,7 @@ from pipelines.benchmarks.image_faults import (
     FAT,
     IN_PHASE,
     OPPOSED,
+    T1,
     T2,
     WATER,
     changed,
@@ -43,6 +46,7 @@ from pipelines.benchmarks.image_faults import (
     only,
     wrapped,
 )
+from pipelines.training.shipped_weights import _copy as copy_weights
 
 ALL = slice(None)
 DIXON = {c: c for c in (WATER, FAT, IN_PHASE, OPPOSED)}
@@ -178,6 +182,15 @@ def test_a_little_ringing_below_zero_is_left_alone(sound, rng):
     assert not impossible_intensities(scan)
 
 
+def test_t1_and_t2_under_each_others_names(sound, doubts):
+    images = {**sound.t1.contrasts, **sound.t2.contrasts}
+    told = {FindingCode.CANAL_DARK_IN_T2, FindingCode.CANAL_BRIGHT_IN_T1, FindingCode.CONTRASTS_EXCHANGED}
+    for names, code in (({T2: T1}, FindingCode.CANAL_DARK_IN_T2), ({T1: T2}, FindingCode.CANAL_BRIGHT_IN_T1),
+                        ({T1: T2, T2: T1}, FindingCode.CONTRASTS_EXCHANGED), ({T1: T1, T2: T2}, None)):
+        found = doubts(named(Scan(images), names))
+        assert len(found) >= 5 and all(c & told == ({code} if code else set()) for c in found.values())
+
+
 @pytest.mark.parametrize("share", [0.05, 0.01])
 def test_unsigned_integers_beyond_their_range_are_told(sound, share):
     scan = changed(sound.t2, wrapped(share, signed=False))
@@ -287,6 +300,52 @@ def test_a_run_refuses_a_visit_whose_water_and_fat_are_exchanged(sound, tmp_path
     assert (measures["status"] == "failed").all() and measures["volume_mm3"].isna().all()
     record = StudyResults(tmp_path / "out").read_subject("A", schemas.SCAN_RECORDS).iloc[0]
     assert all(w in record["reason"] for w in ("the two exchanged: in ", "give each file the name of what it shows"))
+
+
+def test_a_study_of_t1_alone_needs_weights_that_know_it(sound, tmp_path):
+    """Weights without T1: refused by `check` and by the run; with it (started as in-phase) it runs through."""
+    path, volume = tmp_path / "t1.nii.gz", sound.t1.contrasts[T1]
+    nib.save(nib.Nifti1Image(volume.data, volume.grid.affine_ras_mm), path)
+    (tmp_path / "scans.csv").write_text("subject,session,contrast,path\nA,ses-1,t1,t1.nii.gz\n")
+    widened, five = build_network(SEGMENTER), build_network(SEGMENTER, channels=5)
+    copy_weights(SHIPPED, widened, "segmenter")
+    shipped = load_weights()
+    for name, network, locator, known in (
+            ("five", five, build_network(LOCATOR, channels=5), 5), ("six", widened, build_network(LOCATOR), 6)):
+        save_weights(tmp_path / f"{name}.safetensors", TrainedNetwork(
+            network, locator, SEGMENTER, LOCATOR, shipped.calibration, contrasts=tuple(Contrast)[:known]))
+        toml = tmp_path / name / "study.toml"
+        toml.parent.mkdir()
+        toml.write_text(
+            'name = "s"\ngroups = ["g"]\nreference_session = "ses-1"\noutput = "out"\n'
+            f'weights = "../{name}.safetensors"\n[images]\nlayout = "csv"\nroot = ".."\nscans_csv = "../scans.csv"\n'
+            '[[sessions]]\nid = "ses-1"\nstudy_day = 1\nphase = "baseline"\n')
+        problems = [p for p in check_study(toml, read_images=False).problems if "weights know" in p]
+        measures = _measured(toml.parent)
+        record = StudyResults(toml.parent / "out").read_subject("A", schemas.SCAN_RECORDS).iloc[0]
+        if known == 5:
+            assert len(problems) == 1 and "t1 alone" in problems[0] and "give another image or a mask" in problems[0]
+            assert record["status"] == "failed" and "not trained for that contrast" in record["reason"]
+            assert (measures["status"] == "failed").all()
+        else:
+            found = measures[measures["status"].isin(MEASURED)]
+            assert not problems and record["contrasts"] == "t1" and len(found) >= 5
+            assert (found["signal_t1"] > 0).all() and found["signal_t1_normalised"].between(0.3, 0.9).all()
+            assert found["signal_t2"].isna().all()
+
+
+def test_real_t1_is_told_from_t2_and_needs_weights_that_know_it(real_data):
+    path = real_data / "lumbar-t1-repeat-siegen" / "AKs6_t1.nii.gz"
+    if not path.is_file():
+        pytest.skip("no images of lumbar-t1-repeat-siegen")
+    as_t2 = [d for d in segment(t2=path).segmented if d.status in MEASURED]
+    assert len(as_t2) >= 5 and all(FindingCode.CANAL_DARK_IN_T2 in codes(d.findings) for d in as_t2)
+    if Contrast.T1 not in load_weights().contrasts:
+        with pytest.raises(WeightsError, match="t1 alone"):
+            segment(t1=path)
+        return
+    as_t1 = [d for d in segment(t1=path).segmented if d.status in MEASURED]
+    assert len(as_t1) >= 5 and not any(FindingCode.CANAL_BRIGHT_IN_T1 in codes(d.findings) for d in as_t1)
 
 
 def test_padding_within_the_plane_of_thick_slices_is_no_remark():

@@ -17,11 +17,22 @@ from bedrest.phantom.random_spine import draw_spine
 from bedrest.phantom.render import Artefacts, demo_grid, render_dixon
 from bedrest.segmentation.device import resolve_device
 from bedrest.segmentation.forward import forward
+from bedrest.segmentation.network import Architecture, build_network
 from bedrest.segmentation.normalise import normalise
-from bedrest.segmentation.weights import SHIPPED, load_weights
+from bedrest.segmentation.predict import predict
+from bedrest.segmentation.weights import (
+    SHIPPED,
+    Calibration,
+    TrainedNetwork,
+    check_weights,
+    load_weights,
+    save_weights,
+)
 from bedrest.types import Grid, Scan, Volume
 from bedrest.vocabulary import LEVEL_OF_LABEL, Contrast, Status
 from scipy import ndimage
+
+SMALL = Architecture((4, 4, 4, 4, 4))
 
 
 @pytest.mark.parametrize("codes", ["LPS", "PIR", "RAS", "ASL"])
@@ -103,8 +114,6 @@ def _dice(found: np.ndarray, truth: np.ndarray) -> list[float]:
 
 
 def test_the_locator_keeps_every_disc_in_the_crop(held_out):
-    from bedrest.segmentation.predict import predict
-
     scan, truth = held_out
     found = predict(load_weights(), scan, "cpu")
     assert not found.notes
@@ -174,6 +183,23 @@ class _Small(torch.nn.Module):
         if self.seen[-1] > self.most:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate too much")
         return self.conv(x)
+
+
+def test_weights_that_do_not_know_t1_use_the_other_contrasts_as_ever(held_out, tmp_path):
+    """Weights of the first five contrasts, and the same beside a T1 image: the same bytes, and a remark."""
+    trained = load_weights()
+    path, five = tmp_path / "five.safetensors", tuple(Contrast)[:5]
+    networks = [build_network(SMALL, channels=5).eval() for _ in range(2)]
+    save_weights(path, TrainedNetwork(*networks, SMALL, SMALL, Calibration(), trained.record, contrasts=five))
+    small = load_weights(path)
+    assert small.contrasts == check_weights(path) == five
+    scan = held_out[0]
+    t1 = Scan({Contrast.T1: scan.contrasts[Contrast.IN_PHASE]})
+    alone, beside = (predict(small, Scan(c), "cpu") for c in (scan.contrasts, {**scan.contrasts, **t1.contrasts}))
+    np.testing.assert_array_equal(alone.data, beside.data)
+    assert FindingCode.CONTRAST_NOT_LEARNT in {f.code for f in beside.notes} - {f.code for f in alone.notes}
+    with pytest.raises(WeightsError, match=r"five\.safetensors.*t1 alone.*--weights"):
+        predict(small, t1, "cpu")
 
 
 def test_tiles_take_over_where_memory_does_not_suffice_and_say_so(rng):

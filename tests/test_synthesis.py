@@ -11,15 +11,18 @@ from bedrest.phantom.random_spine import SACRAL, Blob, draw_spine
 from bedrest.phantom.render import demo_grid
 from bedrest.phantom.tissues import STRUCTURE_OF_TISSUE, Tissue
 from bedrest.phantom.variation import draw_varied_spine, paint_anatomy
+from bedrest.segmentation.network import Architecture, build_network
 from bedrest.segmentation.predict import BAND, Probabilities, calibrated, disc_probability
 from bedrest.segmentation.training.artefacts import scanned
 from bedrest.segmentation.training.calibrate import calibrate
 from bedrest.segmentation.training.sampling import Sampling, draw_patch
+from bedrest.segmentation.weights import Calibration, TrainedNetwork, save_weights
 from bedrest.types import Grid
 from bedrest.vocabulary import LABEL_OF_LEVEL, Contrast
 from skimage.segmentation import expand_labels
 
 from pipelines.training.overview import COARSE, coarse_shares, draw_overview
+from pipelines.training.shipped_weights import _copy
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +73,22 @@ def test_patches_fit_and_targets_are_shares(painting, rng):
         np.testing.assert_allclose(target.sum(axis=0), 1, atol=1e-5)
         assert image.any(axis=(1, 2, 3)).any()  # never a patch without any contrast
         assert target[1:].sum() > 0
+
+
+def test_training_goes_on_from_weights_that_lack_a_contrast(tmp_path):
+    """The new channel starts as in-phase; what the other contrasts give stays the same."""
+    tiny, path = Architecture((2, 2, 2, 2, 2)), tmp_path / "five.safetensors"
+    five, other, six = (build_network(tiny, channels=n).eval() for n in (5, 5, 6))
+    save_weights(path, TrainedNetwork(five, other, tiny, tiny, Calibration(), contrasts=tuple(Contrast)[:5]))
+    _copy(path, six, "segmenter")
+    image = torch.rand(1, len(Contrast), 4, 16, 16)
+    t1, in_phase = (torch.zeros_like(image) for _ in range(2))
+    t1[:, 5], in_phase[:, 2] = image[:, 5], image[:, 5]
+    with torch.inference_mode():
+        torch.testing.assert_close(six(t1), six(in_phase))
+        image[:, 5] = 0
+        torch.testing.assert_close(six(image), five(image))
+        assert not torch.allclose(six(image), six(in_phase), atol=1e-3)
 
 
 def test_every_number_of_contrasts_is_drawn(painting):

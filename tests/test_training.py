@@ -80,7 +80,8 @@ class Background(torch.nn.Module):
     """A teacher that sees background everywhere."""
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return 9.0 * torch.eye(len(Structure))[Structure.BACKGROUND][None, :, None, None, None].expand(1, -1, *image.shape[2:])
+        background = 9.0 * torch.eye(len(Structure))[Structure.BACKGROUND]
+        return background[None, :, None, None, None].expand(1, -1, *image.shape[2:])
 
 
 @pytest.fixture(scope="module")

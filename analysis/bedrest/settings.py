@@ -54,7 +54,7 @@ class Images(_Frozen):
     sessions_csv: Path | None = Field(None, description="sessions table; optional")
     scans_csv: Path | None = Field(None, description="scans table; needed for layout csv")
     resample: bool = Field(False, description="contrasts of a visit on different grids are resampled onto the grid of "
-                           "the first (water, fat, in_phase, opposed, t2); default: such a visit is refused")
+                           "the first (water, fat, in_phase, opposed, t2, t1); default: such a visit is refused")
     labels: str | None = Field(None, description="program whose numbers given masks have, for example spineps "
                                "(docs/label_schemes.md), or pairs such as 51=L5-S1,102=L4-L5; default: the numbering "
                                "that fits, 1 = L5-S1 to 7 = T11-T12 where none does")

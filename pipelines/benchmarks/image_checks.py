@@ -32,8 +32,9 @@ same checks are made by `bedrest segment`, `bedrest.segment` and `bedrest run`, 
 refuses a visit where every disc shows the same two contrasts exchanged; a file that holds the same voxels as that of
 another contrast is refused on reading.
 
-What they cannot tell: fat given as in-phase alone, T2 given as water or in-phase, an image that was cut at a
-level below the limits of integers, and a region where water and fat are exchanged beside the spine.
+What they cannot tell: fat given as in-phase alone, T2 given as water or in-phase, in-phase or water given as T1, an
+image that was cut at a level below the limits of integers, and a region where water and fat are exchanged beside the
+spine.
 
 Alarms on real scans that are right: in `lumbar-t2-ivd-fmrp` the first of 16 slices holds one value everywhere and two
 subjects' discs reach the slice beside it; the last four data sets show an abdomen, legs and a pelvis, no lumbar spine.
@@ -43,7 +44,7 @@ _REAL: dict[str, tuple[tuple[str, dict[Contrast, str]], ...]] = {
     "lumbar-dixon-water-tum": tuple((n, {Contrast.WATER: f"vol-{n}_water"}) for n in ("01", "22", "40")),
     "lower-spine-t2-berlin": tuple((n, {Contrast.T2: f"vol-{n}_t2"}) for n in ("05", "07", "12", "17")),
     "lumbar-t2-ivd-fmrp": tuple((n, {Contrast.T2: f"vol-{n}_t2"}) for n in ("11", "20", "25")),
-    "lumbar-t1-repeat-siegen": tuple((n, {Contrast.IN_PHASE: f"{n}_t1"}) for n in ("AKa3", "AKs6", "AKs8")),
+    "lumbar-t1-repeat-siegen": tuple((n, {Contrast.T1: f"{n}_t1"}) for n in ("AKa3", "AKs6", "AKs8")),
     "lumbar-t2-sct": (("", {Contrast.T2: "t2_lumbar"}),),
     "spine-t2-crop-tptbox": (("", {Contrast.T2: "sub-mri_label-6_T2w"}),),
     "abdomen-mr-totalsegmentator": (("", {Contrast.T2: "example_mr_sm"}),),
@@ -87,7 +88,7 @@ def run(options: ImageChecks) -> int:
     }
     text = _HEAD + f"Made by `{command_text(options, module=MODULE)}`, bedrest {__version__}.\n"
     for title, scans in sections.items():
-        rows = [remarks(trained, name, scan) for name, scan in scans]
+        rows = [remarks(trained, name, scan) for name, scan in scans if {*scan.contrasts} & {*trained.contrasts}]
         text += f"\n## {title}\n\n" + markdown_table(
             ("scan", "contrasts", "discs ok", "flagged", "remarks on the scan", "doubts about discs"), rows)
     if options.output is not None:
@@ -125,6 +126,7 @@ def _sound(subjects: int) -> Iterator[tuple[str, Scan]]:
         anatomy = draw(10_000 + i)
         yield f"subject {i}", anatomy.dixon
         yield f"subject {i}", anatomy.t2
+        yield f"subject {i}", anatomy.t1
         for contrast in anatomy.dixon.contrasts:
             yield f"subject {i}", only(anatomy.dixon, contrast)
 

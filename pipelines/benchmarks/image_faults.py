@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from bedrest.phantom.paint import paint, paint_levels
 from bedrest.phantom.random_spine import draw_spine
-from bedrest.phantom.render import Artefacts, demo_grid, render_dixon, render_t2
+from bedrest.phantom.render import Artefacts, demo_grid, render_dixon, render_t1, render_t2
 from bedrest.types import Grid, Scan, Volume
 from bedrest.vocabulary import LABEL_OF_LEVEL, Contrast
 from numpy.typing import NDArray
@@ -19,10 +19,11 @@ WATER, FAT, IN_PHASE, OPPOSED, T2, T1 = Contrast
 
 @dataclass(frozen=True, eq=False)
 class Synthetic:
-    """One synthetic anatomy: its four Dixon contrasts, its T2 image, and the true discs."""
+    """One synthetic anatomy: its four Dixon contrasts, its T2 and T1 images, and the true discs."""
 
     dixon: Scan
     t2: Scan
+    t1: Scan
     discs: NDArray[np.int32]
 
 
@@ -32,7 +33,7 @@ def draw(seed: int) -> Synthetic:
     spine = draw_spine(rng).posed(rng, shift_mm=2.0, rotation_deg=1.0)
     painting = paint(spine, demo_grid(), rng)
     return Synthetic(render_dixon(painting, rng, Artefacts()), render_t2(painting, rng, Artefacts()),
-                     paint_levels(spine, demo_grid()).data)
+                     render_t1(painting, rng, Artefacts()), paint_levels(spine, demo_grid()).data)
 
 
 def only(scan: Scan, *contrasts: Contrast) -> Scan:
@@ -131,6 +132,9 @@ def spoilt(sound: Synthetic) -> dict[str, Scan]:
         "water and in-phase exchanged": named(dixon, {**same, WATER: IN_PHASE, IN_PHASE: WATER}),
         "water given as T2": named(dixon, {T2: WATER}),
         "in-phase given as T2": named(dixon, {T2: IN_PHASE}),
+        "T1 given as T2": named(sound.t1, {T2: T1}),
+        "T2 given as T1": named(sound.t2, {T1: T2}),
+        "T1 and T2 exchanged": named(Scan({**sound.t1.contrasts, **sound.t2.contrasts}), {T2: T1, T1: T2}),
         "fat given as opposed-phase": named(dixon, {OPPOSED: FAT}),
         "fat given as in-phase": named(dixon, {IN_PHASE: FAT}),
         "a uniform ball": ball(),

@@ -37,14 +37,14 @@ _MOST_WARNINGS = 10  # of labels without a meaning
 
 
 def segment(water: PathLike | None = None, fat: PathLike | None = None, in_phase: PathLike | None = None,
-            opposed: PathLike | None = None, t2: PathLike | None = None, *, scan: Scan | None = None,
-            device: str = "auto", tissues: bool = False, weights: PathLike | None = None,
+            opposed: PathLike | None = None, t2: PathLike | None = None, t1: PathLike | None = None, *,
+            scan: Scan | None = None, device: str = "auto", tissues: bool = False, weights: PathLike | None = None,
             resample: bool = False) -> Segmentation:
     """Segment and name the discs of one scan.
 
     Parameters
     ----------
-    water, fat, in_phase, opposed, t2 : path, optional
+    water, fat, in_phase, opposed, t2, t1 : path, optional
         NIfTI images of the scan, any non-empty set of contrasts; or instead of files `scan`, the same from memory.
     tissues : also name vertebral bodies, sacrum and spinal canal
     weights : trained network; default: the shipped one
@@ -59,7 +59,7 @@ def segment(water: PathLike | None = None, fat: PathLike | None = None, in_phase
     ImageError, GeometryError
         A file cannot be used, or the files do not fit each other.
     WeightsError
-        The weights file cannot be used.
+        The weights file cannot be used, or its networks were trained for none of the contrasts.
 
     Examples
     --------
@@ -74,11 +74,11 @@ def segment(water: PathLike | None = None, fat: PathLike | None = None, in_phase
     from bedrest.segmentation.weights import chosen_weights, load_weights
 
     files = {Contrast.WATER: water, Contrast.FAT: fat, Contrast.IN_PHASE: in_phase, Contrast.OPPOSED: opposed,
-             Contrast.T2: t2}
+             Contrast.T2: t2, Contrast.T1: t1}
     paths = {contrast.value: Path(path) for contrast, path in files.items() if path is not None}
     if bool(paths) == (scan is not None):
         raise StudyError("at least one contrast" if scan is None else "images or a scan", "both" if paths else "none",
-                         "bedrest segment", "Give water, fat, in-phase, opposed or t2.")
+                         "bedrest segment", "Give water, fat, in-phase, opposed, t2 or t1.")
     whole = scan if scan is not None else scan_of(Visit("scan", "", paths), resample=resample)
     trained = load_weights(chosen_weights(None if weights is None else Path(weights)))
     result = run_engine(trained, whole, device=resolve_device(device), tissues=tissues)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bedrest.cli.commands import Command
 
-DESCRIPTION = """Segments, names and measures lumbar discs on Dixon or T2 MR, follows them through the visits of a \
+DESCRIPTION = """Segments, names and measures lumbar discs on Dixon, T2 or T1 MR, follows them through the visits of a \
 bed-rest study, and reports what changed. Research use only.
 
 Exit status: 0 all well; 1 the command could not do its work; 2 wrong arguments; 3 done, but something failed on the \

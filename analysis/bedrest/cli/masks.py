@@ -41,6 +41,8 @@ class Segment:
     """Dixon opposed-phase image."""
     t2: ImageFile = None
     """T2-weighted image."""
+    t1: ImageFile = None
+    """T1-weighted spin-echo image."""
     device: Device = "auto"
     """Where the network runs."""
     tissues: Literal["discs", "all"] = "discs"
@@ -56,11 +58,12 @@ class Segment:
         from bedrest.api import segment, write_segmentation
         from bedrest.findings import render, render_all
 
-        images = [p for p in (self.water, self.fat, self.in_phase, self.opposed, self.t2) if p is not None]
+        given = (self.water, self.fat, self.in_phase, self.opposed, self.t2, self.t1)
+        images = [p for p in given if p is not None]
         for output in filter(None, (self.output, self.probabilities)):
             _refuse_overwrite(output, images)
-        result = segment(self.water, self.fat, self.in_phase, self.opposed, self.t2, device=self.device,
-                         tissues=self.tissues == "all", weights=self.weights, resample=self.resample)
+        result = segment(*given, device=self.device, tissues=self.tissues == "all", weights=self.weights,
+                         resample=self.resample)
         write_segmentation(result, self.output, probabilities=self.probabilities, like=images[0])
         for warning in result.warnings:
             print(f"warning: {render(warning)}", file=sys.stderr)

@@ -66,6 +66,9 @@ class FindingCode(StrEnum):
     CONTRAST_RESAMPLED_IN_PART = ("contrast_resampled_in_part", _SEGMENT, _OK, "{contrast} resampled linearly onto the "
         "grid of {onto}; it does not show {missing_percent:.1f} % of that grid", _WARNINGS)
 
+    CONTRAST_NOT_LEARNT = ("contrast_not_learnt", _SEGMENT, _OK, "{contrast} was not used: the weights were not "
+                           "trained for it", _WARNINGS)
+
     # Images that cannot be right
     EMPTY_SLICES = ("empty_slices", _SEGMENT, _OK, "{contrast}: {count:n slice} of {total} ({direction}, {slices}, "
                     "counted from 0) without any signal", _WARNINGS)
@@ -82,14 +85,16 @@ class FindingCode(StrEnum):
         "image or a rescaled one; export the magnitude image as floats or unsigned integers")
     OVERFLOW = ("overflow", _SEGMENT, _FLAGGED, "{contrast}: intensities end at {limit:.0f}, the limit of an integer "
                 "type, and drop from there to near 0: brighter ones seem to be wrapped or cut; export as floats")
-    CONTRASTS_EXCHANGED = ("contrasts_exchanged", _SEGMENT, _FLAGGED, "{one} and {other} seem to be exchanged: marrow "
-        "over disc is {one_ratio:.2f} in {one}, {other_ratio:.2f} in {other}, expected the other way round")
+    CONTRASTS_EXCHANGED = ("contrasts_exchanged", _SEGMENT, _FLAGGED, "{one} and {other} seem to be exchanged: "
+        "{tissue} over disc is {one_ratio:.2f} in {one}, {other_ratio:.2f} in {other}, expected the other way round")
     MARROW_BRIGHTER_THAN_DISC = ("marrow_brighter_than_disc", _SEGMENT, _FLAGGED, "{contrast}: darker than the marrow "
         "beside it, which has {ratio:.2f} of its signal, expected at most {high}: is this the fat image?")
     MARROW_DARKER_THAN_DISC = ("marrow_darker_than_disc", _SEGMENT, _FLAGGED, "{contrast}: brighter than the marrow "
         "beside it, which has {ratio:.2f} of its signal, expected at least {low}: is this the water image?")
     CANAL_DARK_IN_T2 = ("canal_dark_in_t2", _SEGMENT, _FLAGGED, "t2: the spinal canal has {ratio:.2f} of the discs' "
                         "signal, expected at least {low}: is this image T2-weighted?")
+    CANAL_BRIGHT_IN_T1 = ("canal_bright_in_t1", _SEGMENT, _FLAGGED, "t1: the spinal canal has {ratio:.2f} of the "
+                          "discs' signal, expected at most {high}: is this image T1-weighted?")
     NO_SPINAL_CANAL = ("no_spinal_canal", _SEGMENT, _FLAGGED, "is this a lumbar spine? {canal_cm3:.1f} cm3 of spinal "
                        "canal a disc, expected at least {low}: levels were not counted")
     NOT_A_LUMBAR_SPINE = ("not_a_lumbar_spine", _SEGMENT, _FAILED, "level not known: no lumbar spine to count levels "

@@ -18,6 +18,8 @@ MAX_FIELD_TESLA = 25.0  # stronger ones are in gauss
 PHASE_TOLERANCE = 0.15  # of a full cycle between water and fat
 # Shorter ones are not T2-weighted; of the T2 series of SPIDER, 3-D ones repeat after 1000 to 1430 ms.
 T2_ECHO_MS, T2_REPETITION_MS = 60.0, 1000.0
+# Longer ones are not T1-weighted: later echoes weight by T2, later repetitions by proton density.
+T1_ECHO_MS, T1_REPETITION_MS = 30.0, 1200.0
 
 DIXON_WORDS: dict[str, Contrast] = {  # upper case, with underscores for spaces
     "W": Contrast.WATER, "WATER": Contrast.WATER, "F": Contrast.FAT, "FAT": Contrast.FAT,

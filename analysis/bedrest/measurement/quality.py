@@ -37,8 +37,8 @@ TYPICAL_VOLUME = {"L5-S1": 0.87, "L4-L5": 1.06, "L3-L4": 1.0, "L2-L3": 0.86, "L1
 VOLUME_RATIO = (0.3, 2.0)
 FEWEST_OTHERS = 3
 
-# Water or T2 signal over the other discs'. A worn disc is dark too, and real: in phantoms with strong gain fields it
-# keeps 0.52 of the others' T2 signal. Air has 0.06 of a disc's water signal (all of it noise), fat 0.09.
+# Water, T2 or T1 signal over the other discs'. A worn disc is dark too, and real: in phantoms with strong gain fields
+# it keeps 0.52 of the others' T2 signal. Air has 0.06 of a disc's water signal (all of it noise), fat 0.09.
 DARKEST_RATIO = 0.15
 # T2 signal over the canal's fluid: 0.23 to 0.48 in the phantoms; none of a disc's tissues is brighter than fluid.
 BRIGHTEST_T2 = 1.0
@@ -170,7 +170,7 @@ def _volume_doubts(disc: DiscMeasure, discs: Sequence[DiscMeasure]) -> list[Find
 
 def _signal_doubts(disc: DiscMeasure, discs: Sequence[DiscMeasure]) -> list[Finding]:
     doubts = []
-    for contrast in (Contrast.WATER, Contrast.T2):
+    for contrast in (Contrast.WATER, Contrast.T2, Contrast.T1):
         ratio = _over_others(disc.level, {m.level: m[SIGNALS[contrast].name] for m in discs})
         if ratio < DARKEST_RATIO:
             doubts.append(Finding(FindingCode.SIGNAL_TOO_DARK, {

@@ -22,6 +22,9 @@ at the back that loses up to 1.2 e-folds over 32 cm) and noise (SNR 14). RMS err
     T2         29               1.9        6.4       (3.9)                                       3.1       2.3
     fat        18                18         17                                                    18        18
 
+T1: the marrow of the two neighbours in the T1 image itself, since fluid is dark there. That marrow brightens as it
+turns to fat, so in bed rest the relative T1 signal of a disc falls for that reason alone.
+
 A field fitted to the scan does no better than a neighbour does, so none is fitted. T2 keeps the canal all the same: its
 error is by chance, and smaller where both visits use one coil; that of marrow (+4 % for 3.6 points of fat that is three
 times as bright) would befall everyone in bed alike. Fat inside a disc lies at the noise: without noise marrow beside it

@@ -35,7 +35,7 @@ RISING = ((Contrast.WATER, Contrast.FAT), (Contrast.IN_PHASE, Contrast.FAT), (Co
           (Contrast.WATER, Contrast.IN_PHASE), (Contrast.OPPOSED, Contrast.WATER))
 RISING_TOLERANCE = 1.25
 # Canal over disc, median of a visit: 1.3 to 6.5 in T2, up to 0.9 in T1, 0.5 in synthetic and 1.0 to 1.1 in real water.
-DARKEST_CANAL_IN_T2 = 1.1
+DARKEST_CANAL_IN_T2 = BRIGHTEST_CANAL_IN_T1 = 1.1
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def contrast_doubts(marrow: dict[Contrast, float]) -> list[Finding]:
     for low, high in RISING:
         if {low, high} <= marrow.keys() - suspected and marrow[low] > RISING_TOLERANCE * marrow[high]:
             doubts.append(Finding(FindingCode.CONTRASTS_EXCHANGED, {
-                "one": low, "other": high, "one_ratio": marrow[low], "other_ratio": marrow[high]}))
+                "tissue": "marrow", "one": low, "other": high, "one_ratio": marrow[low], "other_ratio": marrow[high]}))
             suspected |= {low, high}
     for contrast, ratio in marrow.items():
         if contrast not in suspected and ratio > BRIGHTEST_MARROW.get(contrast, np.inf):
@@ -146,7 +146,12 @@ def contrast_doubts(marrow: dict[Contrast, float]) -> list[Finding]:
 
 
 def _fluid_doubts(beside: Iterable[_Beside]) -> list[Finding]:
-    ratios = [b.canal[Contrast.T2] for b in beside if np.isfinite(b.canal.get(Contrast.T2, np.nan))]
-    ratio = float(np.median(ratios)) if ratios else np.inf
-    return [] if ratio >= DARKEST_CANAL_IN_T2 else [
-        Finding(FindingCode.CANAL_DARK_IN_T2, {"ratio": ratio, "low": DARKEST_CANAL_IN_T2})]
+    discs = list(beside)
+    ratios = {c: [b.canal[c] for b in discs if np.isfinite(b.canal.get(c, np.nan))] for c in (Contrast.T2, Contrast.T1)}
+    t2, t1 = (float(np.median(r)) if r else np.nan for r in ratios.values())
+    dark, bright = t2 < DARKEST_CANAL_IN_T2, t1 > BRIGHTEST_CANAL_IN_T1
+    if dark and bright:
+        return [Finding(FindingCode.CONTRASTS_EXCHANGED, {
+            "tissue": "spinal canal", "one": Contrast.T1, "other": Contrast.T2, "one_ratio": t1, "other_ratio": t2})]
+    return [Finding(FindingCode.CANAL_DARK_IN_T2, {"ratio": t2, "low": DARKEST_CANAL_IN_T2})] * dark + [
+        Finding(FindingCode.CANAL_BRIGHT_IN_T1, {"ratio": t1, "high": BRIGHTEST_CANAL_IN_T1})] * bright

@@ -51,6 +51,7 @@ def predict(trained: TrainedNetwork, scan: Scan, device: str) -> Probabilities:
     """
     reorientation = reorient_to_ras(scan.grid)
     known = trained.known(scan.contrasts)
+    left = [Finding(FindingCode.CONTRAST_NOT_LEARNT, {"contrast": c}) for c in scan.contrasts if c not in known]
     reordered = {c: reorientation.apply(v.data) for c, v in scan.contrasts.items() if c in known}
     working = grid_with_spacing(reorientation.ras, WORKING_SPACING_MM)
     front_back, notes = find_spine(trained, reordered, reorientation.ras, working, device)
@@ -60,7 +61,7 @@ def predict(trained: TrainedNetwork, scan: Scan, device: str) -> Probabilities:
     calibration = trained.calibration.given(reordered)
     given = {c: channel for c, channel in zip(Contrast, image, strict=True) if c in reordered}
     return Probabilities(calibrated(logits.data, calibration), grid, reorientation, calibration.by_level,
-                         (*notes, *logits.notes), given)
+                         (*left, *notes, *logits.notes), given)
 
 
 def network_input(reordered: dict[Contrast, NDArray[np.float32]], source: Grid, grid: Grid) -> NDArray[np.float32]:

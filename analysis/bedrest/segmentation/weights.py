@@ -85,7 +85,8 @@ class TrainedNetwork:
         if not (known := frozenset(contrasts) & frozenset(self.contrasts)):
             raise WeightsError(f"a scan with one of {', '.join(self.contrasts)}", f"{', '.join(contrasts)} alone",
                                f"{self.path}, whose networks were not trained for that contrast",
-                               "Give another contrast of this visit, or weights trained for this one (--weights).")
+                               "Give another contrast of this visit, or weights trained for this one (--weights; "
+                               "weights in study.toml).")
         return known
 
 
@@ -114,15 +115,15 @@ def training_record(path: Path) -> dict[str, Any]:
         raise WeightsError("a weights file made by this toolkit", brief(error), str(path), "Check the path.") from error
 
 
-def check_weights(path: Path) -> None:
-    """Check that a weights file is whole and fits this program, without loading any network.
+def check_weights(path: Path) -> tuple[Contrast, ...]:
+    """Check that a weights file is whole and fits this program, without loading any network: the contrasts it knows.
 
     Raises WeightsError: it is damaged, or made for another program.
     """
     from safetensors import SafetensorError
 
     try:
-        _check_header(_header(path))
+        return _check_header(_header(path))
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise _unusable(path, error) from error
 
@@ -134,15 +135,11 @@ def _header(path: Path) -> dict[str, str]:
         return dict(file.metadata() or {})
 
 
-def _check_header(header: Mapping[str, str]) -> None:
+def _check_header(header: Mapping[str, str]) -> tuple[Contrast, ...]:
     for key, wanted in _REQUIRED.items():
         if header[key] != wanted:
             raise ValueError(f"{key} {header[key]}; this program uses {wanted}")
-    _contrasts(header)
-
-
-def _contrasts(header: Mapping[str, str]) -> tuple[Contrast, ...]:
-    """Those that a file's networks know: later programs know more, and give theirs to the first channels."""
+    # Those of the first channels: later programs know more.
     stored = json.loads(header["contrasts"])
     known = tuple(Contrast)[:len(stored)]
     if not stored or stored != list(known):
@@ -202,10 +199,9 @@ def load_weights(path: Path = SHIPPED) -> TrainedNetwork:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
-        _check_header(header)
+        contrasts = _check_header(header)
         architecture, locator_architecture = (_architecture(header[key])
                                               for key in ("architecture", "locator_architecture"))
-        contrasts = _contrasts(header)
         network, locator = (build_network(a, channels=len(contrasts)) for a in (architecture, locator_architecture))
         tensors = {**_tensors(network, "segmenter"), **_tensors(locator, "locator")}
         if set(tensors) != set(stored):

@@ -94,7 +94,8 @@ def _segment_visit(job: Job, visit: Visit, contents: Callable[[], NamedMask | Sc
             result = segment_scan(trained, content, device=device, tissues=job.study.tissues == "all")
             discs, segmented = result.discs, list(result.segmented)
             _refuse_exchanged(segmented, visit.where)
-            record |= {"contrasts": "+".join(visit.contrasts()), "device": device,
+            record |= {"contrasts": "+".join(c for c in visit.contrasts() if c in trained.contrasts),
+                       "device": device,
                        "findings": (*content.notes, *result.warnings)}
             write_volume(result.disc_probability, job.results.probability(visit.subject, visit.session), like=header,
                          dtype=np.int16)
@@ -123,10 +124,10 @@ def _refuse_exchanged(segmented: Sequence[SegmentedDisc], where: str) -> None:
              for d in segmented if d.status in MEASURED]
     pairs = {(str(f.values["one"]), str(f.values["other"])) for findings in shown for f in findings}
     if shown and all(shown) and len(pairs) == 1:
-        one, other = pairs.pop()
-        raise ImageError(f"{one} and {other} as their files are named", f"the two exchanged: in {one} marrow has "
-                         f"{shown[0][0].values['one_ratio']:.2f} of the signal of {segmented[0].name}, in {other} "
-                         f"{shown[0][0].values['other_ratio']:.2f}", where,
+        (one, other), values = pairs.pop(), shown[0][0].values
+        raise ImageError(f"{one} and {other} as their files are named", f"the two exchanged: in {one} "
+                         f"{values['tissue']} has {values['one_ratio']:.2f} of the signal of {segmented[0].name}, in "
+                         f"{other} {values['other_ratio']:.2f}", where,
                          "Look at both images; give each file the name of what it shows, then run again.")
 
 

@@ -66,8 +66,9 @@ def check_study(study_toml: Path, *, read_images: bool) -> CheckedStudy:
     manifest = build_manifest(study, None)
     corrections = find_corrections(study, manifest)
     inputs = [*check_manifest(study, manifest, whole=read_images), *corrections.problems,
-              *mask_problems(study, manifest), *check_edited(study, manifest, corrections.edited),
-              *edit_doubts(study, corrections.edited), *covariate_problems(study, manifest),
+              *mask_problems(study, manifest), *unknown_contrasts(study, manifest),
+              *check_edited(study, manifest, corrections.edited), *edit_doubts(study, corrections.edited),
+              *covariate_problems(study, manifest),
               *(image_doubts(manifest) if read_images else [])]
     problems = [str(p.problem) for p in inputs if not p.doubt]
     problems += map(str, (*study_problems(study), *manifest_problems(study, manifest)))
@@ -113,6 +114,25 @@ def mask_problems(study: Study, manifest: Manifest) -> list[InputProblem]:
                 problems.append(InputProblem(subject, session, Problem(
                     where, "labels that stand for something", f"{', '.join(map(str, sorted(unknown)[:5]))}, which do "
                     "not", "Look at the mask: they are not measured."), doubt=True))
+    return problems
+
+
+def unknown_contrasts(study: Study, manifest: Manifest) -> list[InputProblem]:
+    """Visits to be segmented of whose contrasts the weights know none; `study_problems` tells of broken weights."""
+    from bedrest.segmentation.weights import check_weights, chosen_weights
+
+    try:
+        known = check_weights(path := chosen_weights(study.weights))
+    except BedrestError:
+        return []
+    problems = []
+    for (subject, session), given in manifest.scans.groupby(["subject", "session"], sort=False)["contrast"]:
+        here = {*given}
+        if here & {*Contrast} and not here & {*known, MaskRole.MASK}:
+            problems.append(InputProblem(str(subject), str(session), Problem(
+                f"{subject} {session}", f"a contrast that the weights know: {', '.join(known)}",
+                f"{', '.join(sorted(here & {*Contrast}))} alone", f"Name weights trained for it in {study.path} "
+                f"(weights; now {path.name}), or give another image or a mask of this visit.")))
     return problems
 
 

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 MODULE = "pipelines.benchmarks.change"
 CONDITION_SUBJECTS = 3
 FIGURE = "change_ablation"
-ConditionName = Literal["all", "none", "sub-voxel", "turned", "thick-slices", "noisy", "bias-field", "water", "t2"]
+ConditionName = Literal["all", "none", "sub-voxel", "turned", "thick-slices", "noisy", "bias-field", "water", "t2",
+                        "t1"]
 _HEAD = """# How well change is measured
 
 Every number here was measured by one command, or has the reason why it was not. All of it is synthetic: subjects drawn
@@ -106,7 +107,7 @@ def run(options: ChangeBenchmark) -> int:
             f"errors: {f'`{errors_path(weights).name}`, made by `make fit-errors`' if model else 'not known'}",
             f"every disc: [{csv}]({csv})"))
     table = target_table(part.checks, CHANGE)
-    named = [(c.name, c.words) for c in conditions]
+    named = [(c.name, c.words) for c in conditions if c.name in {*frame["condition"]}]
     further = [conditions_table(frame, named, subjects=few)] if named else []
     save_figure(change_ablation(frame), options.output.parent / "figures" / FIGURE, endings=("png",))
     print(table)

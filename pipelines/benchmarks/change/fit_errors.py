@@ -23,7 +23,7 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import norm, t
 
 from pipelines.benchmarks.change.scores import column_of, pairs_of
-from pipelines.benchmarks.change.synthetic_subjects import STANDARD, T2, WATER, Condition, measure_subjects
+from pipelines.benchmarks.change.synthetic_subjects import STANDARD, T1, T2, WATER, Condition, measure_subjects
 from pipelines.benchmarks.pages import Device, WeightsFile, check_subjects
 from pipelines.benchmarks.volumes import errors_percent
 from pipelines.command_line import run_command
@@ -41,7 +41,8 @@ class FitErrors:
     Attributes
     ----------
     subjects
-        Synthetic subjects with all Dixon contrasts; a quarter, but four at least, also with water alone and T2 alone.
+        Synthetic subjects with all Dixon contrasts; a quarter, but four at least, also with water, T2 and T1 alone,
+        as far as the weights know them.
     device
         Where the network runs.
     weights
@@ -74,7 +75,7 @@ def run(options: FitErrors) -> int:
 def subjects_by_condition(subjects: int) -> list[tuple[Condition, int]]:
     """How many subjects are scanned with what: with one contrast alone a quarter, but 4 at least where there are 4."""
     alone = min(subjects, max(LEAST_ALONE, subjects // 4))
-    return [(STANDARD, subjects), (WATER, alone), (T2, alone)]
+    return [(STANDARD, subjects), (WATER, alone), (T2, alone), (T1, alone)]
 
 
 def fit_errors(frame: pd.DataFrame) -> dict[str, dict[str, Errors]]:

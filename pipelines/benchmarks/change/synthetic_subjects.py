@@ -17,7 +17,7 @@ from bedrest.longitudinal.joint_volumes import joint_volumes, poses_of, prepare_
 from bedrest.measurement.volumes import volumes_from_probability
 from bedrest.phantom.paint import paint
 from bedrest.phantom.random_spine import Spine, draw_spine
-from bedrest.phantom.render import Artefacts, demo_grid, render_dixon, render_t2
+from bedrest.phantom.render import Artefacts, demo_grid, render_dixon, render_t1, render_t2
 from bedrest.segmentation.engine import segment
 from bedrest.segmentation.weights import TrainedNetwork, key_of
 from bedrest.types import Grid, Scan, Volume
@@ -45,7 +45,7 @@ class Condition:
     shift_mm, turn_deg : float
         SD of a visit's shift along each axis and turn about it. Two visits differ by the root of 2 times as much.
     artefacts : Artefacts
-    contrasts : all Dixon contrasts or some of them, or T2 alone
+    contrasts : all Dixon contrasts or some of them, or T2 or T1 alone
     slices_averaged : int
         Neighbouring sagittal slices of 2 mm that are averaged into one; the SNR is that of the result.
     """
@@ -62,6 +62,8 @@ class Condition:
 STANDARD = Condition(STANDARD_NAME, "standard")
 WATER = Condition("water", "water alone", contrasts=(Contrast.WATER,))
 T2 = Condition("t2", "T2 alone", contrasts=(Contrast.T2,))
+T1 = Condition("t1", "T1 alone", contrasts=(Contrast.T1,))
+_RENDER = {Contrast.T2: render_t2, Contrast.T1: render_t1}  # all others: render_dixon
 FURTHER: tuple[Condition, ...] = (
     Condition("sub-voxel", "sub-voxel shift only: 0.4 mm SD, no turn", shift_mm=0.4, turn_deg=0.0),
     Condition("turned", "turned by about 5 degrees between visits", turn_deg=2.0),  # 2 SD x sqrt(2 visits x 3 axes)
@@ -70,6 +72,7 @@ FURTHER: tuple[Condition, ...] = (
     Condition("bias-field", "strong bias field: up to 50 % instead of 20 %", artefacts=replace(SCANNER, bias=0.5)),
     WATER,
     T2,
+    T1,
 )
 
 
@@ -89,7 +92,7 @@ def _scan(spine: Spine, condition: Condition, backdrop: np.random.Generator, noi
     n = condition.slices_averaged
     # The mean of n slices has root n times their SNR.
     artefacts = replace(condition.artefacts, snr=condition.artefacts.snr / n**0.5)
-    render = render_t2 if Contrast.T2 in condition.contrasts else render_dixon
+    render = _RENDER.get(condition.contrasts[0], render_dixon)
     rendered = render(painting, noise, artefacts).contrasts
     return Scan({c: averaged(rendered[c], n) for c in condition.contrasts})
 
@@ -109,10 +112,12 @@ def measure_subjects(trained: TrainedNetwork, wanted: Sequence[tuple[Condition, 
 
     Parameters
     ----------
-    wanted : conditions, and how many subjects are scanned under each, counted from the first
+    wanted : conditions, and how many subjects are scanned under each, counted from the first; one with a contrast that
+        the weights do not know is left out
     errors : of these weights: joint volumes are freed from the bias it tells of
     """
-    jobs = [(condition, index) for condition, subjects in wanted for index in range(subjects)]
+    jobs = [(condition, index) for condition, subjects in wanted
+            if {*condition.contrasts} <= {*trained.contrasts} for index in range(subjects)]
     frames = [measure_subject(trained, index, seed=seed, device=device, condition=condition, errors=errors)
               for condition, index in tqdm(jobs, desc="synthetic subjects, 3 visits each", unit="subject")]
     return pd.concat(frames, ignore_index=True)

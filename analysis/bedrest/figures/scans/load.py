@@ -19,7 +19,7 @@ from bedrest.types import LabelMap, Volume, same_grid
 from bedrest.vocabulary import LEVELS, Contrast, MaskRole
 
 # In the order of how well discs are visible.
-PREFERRED = (Contrast.WATER, Contrast.T2, Contrast.OPPOSED, Contrast.IN_PHASE, Contrast.FAT)
+PREFERRED = (Contrast.WATER, Contrast.T2, Contrast.OPPOSED, Contrast.T1, Contrast.IN_PHASE, Contrast.FAT)
 
 
 def visit_views(results: StudyResults, subject: str) -> list[VisitView]:

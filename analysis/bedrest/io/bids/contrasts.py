@@ -1,7 +1,8 @@
 """Which contrast a BIDS image is, by its name and its sidecars, or why it is none that is measured.
 
 BIDS has no suffix for Dixon images: in- and opposed-phase are echoes of a MEGRE, water and fat are reconstructions of a
-T1w. A name and a sidecar that contradict each other are a problem, never decided here. Knows no folders.
+T1w. Any other T1w is T1, where nothing says that it is no plain spin echo. A name and a sidecar that contradict each
+other are a problem, never decided here. Knows no folders.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from bedrest.errors import Problem
 from bedrest.io.bids.sidecars import PHASES, BidsName, Sidecar
-from bedrest.io.contrast_rules import T2_ECHO_MS, ContrastGuess, phase_by_echo_time
+from bedrest.io.contrast_rules import T1_ECHO_MS, T1_REPETITION_MS, T2_ECHO_MS, ContrastGuess, phase_by_echo_time
 from bedrest.vocabulary import Contrast
 
 MAX_FIELDS_RATIO = 1.1  # between the echoes of one scan
@@ -29,6 +30,7 @@ _NO_USE = {  # entity -> what such an image is
 _SUPPRESSED = re.compile(r"stir|tirm|flair|fatsat|fatsup|spair|spir(?!al)|fs$", re.IGNORECASE)
 # Also one letter alone, or as the capital at the end of a word: dixonW. The echoes of a T2-weighted Dixon are no T2w.
 _DIXON = re.compile(r"(?i:water|fat|dixon|inph|outph|oppo|^(w|f|ip|op|opp)$)|[a-z](W|F|IP|OP|Opp)$")
+_GRADIENT_ECHO = re.compile(r"mp2?rage|flash|vibe|fspgr|spgr|bravo|tfl|tfe|ffe|gre(?![a-z])", re.IGNORECASE)
 _CORRECT = "Find out which of the two is right, and correct the other."
 
 
@@ -59,6 +61,8 @@ def judged(images: Mapping[Path, Sidecar]) -> Judged:
             echoes.setdefault(others, []).append(_Echo(path, name.echo, sidecar))
         elif name.suffix == "T2w":
             result.contrasts[path] = Contrast.T2
+        elif name.label("rec") not in _REC:
+            result.contrasts[path] = Contrast.T1
         elif by_words := sidecar.contrasts - {contrast := _REC[name.label("rec")]}:
             result.contradictions.append(_contradiction(path, contrast, _listed(by_words)))
         else:
@@ -112,7 +116,7 @@ def _reason(name: BidsName, sidecar: Sidecar) -> str:
     if name.suffix == "T2w":
         return _reason_of_t2(name, sidecar)
     if name.suffix == "T1w" and rec not in _REC:
-        return "a T1w that is neither rec-water nor rec-fat; in- and opposed-phase are named echo-1_MEGRE, echo-2_MEGRE"
+        return _reason_of_t1(name, sidecar)
     if name.suffix == "T1w" and sidecar.echo_time_ms >= T2_ECHO_MS:
         return f"TE {sidecar.echo_time_ms:g} ms: {_REC[rec]} of a T2-weighted Dixon sequence"
     if name.suffix == "MEGRE" and sidecar.sequence == "a spin echo":
@@ -139,6 +143,33 @@ def _reason_of_t2(name: BidsName, sidecar: Sidecar) -> str:
         return f"acq-{name.entities['acq']}: proton density"
     if 0 < te < T2_ECHO_MS:
         return f"TE {te:g} ms, not T2-weighted, which is {T2_ECHO_MS:g} ms and more"
+    if "echo" in name.entities and not te > 0:
+        return "one echo of several, whose echo time no sidecar says"
+    return ""
+
+
+def _reason_of_t1(name: BidsName, sidecar: Sidecar) -> str:
+    te, tr, names = sidecar.echo_time_ms, sidecar.repetition_time_ms, "in- and opposed-phase are named " \
+        "echo-1_MEGRE, echo-2_MEGRE, water and fat rec-water_T1w, rec-fat_T1w"
+    if by_words := sidecar.contrasts:
+        return f"{_listed(by_words)}, as its sidecar says; {names}"
+    for entity in ("acq", "rec"):
+        if _DIXON.search(name.entities.get(entity, "")):
+            return f"{entity}-{name.entities[entity]}: of a Dixon sequence; {names}"
+        if _GRADIENT_ECHO.search(name.label(entity)):
+            return f"{entity}-{name.entities[entity]}: a gradient echo, not a spin echo"
+    if "echo" in name.entities and sidecar.sequence != "a spin echo":
+        return f"one echo of several, and no sidecar says of a spin echo; {names}"
+    if sidecar.sequence == "a gradient echo":
+        return "a gradient echo, as its sidecar says, not a spin echo"
+    if sidecar.suppressed:
+        return f"{sidecar.suppressed}, as its sidecar says"
+    if sidecar.contrast_agent:
+        return "made with a contrast agent, as its sidecar says"
+    if te > T1_ECHO_MS:
+        return f"TE {te:g} ms, not T1-weighted, which is {T1_ECHO_MS:g} ms and less"
+    if tr > T1_REPETITION_MS:
+        return f"TR {tr:g} ms, not T1-weighted, which is {T1_REPETITION_MS:g} ms and less"
     if "echo" in name.entities and not te > 0:
         return "one echo of several, whose echo time no sidecar says"
     return ""

@@ -21,6 +21,7 @@ from bedrest.io.files import require_plain_file
 from bedrest.vocabulary import Contrast
 
 MAX_ECHO_S = 1.0  # longer ones are in milliseconds
+MAX_REPETITION_S = 100.0  # the same
 PHASES = (Contrast.IN_PHASE, Contrast.OPPOSED)
 _INDICES = ("echo", "run", "inv", "flip", "chunk", "split")  # entities whose values are numbers, which may be padded
 _PHASE_MARK = "ph"  # dcm2niix appends it to what it takes for a phase image, those of ImageType IN_PHASE among them
@@ -99,6 +100,18 @@ class Sidecar:
         """NaN where it does not say."""
         seconds = _number(self.content.get("EchoTime"))
         return seconds * 1e3 if seconds < MAX_ECHO_S else seconds
+
+    @property
+    def repetition_time_ms(self) -> float:
+        """NaN where it does not say."""
+        seconds = _number(self.content.get("RepetitionTime"))
+        return seconds * 1e3 if seconds < MAX_REPETITION_S else seconds
+
+    @property
+    def contrast_agent(self) -> bool:
+        """Whether it names one."""
+        given = self.content.get("ContrastBolusIngredient")
+        return bool(given) and {*_parts(given)} - {"NONE", "NO", "N", "A"} != set()
 
     @property
     def field_tesla(self) -> float:

@@ -24,6 +24,7 @@ _BIDS: dict[Contrast, tuple[str, dict[str, object]]] = {
     Contrast.WATER: ("rec-water_T1w", {"ImageType": ["DERIVED", "PRIMARY", "WATER"]}),
     Contrast.FAT: ("rec-fat_T1w", {"ImageType": ["DERIVED", "PRIMARY", "FAT"]}),
     Contrast.T2: ("T2w", {}),
+    Contrast.T1: ("T1w", {}),
 }
 
 # What validators want to know of columns that BIDS does not define.

@@ -2,8 +2,8 @@
 
 Dixon: the words of Image Type that Siemens (WATER, FAT, IN_PHASE, OPP_PHASE), Philips (W, F, IP, OP) and GE (WATER,
 FAT, IN_PHASE, OUT_PHASE) write. Echoes of one gradient echo without such words: by echo time, with water and fat
-3.4 ppm apart, where at least one is in and one opposed phase; one echo alone is not judged by its time. T2: a spin echo
-with long echo and repetition time. Everything else stays undecided, with a reason.
+3.4 ppm apart, where at least one is in and one opposed phase; one echo alone is not judged by its time. T2 and
+T1: a spin echo with long, or short, echo and repetition time. Everything else stays undecided, with a reason.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import numpy as np
 from bedrest.io.contrast_rules import (
     DIXON_WORDS,
     NO_USE,
+    T1_ECHO_MS,
+    T1_REPETITION_MS,
     T2_ECHO_MS,
     T2_REPETITION_MS,
     ContrastGuess,
@@ -26,7 +28,7 @@ from bedrest.io.contrast_rules import (
 )
 from bedrest.io.dicom.header import ECHO_MS, ImageHeader, close, same_sequence
 from bedrest.io.dicom.slices import DicomImage, head_foot_mm, shared_places, too_few
-from bedrest.vocabulary import Contrast
+from bedrest.vocabulary import DIXON, Contrast
 
 NEIGHBOUR_SERIES = 2  # echoes of one sequence as series: phase images may lie between
 SAME_TIME_S = 2.0  # between the beginnings of two echoes, beyond a repetition time
@@ -58,11 +60,12 @@ def classify_contrasts(images: Sequence[DicomImage], chosen: Mapping[str, Contra
 def _outdone(rivals: Sequence[DicomImage], guesses: Mapping[str, ContrastGuess]) -> dict[str, ContrastGuess]:
     """Out of several images of one contrast those that are no rivals: localizers, or no word where others have one.
 
-    Scanners make localizers as T2-weighted single shots; Philips puts source echoes beside images in and opposed phase.
+    Scanners make localizers as T2-weighted single shots or short T1-weighted ones; Philips puts source echoes beside
+    images in and opposed phase.
     """
-    few = {i.name: why for i in rivals if guesses[i.name].contrast == Contrast.T2 and (why := too_few(i))}
-    outdone = {n: replace(guesses[n], contrast=None, reason=f"t2, {guesses[n].reason}, but as a localizer has: {why}")
-               for n, why in few.items() if len(few) < len(rivals)}
+    few = {i.name: why for i in rivals if guesses[i.name].contrast not in DIXON and (why := too_few(i))}
+    outdone = {n: replace(guesses[n], contrast=None, reason=f"{guesses[n].contrast}, {guesses[n].reason}, but as a "
+                          f"localizer has: {why}") for n, why in few.items() if len(few) < len(rivals)}
     named = [i for i in rivals if guesses[i.name].reason == _BY_WORD]
     outdone |= {i.name: replace(guesses[i.name], contrast=None, reason=f"{guesses[i.name].contrast} by its echo time, "
                                 f"{named[0].name} by Image Type")
@@ -103,9 +106,21 @@ def classify_contrast(header: ImageHeader) -> ContrastGuess:
         if suppressed:
             return ContrastGuess(None, "T2-weighted, but fat or fluid is suppressed", doubtful=True)
         return ContrastGuess(Contrast.T2, times)
+    if spin_echo and header.echo_time_ms <= T1_ECHO_MS:
+        return _t1_of_spin_echo(header, suppressed=suppressed)
     if "GR" in header.sequence and "SE" not in header.sequence:
         return ContrastGuess(None, "a gradient echo that inverts or suppresses", doubtful=True) if suppressed else _ECHO
     return ContrastGuess(None, "neither Image Type nor echo times show a contrast", doubtful=True)
+
+
+def _t1_of_spin_echo(header: ImageHeader, *, suppressed: bool) -> ContrastGuess:
+    times = f"a spin echo, TE {header.echo_time_ms:g} ms, TR {header.repetition_time_ms:g} ms"
+    if not header.repetition_time_ms <= T1_REPETITION_MS:
+        return ContrastGuess(None, f"{times}, which is not up to {T1_REPETITION_MS:g} ms for T1", doubtful=True)
+    if suppressed or header.contrast_agent:
+        what = "fat or fluid is suppressed" if suppressed else "with a contrast agent"
+        return ContrastGuess(None, f"T1-weighted, but {what}", doubtful=True)
+    return ContrastGuess(Contrast.T1, times)
 
 
 def _echo_trains(images: Sequence[DicomImage]) -> list[list[DicomImage]]:
@@ -197,7 +212,7 @@ def _heights(rivals: Sequence[DicomImage]) -> str:
 
 def scale_doubts(images: Mapping[Contrast, DicomImage]) -> dict[str, str]:
     """Images out of water, fat, in and opposed phase whose values cannot be compared, by name, with the reason."""
-    dixon = [i for c, i in images.items() if c != Contrast.T2]
+    dixon = [i for c, i in images.items() if c in DIXON]
     lacking = [i.name for i in dixon if not has_scale(i)]
     slopes = {round(f.slope, 6) for i in dixon for f in i.frames}
     if not lacking or (len(lacking) == len(dixon) and (len(slopes) == 1 or not any(i.header.philips for i in dixon))):
@@ -214,5 +229,5 @@ def has_scale(image: DicomImage | None) -> bool:
 
 def measured_values(images: Mapping[Contrast, DicomImage]) -> set[Contrast]:
     """Contrasts to be read by their scale slope: where the one that they are compared with has it, too."""
-    pairs = ((Contrast.WATER, Contrast.FAT), (Contrast.IN_PHASE, Contrast.OPPOSED), (Contrast.T2,))
+    pairs = ((Contrast.WATER, Contrast.FAT), (Contrast.IN_PHASE, Contrast.OPPOSED), (Contrast.T2,), (Contrast.T1,))
     return {c for pair in pairs if all(has_scale(images.get(c)) for c in pair) for c in pair}

@@ -37,7 +37,8 @@ _TAGS = [
     "EchoPlanarPulseSequence", "MRAcquisitionType", "ScanOptions", "SpectrallySelectedSuppression",
     "TemporalPositionIdentifier", "TriggerTime", "DiffusionBValue", "Rows", "Columns", "NumberOfFrames", "PixelSpacing",
     "SliceThickness", "SpacingBetweenSlices", "ImageOrientationPatient", "ImagePositionPatient", "StackID",
-    "RescaleSlope", "RescaleIntercept", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "RescaleSlope", "RescaleIntercept", "ContrastBolusAgent", "ContrastBolusAgentSequence",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
     *((group << 16) + place for group, _, element in (_PHILIPS_SCALE_SLOPE, _GE_COMPONENT)
       for block in range(0x10, 0x20) for place in (block, (block << 8) + element)),
 ]
@@ -67,6 +68,7 @@ class ImageHeader:
     acquisition_time_s: float = float("nan")  # of the day
     images_in_acquisition: float = float("nan")
     philips: bool = False
+    contrast_agent: bool = False
     thickness_mm: float = float("nan")
     between_slices_mm: float = float("nan")  # Spacing Between Slices
 
@@ -282,6 +284,8 @@ def _frame(header: Any, places: list[Any], path: Path, index: int, *, enhanced: 
         acquisition=None if np.isnan(acquisition) else int(acquisition),
         acquisition_time_s=_seconds(first("FrameAcquisitionDateTime", "AcquisitionDateTime", "AcquisitionTime")),
         images_in_acquisition=_number(header.get("ImagesInAcquisition")),
+        contrast_agent=bool(header.get("ContrastBolusAgentSequence")) or str(
+            header.get("ContrastBolusAgent") or "").strip().upper() not in ("", "NONE", "NO", "N/A"),
         philips="philips" in str(header.get("Manufacturer") or "").lower(),
         size=(int(header.get("Rows", 0)), int(header.get("Columns", 0))),
         spacing_mm=(spacing[0], spacing[1]), orientation=orientation,

@@ -5,16 +5,18 @@ Where a file lies must be what its name says. Knows nothing of tables.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bedrest.errors import Problem
+from bedrest.errors import BedrestError, GeometryError, Problem
 from bedrest.io.bids.contrasts import judged
 from bedrest.io.bids.sidecars import BidsName, Sidecars
+from bedrest.io.images.nifti import read_grid, require_shared
 from bedrest.io.manifest.entries import InputProblem
 from bedrest.io.manifest.unused_images import images_below, is_image
-from bedrest.vocabulary import MaskRole
+from bedrest.types import same_grid
+from bedrest.vocabulary import Contrast, MaskRole
 
 _REFERENCE_DESC = ("manual", "reference", "truth")
 _DISC_LABELS = ("", "disc", "discs", "ivd", "ivds")
@@ -35,13 +37,15 @@ def subject_folders(root: Path) -> list[Path]:
     return sorted(p for p in root.glob("sub-*") if p.is_dir())
 
 
-def list_images(root: Path, reference_session: str, *, spare: list[Path]) -> Listing:
-    """Every image below a dataset's root but in the folders to be spared."""
+def list_images(root: Path, reference_session: str, *, spare: list[Path], resample: bool = False) -> Listing:
+    """Every image below a dataset's root but in the folders to be spared. `resample`: as in `settings.Images`."""
     listing, sidecars, by_number = Listing(), Sidecars(root), list[Path]()
     for subject, session, paths in _visits(root, reference_session):
         result = judged({path: sidecars.of(path) for path in _named(listing, subject, session, paths, exclude=True)})
-        listing.rows += [(subject, session, c.value, str(p.absolute())) for p, c in result.contrasts.items()]
-        listing.left_out |= result.left_out
+        aside = _t1_aside(result.contrasts, resample=resample)
+        listing.rows += [(subject, session, c.value, str(p.absolute())) for p, c in result.contrasts.items()
+                         if p not in aside]
+        listing.left_out |= result.left_out | aside
         listing.problems += [InputProblem(subject, session, p, excludes_visit=True) for p in result.contradictions]
         listing.problems += [InputProblem(subject, session, p, doubt=True) for p in result.doubts]
         by_number += result.by_number
@@ -53,6 +57,32 @@ def list_images(root: Path, reference_session: str, *, spare: list[Path]) -> Lis
         listing.problems.append(InputProblem(*visit, problem, doubt=True))
     _add_elsewhere(listing, root, spare)
     return listing
+
+
+def _t1_aside(contrasts: Mapping[Path, Contrast], *, resample: bool) -> dict[Path, str]:
+    """T1w images of a visit that cannot be used with its others, which count then: many a T1w shows another place."""
+    others = sorted((p for p, c in contrasts.items() if c != Contrast.T1),
+                    key=lambda p: [*Contrast].index(contrasts[p]))
+    t1 = [p for p, c in contrasts.items() if c == Contrast.T1] if others else []
+    aside = {p: f"a T1w on another grid than {others[0].name}, which is measured" for p in t1
+             if not _together(others[0], p, resample=resample)}
+    if len(t1) - len(aside) > 1:
+        aside |= dict.fromkeys(t1, f"one of several T1w beside {others[0].name}, which is measured")
+    return aside
+
+
+def _together(first: Path, image: Path, *, resample: bool) -> bool:
+    try:
+        grids = [read_grid(path, where=path.name) for path in (first, image)]
+    except BedrestError:
+        return True  # reported by the check of the files
+    if not resample or same_grid(*grids):
+        return same_grid(*grids)
+    try:
+        require_shared(*grids, where=image.name, onto=first.name)
+    except GeometryError:
+        return False
+    return True
 
 
 def list_reference_masks(derivatives: Path, reference_session: str, *, spare: list[Path]) -> Listing:

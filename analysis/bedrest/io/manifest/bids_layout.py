@@ -1,9 +1,9 @@
 """Builds a manifest from a BIDS dataset.
 
 BIDS has no suffix for Dixon images: echo-1 and echo-2 of a MEGRE are opposed- and in-phase unless sidecars say
-otherwise, rec-water and rec-fat of a T1w are water and fat. Reference masks are `desc-manual`, `desc-reference` or
-`desc-truth` `_dseg` files of the derivatives folder that study.toml names. A file whose name or sidecar contradicts
-where it lies or what it is excludes its visit; every image that is not taken is listed.
+otherwise, rec-water and rec-fat of a T1w are water and fat, any other is T1. Reference masks are
+`desc-manual`, `desc-reference` or `desc-truth` `_dseg` files of the derivatives folder that study.toml names. A file
+whose name or sidecar contradicts where it lies or what it is excludes its visit; every image not taken is listed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def find_bids(study: Study) -> LayoutEntries:
             entries.problems += problems
     ours = [study.output_dir, study.edited_dir]
     spare = [*ours, *(root / name for name in _NO_IMAGES), *([derivatives] if derivatives not in (None, root) else [])]
-    images = list_images(root, study.reference_session, spare=spare)
+    images = list_images(root, study.reference_session, spare=spare, resample=study.images.resample)
     rows, unused = images.rows, images.left_out
     entries.problems += images.problems
     if derivatives is not None:

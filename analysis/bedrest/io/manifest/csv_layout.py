@@ -29,7 +29,7 @@ INPUT_SESSIONS = _loosened(SESSIONS, "study_day", "phase")
 
 
 def override(study: Study, entries: LayoutEntries) -> LayoutEntries:
-    """Replace subjects and visits by the tables that study.toml names; scans replace those of the same key."""
+    """Replace subjects and visits by the tables that study.toml names; scans replace those of one key or file."""
     images = study.images
     if images.subjects_csv is not None:
         entries.subjects, problems = load(read_text(images.subjects_csv, SUBJECTS.name), INPUT_SUBJECTS)
@@ -47,8 +47,9 @@ def override(study: Study, entries: LayoutEntries) -> LayoutEntries:
                                    for p in scans["path"]], sha256=scans.get("sha256", ""))
         entries.scans = pd.concat([entries.scans, scans[SCANS.column_names]], ignore_index=True)
         replaced = entries.scans.index < len(entries.scans) - len(scans)
-        given = pd.MultiIndex.from_frame(scans[list(SCANS.key)])
-        replaced &= pd.MultiIndex.from_frame(entries.scans[list(SCANS.key)]).isin(given)
+        of_key, of_file = ([pd.MultiIndex.from_frame(frame[columns]) for frame in (entries.scans, scans)]
+                           for columns in ([*SCANS.key], ["subject", "session", "path"]))
+        replaced &= of_key[0].isin(of_key[1]) | of_file[0].isin(of_file[1])
         entries.scans = entries.scans[~replaced].reset_index(drop=True)
     return entries
 

@@ -25,9 +25,9 @@ def calibrate(network: torch.nn.Module, pairs: Sequence[tuple[NDArray[np.float32
               device: str, labels: Sequence[NDArray[np.int32]] | None = None) -> Calibration:
     """Calibration of `network` on held-out pairs, in and near their discs.
 
-    `pairs`: of image (contrasts, I, J, K) and true shares (5, I, J, K); never seen in training; one of them at least with a
-    disc; `labels`: of int32 (I, J, K), one a pair; the named discs by `vocabulary.LEVEL_OF_LABEL`: they alone count,
-    and each level is then set right for itself. Default: every disc, levels not looked at.
+    `pairs`: of image (contrasts, I, J, K) and true shares (5, I, J, K); never seen in training; one of them at least
+    with a disc; `labels`: of int32 (I, J, K), one a pair; the named discs by `vocabulary.LEVEL_OF_LABEL`: they alone
+    count, and each level is then set right for itself. Default: every disc, levels not looked at.
     """
     network = network.to(device).eval()
     discs = labels if labels is not None else [(target[Structure.DISC] >= 0.5).astype(np.int32) for _, target in pairs]

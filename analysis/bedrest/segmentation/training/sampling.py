@@ -43,8 +43,8 @@ class Sampling:
 def draw_patch(painting: Painting, rng: np.random.Generator, sampling: Sampling) -> tuple[Float, Float]:
     """One training pair of the segmenter.
 
-    Returns `image`: float32, (contrasts, I, J, K), normalised contrasts, zeros where a contrast is missing; `target`: float32,
-    (5, I, J, K), share of each voxel that each structure fills.
+    Returns `image`: float32, (contrasts, I, J, K), normalised contrasts, zeros where a contrast is missing; `target`:
+    float32, (5, I, J, K), share of each voxel that each structure fills.
     """
     tissue = _crop(painting, rng, sampling)
     target = structure_shares(tissue)
