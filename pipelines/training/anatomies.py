@@ -16,13 +16,14 @@ from tqdm import tqdm
 
 from pipelines.anatomies.real_anatomies import paint_real_anatomy
 from pipelines.anatomies.real_masks import series_of
+from pipelines.anatomies.vary_tissues import vary_tissues
 
 
 def draw_anatomy(rng: np.random.Generator, real: float) -> Painting:
     """One anatomy, from SPIDER's masks with a chance of `real`, 0 to 1."""
     if rng.random() < real:
         return paint_real_anatomy(str(rng.choice(series_of(held_out=False))), rng).painting
-    return paint(draw_varied_spine(rng), demo_grid(), rng)
+    return vary_tissues(paint(draw_varied_spine(rng), demo_grid(), rng), rng)
 
 
 def draw_pool(n: int, real: float, *, seed: int, processes: int) -> list[Painting]:
