@@ -54,7 +54,7 @@ class TrainingPlan:
     device: str = "cpu"
     anatomies: int = 112
     real: float = 0.5  # chance that an anatomy is from SPIDER's masks
-    refresh: float = 1 / 80  # chance that a patch is cut from a new anatomy, which then takes the place of an old one
+    refresh: float = 1 / 50  # chance that a patch is cut from a new anatomy, which then takes the place of an old one
     batch: int = 2
     workers: int = 1
     threads: int = 2
