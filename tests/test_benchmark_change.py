@@ -260,9 +260,10 @@ def test_errors_need_two_scans_of_a_disc():
 
 
 def test_one_contrast_alone_gets_a_quarter_of_the_subjects():
-    assert [(c.name, n) for c, n in subjects_by_condition(32)] == [("standard", 32), ("water", 8), ("t2", 8)]
-    assert [n for _, n in subjects_by_condition(8)] == [8, 4, 4]
-    assert [n for _, n in subjects_by_condition(1)] == [1, 1, 1]
+    assert [(c.name, n) for c, n in subjects_by_condition(32)] == [("standard", 32), ("water", 8), ("t2", 8),
+                                                                     ("t1", 8)]
+    assert [n for _, n in subjects_by_condition(8)] == [8, 4, 4, 4]
+    assert [n for _, n in subjects_by_condition(1)] == [1, 1, 1, 1]
 
 
 def test_averaged_slices_stay_where_they_are(rng):
@@ -350,7 +351,8 @@ def weights(tmp_path, monkeypatch):
         made = subjects(np.random.default_rng([seed, index]), 1, condition=condition)
         return made.assign(subject=f"sub-{index + 1:02d}")
 
-    monkeypatch.setattr("bedrest.segmentation.weights.load_weights", lambda path: SimpleNamespace(record={"steps": 7}))
+    monkeypatch.setattr("bedrest.segmentation.weights.load_weights", lambda path: SimpleNamespace(
+        record={"steps": 7}, contrasts=tuple(Contrast)))
     monkeypatch.setattr(synthetic_subjects, "measure_subject", measure)
     return SimpleNamespace(path=path, asked=asked)
 
@@ -395,9 +397,9 @@ def test_errors_are_fitted_once_and_then_used(tmp_path, weights, capsys):
     weights.asked.clear()
     written = fit(weights)
     assert set(weights.asked) == {*(("standard", i, 778_101) for i in range(12)),
-                                  *((c, i, 778_101) for c in ("water", "t2") for i in range(4))}
+                                  *((c, i, 778_101) for c in ("water", "t2", "t1") for i in range(4))}
     assert fit(weights) == written
-    assert set(json.loads(written)["errors"]) == {ALL_DIXON, "water", "t2"}
+    assert set(json.loads(written)["errors"]) == {ALL_DIXON, "water", "t2", "t1"}
 
     assert measure_change(*words) == 0
     after = table_of(page.read_text())

@@ -18,7 +18,8 @@ from pipelines.anatomies.vary_tissues import smooth_noise
 
 Labels = NDArray[np.uint8]
 Box = tuple[slice, slice, slice]
-GAP_MM = 2.4  # masks leave the end plates out: what lies this near to a disc and to a body belongs to the body
+GAP_MM = 4.0  # masks leave the end plates out, up to 3 mm: narrower gaps between disc and body belong to the body
+FACING_MM = 2.4  # bone this near to a disc has an end plate, no cortex
 TENTH = 10  # distances are stored in tenths of a millimetre
 BELOW_ALL = -127
 
@@ -119,9 +120,9 @@ class Canvas:
 
     def parts(self, parts: tuple[Part, ...]) -> Iterator[tuple[int, Box, Field]]:
         for i, part in enumerate(parts):
-            found = sampled(part, self.affine, self.tissue.shape)
-            if found is not None:
-                yield i, *found
+            place = sampled(part, self.affine, self.tissue.shape)
+            if place is not None:
+                yield i, *place
 
     def axis_mm(self, k: int, box: Box) -> Field:
         """World coordinate of the sub-voxels of a box along one axis."""
@@ -186,8 +187,8 @@ def _paint_vertebra(canvas: Canvas, box: Box, field: Field, column: Column, i: i
     aside = (x[:, None] - middle[None, :]).astype(np.float32)[:, None, :]
     body = y[None, :, None] > (front - 1.0)[None, None, :] - 0.008 * aside**2
     disc = canvas.disc[box]
-    near = (disc > -GAP_MM * TENTH) & (disc <= 0) & body
-    inside = ((field > 0) | (near & (field > -GAP_MM))) & (disc <= 0)
+    gap = body & (np.minimum(field, 0) + np.float32(1 / TENTH) * disc > -GAP_MM)
+    inside = ((field > 0) | gap) & (disc <= 0)
     tissue = canvas.tissue[box]
     arch = inside & ~body
     tissue[arch] = Tissue.POSTERIOR_MARROW
@@ -202,7 +203,7 @@ def _paint_vertebra(canvas: Canvas, box: Box, field: Field, column: Column, i: i
              + ((z - centre[2]) / rng.uniform(1.5, 3))[None, None, :] ** 2)
         tissue[inside & (r <= 1)] = Tissue.BASIVERTEBRAL
     uneven = look.wander_mm * smooth_noise(tissue.shape, rng)
-    facing = disc > -(GAP_MM + look.end_plate_mm) * TENTH
+    facing = disc > -(FACING_MM + look.end_plate_mm) * TENTH
     if look.cortex_mm:
         tissue[inside & ~facing & (field < look.cortex_mm + uneven)] = Tissue.END_PLATE
     if look.end_plate_mm:
@@ -236,12 +237,12 @@ def _paint_discs(canvas: Canvas, column: Column, look: Look, rng: np.random.Gene
     dark = rng.random(len(column.discs)) < look.degenerated
     for i, box, _ in canvas.parts(column.discs):
         tissue, disc = canvas.tissue[box], canvas.disc[box]
-        own = canvas.level[box] == i + 1
+        this = canvas.level[box] == i + 1
         if look.ligament_mm:
             soft = (tissue != Tissue.END_PLATE) & (tissue != Tissue.MARROW) & (tissue != Tissue.CSF)
             bone = np.isin(tissue, (Tissue.SACRUM_MARROW, Tissue.SACRUM_CORTEX, Tissue.CORD, Tissue.BASIVERTEBRAL))
             tissue[(disc <= 0) & (disc > -TENTH * look.ligament_mm) & soft & ~bone] = Tissue.LIGAMENT
-        tissue[own] = Tissue.ANNULUS
-        deepest = max(int(disc[own].max(initial=0)), 1)
-        core = own & (disc > deepest * look.nucleus)
+        tissue[this] = Tissue.ANNULUS
+        deepest = max(int(disc[this].max(initial=0)), 1)
+        core = this & (disc > deepest * look.nucleus)
         tissue[core] = Tissue.NUCLEUS_DEGENERATED if dark[i] else Tissue.NUCLEUS

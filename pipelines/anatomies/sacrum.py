@@ -22,7 +22,7 @@ class Sacrum:
     """Shape of a sacrum; lengths in mm."""
 
     radius_mm: float  # of the bend; negative where it is hollow at the back
-    tilt_rad: float  # of its axis against the normal of its end plate
+    tilt_rad: float  # of its axis to the front, against the normal of its end plate
     length_mm: float
     taper: float  # how early it narrows
     heights_mm: tuple[float, ...]  # of its bodies, from the top down
@@ -36,10 +36,10 @@ class Sacrum:
 
 def draw_sacrum(rng: np.random.Generator) -> Sacrum:
     schematic = rng.random() < 0.2
-    curvature = rng.uniform(-1 / 300, 1 / 70)
+    curvature = rng.uniform(-1 / 250, 1 / 50)
     remnants = (rng.uniform(0, 5), rng.uniform(0, 3.5), rng.uniform(0, 2.5), 0.0)
     return Sacrum(radius_mm=float(1 / (curvature if abs(curvature) > 1e-3 else 1e-3)),
-                  tilt_rad=float(rng.normal(0, 0.10)), length_mm=float(rng.uniform(40, 130) if schematic
+                  tilt_rad=float(rng.normal(0.12, 0.12)), length_mm=float(rng.uniform(40, 130) if schematic
                                                                        else rng.uniform(90, 130)),
                   taper=float(rng.uniform(0.4, 1.1)),
                   heights_mm=tuple(float(h * rng.uniform(0.85, 1.15)) for h in (30, 25, 21, 18)),

@@ -56,9 +56,9 @@ def vary_tissues(painting: Painting, rng: np.random.Generator) -> Painting:
 
 
 def _box_of(tissue: Labels, wanted: tuple[Tissue, ...]) -> Slices | None:
-    found: Slices | None = ndimage.find_objects(np.isin(tissue, wanted).view(np.uint8))[0] if np.isin(
+    box: Slices | None = ndimage.find_objects(np.isin(tissue, wanted).view(np.uint8))[0] if np.isin(
         tissue[::4, ::4, ::4], wanted).any() else None
-    return found
+    return box
 
 
 def _thicken(tissue: Labels, rng: np.random.Generator) -> None:
