@@ -23,6 +23,7 @@ Float = NDArray[np.float32]
 FAT_SHARE: Float = (FAT / np.maximum(WATER + FAT, 1)).astype(np.float32)  # of a tissue's signal, in any contrast
 CHANNEL = {c: i for i, c in enumerate(Contrast)}
 _LIKE_THE_ANNULUS = (Tissue.NUCLEUS, Tissue.NUCLEUS_DEGENERATED)
+_FLOWING = (Tissue.CSF, Tissue.FLUID, Tissue.VESSEL)  # their brightness depends on flow and saturation most
 _LIKE_MARROW = (Tissue.SACRUM_MARROW, Tissue.BASIVERTEBRAL, Tissue.POSTERIOR_MARROW)
 
 
@@ -156,8 +157,9 @@ def draw_tissue_signals(rng: np.random.Generator, sampling: Sampling) -> dict[Co
 
 def _jittered(table: Float, log_sd: float, rng: np.random.Generator) -> Float:
     """Half of the tables stay near life; the others go up to two and a half times as far from it."""
-    wide = log_sd * (1 if rng.random() < 0.5 else rng.uniform(1, 2.5))
-    return (table * np.exp(rng.normal(0, wide, len(table)))).astype(np.float32)
+    wide = np.full(len(table), log_sd * (1 if rng.random() < 0.5 else rng.uniform(1, 2.5)))
+    wide[list(_FLOWING)] = np.maximum(wide[list(_FLOWING)], 0.5)
+    return (table * np.exp(rng.normal(0, wide))).astype(np.float32)
 
 
 def _random_table(rng: np.random.Generator) -> Float:
