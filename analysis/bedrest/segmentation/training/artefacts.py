@@ -61,7 +61,7 @@ def _acquisition(n: int, wanted: int, slice_mm: float, voxel_mm: float, acquired
     # Linear interpolation; where the working grid is coarser, over a Gaussian as in `imaging.resample`.
     back = np.stack([np.interp(at, centres, row) for row in np.eye(len(centres))], axis=1)
     if step < voxel_mm:
-        sigma = 0.5 * np.sqrt((voxel_mm / step) ** 2 - 1) * step
+        sigma = max(0.5 * np.sqrt((voxel_mm / step) ** 2 - 1) * step, 0.2 * voxel_mm)  # else a row can be all zeros
         back = np.exp(-0.5 * ((at[:, None] - centres) / sigma) ** 2)
         back /= back.sum(axis=1, keepdims=True)
     return _boxes(centres, acquired_mm, n, slice_mm), back.astype(np.float32)

@@ -160,8 +160,9 @@ def _step(network: nn.Module, optimiser: torch.optim.Optimizer, recipe: Recipe, 
     loss = recipe.loss(logits.float(), target.to(plan.device), share)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
-    nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
-    optimiser.step()
+    # One step with a gradient that is not finite would spoil every weight for good.
+    if torch.isfinite(nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)):
+        optimiser.step()
     return float(loss.detach())
 
 
