@@ -37,6 +37,10 @@ class TrainShippedWeights:
         Channels at the five depths.
     start
         Weights file to start from.
+    real
+        Chance, 0 to 1, that an anatomy is drawn from SPIDER's masks and not from the shape model.
+    threads
+        Of the processor, for the network.
     calibrate
         Train nothing: calibrate the weights in the output folder anew.
     """
@@ -50,6 +54,8 @@ class TrainShippedWeights:
     batch: int = _DEFAULT.batch
     peak_rate: float = _DEFAULT.peak_rate
     filters: tuple[int, ...] = SEGMENTER.filters
+    real: float = _DEFAULT.real
+    threads: int = _DEFAULT.threads
     start: Path | None = None
     calibrate: bool = False
 
@@ -62,6 +68,7 @@ def run(options: TrainShippedWeights) -> int:
     plan = TrainingPlan(
         minutes=options.minutes, locator_minutes=options.locator_minutes, device=options.device,
         anatomies=options.anatomies, batch=options.batch, workers=options.workers, peak_rate=options.peak_rate,
+        real=options.real, threads=options.threads,
         architecture=Architecture(options.filters))
     train(plan, options.output, start=options.start)
     return 0

@@ -33,8 +33,10 @@ def scanned(signal: Float, gain: Float, rng: np.random.Generator, *, slice_mm: f
     K); bias field on the working grid, whose slices lie `voxel_mm` apart; `acquired_mm`: thickness of the slices that
     are acquired and then interpolated onto the working grid.
     """
-    if rng.random() < 0.3:
-        signal = ndimage.gaussian_filter(signal, (0, *[rng.uniform(0.2, 0.9)] * 2))
+    if rng.random() < 0.5:
+        signal = ndimage.gaussian_filter(signal, (0, *[rng.uniform(0.2, 1.1)] * 2))
+    if rng.random() < 0.2:
+        signal = _truncated(signal, int(rng.integers(1, 3)), rng.uniform(0.5, 0.95))
     slices, back = _acquisition(signal.shape[0], gain.shape[0], slice_mm, voxel_mm, acquired_mm, rng)
     signal = np.tensordot(slices, signal, axes=1)
     signal = _ghost(signal * _texture(signal.shape, rng), rng)
@@ -59,7 +61,7 @@ def _acquisition(n: int, wanted: int, slice_mm: float, voxel_mm: float, acquired
     # Linear interpolation; where the working grid is coarser, over a Gaussian as in `imaging.resample`.
     back = np.stack([np.interp(at, centres, row) for row in np.eye(len(centres))], axis=1)
     if step < voxel_mm:
-        sigma = 0.5 * np.sqrt((voxel_mm / step) ** 2 - 1) * step
+        sigma = max(0.5 * np.sqrt((voxel_mm / step) ** 2 - 1) * step, 0.2 * voxel_mm)  # else a row can be all zeros
         back = np.exp(-0.5 * ((at[:, None] - centres) / sigma) ** 2)
         back /= back.sum(axis=1, keepdims=True)
     return _boxes(centres, acquired_mm, n, slice_mm), back.astype(np.float32)
@@ -82,6 +84,31 @@ def _texture(shape: tuple[int, ...], rng: np.random.Generator) -> Float:
         noise = ndimage.gaussian_filter(noise, rng.uniform(0.6, 2.0))
         noise /= max(float(noise.std()), 1e-6)
     return 1 + rng.uniform(0, 0.12) * noise
+
+
+def _truncated(signal: Float, axis: int, kept: float) -> Float:
+    """The signal without its highest frequencies along one axis: ringing at edges, as of a small matrix."""
+    spectrum = np.fft.rfft(signal, axis=axis)
+    cut = [slice(None)] * signal.ndim
+    cut[axis] = slice(int(kept * spectrum.shape[axis]), None)
+    spectrum[tuple(cut)] = 0
+    return np.fft.irfft(spectrum, signal.shape[axis], axis=axis).astype(np.float32)
+
+
+def displaced(signal: Float, voxels: float, axis: int) -> Float:
+    """The signal moved along one axis, by linear interpolation: chemical shift."""
+    whole = int(np.floor(voxels))
+    moved = np.roll(signal, whole, axis)
+    result: Float = moved + np.float32(voxels - whole) * (np.roll(signal, whole + 1, axis) - moved)
+    return result
+
+
+def smooth_noise(shape: tuple[int, ...], rng: np.random.Generator) -> Float:
+    """Noise of unit SD whose grains are a few voxels wide or a few centimetres."""
+    coarse = rng.standard_normal([max(2, int(n / w)) for n, w in zip(shape, rng.uniform(3, 24, 3), strict=True)])
+    result: Float = ndimage.zoom(coarse.astype(np.float32), [n / m for n, m in zip(shape, coarse.shape, strict=True)],
+                                 order=1, mode="nearest", grid_mode=True)[tuple(slice(n) for n in shape)]
+    return result
 
 
 def _ghost(signal: Float, rng: np.random.Generator) -> Float:

@@ -40,11 +40,12 @@ class FitPlan:
     validate_every: int = 0  # steps between two validations; 0 = never
     patience: int = 10  # validations without a better score before training stops early
     steps: int = 0  # at most so many; 0 = as many as there is time for
+    bf16: bool = False  # on the CPU: the network's pass in bfloat16, its weights in float32
 
     def share(self, progress: Progress) -> float:
         """Part of the budget that is used, 0 to 1."""
         by_steps = progress.step / self.steps if self.steps else 0.0
-        return min(max(by_steps, progress.seconds / (self.minutes * 60)), 1.0)
+        return min(max(by_steps, progress.seconds / (self.minutes * 60) if self.minutes else 1.0), 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,13 +155,14 @@ def _step(network: nn.Module, optimiser: torch.optim.Optimizer, recipe: Recipe, 
         group["lr"] = recipe.rate(progress.step, share)
     network.train()
     memory = torch.channels_last_3d if image.ndim == 5 else torch.preserve_format
-    with mixed_precision(plan.device):
+    with mixed_precision(plan.device, cpu=plan.bf16):
         logits = network(image.to(plan.device, memory_format=memory))
     loss = recipe.loss(logits.float(), target.to(plan.device), share)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
-    nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
-    optimiser.step()
+    # One step with a gradient that is not finite would spoil every weight for good.
+    if torch.isfinite(nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)):
+        optimiser.step()
     return float(loss.detach())
 
 

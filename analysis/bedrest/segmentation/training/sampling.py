@@ -16,12 +16,14 @@ from bedrest.anatomy.structures import Structure
 from bedrest.phantom.paint import FINE, Painting
 from bedrest.phantom.render import dixon_signals
 from bedrest.phantom.tissues import FAT, STRUCTURE_OF_TISSUE, T1, T2, WATER, Tissue
-from bedrest.segmentation.training.artefacts import scanned, shared_gain
+from bedrest.segmentation.training.artefacts import displaced, scanned, shared_gain, smooth_noise
 from bedrest.vocabulary import Contrast
 
 Float = NDArray[np.float32]
+FAT_SHARE: Float = (FAT / np.maximum(WATER + FAT, 1)).astype(np.float32)  # of a tissue's signal, in any contrast
 CHANNEL = {c: i for i, c in enumerate(Contrast)}
 _LIKE_THE_ANNULUS = (Tissue.NUCLEUS, Tissue.NUCLEUS_DEGENERATED)
+_FLOWING = (Tissue.CSF, Tissue.FLUID, Tissue.VESSEL)  # their brightness depends on flow and saturation most
 _LIKE_MARROW = (Tissue.SACRUM_MARROW, Tissue.BASIVERTEBRAL, Tissue.POSTERIOR_MARROW)
 
 
@@ -47,9 +49,33 @@ def draw_patch(painting: Painting, rng: np.random.Generator, sampling: Sampling)
     """
     tissue = _crop(painting, rng, sampling)
     target = structure_shares(tissue)
-    # Averaged in the plane only: slices of any thickness are cut from what is left.
-    fine = {c: _means(table[tissue], fine_slices=True) for c, table in draw_tissue_signals(rng, sampling).items()}
+    fine = _signals(tissue, draw_tissue_signals(rng, sampling), rng)
     return scanned_pair(with_opposed(fine), target, rng, slice_mm=1.0, voxel_mm=2.0)
+
+
+def _signals(tissue: NDArray[np.uint8], tables: dict[Contrast, Float],
+             rng: np.random.Generator) -> dict[Contrast, Float]:
+    """Signals by contrast, averaged in the plane only: slices of any thickness are cut from what is left.
+
+    Fat is displaced against water along one axis, and marrow and discs are uneven, by amounts of their own a contrast.
+    """
+    fine = {c: _means(table[tissue], fine_slices=True) for c, table in tables.items()}
+    if rng.random() < 0.4:
+        axis, voxels = int(rng.integers(1, 3)), rng.uniform(-2, 2)
+        for c, table in tables.items():
+            whole = c in (Contrast.WATER, Contrast.FAT) and len(tables) == 2
+            if c == Contrast.FAT and whole:
+                fine[c] = displaced(fine[c], voxels / 2, axis)
+            elif not whole:
+                fat = _means((table * FAT_SHARE)[tissue], fine_slices=True)
+                fine[c] = fine[c] - fat + displaced(fat, voxels, axis)
+    for structures in ((Structure.DISC,), (Structure.VERTEBRA, Structure.SACRUM)):
+        if rng.random() < 0.5:
+            share = _means(np.isin(STRUCTURE_OF_TISSUE, structures)[tissue], fine_slices=True)
+            share *= smooth_noise(share.shape, rng)
+            for signal in fine.values():
+                signal *= 1 + rng.uniform(-0.35, 0.35) * share
+    return fine
 
 
 def scanned_pair(signals: dict[Contrast, Float], target: Float, rng: np.random.Generator, *, slice_mm: float,
@@ -87,7 +113,19 @@ def _crop(painting: Painting, rng: np.random.Generator, sampling: Sampling) -> N
         span = min(n, round(p * FINE * (1 + rng.uniform(-sampling.scale, sampling.scale))))
         start = int(np.clip(c - span // 2, 0, n - span))
         where.append(start + (np.arange(p * FINE) + 0.5) * span / (p * FINE))
-    return painting.tissue[np.ix_(*(w.astype(int) for w in where))]
+    return _bent(painting.tissue, where, rng)
+
+
+def _bent(tissue: NDArray[np.uint8], where: list[NDArray[Any]], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Sub-voxels at `where` along each axis, by turns sheared and bowed along the spine, to the front and aside."""
+    i, j, k = (w.astype(np.float32) for w in where)
+    along = np.linspace(-1, 1, len(k), dtype=np.float32)
+    bows = rng.normal(0, (3, 5), (2, 2)) * (rng.random(2) < 0.5)[:, None]  # sub-voxels: bow and shear of each axis
+    side, front = (b * along**2 + s * along for b, s in bows)
+    up = rng.normal(0, 3) * np.linspace(-1, 1, len(j), dtype=np.float32)[:, None]
+    places = (i[:, None, None] + side, j[:, None] + front, k + up)
+    near = [np.clip(x, 0, n - 1).astype(np.int32) for x, n in zip(places, tissue.shape, strict=True)]
+    return np.asarray(tissue[near[0], near[1], near[2]])
 
 
 def structure_shares(tissue: NDArray[np.uint8]) -> Float:
@@ -98,9 +136,10 @@ def structure_shares(tissue: NDArray[np.uint8]) -> Float:
 
 def _means(fine: NDArray[Any], *, fine_slices: bool = False) -> Float:
     """Mean over sub-voxels: of the whole voxel, or in the plane alone, which keeps FINE sub-slices a voxel."""
-    i, j, k = fine.shape[0], fine.shape[1] // FINE, fine.shape[2] // FINE
-    plane = fine.reshape(i, j, FINE, k, FINE).mean(axis=(2, 4), dtype=np.float32)
-    result: Float = plane if fine_slices else plane.reshape(i // FINE, FINE, j, k).mean(axis=1)
+    # Sums of strided views: a mean over short axes takes eight times as long.
+    plane = sum(fine[:, j::FINE, k::FINE].astype(np.float32) for j in range(FINE) for k in range(FINE))
+    total = plane if fine_slices else sum(plane[i::FINE] for i in range(FINE))
+    result: Float = total / (FINE**2 if fine_slices else FINE**3)
     return result
 
 
@@ -117,7 +156,10 @@ def draw_tissue_signals(rng: np.random.Generator, sampling: Sampling) -> dict[Co
 
 
 def _jittered(table: Float, log_sd: float, rng: np.random.Generator) -> Float:
-    return (table * np.exp(rng.normal(0, log_sd, len(table)))).astype(np.float32)
+    """Half of the tables stay near life; the others go up to two and a half times as far from it."""
+    wide = np.full(len(table), log_sd * (1 if rng.random() < 0.5 else rng.uniform(1, 2.5)))
+    wide[list(_FLOWING)] = np.maximum(wide[list(_FLOWING)], 0.5)
+    return (table * np.exp(rng.normal(0, wide))).astype(np.float32)
 
 
 def _random_table(rng: np.random.Generator) -> Float:
