@@ -30,7 +30,7 @@ def resolve_device(wanted: str) -> str:
 
 
 def computes_bf16(device: str) -> bool:
-    """Whether the processor has units for bfloat16; without them it computes that about 40 times slower than float32."""
+    """Whether the processor has units for bfloat16; without, that is about 40 times slower than float32."""
     import torch
 
     able = torch.cpu.get_capabilities() if device == "cpu" else {}
