@@ -77,7 +77,7 @@ def change_ablation(discs: pd.DataFrame) -> Figure:
 def _legend(figure: Figure) -> None:
     handles = [Line2D([], [], color=c, marker=m, label=METHODS[v]) for v, (c, m) in STYLES.items()]
     handles.append(Line2D([], [], color=BLACK, marker="o", label="mean and SD"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
 
 
 @styled
@@ -140,8 +140,8 @@ def _spread(panel: Axes, values: Mapping[VolumeMethod, pd.Series]) -> None:
         panel.plot(place, sizes, marker, color=colour, markersize=2, alpha=0.5, markeredgewidth=0, zorder=1)
         mean, sd = float(sizes.mean()), float(sizes.std(ddof=1)) if sizes.size > 1 else 0.0
         panel.errorbar(at, mean, sd, fmt=marker, color=BLACK, capsize=3, markersize=3, linewidth=1.0, zorder=2)
-        panel.annotate(f"SD {sd:.2f}\nn = {sizes.size}", (at, 1.0), xycoords=("data", "axes fraction"), fontsize=6,
+        panel.annotate(f"SD {sd:.2f}\nn = {sizes.size}", (at, 1.0), xycoords=("data", "axes fraction"), fontsize=5,
                        ha="center", va="top")
     panel.margins(y=0.18)
-    panel.set_xticks(range(len(values)), [SHORT[m] for m in values], fontsize=6)
+    panel.set_xticks(range(len(values)), [SHORT[m] for m in values], fontsize=5)
     panel.set_xlim(-0.6, len(values) - 0.4)
