@@ -162,5 +162,5 @@ def test_real_anatomy_changes_as_asked():
     for level in before:
         assert 100 * (after[level] / before[level] - 1) == pytest.approx(wanted.get(level, 0.0), abs=0.25)
     manual = real_scans.manual_volumes()
-    manual = manual[manual["case"] == subject.spine.series].set_index("level_if_normal")["volume_mm3"]
+    manual = manual[manual["case"] == subject.spine.series].set_index("level_if_normal")["manual_mm3"]
     assert before["L3-L4"] == pytest.approx(manual["L3-L4"], rel=0.05)
