@@ -15,8 +15,9 @@ from bedrest.io.results import StudyResults
 from bedrest.io.tables.frames import typed_frame
 from bedrest.io.tables.typed_csv import write_table
 from bedrest.longitudinal import joint_volumes as joint
+from bedrest.longitudinal.boxes import PreparedVisit
 from bedrest.longitudinal.error_model import ErrorModel, ErrorPart, Errors
-from bedrest.longitudinal.joint_volumes import PreparedVisit, joint_volumes, poses_of
+from bedrest.longitudinal.joint_volumes import joint_volumes, poses_of
 from bedrest.longitudinal.level_matching import PlacedDisc, level_shift, match_levels
 from bedrest.longitudinal.poses import Pose, mean_pose, pose_of, rigid, rotation_deg
 from bedrest.phantom.paint import paint_levels

@@ -193,6 +193,7 @@ LABEL_COLOURS: Final[dict[int, str]] = {
 
 SACRUM_LABEL: Final = 10
 CANAL_LABEL: Final = 20
+UNNAMED_VERTEBRA_LABEL: Final = 30
 VERTEBRA_ABOVE_DISC: Final[dict[int, int]] = {label: SACRUM_LABEL + label for label in LEVEL_OF_LABEL}
 # Disc -> the bone below and the bone above it; below L5-S1 lies the sacrum.
 BONES_OF_DISC: Final[dict[int, tuple[int, int]]] = {

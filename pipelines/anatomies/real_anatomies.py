@@ -17,6 +17,7 @@ from bedrest.phantom.render import demo_grid
 from bedrest.types import Grid, LabelMap
 from bedrest.vocabulary import LEVEL_OF_LABEL
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
 from pipelines.anatomies.backdrop import paint_backdrop
@@ -77,11 +78,11 @@ def draw_pose(spine: RealSpine, rng: np.random.Generator, *, varied: bool) -> Ar
     home = np.array([0.0, -20.0, -105.0])
     centres = np.array([frame_of(d).centre_mm for d in spine.discs])
     lean = float(np.arctan(np.polyfit(centres[:, 2], centres[:, 0], 1)[0]))
-    linear = _rotation(1, -lean)  # as a technologist would lay the stack: along the column
+    linear = Rotation.from_euler("y", -lean).as_matrix()  # as a technologist would lay the stack: along the column
     if varied:
         linear = linear @ np.diag(1 + rng.uniform(-0.1, 0.1) + rng.normal(0, 0.02, 3))
-        for axis, degrees in enumerate((6, 3, 4)):
-            linear = _rotation(axis, np.deg2rad(rng.normal(0, degrees))) @ linear
+        for axis, degrees in (("x", 6), ("y", 3), ("z", 4)):
+            linear = Rotation.from_euler(axis, rng.normal(0, degrees), degrees=True).as_matrix() @ linear
         if rng.random() < 0.5:
             linear = np.diag([-1.0, 1, 1]) @ linear
         home = home + rng.normal(0, (3, 8, 8))
@@ -90,14 +91,6 @@ def draw_pose(spine: RealSpine, rng: np.random.Generator, *, varied: bool) -> Ar
     out[:3, :3], out[:3, 3] = linear, home - linear @ centres[0]
     out[0, 3] = home[0] - (middle.min() + middle.max()) / 2
     return out
-
-
-def _rotation(axis: int, angle: float) -> Array:
-    c, s = np.cos(angle), np.sin(angle)
-    i, j = [(1, 2), (2, 0), (0, 1)][axis]
-    r = np.eye(3)
-    r[i, i], r[i, j], r[j, i], r[j, j] = c, -s, s, c
-    return r
 
 
 def _ended(grid: Grid, top_mm: float, rng: np.random.Generator) -> Grid:

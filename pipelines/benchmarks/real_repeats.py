@@ -18,8 +18,9 @@ from bedrest.io.files import sha256_of
 from bedrest.io.images.nifti import read_scan
 from bedrest.io.tables.frames import concat_tables
 from bedrest.io.tables.markdown import markdown_table
+from bedrest.longitudinal.boxes import prepare_visit
 from bedrest.longitudinal.error_model import ErrorModel, load_errors
-from bedrest.longitudinal.joint_volumes import joint_volumes, poses_of, prepare_visit
+from bedrest.longitudinal.joint_volumes import joint_volumes, poses_of
 from bedrest.measurement.discs import measure_discs
 from bedrest.measurement.volumes import volumes_from_probability
 from bedrest.schemas import MEASURES

@@ -19,7 +19,8 @@ import pandas as pd
 from bedrest.calibration.known_change import known_change
 from bedrest.calibration.made_visits import Repositioning, Scanner, made_visit, motion_of
 from bedrest.io.tables.markdown import markdown_table
-from bedrest.longitudinal.joint_volumes import GRID_SHIFTS, PreparedVisit, joint_volumes, poses_of, prepare_visit
+from bedrest.longitudinal.boxes import PreparedVisit, prepare_visit
+from bedrest.longitudinal.joint_volumes import GRID_SHIFTS, joint_volumes, poses_of
 from bedrest.phantom.paint import paint, paint_levels
 from bedrest.phantom.random_spine import draw_spine
 from bedrest.phantom.render import Artefacts, demo_grid, render_dixon, render_t2, rician

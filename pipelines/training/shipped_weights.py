@@ -35,7 +35,7 @@ from safetensors import safe_open
 from torch import nn
 
 from pipelines.anatomies.real_anatomies import paint_real_anatomy
-from pipelines.anatomies.real_masks import CREDIT, series_of
+from pipelines.anatomies.real_masks import TRAINING_DATA, series_of
 from pipelines.training.anatomies import draw_anatomy, draw_pool
 from pipelines.training.overview import coarse_shares, draw_overview
 
@@ -90,8 +90,7 @@ def train(plan: TrainingPlan, folder: Path, *, start: Path | None = None) -> Non
         folder / "segmenter.pt", title="segmenter")
     calibration = _calibrate(network, seed=plan.seed, device=plan.device)
     record = {
-        "data": f"synthetic scans of the shape model's anatomies and of real ones: {CREDIT}" if plan.real else
-        "synthetic anatomies only",
+        "data": TRAINING_DATA if plan.real else "synthetic anatomies only",
         "data_sha256": hashlib.sha256(b"".join(p.tissue.tobytes() for p in pool[:8])).hexdigest(),
         "started_from_sha256": sha256_of(start) if start is not None else "",
         "plan": asdict(plan), "steps": segmented.step, "minutes": round(segmented.seconds / 60, 1),

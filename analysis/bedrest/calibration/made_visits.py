@@ -16,9 +16,10 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from bedrest.calibration.known_change import KnownChange
+from bedrest.longitudinal.poses import motion_about
 from bedrest.phantom.render import smooth_field
 from bedrest.types import Affine, Grid, Scan, Volume
-from bedrest.vocabulary import CANAL_LABEL, SACRUM_LABEL
+from bedrest.vocabulary import CANAL_LABEL, SACRUM_LABEL, UNNAMED_VERTEBRA_LABEL
 
 # Wanted change of a disc's volume in the visits with changes, per cent. Half of the discs keep their volume beside
 # others that do not, as in a study; +3 is what is to be told from none.
@@ -99,10 +100,7 @@ def motion_of(grid: Grid, rng: np.random.Generator, how: Repositioning) -> Affin
         angles[tilts] *= how.tilt_deg / how.rotation_deg
     rotation = Rotation.from_rotvec(axes @ np.deg2rad(angles)).as_matrix()
     centre = grid.affine_ras_mm[:3, :3] @ ((np.array(grid.shape) - 1) / 2) + grid.affine_ras_mm[:3, 3]
-    motion = np.eye(4)
-    motion[:3, :3] = rotation
-    motion[:3, 3] = centre - rotation @ centre + axes @ shift
-    return motion
+    return motion_about(centre, rotation, axes @ shift)
 
 
 def noise_sd(volume: Volume) -> float:
@@ -142,4 +140,4 @@ def _noise(grid: Grid, rng: np.random.Generator) -> NDArray[np.float32]:
 
 def bones_of(tissues: NDArray[np.integer]) -> NDArray[np.bool_]:
     """Vertebral bodies and sacrum in a mask of all tissues, see `vocabulary.TISSUE_OF_LABEL`."""
-    return np.asarray(((tissues >= SACRUM_LABEL) & (tissues < CANAL_LABEL)) | (tissues == 30))
+    return np.asarray(((tissues >= SACRUM_LABEL) & (tissues < CANAL_LABEL)) | (tissues == UNNAMED_VERTEBRA_LABEL))

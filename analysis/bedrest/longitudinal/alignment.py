@@ -15,7 +15,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from bedrest.longitudinal.boxes import BOX, PreparedVisit, box_around, visit_in_box
-from bedrest.longitudinal.poses import Pose
+from bedrest.longitudinal.poses import Pose, motion_about
 from bedrest.types import Affine
 from bedrest.vocabulary import Contrast
 
@@ -101,10 +101,7 @@ def _step(image: NDArray[np.float64], mean: NDArray[np.float64], weight: NDArray
 
 
 def _motion(step: NDArray[np.float64], centre_mm: NDArray[np.float64]) -> Affine:
-    motion = np.eye(4)
-    motion[:3, :3] = Rotation.from_rotvec(step[3:] / 20).as_matrix()
-    motion[:3, 3] = step[:3] + centre_mm - motion[:3, :3] @ centre_mm
-    return motion
+    return motion_about(centre_mm, Rotation.from_rotvec(step[3:] / 20).as_matrix(), step[:3])
 
 
 def _astray(before: Affine, after: Affine, centre_mm: NDArray[np.float64]) -> bool:

@@ -20,6 +20,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from bedrest.imaging.crop import box_around, crop_grid
+from bedrest.longitudinal.poses import MAX_SPECK_VOXELS, part_at
 from bedrest.types import Affine, Grid
 
 Float = NDArray[np.floating]
@@ -140,9 +141,12 @@ def _in_view(visit: VisitImage, grid: Grid) -> Mask:
 def _model(disc: Float, bone: Float, grid: Grid, normal: Float, valid: Mask) -> _Model | NoDeformation:
     spacing, area = grid.spacing_mm, grid.affine_ras_mm[:3, :3]
     points = (np.indices(grid.shape).reshape(3, -1).T - (np.array(grid.shape) - 1) / 2) @ area.T
-    whole, others = _nearest_part(disc >= 0.5, points)
-    if not whole.any():
+    parts, _ = ndimage.label(disc >= 0.5)
+    nearest = part_at(parts, grid, (grid.affine_ras_mm @ [*(np.array(grid.shape) - 1) / 2, 1])[:3])
+    if nearest is None:
         return NoDeformation.NO_DISC
+    whole = parts == nearest
+    others = (parts > 0) & ~whole & (np.bincount(parts.ravel()) > MAX_SPECK_VOXELS)[parts]
     from_disc = ndimage.distance_transform_edt(~whole, sampling=spacing)
     others = ndimage.binary_dilation(others)
     disc = np.where((from_disc <= NEAR_MM) & ~others, disc, 0)
@@ -174,17 +178,6 @@ def _model(disc: Float, bone: Float, grid: Grid, normal: Float, valid: Mask) -> 
 
     return _Model(crop_grid(grid, part), np.flatnonzero(compared[part]), cut(points, 3), cut(up),
                   cut(rim, *rim.shape[1:]), cut(tissue, 4), cut(surface, 3), disc[valid].sum() * grid.voxel_volume_mm3)
-
-
-def _nearest_part(mask: Mask, points: Float) -> tuple[Mask, Mask]:
-    """The connected part whose middle is nearest to 0, and the others; parts of few voxels belong to neither."""
-    parts, n = ndimage.label(mask)
-    sizes = np.bincount(parts.ravel(), minlength=n + 1)
-    large = [k for k in range(1, n + 1) if sizes[k] > 20]
-    if not large:
-        return np.zeros_like(mask), np.zeros_like(mask)
-    nearest = min(large, key=lambda k: float(np.linalg.norm(points[parts.ravel() == k].mean(axis=0))))
-    return parts == nearest, np.isin(parts, [k for k in large if k != nearest])
 
 
 def _neighbours(bones: Mask, from_disc: Float, height: Float) -> tuple[Mask, Mask]:

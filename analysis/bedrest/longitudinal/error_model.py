@@ -61,6 +61,16 @@ class Errors:
         return math.sqrt(max(0.0, shifts_sd**2 - self.usual_shifts_sd**2))
 
 
+    def repeat_sd(self, method: str, uncertainty: float, shifts_sd: float) -> float:
+        """Relative SD of a volume by `method`, a `VolumeMethod`, when the disc is scanned again.
+
+        On which grids a disc was segmented changes its volume, and no difference by deformation. `uncertainty`: what
+        `repeat` was fitted on, for that method.
+        """
+        return math.hypot(self.repeat.sd(uncertainty),
+                          self.added_by_shifts(shifts_sd) if method == VolumeMethod.JOINT else 0.0)
+
+
 @dataclass(frozen=True)
 class ErrorModel:
     """Errors of one network, by contrasts and way of measuring."""

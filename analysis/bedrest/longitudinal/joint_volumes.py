@@ -21,10 +21,10 @@ from skimage.segmentation import expand_labels
 from bedrest.anatomy.structures import Structure
 from bedrest.imaging.crop import crop_grid
 from bedrest.longitudinal.alignment import aligned
-from bedrest.longitudinal.boxes import PreparedVisit, VisitInBox, box_around, cropped, prepare_visit, visit_in_box
+from bedrest.longitudinal.boxes import PreparedVisit, VisitInBox, box_around, cropped, visit_in_box
 from bedrest.longitudinal.deformation import DiscDeformation, VisitImage, disc_deformations
 from bedrest.longitudinal.error_model import MOST_SHIFTS_SD, ErrorModel
-from bedrest.longitudinal.poses import Pose, mean_pose, pose_of, rigid, rotation_deg
+from bedrest.longitudinal.poses import Pose, mean_pose, part_at, pose_of, rigid, rotation_deg
 from bedrest.measurement.coverage import covered_share
 from bedrest.measurement.volumes import REACH_MM
 from bedrest.segmentation.forward import forward
@@ -32,8 +32,6 @@ from bedrest.segmentation.predict import calibrated, shifted
 from bedrest.segmentation.weights import Calibration, TrainedNetwork, key_of
 from bedrest.types import Affine, Grid, LabelMap, Volume
 from bedrest.vocabulary import LEVEL_OF_LABEL, Contrast, VolumeMethod
-
-__all__ = ["GRID_SHIFTS", "GridShift", "JointVolume", "PreparedVisit", "joint_volumes", "poses_of", "prepare_visit"]
 
 MIN_COVERED_BY_DEFORMATION = 0.9  # of a disc: of less, its rim is not seen, nor what holds its bones in place
 GridShift = tuple[tuple[float, float, float], bool]
@@ -182,9 +180,5 @@ def _region(probability: NDArray[np.floating], grid: Grid, centre_mm: NDArray[np
     discs, n = ndimage.label(probability >= 0.5)
     if n == 0:
         return np.zeros(grid.shape, bool)
-    centre = np.linalg.inv(grid.affine_ras_mm) @ np.append(centre_mm, 1)
-    sizes = np.bincount(discs.ravel(), minlength=n + 1)
-    near = [np.linalg.norm((np.argwhere(discs == k).mean(axis=0) - centre[:3]) * grid.spacing_mm)
-            if sizes[k] > 20 else float("inf") for k in range(1, n + 1)]
     wide = expand_labels(discs, REACH_MM, spacing=tuple(grid.spacing_mm))
-    return np.asarray(wide == 1 + near.index(min(near)))
+    return np.asarray(wide == (part_at(discs, grid, centre_mm) or 1))

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from bedrest.types import Affine
+from bedrest.types import Affine, Grid
 
 Vector = NDArray[np.float64]
 
 MIN_VOXELS = 8
+MAX_SPECK_VOXELS = 20  # a connected part of no more is no disc
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +60,28 @@ def mean_pose(poses: Sequence[Pose]) -> Pose:
 
 def rigid(source: Pose, target: Pose) -> Affine:
     """(4, 4) rigid motion, world to world, that takes a disc at `source` to `target`."""
+    return motion_about(source.centre_mm, target.axes @ source.axes.T, target.centre_mm - source.centre_mm)
+
+
+def motion_about(centre_mm: Vector, rotation: NDArray[np.float64], shift_mm: Vector) -> Affine:
+    """(4, 4) rigid motion: a rotation (3, 3) about a point, then a shift."""
     motion = np.eye(4)
-    motion[:3, :3] = target.axes @ source.axes.T
-    motion[:3, 3] = target.centre_mm - motion[:3, :3] @ source.centre_mm
+    motion[:3, :3] = rotation
+    motion[:3, 3] = centre_mm + shift_mm - rotation @ centre_mm
     return motion
 
 
 def rotation_deg(motion: Affine) -> float:
     """Angle of a rigid motion, degrees."""
     return float(np.rad2deg(Rotation.from_matrix(motion[:3, :3]).magnitude()))
+
+
+def part_at(parts: NDArray[np.integer], grid: Grid, centre_mm: NDArray[np.floating]) -> int | None:
+    """Number of the connected part whose middle lies nearest to a point; None where all have 20 voxels or fewer.
+
+    `parts`: (I, J, K) numbers of connected parts, 0 elsewhere, as `scipy.ndimage.label` gives them.
+    """
+    centre = (np.linalg.inv(grid.affine_ras_mm) @ np.append(centre_mm, 1))[:3]
+    large = [k for k, size in enumerate(np.bincount(parts.ravel())) if k and size > MAX_SPECK_VOXELS]
+    away = {k: np.linalg.norm((np.argwhere(parts == k).mean(axis=0) - centre) * grid.spacing_mm) for k in large}
+    return min(away, key=away.__getitem__, default=None)

@@ -14,10 +14,9 @@ from scipy.spatial import KDTree
 from bedrest.anatomy.structures import Structure
 from bedrest.segmentation.regions import column
 from bedrest.types import Grid
-from bedrest.vocabulary import CANAL_LABEL, LEVEL_OF_LABEL, SACRUM_LABEL
+from bedrest.vocabulary import CANAL_LABEL, LEVEL_OF_LABEL, SACRUM_LABEL, UNNAMED_VERTEBRA_LABEL
 
 Labels = NDArray[np.int32]
-UNNAMED_VERTEBRA = 30
 
 
 def name_neighbours(structure: NDArray[np.uint8], discs: Labels, grid: Grid) -> Labels:
@@ -46,7 +45,7 @@ def _name_bodies(points_mm: NDArray[np.float64], disc_mm: dict[int, NDArray[np.f
     """
     numbers = sorted(disc_mm)
     if len(numbers) < 2:
-        return np.full(len(points_mm), UNNAMED_VERTEBRA, dtype=np.int32)
+        return np.full(len(points_mm), UNNAMED_VERTEBRA_LABEL, dtype=np.int32)
     # A missing disc lies on the line between those around it.
     every = np.arange(numbers[0], numbers[-1] + 1)
     known = np.array([disc_mm[k] for k in numbers])
@@ -58,5 +57,5 @@ def _name_bodies(points_mm: NDArray[np.float64], disc_mm: dict[int, NDArray[np.f
     out: Labels = labels[nearest].astype(np.int32)
     # Bone beyond the reach of the outermost bodies, and bone below L5-S1 that is not sacrum, has no name.
     reach = np.linalg.norm(line[1:] - line[:-1], axis=1).mean()
-    out[(distance > 1.5 * reach) | (out <= SACRUM_LABEL) | (out > 10 + max(LEVEL_OF_LABEL))] = UNNAMED_VERTEBRA
+    out[(distance > 1.5 * reach) | (out <= SACRUM_LABEL) | (out > 10 + max(LEVEL_OF_LABEL))] = UNNAMED_VERTEBRA_LABEL
     return out

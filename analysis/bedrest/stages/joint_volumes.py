@@ -79,7 +79,8 @@ def _discs(visit: _Segmented, findings: pd.DataFrame) -> list[PlacedDisc]:
 
 
 def _joint(job: Job, segmented: dict[str, _Segmented]) -> pd.DataFrame:
-    from bedrest.longitudinal.joint_volumes import joint_volumes, prepare_visit
+    from bedrest.longitudinal.boxes import prepare_visit
+    from bedrest.longitudinal.joint_volumes import joint_volumes
 
     device = resolve_device(job.device)
     use_threads(device, job.threads)

@@ -18,7 +18,7 @@ from bedrest.measurement.definition import Needs, Scale
 from bedrest.measurement.registry import DISC_MEASURES, VOLUME
 from bedrest.measurement.volumes import VOLUME_SINGLE, VOLUME_VOXELS
 from bedrest.schemas import CALIBRATION, MADE_VISITS
-from bedrest.tables.change import change_se_percent, half_width
+from bedrest.tables.change import change_se_percent, half_width, repeat_uncertainty
 from bedrest.vocabulary import ALL_LEVELS, FROM_ALL_VISITS, LEVELS, MEASURED, ErrorsFrom, Source, Status, VolumeMethod
 
 DETECTED_PERCENT = 3.0  # the change whose detection is reported
@@ -39,9 +39,8 @@ def made_frame(measures: pd.DataFrame, joint: pd.DataFrame, true_percent: Mappin
     to the change of volume that was made. `reference`: the made reference visit. A disc without a value keeps its row.
     """
     of_disc = measures[measures["source"] == Source.AUTOMATIC].set_index(["session", "level"])
-    keyed = joint.set_index(["session", "level"])
-    doubts = keyed[["grid_shifts_sd_percent"]].assign(boundary_uncertainty=keyed["boundary_uncertainty"].where(
-        keyed["volume_method"] == VolumeMethod.JOINT, keyed["deformation_se_percent"] / 100))
+    doubts = joint.set_index(["session", "level"])[["grid_shifts_sd_percent"]].assign(
+        boundary_uncertainty=repeat_uncertainty(joint))
     subject, rows = str(measures["subject"].iloc[0]), []
     for session, levels in true_percent.items():
         for level, made in levels.items():
@@ -111,8 +110,7 @@ def calibration_frame(made: pd.DataFrame, shipped: ErrorModel | None) -> pd.Data
                 of = errors.given(row.contrasts, row.volume_method) if errors else None
                 if of is not None and row.status in MEASURED:
                     together = row.volume_method in FROM_ALL_VISITS
-                    joint = row.volume_method == VolumeMethod.JOINT
-                    sds = [np.hypot(of.repeat.sd(u if together else 0.0), of.added_by_shifts(s / 100) if joint else 0)
+                    sds = [of.repeat_sd(row.volume_method, u if together else 0.0, s / 100)
                            for u, s in ((row.boundary_uncertainty_reference, row.grid_shifts_sd_percent_reference),
                                         (row.boundary_uncertainty, row.grid_shifts_sd_percent))]
                     judged.loc[row.Index, f"reach{suffix}"] = half_width(change_se_percent(row.change_percent, *sds))

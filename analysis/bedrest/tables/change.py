@@ -17,7 +17,7 @@ from bedrest.measurement.registry import VOLUME
 from bedrest.schemas import CHANGE
 from bedrest.tables.change_checks import Acquisitions, Positions, implausible_change, moved_disc, other_acquisition
 from bedrest.tables.pairs import Side, Volumes, judge, no_change
-from bedrest.vocabulary import MEASURED, Status
+from bedrest.vocabulary import MEASURED, Status, VolumeMethod
 
 _VISIT = ["subject", "group", "session", "study_day", "phase", "source"]
 
@@ -83,6 +83,16 @@ def change_se_percent(change_percent: float, before: float, after: float) -> flo
     `change_percent`: of the volume before. `before`, `after`: SD of a repeated measurement over the volume, 0.01 = 1 %.
     """
     return (100 + change_percent) * math.hypot(before, after)
+
+
+def repeat_uncertainty(joint: pd.DataFrame) -> pd.Series:
+    """What the SD of a repeated volume depends on, by session and level: of a volume by deformation its own error.
+
+    `joint`: as in `schemas.JOINT`, one subject. Relative.
+    """
+    keyed = joint.set_index(["session", "level"])
+    return keyed["boundary_uncertainty"].where(keyed["volume_method"] == VolumeMethod.JOINT,
+                                               keyed["deformation_se_percent"] / 100)
 
 
 def half_width(se: float, confidence_level: float = 0.95) -> float:

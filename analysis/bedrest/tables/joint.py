@@ -20,6 +20,7 @@ from bedrest.measurement.registry import VOLUME
 from bedrest.measurement.volumes import VOLUME_SINGLE
 from bedrest.schemas import JOINT, MATCHES, MEASURES
 from bedrest.segmentation.weights import key_of
+from bedrest.tables.change import repeat_uncertainty
 from bedrest.vocabulary import FROM_ALL_VISITS, LEVEL_OF_LABEL, MEASURED, MaskOrigin, Source, VolumeMethod
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def with_errors(measures: pd.DataFrame, joint: pd.DataFrame, records: pd.DataFra
     """
     if model is None:
         return measures
-    together = joint.set_index(["session", "level"])
+    together, uncertainty = joint.set_index(["session", "level"]), repeat_uncertainty(joint)
     alone = records.set_index("session")["contrasts"]
     out = measures.copy()
     automatic = measures[(measures["mask_origin"] == MaskOrigin.AUTOMATIC) & measures["status"].isin(MEASURED)]
@@ -123,15 +124,12 @@ def with_errors(measures: pd.DataFrame, joint: pd.DataFrame, records: pd.DataFra
         errors = model.given(alone[row.session] if joint_row is None else joint_row["contrasts"], row.volume_method)
         if errors is None:
             continue
-        of_truth = of_repeat = added = 0.0
-        repeat_added = added
-        if joint_row is not None:
-            of_truth = of_repeat = float(joint_row["boundary_uncertainty"])
-            added = repeat_added = errors.added_by_shifts(float(joint_row["grid_shifts_sd_percent"]) / 100)
-            if row.volume_method == VolumeMethod.DEFORMATION:  # the grids it was segmented on change no difference
-                of_repeat, repeat_added = float(joint_row["deformation_se_percent"]) / 100, 0.0
-        for column, part, of, more in (("volume_se_mm3", errors.truth, of_truth, added),
-                                       ("volume_repeat_sd_mm3", errors.repeat, of_repeat, repeat_added)):
-            out.loc[row.Index, column] = row.volume_mm3 * math.hypot(part.sd(of), more)
+        boundary, of_repeat, shifts_sd = (0.0, 0.0, 0.0) if joint_row is None else (
+            float(joint_row["boundary_uncertainty"]), float(uncertainty[row.session, row.level]),
+            float(joint_row["grid_shifts_sd_percent"]) / 100)
+        truth_sd = math.hypot(errors.truth.sd(boundary), errors.added_by_shifts(shifts_sd))
+        repeat_sd = errors.repeat_sd(row.volume_method, of_repeat, shifts_sd)
+        out.loc[row.Index, ["volume_se_mm3", "volume_repeat_sd_mm3"]] = [row.volume_mm3 * truth_sd,
+                                                                         row.volume_mm3 * repeat_sd]
         out.loc[row.Index, ["errors_from", "change_recovered"]] = [errors.origin.value, errors.recovered]
     return out

@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 from bedrest.io.tables.frames import typed_frame
 from bedrest.io.tables.typed_csv import read_table, write_table
+from bedrest.longitudinal.boxes import prepare_visit
 from bedrest.longitudinal.error_model import MIN_COVERED, ErrorModel
-from bedrest.longitudinal.joint_volumes import joint_volumes, poses_of, prepare_visit
+from bedrest.longitudinal.joint_volumes import joint_volumes, poses_of
 from bedrest.longitudinal.poses import Pose
 from bedrest.measurement.volumes import volumes_from_probability
 from bedrest.segmentation.engine import segment

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from bedrest.io.tables.markdown import markdown_table
 from bedrest.io.tables.typed_csv import read_table
+from bedrest.tables.change import half_width
 from scipy.stats import linregress
 
 from pipelines.benchmarks.pages import PageFile, check_page
@@ -24,7 +25,6 @@ from pipelines.command_line import command_text, run_command
 MODULE = "pipelines.benchmarks.change.methods"
 WAYS = {"single": "each visit alone", "joint": "joint", "deformation": "deformation",
         "weighted": "both, by their variances", "regression": "both, by regression on the other makers"}
-Z95 = 1.959964
 MIN_FIT = 10  # changes from other makers, for a regression
 _HEAD = """# Ways to measure a change
 
@@ -124,7 +124,7 @@ def comparison(rows: pd.DataFrame) -> pd.DataFrame:
 def _scores(part: pd.DataFrame, way: str) -> dict[str, float]:
     error = part[way] - part["true"]
     null = part.loc[part["true"] == 0, way]
-    covered = 100 * float((error.abs() <= Z95 * part["se"]).mean()) if way == "deformation" else math.nan
+    covered = 100 * float((error.abs() <= half_width(1) * part["se"]).mean()) if way == "deformation" else math.nan
     slope = float(linregress(part["true"], part[way]).slope) if part["true"].nunique() > 1 else math.nan
     return {"n": len(part), "error_sd": float(error.std()), "null_mean": float(null.mean()),
             "null_sd": float(null.std()), "slope": slope, "covered": covered}

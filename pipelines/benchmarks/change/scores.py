@@ -160,8 +160,7 @@ def _with_intervals(summary: MethodSummary, frame: pd.DataFrame, pairs: pd.DataF
     soft = frame["boundary_uncertainty"] if method in FROM_ALL_VISITS else 0.0 * volume
     truth = (errors.get(method) or errors[VolumeMethod.JOINT]).truth
     volume_reach = half_width(1) * volume * [truth.sd(s) for s in soft]
-    before, after = (_repeat_sd(pairs.rename(columns=lambda name, w=w: name.removesuffix(f"_{w}")), method, errors)
-                     for w in ("before", "after"))
+    before, after = (_repeat_sd(pairs, when, method, errors) for when in ("before", "after"))
     reach = half_width(1) * pd.Series([change_se_percent(*row) for row in zip(pairs["change_percent"], before, after,
                                                                               strict=True)], pairs.index, dtype=float)
     same, more, change = pairs["session"] == REPEAT, pairs["session"] == GROWN, pairs["change_percent"]
@@ -173,17 +172,16 @@ def _with_intervals(summary: MethodSummary, frame: pd.DataFrame, pairs: pd.DataF
         change_covered=100 * _mean(pairs["error_percent"].abs() <= reach))
 
 
-def _repeat_sd(visits: pd.DataFrame, method: VolumeMethod, errors: ErrorsOf) -> list[float]:
-    """SD of a repeated volume, relative, for each row."""
+def _repeat_sd(pairs: pd.DataFrame, when: str, method: VolumeMethod, errors: ErrorsOf) -> list[float]:
+    """SD of a repeated volume, relative, of each pair's visit `when`: before or after."""
+    if method not in FROM_ALL_VISITS:
+        return [errors[method].repeat.sd()] * len(pairs)
     sds = []
-    for row in visits.itertuples():
-        if method == VolumeMethod.DEFORMATION and row.deformation_mm3 > 0:
-            sds.append(errors[method].repeat.sd(row.deformation_ln_se) if method in errors else math.nan)
-        elif method in FROM_ALL_VISITS:
-            joint = errors.get(VolumeMethod.JOINT)
-            sds.append(joint.repeat.sd(row.boundary_uncertainty) if joint else math.nan)
-        else:
-            sds.append(errors[method].repeat.sd())
+    for deformed, deformation_se, boundary in zip(*(pairs[f"{name}_{when}"] for name in (
+            "deformation_mm3", "deformation_ln_se", "boundary_uncertainty")), strict=True):
+        by_deformation = method == VolumeMethod.DEFORMATION and deformed > 0
+        known = errors.get(VolumeMethod.DEFORMATION if by_deformation else VolumeMethod.JOINT)
+        sds.append(known.repeat.sd(deformation_se if by_deformation else boundary) if known else math.nan)
     return sds
 
 
