@@ -147,6 +147,12 @@ def test_narrow_stack_measures_what_both_show() -> None:
     assert _change_percent(_visit(), _visit(0.3, shape=(14, 64, 64)), gap_mm=0.15) == pytest.approx(3, abs=0.3)
 
 
+def test_a_visit_alone_has_nothing_to_be_compared_with() -> None:
+    grid = _grid()
+    disc, bone = (s.reshape(grid.shape) for s in _shares(_world(grid)))
+    assert disc_deformations({"a": _visit()}, disc, bone, grid, NORMAL) == NoDeformation.ALONE
+
+
 def test_no_vertebra_no_change() -> None:
     grid = _grid()
     disc, bone = (s.reshape(grid.shape) for s in _shares(_world(grid)))

@@ -44,6 +44,7 @@ FIELD_MM = 30.0  # a coil's field is linear over a distance like this
 class NoDeformation(StrEnum):
     """Why a disc has no change by deformation."""
 
+    ALONE = "fewer than two visits have the disc"
     NO_DISC = "no disc in the middle"
     CUT = "less than half of the disc is in view at every visit"
     NO_VERTEBRA = "a vertebra beside the disc is not in view at every visit"
@@ -122,6 +123,8 @@ def disc_deformations(visits: Mapping[str, VisitImage], disc: Float, bone: Float
     disc, bone : (I, J, K) share of disc, and of vertebra and sacrum, on `grid`; means over the visits
     normal : (3,) direction of the disc to the head, world
     """
+    if len(visits) < 2:
+        return NoDeformation.ALONE
     valid = np.logical_and.reduce([_in_view(v, grid) for v in visits.values()])
     model = _model(np.asarray(disc, float), np.asarray(bone, float), grid, np.asarray(normal, float), valid)
     return model if isinstance(model, NoDeformation) else _fitted(visits, model)
@@ -225,7 +228,7 @@ def _fitted(visits: Mapping[str, VisitImage], model: _Model) -> list[DiscDeforma
     # what a block left out changes in the last step, it changes in the result
     again = left_out @ model.swept()
     n, v = again.shape
-    ses = np.sqrt((n - 1) / n * ((again - again.mean(axis=0)) ** 2).sum(axis=0) * v / max(v - 1, 1))
+    ses = np.sqrt((n - 1) / n * ((again - again.mean(axis=0)) ** 2).sum(axis=0) * v / (v - 1))
     logs = np.log1p(swept) - np.log1p(swept).mean()
     return [DiscDeformation(s, *map(float, values)) for s, *values in zip(visits, logs, ses, correlation, strict=True)]
 
