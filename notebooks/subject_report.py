@@ -104,11 +104,11 @@ if len(renames):
 # ## Volumes
 # `volume_method` says how a volume was measured. joint: summed disc probabilities, all visits of the subject segmented
 # alike; deformation: their mean over the visits, with the differences that the images of the visits show; single:
-# summed probabilities of this visit alone; voxels: voxel count. Change is relative to
-# the reference visit. Its interval comes from an error model estimated on synthetic scans, or on this study's own where
-# it was calibrated; manual and edited masks have none. `beyond error` is judged by the repeated baseline
-# scans of the study where there are any, as in the cohort report. In the figure, blue shading is the mean of the group and one SD between subjects, from the tables at the time
-# this page was made; grey shading marks changes within measurement error.
+# summed probabilities of this visit alone; voxels: voxel count. Change is relative to the reference visit. Its interval
+# comes from an error model estimated on synthetic scans, or on this study's own where it was calibrated; manual and
+# edited masks have none. `beyond error` is judged by the repeated baseline scans of the study where there are any, as
+# in the cohort report. In the figure, blue shading is the mean of the group and one SD between subjects, from the
+# tables at the time this page was made; grey shading marks changes within measurement error.
 
 # %%
 display(show.volumes(automatic, automatic_change, limits))
